@@ -1,0 +1,1 @@
+"""Pack content: what the YAML files of a pack say, checked, as values."""

@@ -1,0 +1,184 @@
+"""The content of a pack as values, field for field as StackStorm's metadata files name them.
+
+The loader checks files against StackStorm's schemas before it builds these, so that nothing here checks again.
+`file` is the path of the metadata file relative to the pack's folder.
+Source of the fields: st2common/models/api/{pack,action,rule,sensor,trigger,action_alias,policy}.py of StackStorm 3.9.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+JsonObject = dict[str, Any]
+
+
+class Model(msgspec.Struct, kw_only=True, omit_defaults=False):
+    """Base of the content models."""
+
+
+class Pack(Model):
+    """`pack.yaml`, and where the pack lies."""
+
+    ref: str
+    name: str
+    description: str
+    version: str
+    author: str
+    path: Path
+    email: str = ""
+    keywords: list[str] = []
+    stackstorm_version: str = ""
+    python_versions: list[str] = []
+    dependencies: list[str] = []
+    contributors: list[str] = []
+    system: JsonObject = {}
+    config_schema: JsonObject = {}
+    """Name of a setting -> its JSON schema (`config.schema.yaml`); empty where the pack has none."""
+
+
+class Action(Model):
+    """One runnable thing."""
+
+    pack: str
+    name: str
+    runner_type: str
+    file: str = ""
+    description: str = ""
+    enabled: bool = True
+    entry_point: str = ""
+    """Path relative to the pack's `actions/`; empty for runners that need none."""
+    parameters: dict[str, JsonObject] = {}
+    """Name -> JSON schema, with StackStorm's `required: true`, `immutable`, `secret`, `position`."""
+    tags: list[JsonObject] = []
+    notify: JsonObject = {}
+    output_schema: JsonObject = {}
+    metadata_hash: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pack}.{self.name}"
+
+
+class RuleAction(Model):
+    """The `action` part of a rule."""
+
+    ref: str
+    parameters: JsonObject = {}
+
+
+class RuleTrigger(Model):
+    """The `trigger` part of a rule: the type's ref, and parameters for types that have a parameters schema."""
+
+    type: str
+    parameters: JsonObject = {}
+
+
+class Rule(Model):
+    """Which trigger leads to which action."""
+
+    pack: str
+    name: str
+    trigger: RuleTrigger
+    action: RuleAction
+    file: str = ""
+    description: str = ""
+    enabled: bool = True
+    type: str = "standard"
+    """`standard`, or `backstop`: tried only where no standard rule matched."""
+    criteria: dict[str, JsonObject] = {}
+    """Key (`trigger.a.b`, with an optional `#n`) -> {type, pattern, condition}."""
+    context: JsonObject = {}
+    tags: list[JsonObject] = []
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pack}.{self.name}"
+
+
+class TriggerType(Model):
+    """A kind of event."""
+
+    pack: str
+    name: str
+    description: str = ""
+    payload_schema: JsonObject = {}
+    parameters_schema: JsonObject = {}
+    tags: list[JsonObject] = []
+    file: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pack}.{self.name}"
+
+
+class Sensor(Model):
+    """A class that watches something and dispatches triggers."""
+
+    pack: str
+    name: str
+    """The class name."""
+    entry_point: str
+    """Path relative to the pack's `sensors/`."""
+    file: str = ""
+    description: str = ""
+    enabled: bool = True
+    poll_interval: int | None = None
+    """Seconds between polls; None for a passive sensor."""
+    trigger_types: list[str] = []
+    """Refs."""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pack}.{self.name}"
+
+
+class ActionAlias(Model):
+    """What a person types, and the action it stands for."""
+
+    pack: str
+    name: str
+    action_ref: str
+    formats: list[Any]
+    file: str = ""
+    description: str = ""
+    enabled: bool = True
+    ack: JsonObject = {}
+    result: JsonObject = {}
+    extra: JsonObject = {}
+    immutable_parameters: JsonObject = {}
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pack}.{self.name}"
+
+
+class Policy(Model):
+    """A rule about how often, or how many at once, an action runs."""
+
+    pack: str
+    name: str
+    resource_ref: str
+    policy_type: str
+    parameters: JsonObject = {}
+    enabled: bool = True
+    description: str = ""
+    file: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pack}.{self.name}"
+
+
+class PackContent(Model):
+    """One pack and all that it holds."""
+
+    pack: Pack
+    actions: list[Action] = []
+    rules: list[Rule] = []
+    trigger_types: list[TriggerType] = []
+    sensors: list[Sensor] = []
+    aliases: list[ActionAlias] = []
+    policies: list[Policy] = []

@@ -1,0 +1,201 @@
+"""How every server of the sandbox is put on a loopback port, with or without TLS, in a thread or as a program.
+
+The servers themselves are plain ASGI applications; they know nothing of ports, threads or certificates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import ipaddress
+import signal
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NamedTuple, Self
+
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_SECONDS = 20.0
+GRACEFUL_STOP_SECONDS = 1
+
+AsgiApp = Callable[..., Any]
+
+
+class Certificate(NamedTuple):
+    """A certificate authority and a server certificate that it signed, as PEM text."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+def make_certificate(common_name: str = "sandbox") -> Certificate:
+    """Make a throw-away authority and a certificate for localhost and 127.0.0.1, valid for ten years."""
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    begin = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    end = begin + dt.timedelta(days=3650)
+    ca_key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1())
+    ca_key_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+
+    def builder(subject: str, public_key: Any) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name(subject))
+            .issuer_name(name(f"{common_name}-ca"))
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin)
+            .not_valid_after(end)
+        )
+
+    usage = dict.fromkeys(
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    ca = (
+        builder(f"{common_name}-ca", ca_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **usage), critical=True)
+        .add_extension(ca_key_id, critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    leaf = (
+        builder(common_name, key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]),
+            critical=False,
+        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_key_id), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    return Certificate(
+        ca=ca.public_bytes(pem).decode(),
+        certificate=leaf.public_bytes(pem).decode(),
+        key=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode(),
+    )
+
+
+class Server:
+    """One ASGI application on a loopback port, served by uvicorn (h11) in a thread until `stop`.
+
+    `port=0` lets the kernel choose; `url` and `port` tell which. Use as a context manager in tests.
+    """
+
+    def __init__(
+        self, app: AsgiApp, *, host: str = LOOPBACK, port: int = 0, certificate: Certificate | None = None
+    ) -> None:
+        self._socket = socket.create_server((host, port), backlog=512)
+        self.host, self.port = self._socket.getsockname()[:2]
+        self.certificate = certificate
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="auto",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
+            timeout_keep_alive=75,
+        )
+        if certificate:
+            config.load()
+            config.ssl = _server_context(certificate)
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name=f"serve-{self.port}", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`, or https with a certificate; no trailing slash."""
+        return f"{'https' if self.certificate else 'http'}://{self.host}:{self.port}"
+
+    def start(self) -> Self:
+        """Serve from a thread of its own; returns once connections are accepted."""
+        self._thread.start()
+        deadline = threading.Event()
+        waited = 0.0
+        while not self._uvicorn.started:
+            if not self._thread.is_alive() or waited > START_TIMEOUT_SECONDS:
+                raise RuntimeError(f"the server on port {self.port} did not start; its log says why")
+            deadline.wait(0.005)
+            waited += 0.005
+        return self
+
+    def stop(self) -> None:
+        """Close the listener, give open requests a second, end. Safe to repeat."""
+        self._uvicorn.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(GRACEFUL_STOP_SECONDS + 10)
+        self._socket.close()
+
+    def run_until_signalled(self) -> None:
+        """Serve in this thread until SIGTERM or SIGINT (uvicorn handles both)."""
+        self._uvicorn.run(sockets=[self._socket])
+
+    def _run(self) -> None:
+        self._uvicorn.run(sockets=[self._socket])
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _server_context(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # The ssl module loads a key from a file only; this one lives for the length of the call.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "server.pem")
+        path.touch(mode=0o600)
+        path.write_text(certificate.certificate + certificate.key)
+        context.load_cert_chain(path)
+    return context
+
+
+def argument_parser(description: str, port: int) -> argparse.ArgumentParser:
+    """The arguments every server of the sandbox takes when it is run alone."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=port, help="port to listen on, 0 for a free one (default: %(default)s)"
+    )
+    return parser
+
+
+def run_program(server: Server, banner: str) -> int:
+    """Print the banner, serve until SIGTERM or Ctrl-C, return the exit code 0."""
+    print(banner, flush=True)
+
+    def ignore(_signal: int, _frame: FrameType | None) -> None:
+        """uvicorn re-raises the signal it ended on once it has stopped; the program ends with 0 all the same."""
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ignore)
+    server.run_until_signalled()
+    return 0
