@@ -1,0 +1,240 @@
+"""Parameters against their schemas: StackStorm's dialect of JSON schema, defaults, casts and masking.
+
+The dialect is draft 4 with `required: true` on the property itself (draft 3), `immutable`, `secret` and `position`.
+Source: st2common/util/schema, util/casts.py, util/secrets.py, services/action.py of StackStorm 3.9.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import msgspec
+from jsonschema.validators import Draft4Validator, extend
+
+from stormcell.errors import DefinitionError, InvalidInputError
+from stormcell.expressions.functions import NONE_MARK
+
+Schemas = Mapping[str, Mapping[str, Any]]
+"""Parameter name -> JSON schema."""
+
+MASK = "********"
+_RUNNER_OVERRIDABLE = frozenset({"default", "description", "enum", "immutable", "required"})
+_ANY_TYPE = {"anyOf": [{"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")]}
+
+
+def _properties(validator: Any, properties: Any, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
+    """`properties` with draft 3's `required: true` inside each property."""
+    if not validator.is_type(instance, "object"):
+        return
+    for name, subschema in properties.items():
+        if name in instance:
+            yield from validator.descend(instance[name], subschema, path=name, schema_path=name)
+        elif subschema.get("required", False) is True:
+            yield jsonschema.ValidationError(f"{name!r} is a required property")
+
+
+def _ignored(validator: Any, value: Any, instance: Any, schema: Any) -> None:
+    """`required` is a boolean of the property here, not draft 4's list."""
+
+
+_Validator: Any = extend(Draft4Validator, {"properties": _properties, "required": _ignored})
+
+
+def merge_schemas(runner: Schemas, action: Schemas, *, action_ref: str = "") -> dict[str, dict[str, Any]]:
+    """Return the schemas of an action's parameters with its runner's, the action's attributes winning.
+
+    Raises DefinitionError where an action overrides what StackStorm does not let it override.
+    """
+    merged = {name: dict(schema) for name, schema in runner.items()}
+    for name, schema in action.items():
+        base = merged.setdefault(name, {})
+        if name in runner:
+            _check_override(action_ref, name, runner[name], schema)
+        base.update(schema)
+    return merged
+
+
+def _check_override(action_ref: str, name: str, runner: Mapping[str, Any], action: Mapping[str, Any]) -> None:
+    for attribute, value in action.items():
+        if attribute not in _RUNNER_OVERRIDABLE and value != runner.get(attribute):
+            raise DefinitionError(
+                f'The attribute "{attribute}" for the runner parameter "{name}" in action "{action_ref}" '
+                "cannot be overridden.",
+                remedy=f"Remove it, or override one of: {', '.join(sorted(_RUNNER_OVERRIDABLE))}.",
+            )
+
+
+def validate_parameters(schemas: Schemas, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with defaults filled in; raise InvalidInputError where they do not fit.
+
+    A parameter that is optional, or whose default is None, may be None. Immutable parameters must not be given
+    (pass the caller's values, not the ones with defaults).
+    """
+    if schemas:
+        schema = {"type": "object", "properties": _nullable(schemas), "additionalProperties": False}
+        checked = _object_with_defaults(values, schema)
+        validate(checked, schema)
+    else:
+        checked = dict(values)
+    immutable = [name for name in values if schemas.get(name, {}).get("immutable")]
+    if immutable:
+        raise InvalidInputError(f"Override of immutable parameter(s) {immutable} is unsupported.")
+    return checked
+
+
+def validate(value: Any, schema: Mapping[str, Any]) -> None:
+    """Check a value against a schema of StackStorm's dialect; raise InvalidInputError with the first error."""
+    error = next(iter(_Validator(schema).iter_errors(value)), None)
+    if error is None:
+        return
+    place = ".".join(str(part) for part in error.path)
+    message = error.message
+    if _is_secret(schema, list(error.path)):
+        message = f"{MASK} does not satisfy {error.validator!r}: {error.validator_value!r}"
+    raise InvalidInputError(f"{message} (parameter {place})" if place else message)
+
+
+def _is_secret(schema: Mapping[str, Any], path: list[str | int]) -> bool:
+    """Whether a schema on the way to `path` is marked secret: its value must not appear in a message."""
+    for part in path:
+        below = schema.get("properties", {}).get(part, {}) if isinstance(part, str) else schema.get("items", {})
+        schema = below if isinstance(below, Mapping) else {}
+        if schema.get("secret"):
+            return True
+    return False
+
+
+def _nullable(properties: Schemas) -> dict[str, Any]:
+    return {
+        name: _allow_none(dict(schema)) if schema else copy.deepcopy(_ANY_TYPE) for name, schema in properties.items()
+    }
+
+
+def _allow_none(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let None pass where there is no default to replace it and nothing requires a value."""
+    kind = schema.get("type", "string")
+    if isinstance(schema.get("properties"), Mapping):
+        schema["properties"] = _nullable(schema["properties"])
+    items = schema.get("items")
+    if isinstance(items, Mapping) and isinstance(items.get("properties"), Mapping):
+        schema["items"] = {**items, "properties": _nullable(items["properties"])}
+    if schema.get("default") is not None or ("default" not in schema and schema.get("required")):
+        return schema
+    for several in ("anyOf", "oneOf"):
+        if several in schema:
+            return {**schema, several: [*schema[several], {"type": "null"}]}
+    kinds = kind if isinstance(kind, list) else [kind]
+    schema["type"] = kinds if "null" in kinds else [*kinds, "null"]
+    if "enum" in schema and None not in schema["enum"]:
+        schema["enum"] = [*schema["enum"], None]
+    return schema
+
+
+def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Fill defaults in, also inside objects and lists that are present."""
+    if isinstance(value, Mapping):
+        return _object_with_defaults(value, schema)
+    items = schema.get("items")
+    if isinstance(value, list) and items:
+        each = [items] * len(value) if isinstance(items, Mapping) else list(items)
+        filled = [_default_or(item, sub) for item, sub in zip(value, each, strict=False)]
+        return filled + value[len(filled) :]
+    return value
+
+
+def _object_with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    filled = dict(value)
+    for name, subschema in schema.get("properties", {}).items():
+        if name in filled or "default" in subschema:
+            filled[name] = _default_or(filled.get(name), subschema)
+    return filled
+
+
+def _default_or(value: Any, schema: Mapping[str, Any]) -> Any:
+    if value is None:
+        value = copy.deepcopy(schema.get("default"))
+    return _with_defaults(value, schema)
+
+
+def _none_or(value: Any) -> Any:
+    return None if isinstance(value, str) and value == NONE_MARK else value
+
+
+def _cast_compound(value: Any) -> Any:
+    value = _none_or(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return ast.literal_eval(value)
+
+
+def _cast_boolean(value: Any) -> Any:
+    value = _none_or(value)
+    return ast.literal_eval(value.capitalize()) if isinstance(value, str) else value
+
+
+def _cast_string(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(f'Value "{value}" must either be a string or None. Got "{type(value).__name__}".')
+    return _none_or(value)
+
+
+def _cast_number(to: type[int] | type[float]) -> Callable[[Any], Any]:
+    def cast(value: Any) -> Any:
+        value = _none_or(value)
+        return None if value is None else to(value)
+
+    return cast
+
+
+_CASTS: dict[str, Callable[[Any], Any]] = {
+    "array": _cast_compound,
+    "boolean": _cast_boolean,
+    "integer": _cast_number(int),
+    "number": _cast_number(float),
+    "object": _cast_compound,
+    "string": _cast_string,
+}
+
+
+def cast(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return `value` as the schema's type: rendered text becomes numbers, booleans, lists and objects.
+
+    Raises InvalidInputError that names the parameter. A schema with several types casts nothing, as in StackStorm.
+    """
+    kind = schema.get("type")
+    if value is None or not isinstance(kind, str) or kind not in _CASTS:
+        return value
+    try:
+        return _CASTS[kind](value)
+    except (ValueError, TypeError, SyntaxError) as error:
+        shown = MASK if schema.get("secret") else repr(value)
+        raise InvalidInputError(
+            f'Failed to cast value {shown} for parameter "{name}" of type "{kind}": {_reason(error, schema)}'
+        ) from error
+
+
+def _reason(error: Exception, schema: Mapping[str, Any]) -> str:
+    return type(error).__name__ if schema.get("secret") else str(error)
+
+
+def mask_secrets(schemas: Schemas, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with everything that a schema marks `secret: true` as `********`, at any depth."""
+    return {name: _masked(schemas.get(name) or {}, value) for name, value in values.items()}
+
+
+def _masked(schema: Mapping[str, Any], value: Any) -> Any:
+    if schema.get("secret"):
+        return MASK
+    if isinstance(value, Mapping) and isinstance(schema.get("properties"), Mapping):
+        return mask_secrets(schema["properties"], value)
+    items = schema.get("items")
+    if isinstance(value, list) and isinstance(items, Mapping):
+        return [_masked(items, item) for item in value]
+    return value
