@@ -1,0 +1,337 @@
+"""What has to be done so that an RDS instance is what a Database asks for. Pure: values in, a list of decisions out.
+
+Nothing is decided in halves: where one field asks for what AWS cannot do, the whole change is refused before any call,
+so that a resource is never partly its old and partly its new self.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from kubestorm.database.spec import DatabaseSpec
+from kubestorm.naming import TAG_CREDENTIALS_VERSION, TAG_UID
+
+# Source: "Viewing Amazon RDS DB instance status" in the RDS user guide. In these a client can connect.
+SERVING = frozenset(
+    (
+        "available",
+        "backing-up",
+        "storage-optimization",
+        "storage-config-upgrade",
+        "configuring-enhanced-monitoring",
+        "configuring-log-exports",
+    )
+)
+BROKEN = frozenset(
+    (
+        "failed",
+        "restore-error",
+        "storage-full",
+        "inaccessible-encryption-credentials",
+        "incompatible-credentials",
+        "incompatible-network",
+        "incompatible-option-group",
+        "incompatible-parameters",
+        "incompatible-restore",
+        "insufficient-capacity",
+        "stopped",
+        "stopping",
+    )
+)
+REASON_OF_STATUS = {
+    "creating": "Creating",
+    "modifying": "Modifying",
+    "upgrading": "Upgrading",
+    "rebooting": "Rebooting",
+    "backing-up": "BackingUp",
+    "deleting": "Deleting",
+    "starting": "Starting",
+    "resetting-master-credentials": "Modifying",
+    "storage-optimization": "Optimizing",
+}
+
+
+@dataclass(frozen=True)
+class ObservedInstance:
+    """An RDS instance as DescribeDBInstances tells it, in our words; sizes in GiB."""
+
+    identifier: str
+    status: str
+    engine: str
+    version: str
+    instance_class: str
+    storage_gib: int
+    storage_type: str
+    iops: Optional[int]
+    max_storage_gib: Optional[int]
+    multi_az: bool
+    backup_retention_days: int
+    backup_window: Optional[str]
+    maintenance_window: Optional[str]
+    database_name: Optional[str]
+    username: str
+    deletion_protection: bool
+    subnet_group: Optional[str]
+    security_groups: Tuple[str, ...]
+    parameter_group: Optional[str]
+    encryption_key: Optional[str]
+    monitoring_interval_seconds: int
+    host: Optional[str]
+    port: Optional[int]
+    tags: Mapping[str, str]
+    pending: Mapping[str, Any] = field(default_factory=dict)
+    """PendingModifiedValues, by RDS's parameter names; the password is left out."""
+    pending_reboot: bool = False
+    """A parameter group waits for a reboot."""
+    arn: str = ""
+
+    @property
+    def owner_uid(self) -> Optional[str]:
+        """The uid of the Database it belongs to, None for an instance that is not ours."""
+        return self.tags.get(TAG_UID)
+
+
+class Change(NamedTuple):
+    """One difference: the field of `spec`, RDS's parameter, from what to what."""
+
+    field: str
+    parameter: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.field} from {self.old} to {self.new}"
+
+
+class Create(NamedTuple):
+    """There is none: make it (by restoring, where the spec says so)."""
+
+
+class Modify(NamedTuple):
+    """Bring these fields over."""
+
+    changes: Tuple[Change, ...]
+
+
+class RotatePassword(NamedTuple):
+    """The instance was given an older version of the credentials than Vault holds."""
+
+    version: int
+
+
+class Tag(NamedTuple):
+    """Set these tags on it (ours, after adopting; or the resource's own)."""
+
+    tags: Mapping[str, str]
+
+
+class Wait(NamedTuple):
+    """AWS is busy with it. `serving`: clients can connect meanwhile."""
+
+    reason: str
+    message: str
+    serving: bool = False
+
+
+class Refuse(NamedTuple):
+    """It will not be done; a person has to decide. The message names the field and what can be done."""
+
+    reason: str
+    message: str
+
+
+Decision = Union[Create, Modify, RotatePassword, Tag, Wait, Refuse]
+
+
+def plan_instance(
+    spec: DatabaseSpec,
+    observed: Optional[ObservedInstance],
+    *,
+    uid: str,
+    identifier: str,
+    tags: Mapping[str, str],
+    credentials_version: Optional[int] = None,
+) -> Tuple[Decision, ...]:
+    """The decisions, in the order to carry out; empty when nothing differs and nothing is under way.
+
+    `tags` are all that the instance should carry. `credentials_version` is the version of the Vault secret, None where
+    the password is not ours to set.
+    """
+    if observed is None:
+        return _plan_absent(spec, identifier)
+    refusal = _refuse_foreign(spec, observed, uid) or _refuse_impossible(spec, observed)
+    if refusal:
+        return (refusal,)
+    if observed.status in BROKEN:
+        message = f"RDS says {observed.status} of instance {observed.identifier}; operations have to look at it."
+        return (Refuse("InstanceBroken", message),)
+    decisions: List[Decision] = []
+    missing_tags = {key: value for key, value in tags.items() if observed.tags.get(key) != value}
+    if missing_tags:
+        decisions.append(Tag(missing_tags))
+    if observed.status not in SERVING:
+        return (*decisions, _wait(observed))
+    changes = differences(spec, observed)
+    waiting = tuple(change for change in changes if _is_pending(change, observed))
+    ready = tuple(change for change in changes if change not in waiting)
+    rotate = needs_password(observed, credentials_version)
+    if (ready or rotate) and observed.status != "available":
+        return (*decisions, _wait(observed))
+    if ready:
+        decisions.append(Modify(ready))
+    if rotate and credentials_version is not None:
+        decisions.append(RotatePassword(credentials_version))
+    if waiting and not ready:
+        message = f"RDS will change {_list(waiting)} in the maintenance window or with its next step."
+        decisions.append(Wait("Modifying", message, serving=True))
+    return tuple(decisions)
+
+
+def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change, ...]:
+    """What differs and can be changed in place.
+
+    Only what the resource itself states is compared (decision 0066): the pack's defaults choose what a new instance is
+    like, and a changed default, or an adoption, must not resize or upgrade what already holds data.
+    """
+    pairs: Sequence[Tuple[str, str, Any, Any]] = (
+        ("size", "DBInstanceClass", observed.instance_class, spec.instance_class),
+        ("storage.sizeGiB", "AllocatedStorage", observed.storage_gib, max(spec.storage_gib, observed.storage_gib)),
+        ("storage.type", "StorageType", observed.storage_type, spec.storage_type),
+        ("storage.iops", "Iops", observed.iops, spec.iops),
+        ("storage.maxSizeGiB", "MaxAllocatedStorage", observed.max_storage_gib, spec.max_storage_gib),
+        ("multiAZ", "MultiAZ", observed.multi_az, spec.multi_az),
+        ("backup.retentionDays", "BackupRetentionPeriod", observed.backup_retention_days, spec.backup_retention_days),
+        ("backup.window", "PreferredBackupWindow", observed.backup_window, spec.backup_window),
+        ("maintenanceWindow", "PreferredMaintenanceWindow", observed.maintenance_window, spec.maintenance_window),
+        ("deletionProtection", "DeletionProtection", observed.deletion_protection, spec.deletion_protection),
+        ("parameterGroup", "DBParameterGroupName", observed.parameter_group, spec.parameter_group),
+        (
+            "securityGroups",
+            "VpcSecurityGroupIds",
+            tuple(sorted(observed.security_groups)),
+            tuple(sorted(spec.security_groups)),
+        ),
+        (
+            "monitoring.intervalSeconds",
+            "MonitoringInterval",
+            observed.monitoring_interval_seconds,
+            spec.monitoring_interval_seconds,
+        ),
+    )
+    changes = [
+        Change(name, parameter, old, new)
+        for name, parameter, old, new in pairs
+        if name in spec.stated and new is not None and new != () and not _same(old, new)
+    ]
+    if "version" in spec.stated and not version_matches(spec.version, observed.version):
+        changes.append(Change("version", "EngineVersion", observed.version, spec.version))
+    return tuple(changes)
+
+
+def version_matches(wanted: str, found: str) -> bool:
+    """Whether the version found is the one wanted, or a minor version of it: 16 is met by 16.3, not by 1.6."""
+    return found == wanted or found.startswith(f"{wanted}.")
+
+
+def version_key(version: str) -> Tuple[int, ...]:
+    """A version as numbers, for comparing: `8.0.35` is (8, 0, 35); what is no number counts as 0."""
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+
+
+def is_major_upgrade(engine: str, old: str, new: str) -> bool:
+    """Whether RDS wants AllowMajorVersionUpgrade: the first number for PostgreSQL, the first two for the others."""
+    count = 1 if engine == "postgres" else 2
+    return version_key(old)[:count] != version_key(new)[:count]
+
+
+def needs_password(observed: ObservedInstance, credentials_version: Optional[int]) -> bool:
+    """Whether Vault holds newer credentials than the instance was given."""
+    given = observed.tags.get(TAG_CREDENTIALS_VERSION)
+    return credentials_version is not None and given is not None and given != str(credentials_version)
+
+
+def _plan_absent(spec: DatabaseSpec, identifier: str) -> Tuple[Decision, ...]:
+    if spec.adopt:
+        message = (
+            f"spec.adopt names the RDS instance {spec.adopt}, which does not exist; correct the name or leave it out."
+        )
+        return (Refuse("AdoptedInstanceMissing", message),)
+    if not identifier:
+        return (Refuse("InvalidSpec", "the instance has no identifier"),)
+    return (Create(),)
+
+
+def _refuse_foreign(spec: DatabaseSpec, observed: ObservedInstance, uid: str) -> Optional[Refuse]:
+    owner = observed.owner_uid
+    if owner == uid or (spec.adopt == observed.identifier and owner is None):
+        return None
+    whose = f"the Database with uid {owner}" if owner else "nobody that kubestorm knows"
+    message = f"The RDS instance {observed.identifier} exists already and belongs to {whose}; it is left alone. " + (
+        "Delete that Database first, or choose another name."
+        if owner and spec.adopt
+        else f"To take it over, write spec.adopt: {observed.identifier}"
+        + (f" after operations removed its tag {TAG_UID}." if owner else ".")
+    )
+    return Refuse("ForeignInstance", message)
+
+
+def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
+    if spec.engine != observed.engine:
+        message = (
+            f"spec.engine: {observed.engine} cannot become {spec.engine}; set it back to {observed.engine}, "
+            "or make a new Database and move the data."
+        )
+        return Refuse("EngineChangeRefused", message)
+    shrinks = "storage.sizeGiB" in spec.stated and spec.storage_gib < observed.storage_gib
+    if shrinks and not _grew_by_itself(spec, observed):
+        message = (
+            f"spec.storage.sizeGiB: RDS cannot shrink storage from {observed.storage_gib} to {spec.storage_gib} GiB; "
+            f"set it to {observed.storage_gib} or more, or make a smaller Database and move the data."
+        )
+        return Refuse("StorageShrinkRefused", message)
+    wanted, found = version_key(spec.version), version_key(observed.version)
+    if "version" in spec.stated and wanted < found[: len(wanted)]:
+        message = (
+            f"spec.version: RDS cannot go back from {observed.version} to {spec.version}; set it to {observed.version} "
+            "or later, or restore a snapshot taken before the upgrade into a new Database."
+        )
+        return Refuse("DowngradeRefused", message)
+    immutable = (
+        ("databaseName", observed.database_name, spec.database_name),
+        ("subnetGroup", observed.subnet_group, spec.subnet_group),
+        ("encryptionKey", observed.encryption_key, spec.encryption_key),
+    )
+    for name, old, new in immutable:
+        # A key may be given by its id, and is told by its ARN.
+        if name in spec.stated and new is not None and not _same(old, new) and not (old or "").endswith(f"/{new}"):
+            message = (
+                f"spec.{name}: it is {old} and cannot be changed to {new} on a living instance; set it back to {old}."
+            )
+            return Refuse("ImmutableField", message)
+    return None
+
+
+def _grew_by_itself(spec: DatabaseSpec, observed: ObservedInstance) -> bool:
+    """Storage autoscaling raised it within the ceiling: nobody asked to shrink."""
+    return spec.max_storage_gib is not None and observed.storage_gib <= spec.max_storage_gib
+
+
+def _wait(observed: ObservedInstance) -> Wait:
+    reason = REASON_OF_STATUS.get(observed.status, "InstanceBusy")
+    serving = observed.status in SERVING
+    return Wait(reason, f"RDS says {observed.status} of instance {observed.identifier}; this takes minutes.", serving)
+
+
+def _is_pending(change: Change, observed: ObservedInstance) -> bool:
+    return change.parameter in observed.pending and _same(observed.pending[change.parameter], change.new)
+
+
+def _same(old: Any, new: Any) -> bool:
+    if isinstance(old, str) and isinstance(new, str):
+        return old.lower() == new.lower()  # RDS writes windows and group names in small letters
+    return bool(old == new)
+
+
+def _list(changes: Sequence[Change]) -> str:
+    return ", ".join(str(change) for change in changes)

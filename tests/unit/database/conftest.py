@@ -1,0 +1,76 @@
+"""Values that the tests of the database journey start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kubestorm.database.plan import ObservedInstance
+from kubestorm.database.spec import DatabaseSpec, parse_database
+from kubestorm.settings import DatabaseSettings
+
+UID = "11111111-2222-3333-4444-555555555555"
+TAGS = {
+    "kubestorm.io/cluster": "test",
+    "kubestorm.io/namespace": "default",
+    "kubestorm.io/name": "orders",
+    "kubestorm.io/uid": UID,
+}
+
+
+@pytest.fixture
+def resource() -> Callable[..., dict[str, Any]]:
+    """Make a Database object with that spec (engine postgres unless said otherwise)."""
+
+    def make(*, labels: dict[str, str] | None = None, namespace: str = "default", **spec: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "kubestorm.io/v1alpha1",
+            "kind": "Database",
+            "metadata": {"name": "orders", "namespace": namespace, "uid": UID, "labels": labels or {}},
+            "spec": {"engine": "postgres", **spec},
+        }
+
+    return make
+
+
+@pytest.fixture
+def parsed(resource: Callable[..., dict[str, Any]]) -> Callable[..., DatabaseSpec]:
+    """The parsed form of the same."""
+    return lambda **spec: parse_database(resource(**spec), DatabaseSettings())
+
+
+@pytest.fixture
+def observed() -> Callable[..., ObservedInstance]:
+    """An available instance as the defaults make it, with some fields changed."""
+
+    def make(**changes: Any) -> ObservedInstance:
+        values: dict[str, Any] = {
+            "identifier": "ks-test-default-orders",
+            "status": "available",
+            "engine": "postgres",
+            "version": "16.3",
+            "instance_class": "db.t3.small",
+            "storage_gib": 20,
+            "storage_type": "gp3",
+            "iops": None,
+            "max_storage_gib": None,
+            "multi_az": False,
+            "backup_retention_days": 7,
+            "backup_window": "03:00-04:00",
+            "maintenance_window": "sun:05:00-sun:06:00",
+            "database_name": "orders",
+            "username": "dbadmin",
+            "deletion_protection": False,
+            "subnet_group": None,
+            "security_groups": (),
+            "parameter_group": "default.postgres16",
+            "encryption_key": None,
+            "monitoring_interval_seconds": 0,
+            "host": "orders.example.com",
+            "port": 5432,
+            "tags": TAGS,
+        }
+        return ObservedInstance(**{**values, **changes})
+
+    return make
