@@ -1,0 +1,81 @@
+"""When to look again at objects that are not settled: soon at first, then ever less often, never all at once.
+
+Time is passed in, in seconds of any steady clock; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from kubestorm.watching.settings import ResyncSettings
+
+
+class _Entry(NamedTuple):
+    due: float
+    attempt: int
+
+
+class ResyncSchedule:
+    """The unsettled objects of one watch and when each is due. Not for use by several threads at once."""
+
+    def __init__(self, settings: ResyncSettings, random: Callable[[], float]) -> None:
+        self._settings, self._random = settings, random
+        self._entries: Dict[str, _Entry] = {}
+        # Entries of the heap that are no longer current are recognised when they come up.
+        self._heap: List[Tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def observe(self, key: str, *, settled: bool, changed: bool, now: float) -> None:
+        """Take note of an object. What is asked anew (`changed`) starts from the first delay, mere progress does not."""
+        if settled:
+            self._entries.pop(key, None)
+        elif changed or key not in self._entries:
+            self._set(key, 0, now)
+
+    def forget(self, key: str) -> None:
+        """The object is gone."""
+        self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        """Nobody asks for resync any more."""
+        self._entries.clear()
+        self._heap.clear()
+
+    def take_due(self, now: float) -> List[str]:
+        """The objects to look at now; each is put down for its next look, twice as far away."""
+        due: List[str] = []
+        while self._heap and self._heap[0][0] <= now:
+            when, key = heapq.heappop(self._heap)
+            entry = self._entries.get(key)
+            if entry is not None and entry.due == when:
+                due.append(key)
+                self._set(key, entry.attempt + 1, now)
+        return due
+
+    def next_due(self) -> Optional[float]:
+        """When `take_due` has something again, or None."""
+        while self._heap:
+            when, key = self._heap[0]
+            entry = self._entries.get(key)
+            if entry is not None and entry.due == when:
+                return when
+            heapq.heappop(self._heap)
+        return None
+
+    def _set(self, key: str, attempt: int, now: float) -> None:
+        # 2 ** 32 seconds are 136 years: the exponent is held back only to keep the number a number.
+        delay = min(self._settings.initial_seconds * 2.0 ** min(attempt, 32), self._settings.max_seconds)
+        due = now + spread(delay, self._settings.jitter, self._random)
+        self._entries[key] = _Entry(due, attempt)
+        heapq.heappush(self._heap, (due, key))
+
+
+def spread(delay: float, jitter: float, random: Callable[[], float]) -> float:
+    """The delay, up to the share `jitter` earlier or later; `random` gives numbers from 0 to 1."""
+    return delay * (1.0 + jitter * (2.0 * random() - 1.0))

@@ -1,0 +1,95 @@
+"""Settings of the watching half: one tree of dataclasses, read once from the pack's configuration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Tuple, Type, TypeVar
+
+from kubestorm.errors import DefinitionError
+from kubestorm.kube import KubeSettings
+
+OWN_GROUP = "kubestorm.io"
+_CLUSTER = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_Section = TypeVar("_Section")
+
+
+@dataclass(frozen=True)
+class ResyncSettings:
+    """When an object is looked at again though nothing happened to it."""
+
+    groups: Tuple[str, ...] = (OWN_GROUP,)
+    """API groups that get resync events by themselves; a trigger's `resync` parameter says otherwise."""
+    initial_seconds: float = 15.0
+    """First look at an object that is not Ready or whose observedGeneration lags; doubles from there."""
+    max_seconds: float = 600.0
+    """Where the doubling stops: RDS takes ten minutes, and a failed step is tried again this often for ever."""
+    all_seconds: float = 3600.0
+    """Every object, Ready or not; 0 turns it off. Repairs what an event was lost for on the way."""
+    jitter: float = 0.1
+    """Share of a delay that is random, so that objects made together are not looked at together."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How one list-and-watch behaves towards the API server."""
+
+    page_size: int = 500
+    """Objects a page; client-go's number."""
+    timeout_seconds: int = 300
+    """The server ends the watch after this and it is resumed: a load balancer forgets idle connections later."""
+    stall_seconds: float = 30.0
+    """Silence of timeout_seconds and this is a dead connection: the server would have ended the watch."""
+    backoff_initial_seconds: float = 1.0
+    backoff_max_seconds: float = 60.0
+    absent_seconds: float = 15.0
+    """Between looks for a resource that the API does not serve yet."""
+    forbidden_seconds: float = 60.0
+    """Between tries of what is forbidden: an administrator has to act first."""
+    record_seconds: float = 1.0
+    """What was known is written at most this long after the dispatch. A crash within it repeats those events."""
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """Everything the sensor takes from the pack's configuration."""
+
+    cluster: str
+    """The cluster's name, part of every payload and of every name made outside the cluster."""
+    kubernetes: KubeSettings = field(default_factory=KubeSettings)
+    resync: ResyncSettings = field(default_factory=ResyncSettings)
+    watch: LoopSettings = field(default_factory=LoopSettings)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> WatchSettings:
+        """Read `cluster`, `kubernetes`, `resync` and `watch`; DefinitionError names the key that is wrong."""
+        cluster = config.get("cluster") or ""
+        if not isinstance(cluster, str) or not _CLUSTER.fullmatch(cluster):
+            raise DefinitionError(
+                "the pack configuration must name the cluster: set `cluster` to a word of lower-case letters, digits "
+                "and dashes, for example `cluster: dev`",
+                field="cluster",
+            )
+        return cls(
+            cluster=cluster,
+            kubernetes=KubeSettings.from_config(config),
+            resync=_section(ResyncSettings, "resync", config),
+            watch=_section(LoopSettings, "watch", config),
+        )
+
+
+def _section(kind: Type[_Section], name: str, config: Mapping[str, Any]) -> _Section:
+    section = config.get(name) or {}
+    fields = getattr(kind, "__dataclass_fields__")  # noqa: B009 (mypy knows no such attribute of a type variable)
+    values = {}
+    for key, value in section.items():
+        if key not in fields:
+            raise DefinitionError(f"the pack configuration has no setting {name}.{key}", field=f"{name}.{key}")
+        if value is None:
+            continue
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise DefinitionError(f"{name}.{key} must be a number of 0 or more", field=f"{name}.{key}")
+        values[key] = value
+    return kind(**values)
