@@ -32,7 +32,7 @@ class ResyncSchedule:
         return key in self._entries
 
     def observe(self, key: str, *, settled: bool, changed: bool, now: float) -> None:
-        """Take note of an object. What is asked anew (`changed`) starts from the first delay, mere progress does not."""
+        """Take note of an object. What is asked anew (`changed`) starts from the first delay; progress does not."""
         if settled:
             self._entries.pop(key, None)
         elif changed or key not in self._entries:
