@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ SKIPPED_BECAUSE = (
 
 @dataclass(frozen=True)
 class Kube:
-    """A running Kubernetes API as tests see it; `ca` is PEM text, `ca_file` and `kubeconfig` are files."""
+    """A running Kubernetes API as tests see it; `ca` is PEM text, `ca_file` and `kubeconfig` are files.
+
+    `compact` makes the server forget all versions before now.
+    """
 
     name: str
     url: str
@@ -36,6 +40,7 @@ class Kube:
     ca: str
     ca_file: Path
     kubeconfig: Path
+    compact: Callable[[], object]
 
     @property
     def is_real(self) -> bool:
@@ -98,6 +103,7 @@ def sandbox_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
             ca=certificate.ca,
             ca_file=folder / "ca.crt",
             kubeconfig=kubeconfig,
+            compact=app.store.compact,
         )
 
 
@@ -115,6 +121,7 @@ def kube(request: pytest.FixtureRequest) -> Kube:
         ca=real.ca,
         ca_file=real.ca_file,
         kubeconfig=real.kubeconfig,
+        compact=real.compact,
     )
 
 
@@ -129,18 +136,17 @@ def api_client(kube: Kube) -> Iterator[Any]:
         yield api
 
 
+def http_client(kube: Kube, token: str | None) -> httpx.Client:
+    """A bare HTTP client for `kube`, as the bearer of `token` or as nobody."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    context = ssl.create_default_context(cadata=kube.ca)
+    return httpx.Client(base_url=kube.url, verify=context, headers=headers, timeout=30, trust_env=False)
+
+
 @pytest.fixture
 def http(kube: Kube) -> Iterator[httpx.Client]:
     """A bare HTTP client for `kube`, as administrator."""
-    import ssl
-
-    with httpx.Client(
-        base_url=kube.url,
-        verify=ssl.create_default_context(cadata=kube.ca),
-        headers={"Authorization": f"Bearer {kube.token}"},
-        timeout=30,
-        trust_env=False,
-    ) as client:
+    with http_client(kube, kube.token) as client:
         yield client
 
 
