@@ -1,0 +1,122 @@
+"""Consul's key-value store through py-consul: a small tree made to be, in one transaction, or left as it is.
+
+Named for what it wraps: a module called `consul` would hide the library's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from urllib.parse import urlsplit
+
+from kubestorm.errors import DefinitionError, PermanentError, TemporaryError
+from kubestorm.settings import ConsulSettings
+
+SERVICE = "Consul"
+DEFAULT_PORTS = {"http": 8500, "https": 8501}
+
+
+class PublishResult(NamedTuple):
+    """What a call did: the prefix, and the keys (relative to it) that it wrote."""
+
+    prefix: str
+    written: Tuple[str, ...]
+
+
+class ConsulStore:
+    """The key-value store behind one agent. Raises the pack's errors only."""
+
+    def __init__(self, settings: ConsulSettings) -> None:
+        self._settings = settings
+        self._client: Any = None
+
+    def read_tree(self, prefix: str) -> Dict[str, str]:
+        """The keys under a prefix, relative to it, with their values as text."""
+        with self._translated("read", prefix):
+            _, entries = self._open().kv.get(prefix, recurse=True)
+        return {
+            entry["Key"][len(prefix) :]: (entry["Value"] or b"").decode("utf-8", "replace") for entry in entries or ()
+        }
+
+    def ensure_tree(self, prefix: str, values: Mapping[str, str]) -> PublishResult:
+        """Bring these keys to these values, all or none; nothing is written when nothing differs. Others stay."""
+        present = self.read_tree(prefix)
+        differing = sorted(key for key, value in values.items() if present.get(key) != value)
+        if differing:
+            operations: List[Mapping[str, Any]] = [_set(prefix + key, values[key]) for key in differing]
+            self._transact(prefix, operations)
+        return PublishResult(prefix, tuple(differing))
+
+    def delete_tree(self, prefix: str) -> None:
+        """Remove everything under a prefix, which has to end in a slash. Safe to repeat."""
+        if not prefix.endswith("/") or prefix.count("/") < 3:
+            raise PermanentError(f"{prefix!r} is no prefix of one resource; nothing was deleted.", service=SERVICE)
+        with self._translated("delete", prefix):
+            self._open().kv.delete(prefix, recurse=True)
+
+    def _transact(self, prefix: str, operations: List[Mapping[str, Any]]) -> None:
+        with self._translated("write", prefix):
+            answer = self._open().txn.put(operations)
+        if not answer or answer.get("Errors"):
+            raise TemporaryError(f"Consul did not carry out the transaction on {prefix}.", service=SERVICE)
+
+    def _open(self) -> Any:
+        if self._client is not None:
+            return self._client
+        import consul
+
+        settings = self._settings
+        address = urlsplit(settings.url)
+        if address.scheme not in DEFAULT_PORTS or not address.hostname:
+            message = f"consul.url is {settings.url!r}; it looks like https://consul.example.com:8501."
+            raise DefinitionError(message, field="consul.url")
+        client = consul.Consul(
+            host=address.hostname,
+            port=address.port or DEFAULT_PORTS[address.scheme],
+            scheme=address.scheme,
+            verify=settings.ca_file or True if settings.verify_tls else False,
+            connections_timeout=settings.timeout_seconds,
+        )
+        # py-consul prefers CONSUL_HTTP_TOKEN to its argument and forgets the token on txn.put: the session's header
+        # reaches every call, and the configured token is the one that counts.
+        client.token = None
+        if settings.token_file:
+            client.http.session.headers["X-Consul-Token"] = _read_token(settings.token_file)
+        if settings.datacenter:
+            # One place for every call: txn.put takes no datacenter either.
+            client.http.session.params = {"dc": settings.datacenter}
+        self._client = client
+        return client
+
+    @contextlib.contextmanager
+    def _translated(self, verb: str, prefix: str) -> Iterator[None]:
+        import requests
+        from consul import exceptions as consul
+
+        what = f"{verb} {prefix}"
+        try:
+            yield
+        except (consul.ACLPermissionDenied, consul.ACLDisabled) as error:
+            message = f"Consul does not let the pack {what}. The ACL rules needed are in deploy/consul-policy.hcl."
+            raise PermanentError(message, service=SERVICE, status_code=403) from error
+        except (consul.BadRequest, consul.NotFound) as error:
+            raise PermanentError(f"Consul refused to {what}: {str(error)[:200]}", service=SERVICE) from error
+        except consul.ConsulException as error:
+            raise TemporaryError(f"Consul could not {what}: {str(error)[:200]}", service=SERVICE) from error
+        except requests.RequestException as error:
+            message = f"Consul cannot be reached at {self._settings.url} ({type(error).__name__})."
+            raise TemporaryError(message, service=SERVICE) from error
+
+
+def _set(key: str, value: str) -> Mapping[str, Any]:
+    return {"KV": {"Verb": "set", "Key": key, "Value": base64.b64encode(value.encode()).decode()}}
+
+
+def _read_token(path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except OSError as error:
+        message = f"consul.token_file names {path}, which cannot be read: {error.strerror}."
+        raise DefinitionError(message, field="consul.token_file") from error

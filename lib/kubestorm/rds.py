@@ -1,0 +1,343 @@
+"""RDS through boto3, in our words: describe, create or restore, modify, tag, snapshot, delete.
+
+Each call is one request or two, never a waiter: what takes minutes is looked at again by a later run. botocore retries
+throttled and broken calls a few times with its standard back-off; what is left is translated once, in `_translated`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+
+from kubestorm.database.deletion import ObservedSnapshot
+from kubestorm.database.plan import Change, ObservedInstance, is_major_upgrade
+from kubestorm.database.spec import DatabaseSpec
+from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError, PermanentError, TemporaryError
+from kubestorm.secrets import Secret
+from kubestorm.settings import AwsSettings
+
+SERVICE = "AWS RDS"
+# Source: "Common errors" of the RDS API reference, and botocore's own list of throttling codes.
+TEMPORARY_CODES = frozenset(
+    (
+        "InternalFailure",
+        "InternalError",
+        "InvalidDBInstanceState",  # it changed its state since we looked: look again
+        "InvalidDBInstanceStateFault",
+        "InvalidDBSnapshotState",
+        "InsufficientDBInstanceCapacity",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+    )
+)
+CREDENTIAL_CODES = frozenset(
+    (
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "NotAuthorized",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+    )
+)
+# Parameters of ModifyDBInstance that a change may carry; anything else in a plan is a mistake of ours.
+MODIFIABLE = frozenset(
+    (
+        "AllocatedStorage",
+        "BackupRetentionPeriod",
+        "DBInstanceClass",
+        "DBParameterGroupName",
+        "DeletionProtection",
+        "EngineVersion",
+        "Iops",
+        "MaxAllocatedStorage",
+        "MonitoringInterval",
+        "MultiAZ",
+        "PreferredBackupWindow",
+        "PreferredMaintenanceWindow",
+        "StorageType",
+        "VpcSecurityGroupIds",
+    )
+)
+
+
+class RdsClient:
+    """One region of one account. Raises the pack's errors only."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def describe(self, identifier: str) -> Optional[ObservedInstance]:
+        """The instance as it is now, None if there is none."""
+        try:
+            with _translated("DescribeDBInstances"):
+                answer = self._client.describe_db_instances(DBInstanceIdentifier=identifier)
+        except NotFoundError:
+            return None
+        found = answer["DBInstances"]
+        return observed_instance(found[0]) if found else None
+
+    def create(
+        self,
+        spec: DatabaseSpec,
+        identifier: str,
+        *,
+        username: str,
+        password: Secret,
+        tags: Mapping[str, str],
+    ) -> None:
+        """Make it. ConflictError when the name is taken: describe again."""
+        with _translated("CreateDBInstance"):
+            self._client.create_db_instance(
+                **_common(spec, identifier, tags),
+                AllocatedStorage=spec.storage_gib,
+                BackupRetentionPeriod=spec.backup_retention_days,
+                EngineVersion=spec.version,
+                MasterUsername=username,
+                MasterUserPassword=password.reveal(),
+                StorageEncrypted=True,
+                DBName=spec.database_name,
+                MonitoringInterval=spec.monitoring_interval_seconds,
+                **_given(
+                    KmsKeyId=spec.encryption_key,
+                    MaxAllocatedStorage=spec.max_storage_gib,
+                    PreferredBackupWindow=spec.backup_window,
+                    PreferredMaintenanceWindow=spec.maintenance_window,
+                    MonitoringRoleArn=spec.monitoring_role_arn if spec.monitoring_interval_seconds else None,
+                ),
+            )
+
+    def restore(self, spec: DatabaseSpec, identifier: str, *, tags: Mapping[str, str]) -> None:
+        """Make it from the snapshot or the point in time that the spec names; the rest is modified later."""
+        common = _common(spec, identifier, tags)
+        if spec.restore_snapshot:
+            with _translated("RestoreDBInstanceFromDBSnapshot"):
+                self._client.restore_db_instance_from_db_snapshot(DBSnapshotIdentifier=spec.restore_snapshot, **common)
+            return
+        if spec.restore_point is None:
+            raise DefinitionError("spec.restoreFrom names nothing to restore.", field="spec.restoreFrom")
+        common["TargetDBInstanceIdentifier"] = common.pop("DBInstanceIdentifier")
+        moment = (
+            {"RestoreTime": spec.restore_point.time} if spec.restore_point.time else {"UseLatestRestorableTime": True}
+        )
+        with _translated("RestoreDBInstanceToPointInTime"):
+            self._client.restore_db_instance_to_point_in_time(
+                SourceDBInstanceIdentifier=spec.restore_point.source_instance, **common, **moment
+            )
+
+    def modify(self, identifier: str, engine: str, changes: Sequence[Change], *, immediately: bool = True) -> None:
+        """Carry out the changes of a plan."""
+        unknown = [change.parameter for change in changes if change.parameter not in MODIFIABLE]
+        if unknown:
+            raise PermanentError(f"{unknown[0]} is no parameter that can be modified.", service=SERVICE)
+        values: Dict[str, Any] = {
+            change.parameter: list(change.new) if isinstance(change.new, tuple) else change.new for change in changes
+        }
+        version = next((change for change in changes if change.parameter == "EngineVersion"), None)
+        if version is not None and is_major_upgrade(engine, version.old, version.new):
+            values["AllowMajorVersionUpgrade"] = True
+        with _translated("ModifyDBInstance"):
+            self._client.modify_db_instance(DBInstanceIdentifier=identifier, ApplyImmediately=immediately, **values)
+
+    def set_password(self, identifier: str, password: Secret) -> None:
+        """Give it this master password; RDS does so at once."""
+        with _translated("ModifyDBInstance"):
+            self._client.modify_db_instance(
+                DBInstanceIdentifier=identifier, MasterUserPassword=password.reveal(), ApplyImmediately=True
+            )
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Add or replace these tags."""
+        with _translated("AddTagsToResource"):
+            self._client.add_tags_to_resource(ResourceName=arn, Tags=_tag_list(tags))
+
+    def describe_snapshot(self, identifier: str) -> Optional[ObservedSnapshot]:
+        """The manual or final snapshot of that name, None if there is none."""
+        try:
+            with _translated("DescribeDBSnapshots"):
+                answer = self._client.describe_db_snapshots(DBSnapshotIdentifier=identifier)
+        except NotFoundError:
+            return None
+        found = answer["DBSnapshots"]
+        return ObservedSnapshot(identifier, found[0].get("Status", "")) if found else None
+
+    def create_snapshot(self, identifier: str, snapshot_identifier: str, tags: Mapping[str, str]) -> None:
+        """Begin a manual snapshot; one of that name counts as done."""
+        with contextlib.suppress(ConflictError), _translated("CreateDBSnapshot"):
+            self._client.create_db_snapshot(
+                DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot_identifier, Tags=_tag_list(tags)
+            )
+
+    def delete(self, identifier: str, *, final_snapshot: Optional[str]) -> None:
+        """Begin the deletion: with a final snapshot and its automated backups kept, or (None) with nothing left."""
+        if final_snapshot:
+            how: Dict[str, Any] = {
+                "SkipFinalSnapshot": False,
+                "FinalDBSnapshotIdentifier": final_snapshot,
+                "DeleteAutomatedBackups": False,
+            }
+        else:
+            how = {"SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
+        with contextlib.suppress(NotFoundError), _translated("DeleteDBInstance"):
+            self._client.delete_db_instance(DBInstanceIdentifier=identifier, **how)
+
+    def list_instances(self) -> Iterator[ObservedInstance]:
+        """Every instance of the region, page by page."""
+        with _translated("DescribeDBInstances"):
+            for page in self._client.get_paginator("describe_db_instances").paginate():
+                for raw in page["DBInstances"]:
+                    yield observed_instance(raw)
+
+
+def connect(settings: AwsSettings) -> RdsClient:
+    """A client as configured; assuming a role is the only request it sends."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=settings.timeout_seconds,
+        read_timeout=settings.timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": settings.attempts},
+        user_agent_extra="kubestorm",
+    )
+    options: Dict[str, Any] = {"config": config}
+    if settings.endpoint_url:
+        options["endpoint_url"] = settings.endpoint_url
+    if settings.ca_file:
+        options["verify"] = settings.ca_file
+    with _translated("AssumeRole" if settings.role_arn else "the configured credentials"):
+        session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
+        if settings.role_arn:
+            session = _assume(session, settings, options)
+        return RdsClient(session.client("rds", **options))
+
+
+def _assume(session: Any, settings: AwsSettings, options: Mapping[str, Any]) -> Any:
+    import boto3
+
+    external = {"ExternalId": settings.external_id} if settings.external_id else {}
+    answer = session.client("sts", **options).assume_role(
+        RoleArn=settings.role_arn, RoleSessionName="kubestorm", **external
+    )
+    given = answer["Credentials"]
+    return boto3.Session(
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+        region_name=session.region_name,
+    )
+
+
+def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
+    """One entry of DescribeDBInstances as a value."""
+    endpoint = raw.get("Endpoint") or {}
+    groups = raw.get("DBParameterGroups") or [{}]
+    pending = {
+        key: value for key, value in (raw.get("PendingModifiedValues") or {}).items() if key != "MasterUserPassword"
+    }
+    return ObservedInstance(
+        identifier=raw["DBInstanceIdentifier"],
+        status=raw.get("DBInstanceStatus", ""),
+        engine=raw.get("Engine", ""),
+        version=raw.get("EngineVersion", ""),
+        instance_class=raw.get("DBInstanceClass", ""),
+        storage_gib=int(raw.get("AllocatedStorage", 0)),
+        storage_type=raw.get("StorageType", ""),
+        iops=raw.get("Iops"),
+        max_storage_gib=raw.get("MaxAllocatedStorage"),
+        multi_az=bool(raw.get("MultiAZ", False)),
+        backup_retention_days=int(raw.get("BackupRetentionPeriod", 0)),
+        backup_window=raw.get("PreferredBackupWindow"),
+        maintenance_window=raw.get("PreferredMaintenanceWindow"),
+        database_name=raw.get("DBName"),
+        username=raw.get("MasterUsername", ""),
+        deletion_protection=bool(raw.get("DeletionProtection", False)),
+        subnet_group=(raw.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
+        security_groups=tuple(item["VpcSecurityGroupId"] for item in raw.get("VpcSecurityGroups") or ()),
+        parameter_group=groups[0].get("DBParameterGroupName"),
+        encryption_key=raw.get("KmsKeyId"),
+        monitoring_interval_seconds=int(raw.get("MonitoringInterval") or 0),
+        host=endpoint.get("Address"),
+        port=endpoint.get("Port"),
+        tags={item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()},
+        pending=pending,
+        pending_reboot=any(group.get("ParameterApplyStatus") == "pending-reboot" for group in groups),
+        arn=raw.get("DBInstanceArn", ""),
+    )
+
+
+def _common(spec: DatabaseSpec, identifier: str, tags: Mapping[str, str]) -> Dict[str, Any]:
+    """What creating and restoring have in common."""
+    return {
+        "DBInstanceIdentifier": identifier,
+        "DBInstanceClass": spec.instance_class,
+        "Engine": spec.engine,
+        "StorageType": spec.storage_type,
+        "MultiAZ": spec.multi_az,
+        "PubliclyAccessible": False,
+        "AutoMinorVersionUpgrade": True,
+        "CopyTagsToSnapshot": True,
+        "DeletionProtection": spec.deletion_protection,
+        "Tags": _tag_list(tags),
+        **_given(
+            Iops=spec.iops,
+            DBSubnetGroupName=spec.subnet_group,
+            DBParameterGroupName=spec.parameter_group,
+            VpcSecurityGroupIds=list(spec.security_groups) or None,
+        ),
+    }
+
+
+def _given(**values: Any) -> Dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _tag_list(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+
+
+@contextlib.contextmanager
+def _translated(operation: str) -> Iterator[None]:
+    from botocore import exceptions
+
+    try:
+        yield
+    except exceptions.ClientError as error:
+        raise _from_answer(error, operation) from error
+    except exceptions.ParamValidationError as error:
+        raise PermanentError(f"{operation} cannot be asked of {SERVICE}: {error}", service=SERVICE) from error
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound) as error:
+        message = f"There are no AWS credentials to use for {operation}: {error}. Set aws.profile or aws.role_arn."
+        raise PermanentError(message, service=SERVICE) from error
+    except exceptions.NoRegionError as error:
+        raise PermanentError("No AWS region is known; set aws.region.", service=SERVICE) from error
+    except exceptions.BotoCoreError as error:  # connections refused, reset, timed out, names not found, TLS
+        raise TemporaryError(f"{SERVICE} cannot be reached for {operation}: {error}", service=SERVICE) from error
+
+
+def _from_answer(error: Any, operation: str) -> Error:
+    told = error.response.get("Error") or {}
+    code, message = str(told.get("Code", "")), str(told.get("Message", ""))
+    status = (error.response.get("ResponseMetadata") or {}).get("HTTPStatusCode")
+    text = f"{SERVICE} refused {operation} ({code}): {message}"
+    if code in TEMPORARY_CODES or (isinstance(status, int) and status >= 500):
+        text = f"{SERVICE} cannot do {operation} right now ({code}): {message}"
+        return TemporaryError(text, service=SERVICE, status_code=status)
+    if code.endswith(("NotFound", "NotFoundFault")) and code.startswith(("DBInstance", "DBSnapshot")):
+        return NotFoundError(text, service=SERVICE, status_code=status)
+    if code.endswith(("AlreadyExists", "AlreadyExistsFault")):
+        return ConflictError(text, service=SERVICE, status_code=status)
+    if code in CREDENTIAL_CODES:
+        text = f"{SERVICE} does not allow the pack {operation} ({code}): {message} The policy needed is in deploy/."
+    return PermanentError(text, service=SERVICE, status_code=status)

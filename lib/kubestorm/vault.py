@@ -1,0 +1,216 @@
+"""Vault's KV version 2 through hvac: credentials made and kept there, and handed on by path and version only.
+
+A secret is written with check-and-set and only when it has to change, so that two runs at once, or a run that died
+after the write, end with one password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
+
+from kubestorm.errors import ConflictError, DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.secrets import Secret, make_password
+from kubestorm.settings import VaultSettings
+
+SERVICE = "Vault"
+CAS_MISMATCH = "check-and-set"
+
+
+class CredentialsRef(NamedTuple):
+    """Where credentials are. `path` is with the mount; `created` says that this call made them."""
+
+    path: str
+    version: int
+    created: bool
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What is kept at a path."""
+
+    username: str
+    password: Secret
+    version: int
+
+
+class VaultStore:
+    """The KV engine at the configured mount. Logs in with the first call. Raises the pack's errors only."""
+
+    def __init__(self, settings: VaultSettings) -> None:
+        self._settings = settings
+        self._client: Any = None
+
+    def full_path(self, path: str) -> str:
+        """The path as a person types it: `<mount>/<path>`."""
+        return f"{self._settings.mount}/{path}"
+
+    def ensure_credentials(self, path: str, username: str) -> CredentialsRef:
+        """Make username and password if they are not there; what is there stays as it is. Safe to repeat."""
+        found = self._current(path)
+        if found is None or not found.password.reveal():
+            try:
+                version = self._write(path, username, make_password(), cas=self._version(path))
+                return CredentialsRef(self.full_path(path), version, True)
+            except ConflictError:
+                found = self.read(path)  # another run was first: its password counts
+        return CredentialsRef(self.full_path(path), found.version, False)
+
+    def rename_user(self, path: str, username: str) -> CredentialsRef:
+        """Keep the password under another username (a restored instance has its snapshot's). Safe to repeat."""
+        found = self.read(path)
+        if found.username == username:
+            return CredentialsRef(self.full_path(path), found.version, False)
+        version = self._write(path, username, found.password, cas=found.version)
+        return CredentialsRef(self.full_path(path), version, True)
+
+    def rotate(self, path: str, username: str, *, replaces: Optional[int]) -> CredentialsRef:
+        """Store a new password as the next version; ConflictError when the current one is not `replaces` any more."""
+        version = self._write(path, username, make_password(), cas=replaces or self._version(path))
+        return CredentialsRef(self.full_path(path), version, True)
+
+    def read(self, path: str) -> Credentials:
+        """The current version. NotFoundError when there is none."""
+        found = self._current(path)
+        if found is None:
+            raise NotFoundError(f"Vault has no credentials at {self.full_path(path)}.", service=SERVICE)
+        return found
+
+    def describe(self, path: str) -> Optional[Mapping[str, Any]]:
+        """Path, current version and times of a secret, without its contents; None if there is none."""
+        try:
+            with self._translated("read the metadata", path):
+                answer = self._kv().read_secret_metadata(path=path, mount_point=self._settings.mount)
+        except NotFoundError:
+            return None
+        data = answer["data"]
+        return {
+            "path": self.full_path(path),
+            "version": data["current_version"],
+            "created": data["created_time"],
+            "updated": data["updated_time"],
+        }
+
+    def delete(self, path: str) -> None:
+        """Destroy every version and the metadata. Safe to repeat."""
+        with contextlib.suppress(NotFoundError), self._translated("delete", path):
+            self._kv().delete_metadata_and_all_versions(path=path, mount_point=self._settings.mount)
+
+    def _current(self, path: str) -> Optional[Credentials]:
+        try:
+            with self._translated("read", path):
+                answer = self._kv().read_secret_version(
+                    path=path, mount_point=self._settings.mount, raise_on_deleted_version=True
+                )
+        except NotFoundError:
+            return None
+        data = answer["data"]
+        values: Mapping[str, Any] = data.get("data") or {}
+        version = int(data["metadata"]["version"])
+        return Credentials(str(values.get("username", "")), Secret(str(values.get("password", ""))), version)
+
+    def _version(self, path: str) -> int:
+        """The version that check-and-set has to name: 0 where nothing was ever, also that of a deleted one."""
+        found = self.describe(path)
+        return int(found["version"]) if found else 0
+
+    def _write(self, path: str, username: str, password: Secret, *, cas: int) -> int:
+        with self._translated("write", path):
+            answer = self._kv().create_or_update_secret(
+                path=path,
+                secret={"username": username, "password": password.reveal()},
+                cas=cas,
+                mount_point=self._settings.mount,
+            )
+        return int(answer["data"]["version"])
+
+    def _kv(self) -> Any:
+        if self._client is None:
+            self._client = self._login()
+        return self._client.secrets.kv.v2
+
+    def _login(self) -> Any:
+        import hvac
+
+        settings, auth = self._settings, self._settings.auth
+        # An empty token, not None: hvac would take None as leave to read VAULT_TOKEN and ~/.vault-token.
+        client = hvac.Client(
+            url=settings.url,
+            token="",
+            namespace=settings.namespace,
+            verify=settings.ca_file or True if settings.verify_tls else False,
+            timeout=settings.timeout_seconds,
+        )
+        if auth.method == "token":
+            client.token = _read_file(auth.token_file, "vault.auth.token_file")
+        elif auth.method == "approle":
+            client.auth.approle.login(
+                role_id=_required(auth.role_id, "vault.auth.role_id"),
+                secret_id=_read_file(auth.secret_id_file, "vault.auth.secret_id_file"),
+                mount_point=auth.mount or "approle",
+            )
+        else:
+            client.auth.kubernetes.login(
+                role=_required(auth.role, "vault.auth.role"),
+                jwt=_read_file(auth.jwt_file, "vault.auth.jwt_file"),
+                mount_point=auth.mount or "kubernetes",
+            )
+        return client
+
+    @contextlib.contextmanager
+    def _translated(self, verb: str, path: str) -> Iterator[None]:
+        """Turn hvac's and requests' exceptions into ours. Only Vault's own short error texts are passed on."""
+        import hvac.exceptions as vault
+        import requests
+
+        what = f"{verb} {self.full_path(path)}"
+        try:
+            yield
+        except (vault.Forbidden, vault.Unauthorized) as error:
+            message = (
+                f"Vault does not let the pack {what} ({_said(error)}). The policy needed is in deploy/vault-policy.hcl."
+            )
+            raise PermanentError(message, service=SERVICE, status_code=403) from error
+        except vault.InvalidPath as error:
+            raise NotFoundError(f"Vault has nothing at {self.full_path(path)}.", service=SERVICE) from error
+        except vault.InvalidRequest as error:
+            if CAS_MISMATCH in _said(error):
+                raise ConflictError(f"Somebody else wrote {self.full_path(path)} first.", service=SERVICE) from error
+            raise PermanentError(f"Vault refused to {what}: {_said(error)}", service=SERVICE) from error
+        except vault.VaultDown as error:
+            raise TemporaryError(
+                "Vault is sealed or in standby; unseal it.", service=SERVICE, status_code=503
+            ) from error
+        except vault.VaultError as error:
+            raise TemporaryError(f"Vault could not {what}: {_said(error)}", service=SERVICE) from error
+        except requests.RequestException as error:
+            reason = type(error).__name__
+            message = f"Vault cannot be reached at {self._settings.url} ({reason})."
+            raise TemporaryError(message, service=SERVICE) from error
+
+
+def _said(error: Any) -> str:
+    """Vault's error list; never the exception's text, which may hold a whole response."""
+    return "; ".join(str(item).strip() for item in getattr(error, "errors", None) or ()) or type(error).__name__
+
+
+def _required(value: Optional[str], setting: str) -> str:
+    if not value:
+        raise DefinitionError(f"The pack's configuration needs {setting} for this way to log in.", field=setting)
+    return value
+
+
+def _read_file(path: Optional[str], setting: str) -> str:
+    name = Path(_required(path, setting)).expanduser()
+    try:
+        return name.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        message = f"{setting} names {name}, which cannot be read: {error.strerror}."
+        raise DefinitionError(message, field=setting) from error
+
+
+def as_result(ref: CredentialsRef) -> Dict[str, Any]:
+    """The reference as an execution's result."""
+    return dict(ref._asdict())
