@@ -127,11 +127,11 @@ class Tag(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """AWS is busy with it. `serving`: clients can connect meanwhile."""
+    """AWS is busy with it. `settled`: it serves, and what is left comes by itself in the maintenance window."""
 
     reason: str
     message: str
-    serving: bool = False
+    settled: bool = False
 
 
 class Refuse(NamedTuple):
@@ -152,6 +152,7 @@ def plan_instance(
     identifier: str,
     tags: Mapping[str, str],
     credentials_version: Optional[int] = None,
+    apply_immediately: bool = True,
 ) -> Tuple[Decision, ...]:
     """The decisions, in the order to carry out; empty when nothing differs and nothing is under way.
 
@@ -183,8 +184,11 @@ def plan_instance(
     if rotate and credentials_version is not None:
         decisions.append(RotatePassword(credentials_version))
     if waiting and not ready:
-        message = f"RDS will change {_list(waiting)} in the maintenance window or with its next step."
-        decisions.append(Wait("Modifying", message, serving=True))
+        if apply_immediately:
+            decisions.append(Wait("Modifying", f"RDS is about to change {_list(waiting)}."))
+        else:
+            message = f"RDS will change {_list(waiting)} in the maintenance window."
+            decisions.append(Wait("PendingMaintenance", message, settled=True))
     return tuple(decisions)
 
 
@@ -319,8 +323,7 @@ def _grew_by_itself(spec: DatabaseSpec, observed: ObservedInstance) -> bool:
 
 def _wait(observed: ObservedInstance) -> Wait:
     reason = REASON_OF_STATUS.get(observed.status, "InstanceBusy")
-    serving = observed.status in SERVING
-    return Wait(reason, f"RDS says {observed.status} of instance {observed.identifier}; this takes minutes.", serving)
+    return Wait(reason, f"RDS says {observed.status} of instance {observed.identifier}; this takes minutes.")
 
 
 def _is_pending(change: Change, observed: ObservedInstance) -> bool:

@@ -1,0 +1,28 @@
+"""Look at a Database and say what has to be done about it."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_database_step
+from kubestorm.database import steps
+from kubestorm.naming import Identity
+from st2common.runners.base_action import Action
+
+
+class DatabasePlan(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
+    ) -> Tuple[bool, Any]:
+        identity = Identity(cluster, group, version, plural, namespace, name, uid)
+        return run_database_step(steps.plan, self.config, identity, run_id)

@@ -1,0 +1,35 @@
+"""Set a condition in an object's status."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm import actions
+from kubestorm.conditions import Condition
+from kubestorm.naming import Identity
+from st2common.runners.base_action import Action
+
+
+class ResourceSetCondition(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
+        type: str,
+        status: str,
+        reason: str,
+        message: str = "",
+    ) -> Tuple[bool, Any]:
+        identity = Identity(cluster, group, version, plural, namespace, name, uid)
+        condition = Condition(type, status, reason, message)
+        return actions.run_on_resource(
+            lambda handle: {"exists": handle.write_status(condition) is not None}, self.config, identity, run_id
+        )

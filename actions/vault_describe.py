@@ -1,0 +1,15 @@
+"""Describe a secret without reading it."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from st2common.runners.base_action import Action
+
+
+class VaultDescribe(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, path: str) -> Tuple[bool, Any]:
+        return run_with_services(lambda services: services.vault.describe(path), self.config)

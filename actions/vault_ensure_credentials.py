@@ -1,0 +1,29 @@
+"""Have the credentials of a Database in Vault."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_database_step
+from kubestorm.database import steps
+from kubestorm.naming import Identity
+from st2common.runners.base_action import Action
+
+
+class VaultEnsureCredentials(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
+        wanted: bool = True,
+    ) -> Tuple[bool, Any]:
+        identity = Identity(cluster, group, version, plural, namespace, name, uid)
+        return run_database_step(steps.ensure_credentials, self.config, identity, run_id, wanted=wanted)

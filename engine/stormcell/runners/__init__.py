@@ -1,1 +1,0 @@
-"""The runners: each carries out one kind of action."""

@@ -1,1 +1,0 @@
-"""Only what packs use as plain values."""

@@ -1,1 +1,0 @@
-"""Where packs find their base class."""

@@ -1,1 +1,0 @@
-"""Helpers that packs import."""

@@ -1,1 +1,0 @@
-"""Stands in for StackStorm's st2reactor where that is not installed: the base classes of sensors."""

@@ -1,0 +1,66 @@
+"""Databases as a person asks for them: a list, one from all sides. Reads only, and never a secret's contents."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Callable, Dict, List, Mapping
+
+from kubestorm import conditions, naming
+from kubestorm.errors import Error, NotFoundError
+from kubestorm.kube import Resource
+from kubestorm.services import Services
+
+DATABASES = Resource(naming.GROUP, naming.VERSION, "databases")
+
+
+def list_databases(services: Services, namespace: str = "") -> List[Mapping[str, Any]]:
+    """One line each, sorted by namespace and name; every namespace where none is given."""
+    found = services.kube.list_all(DATABASES, namespace)
+    return sorted((_line(item) for item in found), key=lambda line: (line["namespace"], line["name"]))
+
+
+def show_database(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
+    """What is asked for and what each service says; a service that does not answer is quoted, not fatal."""
+    resource = services.kube.get(DATABASES, name, namespace)
+    cluster = services.settings.cluster
+    status: Mapping[str, Any] = resource.get("status") or {}
+    identifier = status.get("instanceIdentifier") or naming.rds_identifier(
+        services.settings.database.identifier_prefix, cluster, namespace, name
+    )
+    shown: Dict[str, Any] = {**_line(resource), "spec": resource.get("spec"), "status": status}
+    looks: Dict[str, Callable[[], Any]] = {
+        "rds": lambda: describe_instance(services, str(identifier)),
+        "vault": lambda: services.vault.describe(naming.vault_path(cluster, namespace, name)),
+        "consul": lambda: services.consul.read_tree(naming.consul_prefix(cluster, namespace, name)),
+    }
+    for service, look in looks.items():
+        try:
+            shown[service] = look()
+        except Error as error:
+            shown[service] = {"error": str(error)}
+    return shown
+
+
+def describe_instance(services: Services, identifier: str) -> Mapping[str, Any]:
+    """An RDS instance as plain values. NotFoundError when there is none."""
+    observed = services.rds.describe(identifier)
+    if observed is None:
+        raise NotFoundError(f"AWS RDS has no instance {identifier}.", service="AWS RDS")
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(observed).items()}
+
+
+def _line(resource: Mapping[str, Any]) -> Dict[str, Any]:
+    metadata, spec = resource["metadata"], resource.get("spec") or {}
+    status = resource.get("status") or {}
+    ready = conditions.find(status.get("conditions") or [], conditions.READY) or {}
+    return {
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "engine": spec.get("engine"),
+        "version": spec.get("version"),
+        "size": spec.get("size"),
+        "ready": ready.get("status", conditions.UNKNOWN),
+        "reason": ready.get("reason", ""),
+        "message": ready.get("message", ""),
+        "endpoint": (status.get("endpoint") or {}).get("host"),
+    }

@@ -1,0 +1,226 @@
+"""One custom resource during one run: its lock, its status, its finalizer, the Events it leaves.
+
+Knows no kind in particular: `order` names the conditions that lead to Ready. Every write is an ensure: status is
+patched only where something differs, so that a look which finds all in order leaves no trace and wakes no watcher.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from kubestorm import conditions as conditions_module
+from kubestorm.conditions import FALSE, READY, TRUE, Condition, roll_up, set_condition
+from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError, TemporaryError
+from kubestorm.kube import KubeClient, Resource
+from kubestorm.lease import LeaseLock
+from kubestorm.naming import FINALIZER, Identity
+from kubestorm.services import Services
+
+Object = Dict[str, Any]
+CONFLICT_ATTEMPTS = 5
+NAMESPACES = Resource("", "v1", "namespaces")
+# A condition with one of these reasons is on its way; any other False one is worth a warning.
+UNDER_WAY = frozenset(
+    (
+        "BackingUp",
+        "Creating",
+        "Deleting",
+        "InstanceBusy",
+        "Modifying",
+        "Optimizing",
+        "Rebooting",
+        "Reconciling",
+        "Restoring",
+        "RotatingCredentials",
+        "Snapshotting",
+        "Starting",
+        "Upgrading",
+        "WaitingForInstance",
+    )
+)
+
+
+class LeaseLostError(TemporaryError):
+    """Another run has taken over; this one has to stop."""
+
+
+class ResourceHandle:
+    """What a step does to the object itself. `run_id` names the run in the Lease and in `status.lastRunId`."""
+
+    def __init__(self, services: Services, identity: Identity, run_id: str, order: Sequence[str] = ()) -> None:
+        self.identity = identity
+        self.run_id = run_id
+        self.resource = Resource(identity.group, identity.version, identity.plural)
+        self._services = services
+        self._order = tuple(order)
+
+    @property
+    def _kube(self) -> KubeClient:
+        return self._services.kube
+
+    # The lock.
+
+    def _lease(self) -> LeaseLock:
+        return LeaseLock(
+            self._kube,
+            self.identity.uid,
+            holder=self.run_id,
+            duration_seconds=self._services.settings.lease.duration_seconds,
+            now=self._services.now,
+        )
+
+    def lock(self) -> Optional[str]:
+        """Take the object's Lease. None when it is ours now (again), else the run that holds it."""
+        lease = self._lease()
+        return None if lease.acquire() else lease.held_by or "another run"
+
+    def keep_lock(self) -> None:
+        """Renew the Lease at the beginning of a step; LeaseLostError when another run holds it."""
+        holder = self.lock()
+        if holder is not None:
+            message = f"run {holder} has taken over {self.identity}; run {self.run_id} stops here."
+            raise LeaseLostError(message, service="Kubernetes")
+
+    def unlock(self) -> None:
+        """Let the next run in at once. Safe to repeat, and harmless when another run holds it."""
+        lease = self._lease()
+        if lease.acquire():
+            lease.release()
+
+    # The object.
+
+    def read(self) -> Optional[Object]:
+        """The object as it is now; None when it is gone, also when another object has its name."""
+        try:
+            found = self._kube.get(self.resource, self.identity.name, self.identity.namespace)
+        except NotFoundError:
+            return None
+        return found if found["metadata"].get("uid") == self.identity.uid else None
+
+    def is_namespace_terminating(self) -> bool:
+        """Whether the namespace around it is being deleted."""
+        try:
+            namespace = self._kube.get(NAMESPACES, self.identity.namespace)
+        except NotFoundError:
+            return True
+        return bool(namespace["metadata"].get("deletionTimestamp"))
+
+    def ensure_finalizer(self) -> bool:
+        """Hold the object's deletion until `release_finalizer`; whether it had to be written."""
+        return self._change_finalizers(wanted=True)
+
+    def release_finalizer(self) -> bool:
+        """Let the object go. Safe to repeat, also when it is gone."""
+        return self._change_finalizers(wanted=False)
+
+    def _change_finalizers(self, *, wanted: bool) -> bool:
+        for _ in range(CONFLICT_ATTEMPTS):
+            found = self.read()
+            if found is None:
+                return False
+            metadata = found["metadata"]
+            finalizers = list(metadata.get("finalizers") or ())
+            if (FINALIZER in finalizers) is wanted:
+                return False
+            if wanted and metadata.get("deletionTimestamp"):
+                return False  # the API server refuses new finalizers on what is being deleted
+            changed = [*finalizers, FINALIZER] if wanted else [item for item in finalizers if item != FINALIZER]
+            body = {"metadata": {"finalizers": changed, "resourceVersion": metadata["resourceVersion"]}}
+            try:
+                self._kube.patch(self.resource, self.identity.name, body, self.identity.namespace)
+            except ConflictError:
+                continue
+            except NotFoundError:
+                return False
+            return True
+        raise ConflictError(f"{self.identity} is changed by others all the time; try again.", service="Kubernetes")
+
+    # Its status.
+
+    def write_status(
+        self,
+        *new: Condition,
+        fields: Optional[Mapping[str, Any]] = None,
+        generation: Optional[int] = None,
+        ready: Optional[Condition] = None,
+    ) -> Optional[Object]:
+        """Set conditions and fields, and Ready as it follows from them (or as `ready` says); leave Events of changes.
+
+        `generation` is that of the spec which the step read; without it, that of the object now. A field of None is
+        removed. The object as it then is, None when it is gone.
+        """
+        for _ in range(CONFLICT_ATTEMPTS):
+            found = self.read()
+            if found is None:
+                return None
+            old = found.get("status") or {}
+            answered = generation if generation is not None else int(found["metadata"].get("generation", 0))
+            before = old.get("conditions") or []
+            after = [dict(item) for item in before]
+            now = self._services.now()
+            for condition in new:
+                after = set_condition(after, condition, generation=answered, now=now)
+            latest = int(found["metadata"].get("generation", 0))
+            total = ready or roll_up(after, self._order, generation=latest)
+            if self._order or ready:
+                after = set_condition(after, total, generation=answered, now=now)
+            status = {"conditions": after, "observedGeneration": answered, **(fields or {})}
+            changes = {key: value for key, value in status.items() if old.get(key) != value}
+            if not changes:
+                return found
+            changes["lastRunId"] = self.run_id
+            version = found["metadata"]["resourceVersion"]
+            try:
+                written = self._kube.patch_status(
+                    self.resource, self.identity.name, changes, self.identity.namespace, resource_version=version
+                )
+            except ConflictError:
+                continue
+            except NotFoundError:
+                return None
+            self._leave_events(written, before, after)
+            return written
+        raise ConflictError(f"{self.identity} is changed by others all the time; try again.", service="Kubernetes")
+
+    def report(self, condition_type: str, error: Error) -> None:
+        """Write a failed step's condition: the service's name and its reason, in the developer's words."""
+        self.write_status(Condition(condition_type, FALSE, reason_of(error), str(error)))
+
+    def event(self, involved: Mapping[str, Any], reason: str, message: str, *, warning: bool = False) -> None:
+        """Leave an Event; that it cannot be left (a namespace that is being deleted refuses it) stops nothing."""
+        with contextlib.suppress(Error):
+            self._kube.create_event(
+                involved,
+                reason=reason,
+                message=message,
+                type="Warning" if warning else "Normal",
+                now=self._services.now(),
+            )
+
+    def _leave_events(
+        self, involved: Mapping[str, Any], before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+    ) -> None:
+        for condition in after:
+            kind = str(condition["type"])
+            old = conditions_module.find(before, kind) or {}
+            if (old.get("status"), old.get("reason")) == (condition["status"], condition["reason"]):
+                continue
+            if kind == READY and condition["status"] != TRUE:
+                continue  # the condition that keeps it from being Ready has told already
+            warning = condition["status"] != TRUE and condition["reason"] not in UNDER_WAY
+            self.event(involved, condition["reason"], f"{kind}: {condition['message']}", warning=warning)
+
+
+def reason_of(error: Error) -> str:
+    """One word for a condition: whose fault, and whether waiting helps (`VaultUnavailable`, `AWSRDSRefused`)."""
+    service = "".join(part for part in error.service.split()) or "Pack"
+    if isinstance(error, TemporaryError):
+        return f"{service}Unavailable"
+    if isinstance(error, ConflictError):
+        return f"{service}Conflict"
+    if isinstance(error, PermanentError):
+        return f"{service}Refused"
+    if isinstance(error, NotFoundError):
+        return f"{service}NotFound"
+    return "ConfigurationError"
