@@ -1,0 +1,1 @@
+"""The runners: each carries out one kind of action."""

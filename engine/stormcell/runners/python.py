@@ -1,0 +1,122 @@
+"""python-script: an Action class of the pack, run in a warm worker process.
+
+Source of the result's shape: contrib/runners/python_runner/python_runner/python_runner.py of StackStorm 3.9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+from stormcell.errors import TemporaryError
+from stormcell.running import OutputSink, RunRequest, RunResult
+from stormcell.statuses import ExecutionStatus
+from stormcell.workers.pool import Interpreter, Job, Outcome, WorkerPool, engine_packages, interpreter_for
+from stormcell.workers.ports import Services, answer
+
+_INVALID_STATUS_EXIT_CODE: Final = 220
+FRESH_PROCESS_TAG: Final = "fresh_process"
+
+
+class PythonRunner:
+    """Runs Python actions. `pool` may be shared."""
+
+    def __init__(
+        self,
+        *,
+        pool: WorkerPool,
+        virtualenvs: Path | None = None,
+        services: Services | None = None,
+        api_url: str = "",
+        auth_token: str = "",
+    ) -> None:
+        self._pool = pool
+        self._virtualenvs = virtualenvs
+        self._services = services
+        self._api_url = api_url
+        self._auth_token = auth_token
+
+    async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
+        interpreter = interpreter_for(request.action.pack, self._virtualenvs)
+        job = self._job(request, interpreter)
+
+        def on_line(stream: str, line: str) -> None:
+            output("stdout" if stream == "stdout" else "stderr", line)
+
+        async def ask(method: str, arguments: dict[str, Any]) -> Any:
+            return await answer(self._services, method, arguments, user=request.user)
+
+        timeout = request.timeout_seconds if request.timeout_seconds > 0 else None
+        try:
+            outcome = await self._pool.run(interpreter, job, ask=ask, on_line=on_line, timeout=timeout)
+        except asyncio.CancelledError:
+            raise
+        except TemporaryError as error:
+            return RunResult(status=ExecutionStatus.FAILED, result={"error": str(error), "traceback": ""})
+        return _result(outcome, request.timeout_seconds)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    def _job(self, request: RunRequest, interpreter: Interpreter) -> Job:
+        action, root = request.action, request.pack_path
+        given = request.runner_parameters.get("env") or {}
+        env = {key: str(value) for key, value in given.items() if key.lower() != "pythonpath"}
+        env |= action_environment(request, api_url=self._api_url, auth_token=self._auth_token)
+        if self._api_url:
+            env["ST2_API_URL"] = self._api_url
+        if self._auth_token:
+            env["ST2_AUTH_TOKEN"] = self._auth_token
+        return Job(
+            pack=action.pack,
+            file=str(root / "actions" / action.entry_point),
+            pack_paths=list(dict.fromkeys([str(root), str(root.resolve())])),
+            path_first=_path_first(root, interpreter),
+            path_last=engine_packages(interpreter),
+            parameters=request.parameters,
+            config=request.config,
+            env=env,
+            log_level=request.runner_parameters.get("log_level") or "DEBUG",
+            reuse=not any(tag.get("name") == FRESH_PROCESS_TAG for tag in action.tags),
+        )
+
+
+def action_environment(request: RunRequest, *, api_url: str, auth_token: str) -> dict[str, str]:
+    """Return the ST2_ACTION_ variables that StackStorm gives to actions."""
+    env = {
+        "ST2_ACTION_PACK_NAME": request.action.pack,
+        "ST2_ACTION_EXECUTION_ID": request.execution_id,
+        "ST2_ACTION_DEBUG": str(bool(request.runner_parameters.get("debug"))),
+    }
+    if api_url:
+        env["ST2_ACTION_API_URL"] = api_url
+    if auth_token:
+        env["ST2_ACTION_AUTH_TOKEN"] = auth_token
+    return env
+
+
+def _path_first(root: Path, interpreter: Interpreter) -> list[str]:
+    """The virtual environment's packages, then the pack's `actions/lib`; `actions/` itself comes last of all."""
+    first: list[str] = []
+    if interpreter.virtualenv:
+        first += [str(path) for path in sorted(Path(interpreter.virtualenv).glob("lib/python3*/site-packages"))]
+    return [*first, str(root / "actions" / "lib")]
+
+
+def _result(outcome: Outcome, timeout_seconds: float) -> RunResult:
+    if outcome.exit_code == _INVALID_STATUS_EXIT_CODE:
+        return RunResult(
+            status=ExecutionStatus.FAILED, result={"error": outcome.stderr, "traceback": "", "stdout": outcome.stdout}
+        )
+    result = {
+        "result": outcome.result,
+        "exit_code": outcome.exit_code,
+        "stdout": outcome.stdout,
+        "stderr": outcome.stderr,
+    }
+    if outcome.timed_out:
+        result["error"] = f"Action failed to complete in {timeout_seconds:g} seconds"
+        return RunResult(status=ExecutionStatus.TIMEOUT, result=result)
+    succeeded = outcome.exit_code == 0 and outcome.status is not False
+    return RunResult(status=ExecutionStatus.SUCCEEDED if succeeded else ExecutionStatus.FAILED, result=result)

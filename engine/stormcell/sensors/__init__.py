@@ -1,0 +1,1 @@
+"""Sensors: a process of its own for each, watched over."""

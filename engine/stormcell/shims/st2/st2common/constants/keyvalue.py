@@ -1,0 +1,12 @@
+"""Scopes and separators of the datastore."""
+
+DATASTORE_PARENT_SCOPE = "st2kv"
+DATASTORE_SCOPE_SEPARATOR = "."
+DATASTORE_KEY_SEPARATOR = ":"
+ALL_SCOPE = "all"
+SYSTEM_SCOPE = "system"
+USER_SCOPE = "user"
+FULL_SYSTEM_SCOPE = "st2kv.system"
+FULL_USER_SCOPE = "st2kv.user"
+SYSTEM_SCOPES = [SYSTEM_SCOPE]
+USER_SCOPES = [USER_SCOPE]

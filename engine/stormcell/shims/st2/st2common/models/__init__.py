@@ -1,0 +1,1 @@
+"""Only what packs use as plain values."""
