@@ -8,6 +8,7 @@ not used: they refuse incomplete objects, know nothing of custom resources and c
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import hashlib
 import json
 import os
@@ -37,6 +38,7 @@ __all__ = [
 FIELD_MANAGER = "kubestorm"
 POOL_SIZE = 64
 READ_SIZE = 65536
+LARGE_BYTES = 65536
 MAX_EVENT_MESSAGE = 1024
 _PATCH_TYPES = {
     "merge": "application/merge-patch+json",
@@ -66,6 +68,20 @@ def _fastest_decoder() -> Callable[[bytes], Any]:
 
 
 decode: Callable[[bytes], Any] = _fastest_decoder()
+
+
+def decode_page(data: bytes) -> Any:
+    """Decode without the cyclic garbage collector, which would go through the half-made page over and over.
+
+    JSON has no cycles. It halves the time of a large list, and a page takes milliseconds.
+    """
+    if len(data) < LARGE_BYTES or not gc.isenabled():
+        return decode(data)
+    gc.disable()
+    try:
+        return decode(data)
+    finally:
+        gc.enable()
 
 
 @dataclass(frozen=True)
@@ -344,7 +360,7 @@ class KubeClient:
         timeout = self.settings.read_timeout_seconds
         response = self._open(method, path, asked, query, body, content_type, timeout, True)
         try:
-            answer = decode(response.data)
+            answer = decode_page(response.data)
         except ValueError as error:
             raise TemporaryError(
                 f"the answer of {self.host} to {asked.verb} {asked.resource} is not JSON", service=kube_errors.SERVICE

@@ -37,11 +37,13 @@ class Fingerprint(NamedTuple):
 class _Node:
     """One path: its text as a rule's criterion would write it, its id, and the paths below it."""
 
-    __slots__ = ("children", "id", "path")
+    __slots__ = ("children", "id", "mark", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.id = crc32(path.encode("utf-8", "surrogatepass")).to_bytes(4, "big")
+        data = path.encode("utf-8", "surrogatepass")
+        self.id = crc32(data).to_bytes(4, "big")
+        self.mark = data + b"\0"
         self.children: Dict[str, _Node] = {}
 
 
@@ -99,7 +101,7 @@ def fingerprint(obj: Mapping[str, Any], table: PathTable) -> Fingerprint:
                 if not value:
                     continue
             level.append((child(above, key), value))
-    texts: List[str] = []
+    texts: List[bytes] = []
     fields: List[bytes] = []
     room = MAX_FIELDS - len(level)
     while level:
@@ -111,16 +113,18 @@ def fingerprint(obj: Mapping[str, Any], table: PathTable) -> Fingerprint:
             elif kind is dict:
                 if value and len(value) - 1 <= room:
                     room -= len(value) - 1
-                    below.extend([(child(node, key), value[key]) for key in value])
+                    known = node.children
+                    below.extend([(known.get(key) or child(node, key), value[key]) for key in value])
                     continue
                 text = _canonical(value)
             else:
                 text = _canonical(value) if kind is list else repr(value)
-            texts.append(f"{node.path}\0{text}")
-            fields.append(node.id + crc32(text.encode("utf-8", "surrogatepass")).to_bytes(4, "big"))
+            data = text.encode("utf-8", "surrogatepass")
+            texts.append(node.mark + data)
+            fields.append(node.id + crc32(data).to_bytes(4, "big"))
         level = below
     texts.sort()
-    digest = blake2b("\1".join(texts).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+    digest = blake2b(b"\1".join(texts), digest_size=DIGEST_BYTES).digest()
     return Fingerprint(digest, b"".join(fields))
 
 

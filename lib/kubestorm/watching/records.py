@@ -13,6 +13,7 @@ from typing import Any, Dict, Mapping, NamedTuple
 
 from kubestorm.watching.fingerprint import DIGEST_BYTES, FIELD_BYTES, Fingerprint
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 _DELETING, _UNSETTLED, _UUID = 1, 2, 4
 
 
@@ -38,7 +39,7 @@ def pack(uid: str, deleting: bool, unsettled: bool, fingerprint: Fingerprint, la
     else:
         # Some API servers that are not Kubernetes' own make uids of another form.
         raw = uid.encode("utf-8", "surrogatepass")[:255]
-    text = json.dumps(labels, separators=(",", ":")).encode() if labels else b""
+    text = _compact(labels).encode() if labels else b""
     count = len(fingerprint.fields) // FIELD_BYTES
     return bytes((flags, len(raw), count)) + raw + fingerprint.digest + fingerprint.fields + text
 

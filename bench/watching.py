@@ -1,0 +1,160 @@
+"""Watching: memory per object at 100,000 objects, and how fast the first list is worked through.
+
+The bars (design.md, section 8): 1 KB per object held, and an initial list at 20 times kopf's 1,400 objects per CPU
+second. Pages are made beforehand and handed over as the bytes a server would send; what is measured is parsing,
+judging, remembering, making the payload and a dispatch that does nothing. Run: `python -m bench.watching`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+import tracemalloc
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from kubestorm.kube import decode_page
+from kubestorm.watching.api import WatchKey
+from kubestorm.watching.knowledge import Knowledge
+from kubestorm.watching.settings import WatchSettings
+from kubestorm.watching.watch import Watch
+
+OBJECTS = int(os.environ.get("BENCH_OBJECTS", "100000"))
+PAGE = 500
+KEY = WatchKey("kubestorm.io", "v1alpha1", "databases")
+KOPF_LIST_PER_CPU_SECOND = 1400
+LIST_BAR = 20 * KOPF_LIST_PER_CPU_SECOND
+BYTES_BAR = 1024
+
+
+class _Store(dict[str, str]):
+    def get_value(self, name: str) -> str | None:
+        return self.get(name)
+
+    def set_value(self, name: str, value: str) -> bool:
+        self[name] = value
+        return True
+
+    def delete_value(self, name: str) -> bool:
+        return self.pop(name, None) is not None
+
+
+class _Stream:
+    """A watch that has nothing to say."""
+
+    def batches(self) -> Iterator[list[bytes]]:
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Api:
+    """Serves the prepared pages; parsing is the watch's cost, so it happens here, at the time of the call."""
+
+    def __init__(self, pages: list[bytes]) -> None:
+        self._pages = pages
+
+    def list_page(self, continue_token: str) -> dict[str, Any]:
+        page: dict[str, Any] = decode_page(self._pages[int(continue_token or 0)])
+        return page
+
+    def open_stream(self, resource_version: str) -> _Stream:
+        return _Stream()
+
+    def get(self, namespace: str, name: str) -> dict[str, Any]:
+        raise NotImplementedError("nothing is looked at again here")
+
+
+def _database(number: int) -> dict[str, Any]:
+    """About 1 KB of JSON, shaped like a Database with labels, managedFields and conditions."""
+    return {
+        "apiVersion": "kubestorm.io/v1alpha1",
+        "kind": "Database",
+        "metadata": {
+            "name": f"orders-{number}",
+            "namespace": f"team-{number % 500}",
+            "uid": str(uuid.UUID(int=number)),
+            "resourceVersion": str(number),
+            "generation": 2,
+            "creationTimestamp": "2024-01-01T00:00:00Z",
+            "labels": {"team": f"team-{number % 500}", "app.kubernetes.io/part-of": "orders"},
+            "annotations": {"owner": f"person-{number}@example.org"},
+            "managedFields": [{"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:size": {}}}}],
+        },
+        "spec": {
+            "engine": "postgres",
+            "engineVersion": "15.4",
+            "size": "small",
+            "storage": {"sizeGiB": 20 + number % 7, "type": "gp3"},
+            "backups": {"retentionDays": 7, "window": "03:00-04:00"},
+            "multiAZ": bool(number % 2),
+            "deletionPolicy": "Retain",
+        },
+        "status": {
+            "observedGeneration": 2,
+            "conditions": [
+                {"type": name, "status": "True", "reason": "Done", "lastTransitionTime": "2024-01-01T00:00:00Z"}
+                for name in ("SpecValid", "InstanceAvailable", "Ready")
+            ],
+        },
+    }
+
+
+def _pages() -> list[bytes]:
+    pages = []
+    for start in range(0, OBJECTS, PAGE):
+        end = start + PAGE
+        metadata = {"resourceVersion": "1", "continue": str(end // PAGE) if end < OBJECTS else ""}
+        items = [_database(number) for number in range(start, min(end, OBJECTS))]
+        pages.append(json.dumps({"kind": "DatabaseList", "metadata": metadata, "items": items}).encode())
+    return pages
+
+
+def _watch(pages: list[bytes], store: _Store) -> Watch:
+    knowledge = Knowledge(store, "watch.bench", {}, time.monotonic)
+    settings = WatchSettings(cluster="bench")
+    return Watch(KEY, _Api(pages), knowledge, lambda payload: None, settings, clock=time.monotonic, random=lambda: 0.5)
+
+
+def _list_rate(pages: list[bytes], store: _Store) -> float:
+    watch = _watch(pages, store)
+    gc.collect()
+    begin = time.process_time()
+    watch.step()
+    spent = time.process_time() - begin
+    watch.record()
+    return OBJECTS / spent
+
+
+def measure() -> dict[str, float]:
+    """Objects per CPU second for a first list and for one after a restart, and bytes held per object."""
+    pages = _pages()
+    store = _Store()
+    first = _list_rate(pages, store)
+    head = json.loads(store["watch.bench.head"])
+    store["watch.bench.head"] = json.dumps({**head, "resource_version": ""})
+    again = _list_rate(pages, store)
+    gc.collect()
+    tracemalloc.start()
+    watch = _watch(pages, _Store())
+    watch.step()
+    gc.collect()
+    held = tracemalloc.get_traced_memory()[0] / OBJECTS
+    tracemalloc.stop()
+    return {
+        "watching: initial list, objects per CPU second": first,
+        "watching: list after a restart, objects per CPU second": again,
+        "watching: bytes held per object": held,
+        "watching: bytes stored per object": sum(map(len, store.values())) / OBJECTS,
+        "watching: initial list, ratio to the bar": first / LIST_BAR,
+    }
+
+
+if __name__ == "__main__":
+    for name, value in measure().items():
+        print(f"{name:60} {value:12,.1f}")
+    print(f"bars: at least {LIST_BAR:,} objects per CPU second, at most {BYTES_BAR} bytes held per object")
