@@ -92,7 +92,8 @@ class AwsServer(Server):
         found = [
             b.databases[db_instance_identifier] for b in self._rds_backends() if db_instance_identifier in b.databases
         ]
-        return any(instance.master_user_password == password for instance in found)
+        # moto keeps it and, like AWS, lets nobody read it.
+        return any(instance._master_user_password == password for instance in found)
 
     def _rds_backends(self) -> list[Any]:
         return rds.all_backends()
