@@ -7,6 +7,7 @@ throttled and broken calls a few times with its standard back-off; what is left 
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
 
 from kubestorm.database.deletion import ObservedSnapshot
@@ -202,6 +203,16 @@ class RdsClient:
 
 def connect(settings: AwsSettings) -> RdsClient:
     """A client as configured; assuming a role is the only request it sends."""
+    # Making one reads megabytes of service descriptions; but an assumed role's keys end after an hour.
+    return _open(settings) if settings.role_arn else _kept(settings)
+
+
+@functools.lru_cache(maxsize=8)
+def _kept(settings: AwsSettings) -> RdsClient:
+    return _open(settings)
+
+
+def _open(settings: AwsSettings) -> RdsClient:
     import boto3
     from botocore.config import Config
 

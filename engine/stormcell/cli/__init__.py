@@ -1,5 +1,0 @@
-"""The command `stormcell`."""
-
-from stormcell.cli.main import main
-
-__all__ = ["main"]

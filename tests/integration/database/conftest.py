@@ -1,0 +1,206 @@
+"""The world around the database journey: sandbox servers, and the journey's own steps run against them in order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from kubestorm import conditions
+from kubestorm.database import steps
+from kubestorm.database.steps import DatabaseRun
+from kubestorm.database.teardown import tear_down
+from kubestorm.errors import Error
+from kubestorm.naming import identity_of
+from kubestorm.services import Services
+from kubestorm.settings import load_settings
+
+from sandbox.aws.server import AwsServer
+from sandbox.clock import ManualClock
+from sandbox.consul import ConsulServer
+from sandbox.vault.server import VaultServer
+from tests.kube_fixtures import Kube, eventually
+
+ROOT = Path(__file__).resolve().parents[3]
+DATABASES = "/apis/kubestorm.io/v1alpha1/namespaces/{}/databases"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """AWS's time; tests move it instead of waiting."""
+    return ManualClock()
+
+
+@pytest.fixture
+def aws(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsServer]:
+    """RDS that takes ten seconds of its own clock to provision."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with AwsServer(clock=clock, provision_seconds=10) as server:
+        yield server
+
+
+@pytest.fixture
+def vault() -> Iterator[VaultServer]:
+    """A Vault that is unsealed and has a KV version 2 engine at secret/."""
+    with VaultServer(dev=True) as server:
+        yield server
+
+
+@pytest.fixture
+def consul() -> Iterator[ConsulServer]:
+    """A Consul without ACLs."""
+    with ConsulServer() as server:
+        yield server
+
+
+@pytest.fixture
+def config(aws: AwsServer, vault: VaultServer, consul: ConsulServer, tmp_path: Path) -> dict[str, Any]:
+    """The pack's configuration for these servers, without Kubernetes."""
+    token = tmp_path / "vault-token"
+    token.write_text(vault.root_token)
+    return {
+        "cluster": "test",
+        "aws": {"region": "eu-central-1", "endpoint_url": aws.url, "attempts": 1},
+        "vault": {"url": vault.url, "auth": {"method": "token", "token_file": str(token)}},
+        "consul": {"url": consul.url},
+        "database": {"defaults": {"backup_retention_days": 0}},
+    }
+
+
+@dataclass
+class World:
+    """One cluster with the CRD, and what stands around it."""
+
+    http: httpx.Client
+    namespace: str
+    config: dict[str, Any]
+    aws: AwsServer
+    clock: ManualClock
+    runs: Iterator[int] = field(default_factory=itertools.count)
+
+    def services(self, **more: Any) -> Services:
+        """Fresh clients, as each action of a run has its own."""
+        return Services(load_settings({**self.config, **more}))
+
+    def apply(self, name: str = "orders", **spec: Any) -> dict[str, Any]:
+        """Create the Database, or give it this spec."""
+        url = DATABASES.format(self.namespace)
+        body = {
+            "apiVersion": "kubestorm.io/v1alpha1",
+            "kind": "Database",
+            "metadata": {"name": name},
+            "spec": {"engine": "postgres", "version": "16", "size": "small", **spec},
+        }
+        answer = self.http.post(url, json=body)
+        if answer.status_code == httpx.codes.CONFLICT:
+            old = self.get(name)
+            body["metadata"] = old["metadata"]
+            answer = self.http.put(f"{url}/{name}", json=body)
+        assert answer.is_success, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def get(self, name: str = "orders") -> dict[str, Any] | None:
+        """The Database, None when it is gone."""
+        answer = self.http.get(f"{DATABASES.format(self.namespace)}/{name}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    def delete(self, name: str = "orders") -> None:
+        """Ask for its deletion."""
+        self.http.delete(f"{DATABASES.format(self.namespace)}/{name}").raise_for_status()
+
+    def annotate(self, name: str = "orders", **annotations: str) -> None:
+        """Write annotations; double underscores stand for what Python names cannot hold."""
+        body = {"metadata": {"annotations": annotations}}
+        url = f"{DATABASES.format(self.namespace)}/{name}"
+        headers = {"content-type": "application/merge-patch+json"}
+        self.http.patch(url, json=body, headers=headers).raise_for_status()
+
+    def reconcile(self, name: str = "orders", *, stop_after: str = "") -> dict[str, Any]:
+        """Run the steps as the chain does; with `stop_after` the run dies there, its Lease not released."""
+        resource = self.get(name)
+        assert resource is not None
+        run = DatabaseRun(self.services(), identity_of("test", "databases", resource), f"run-{next(self.runs)}")
+        results: dict[str, Any] = {}
+        holder = run.handle.lock()
+        if holder is not None:
+            return {"taken": holder}
+        try:
+            for step, call in self._steps():
+                todo = results.get("plan", {}).get("todo", [])
+                wanted = step == "plan" or step in todo
+                if step == "publish":
+                    wanted = wanted and results["instance"]["available"]
+                if wanted:
+                    results[step] = call(run)
+                if step == stop_after:
+                    return results
+        except Error as error:
+            results["error"] = error
+        run.handle.unlock()
+        return results
+
+    @staticmethod
+    def _steps() -> list[tuple[str, Callable[[DatabaseRun], dict[str, Any]]]]:
+        return [
+            ("plan", steps.plan),
+            ("credentials", steps.ensure_credentials),
+            ("instance", steps.ensure_instance),
+            ("publish", steps.publish),
+            ("teardown", tear_down),
+        ]
+
+    def let_aws_finish(self) -> None:
+        """Move AWS's time past everything it has under way."""
+        self.clock.advance(60)
+
+    def condition(self, kind: str, name: str = "orders") -> tuple[str, str]:
+        """(status, reason) of a condition."""
+        resource = self.get(name)
+        assert resource is not None
+        found = conditions.find((resource.get("status") or {}).get("conditions") or [], kind) or {}
+        return found.get("status", "Unknown"), found.get("reason", "")
+
+    def until_ready(self, name: str = "orders") -> None:
+        """Reconcile with AWS's time moving, as resyncs do, until Ready; ten looks are more than enough."""
+        for _ in range(10):
+            self.reconcile(name)
+            if self.condition("Ready", name)[0] == "True":
+                return
+            self.let_aws_finish()
+        raise AssertionError(f"not Ready: {self.get(name)}")
+
+
+@pytest.fixture
+def world(
+    kube: Kube,
+    http: httpx.Client,
+    namespace: str,
+    config: dict[str, Any],
+    aws: AwsServer,
+    clock: ManualClock,
+) -> World:
+    """The journey's world on the sandbox's Kubernetes API and on the real one."""
+    crd = yaml.safe_load((ROOT / "crds" / "databases.kubestorm.io.yaml").read_text())
+    url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert http.post(url, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
+
+    def established() -> bool:
+        found = http.get(f"{url}/{crd['metadata']['name']}").json()
+        known = (found.get("status") or {}).get("conditions") or []
+        served = http.get(DATABASES.format(namespace)).is_success
+        return served and any(item["type"] == "Established" and item["status"] == "True" for item in known)
+
+    eventually(established, "the CRD is served")
+    config["kubernetes"] = {"kubeconfig": str(kube.kubeconfig), "namespace": namespace}
+    return World(http, namespace, config, aws, clock)
