@@ -48,6 +48,20 @@ class Kube:
         return self.name == "real"
 
 
+def kube_of(real: RealKube) -> Kube:
+    """A real control plane as the tests see it."""
+    return Kube(
+        name="real",
+        url=real.url,
+        token=real.token,
+        plain_token=real.plain_token,
+        ca=real.ca,
+        ca_file=real.ca_file,
+        kubeconfig=real.kubeconfig,
+        compact=real.compact,
+    )
+
+
 def eventually(check: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
     """What `check` returns once that is true; fails naming `what` and the last value. For other processes' work."""
     deadline = time.monotonic() + seconds
@@ -112,17 +126,7 @@ def kube(request: pytest.FixtureRequest) -> Kube:
     """First the sandbox's API, then the real one."""
     if request.param == "sandbox":
         return request.getfixturevalue("sandbox_kube")
-    real: RealKube = request.getfixturevalue("real_kube")
-    return Kube(
-        name="real",
-        url=real.url,
-        token=real.token,
-        plain_token=real.plain_token,
-        ca=real.ca,
-        ca_file=real.ca_file,
-        kubeconfig=real.kubeconfig,
-        compact=real.compact,
-    )
+    return kube_of(request.getfixturevalue("real_kube"))
 
 
 @pytest.fixture

@@ -189,6 +189,18 @@ def test_generation_counts_changes_of_spec(http: httpx.Client, deployments: str)
     assert (told["metadata"]["generation"], told["status"]["observedGeneration"]) == (2, 2)
 
 
+def test_annotations_of_a_deployment_count_too(http: httpx.Client, deployments: str) -> None:
+    """Of a Deployment a change of annotations is a new generation as well, unless it is made through status."""
+    path = f"{deployments}/one"
+    body = deployment("one")
+    body["spec"]["paused"] = True
+    created(http, deployments, body)
+    through_status = patch(http, f"{path}/status", {"metadata": {"annotations": {"a": "1"}}}, "merge").json()
+    assert (through_status["metadata"]["annotations"]["a"], through_status["metadata"]["generation"]) == ("1", 1)
+    directly = patch(http, path, {"metadata": {"annotations": {"a": "2"}}}, "merge").json()
+    assert directly["metadata"]["generation"] == 2
+
+
 def test_status_is_apart_from_spec(http: httpx.Client, deployments: str) -> None:
     """A write of the object leaves status alone; a write of status leaves spec alone; a create drops status."""
     path = f"{deployments}/one"
