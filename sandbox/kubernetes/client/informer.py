@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 PAGE_SIZE = 500
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
+GONE_KEPT = 10_000
 
 Key = tuple[str, str]
 Handler = Callable[[Manifest | None, Manifest | None], None]
@@ -52,7 +53,8 @@ class Informer:
         self._api = api
         self._objects: dict[Key, Manifest] = {}
         self._by_controller: dict[str, dict[Key, Manifest]] = defaultdict(dict)
-        self._gone: set[str] = set()
+        # Uids of what is no more: an answer to a write may arrive after the watch has told the object's end.
+        self._gone: dict[str, None] = {}
 
     def get(self, namespace: str, name: str) -> Manifest | None:
         """The object under this name, if there is one."""
@@ -71,8 +73,7 @@ class Informer:
         self._put(manifest)
 
     def forget(self, manifest: Manifest) -> None:
-        """Take in that the server has removed the object; later news of it, other than its end, is old news."""
-        self._gone.add(manifest["metadata"]["uid"])
+        """Take in that the server has removed the object; later news of it is old news."""
         self._drop(key_of(manifest), manifest["metadata"]["uid"])
 
     async def run(self) -> None:
@@ -111,7 +112,6 @@ class Informer:
                 manifest = event["object"]
                 version = manifest["metadata"]["resourceVersion"]
                 if event["type"] == "DELETED":
-                    self._gone.discard(manifest["metadata"]["uid"])
                     self._drop(key_of(manifest), manifest["metadata"]["uid"])
                 elif event["type"] != "BOOKMARK":
                     self._put(manifest)
@@ -123,7 +123,6 @@ class Informer:
             manifest.setdefault("kind", self.resource.kind)
             manifest.setdefault("apiVersion", self.resource.api_version)
             seen[key_of(manifest)] = manifest
-        self._gone.clear()
         for key in [key for key in self._objects if key not in seen]:
             self._drop(key, self._objects[key]["metadata"]["uid"])
         for manifest in seen.values():
@@ -149,6 +148,9 @@ class Informer:
         self._tell(before, manifest)
 
     def _drop(self, key: Key, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > GONE_KEPT:
+            del self._gone[next(iter(self._gone))]
         before = self._objects.get(key)
         if not before or before["metadata"]["uid"] != uid:
             return
