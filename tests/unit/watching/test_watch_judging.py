@@ -1,0 +1,210 @@
+"""From what was known and what is seen to what is dispatched."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubestorm.kube import Resource
+from kubestorm.watching import judging
+from kubestorm.watching.fingerprint import LAST_APPLIED, PathTable
+from kubestorm.watching.judging import REDACTED, Change, changes_of, is_settled, judge, judge_gone, payload
+
+DATABASES = Resource("kubestorm.io", "v1alpha1", "databases")
+SECRETS = Resource("", "v1", "secrets")
+
+
+def database(uid: str = "11111111-1111-1111-1111-111111111111", **changes: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubestorm.io/v1alpha1",
+        "kind": "Database",
+        "metadata": {
+            "name": "orders",
+            "namespace": "shop",
+            "uid": uid,
+            "generation": 3,
+            "labels": {"team": "shop"},
+            "managedFields": [{"manager": "kubectl"}],
+            **changes.pop("metadata", {}),
+        },
+        "spec": {"size": "small"},
+        **changes,
+    }
+
+
+DELETING = {"deletionTimestamp": "2024-01-01T00:00:00Z"}
+OTHER_UID = "22222222-2222-2222-2222-222222222222"
+
+
+@pytest.mark.parametrize(
+    "before,now,changes",
+    [
+        pytest.param(None, database(), ["created"], id="never seen"),
+        pytest.param(None, database(metadata=DELETING), ["deleting"], id="never seen and being deleted"),
+        pytest.param(database(), database(), [], id="the same"),
+        pytest.param(database(), database(status={"phase": "Ready"}), [], id="status alone"),
+        pytest.param(database(), database(spec={"size": "huge"}), ["updated"], id="spec"),
+        pytest.param(database(), database(metadata=DELETING), ["deleting"], id="deletion asked for"),
+        pytest.param(database(metadata=DELETING), database(metadata=DELETING), [], id="deletion already told"),
+        pytest.param(
+            database(), database(metadata=DELETING, spec={"size": "huge"}), ["deleting"], id="changed and then deleted"
+        ),
+        pytest.param(
+            database(metadata=DELETING),
+            database(metadata=DELETING, spec={"size": "huge"}),
+            ["updated"],
+            id="changed while being deleted",
+        ),
+        pytest.param(database(), database(OTHER_UID), ["deleted", "created"], id="deleted and made again"),
+        pytest.param(
+            database(), database(OTHER_UID, metadata=DELETING), ["deleted", "deleting"], id="made again and deleted"
+        ),
+    ],
+)
+def test_a_level_is_turned_into_changes(before: Any, now: dict[str, Any], changes: list[str]) -> None:
+    """What is dispatched depends on what was known and what is there, not on the event's type."""
+    table = PathTable()
+    record = None if before is None else judge(before, None, table).record
+    assert changes_of(judge(now, record, table)) == changes
+
+
+def test_an_object_that_went_is_told_once() -> None:
+    """Known: deleted. Unknown, or an older object of that name: nothing."""
+    record = judge(database(), None, PathTable()).record
+    assert changes_of(judge_gone(record)) == ["deleted"]
+    assert judge_gone(record).record is None
+    assert changes_of(judge_gone(None)) == []
+    older = judge_gone(record, OTHER_UID)
+    assert (older.changes, older.record) == ((), record)
+
+
+@given(st.lists(st.sampled_from(["small", "huge"]), min_size=1, max_size=10))
+def test_every_state_that_differs_from_the_last_is_told(sizes: list[str]) -> None:
+    """Reading the same states twice in a row tells as much as reading each once."""
+    table = PathTable()
+    told: list[str] = []
+    record = None
+    for size in [size for size in sizes for _ in range(2)]:
+        judgement = judge(database(spec={"size": size}), record, table)
+        told += changes_of(judgement)
+        record = judgement.record
+    turns = sum(one != other for one, other in itertools.pairwise(sizes))
+    assert told == ["created"] + ["updated"] * turns
+
+
+def ready(status: str, **more: Any) -> dict[str, Any]:
+    return {"conditions": [{"type": "Ready", "status": status}], **more}
+
+
+@pytest.mark.parametrize(
+    "obj,settled",
+    [
+        pytest.param(database(), False, id="no status yet"),
+        pytest.param(database(status=ready("True")), True, id="Ready"),
+        pytest.param(database(status=ready("True", observedGeneration=3)), True, id="Ready for this generation"),
+        pytest.param(database(status=ready("True", observedGeneration=2)), False, id="Ready for an older generation"),
+        pytest.param(database(status=ready("False")), False, id="not Ready"),
+        pytest.param(database(status=ready("Unknown")), False, id="unknown"),
+        pytest.param(database(status={"conditions": [{"type": "Synced", "status": "True"}]}), False, id="no Ready"),
+        pytest.param(database(status=ready("True"), metadata=DELETING), False, id="Ready and being deleted"),
+        pytest.param(
+            database(status={"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}),
+            False,
+            id="the condition itself is of an older generation",
+        ),
+        pytest.param(database(status="odd"), False, id="a status that is no map"),
+    ],
+)
+def test_settled_means_ready_for_what_is_asked_now(obj: dict[str, Any], settled: bool) -> None:
+    """Only an object that is Ready, observed and not going away needs no further look."""
+    assert is_settled(obj) is settled
+
+
+def shape(change: Change, obj: Any, **more: Any) -> dict[str, Any]:
+    settings = {"cluster": "dev", "resource": DATABASES, "kind": "Database", "sensitive": False, **more}
+    return payload(change, obj, key="shop/orders", **settings)
+
+
+def test_the_payload_names_the_object_and_carries_it_without_managed_fields() -> None:
+    """Every field of the trigger's payload, from one object."""
+    obj = database(metadata={"annotations": {"note": "x"}})
+    expected = copy.deepcopy(obj)
+    del expected["metadata"]["managedFields"]
+    assert shape(Change("updated", ("spec.size",)), obj) == {
+        "change": "updated",
+        "cluster": "dev",
+        "group": "kubestorm.io",
+        "version": "v1alpha1",
+        "plural": "databases",
+        "kind": "Database",
+        "namespace": "shop",
+        "name": "orders",
+        "uid": "11111111-1111-1111-1111-111111111111",
+        "generation": 3,
+        "labels": {"team": "shop"},
+        "annotations": {"note": "x"},
+        "changed_fields": ["spec.size"],
+        "object": expected,
+    }
+
+
+def test_of_an_object_that_went_unseen_the_payload_has_identity_and_labels() -> None:
+    """A rule that matches on labels hears of a deletion during downtime as well."""
+    record = judge(database(), None, PathTable()).record
+    said = shape(judge_gone(record).changes[0], None)
+    assert (said["change"], said["uid"], said["labels"]) == (
+        "deleted",
+        "11111111-1111-1111-1111-111111111111",
+        {"team": "shop"},
+    )
+    assert said["object"] == {
+        "apiVersion": "kubestorm.io/v1alpha1",
+        "kind": "Database",
+        "metadata": {
+            "name": "orders",
+            "namespace": "shop",
+            "uid": "11111111-1111-1111-1111-111111111111",
+            "labels": {"team": "shop"},
+        },
+    }
+
+
+def test_the_values_of_a_secret_neither_travel_nor_are_kept() -> None:
+    """Payload and record hold the keys alone; a change is still noticed, by the resourceVersion."""
+    word = "hunter2"
+    secret = {
+        "metadata": {
+            "name": "login",
+            "namespace": "shop",
+            "uid": "u",
+            "resourceVersion": "1",
+            "annotations": {LAST_APPLIED: json.dumps({"stringData": {"password": word}}), "note": "x"},
+        },
+        "data": {"password": word},
+        "stringData": {"password": word},
+        "type": "Opaque",
+    }
+    table = PathTable()
+    assert judging.is_sensitive(SECRETS)
+    first = judge(secret, None, table, sensitive=True)
+    same_value = judge({**secret, "data": {"password": "other"}}, first.record, table, sensitive=True)
+    assert same_value.record == first.record
+    written = {**secret, "metadata": {**secret["metadata"], "resourceVersion": "2"}}  # type: ignore[dict-item]
+    assert judge(written, first.record, table, sensitive=True).changes[0].changed_fields == ("data",)
+    said = shape(Change("created"), secret, resource=SECRETS, kind="Secret", sensitive=True)
+    assert word not in json.dumps(said)
+    assert said["object"]["data"] == {"password": REDACTED}
+    assert said["annotations"] == {"note": "x"}
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], "x", {}, {"metadata": None}, {"metadata": {}}, {"metadata": {"name": 3}}], ids=repr
+)
+def test_what_has_no_name_is_no_object(value: Any) -> None:
+    """Such things are skipped, not judged."""
+    assert not judging.is_object(value)

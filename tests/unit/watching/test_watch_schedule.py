@@ -1,0 +1,102 @@
+"""When objects are looked at again, and how long failures wait."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubestorm.errors import NotFoundError, PermanentError, TemporaryError
+from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request
+from kubestorm.watching.failures import Verdict, judge_failure
+from kubestorm.watching.schedule import ResyncSchedule
+from kubestorm.watching.settings import LoopSettings, ResyncSettings
+
+EXACT = ResyncSettings(jitter=0.0)
+
+
+def middle() -> float:
+    return 0.5
+
+
+def top() -> float:
+    return 1.0
+
+
+def test_looks_come_after_15_seconds_and_double_to_ten_minutes() -> None:
+    """The design's numbers, one object that stays unsettled."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=False, changed=True, now=0.0)
+    gaps, now = [], 0.0
+    for _ in range(8):
+        due = schedule.next_due()
+        assert due is not None
+        gaps.append(due - now)
+        now = due
+        assert schedule.take_due(now) == ["a/b"]
+    assert gaps == [15, 30, 60, 120, 240, 480, 600, 600]
+
+
+def test_a_new_wish_begins_again_and_progress_does_not() -> None:
+    """A changed spec is looked at after 15 seconds, a status that moves keeps its place."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=False, changed=True, now=0.0)
+    schedule.take_due(15.0)
+    schedule.observe("a/b", settled=False, changed=False, now=20.0)
+    assert schedule.next_due() == 45.0
+    schedule.observe("a/b", settled=False, changed=True, now=20.0)
+    assert schedule.next_due() == 35.0
+    assert schedule.take_due(45.0) == ["a/b"]
+
+
+@pytest.mark.parametrize("end", ["settled", "forgotten"])
+def test_what_is_settled_or_gone_is_looked_at_no_more(end: str) -> None:
+    """Nothing is due for it, and it takes no room."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=False, changed=True, now=0.0)
+    if end == "settled":
+        schedule.observe("a/b", settled=True, changed=False, now=1.0)
+    else:
+        schedule.forget("a/b")
+    assert (schedule.next_due(), schedule.take_due(1000.0), len(schedule)) == (None, [], 0)
+
+
+@given(st.floats(0, 1), st.integers(0, 40))
+def test_jitter_stays_within_its_share(chance: float, looks: int) -> None:
+    """No delay is shorter than 90 % of its value or longer than 110 %."""
+    schedule = ResyncSchedule(ResyncSettings(jitter=0.1), lambda: chance)
+    schedule.observe("a/b", settled=False, changed=True, now=0.0)
+    now, nominal = 0.0, 15.0
+    for _ in range(looks):
+        due = schedule.next_due()
+        assert due is not None
+        assert 0.9 * nominal - 1e-6 <= due - now <= 1.1 * nominal + 1e-6
+        now, nominal = due, min(nominal * 2, 600.0)
+        schedule.take_due(now)
+
+
+FORBIDDEN = ForbiddenError("no", request=Request("list", "kubestorm.io", "databases", "", ""))
+
+
+@pytest.mark.parametrize(
+    "error,attempt,verdict",
+    [
+        pytest.param(ExpiredError("x"), 1, Verdict("expired", 0.0, relist=True, loud=False), id="410 lists at once"),
+        pytest.param(ExpiredError("x"), 2, Verdict("expired", 1.0, relist=True), id="410 again waits"),
+        pytest.param(TemporaryError("x"), 1, Verdict("unavailable", 1.0, loud=False), id="one failure is no news"),
+        pytest.param(TemporaryError("x"), 3, Verdict("unavailable", 4.0), id="failures double"),
+        pytest.param(TemporaryError("x"), 30, Verdict("unavailable", 60.0), id="up to a minute"),
+        pytest.param(
+            TemporaryError("x", retry_after_seconds=17), 2, Verdict("unavailable", 17.0), id="Retry-After is kept"
+        ),
+        pytest.param(
+            TemporaryError("x", retry_after_seconds=1), 5, Verdict("unavailable", 16.0), id="Retry-After is a minimum"
+        ),
+        pytest.param(FORBIDDEN, 1, Verdict("forbidden", 60.0), id="forbidden is tried each minute"),
+        pytest.param(NotFoundError("x"), 4, Verdict("absent", 15.0, relist=True), id="a missing CRD each 15 s"),
+        pytest.param(PermanentError("x"), 2, Verdict("failed", 2.0), id="refused"),
+        pytest.param(ValueError("x"), 1, Verdict("failed", 1.0), id="a fault of our own"),
+    ],
+)
+def test_each_failure_has_its_wait(error: Exception, attempt: int, verdict: Verdict) -> None:
+    """With the random half at its largest."""
+    assert judge_failure(error, attempt, LoopSettings(), top) == verdict

@@ -1,0 +1,69 @@
+"""The pack's configuration becomes settings, or a sentence that names the key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kubestorm.errors import DefinitionError
+from kubestorm.kube import KubeSettings
+from kubestorm.watching.hub import subscription
+from kubestorm.watching.settings import LoopSettings, ResyncSettings, WatchSettings
+
+
+def test_the_least_configuration_is_the_cluster() -> None:
+    """Everything else has a default."""
+    assert WatchSettings.from_config({"cluster": "dev"}) == WatchSettings("dev")
+
+
+def test_sections_are_read() -> None:
+    """Lists become tuples, null means the default."""
+    config = {
+        "cluster": "dev",
+        "kubernetes": {"context": "kind", "kubeconfig": None},
+        "resync": {"groups": ["prsn.io"], "all_seconds": 0},
+        "watch": {"page_size": 50},
+        "vault": {"address": "another part's"},
+    }
+    assert WatchSettings.from_config(config) == WatchSettings(
+        "dev",
+        KubeSettings(context="kind"),
+        ResyncSettings(groups=("prsn.io",), all_seconds=0),
+        LoopSettings(page_size=50),
+    )
+
+
+@pytest.mark.parametrize(
+    "config,field",
+    [
+        pytest.param({}, "cluster", id="no cluster"),
+        pytest.param({"cluster": "Dev!"}, "cluster", id="a cluster that is no word"),
+        pytest.param({"cluster": "dev", "kubernetes": {"token": "x"}}, "kubernetes.token", id="unknown in kubernetes"),
+        pytest.param({"cluster": "dev", "watch": {"pages": 1}}, "watch.pages", id="unknown in watch"),
+        pytest.param({"cluster": "dev", "watch": {"page_size": "many"}}, "watch.page_size", id="no number"),
+        pytest.param({"cluster": "dev", "resync": {"jitter": -1}}, "resync.jitter", id="below zero"),
+    ],
+)
+def test_what_is_wrong_is_named(config: dict[str, Any], field: str) -> None:
+    """The error carries the key's path."""
+    with pytest.raises(DefinitionError) as caught:
+        WatchSettings.from_config(config)
+    assert caught.value.field == field
+    assert field.split(".")[-1] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "group,asked,resync",
+    [
+        pytest.param("kubestorm.io", None, True, id="our own kinds"),
+        pytest.param("example.org", None, False, id="others"),
+        pytest.param("example.org", True, True, id="others when asked"),
+        pytest.param("kubestorm.io", False, False, id="our own when refused"),
+    ],
+)
+def test_resync_is_for_our_kinds_unless_said_otherwise(group: str, asked: Any, resync: bool) -> None:
+    """The trigger's parameter wins over the configured groups."""
+    parameters = {"group": group, "version": "v1", "plural": "things"}
+    if asked is not None:
+        parameters["resync"] = asked
+    assert subscription({"parameters": parameters}, WatchSettings("dev")).resync is resync
