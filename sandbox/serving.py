@@ -6,6 +6,7 @@ The servers themselves are plain ASGI applications; they know nothing of ports, 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import datetime as dt
 import ipaddress
 import signal
@@ -99,6 +100,20 @@ def make_certificate(common_name: str = "sandbox") -> Certificate:
     )
 
 
+class _ClosingServer(uvicorn.Server):
+    """uvicorn, but a connection whose client does not answer the TLS farewell is not left behind for the collector."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        # One turn of the loop for the transports, one for the sockets below them.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
 class Server:
     """One ASGI application on a loopback port, served by uvicorn (h11) in a thread until `stop`.
 
@@ -124,7 +139,7 @@ class Server:
         if certificate:
             config.load()
             config.ssl = _server_context(certificate)
-        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn = _ClosingServer(config)
         self._thread = threading.Thread(target=self._run, name=f"serve-{self.port}", daemon=True)
 
     @property
