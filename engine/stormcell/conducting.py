@@ -79,6 +79,10 @@ class TaskRefused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     key: str
     message: str
+    at: str = ""
+    """When, as an instant of StackStorm's form."""
+    unknown_action: bool = False
+    """No such action: StackStorm's chains end there, without their `on-failure`."""
 
 
 class TaskPaused(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -1,0 +1,141 @@
+"""Wires an engine up: picks the real store, content, runners and sensors. Nothing else here connects parts."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stormcell.api.documents import trigger_document
+from stormcell.catalog import Catalog, trigger_for
+from stormcell.chains import ChainConductor, parse_chain
+from stormcell.conducting import Conductor
+from stormcell.configs import Configs
+from stormcell.content.documents import read_document
+from stormcell.content.loader import read_pack
+from stormcell.content.models import Action, Pack, PackContent
+from stormcell.content.registry import Content
+from stormcell.engine import Engine
+from stormcell.errors import DefinitionError, InvalidInputError
+from stormcell.lookups import EngineLookups
+from stormcell.packs import CORE_PACK
+from stormcell.ports import PackDatastore, PackDispatch
+from stormcell.runners.registry import Runners
+from stormcell.sensors.supervisor import SensorSupervisor
+from stormcell.store import Store
+from stormcell.store.store import Sync
+from stormcell.stream import ANNOUNCEMENT_PREFIX, EventStream
+from stormcell.workers.ports import Services
+
+log = logging.getLogger(__name__)
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """What `stormcell serve` was asked for."""
+
+    packs: tuple[Path, ...]
+    data: Path
+    configs: Path | None = None
+    """Folder of `<pack>.yaml` files; by default none, and settings have their defaults."""
+    sync: Sync = "normal"
+    workers: int = 4
+    """Python actions at once, each in a process of its own."""
+    url: str = ""
+    """Where the API will answer, for actions that call it."""
+    api_key: str = ""
+
+
+def load_catalog(settings: Settings) -> Catalog:
+    """Read all packs. A faulty file is told and left out; a folder that is no pack stops the start."""
+    contents = [_read(folder) for folder in (CORE_PACK, *settings.packs)]
+    return Catalog(Content(contents), make_conductor=make_conductor)
+
+
+def _read(folder: Path) -> PackContent:
+    reading = read_pack(folder)
+    for problem in reading.problems:
+        log.error("content.refused", extra={"reason": str(problem)})
+    if reading.content is None:
+        raise DefinitionError("is not a pack.", file=folder, remedy=f"`stormcell check {folder}` tells why.")
+    return reading.content
+
+
+def make_conductor(action: Action, pack: Pack) -> Conductor:
+    """Read the chain or workflow an action stands for."""
+    file = pack.path / "actions" / action.entry_point
+    document = read_document(file, name=f"{pack.ref}/actions/{action.entry_point}")
+    if action.runner_type in ("action-chain", "action_chain"):
+        return ChainConductor(parse_chain(document, file=file))
+    if action.runner_type == "orquesta":
+        return _orquesta(document)
+    raise InvalidInputError(f'Nothing here conducts actions of runner "{action.runner_type}".')
+
+
+def _orquesta(document: Any) -> Conductor:
+    module = importlib.import_module("stormcell.orquesta")
+    conductor: Conductor = module.OrquestaConductor(document)
+    return conductor
+
+
+def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Engine:
+    """Return an engine that has not been started. Call within the event loop."""
+    catalog = load_catalog(settings)
+    holder: list[Engine] = []
+
+    def config_of(pack: str) -> dict[str, Any]:
+        content = (holder[0].catalog if holder else catalog).content
+        return configs.of(content.packs.get(pack), lookups)
+
+    configs = Configs(settings.configs)
+    lookups = EngineLookups(store.datastore, config_of)
+    stream = EventStream()
+
+    async def announce(route: str, payload: dict[str, Any]) -> None:
+        stream.publish(f"{ANNOUNCEMENT_PREFIX}{route}", lambda: payload)
+
+    runners = Runners.make(
+        services=Services(datastore=PackDatastore(store.datastore), dispatch=dispatch),
+        announce=announce,
+        virtualenvs=settings.data / "virtualenvs",
+        api_url=f"{settings.url}/v1" if settings.url else "",
+        auth_token=settings.api_key,
+        workers=settings.workers,
+    )
+    engine = Engine(store, catalog, lookups, runners, stream=stream, concurrency={"python-script": settings.workers})
+    dispatch.engine = engine
+    holder.append(engine)
+    return engine
+
+
+def make_sensors(engine: Engine, settings: Settings, dispatch: PackDispatch) -> SensorSupervisor:
+    """Return the supervisor of the sensors, not started."""
+    return SensorSupervisor(
+        engine.catalog.content,
+        dispatch=dispatch,
+        dispatch_many=dispatch.many,
+        datastore=PackDatastore(engine.store.datastore),
+        config_for=engine.core.lookups.pack_config,
+        virtualenvs=settings.data / "virtualenvs",
+        env=_sensor_environment(settings),
+    )
+
+
+def sensor_triggers(catalog: Catalog) -> list[dict[str, Any]]:
+    """What sensors are told: plain triggers, and those with parameters that an enabled rule asks for."""
+    asked = {
+        trigger_for(rule.trigger.type, rule.trigger.parameters).ref
+        for rule in catalog.content.rules.values()
+        if rule.enabled
+    }
+    return [
+        {**trigger_document(trigger), "description": ""}
+        for trigger in catalog.triggers.values()
+        if trigger.ref in asked or not trigger.parameters
+    ]
+
+
+def _sensor_environment(settings: Settings) -> dict[str, str]:
+    return {"ST2_API_URL": f"{settings.url}/v1", "ST2_AUTH_TOKEN": settings.api_key} if settings.url else {}

@@ -1,0 +1,5 @@
+"""The command `stormcell`."""
+
+from stormcell.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,62 @@
+"""Commands that work on files: check a pack, back the database up, prune it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from stormcell.cli.client import Client, connection_options
+from stormcell.content.loader import check_pack
+from stormcell.content.registry import DefinitionWarning
+from stormcell.store.store import backup
+from stormcell.times import format_instant
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True)
+def check(folder: tuple[Path, ...]) -> None:
+    """Check the pack in FOLDER: every file, with a sentence for each fault. Exit code 1 where there is one.
+
+    \b
+    stormcell check .
+    """
+    faults = [fault for each in folder for fault in check_pack(each)]
+    for fault in faults:
+        click.echo(("warning: " if isinstance(fault, DefinitionWarning) else "") + str(fault), err=True)
+    wrong = [fault for fault in faults if not isinstance(fault, DefinitionWarning)]
+    if wrong:
+        click.echo(f"{len(wrong)} to mend.", err=True)
+        sys.exit(1)
+    click.echo("Nothing is wrong.")
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(exists=False, path_type=Path))
+@click.option(
+    "--data", envvar="STORMCELL_DATA", type=click.Path(path_type=Path), required=True, help="The data folder."
+)
+def backup_command(file: Path, data: Path) -> None:
+    """Copy the database into FILE while stormcell runs.
+
+    The key of the secrets, DATA/datastore-key, is not in it: keep a copy of that elsewhere.
+    To restore, put both into an empty folder as stormcell.db and datastore-key and serve from there.
+    """
+    if file.exists():
+        raise click.UsageError(f"{file} exists. Name a new file.")
+    backup(data, file)
+    click.echo(f"Backed up to {file}.")
+
+
+@click.command()
+@click.option(
+    "--days", type=click.IntRange(min=0), required=True, help="Remove what ended more than this many days ago."
+)
+@connection_options
+def prune(days: int, data: Path | None, url: str | None, api_key: str | None) -> None:
+    """Remove the history of finished executions and processed events. What runs, keys and content stay."""
+    before = format_instant(datetime.now(UTC) - timedelta(days=days))
+    counts = Client(data, url, api_key).post("/v1/prune", {"before": before}).json()
+    click.echo("Removed " + ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items()) + ".")

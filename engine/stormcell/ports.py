@@ -1,0 +1,66 @@
+"""The engine in the words of pack code's side: the datastore and dispatch that sensors and actions are given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from stormcell.api.documents import key_document
+from stormcell.engine import Engine
+from stormcell.errors import InvalidInputError, NotFoundError
+from stormcell.store.datastore import Datastore
+from stormcell.workers.ports import Dispatched
+
+log = logging.getLogger(__name__)
+
+
+class PackDatastore:
+    """The port `Datastore` of `stormcell.workers.ports` over the store."""
+
+    def __init__(self, datastore: Datastore) -> None:
+        self._datastore = datastore
+
+    async def get_value(self, name: str, *, scope: str, decrypt: bool) -> str | None:
+        entry = self._datastore.get(name, scope=scope)
+        return None if entry is None else self._datastore.value(entry, decrypt=decrypt)
+
+    async def set_value(
+        self, name: str, value: str, *, scope: str, ttl_seconds: int | None = None, encrypt: bool = False
+    ) -> None:
+        await self._datastore.set(name, value, scope=scope, ttl_seconds=ttl_seconds, secret=encrypt)
+
+    async def delete_value(self, name: str, *, scope: str) -> bool:
+        return await self._datastore.delete(name, scope=scope)
+
+    async def list_values(self, *, prefix: str | None, limit: int | None, offset: int) -> list[dict[str, Any]]:
+        found = self._datastore.list(prefix=prefix or "")
+        part = found[offset : None if limit is None or limit < 0 else offset + limit]
+        return [key_document(entry, self._datastore.value(entry, decrypt=False)) for entry in part]
+
+
+class PackDispatch:
+    """The port `Dispatch`: what does not fit is dropped with a warning, as in StackStorm; what cannot be written is an
+    error to the sender, who sends it again. `engine` is set once there is one."""
+
+    engine: Engine
+
+    async def __call__(
+        self, trigger: str | dict[str, Any], payload: dict[str, Any], trace_context: dict[str, Any] | None
+    ) -> None:
+        await self._take(trigger, payload, trace_context)
+
+    async def many(self, batch: Sequence[Dispatched]) -> None:
+        """The port `DispatchMany`: handed in within one turn of the loop, so the group commit takes all in one
+        transaction; what the disk refuses it refuses whole."""
+        await asyncio.gather(*(self._take(item.trigger, item.payload, item.trace_context) for item in batch))
+
+    async def _take(
+        self, trigger: str | dict[str, Any], payload: dict[str, Any], trace_context: dict[str, Any] | None
+    ) -> None:
+        trace = str((trace_context or {}).get("trace_tag") or "")
+        try:
+            await self.engine.dispatch(trigger, payload, trace=trace)
+        except (InvalidInputError, NotFoundError) as error:
+            log.warning("trigger.dropped", extra={"trigger": str(trigger), "reason": str(error)})

@@ -1,0 +1,131 @@
+"""API keys (kept as hashes) and the operator's overrides of content (enabled or disabled, made through the API)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from stormcell.ids import new_id
+from stormcell.store.writing import GroupCommit
+from stormcell.times import now
+
+_KEY_BYTES = 32
+
+
+class ApiKey(msgspec.Struct, kw_only=True, frozen=True):
+    """Who a key stands for; the key itself is not kept."""
+
+    id: str
+    key_hash: str
+    user: str
+    metadata: dict[str, Any]
+    enabled: bool
+    created_at: str
+
+
+class ApiKeys:
+    """Makes and checks keys. A key has 256 random bits, so a plain SHA-256 of it is safe to keep."""
+
+    def __init__(self, connection: sqlite3.Connection, writer: GroupCommit) -> None:
+        self._connection = connection
+        self._writer = writer
+
+    def create(self, user: str, metadata: dict[str, Any] | None = None) -> tuple[str, ApiKey]:
+        """Make a key and return it in clear, for the only time, with its record."""
+        clear = secrets.token_hex(_KEY_BYTES)
+        key = ApiKey(
+            id=new_id(),
+            key_hash=_hash(clear),
+            user=user,
+            metadata=metadata or {},
+            enabled=True,
+            created_at=now(),
+        )
+        self._writer.write_now(
+            [
+                (
+                    "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?)",
+                    (key.id, key.key_hash, user, msgspec.json.encode(key.metadata), 1, key.created_at),
+                )
+            ]
+        )
+        return clear, key
+
+    def user_of(self, clear: str) -> str | None:
+        """The user a key stands for, None where it is unknown or disabled."""
+        row = self._connection.execute(
+            "SELECT user FROM api_keys WHERE key_hash = ? AND enabled = 1", (_hash(clear),)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def list(self) -> list[ApiKey]:
+        rows = self._connection.execute("SELECT id, key_hash, user, metadata, enabled, created_at FROM api_keys")
+        return [
+            ApiKey(
+                id=row[0],
+                key_hash=row[1],
+                user=row[2],
+                metadata=msgspec.json.decode(row[3]),
+                enabled=bool(row[4]),
+                created_at=row[5],
+            )
+            for row in rows
+        ]
+
+    def delete(self, key_id: str) -> bool:
+        found = any(key.id == key_id for key in self.list())
+        self._writer.write_now([("DELETE FROM api_keys WHERE id = ?", (key_id,))])
+        return found
+
+
+class Override(msgspec.Struct, kw_only=True, frozen=True):
+    """What the API changed about one thing of a pack's content."""
+
+    kind: str
+    ref: str
+    enabled: bool | None
+    document: dict[str, Any] | None
+    """The whole body of something made or changed through the API; None where only `enabled` changed."""
+
+
+class Overrides:
+    """Content as the API left it, laid over what the packs' files say at every load."""
+
+    def __init__(self, connection: sqlite3.Connection, writer: GroupCommit) -> None:
+        self._connection = connection
+        self._writer = writer
+
+    def list(self, kind: str) -> list[Override]:
+        rows = self._connection.execute("SELECT kind, ref, enabled, document FROM overrides WHERE kind = ?", (kind,))
+        return [
+            Override(
+                kind=row[0],
+                ref=row[1],
+                enabled=None if row[2] is None else bool(row[2]),
+                document=None if row[3] is None else msgspec.json.decode(row[3]),
+            )
+            for row in rows
+        ]
+
+    def put(self, override: Override) -> None:
+        document = None if override.document is None else msgspec.json.encode(override.document)
+        self._writer.write_now(
+            [
+                (
+                    "INSERT INTO overrides VALUES (?, ?, ?, ?) ON CONFLICT (kind, ref) DO UPDATE SET "
+                    "enabled = excluded.enabled, document = excluded.document",
+                    (override.kind, override.ref, override.enabled, document),
+                )
+            ]
+        )
+
+    def delete(self, kind: str, ref: str) -> None:
+        self._writer.write_now([("DELETE FROM overrides WHERE kind = ? AND ref = ?", (kind, ref))])
+
+
+def _hash(clear: str) -> str:
+    return hashlib.sha256(clear.encode()).hexdigest()

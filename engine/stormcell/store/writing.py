@@ -1,0 +1,151 @@
+"""The one writer: whatever is handed in during a turn of the event loop is committed as one transaction.
+
+Two kinds of write differ in what a failure means. A *request* (`submit`) may be refused: its caller is told and says
+so to whoever asked. A *fact* (`record`) has happened, such as the end of an execution, and is kept, in order, and
+tried again until the disk takes it. SQLite runs on the loop's own thread: see docs/decisions/0050.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stormcell.errors import ConflictError, TemporaryError
+
+log = logging.getLogger(__name__)
+
+Op = tuple[str, tuple[Any, ...]]
+_FIRST_RETRY_SECONDS = 0.1
+_LAST_RETRY_SECONDS = 5.0
+
+
+class _Unit:
+    """Operations that are committed together or not at all."""
+
+    __slots__ = ("future", "is_fact", "ops")
+
+    def __init__(self, ops: Sequence[Op], future: asyncio.Future[None] | None, *, is_fact: bool) -> None:
+        self.ops = ops
+        self.future = future
+        self.is_fact = is_fact
+
+
+class GroupCommit:
+    """Collects units and commits them in the order they came."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._pending: list[_Unit] = []
+        self._scheduled: asyncio.Handle | None = None
+        self._retry_seconds = _FIRST_RETRY_SECONDS
+        self.failures = 0
+        self.commits = 0
+
+    def submit(self, ops: Sequence[Op]) -> asyncio.Future[None]:
+        """Ask for a write. The future raises TemporaryError (disk full, locked) or ConflictError (exists already)."""
+        return self._add(ops, is_fact=False)
+
+    def record(self, ops: Sequence[Op]) -> asyncio.Future[None]:
+        """Write down what has happened; waits for as long as the disk refuses."""
+        return self._add(ops, is_fact=True)
+
+    def _add(self, ops: Sequence[Op], *, is_fact: bool) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._pending.append(_Unit(ops, future, is_fact=is_fact))
+        if self._scheduled is None:
+            self._scheduled = loop.call_soon(self.flush)
+        return future
+
+    def write_now(self, ops: Sequence[Op]) -> None:
+        """Commit at once (start-up, tests, small requests); what waits is committed first."""
+        self.flush()
+        if self._pending:
+            raise TemporaryError("The database cannot be written at the moment; see the log for why. Try again later.")
+        try:
+            self._run([_Unit(ops, None, is_fact=False)])
+        except sqlite3.IntegrityError as error:
+            raise ConflictError(str(error)) from error
+        except sqlite3.Error as error:
+            raise _refused(error) from error
+
+    def flush(self) -> None:
+        """Commit all that waits."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        units, self._pending = self._pending, []
+        if not units:
+            return
+        try:
+            self._run(units)
+        except sqlite3.IntegrityError:
+            self._run_one_by_one(units)
+        except sqlite3.Error as error:
+            self._put_off(units, error)
+        else:
+            self._retry_seconds = _FIRST_RETRY_SECONDS
+            for unit in units:
+                _resolve(unit)
+
+    def _run(self, units: Sequence[_Unit]) -> None:
+        execute: Callable[..., Any] = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for unit in units:
+                for sql, values in unit.ops:
+                    execute(sql, values)
+            execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+        self.commits += 1
+
+    def _run_one_by_one(self, units: Sequence[_Unit]) -> None:
+        """One unit breaks a constraint; find it, so that the others do not suffer for it."""
+        for position, unit in enumerate(units):
+            try:
+                self._run([unit])
+            except sqlite3.IntegrityError as error:
+                _fail(unit, ConflictError(f"The database refused a row: {error}"))
+            except sqlite3.Error as error:
+                self._put_off(units[position:], error)
+                return
+            else:
+                _resolve(unit)
+
+    def _put_off(self, units: Sequence[_Unit], error: sqlite3.Error) -> None:
+        self.failures += 1
+        facts = [unit for unit in units if unit.is_fact]
+        log.error(
+            "store.write_failed",
+            extra={"error": str(error), "kept": len(facts), "refused": len(units) - len(facts)},
+        )
+        for unit in units:
+            if not unit.is_fact:
+                _fail(unit, _refused(error))
+        if facts:
+            self._pending = facts + self._pending
+            self._scheduled = asyncio.get_running_loop().call_later(self._retry_seconds, self.flush)
+            self._retry_seconds = min(self._retry_seconds * 2, _LAST_RETRY_SECONDS)
+
+
+def _refused(error: sqlite3.Error) -> TemporaryError:
+    return TemporaryError(
+        f"The database cannot be written: {error}. Make room or release the lock; nothing was recorded, ask again.",
+        retry_after_seconds=1.0,
+    )
+
+
+def _resolve(unit: _Unit) -> None:
+    if unit.future is not None and not unit.future.done():
+        unit.future.set_result(None)
+
+
+def _fail(unit: _Unit, error: Exception) -> None:
+    if unit.future is not None and not unit.future.done():
+        unit.future.set_exception(error)
