@@ -160,6 +160,10 @@ class CompiledSchema:
 
     def problems(self, instance: Any, *, defaults: bool = True) -> list[str]:
         """Return what does not fit, as sentences without the offending values; empty when it fits."""
+        return [sentence for sentence, _ in self.faults(instance, defaults=defaults)]
+
+    def faults(self, instance: Any, *, defaults: bool = True) -> list[tuple[str, Any]]:
+        """Return what does not fit: a sentence and the offending value for each."""
         if defaults and self._has_defaults:
             instance = with_defaults(instance, self.schema)
         if self._accept(instance):
@@ -167,9 +171,9 @@ class CompiledSchema:
         if self._validator is None:
             self._validator = _Validator(self.schema, format_checker=None)
         try:
-            return [_sentence(error) for error in self._validator.iter_errors(instance)]
+            return [(_sentence(error), error.instance) for error in self._validator.iter_errors(instance)]
         except (jsonschema.exceptions.SchemaError, jsonschema.exceptions.UnknownType, re.error) as error:
-            return [f"the schema itself is wrong: {type(error).__name__}"]
+            return [(f"the schema itself is wrong: {type(error).__name__}", None)]
 
 
 def _sentence(error: Any) -> str:
