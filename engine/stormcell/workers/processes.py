@@ -23,7 +23,8 @@ _READ_BYTES: Final = 1 << 16
 _READS_IN_A_ROW: Final = 16
 GRACE_SECONDS: Final = 2.0
 """How long a process may take to end itself after SIGTERM."""
-_KILL_ROUNDS: Final = 5
+_KILL_ROUNDS: Final = 200
+_KILL_PAUSE_SECONDS: Final = 0.005
 
 
 class ChildProcess:
@@ -83,7 +84,8 @@ class ChildProcess:
             family = {**family, **process_tree(self.pid)} if not self.exited.done() else family
             if not _signal(family, self.pid, signal.SIGKILL):
                 break
-            await asyncio.sleep(0)
+            # Orphans are not our children, so nothing tells of their end: look again.
+            await asyncio.sleep(_KILL_PAUSE_SECONDS)
         await self.exited
         self.finish_output()
 
@@ -235,11 +237,10 @@ def _stat(pid: int) -> tuple[int, int] | None:
 
 
 def _signal(family: dict[int, int], group: int, number: signal.Signals) -> bool:
-    """Signal the group and each of the family that is alive and still the same. True if there was one."""
+    """Signal the group and each of the family that is alive and still the same. True if one of those was."""
     reached = False
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-        reached = True
     for pid, start in family.items():
         stat = _stat(pid)
         if stat is not None and stat[1] == start:
