@@ -47,23 +47,45 @@ def merge(left: Any, right: Any) -> Any:
 
 
 class Variables(Mapping[str, Any]):
-    """The variables of a context, each merged from the deltas when it is read, and frozen for YAQL if asked."""
+    """The variables of a context, each merged from the deltas when it is read, and frozen for YAQL if asked.
 
-    def __init__(self, deltas: Sequence[Mapping[str, Any]], prepare: Callable[[Any], Any] | None = None) -> None:
+    `deltas` are the variables that were published, oldest first, or the numbers under which `find` has them. They are
+    read from the newest back, and no further than needed: most variables are no objects, so the first found is it.
+    """
+
+    def __init__(
+        self,
+        deltas: Sequence[Any],
+        prepare: Callable[[Any], Any] | None = None,
+        find: Callable[[int], Mapping[str, Any]] | None = None,
+    ) -> None:
         self._deltas = deltas
         self._prepare = prepare
+        self._find = find
 
     def __getitem__(self, name: str) -> Any:
         found: Any = _ABSENT
-        for delta in self._deltas:
-            if name in delta:
-                found = delta[name] if found is _ABSENT else merge(found, delta[name])
+        for delta in reversed(self._deltas):
+            if isinstance(delta, int):
+                delta = self._find(delta) if self._find else {}
+            if name not in delta:
+                continue
+            value = delta[name]
+            if found is _ABSENT:
+                found = value
+            elif isinstance(value, dict):
+                found = merge(value, found)
+            else:
+                break
+            if not isinstance(found, dict):
+                break
         if found is _ABSENT:
             raise KeyError(name)
         return self._prepare(found) if self._prepare else found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for delta in self._deltas for name in delta))
+        read = (self._find(delta) if self._find and isinstance(delta, int) else delta for delta in self._deltas)
+        return iter(dict.fromkeys(name for delta in read for name in delta))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -72,10 +94,10 @@ class Variables(Mapping[str, Any]):
         return id(self)
 
     def frozen(self) -> Variables:
-        return Variables(self._deltas, freeze)
+        return Variables(self._deltas, freeze, self._find)
 
     def with_delta(self, delta: Mapping[str, Any]) -> Variables:
-        return Variables([*self._deltas, delta])
+        return Variables([*self._deltas, delta], find=self._find)
 
 
 class Scope:

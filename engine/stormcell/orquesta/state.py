@@ -18,7 +18,7 @@ e/<n>                  an error, as the result shows it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 State = Mapping[str, Any]
@@ -106,8 +106,8 @@ class Draft:
     def errors(self) -> list[dict[str, Any]]:
         return [one for number in range(self.run["errors"]) if (one := self.get(f"e/{number}")) is not None]
 
-    def deltas(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
-        return [self.get(f"c/{number}") for number in numbers]
+    def context(self, number: int) -> dict[str, Any]:
+        return self.get(f"c/{number}") or {}
 
     def started(self) -> list[tuple[int, dict[str, Any]]]:
         """All tasks that were started, in order. Costs what the run is long: for its end and for a re-run."""

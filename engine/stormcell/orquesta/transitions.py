@@ -5,7 +5,7 @@ Source: `update_task_state`, `_evaluate_route` and `get_inbound_criteria_status`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stormcell.conducting import Decision, Lookups, TaskFinished
@@ -30,9 +30,9 @@ class Turn:
         self.draft.add_error(message, **fields)
         self.draft.run["failed"] = True
 
-    def scope(self, contexts: Iterable[int], task: Mapping[str, Any] | None = None) -> Scope:
+    def scope(self, contexts: Sequence[int], task: Mapping[str, Any] | None = None) -> Scope:
         return Scope(
-            Variables(self.draft.deltas(contexts)),
+            Variables(contexts, find=self.draft.context),
             self.lookups,
             task=task,
             find_status=self._find_status,
