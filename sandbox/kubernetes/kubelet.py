@@ -210,7 +210,8 @@ class NodeKeeper:
             "kubeletVersion": NODE_VERSION,
             "kubeProxyVersion": NODE_VERSION,
         }
-        addresses = [{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": self._node}]
+        # No Hostname: the API server would look it up in DNS when asked for logs.
+        addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
         status = {"capacity": capacity, "allocatable": capacity, "addresses": addresses, "nodeInfo": info}
         await self._beat({**status, "conditions": self._conditions()})
         # Admission marks every new node not-ready until a controller has looked; there may be no controller.

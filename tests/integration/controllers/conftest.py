@@ -12,7 +12,7 @@ import pytest
 from sandbox.kubernetes.controllers import Controllers
 from sandbox.kubernetes.kubelet import Kubelet
 from sandbox.realkube import RealKube
-from tests.kube_fixtures import SKIPPED_BECAUSE, eventually, http_client, kube_of
+from tests.kube_fixtures import SKIPPED_BECAUSE, Kube, eventually, http_client, kube_of
 from tests.kube_shapes import deployment, patch
 
 READY_DELAY_SECONDS = 0.05
@@ -109,7 +109,7 @@ def bare_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKube]:
         pytest.param("real", id="real", marks=pytest.mark.realkube),
     ],
 )
-def cluster(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+def running_kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
     """Our controllers on our API, ours on the real API, and the real ones: all are held to the same."""
     if request.param == "real":
         kube = kube_of(request.getfixturevalue("real_kube"))
@@ -118,7 +118,14 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
         ours = request.param == "sandbox"
         kube = request.getfixturevalue("sandbox_kube") if ours else kube_of(request.getfixturevalue("bare_kube"))
         running = Controllers(kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS)
-    with running, http_client(kube, kube.token) as http:
+    with running:
+        yield kube
+
+
+@pytest.fixture(scope="module")
+def cluster(running_kube: Kube) -> Iterator[httpx.Client]:
+    """A bare HTTP client of the running cluster, as administrator."""
+    with http_client(running_kube, running_kube.token) as http:
         yield http
 
 
