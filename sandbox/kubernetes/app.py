@@ -208,7 +208,7 @@ class KubernetesApi:
     async def _openapi(self, request: Request, path: str) -> None:
         accept = request.headers.get("accept", "")
         if path == "/openapi/v2" and "protobuf" in accept:
-            await _send(request.send, 200, openapi.v2_protobuf(self.catalog), openapi.PROTOBUF)
+            await _send(request.send, 200, openapi.v2_protobuf(self.catalog), openapi.PROTOBUF_ANSWER)
             return
         if path == "/openapi/v2":
             document: Json | None = openapi.v2(self.catalog)
