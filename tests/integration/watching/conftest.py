@@ -346,6 +346,17 @@ def connect_as(tmp_path: Any) -> ConnectAs:
     return connect_to
 
 
+@pytest.fixture
+def plain_client(client: KubeClient, kube: Kube, namespace: str, connect_as: ConnectAs) -> KubeClient:
+    """A client for a service account, `plain` in the test's namespace, that nothing has been granted."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "plain"}}
+    client.create(Resource("", "v1", "serviceaccounts"), account, namespace)
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/plain/token"
+    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    token = client.request("POST", path, body=wanted)["status"]["token"]
+    return connect_as(kube.url, token, str(kube.ca_file))
+
+
 def unique(word: str) -> str:
     """A name that no other test has."""
     return f"{word}-{secrets.token_hex(3)}-{int(time.time())}"

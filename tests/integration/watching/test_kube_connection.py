@@ -71,17 +71,15 @@ def test_an_invalid_object_names_its_field(client: KubeClient) -> None:
     assert caught.value.field == "spec.scope"
 
 
-def test_forbidden_names_the_rule_that_is_missing(kube: Kube, connect_as: ConnectAs) -> None:
+def test_forbidden_names_the_rule_that_is_missing(plain_client: KubeClient, namespace: str) -> None:
     """The sentence can be pasted into a Role."""
-    if kube.plain_token is None:
-        pytest.skip("this API server knows no user without rights")
-    plain = connect_as(kube.url, kube.plain_token, str(kube.ca_file))
     with pytest.raises(ForbiddenError) as caught:
-        plain.list_page(Resource("kubestorm.io", "v1alpha1", "databases"), "shop")
+        plain_client.list_page(Resource("kubestorm.io", "v1alpha1", "databases"), "shop")
     assert (
         'a Role in namespace "shop" with the rule '
         '{apiGroups: ["kubestorm.io"], resources: ["databases"], verbs: ["list"]}'
     ) in str(caught.value)
+    assert f"user system:serviceaccount:{namespace}:plain" in str(caught.value)
 
 
 def test_wrong_credentials_are_told_from_missing_rights(kube: Kube, connect_as: ConnectAs) -> None:
