@@ -87,6 +87,7 @@ class _Executions:
             execution = self._engine.trees.cancel(execution_id)
         except ConflictError as error:
             return fault(200, str(error))  # StackStorm answers so
+        await self._core.store.writer.settled()
         return answer(execution_document(execution, self._core))
 
     async def change(self, request: Request) -> Response:
@@ -101,6 +102,7 @@ class _Executions:
             execution = self._engine.trees.cancel(execution_id)
         else:
             raise InvalidInputError(f'The status cannot be set to "{status}". Use pausing, resuming or canceled.')
+        await self._core.store.writer.settled()
         return answer(execution_document(execution, self._core))
 
     async def rerun(self, request: Request) -> Response:

@@ -112,13 +112,13 @@ class _Walk:
         self._move(key=_NOTHING_RUNS, waiting="", last={"name": entry["name"], "status": status.value})
         if isinstance(event, TaskRefused) and event.unknown_action:
             return self.finish(ExecutionStatus.FAILED, _unknown_action(self._chain.tasks[entry["name"]]), entries=False)
+        if self.place["status"] == "canceling" or status is ExecutionStatus.CANCELED:
+            return self.finish(ExecutionStatus.CANCELED)
         if isinstance(event, TaskFinished):
             try:
                 self._publish(self._chain.tasks[entry["name"]], event.result)
             except ExpressionError as error:
                 return self.finish(ExecutionStatus.FAILED, f'Failed running task "{entry["name"]}". {error}')
-        if self.place["status"] == "canceling" or status is ExecutionStatus.CANCELED:
-            return self.finish(ExecutionStatus.CANCELED)
         if self.place["status"] in ("pausing", "paused"):
             self._move(status="paused")
             return self._done(SetStatus(status=ExecutionStatus.PAUSED))

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 9101  # where StackStorm's own API listens
 _SERVER_GRACE_SECONDS = 2
+_BACKLOG = 1024
 _ADMIN = "st2admin"
 
 
@@ -129,9 +130,10 @@ async def _run(
             timeout_graceful_shutdown=_SERVER_GRACE_SECONDS,
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
+    serving: asyncio.Task[None] | None = None
     try:
         await engine.start()
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
         await sensors.set_triggers(sensor_triggers(engine.catalog))
         await sensors.start()
         _write(settings.data / URL_FILE, settings.url)
@@ -144,7 +146,7 @@ async def _run(
         await sensors.stop()
         await engine.stop(grace_seconds=options["grace"])
         server.should_exit = True
-        with contextlib.suppress(asyncio.CancelledError):
+        if serving is not None:
             await serving
         with contextlib.suppress(FileNotFoundError):
             (settings.data / URL_FILE).unlink()
@@ -170,6 +172,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             raise click.ClickException(
                 f"{host}:{port} cannot be listened on: {error.strerror}. Give another --port (0 takes a free one)."
             ) from error
+        listener.listen(_BACKLOG)  # now, so that whoever reads the ready line can connect
         yield listener
 
 

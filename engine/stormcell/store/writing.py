@@ -52,6 +52,10 @@ class GroupCommit:
         """Write down what has happened; waits for as long as the disk refuses."""
         return self._add(ops, is_fact=True)
 
+    async def settled(self) -> None:
+        """Return once all that was handed in so far is on disk: what an answer may promise."""
+        await self.record(())
+
     def _add(self, ops: Sequence[Op], *, is_fact: bool) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
