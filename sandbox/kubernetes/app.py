@@ -231,6 +231,8 @@ class KubernetesApi:
             raise errors.forbidden(location.group, location.plural, location.name, rbac.denial(user, asked))
         row = self.catalog.find(location.group, location.version, location.plural)
         if row is None or (location.subresource and not row.has(location.subresource, location.version)):
+            if self._is_built_in(location):
+                raise errors.no_such_path()
             await _send(request.send, 404, b"404 page not found\n", "text/plain; charset=utf-8")
             return
         if row.namespaced and not location.namespace and (location.name or verb == "create"):
@@ -247,6 +249,11 @@ class KubernetesApi:
             await _send(request.send, code, data, kind)
         else:
             await self._perform(request, verb, target)
+
+    def _is_built_in(self, location: Location) -> bool:
+        """A path within a core group is answered with a Status; any other unknown one in plain text."""
+        rows = self.catalog.rows()
+        return any(r.group == location.group and location.version in r.versions and not r.is_custom for r in rows)
 
     @staticmethod
     def _verb(request: Request, location: Location) -> str:

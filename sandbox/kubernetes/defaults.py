@@ -421,8 +421,9 @@ def _check_workload(obj: Json, old: Json | None) -> list[Cause]:
     if not selector:
         causes.append(required("spec.selector"))
     elif not matches_selector(selector, labels):
-        why = "`selector` does not match template `labels`"
-        causes.append(wrong("spec.template.metadata.labels", labels, why))
+        shown = go_value(labels).replace("map[string]interface {}", "map[string]string")
+        why = f"Invalid value: {shown}: `selector` does not match template `labels`"
+        causes.append(Cause("spec.template.metadata.labels", "FieldValueInvalid", why))
     if old is not None and old["spec"].get("selector") != selector:
         causes.append(wrong("spec.selector", selector, "field is immutable"))
     return causes + _check_containers(spec["template"]["spec"], "spec.template.spec")
@@ -498,10 +499,6 @@ def _check_hpa(obj: Json, _old: Json | None) -> list[Cause]:
     elif most < least:
         causes.append(wrong("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`"))
     return causes
-
-
-def _check_quota(obj: Json, _old: Json | None) -> list[Cause]:
-    return []
 
 
 _CHECKS: dict[str, Check] = {

@@ -37,7 +37,7 @@ def wanted_form(accept: str) -> str:
 def selection(target: Target, query: Query) -> Predicate:
     """The predicate of a request's selectors, on stored objects."""
     labels = label_selector(query.text("labelSelector"))
-    fields = field_selector(query.text("fieldSelector"), target.resource.fields)
+    fields = field_selector(query.text("fieldSelector"), target.resource.fields, custom=target.resource.is_custom)
     tests = [test for test in (labels, fields) if test]
     if target.name:
         name = target.name

@@ -41,6 +41,13 @@ class Manager(NamedTuple):
 Ownership = dict[Manager, Fields]
 
 
+def leaves_of(obj: Json, shape: AnyShape) -> Fields:
+    """The paths a manager owns by applying an object: values and elements of keyed lists, not the maps around them."""
+    fields = fields_of(obj, shape)
+    inner = _parents(fields)
+    return frozenset(path for path in fields if path not in inner or not path[-1].startswith("f:"))
+
+
 def fields_of(obj: Json, shape: AnyShape) -> Fields:
     """The paths an object sets, without those that nobody owns (name, uid, version and the like)."""
     found: set[Path] = set()
@@ -224,7 +231,7 @@ def apply(live: Json | None, wanted: Json, manager: Manager, shape: AnyShape, *,
 
     Raises 409 with one cause a field when another manager owns a field that would change, unless `force`.
     """
-    wanted_set = fields_of(wanted, shape)
+    wanted_set = leaves_of(wanted, shape)
     owners = read_ownership(live) if live else {}
     mine_before = owners.get(manager, frozenset())
     base = live or {key: wanted[key] for key in ("apiVersion", "kind") if key in wanted}

@@ -91,7 +91,7 @@ def _list_directives(base: Json, patch: Json, shape: AnyShape) -> None:
         elif key.startswith(_ORDER):
             name = key.removeprefix(_ORDER)
             if isinstance(base.get(name), list):
-                base[name] = _ordered(base[name], value, shape.child(name).as_list())
+                base[name] = _ordered(base[name], value, base[name], shape.child(name).as_list())
 
 
 def _merge_list(old: Any, new: list[Any], order: Any, shape: AnyShape) -> list[Any]:
@@ -100,11 +100,12 @@ def _merge_list(old: Any, new: list[Any], order: Any, shape: AnyShape) -> list[A
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in new):
         return [copy.deepcopy(item) for item in new if _DIRECTIVE not in item]
     if how.kind == "set":
-        return old + [item for item in new if item not in old]
-    if how.kind != "map":
+        merged = old + [item for item in new if item not in old]
+    elif how.kind == "map":
+        merged = _merge_keyed(old, new, how, shape)
+    else:
         return copy.deepcopy(new)
-    merged = _merge_keyed(old, new, how, shape)
-    return merged if order is None else _ordered(merged, order, how)
+    return _ordered(merged, new if order is None else order, old, how)
 
 
 def _merge_keyed(old: list[Any], new: list[Any], how: ListShape, shape: AnyShape) -> list[Any]:
@@ -123,17 +124,18 @@ def _merge_keyed(old: list[Any], new: list[Any], how: ListShape, shape: AnyShape
     return merged
 
 
-def _ordered(items: list[Any], order: list[Any], how: ListShape) -> list[Any]:
-    """Elements in the wanted order; those it does not name keep their place relative to their forerunner."""
+def _ordered(items: list[Any], order: list[Any], old: list[Any], how: ListShape) -> list[Any]:
+    """Named elements in the wanted order; the others keep their old place between them, or go behind."""
 
     def identity(item: Any) -> Any:
         return item.get(how.merge_key) if how.merge_key and isinstance(item, dict) else item
 
-    wanted = [identity(item) for item in order]
-    ranks: list[tuple[int, int]] = []
-    last = -1
-    for place, item in enumerate(items):
-        if identity(item) in wanted:
-            last = wanted.index(identity(item))
-        ranks.append((last, place))
-    return [items[place] for _rank, place in sorted(ranks)]
+    wanted, before = [identity(item) for item in order], [identity(item) for item in old]
+    named = sorted((i for i in items if identity(i) in wanted), key=lambda item: wanted.index(identity(item)))
+    others = [item for item in items if identity(item) not in wanted]
+    result: list[Any] = []
+    while named and others:
+        mine, other = identity(named[0]), identity(others[0])
+        known = mine in before and other in before
+        result.append((others if known and before.index(other) < before.index(mine) else named).pop(0))
+    return result + named + others

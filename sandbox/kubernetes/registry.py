@@ -281,7 +281,11 @@ class Registry:
             return {k: v for k, v in obj.items() if k not in ignored} != {
                 k: v for k, v in old.items() if k not in ignored
             }
-        return bool(obj.get("spec") != old.get("spec"))
+        if obj.get("spec") != old.get("spec"):
+            return True
+        # A Deployment's controller reads annotations as well, so they count.
+        counts = resource.kind == "Deployment" and target.subresource != "status"
+        return bool(counts and obj["metadata"].get("annotations") != old["metadata"].get("annotations"))
 
     def _finished(self, target: Target, obj: Json, old: Json | None) -> Json:
         """An object with defaults, without unknown fields, checked. Raises 422 with every cause."""
@@ -383,7 +387,7 @@ class Registry:
 
     def _apply_new(self, target: Target, body: Json, manager: ownership.Manager, shape: AnyShape) -> Json:
         resource = target.resource
-        wanted_fields = ownership.fields_of(body, shape)
+        wanted_fields = ownership.leaves_of(body, shape)
         self._place(target, body["metadata"])
         self._check_namespace(target, target.name)
         body["metadata"].update(uid=str(uuid.uuid4()), creationTimestamp=self.clock())
@@ -523,7 +527,8 @@ class Registry:
 
 
 def _without_nulls(metadata: Json) -> Json:
-    return {key: copy.deepcopy(value) for key, value in metadata.items() if value is not None}
+    """Metadata without what is null or (as its lists and maps are left out when empty) empty."""
+    return {key: copy.deepcopy(value) for key, value in metadata.items() if value not in (None, [], {}, "")}
 
 
 def _random_suffix() -> str:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import yaml
 
-from sandbox.kubernetes.errors import bad_request, expired
+from sandbox.kubernetes.errors import bad_request, expired, unsupported_media_type
 
 Json = dict[str, Any]
 
@@ -97,9 +97,7 @@ _Yaml.yaml_implicit_resolvers = {
 def decode(body: bytes, content_type: str) -> Any:
     """A body as JSON, or as YAML when it says so."""
     kind = content_type.partition(";")[0].strip().lower()
-    if "protobuf" in kind:
-        from sandbox.kubernetes.errors import unsupported_media_type
-
+    if kind and not kind.endswith(("json", "yaml")):
         raise unsupported_media_type(["application/json", "application/yaml"])
     try:
         if "yaml" in kind and not body.lstrip().startswith(b"{"):

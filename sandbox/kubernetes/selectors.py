@@ -127,12 +127,15 @@ def _comparison(key: str, operator: str, bound: str) -> LabelTest:
     return test
 
 
-def field_selector(text: str, supported: frozenset[str]) -> Predicate | None:
+def field_selector(text: str, supported: frozenset[str], *, custom: bool = False) -> Predicate | None:
     """`metadata.name=x,status.phase!=Running` as a predicate; fields outside `supported` are refused with 400."""
     tests: list[Predicate] = []
     for term in filter(None, (part.strip() for part in text.split(","))):
         path, operator, value = _field_term(term)
         if path not in supported and path not in ("metadata.name", "metadata.namespace"):
+            if not supported and not custom:
+                only = 'only "metadata.name", "metadata.namespace"'
+                raise bad_request(f'"{path}" is not a known field selector: {only}')
             raise bad_request(f"field label not supported: {path}")
         tests.append(_field_test(path, operator, value))
     if not tests:

@@ -319,8 +319,8 @@ def test_server_side_apply(cluster: Any, widgets: str) -> None:
     owners = {entry["manager"]: entry["fieldsV1"]["f:spec"] for entry in forced["metadata"]["managedFields"]}
     assert (code, forced["spec"]["replicas"]) == (200, 3)
     assert owners == {
-        "one": {".": {}, "f:engine": {}},
-        "two": {".": {}, "f:engine": {}, "f:replicas": {}},
+        "one": {"f:engine": {}},
+        "two": {"f:engine": {}, "f:replicas": {}},
     }
 
 
