@@ -50,7 +50,7 @@ class Mark(Action):
         sys.stderr.close()
 
     def child(self):
-        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        print(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid)
 
     def daemon_thread(self):
         threading.Thread(target=threading.Event().wait, daemon=True).start()

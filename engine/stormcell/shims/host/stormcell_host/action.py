@@ -18,7 +18,7 @@ import traceback
 from typing import Any, Dict, Optional, Tuple
 
 from .isolation import Snapshot, wait_for_threads
-from .loading import action_class, without_host_frames
+from .loading import PackImports, action_class, without_host_frames
 from .results import encode_result
 from .services import ActionService, Calls
 from .wire import Wire, die_with_parent
@@ -48,11 +48,14 @@ class _Worker:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._call = Calls(wire)
+        self._imports = PackImports()
+        sys.path_hooks.insert(0, self._imports)
         self._snapshot = Snapshot()
 
     def run(self, job: Dict[str, Any]) -> bool:
         """Run one action. False when this process must not run another."""
         pack_paths = [path.rstrip(os.sep) + os.sep for path in job["pack_paths"]]
+        self._imports.folders = tuple(pack_paths)
         outcome = contextvars.copy_context().run(self._outcome, job)
         exit_code, status, result = outcome
         wait_for_threads()

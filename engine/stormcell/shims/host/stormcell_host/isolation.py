@@ -9,6 +9,7 @@ limits) is reported instead, and the worker is replaced.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # The public getsignal makes an enum of each of sixty answers.
 import builtins
 import contextlib
 import gc
@@ -27,7 +28,7 @@ import time
 import warnings
 from typing import Any, Dict, List, Optional, Tuple
 
-_SIGNALS = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
+_SIGNALS = [int(s) for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
@@ -45,7 +46,7 @@ class Snapshot:
         self._modules = set(sys.modules)
         self._umask = _umask()
         self._locale = locale.setlocale(locale.LC_ALL)
-        self._signals = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._signals = {number: _signal.getsignal(number) for number in _SIGNALS}
         self._limits = {number: resource.getrlimit(number) for number in _LIMITS}
         self._builtins = dict(vars(builtins))
         self._warnings = list(warnings.filters)
@@ -86,17 +87,12 @@ class Snapshot:
     def _process(self) -> None:
         os.chdir(self._cwd)
         os.umask(self._umask)
-        if dict(os.environ) != self._environ:
-            zone = os.environ.get("TZ")
-            os.environ.clear()
-            os.environ.update(self._environ)
-            if zone != self._environ.get("TZ"):
-                time.tzset()
+        self._environment()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.setitimer(signal.ITIMER_PROF, 0)
         for number, handler in self._signals.items():
-            if signal.getsignal(number) is not handler:
+            if _signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -104,6 +100,19 @@ class Snapshot:
             locale.setlocale(locale.LC_ALL, self._locale)
         self.open_streams()
         sys.stdin = sys.__stdin__
+
+    def _environment(self) -> None:
+        now = dict(os.environ)
+        if now == self._environ:
+            return
+        for name in now:
+            if name not in self._environ:
+                del os.environ[name]
+        for name, value in self._environ.items():
+            if now.get(name) != value:
+                os.environ[name] = value
+        if now.get("TZ") != self._environ.get("TZ"):
+            time.tzset()
 
     def _interpreter(self) -> None:
         sys.path[:] = self._path
@@ -147,6 +156,8 @@ class Snapshot:
         for name in [name for name in sys.modules if name not in self._modules]:
             if _is_from(sys.modules.get(name), pack_paths):
                 del sys.modules[name]
+            else:
+                self._modules.add(name)  # Not the pack's, and so never to be asked about again.
         for path in [path for path in sys.path_importer_cache if path.startswith(tuple(pack_paths))]:
             del sys.path_importer_cache[path]
         importlib.invalidate_caches()

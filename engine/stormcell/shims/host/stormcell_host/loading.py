@@ -10,14 +10,55 @@ import importlib.util
 import inspect
 import os
 import sys
+from importlib.machinery import FileFinder, SourceFileLoader
 from types import ModuleType, TracebackType
-from typing import Any, List, Optional
+from typing import Any, ClassVar, Dict, List, Optional, Tuple
 
 _HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 
 
 class LoadError(Exception):
     """The file holds no usable class."""
+
+
+class CachingLoader(SourceFileLoader):
+    """Keeps the compiled code of a pack's files, which are executed anew for each run, as long as they do not change.
+
+    Byte-code files are neither read nor needed, so that this works as well for packs that lie on a read-only disk.
+    """
+
+    _codes: ClassVar[Dict[str, Tuple[Tuple[int, int], Any]]] = {}
+
+    def get_code(self, fullname: str) -> Any:
+        stat = os.stat(self.path)  # noqa: PTH116
+        version = (stat.st_mtime_ns, stat.st_size)
+        known = self._codes.get(self.path)
+        if known is not None and known[0] == version:
+            return known[1]
+        code = self.source_to_code(self.get_data(self.path), self.path)
+        self._codes[self.path] = (version, code)
+        return code
+
+
+class PackImports:
+    """A path hook: imports from the packs' folders go through CachingLoader, all others the ordinary way."""
+
+    def __init__(self) -> None:
+        self.folders: Tuple[str, ...] = ()
+        self._finder = FileFinder.path_hook((CachingLoader, [".py"]))
+
+    def __call__(self, path: str) -> Any:
+        if not path.startswith(self.folders) or self._has_other_kinds(path):
+            raise ImportError
+        return self._finder(path)
+
+    @staticmethod
+    def _has_other_kinds(path: str) -> bool:
+        """Compiled extensions need the ordinary finder."""
+        try:
+            return any(name.endswith((".so", ".pyd", ".pyc")) for name in os.listdir(path))  # noqa: PTH208
+        except OSError:
+            return False
 
 
 def load_module(path: str) -> ModuleType:
@@ -28,7 +69,8 @@ def load_module(path: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)
     name = os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = CachingLoader(name, path) if path.endswith(".py") else None
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise LoadError(f'The file "{path}" is not a Python file; its name must end in .py.')
     module = importlib.util.module_from_spec(spec)
