@@ -118,6 +118,8 @@ def ensure_credentials(run: DatabaseRun) -> Result:
     """Have username and password in Vault. The result says where and in which version, never what."""
     with run.reporting(CREDENTIALS_STORED):
         resource = _living(run)
+        if resource is None:
+            return dict(SKIPPED)
         spec = run.parse(resource)
         username = run.services.settings.database.username
         if spec.adopt:
@@ -138,6 +140,8 @@ def ensure_instance(run: DatabaseRun) -> Result:
     """Create, restore, adopt or modify the RDS instance, whichever is next; says whether it serves as asked."""
     with run.reporting(INSTANCE_AVAILABLE):
         resource = _living(run)
+        if resource is None:
+            return dict(SKIPPED)
         generation = _generation(resource)
         spec = run.parse(resource)
         identifier = run.identifier(resource, spec)
@@ -175,6 +179,8 @@ def publish(run: DatabaseRun) -> Result:
     """Put the address where applications look for it; nothing is written when nothing differs."""
     with run.reporting(PUBLISHED):
         resource = _living(run)
+        if resource is None:
+            return dict(SKIPPED)
         spec = run.parse(resource)
         observed = run.services.rds.describe(run.identifier(resource, spec))
         if observed is None or observed.owner_uid != run.identity.uid or not observed.host:
@@ -285,11 +291,7 @@ def _generation(resource: Object) -> int:
     return int(resource["metadata"].get("generation", 0))
 
 
-def _living(run: DatabaseRun) -> Object:
-    """The object now; a step that finds it gone or going has nothing to do any more."""
+def _living(run: DatabaseRun) -> Optional[Object]:
+    """The object now; None when it is gone or going since the plan: the event of that has its own run."""
     resource = run.handle.read()
-    if resource is None or resource["metadata"].get("deletionTimestamp"):
-        raise NotFoundError(
-            f"{run.identity} was deleted during the run; the next run tears it down.", service="Kubernetes"
-        )
-    return resource
+    return None if resource is None or resource["metadata"].get("deletionTimestamp") else resource
