@@ -1,0 +1,12 @@
+# The least that the database journey needs of Vault: vault policy write kubestorm deploy/vault-policy.hcl
+# Change "secret" to vault.mount of the pack's configuration, and "+" to its cluster, so that one cluster's pack cannot
+# read another's credentials.
+
+path "secret/data/kubestorm/+/*" {
+  capabilities = ["create", "read", "update"]
+}
+
+# The version that check-and-set names, and the end of a confirmed deletion.
+path "secret/metadata/kubestorm/+/*" {
+  capabilities = ["read", "delete"]
+}
