@@ -100,6 +100,7 @@ class AwsServer(Server):
 
     def _take_state(self) -> None:
         if not _running.acquire(blocking=False):
+            super().stop()
             raise RuntimeError(
                 "moto keeps one state per process: stop the other AwsServer first, or run it as a program"
             )

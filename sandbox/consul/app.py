@@ -123,6 +123,8 @@ def endpoint(world: World, handler: Handler) -> Callable[[Request], Awaitable[Re
                 raise no_leader()
             if request.query_params.get("dc", world.catalog.datacenter) != world.catalog.datacenter:
                 raise ConsulError(500, "No path to datacenter")
+            if request.query_params.get("filter"):
+                raise ConsulError(501, "the sandbox does not evaluate filter expressions")
             call = Call(request, world)
             answer = await handler(call)
             world.look_at_the_time()
