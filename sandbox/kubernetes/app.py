@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -22,12 +23,14 @@ from sandbox.kubernetes.rbac import Attributes, Authorizer
 from sandbox.kubernetes.registry import Registry, Target
 from sandbox.kubernetes.requests import MAX_BODY_BYTES, Location, Query, decode, locate
 from sandbox.kubernetes.resources import REVIEWS, Catalog
-from sandbox.kubernetes.store import DEFAULT_WINDOW, Entry, ExpiredVersionError, Store
+from sandbox.kubernetes.store import DEFAULT_WINDOW, ExpiredVersionError, Store
 from sandbox.kubernetes.subresources import Subresources
 
 Json = dict[str, Any]
 Message = MutableMapping[str, Any]
 Send = Callable[..., Any]
+
+log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -48,8 +51,13 @@ class Request:
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.body = body
         self.receive = receive
-        self.send = send
+        self._send = send
+        self.has_begun = False
         self.warnings: list[str] = []
+
+    async def send(self, message: Message) -> None:
+        self.has_begun = True
+        await self._send(message)
 
     @property
     def content_type(self) -> str:
@@ -141,6 +149,12 @@ class KubernetesApi:
             if token:
                 body["metadata"]["continue"] = token
             await _send_json(send, error.code, body)
+        except Exception as error:  # the outer loop: one bad request must not look like a broken connection
+            if request.has_begun:
+                raise
+            log.exception("request.failed", extra={"method": request.method, "path": request.path})
+            why = f"Internal error occurred: {type(error).__name__}; the server's log has the traceback"
+            await _send_json(send, 500, ApiError(500, "InternalError", why).status())
 
     async def _dispatch(self, request: Request) -> None:
         user = self.authenticator.user(request.headers.get("authorization", ""))
@@ -524,8 +538,3 @@ async def _lifespan(receive: Send, send: Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
-
-
-def entry_of(obj: Json) -> Entry:
-    """An object that is not stored (a Scale, a dry run's result) in the form a renderer takes."""
-    return Entry(obj, int(obj["metadata"].get("resourceVersion") or 0))
