@@ -62,12 +62,20 @@ class RealKube:
 
     `folder` receives keys, logs, data and the kubeconfig. `token` is a member of system:masters; `plain_token` belongs
     to the user `plain`, who may nothing but what every authenticated user may. With `controller_manager` the real
-    controllers run (garbage collection, namespaces, Deployments ...); without it pods need no service account, so that
-    the sandbox's own controllers can be tried on it. There is never a node: see `sandbox.kubernetes.kubelet`.
+    controllers run (garbage collection, namespaces, Deployments ...), or `only_controllers` of them. Where none makes
+    service accounts pods need none, so that the sandbox's own controllers can be tried on the API. There is never a
+    node: see `sandbox.kubernetes.kubelet`.
     """
 
     def __init__(
-        self, assets: Path, folder: Path, *, controller_manager: bool = True, scheduler: bool = False, port: int = 0
+        self,
+        assets: Path,
+        folder: Path,
+        *,
+        controller_manager: bool = True,
+        only_controllers: Sequence[str] = (),
+        scheduler: bool = False,
+        port: int = 0,
     ) -> None:
         self.assets = assets
         self.folder = folder
@@ -75,6 +83,7 @@ class RealKube:
         self.token = secrets.token_urlsafe(24)
         self.plain_token = secrets.token_urlsafe(24)
         self._manager_wanted = controller_manager
+        self._only_controllers = only_controllers
         self._scheduler_wanted = scheduler
         self._fixed_port = port
         self._etcd_port = 0
@@ -203,9 +212,14 @@ class RealKube:
         if self._scheduler_wanted:
             self._spawn_scheduler()
         if self._manager_wanted:
-            self._wait("kube-controller-manager", self._default_account_exists)
+            self._wait(
+                "kube-controller-manager", self._default_account_exists if self._makes_accounts() else lambda: True
+            )
         if self._scheduler_wanted:
             self._wait("kube-scheduler", lambda: True)
+
+    def _makes_accounts(self) -> bool:
+        return self._manager_wanted and not self._only_controllers
 
     def _write_files(self) -> None:
         service_accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -278,7 +292,7 @@ class RealKube:
             f"--service-account-key-file={file('service-accounts.pub')}",
             f"--service-account-signing-key-file={file('service-accounts.key')}",
         ]
-        if not self._manager_wanted:
+        if not self._makes_accounts():
             command.append("--disable-admission-plugins=ServiceAccount")
         self._spawn("kube-apiserver", command)
 
@@ -290,7 +304,7 @@ class RealKube:
             "--leader-elect=false",
             f"--service-account-private-key-file={self.folder / 'service-accounts.key'}",
             f"--root-ca-file={self.ca_file}",
-            "--controllers=*,-" + LEFT_OUT_CONTROLLERS.replace(",", ",-"),
+            "--controllers=" + (",".join(self._only_controllers) or "*,-" + LEFT_OUT_CONTROLLERS.replace(",", ",-")),
         ]
         self._spawn("kube-controller-manager", [*command, *self._no_plain_port("kube-controller-manager")])
 

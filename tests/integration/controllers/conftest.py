@@ -93,11 +93,12 @@ class Workloads:
 
 @pytest.fixture(scope="module")
 def bare_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKube]:
-    """A real API server without controllers."""
+    """A real API server that only collects garbage and empties namespaces, as the sandbox's API does by itself."""
     assets = RealKube.assets_from_environment()
     if assets is None:
         pytest.skip(SKIPPED_BECAUSE)
-    with RealKube(assets, tmp_path_factory.mktemp("barekube"), controller_manager=False) as kube:
+    folder = tmp_path_factory.mktemp("barekube")
+    with RealKube(assets, folder, only_controllers=("garbagecollector", "namespace")) as kube:
         yield kube
 
 
