@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +61,7 @@ class LocalShellRunner:
                 command,
                 env=self._env(request),
                 cwd=request.runner_parameters.get("cwd") or None,
-                stdin=stdin if stdin is not None else -3,  # subprocess.DEVNULL
+                stdin=stdin if stdin is not None else subprocess.DEVNULL,
                 on_stdout=streams[0].feed,
                 on_stderr=streams[1].feed,
             )

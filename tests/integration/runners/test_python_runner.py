@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -327,3 +330,27 @@ def test_the_core_packs_python_actions_run(
     assert fits(found.result["result"])
     if action == "inject_trigger":
         assert store.dispatched == [("a.b", {"x": 1}, {"trace_tag": "t"})]
+
+
+def test_workers_die_with_the_engine() -> None:
+    """Also when the engine is killed and can do nothing for it."""
+    program = (
+        "import asyncio, sys, time\n"
+        "from stormcell.workers.pool import WorkerPool\n"
+        "async def main():\n"
+        "    pool = WorkerPool(size=1)\n"
+        "    pool.start()\n"
+        "    await next(iter(pool._all)).ready\n"
+        "    print(pool.pids[0], flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as engine:
+        assert engine.stdout is not None
+        pid = int(engine.stdout.readline())
+        assert is_alive(pid)
+        engine.kill()
+    deadline = time.monotonic() + 30
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.005)  # Another process's end cannot be waited for.
+    assert not is_alive(pid)
