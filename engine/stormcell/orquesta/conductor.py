@@ -208,13 +208,7 @@ class OrquestaConductor:
 
     def _complete(self, turn: Turn) -> Step:
         """Nothing runs, waits or is ready. A join that only some of its branches reached fails the run."""
-        for where in turn.draft.run["open_joins"]:
-            task, route = where.rsplit("/", 1)
-            message = (
-                f'UnreachableJoinError: The join task|route "{task}|{route}" is partially satisfied but unreachable.'
-            )
-            turn.fail(message, task_id=task, route=int(route))
-        return self._finish(turn, "failed" if turn.draft.run["failed"] else "succeeded")
+        return self._finish(turn, "failed" if turn.draft.run["open_joins"] else "succeeded")
 
     def _fail(self, turn: Turn) -> Step:
         """Fail at once, also while tasks run; only tasks that were asked for beside the command `fail` still run."""
@@ -244,6 +238,8 @@ class OrquestaConductor:
     def _finish(self, turn: Turn, status: str) -> Step:
         draft, workflow = turn.draft, turn.workflow
         failed = status == "failed"
+        if failed and not draft.run["running"]:
+            _tell_open_joins(turn)
         entries = workflow.output_on_error if failed and workflow.output_on_error is not None else workflow.output
         output: dict[str, Any] = {}
         scope = turn.scope(_final_contexts(draft))
@@ -307,6 +303,13 @@ def _set_rendered(turn: Turn, variables: dict[str, Any], name: str, value: Any) 
         variables[name] = evaluate(value, Scope(Variables([variables]), turn.lookups))
     except ExpressionError as error:
         turn.fail(f"{error.kind}: {error}")
+
+
+def _tell_open_joins(turn: Turn) -> None:
+    for where in turn.draft.run["open_joins"]:
+        task, route = where.rsplit("/", 1)
+        message = f'UnreachableJoinError: The join task|route "{task}|{route}" is partially satisfied but unreachable.'
+        turn.fail(message, task_id=task, route=int(route))
 
 
 def _leave_counters(draft: Draft, child: Mapping[str, Any]) -> None:

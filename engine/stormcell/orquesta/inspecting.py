@@ -193,21 +193,24 @@ def _contexts(definition: Mapping[str, Any]) -> list[Problem]:
     for name in ("input", "vars"):
         if definition.get(name):
             known = found.check_list(definition[name], known, name, f"properties.{name}")
-    at_end = _task_contexts(definition["tasks"], known, found)
+    joined: dict[str, frozenset[str]] = {}
+    _task_contexts(definition["tasks"], known, _Known(), joined)  # what joins see in the end, then who reads what
+    at_end = _task_contexts(definition["tasks"], known, found, joined)
     for name in ("output", "output-on-error"):
         if definition.get(name):
             found.check_list(definition[name], at_end, name, f"properties.{name}")
     return found.errors
 
 
-def _task_contexts(tasks: Mapping[str, Any], known: set[str], found: _Known) -> set[str]:
+def _task_contexts(
+    tasks: Mapping[str, Any], known: set[str], found: _Known, joined: dict[str, frozenset[str]]
+) -> set[str]:
     at_end = set(known)
     inbound = {
         target for task in tasks.values() for entry in task.get("next") or () for target in do_targets(entry.get("do"))
     }
     waiting = deque((name, frozenset(known)) for name in tasks if name not in inbound)
     seen: set[tuple[str, frozenset[str]]] = set()
-    joined: dict[str, frozenset[str]] = {}
     while waiting:
         name, before = waiting.popleft()
         task = tasks.get(name)

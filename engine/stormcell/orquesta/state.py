@@ -7,7 +7,7 @@ s/<n>                  a started task: id, route, in (contexts), prev (what led 
 t/<task>/<route>       the last s/<n> of a task on a route
 g/<task>/<route>       a task that is ready and not yet started
 j/<task>/<route>       a join: round, arrived, fired, and the contexts and predecessors that came so far
-a/<task>/<route>/<from>  the round in which a task last arrived at a join
+a/<task>/<route>/<from>  the last arrival of a task at a join: round, and by which s/<n>
 w/<n>                  a task with items: count, concurrency, delay, total (to run), next, open, failed, canceled
 q/<n>                  the numbers of the items to run, in order
 i/<n>/<m>              item m of it: item, status, result

@@ -256,12 +256,16 @@ def _join(
     where = place(target, route)
     arrival = f"a/{where}/{entry['id']}"
     join = draft.get(f"j/{where}") or {"round": 0, "arrived": 0, "fired": False, "in": [], "prev": []}
-    if draft.get(arrival) == join["round"]:
-        if join["fired"]:
-            join = {"round": join["round"] + 1, "arrived": 1, "fired": False, "in": [], "prev": []}
-    else:
+    last = draft.get(arrival) or {}
+    if last.get("by") == number:  # several transitions of one task lead here: one arrival, with the variables of all
+        draft.update(f"j/{where}", **{"in": add_contexts(join["in"], contexts)})
+        waiting = draft.get(f"g/{where}") is not None
+        return turn.stage(target, route, contexts=contexts, came_from=[]) if waiting else None
+    if last.get("round") != join["round"]:
         join = {**join, "arrived": join["arrived"] + 1}
-    draft.put(arrival, join["round"])
+    elif join["fired"]:
+        join = {"round": join["round"] + 1, "arrived": 1, "fired": False, "in": [], "prev": []}
+    draft.put(arrival, {"round": join["round"], "by": number})
     late = join["fired"]
     join = {**join, "in": add_contexts(join["in"], contexts), "prev": [*join["prev"], number]}
     fires = not late and join["arrived"] >= needs

@@ -402,3 +402,27 @@ def test_a_rerun_of_what_never_ran_is_refused() -> None:
     assert "not in a completed state" in outcome(rerun_of(run))[1]["errors"][0]["message"]
     run.run(failing("start"))
     assert "tasks is not found: nobody" in outcome(rerun_of(run, "nobody"))[1]["errors"][0]["message"]
+
+
+def test_several_transitions_of_one_task_are_one_arrival() -> None:
+    """A join sees the variables of all of them, and fires once."""
+    text = """
+version: 1.0
+tasks:
+  a:
+    next:
+      - {when: <% succeeded() %>, publish: [{x: 1}], do: j}
+      - {when: <% completed() %>, publish: [{y: 2}], do: j}
+  b:
+    action: core.noop
+    next:
+      - {when: <% succeeded() %>, publish: [{z: 3}], do: j}
+      - {when: <% completed() %>, publish: [{w: 4}], do: j}
+  j:
+    join: all
+    action: core.echo
+    input: {all: [<% ctx(x) %>, <% ctx(y) %>, <% ctx(z) %>, <% ctx(w) %>]}
+"""
+    run = Rehearsal(OrquestaConductor(text)).begin().run()
+    assert [(task.task, task.parameters) for task in run.started] == [("b", {}), ("j", {"all": [1, 2, 3, 4]})]
+    assert outcome(run)[0] == "succeeded"
