@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from stormcell.content.registry import Content
 from stormcell.engine import Engine
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.lookups import EngineLookups
+from stormcell.orquesta import OrquestaConductor
 from stormcell.packs import CORE_PACK
 from stormcell.ports import PackDatastore, PackDispatch
 from stormcell.runners.registry import Runners
@@ -51,7 +52,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 def load_catalog(settings: Settings) -> Catalog:
     """Read all packs. A faulty file is told and left out; a folder that is no pack stops the start."""
     contents = [_read(folder) for folder in (CORE_PACK, *settings.packs)]
-    return Catalog(Content(contents), make_conductor=make_conductor)
+    content = Content(contents)
+    return Catalog(content, make_conductor=lambda action, pack: make_conductor(action, pack, content))
 
 
 def _read(folder: Path) -> PackContent:
@@ -63,21 +65,27 @@ def _read(folder: Path) -> PackContent:
     return reading.content
 
 
-def make_conductor(action: Action, pack: Pack) -> Conductor:
+def make_conductor(action: Action, pack: Pack, content: Content) -> Conductor:
     """Read the chain or workflow an action stands for."""
     file = pack.path / "actions" / action.entry_point
     document = read_document(file, name=f"{pack.ref}/actions/{action.entry_point}")
     if action.runner_type in ("action-chain", "action_chain"):
         return ChainConductor(parse_chain(document, file=file))
     if action.runner_type == "orquesta":
-        return _orquesta(document)
+        return OrquestaConductor(document, name=action.ref, find_parameters=_finder(content))
     raise InvalidInputError(f'Nothing here conducts actions of runner "{action.runner_type}".')
 
 
-def _orquesta(document: Any) -> Conductor:
-    module = importlib.import_module("stormcell.orquesta")
-    conductor: Conductor = module.OrquestaConductor(document)
-    return conductor
+def _finder(content: Content) -> Callable[[str], dict[str, Any] | None]:
+    """What inspection asks: the parameters of an action by its ref, None where there is no such action."""
+
+    def find(ref: str) -> dict[str, Any] | None:
+        action = content.actions.get(ref)
+        if action is None:
+            return None
+        return {**content.runner_type(action.runner_type).runner_parameters, **action.parameters}
+
+    return find
 
 
 def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Engine:

@@ -153,6 +153,8 @@ class Trees:
         execution = run.execution
         own, runner = self._core.final_parameters(action, execution)
         context = {**execution.context, "execution_id": execution.id}
+        if execution.runner_type == "orquesta":
+            context["action"] = execution.action_ref
         if execution.runner_type == "action-chain":
             context["runner_parameters"] = runner
         return run.conductor.begin(

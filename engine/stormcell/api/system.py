@@ -49,7 +49,11 @@ class _System:
 
     async def user(self, request: Request) -> Response:
         return answer(
-            {"username": user_of(request), "authentication": {"method": "api key"}, "rbac": {"enabled": False}}
+            {
+                "username": user_of(request),
+                "authentication": {"method": "api key"},
+                "rbac": {"enabled": False, "roles": [], "is_admin": True},
+            }
         )
 
     async def why(self, request: Request) -> Response:

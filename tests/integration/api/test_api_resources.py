@@ -1,0 +1,122 @@
+"""What the calls answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.engine.serving import Served, eventually
+
+
+def test_an_execution_shows_what_stackstorm_shows(served: Served) -> None:
+    """Action, runner, liveaction, log, times and result; what is empty is left out."""
+    done = served.run("engine_demo.greet", name="Bob")
+    assert done["status"] == "succeeded"
+    assert done["result"]["result"] == {"text": "Hello, Bob", "echo": None}
+    assert (done["action"]["ref"], done["runner"]["name"]) == ("engine_demo.greet", "python-script")
+    assert done["liveaction"]["action"] == "engine_demo.greet"
+    assert done["context"] == {"user": "st2admin", "pack": "engine_demo"}
+    assert [entry["status"] for entry in done["log"]] == ["requested", "scheduled", "running", "succeeded"]
+    assert "parent" not in done
+    assert "children" not in done
+
+
+def test_lists_are_filtered_paged_and_shaped(served: Served) -> None:
+    """limit, offset, filters, X-Total-Count and include_attributes; slash and /api are the same."""
+    for name in ("one", "two", "three"):
+        served.run("core.echo", message=name)
+    query = {"action": "core.echo", "limit": 2, "include_attributes": "status,action.ref"}
+    response = served.http.get("/api/v1/executions/", params=query)
+    assert response.headers["X-Total-Count"] == "3"
+    assert [sorted(item) for item in response.json()] == [["action", "id", "status"]] * 2
+    assert response.json()[0]["action"] == {"ref": "core.echo"}
+    rest = served.get("/v1/executions", action="core.echo", limit=2, offset=2)
+    assert len(rest) == 1
+    assert "result" not in served.get("/v1/executions", limit=1, exclude_attributes="result")[0]
+
+
+def test_an_event_shows_what_it_led_to(served: Served) -> None:
+    """The trigger instance, its enforcements and its executions name each other."""
+    body = {"trigger": "engine_demo.happened", "payload": {"name": "Wanda", "number": 7}}
+    response = served.http.post("/v1/webhooks/st2", json=body)
+    assert (response.status_code, response.json()) == (202, body)
+    instance_id = response.headers["X-Trigger-Instance-Id"]
+    (run,) = served.get("/v1/executions", trigger_instance=instance_id, parent="null")
+    served.ended(run["id"])
+    assert served.get(f"/v1/triggerinstances/{instance_id}")["payload"] == body["payload"]
+    (enforcement,) = served.get("/v1/ruleenforcements", trigger_instance=instance_id)
+    assert enforcement["execution_id"] == run["id"]
+    assert enforcement["rule"]["ref"] == "engine_demo.happened_greet"
+    assert run["rule"]["ref"] == "engine_demo.happened_greet"
+    assert run["trigger_instance"]["id"] == instance_id
+
+
+def test_why_names_the_criterion_that_failed(served: Served) -> None:
+    """Pattern and value of what did not hold, and the tree of what ran."""
+    body = {"trigger": "engine_demo.happened", "payload": {"name": "Zoe", "number": 7}}
+    instance_id = served.http.post("/v1/webhooks/st2", json=body).headers["X-Trigger-Instance-Id"]
+    told = {attempt["rule"]: attempt for attempt in served.get(f"/v1/why/{instance_id}")["rules"]}
+    (criterion,) = told["engine_demo.happened_greet"]["criteria"]
+    assert (criterion["pattern"], criterion["value"], criterion["passed"]) == ("W", "Zoe", False)
+    assert told["engine_demo.happened_never"]["matched"] is False
+
+
+def test_a_run_can_be_canceled_and_paused(served: Served) -> None:
+    """DELETE cancels a workflow and what runs below it; PUT pauses and resumes."""
+    parameters = {"label": "x", "file": "/dev/null", "seconds": 30}
+    body = {"action": "engine_steps.walk", "parameters": parameters}
+    asked = served.http.post("/v1/executions", json=body).json()
+    eventually(lambda: served.get(f"/v1/executions/{asked['id']}/children"))
+    paused = served.http.put(f"/v1/executions/{asked['id']}", json={"status": "pausing"})
+    assert paused.json()["status"] == "pausing"
+    assert served.http.put(f"/v1/executions/{asked['id']}", json={"status": "resuming"}).json()["status"] == "running"
+    assert served.http.delete(f"/v1/executions/{asked['id']}").json()["status"] == "canceling"
+    assert served.ended(asked["id"])["status"] == "canceled"
+    (child,) = served.get(f"/v1/executions/{asked['id']}/children")
+    assert child["status"] == "canceled"
+    again = served.http.delete(f"/v1/executions/{asked['id']}")
+    assert (again.status_code, again.json()) == (200, {"faultstring": "Action is already in completed state."})
+
+
+def test_a_rerun_keeps_and_changes_parameters(served: Served) -> None:
+    """re_run merges what is given into what was; secrets are passed on and stay masked."""
+    first = served.run("engine_demo.greet", name="Bob", password="sesame-street")
+    response = served.http.post(f"/v1/executions/{first['id']}/re_run", json={"parameters": {"name": "Eve"}})
+    again = served.ended(response.json()["id"])
+    assert again["parameters"] == {"name": "Eve", "password": "********"}
+    assert again["result"]["result"] == {"text": "Hello, Eve", "echo": "********"}
+    assert again["context"]["re-run"] == {"ref": first["id"]}
+
+
+def test_keys_are_kept_listed_and_masked(served: Served) -> None:
+    """A secret value is shown only with decrypt."""
+    served.http.put("/v1/keys/team.name", json={"value": "storm"})
+    served.http.put("/v1/keys/team.pin", json={"value": "4711", "secret": True})
+    values = {item["name"]: item["value"] for item in served.get("/v1/keys", prefix="team.")}
+    assert values == {"team.name": "storm", "team.pin": "********"}
+    assert served.get("/v1/keys/team.pin", decrypt="true")["value"] == "4711"
+    assert served.http.delete("/v1/keys/team.name").status_code == 204
+    assert served.http.get("/v1/keys/team.name").status_code == 404
+
+
+def test_output_is_followed_to_the_end(served: Served) -> None:
+    """The stream of an execution's output has what it wrote, then EOF."""
+    done = served.run("core.local", cmd="echo first; echo second")
+    text = served.http.get(f"/v1/executions/{done['id']}/output").text
+    assert text.index("first") < text.index("second") < text.index("event: EOF")
+
+
+def test_a_workflow_fans_out(served: Served) -> None:
+    """An Orquesta workflow with items, a delay and a chain below it runs through the same driver."""
+    done = served.run("engine_demo.fan_out", names=["a", "b"])
+    assert done["status"] == "succeeded", done
+    assert done["result"]["output"] == {"all": ["Hello, a", "Hello, b"], "last": "Hello, Hello, 2!"}
+
+
+@pytest.mark.parametrize(
+    "kind", ["actions", "rules", "triggertypes", "triggers", "sensortypes", "packs", "runnertypes"]
+)
+def test_content_is_listed_and_found_by_ref_and_id(served: Served, kind: str) -> None:
+    """Each thing of a list is found under its id and its ref."""
+    for item in served.get(f"/v1/{kind}", limit=5):
+        assert served.get(f"/v1/{kind}/{item['id']}") == item
+        assert served.get(f"/v1/{kind}/{item.get('ref') or item['name']}") == item
