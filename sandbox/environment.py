@@ -4,9 +4,9 @@
 `crds/` and `deploy/` hold as an operator would, and leaves in the folder:
 
     kubeconfig                 for the person who tries things (cluster administrator)
-    pack/kubeconfig            for the pack: a service account with the rights of deploy/kubernetes, no more
-    pack/vault-secret-id       the secret half of the pack's AppRole, bound to deploy/vault/policy.hcl
-    pack/consul-token          a token with the rules of deploy/consul/rules.hcl
+    pack/kubeconfig            for the pack: a service account with the rights of deploy/kubernetes-rbac.yaml
+    pack/vault-secret-id       the secret half of the pack's AppRole, bound to deploy/vault-policy.hcl
+    pack/consul-token          a token with the rules of deploy/consul-policy.hcl
     configs/kubestorm.yaml     the pack's configuration, which names these files
 """
 
@@ -36,6 +36,7 @@ from sandbox.proxy import Proxy
 from sandbox.vault import VaultServer
 
 ROOT = Path(__file__).resolve().parent.parent
+DEPLOY = ROOT / "deploy"
 PACK_NAMESPACE = "kubestorm"
 SERVICE_ACCOUNT = "kubestorm"
 FIELD_MANAGER = "kubestorm-sandbox"
@@ -223,8 +224,7 @@ class Environment:
         return self._client
 
     def _install_in_kubernetes(self, pack_url: str) -> None:
-        self.create_namespace(PACK_NAMESPACE)
-        for file in [*sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml")), *sorted((ROOT / "crds").glob("*.yaml"))]:
+        for file in [*sorted(DEPLOY.glob("*.yaml")), *sorted((ROOT / "crds").glob("*.yaml"))]:
             for manifest in yaml.safe_load_all(file.read_text()):
                 if manifest:
                     self.apply(manifest)
@@ -234,7 +234,7 @@ class Environment:
 
     def _prepare_vault(self) -> str:
         client = self.vault_client()
-        client.sys.create_or_update_policy(VAULT_POLICY, (ROOT / "deploy" / "vault" / "policy.hcl").read_text())
+        client.sys.create_or_update_policy(VAULT_POLICY, (DEPLOY / "vault-policy.hcl").read_text())
         client.sys.enable_auth_method("approle")
         client.auth.approle.create_or_update_approle("kubestorm", token_policies=[VAULT_POLICY], token_ttl="20m")
         role_id = client.auth.approle.read_role_id("kubestorm")["data"]["role_id"]
@@ -243,7 +243,7 @@ class Environment:
         return str(role_id)
 
     def _prepare_consul(self) -> None:
-        rules = (ROOT / "deploy" / "consul" / "rules.hcl").read_text()
+        rules = (DEPLOY / "consul-policy.hcl").read_text()
         self.write_private("pack/consul-token", self.consul.add_token(rules, name="kubestorm"))
 
     def _write_config(self, urls: Mapping[str, str], *, role_id: str) -> None:

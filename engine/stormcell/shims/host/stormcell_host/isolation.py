@@ -158,7 +158,7 @@ class Snapshot:
                 del sys.modules[name]
             else:
                 self._modules.add(name)  # Not the pack's, and so never to be asked about again.
-        for path in [path for path in sys.path_importer_cache if path.startswith(tuple(pack_paths))]:
+        for path in [path for path in sys.path_importer_cache if _is_below(path, pack_paths)]:
             del sys.path_importer_cache[path]
         importlib.invalidate_caches()
 
@@ -249,17 +249,24 @@ def _text_stream(fd: int) -> io.TextIOWrapper:
 def _from_installed(finder: Any) -> bool:
     """Keep import hooks of installed libraries (six, distutils) that were loaded during a run."""
     module = sys.modules.get(getattr(finder, "__module__", None) or type(finder).__module__)
-    file = getattr(module, "__file__", None) or ""
-    return "site-packages" in file or "dist-packages" in file
+    return _is_installed(getattr(module, "__file__", None) or "")
+
+
+def _is_installed(path: str) -> bool:
+    return "site-packages" in path or "dist-packages" in path
+
+
+def _is_below(path: str, pack_paths: List[str]) -> bool:
+    """Tell whether a path is the pack's own. A virtualenv inside the pack's folder holds libraries, not pack code."""
+    return path.startswith(tuple(pack_paths)) and not _is_installed(path)
 
 
 def _is_from(module: Any, pack_paths: List[str]) -> bool:
-    prefixes = tuple(pack_paths)
     file = getattr(module, "__file__", None)
     if isinstance(file, str):
-        return file.startswith(prefixes) or os.path.realpath(file).startswith(prefixes)
+        return _is_below(file, pack_paths) or _is_below(os.path.realpath(file), pack_paths)
     try:
-        places = list(getattr(module, "__path__", None) or ())
+        places = [str(place) for place in getattr(module, "__path__", None) or ()]
     except Exception:  # noqa: BLE001 - namespace packages compute it, and may fail once their parent is gone
         return True
-    return any(str(place).startswith(prefixes) or os.path.realpath(str(place)).startswith(prefixes) for place in places)
+    return any(_is_below(place, pack_paths) or _is_below(os.path.realpath(place), pack_paths) for place in places)
