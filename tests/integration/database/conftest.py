@@ -90,13 +90,14 @@ class World:
         return Services(load_settings({**self.config, **more}))
 
     def apply(self, name: str = "orders", **spec: Any) -> dict[str, Any]:
-        """Create the Database, or give it this spec."""
+        """Create the Database, or give it this spec; None leaves a field out."""
+        spec = {"engine": "postgres", "version": "16", "size": "small", **spec}
         url = DATABASES.format(self.namespace)
         body = {
             "apiVersion": "kubestorm.io/v1alpha1",
             "kind": "Database",
             "metadata": {"name": name},
-            "spec": {"engine": "postgres", "version": "16", "size": "small", **spec},
+            "spec": {key: value for key, value in spec.items() if value is not None},
         }
         answer = self.http.post(url, json=body)
         if answer.status_code == httpx.codes.CONFLICT:
