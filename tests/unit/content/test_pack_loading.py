@@ -243,3 +243,13 @@ def test_an_unknown_ref_is_not_found(write_pack: WritePack) -> None:
     content = Content([load_pack(write_pack({"actions/go.yaml": ACTION}))])
     with pytest.raises(NotFoundError, match=r"Did you mean 'sample\.go'"):
         content.action("sample.goo")
+
+
+PACKS = Path(__file__).parents[2] / "packs"
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in PACKS.glob("*/pack.yaml")))
+def test_packs_as_others_write_them_are_sound(name: str) -> None:
+    """What StackStorm registers is accepted, within the pack and between it and the core pack."""
+    assert check_pack(PACKS / name) == []
+    assert check_content([load_pack(CORE_PACK), load_pack(PACKS / name)]) == []

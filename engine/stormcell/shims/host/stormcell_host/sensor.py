@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import traceback
+from _thread import allocate_lock  # Taken before a sensor can patch it: the engine's answer comes in a real thread.
 from typing import Any, Dict, List, Optional
 
 from .loading import sensor_class, without_host_frames
@@ -48,6 +49,7 @@ class _Host:
         self._start = start
         self._instance: Any = None
         self._cleaned = threading.Lock()
+        self._made = threading.Event()
         self._set_up = threading.Event()
         self._changes: queue.Queue[Dict[str, List[Any]]] = queue.Queue()
         self.name = "SensorWrapper.{}.{}".format(start["pack"], start["class_name"])
@@ -58,11 +60,13 @@ class _Host:
         _log_to_engine(self._wire, self._start.get("log_level", "INFO"))
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Before the sensor's module is loaded: many call eventlet.monkey_patch(), and these must stay real threads.
         threading.Thread(target=self._read, name="stormcell-read", daemon=True).start()
+        threading.Thread(target=self._apply_changes, name="stormcell-triggers", daemon=True).start()
         try:
             self._instance = self._make()
             atexit.register(self._cleanup)
-            threading.Thread(target=self._apply_changes, name="stormcell-triggers", daemon=True).start()
+            self._made.set()
             self._wire.send({"state": "setup"})
             self._instance.setup()
             self._set_up.set()
@@ -99,6 +103,7 @@ class _Host:
                 self.link.settle(message)
 
     def _apply_changes(self) -> None:
+        self._made.wait()
         self._set_up.wait(_SETUP_PATIENCE_SECONDS)
         while True:
             changes = self._changes.get()
@@ -201,7 +206,7 @@ class _Waiter:
     """One thread's place to wait; used again and again, as making an Event for each dispatch costs more than it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._lock.acquire()
         self.answer: Optional[Message] = None
 
