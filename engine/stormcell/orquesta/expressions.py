@@ -200,14 +200,14 @@ def _jinja_problems(text: str) -> list[dict[str, Any]]:
     try:
         _ENVIRONMENT.parse(text)
     except jinja2.TemplateError as error:
-        found.append({"type": "jinja", "expression": text, "message": str(error)})
+        found.append({"type": "jinja", "expression": text, "message": error.message})
     for expression in _JINJA.findall(text):
         if any(one["expression"] == expression for one in found):
             continue
         try:
             jinja2.parser.Parser(_ENVIRONMENT.overlay(), _strip(expression), state="variable").parse_expression()
         except jinja2.TemplateError as error:
-            found.append({"type": "jinja", "expression": expression, "message": str(error)})
+            found.append({"type": "jinja", "expression": expression, "message": error.message})
     return found
 
 

@@ -36,13 +36,21 @@ def inspect_workflow(
 ) -> list[Problem]:
     """Return all errors, sorted by type and path. `workflow` is None where parsing failed."""
     found = list(_syntax(definition))
+    misshapen = bool(found)
     if workflow is not None:
-        found.extend(_semantics(workflow))
-        found.extend(_expression_problems(definition))
-        found.extend(_contexts(definition))
-        found.extend(_inline_text(definition))
-        if find_parameters is not None:
-            found.extend(_contents(definition, find_parameters))
+        checks: list[Callable[[], Iterable[Problem]]] = [
+            lambda: _semantics(workflow),
+            lambda: _expression_problems(definition),
+            lambda: _contexts(definition),
+            lambda: _inline_text(definition),
+            lambda: _contents(definition, find_parameters) if find_parameters else (),
+        ]
+        for check in checks:
+            try:
+                found.extend(check())
+            except (TypeError, AttributeError, KeyError, ValueError):
+                if not misshapen:  # a wrong shape has been told; what can be checked beside it is checked
+                    raise
     return sorted(found, key=lambda one: (one["type"], one["schema_path"] or "", one["spec_path"] or ""))
 
 
@@ -59,7 +67,8 @@ def _path(parts: Iterable[Any]) -> str | None:
 
 def _syntax(definition: Mapping[str, Any]) -> Iterator[Problem]:
     for error in _VALIDATOR.iter_errors(definition):
-        yield _problem("syntax", error.message, _path(error.absolute_path), _path(error.absolute_schema_path))
+        message = error.message.replace("\\\\", "\\")  # a pattern is shown as it was written
+        yield _problem("syntax", message, _path(error.absolute_path), _path(error.absolute_schema_path))
 
 
 def _semantics(workflow: Workflow) -> Iterator[Problem]:
@@ -115,8 +124,9 @@ def _properties(definition: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]
     for name in ("vars", "input", "output", "output-on-error"):
         yield name, f"properties.{name}", definition.get(name)
     for name, task in definition["tasks"].items():
-        for key in ("delay", "join", "action", "input"):
-            yield f"tasks.{name}.{key}", f"{_TASK}.properties.{key}", task.get(key)
+        action, given = action_and_input(task)
+        for key, value in {"delay": task.get("delay"), "action": action, "input": given}.items():
+            yield f"tasks.{name}.{key}", f"{_TASK}.properties.{key}", value
         for part in ("with", "retry"):
             spec = task.get(part) or {}
             for key, value in ({"items": spec} if isinstance(spec, str) else spec).items():
@@ -136,21 +146,24 @@ def _expression_problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _inline_text(definition: Mapping[str, Any]) -> Iterator[Problem]:
     """Text that inline parameters leave over would be dropped without a word (as it is by orquesta)."""
-    for spec_path, schema_path, value in _properties(definition):
-        leaf = spec_path.rsplit(".", 1)[1] if "." in spec_path else ""
-        if not isinstance(value, str) or leaf not in ("publish", "input", "action"):
-            continue
-        text = value
-        if leaf == "action":
-            head, _, text = value.partition(" ")
-            if "=" not in text or expressions.is_expression(head) or head.startswith(("<%", "{{")):
-                continue
-        elif leaf == "input" and not inline_pairs(text):
-            continue
+    for spec_path, schema_path, text in _inline_texts(definition["tasks"]):
         rest = inline_rest(text)
         if rest:
             message = f"Unable to understand \"{rest}\" as inline parameters; write text in quotes, as in name='value'."
             yield _problem("syntax", message, spec_path, schema_path)
+
+
+def _inline_texts(tasks: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, task in tasks.items():
+        head, _, text = (task.get("action") or "").partition(" ")
+        if "=" in text and not head.startswith(("<%", "{{")):
+            yield f"tasks.{name}.action", f"{_TASK}.properties.action", text
+        given = task.get("input")
+        if isinstance(given, str) and inline_pairs(given):
+            yield f"tasks.{name}.input", f"{_TASK}.properties.input", given
+        for index, transition in enumerate(task.get("next") or ()):
+            if isinstance(transition.get("publish"), str):
+                yield f"tasks.{name}.next[{index}].publish", f"{_NEXT}.properties.publish", transition["publish"]
 
 
 class _Known:
@@ -229,11 +242,11 @@ def _task_contexts(
 
 
 def _leave_task(name: str, task: Mapping[str, Any], known: set[str], found: _Known) -> Iterator[tuple[str, set[str]]]:
-    spec = task.get("with")
-    values = {"delay": task.get("delay"), "action": task.get("action"), "input": task.get("input")}
-    values["with"] = spec if isinstance(spec, str) else list((spec or {}).values())
-    for key, value in values.items():
+    action, given = action_and_input(task)
+    for key, value in {"delay": task.get("delay"), "action": action, "input": given}.items():
         found.check(value, known, f"tasks.{name}.{key}", f"{_TASK}.properties.{key}")
+    for key, value in (task.get("with") or {}).items():
+        found.check(value, known, f"tasks.{name}.with.{key}", f"{_TASK}.properties.with.properties.{key}")
     for index, entry in enumerate(task.get("next") or ()):
         place = f"tasks.{name}.next[{index}]"
         found.check(entry.get("when"), known, f"{place}.when", f"{_NEXT}.properties.when")

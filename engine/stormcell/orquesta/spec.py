@@ -34,7 +34,7 @@ def _unique(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items, "uniqueItems": True, "minItems": 1}
 
 
-_ITEMS = r"^(\s+)?({expr})(\s+)?$|^(\s+)?((\w+,\s?|\s+)+)?(\w+)\s+in\s+({expr})(\s+)?$".format(expr="<%.*?%>|{{.*?}}")
+_ITEMS = r"^(\s+)?({expr})(\s+)?$|^(\s+)?((\w+,\s?|\s+)+)?(\w+)\s+in\s+({expr})(\s+)?$".format(expr="{{.*?}}|<%.*?%>")
 
 _TRANSITION = {
     "type": "object",

@@ -87,11 +87,11 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "type": "context",
             "language": "jinja",
-            "expression": 'core.noop m={{ ctx("__x") }}',
+            "expression": '{{ ctx("__x") }}',
             "message": 'Variable "__x" that is prefixed with double underscores is considered a private variable and '
             "cannot be referenced.",
-            "schema_path": f"{TASK}.properties.action",
-            "spec_path": "tasks.a.action",
+            "schema_path": f"{TASK}.properties.input",
+            "spec_path": "tasks.a.input",
         },
     ),
     "mixed languages": (
@@ -191,7 +191,10 @@ def test_all_mistakes_are_told_at_once_and_sorted() -> None:
     assert kinds == ["content", "context", "expression", "semantic"]
 
 
-@pytest.mark.parametrize("text", ["", "- a", "tasks: [", "tasks: {a: [1]}", "tasks: {a: {next: {do: b}}}", "tasks: 5"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "- a", "tasks: [", "tasks: {a: [1]}", "tasks: {a: {next: {do: b}}}", "tasks: 5", "tasks: {a: {action: 5}}"],
+)
 def test_nonsense_is_an_error_and_no_crash(text: str) -> None:
     """Whatever the text is."""
     assert OrquestaConductor(text).inspect()
