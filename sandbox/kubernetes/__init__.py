@@ -12,7 +12,8 @@ RBAC.
 Kept in memory only. Left out: protobuf bodies, admission webhooks and other admission plugins (quotas and limit ranges
 are stored, not enforced), CEL rules in schemas, conversion webhooks, aggregated API servers, client certificates,
 impersonation, exec/attach/port-forward, priority and fairness, audit, and the checks of most fields of the core kinds
-(defaults and checks exist for what controllers and kubectl rely on; other fields are stored as given). A pod's log is
+(defaults and checks exist for what controllers and kubectl rely on; other fields are stored as given), and their
+OpenAPI schemas (`kubectl explain` knows the fields of CustomResourceDefinitions alone). A pod's log is
 an annotation (`sandbox.kubestorm.io/log`). No controller of workloads runs in here; those are clients of the API.
 """
 
