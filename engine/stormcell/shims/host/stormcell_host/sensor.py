@@ -13,12 +13,12 @@ import itertools
 import json
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
 import traceback
 from _thread import allocate_lock  # Taken before a sensor can patch it: the engine's answer comes in a real thread.
+from queue import Empty, SimpleQueue
 from typing import Any, Dict, List, Optional
 
 from .loading import sensor_class, without_host_frames
@@ -49,9 +49,11 @@ class _Host:
         self._start = start
         self._instance: Any = None
         self._cleaned = threading.Lock()
-        self._made = threading.Event()
-        self._set_up = threading.Event()
-        self._changes: queue.Queue[Dict[str, List[Any]]] = queue.Queue()
+        # SimpleQueue and plain locks only: Event, Condition and Queue make locks while they wait, and would make
+        # green ones in our threads once a sensor has called eventlet.monkey_patch().
+        self._made: SimpleQueue[bool] = SimpleQueue()
+        self._set_up: SimpleQueue[bool] = SimpleQueue()
+        self._changes: SimpleQueue[Dict[str, List[Any]]] = SimpleQueue()
         self.name = "SensorWrapper.{}.{}".format(start["pack"], start["class_name"])
         self.logger = logging.getLogger("st2." + self.name)
         self.link = _Link(wire)
@@ -66,10 +68,10 @@ class _Host:
         try:
             self._instance = self._make()
             atexit.register(self._cleanup)
-            self._made.set()
+            self._made.put(True)
             self._wire.send({"state": "setup"})
             self._instance.setup()
-            self._set_up.set()
+            self._set_up.put(True)
             self._wire.send({"state": "running"})
             self._instance.run()
         except _Stopped:
@@ -103,8 +105,9 @@ class _Host:
                 self.link.settle(message)
 
     def _apply_changes(self) -> None:
-        self._made.wait()
-        self._set_up.wait(_SETUP_PATIENCE_SECONDS)
+        self._made.get()
+        with contextlib.suppress(Empty):
+            self._set_up.get(timeout=_SETUP_PATIENCE_SECONDS)
         while True:
             changes = self._changes.get()
             for kind in ("add", "update", "remove"):
