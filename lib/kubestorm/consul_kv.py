@@ -15,6 +15,7 @@ from kubestorm.errors import DefinitionError, PermanentError, TemporaryError
 from kubestorm.settings import ConsulSettings
 
 SERVICE = "Consul"
+DENIED = "permission denied"
 DEFAULT_PORTS = {"http": 8500, "https": 8501}
 
 
@@ -98,12 +99,13 @@ class ConsulStore:
         what = f"{verb} {prefix}"
         try:
             yield
-        except (consul.ACLPermissionDenied, consul.ACLDisabled) as error:
-            message = f"Consul does not let the pack {what}. The ACL rules needed are in deploy/consul-policy.hcl."
-            raise PermanentError(message, service=SERVICE, status_code=403) from error
         except (consul.BadRequest, consul.NotFound) as error:
             raise PermanentError(f"Consul refused to {what}: {str(error)[:200]}", service=SERVICE) from error
         except consul.ConsulException as error:
+            # A transaction tells a missing permission with 409 and words, everything else with 403.
+            if isinstance(error, (consul.ACLPermissionDenied, consul.ACLDisabled)) or DENIED in str(error).lower():
+                message = f"Consul does not let the pack {what}. The ACL rules needed are in deploy/consul-policy.hcl."
+                raise PermanentError(message, service=SERVICE, status_code=403) from error
             raise TemporaryError(f"Consul could not {what}: {str(error)[:200]}", service=SERVICE) from error
         except requests.RequestException as error:
             message = f"Consul cannot be reached at {self._settings.url} ({type(error).__name__})."
