@@ -18,6 +18,7 @@ from stormcell.content.documents import read_document
 from stormcell.content.loader import read_pack
 from stormcell.content.models import Action, Pack, PackContent
 from stormcell.content.registry import Content
+from stormcell.contents import Contents, apply_overrides
 from stormcell.engine import Engine
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.lookups import EngineLookups
@@ -27,6 +28,7 @@ from stormcell.ports import PackDatastore, PackDispatch
 from stormcell.runners.registry import Runners
 from stormcell.sensors.supervisor import SensorSupervisor
 from stormcell.store import Store
+from stormcell.store.access import Overrides
 from stormcell.store.store import Sync
 from stormcell.stream import ANNOUNCEMENT_PREFIX, EventStream
 from stormcell.workers.ports import Services
@@ -49,10 +51,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     api_key: str = ""
 
 
-def load_catalog(settings: Settings) -> Catalog:
+def load_catalog(settings: Settings, overrides: Overrides) -> Catalog:
     """Read all packs. A faulty file is told and left out; a folder that is no pack stops the start."""
     contents = [_read(folder) for folder in (CORE_PACK, *settings.packs)]
     content = Content(contents)
+    apply_overrides(content, overrides)
     return Catalog(content, make_conductor=lambda action, pack: make_conductor(action, pack, content))
 
 
@@ -90,7 +93,7 @@ def _finder(content: Content) -> Callable[[str], dict[str, Any] | None]:
 
 def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Engine:
     """Return an engine that has not been started. Call within the event loop."""
-    catalog = load_catalog(settings)
+    catalog = load_catalog(settings, store.overrides)
     holder: list[Engine] = []
 
     def config_of(pack: str) -> dict[str, Any]:
@@ -112,7 +115,15 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
         auth_token=settings.api_key,
         workers=settings.workers,
     )
-    engine = Engine(store, catalog, lookups, runners, stream=stream, concurrency={"python-script": settings.workers})
+    engine = Engine(
+        store,
+        catalog,
+        lookups,
+        runners,
+        configs=configs,
+        stream=stream,
+        concurrency={"python-script": settings.workers},
+    )
     dispatch.engine = engine
     holder.append(engine)
     return engine
@@ -129,6 +140,16 @@ def make_sensors(engine: Engine, settings: Settings, dispatch: PackDispatch) -> 
         virtualenvs=settings.data / "virtualenvs",
         env=_sensor_environment(settings),
     )
+
+
+def make_contents(engine: Engine, sensors: SensorSupervisor, settings: Settings) -> Contents:
+    """Return what changes content while the engine runs."""
+
+    def load() -> Catalog:
+        engine.configs.forget()
+        return load_catalog(settings, engine.store.overrides)
+
+    return Contents(engine, sensors, load=load, triggers=sensor_triggers)
 
 
 def sensor_triggers(catalog: Catalog) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stormcell.catalog import Catalog, Trigger
+from stormcell.configs import Configs
 from stormcell.content.models import Rule
 from stormcell.core import SYSTEM_USER, Core
 from stormcell.errors import ConflictError, Error, InvalidInputError, NotFoundError, TemporaryError
@@ -46,11 +47,13 @@ class Engine:
         lookups: EngineLookups,
         runners: Runners,
         *,
+        configs: Configs,
         stream: EventStream | None = None,
         concurrency: Mapping[str, int] | None = None,
     ) -> None:
         self.core = Core(store, catalog, lookups, stream or EventStream())
         self.trees = Trees(self.core, runners, concurrency or {})
+        self.configs = configs
         self._runners = runners
         self._housekeeper: asyncio.Task[None] | None = None
 

@@ -17,7 +17,7 @@ import click
 import uvicorn
 
 from stormcell.api import make_app
-from stormcell.bootstrap import Settings, make_engine, make_sensors, sensor_triggers
+from stormcell.bootstrap import Settings, make_contents, make_engine, make_sensors, sensor_triggers
 from stormcell.cli.client import KEY_FILE, URL_FILE
 from stormcell.engine import Engine
 from stormcell.logs import set_up_logging
@@ -118,7 +118,9 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     hosts = frozenset({options["host"], *options["hosts"]})
-    app = make_app(engine, hosts=hosts, body_limit_bytes=options["body_limit"])
+    app = make_app(
+        engine, make_contents(engine, sensors, settings), hosts=hosts, body_limit_bytes=options["body_limit"]
+    )
     server = _Server(
         uvicorn.Config(
             app,

@@ -1,0 +1,139 @@
+"""Changes to what is installed while the engine runs: a reload of the packs' files, and what the API changes.
+
+What the API makes or switches is kept as overrides in the store and laid over the files at each load, so a rule made
+by hand and a switch thrown by hand survive a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from stormcell.catalog import Catalog
+from stormcell.content.checking import faults
+from stormcell.content.models import Rule, RuleAction, RuleTrigger
+from stormcell.content.registry import Content
+from stormcell.content.rules_of_kinds import rule_problems
+from stormcell.content.shapes import RuleFile
+from stormcell.engine import Engine
+from stormcell.errors import ConflictError, DefinitionError, InvalidInputError
+from stormcell.sensors.supervisor import SensorSupervisor
+from stormcell.store.access import Override, Overrides
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["actions", "rules", "sensors"]
+_OF_THE_API = Path("(API)")
+
+
+def apply_overrides(content: Content, overrides: Overrides) -> None:
+    """Lay over freshly read content what the API changed earlier."""
+    for override in overrides.list("rules"):
+        if override.document is not None:
+            content.rules[override.ref] = msgspec.convert(override.document, Rule)
+    for kind in ("actions", "rules", "sensors"):
+        items: dict[str, Any] = getattr(content, kind)
+        for override in overrides.list(kind):
+            if override.enabled is not None and override.ref in items:
+                items[override.ref] = msgspec.structs.replace(items[override.ref], enabled=override.enabled)
+
+
+class Contents:
+    """Changes content and tells everybody: one new catalog, and the sensors' triggers."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sensors: SensorSupervisor,
+        *,
+        load: Callable[[], Catalog],
+        triggers: Callable[[Catalog], list[dict[str, Any]]],
+    ) -> None:
+        self._engine = engine
+        self._sensors = sensors
+        self._load = load
+        self._triggers = triggers
+
+    async def reload(self) -> dict[str, int]:
+        """Read everything again; counts by kind. DefinitionError leaves what was."""
+        catalog = self._load()
+        self._engine.reload(catalog)
+        await self._sensors.reload(catalog.content)
+        await self._sensors.set_triggers(self._triggers(catalog))
+        content = catalog.content
+        counts = {
+            "actions": len(content.actions),
+            "rules": len(content.rules),
+            "sensors": len(content.sensors),
+            "triggers": len(content.trigger_types),
+            "aliases": len(content.aliases),
+            "policies": len(content.policies),
+        }
+        log.info("content.reloaded", extra=counts)
+        return counts
+
+    async def put_rule(self, body: dict[str, Any], *, must_be_new: bool) -> Rule:
+        """Make or change a rule from a body as the API takes it. DefinitionError, ConflictError."""
+        rule = rule_of(body)
+        if must_be_new and rule.ref in self._engine.catalog.content.rules:
+            raise ConflictError(f'Object with same unique identifier already exists: rule "{rule.ref}".')
+        document = msgspec.to_builtins(rule)
+        self._overrides.put(Override(kind="rules", ref=rule.ref, enabled=None, document=document))
+        await self.reload()
+        return self._engine.catalog.content.rules[rule.ref]
+
+    async def delete_rule(self, rule: Rule) -> None:
+        """Remove a rule that the API made; a pack's own comes back at each load and can only be switched off."""
+        if rule.file:
+            raise ConflictError(
+                f'The rule "{rule.ref}" belongs to its pack ({rule.file}). Remove the file and reload, or disable it.'
+            )
+        self._overrides.delete("rules", rule.ref)
+        await self.reload()
+
+    async def set_enabled(self, kind: Kind, ref: str, enabled: bool) -> None:
+        """Switch an action, a rule or a sensor on or off, for good."""
+        known = {item.ref: item for item in self._overrides.list(kind)}
+        document = known[ref].document if ref in known else None
+        self._overrides.put(Override(kind=kind, ref=ref, enabled=enabled, document=document))
+        if kind == "sensors":
+            await self._sensors.set_enabled(ref, enabled)
+        await self.reload()
+
+    @property
+    def _overrides(self) -> Overrides:
+        return self._engine.store.overrides
+
+
+def rule_of(body: dict[str, Any]) -> Rule:
+    """Build a rule from a body; DefinitionError with the first fault."""
+    given = {name: value for name, value in body.items() if name in _RULE_FIELDS and value is not None}
+    given.setdefault("pack", "default")
+    found = faults(given, RuleFile, file=_OF_THE_API, name="rule")
+    found = found or rule_problems(given, file=_OF_THE_API, name="rule")
+    if found:
+        raise DefinitionError(found[0].message, path=found[0].path, remedy=found[0].remedy)
+    if not isinstance(given["name"], str) or "." in given["name"]:
+        raise InvalidInputError("A rule's name is a text without dots.")
+    kind = given.get("type")
+    return Rule(
+        pack=given["pack"],
+        name=given["name"],
+        trigger=RuleTrigger(type=given["trigger"]["type"], parameters=given["trigger"].get("parameters") or {}),
+        action=RuleAction(ref=given["action"]["ref"], parameters=given["action"].get("parameters") or {}),
+        description=given.get("description") or "",
+        enabled=given.get("enabled") is True,
+        type=kind["ref"] if kind else "standard",
+        criteria=given.get("criteria") or {},
+        context=given.get("context") or {},
+        tags=given.get("tags") or [],
+    )
+
+
+_RULE_FIELDS = frozenset(
+    {"name", "pack", "description", "enabled", "type", "trigger", "criteria", "action", "context", "tags"}
+)
