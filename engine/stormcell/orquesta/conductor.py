@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from stormcell.conducting import (
     Cancel,
     CancelRequested,
@@ -30,6 +28,7 @@ from stormcell.conducting import (
 )
 from stormcell.errors import InvalidInputError
 from stormcell.expressions.errors import ExpressionError
+from stormcell.orquesta.definition import load_definition, st2_context
 from stormcell.orquesta.expressions import evaluate
 from stormcell.orquesta.inspecting import FindParameters, Problem, inspect_workflow
 from stormcell.orquesta.rerunning import prepare_rerun
@@ -63,7 +62,7 @@ class OrquestaConductor:
         self._workflow: Workflow | None = None
         self._problems: list[Problem] | None = None
         try:
-            self._definition = _load(definition)
+            self._definition = load_definition(definition)
             self._workflow = parse_workflow(self._definition)
         except (TypeError, AttributeError, KeyError, ValueError) as error:
             self._unreadable = str(error)
@@ -127,14 +126,14 @@ class OrquestaConductor:
             prepare_rerun(turn, rerun)
         except InvalidInputError as error:
             return _refused([{"message": str(error)}])
-        turn.draft.update("c/0", **_st2_context(context))
+        turn.draft.update("c/0", **st2_context(context))
         return self._settle(turn)
 
     def _set_up(self, turn: Turn, inputs: Mapping[str, Any], context: Mapping[str, Any]) -> None:
         """Input and vars become the first context. Values that were given are taken as they are, defaults evaluated."""
         draft = turn.draft
         draft.add_route([])
-        variables: dict[str, Any] = _st2_context(context)
+        variables: dict[str, Any] = st2_context(context)
         for name, default in turn.workflow.input:
             if name in inputs:
                 variables[name] = inputs[name]
@@ -257,45 +256,9 @@ class OrquestaConductor:
         return Step(changes=draft.finish(), decisions=(*turn.decisions, finish))
 
 
-def _load(definition: Mapping[str, Any] | str) -> Mapping[str, Any]:
-    try:
-        loaded = yaml.safe_load(definition) if isinstance(definition, str) else definition
-    except yaml.YAMLError as error:
-        raise ValueError(f"The workflow definition is not YAML: {error}") from error
-    if not isinstance(loaded, Mapping):
-        raise ValueError("The workflow definition must be a mapping with a key tasks.")
-    tasks = loaded.get("tasks")
-    if isinstance(tasks, Mapping):  # `with: x in <% ... %>` is short for `with: {items: ...}`
-        tasks = {name: _long_with(task) for name, task in tasks.items()}
-        loaded = {**loaded, "tasks": tasks}
-    return loaded
-
-
-def _long_with(task: Any) -> Any:
-    if isinstance(task, Mapping) and isinstance(task.get("with"), str):
-        return {**task, "with": {"items": task["with"]}}
-    return {} if task is None else task
-
-
 def _refused(problems: list[Problem]) -> Step:
     finish = Finish(status=ExecutionStatus.FAILED, result={"output": None, "errors": problems})
     return Step(changes={"run": {**Draft({}).run, "status": "failed", "failed": True}}, decisions=(finish,))
-
-
-def _st2_context(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `ctx().st2` and `ctx().parent` are; source: orquesta_runner's `_construct_st2_context`."""
-    st2 = context.get("st2") or {
-        "action_execution_id": context.get("execution_id", ""),
-        "api_url": context.get("api_url", ""),
-        "user": context.get("user"),
-        "pack": context.get("pack"),
-        "action": context.get("action"),
-        "runner": "orquesta",
-        "workflow_execution_id": context.get("workflow_execution_id") or context.get("execution_id", ""),
-        **{key: context[key] for key in ("api_user", "source_channel") if context.get(key)},
-    }
-    parent = {key: value for key, value in context.items() if key != "st2"}
-    return {"st2": st2, "parent": parent} if parent else {"st2": st2}
 
 
 def _set_rendered(turn: Turn, variables: dict[str, Any], name: str, value: Any) -> None:

@@ -16,7 +16,8 @@ import jsonschema
 
 from stormcell.expressions.schemas import Schemas
 from stormcell.orquesta import expressions
-from stormcell.orquesta.spec import RESERVED, SCHEMA, Workflow, action_and_input, do_targets, inline_pairs, inline_rest
+from stormcell.orquesta.schema import SCHEMA
+from stormcell.orquesta.spec import RESERVED, Workflow, action_and_input, do_targets, inline_pairs, inline_rest
 
 FindParameters = Callable[[str], Schemas | None]
 """Action ref -> the schemas of its parameters with its runner's; None where there is no such action."""
