@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stormcell.catalog import Catalog, Trigger
@@ -96,6 +96,36 @@ class Engine:
         rule asks for). NotFoundError for an unknown name, InvalidInputError for a payload that does not fit,
         TemporaryError where it could not be written: nothing happened then, and it may be sent again.
         """
+        taken = self._take_in(trigger, payload, trace)
+        if taken is None:
+            return None
+        instance, ops, executions = taken
+        await self.store.writer.submit(ops)
+        self._went_through(instance, executions)
+        return instance
+
+    async def dispatch_many(self, events: Iterable[tuple[str | Mapping[str, Any], Any, str]]) -> None:
+        """Take in what came together, (trigger, payload, trace) each, in one transaction: all or, where that cannot be
+        written (TemporaryError), none. What does not fit is dropped with a warning, as in StackStorm."""
+        batch: list[tuple[TriggerInstance, list[Execution]]] = []
+        ops: list[Op] = []
+        for trigger, payload, trace in events:
+            try:
+                taken = self._take_in(trigger, payload, trace)
+            except (InvalidInputError, NotFoundError) as error:
+                log.warning("trigger.dropped", extra={"trigger": str(trigger), "reason": str(error)})
+                continue
+            if taken is not None:
+                batch.append((taken[0], taken[2]))
+                ops += taken[1]
+        if ops:
+            await self.store.writer.submit(ops)
+        for instance, executions in batch:
+            self._went_through(instance, executions)
+
+    def _take_in(
+        self, trigger: str | Mapping[str, Any], payload: Any, trace: str
+    ) -> tuple[TriggerInstance, list[Op], list[Execution]] | None:
         if self.core.stopping:
             raise TemporaryError("stormcell is stopping; send the event again in a moment.", retry_after_seconds=1.0)
         found = self.catalog.resolve_trigger(trigger)
@@ -112,9 +142,7 @@ class Engine:
             trace=trace,
         )
         ops, executions = self._consequences(found, instance)
-        await self.store.writer.submit([insert_instance_op(instance), *ops])
-        self._went_through(instance, executions)
-        return instance
+        return instance, [insert_instance_op(instance), *ops], executions
 
     def reload(self, catalog: Catalog) -> None:
         """Go on with other content. What runs keeps the conductor it began with."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from stormcell.api.documents import key_document
 from stormcell.engine import Engine
-from stormcell.errors import InvalidInputError, NotFoundError
 from stormcell.store.datastore import Datastore
 from stormcell.workers.ports import Dispatched
-
-log = logging.getLogger(__name__)
 
 
 class PackDatastore:
@@ -49,18 +44,13 @@ class PackDispatch:
     async def __call__(
         self, trigger: str | dict[str, Any], payload: dict[str, Any], trace_context: dict[str, Any] | None
     ) -> None:
-        await self._take(trigger, payload, trace_context)
+        trace = _trace(trace_context)
+        await self.engine.dispatch_many([(trigger, payload, trace)])
 
     async def many(self, batch: Sequence[Dispatched]) -> None:
-        """The port `DispatchMany`: handed in within one turn of the loop, so the group commit takes all in one
-        transaction; what the disk refuses it refuses whole."""
-        await asyncio.gather(*(self._take(item.trigger, item.payload, item.trace_context) for item in batch))
+        """The port `DispatchMany`: what came together is one transaction."""
+        await self.engine.dispatch_many((item.trigger, item.payload, _trace(item.trace_context)) for item in batch)
 
-    async def _take(
-        self, trigger: str | dict[str, Any], payload: dict[str, Any], trace_context: dict[str, Any] | None
-    ) -> None:
-        trace = str((trace_context or {}).get("trace_tag") or "")
-        try:
-            await self.engine.dispatch(trigger, payload, trace=trace)
-        except (InvalidInputError, NotFoundError) as error:
-            log.warning("trigger.dropped", extra={"trigger": str(trigger), "reason": str(error)})
+
+def _trace(trace_context: dict[str, Any] | None) -> str:
+    return str((trace_context or {}).get("trace_tag") or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -140,6 +141,8 @@ async def _run(
         await sensors.start()
         _write(settings.data / URL_FILE, settings.url)
         click.echo(f"stormcell is ready at {settings.url} (data in {settings.data}, key in {settings.data / KEY_FILE})")
+        gc.collect()
+        gc.freeze()  # content and compiled rules stay: no collection need look through them again
         log.info("engine.ready", extra={"url": settings.url, "packs": ",".join(engine.catalog.content.packs)})
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("engine.stopping")

@@ -33,7 +33,8 @@ _FILTERS = {
     "parent": "parent = ?",
     "rule": "rule_ref = ?",
     "runner": "runner_type = ?",
-    "trigger_instance": "trigger_instance_id = ?",
+    # Through the enforcements' index: one less to keep up with each execution.
+    "trigger_instance": "id IN (SELECT execution_id FROM rule_enforcements WHERE trigger_instance_id = ?)",
     "user": "user = ?",
     "timestamp_gt": "started_at > ?",
     "timestamp_lt": "started_at < ?",

@@ -28,7 +28,6 @@ _FIRST = (
         parameters BLOB NOT NULL, context BLOB NOT NULL, result BLOB, log TEXT NOT NULL)""",
     "CREATE INDEX executions_parent ON executions(parent, id) WHERE parent IS NOT NULL",
     "CREATE INDEX executions_root ON executions(root) WHERE parent IS NOT NULL",
-    "CREATE INDEX executions_instance ON executions(trigger_instance_id) WHERE trigger_instance_id IS NOT NULL",
     """CREATE INDEX executions_unfinished ON executions(status, runner_type, id)
         WHERE status NOT IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')""",
     """CREATE TABLE workflow_state (
