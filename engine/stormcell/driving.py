@@ -1,0 +1,422 @@
+"""Drives execution trees: starts what is requested, takes in what ended, and asks conductors what follows.
+
+One event moves a tree by one transaction: the end of a child, the workflow's changed state and the next children are
+committed together, and only then acted upon. So a crash leaves either all of a step or nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stormcell.catalog import WORKFLOW_RUNNERS
+from stormcell.conducting import (
+    Cancel,
+    CancelRequested,
+    Conductor,
+    Event,
+    Finish,
+    Rerun,
+    SetStatus,
+    StartTask,
+    State,
+    Step,
+    TaskFinished,
+    TaskPaused,
+    TaskRefused,
+)
+from stormcell.content.models import Action
+from stormcell.core import Core, move
+from stormcell.errors import ConflictError, Error, NotFoundError
+from stormcell.leaves import Leaves
+from stormcell.runners.registry import Runners
+from stormcell.running import RunResult
+from stormcell.statuses import TERMINAL, ExecutionStatus
+from stormcell.store import Execution
+from stormcell.store.executions import insert_op, outcome_op, state_ops, status_op
+from stormcell.store.writing import Op
+from stormcell.times import elapsed_seconds, now
+
+log = logging.getLogger(__name__)
+
+_ROOTS_AT_ONCE = 200  # workflows nobody waits for; sub-workflows are not counted, for their parents hold a place
+_CONTEXT_KEYS = {"action-chain": "chain", "orquesta": "orquesta"}
+
+
+class Run:
+    """A workflow under way. `children` maps the keys of unfinished children to their ids."""
+
+    __slots__ = ("children", "conductor", "execution", "secrets", "state")
+
+    def __init__(self, execution: Execution, conductor: Conductor, state: State, secrets: set[str]) -> None:
+        self.execution = execution
+        self.conductor = conductor
+        self.state = state
+        self.secrets = secrets
+        self.children: dict[str, str] = {}
+
+
+class Batch:
+    """One transaction in the making, and what is done once it is on disk."""
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.after: list[Callable[[], Any]] = []
+
+
+class Driver:
+    """Starts, moves on and cancels; `Trees` adds what people ask of a workflow, and recovery."""
+
+    def __init__(self, core: Core, runners: Runners, concurrency: Mapping[str, int]) -> None:
+        self._core = core
+        self.leaves = Leaves(core, runners, self, concurrency)
+        self._runs: dict[str, Run] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._active_roots: set[str] = set()
+        self._more_roots = False
+        self._ended: dict[str, asyncio.Event] = {}
+
+    # Starting
+
+    def start(self, execution: Execution) -> None:
+        """Go on with an execution that is committed as requested or delayed."""
+        if self._core.stopping:
+            return
+        if execution.status is ExecutionStatus.DELAYED:
+            self._delay(execution)
+        elif execution.runner_type not in WORKFLOW_RUNNERS:
+            self.leaves.enqueue(execution)
+        elif execution.parent is None and len(self._active_roots) >= _ROOTS_AT_ONCE:
+            self._more_roots = True
+        else:
+            self._begin(execution)
+
+    def start_waiting_roots(self) -> None:
+        """Begin workflows that wait in the store for a place."""
+        self._more_roots = False
+        self._core.store.writer.flush()
+        for runner_type in sorted(WORKFLOW_RUNNERS):
+            room = _ROOTS_AT_ONCE - len(self._active_roots)
+            found = self._core.store.executions.requested(runner_type, limit=room + 1, excluding=self._runs)
+            for execution in found:
+                self.start(execution)
+
+    def _delay(self, execution: Execution) -> None:
+        wait = max(0.0, (execution.due_at or 0.0) - time.time())
+        loop = asyncio.get_running_loop()
+        self._timers[execution.id] = loop.call_later(wait, self._due, execution)
+
+    def _due(self, execution: Execution) -> None:
+        self._timers.pop(execution.id, None)
+        execution.due_at = None
+        batch = Batch()
+        batch.ops.append(status_op(execution, log_added=move(execution, ExecutionStatus.REQUESTED)))
+        batch.after.append(lambda: self.start(execution))
+        self._commit(batch)
+
+    def _begin(self, execution: Execution) -> None:
+        if execution.id in self._runs:
+            return
+        if execution.parent is None:
+            self._active_roots.add(execution.id)
+        batch = Batch()
+        added = move(execution, ExecutionStatus.SCHEDULED) + move(execution, ExecutionStatus.RUNNING)
+        batch.ops.append(status_op(execution, log_added=added))
+        batch.after.append(lambda: self._core.announce(execution))
+        log.info("execution.started", extra=log_fields(execution))
+        try:
+            action = self._core.catalog.content.action(execution.action_ref)
+            run = self._new_run(execution, action, {})
+            step = self._first_step(run, action)
+        except Error as error:
+            self._end(execution, ExecutionStatus.FAILED, error_result(str(error)), batch)
+        except Exception as error:
+            log.exception("workflow.broken", extra=log_fields(execution))
+            self._end(execution, ExecutionStatus.FAILED, error_result(f"{type(error).__name__}: {error}"), batch)
+        else:
+            self._runs[execution.id] = run
+            self._apply(run, step, batch)
+        self._commit(batch)
+
+    def _new_run(self, execution: Execution, action: Action, state: State) -> Run:
+        conductor = self._core.catalog.conductor(action)
+        secrets = self._core.store.sealer.secrets_in([execution.parameters, execution.context])
+        return Run(execution, conductor, state, secrets)
+
+    def _first_step(self, run: Run, action: Action) -> Step:
+        execution = run.execution
+        own, runner = self._core.final_parameters(action, execution)
+        context = {**execution.context, "execution_id": execution.id}
+        if execution.runner_type == "orquesta":
+            context["action"] = execution.action_ref
+        if execution.runner_type == "action-chain":
+            context["runner_parameters"] = runner
+        return run.conductor.begin(
+            inputs=own, context=context, lookups=self._core.lookups, rerun=self._rerun(execution.context.get("re-run"))
+        )
+
+    def _rerun(self, asked: Mapping[str, Any] | None) -> Rerun | None:
+        if not asked or "tasks" not in asked:
+            return None
+        state = self._core.store.executions.state(str(asked["ref"]))
+        return Rerun(state=state, tasks=tuple(asked["tasks"]), reset=tuple(asked.get("reset") or ()))
+
+    # Moving on
+
+    def ended(self, execution: Execution, result: RunResult) -> None:
+        """Take the outcome of a leaf (the port `Outcome`)."""
+        batch = Batch()
+        if result.context:
+            execution.context = {**execution.context, **result.context}
+        if result.status is ExecutionStatus.PENDING:
+            self._wait_for_answer(execution, result.result, batch)
+        else:
+            self._end(execution, result.status, result.result, batch)
+        self._commit(batch)
+
+    def _wait_for_answer(self, execution: Execution, result: Any, batch: Batch) -> None:
+        execution.result = self._seal_result(execution, result)
+        batch.ops.append(outcome_op(execution, log_added=move(execution, ExecutionStatus.PENDING)))
+        batch.after.append(lambda: self._core.announce(execution))
+        parent = self._run_of(execution.parent)
+        if parent is not None:
+            self._advance(parent, TaskPaused(key=execution.task_key or "", status=execution.status), batch)
+
+    def _end(self, execution: Execution, status: ExecutionStatus, result: Any, batch: Batch) -> None:
+        """Bring an execution to its end and its parent, in the same transaction, one step further."""
+        if execution.is_finished:
+            return
+        execution.result = self._seal_result(execution, result)
+        added = move(execution, status)
+        execution.ended_at = now()
+        batch.ops.append(outcome_op(execution, log_added=added))
+        batch.after.append(lambda: self._after_end(execution))
+        self._runs.pop(execution.id, None)
+        parent = self._run_of(execution.parent)
+        if parent is None:
+            return
+        key = execution.task_key or ""
+        parent.children.pop(key, None)
+        sealer = self._core.store.sealer
+        parent.secrets |= sealer.secrets_in([execution.parameters, execution.result])
+        event = TaskFinished(
+            key=key,
+            status=status,
+            result=sealer.open(execution.result),
+            execution_id=execution.id,
+            started_at=execution.started_at,
+            ended_at=execution.ended_at,
+        )
+        self._advance(parent, event, batch)
+
+    def _seal_result(self, execution: Execution, result: Any) -> Any:
+        """Seal what the output schema marks as secret, and every secret of the run that shows in the result."""
+        sealer = self._core.store.sealer
+        action = self._core.catalog.content.actions.get(execution.action_ref)
+        if action is not None and action.output_schema and isinstance(result, dict):
+            key = self._core.catalog.runner_type(action).output_key
+            if key and isinstance(result.get(key), dict):
+                result = {**result, key: sealer.seal_by_schema(action.output_schema, result[key])}
+            elif not key:
+                result = sealer.seal_by_schema(action.output_schema, result)
+        run = self._runs.get(execution.id)
+        return sealer.seal_known(result, run.secrets if run else sealer.secrets_in(execution.parameters))
+
+    def _after_end(self, execution: Execution) -> None:
+        seconds = elapsed_seconds(execution.started_at, execution.ended_at or execution.started_at)
+        log.info("execution.ended", extra={**log_fields(execution), "status": execution.status, "seconds": seconds})
+        self._core.metrics.executions.labels(execution.status, execution.runner_type).inc()
+        self._core.metrics.execution_seconds.labels(execution.runner_type).observe(seconds)
+        self._core.announce(execution)
+        waiter = self._ended.pop(execution.id, None)
+        if waiter is not None:
+            waiter.set()
+        self._active_roots.discard(execution.id)
+        if self._more_roots and len(self._active_roots) < _ROOTS_AT_ONCE:
+            self.start_waiting_roots()
+
+    def _advance(self, run: Run, event: Event, batch: Batch) -> None:
+        self._apply(run, self._decide(run, event), batch)
+
+    def _decide(self, run: Run, event: Event) -> Step:
+        try:
+            return run.conductor.advance(run.state, event, lookups=self._core.lookups)
+        except Exception as error:
+            log.exception("workflow.broken", extra=log_fields(run.execution))
+            finish = Finish(status=ExecutionStatus.FAILED, result=error_result(f"{type(error).__name__}: {error}"))
+            return Step(decisions=(Cancel(), finish))
+
+    def _apply(self, run: Run, step: Step, batch: Batch) -> None:
+        """Carry out a step. A child that cannot be made is answered at once, within the same transaction."""
+        steps = deque([step])
+        while steps:
+            step = steps.popleft()
+            batch.ops.extend(state_ops(self._core.store.sealer, run.execution.id, step.changes))
+            for key, value in step.changes.items():
+                if value is None:
+                    run.state.pop(key, None)
+                else:
+                    run.state[key] = value
+            for decision in step.decisions:
+                refused = self._carry_out(run, decision, batch)
+                if refused is not None:
+                    steps.append(self._decide(run, refused))
+
+    def _carry_out(self, run: Run, decision: Any, batch: Batch) -> TaskRefused | None:
+        if isinstance(decision, StartTask):
+            return self._start_child(run, decision, batch)
+        if isinstance(decision, Cancel):
+            ids = [id_ for key, id_ in run.children.items() if not decision.keys or key in decision.keys]
+            batch.after.append(lambda: self._cancel_all(ids))
+        elif isinstance(decision, SetStatus):
+            self._set_status(run.execution, decision.status, batch)
+        elif isinstance(decision, Finish):
+            self._end(run.execution, decision.status, decision.result, batch)
+        return None
+
+    def _start_child(self, run: Run, task: StartTask, batch: Batch) -> TaskRefused | None:
+        core, parent = self._core, run.execution
+        try:
+            action = core.catalog.content.action(task.action)
+            live = core.plain_parameters(action, task.parameters)
+        except NotFoundError as error:
+            return TaskRefused(key=task.key, message=str(error), at=now(), unknown_action=True)
+        except Error as error:
+            return TaskRefused(key=task.key, message=str(error), at=now())
+        context: dict[str, Any] = {
+            "user": parent.user,
+            "pack": action.pack,
+            _CONTEXT_KEYS[parent.runner_type]: task.context,
+            "parent": {"execution_id": parent.id, **parent.context},
+        }
+        if task.notify:
+            context["notify"] = task.notify
+        child = core.new_execution(
+            action,
+            live,
+            context=core.store.sealer.seal_known(context, run.secrets),
+            parent=parent,
+            task_key=task.key,
+            due_at=time.time() + task.delay_seconds if task.delay_seconds > 0 else None,
+        )
+        child.parameters = core.store.sealer.seal_known(child.parameters, run.secrets)
+        run.children[task.key] = child.id
+        batch.ops.append(insert_op(child))
+        batch.after.append(lambda: self._child_committed(child))
+        return None
+
+    def _child_committed(self, child: Execution) -> None:
+        self._core.announce(child, created=True)
+        self.start(child)
+
+    def _set_status(self, execution: Execution, status: ExecutionStatus, batch: Batch) -> None:
+        if execution.status is status or execution.is_finished:
+            return
+        batch.ops.append(status_op(execution, log_added=move(execution, status)))
+        batch.after.append(lambda: self._core.announce(execution))
+        if status is ExecutionStatus.PAUSED:
+            parent = self._run_of(execution.parent)
+            if parent is not None:
+                self._advance(parent, TaskPaused(key=execution.task_key or "", status=status), batch)
+
+    def _commit(self, batch: Batch) -> None:
+        """Write a batch, for as long as it takes, then act on it."""
+
+        def act(_: asyncio.Future[None]) -> None:
+            for effect in batch.after:
+                effect()
+
+        self._core.store.writer.record(batch.ops).add_done_callback(act)
+
+    def _run_of(self, execution_id: str | None) -> Run | None:
+        """The workflow under way with this id, read back from the store where it is not in memory."""
+        if execution_id is None:
+            return None
+        return self._runs.get(execution_id) or self._load(execution_id)
+
+    def _load(self, execution_id: str) -> Run | None:
+        store = self._core.store
+        store.writer.flush()
+        execution = store.executions.get(execution_id)
+        if execution is None or execution.is_finished or execution.runner_type not in WORKFLOW_RUNNERS:
+            return None
+        action = self._core.catalog.content.action(execution.action_ref)
+        run = self._new_run(execution, action, store.executions.state(execution_id))
+        for child in store.executions.children(execution_id):
+            run.secrets |= store.sealer.secrets_in([child.parameters, child.result])
+            if not child.is_finished:
+                run.children[child.task_key or ""] = child.id
+        self._runs[execution_id] = run
+        if execution.parent is None:
+            self._active_roots.add(execution_id)
+        return run
+
+    # What people ask for
+
+    def find(self, execution_id: str) -> Execution:
+        """The execution as it stands. NotFoundError where there is none."""
+        run = self._runs.get(execution_id)
+        found = run.execution if run else self.leaves.active(execution_id)
+        if found is None:
+            self._core.store.writer.flush()
+            found = self._core.store.executions.get(execution_id)
+        if found is None:
+            raise NotFoundError(f'Execution "{execution_id}" cannot be found.')
+        return found
+
+    async def wait(self, execution_id: str) -> Execution:
+        """Return the execution once it has ended."""
+        execution = self.find(execution_id)
+        if execution.status not in TERMINAL:
+            await self._ended.setdefault(execution_id, asyncio.Event()).wait()
+            execution = self.find(execution_id)
+        return execution
+
+    def cancel(self, execution_id: str) -> Execution:
+        """Cancel an execution and everything below it. ConflictError where it has ended."""
+        execution = self.find(execution_id)
+        if execution.is_finished:
+            raise ConflictError("Action is already in completed state.")
+        batch = Batch()
+        run = self._runs.get(execution_id)
+        if run is None and execution.runner_type in WORKFLOW_RUNNERS and has_begun(execution):
+            run = self._load(execution_id)
+        if run is not None:
+            self._set_status(run.execution, ExecutionStatus.CANCELING, batch)
+            self._advance(run, CancelRequested(), batch)
+            if not run.execution.is_finished and not run.children:
+                self._end(run.execution, ExecutionStatus.CANCELED, {}, batch)
+            execution = run.execution
+        elif self.leaves.active(execution_id) is not None and self.leaves.withdraw(execution_id) is None:
+            self._set_status(execution, ExecutionStatus.CANCELING, batch)
+            batch.after.append(lambda: self.leaves.cancel(execution_id))
+        else:
+            timer = self._timers.pop(execution_id, None)
+            if timer is not None:
+                timer.cancel()
+            self._end(execution, ExecutionStatus.CANCELED, {"message": "Action canceled by user."}, batch)
+        self._commit(batch)
+        return execution
+
+    def _cancel_all(self, execution_ids: list[str]) -> None:
+        for execution_id in execution_ids:
+            try:
+                self.cancel(execution_id)
+            except ConflictError:
+                continue  # it ended in the meantime: what was wanted
+
+
+def has_begun(execution: Execution) -> bool:
+    return execution.status not in (ExecutionStatus.REQUESTED, ExecutionStatus.DELAYED)
+
+
+def error_result(message: str) -> dict[str, str]:
+    return {"error": message, "traceback": ""}
+
+
+def log_fields(execution: Execution) -> dict[str, str]:
+    return {"execution_id": execution.id, "action_ref": execution.action_ref, "root": execution.root}
