@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +15,13 @@ _NARROWEST = 8
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print columns; the widest is cut where the terminal is too narrow."""
+    """Print columns; where the terminal is too narrow the widest are cut, but never the first (an id to copy). What
+    goes into a pipe or a file is not cut."""
     texts = [[str(cell if cell is not None else "") for cell in row] for row in rows]
     widths = [max(len(line[column]) for line in [list(headings), *texts]) for column in range(len(headings))]
     room = shutil.get_terminal_size((120, 24)).columns - 2 * (len(headings) - 1)
-    while sum(widths) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    while sys.stdout.isatty() and sum(widths) > room and max(widths[1:]) > _NARROWEST:
+        widths[widths.index(max(widths[1:]), 1)] -= 1
     click.secho(_line(headings, widths), bold=True)
     for row in texts:
         click.echo(_line([status_colored(cell, width) for cell, width in zip(row, widths, strict=True)], None))
