@@ -13,6 +13,7 @@ GROUP = "kubestorm.io"
 VERSION = "v1alpha1"
 FINALIZER = "kubestorm.io/cleanup"
 CONFIRM_DELETE_ANNOTATION = "kubestorm.io/confirm-delete"
+RECREATE_ANNOTATION = "kubestorm.io/recreate"
 ROTATE_ANNOTATION = "kubestorm.io/rotate-credentials"
 
 # Source: "Constraints" of DBInstanceIdentifier and DBSnapshotIdentifier in the RDS API reference.

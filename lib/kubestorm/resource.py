@@ -136,6 +136,15 @@ class ResourceHandle:
             return True
         raise ConflictError(f"{self.identity} is changed by others all the time; try again.", service="Kubernetes")
 
+    def remove_annotation(self, key: str) -> None:
+        """Take away an annotation that has been acted upon. Safe to repeat, also when the object is gone."""
+        found = self.read()
+        if found is None or key not in (found["metadata"].get("annotations") or {}):
+            return
+        body = {"metadata": {"annotations": {key: None}, "uid": self.identity.uid}}
+        with contextlib.suppress(NotFoundError):
+            self._kube.patch(self.resource, self.identity.name, body, self.identity.namespace)
+
     # Its status.
 
     def write_status(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from kubestorm.database.spec import DatabaseSpec
-from kubestorm.naming import TAG_CREDENTIALS_VERSION, TAG_UID
+from kubestorm.naming import RECREATE_ANNOTATION, TAG_CREDENTIALS_VERSION, TAG_UID
 
 # Source: "Viewing Amazon RDS DB instance status" in the RDS user guide. In these a client can connect.
 SERVING = frozenset(
@@ -153,14 +153,16 @@ def plan_instance(
     tags: Mapping[str, str],
     credentials_version: Optional[int] = None,
     apply_immediately: bool = True,
+    vanished: bool = False,
 ) -> Tuple[Decision, ...]:
     """The decisions, in the order to carry out; empty when nothing differs and nothing is under way.
 
     `tags` are all that the instance should carry. `credentials_version` is the version of the Vault secret, None where
-    the password is not ours to set.
+    the password is not ours to set. `vanished`: there was an instance that served, and nobody said yet that it may be
+    replaced; it is not, because an empty database under a known name hides that the data is gone.
     """
     if observed is None:
-        return _plan_absent(spec, identifier)
+        return (refuse_vanished(identifier),) if vanished and not spec.adopt else _plan_absent(spec, identifier)
     refusal = _refuse_foreign(spec, observed, uid) or _refuse_impossible(spec, observed)
     if refusal:
         return (refusal,)
@@ -264,6 +266,16 @@ def _plan_absent(spec: DatabaseSpec, identifier: str) -> Tuple[Decision, ...]:
     if not identifier:
         return (Refuse("InvalidSpec", "the instance has no identifier"),)
     return (Create(),)
+
+
+def refuse_vanished(identifier: str) -> Refuse:
+    """The instance is gone without us: what a person has to choose between."""
+    message = (
+        f"The RDS instance {identifier} of this Database does not exist any more, and none is made in its place by "
+        "itself, for it would be empty. To put the data back, set or change spec.restoreFrom; to go on with spec as it "
+        f"is, annotate this resource with {RECREATE_ANNOTATION}=NAME, its own name."
+    )
+    return Refuse("InstanceVanished", message)
 
 
 def _refuse_foreign(spec: DatabaseSpec, observed: ObservedInstance, uid: str) -> Optional[Refuse]:

@@ -10,7 +10,7 @@ import contextlib
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from kubestorm import naming
-from kubestorm.conditions import FALSE, READY, TRUE, Condition, is_true
+from kubestorm.conditions import FALSE, READY, TRUE, Condition, find, is_true
 from kubestorm.database.plan import (
     Create,
     Modify,
@@ -124,6 +124,7 @@ def ensure_credentials(run: DatabaseRun) -> Result:
         username = run.services.settings.database.username
         if spec.adopt:
             return _adopted_credentials(run, resource)
+        _mind_lost_secret(run, resource, spec)
         ref = run.services.vault.ensure_credentials(run.vault_path, username)
         condition = Condition(
             CREDENTIALS_STORED,
@@ -156,7 +157,11 @@ def ensure_instance(run: DatabaseRun) -> Result:
             tags=run.tags(spec),
             credentials_version=credentials,
             apply_immediately=settings.apply_immediately,
+            vanished=observed is None and has_vanished(resource),
         )
+        if observed is not None:
+            # It allowed one replacement, which is there now.
+            run.handle.remove_annotation(naming.RECREATE_ANNOTATION)
         condition = _available_condition(observed)
         done: List[str] = []
         for decision in decisions:
@@ -266,6 +271,32 @@ def _adopted_credentials(run: DatabaseRun, resource: Object) -> Result:
     return {"path": path, "version": version, "created": False}
 
 
+def has_vanished(resource: Object) -> bool:
+    """Whether an absent instance is a loss: it served once, and no one has said since how to go on."""
+    metadata, status = resource["metadata"], resource.get("status") or {}
+    if not (status.get("endpoint") or {}).get("host"):
+        return False
+    if (metadata.get("annotations") or {}).get(naming.RECREATE_ANNOTATION) == metadata["name"]:
+        return False
+    told = find(status.get("conditions") or [], INSTANCE_AVAILABLE) or {}
+    # A restoreFrom from the beginning is no answer to the loss: it would bring back a state of long ago unasked.
+    answered = told.get("reason") == "InstanceVanished" and int(told.get("observedGeneration", 0)) < _generation(
+        resource
+    )
+    return not (answered and (resource.get("spec") or {}).get("restoreFrom"))
+
+
+def _mind_lost_secret(run: DatabaseRun, resource: Object, spec: DatabaseSpec) -> None:
+    """Where the secret was destroyed with all its versions, a new one would be version 1 again, as the instance's tag
+    may say, and the instance would keep a password that nobody has. The tag is taken back first, so that the instance
+    step gives it the new one; in this order a crash in between loses nothing."""
+    if not (resource.get("status") or {}).get("vaultVersion") or run.services.vault.describe(run.vault_path):
+        return
+    observed = run.services.rds.describe(run.identifier(resource, spec))
+    if observed is not None and observed.owner_uid == run.identity.uid:
+        run.services.rds.tag(observed.arn, {naming.TAG_CREDENTIALS_VERSION: "0"})
+
+
 def _credentials_version(run: DatabaseRun) -> Optional[int]:
     found = run.services.vault.describe(run.vault_path)
     return int(found["version"]) if found else None
@@ -280,7 +311,8 @@ def _available_condition(observed: Optional[ObservedInstance]) -> Condition:
 def _instance_fields(identifier: str, observed: Optional[ObservedInstance], done: List[str]) -> Dict[str, Any]:
     fields: Dict[str, Any] = {"instanceIdentifier": identifier}
     if observed is None:
-        return {**fields, "instanceStatus": "creating"}
+        # The address is that of an instance that served: until this one does, there is none.
+        return {**fields, "instanceStatus": "creating", "endpoint": None}
     fields["instanceStatus"] = "modifying" if "Modify" in done else observed.status
     if observed.host:
         fields["endpoint"] = {"host": observed.host, "port": observed.port}
