@@ -263,7 +263,7 @@ class Environment:
                     },
                 },
                 "consul": {"url": urls["consul"], "token_file": str(pack / "consul-token")},
-                "resync": {"initial_seconds": self._resync_seconds, "max_seconds": 5},
+                "resync": {"initial_seconds": self._resync_seconds, "max_seconds": 2},
             },
         )
 

@@ -204,7 +204,7 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
 def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
     values = dict(raw)
     engines = values.pop("engines", None)
-    if engines is not None:
+    if engines:
         values["engines"] = {name: _engine(name, offer) for name, offer in engines.items()}
     values["defaults"] = _build(DatabaseDefaults, values.get("defaults"), "database.defaults")
     values["limits"] = tuple(
@@ -233,7 +233,11 @@ def _engine(name: str, raw: Any) -> EngineOffer:
 
 
 def _build(kind: Type[T], raw: Any, where: str) -> T:
-    """Make a settings value; None counts as not given, and a key nobody reads is an error, not a silence."""
+    """Make a settings value; a key nobody reads is an error, not a silence.
+
+    None, an empty object and an empty list count as not given: StackStorm puts `{}` and `[]` where the schema has an
+    object or a list and the operator wrote nothing (st2common/util/config_loader.py, _assign_default_values).
+    """
     if raw is None:
         raw = {}
     if not isinstance(raw, Mapping):
@@ -245,7 +249,9 @@ def _build(kind: Type[T], raw: Any, where: str) -> T:
             f"{where} has no setting {', '.join(unknown)}; there are {', '.join(known)}.", field=f"{where}.{unknown[0]}"
         )
     values: Dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in raw.items() if value is not None
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in raw.items()
+        if value not in (None, {}, [], ())
     }
     try:
         return kind(**values)

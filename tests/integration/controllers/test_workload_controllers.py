@@ -74,9 +74,12 @@ def test_broken_image_leaves_the_old_pods(workloads: Workloads) -> None:
         lambda: workloads.conditions("deployments", "web").get("Progressing") == failed, "the deadline is exceeded"
     )
     # 25% of 4: one more than wanted, and one fewer available.
-    assert workloads.sizes("web") == {"shop:1": 3, "shop:broken": 2}
-    status = workloads.get("deployments", "web")["status"]
-    assert (status["availableReplicas"], status["unavailableReplicas"], status["updatedReplicas"]) == (3, 2, 2)
+    eventually(lambda: workloads.sizes("web") == {"shop:1": 3, "shop:broken": 2}, "three old pods and two new ones")
+    counts = ("availableReplicas", "unavailableReplicas", "updatedReplicas")
+    eventually(
+        lambda: [workloads.get("deployments", "web")["status"].get(count) for count in counts] == [3, 2, 2],
+        "the status counts them",
+    )
     assert workloads.conditions("deployments", "web")["Available"] == ("True", "MinimumReplicasAvailable")
     waiting = {
         entry["state"]["waiting"]["reason"]

@@ -94,3 +94,24 @@ def test_a_wrong_configuration_says_what_to_set(config, says):
     """The operator reads it in the failed execution."""
     with pytest.raises(DefinitionError, match=re.escape(says)):
         load_settings(config)
+
+
+def test_what_stackstorm_fills_in_changes_nothing():
+    """Objects and lists that the operator left out come as {} and [] from StackStorm, and mean the default."""
+    filled = {
+        "cluster": "demo",
+        "aws": {},
+        "vault": {"auth": {}},
+        "database": {
+            "sizes": {},
+            "engines": {},
+            "defaults": {"security_groups": []},
+            "limits": [],
+            "label_overrides": {},
+            "tags": {},
+        },
+    }
+    assert load_settings(filled) == load_settings({"cluster": "demo"})
+    limited = {"namespaces": ["dev-*"], "sizes": [], "engines": [], "deletion_policies": [], "fixed_fields": []}
+    (limits,) = load_settings({"cluster": "demo", "database": {"limits": [limited]}}).database.limits
+    assert (limits.sizes, limits.engines, limits.deletion_policies) == (None, None, None)
