@@ -126,6 +126,7 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
     )
     dispatch.engine = engine
     holder.append(engine)
+    runners.preload(catalog.content)
     return engine
 
 

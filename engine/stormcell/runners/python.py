@@ -9,10 +9,21 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final
 
+from stormcell.content.models import Action, Pack
+from stormcell.content.registry import Content
 from stormcell.errors import TemporaryError
 from stormcell.running import OutputSink, RunRequest, RunResult
 from stormcell.statuses import ExecutionStatus
-from stormcell.workers.pool import Interpreter, Job, Outcome, WorkerPool, engine_packages, interpreter_for
+from stormcell.workers.pool import (
+    OWN_INTERPRETER,
+    Interpreter,
+    Job,
+    Outcome,
+    Preload,
+    WorkerPool,
+    engine_packages,
+    interpreter_for,
+)
 from stormcell.workers.ports import Services, answer
 
 _INVALID_STATUS_EXIT_CODE: Final = 220
@@ -56,6 +67,16 @@ class PythonRunner:
             return RunResult(status=ExecutionStatus.FAILED, result={"error": str(error), "traceback": ""})
         return _result(outcome, request.timeout_seconds)
 
+    def preload(self, content: Content) -> None:
+        """Have idle workers load the libraries of these packs' actions; those with the tag `fresh_process` apart."""
+        files: dict[str, list[str]] = {}
+        for action in content.actions.values():
+            if action.runner_type == "python-script" and action.enabled and not _wants_fresh_process(action):
+                path = content.pack(action.pack).path / "actions" / action.entry_point
+                files.setdefault(action.pack, []).append(str(path))
+        packs = [_preload(content.pack(pack), found, self._virtualenvs) for pack, found in files.items()]
+        self._pool.preload([pack for pack in packs if pack is not None])
+
     async def close(self) -> None:
         await self._pool.close()
 
@@ -71,15 +92,37 @@ class PythonRunner:
         return Job(
             pack=action.pack,
             file=str(root / "actions" / action.entry_point),
-            pack_paths=list(dict.fromkeys([str(root), str(root.resolve())])),
+            pack_paths=_pack_paths(root),
             path_first=_path_first(root, interpreter),
             path_last=engine_packages(interpreter),
             parameters=request.parameters,
             config=request.config,
             env=env,
             log_level=request.runner_parameters.get("log_level") or "DEBUG",
-            reuse=not any(tag.get("name") == FRESH_PROCESS_TAG for tag in action.tags),
+            reuse=not _wants_fresh_process(action),
         )
+
+
+def _wants_fresh_process(action: Action) -> bool:
+    return any(tag.get("name") == FRESH_PROCESS_TAG for tag in action.tags)
+
+
+def _preload(pack: Pack, files: list[str], virtualenvs: Path | None) -> Preload | None:
+    """None for a pack with an interpreter of its own: warm workers, made before anybody asks, have the engine's."""
+    interpreter = interpreter_for(pack.ref, virtualenvs)
+    if interpreter != OWN_INTERPRETER:
+        return None
+    return Preload(
+        pack=pack.ref,
+        files=sorted(files),
+        pack_paths=_pack_paths(pack.path),
+        path_first=_path_first(pack.path, interpreter),
+        path_last=engine_packages(interpreter),
+    )
+
+
+def _pack_paths(root: Path) -> list[str]:
+    return list(dict.fromkeys([str(root), str(root.resolve())]))
 
 
 def action_environment(request: RunRequest, *, api_url: str, auth_token: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from stormcell.content.registry import Content
 from stormcell.errors import NotFoundError
 from stormcell.runners.http import HttpRunner
 from stormcell.runners.python import PythonRunner
@@ -65,6 +66,12 @@ class Runners:
             return self._runners[name.replace("_", "-")]
         except KeyError:
             raise NotFoundError(f"There is no runner '{name}'. Known: {', '.join(sorted(self._runners))}.") from None
+
+    def preload(self, content: Content) -> None:
+        """Let idle workers load what the packs' Python actions will need. Returns at once."""
+        python = self._runners.get("python-script")
+        if isinstance(python, PythonRunner):
+            python.preload(content)
 
     async def close(self) -> None:
         """Stop all runners and all that they run. Safe to repeat."""

@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import sysconfig
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ from stormcell.workers.channel import Channel, Message
 from stormcell.workers.processes import GRACE_SECONDS, ChildProcess, LineSplitter
 
 log = logging.getLogger(__name__)
+
+_PRELOAD_SECONDS: Final = 60.0
 
 SHIMS: Final = Path(__file__).parent.parent / "shims"
 Asked = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -101,6 +103,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reuse: bool = True
 
 
+class Preload(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack whose libraries idle workers load beforehand, as `stormcell_host.preloading` takes it."""
+
+    pack: str
+    files: list[str]
+    pack_paths: list[str]
+    path_first: list[str]
+    path_last: list[str]
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run in a worker ended."""
 
@@ -119,6 +131,7 @@ class Worker:
         self.interpreter = interpreter
         self.last_pack = ""
         self.runs = 0
+        self.preloaded: set[str] = set()
         ours, theirs = socket.socketpair()
         with theirs:
             self.process = ChildProcess.start(
@@ -178,6 +191,12 @@ class Worker:
             stdout=stdout,
             stderr=stderr,
         )
+
+    def preload(self, pack: Preload) -> None:
+        """Load the libraries of a pack. `ready` is true once that is done, false when it has cost the worker."""
+        self.ready = asyncio.get_running_loop().create_future()
+        self.last_pack = pack.pack
+        self.channel.send({"preload": pack})
 
     async def kill(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
         """End the process and all it started."""
@@ -240,6 +259,7 @@ class WorkerPool:
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
         self._returning: set[asyncio.Task[None]] = set()
+        self._preloads: list[Preload] = []
         self._closed = False
 
     @property
@@ -251,6 +271,12 @@ class WorkerPool:
         """Make the warm workers. Returns at once; they get ready meanwhile."""
         while len(self._all) < self._warm:
             self._keep(self._new(OWN_INTERPRETER))
+
+    def preload(self, packs: Sequence[Preload]) -> None:
+        """Have the warm workers, made and to be made, load the libraries of these packs while nobody needs them."""
+        self._preloads = list(packs)
+        for worker in self._idle:
+            self._spawn(self._settle(worker))
 
     async def run(
         self,
@@ -268,6 +294,11 @@ class WorkerPool:
                 return await worker.run(job, ask=ask, on_line=on_line, timeout=timeout)
             finally:
                 self._keep(worker)
+
+    async def settled(self) -> None:
+        """Return once every worker at hand is ready, with what it is to load loaded."""
+        while self._returning:
+            await asyncio.wait(self._returning)
 
     async def close(self) -> None:
         """End all workers. Safe to repeat."""
@@ -303,6 +334,7 @@ class WorkerPool:
         fitting = [worker for worker in self._idle if worker.interpreter == interpreter]
         if not fitting:
             return None
+        fitting = [worker for worker in fitting if worker.ready.done()] or fitting
         chosen = next((worker for worker in reversed(fitting) if worker.last_pack == pack), fitting[-1])
         self._idle.remove(chosen)
         return chosen
@@ -326,12 +358,17 @@ class WorkerPool:
             worker.retire()
             return
         self._idle.append(worker)  # Whoever takes it waits for `ready`.
-        task = asyncio.ensure_future(self._settle(worker))
+        self._spawn(self._settle(worker))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
 
     async def _settle(self, worker: Worker) -> None:
         usable = await asyncio.shield(worker.ready)
+        if usable and worker.runs == 0 and worker.interpreter == OWN_INTERPRETER:
+            usable = await self._preload(worker)
         if worker not in self._idle:
             return
         if not usable or worker.runs >= self._runs_per_worker:
@@ -340,6 +377,27 @@ class WorkerPool:
             if not self._closed:
                 with contextlib.suppress(TemporaryError):
                     self.start()
+
+    async def _preload(self, worker: Worker) -> bool:
+        """Load what a worker has not loaded yet, pack after pack, until somebody takes it. False when it is lost.
+
+        A pack that costs a worker (it starts threads on import, it hangs) is not tried again.
+        """
+        for pack in list(self._preloads):
+            if pack.pack in worker.preloaded or worker not in self._idle or not worker.ready.done():
+                continue
+            worker.preloaded.add(pack.pack)
+            worker.preload(pack)
+            try:
+                usable = await asyncio.wait_for(asyncio.shield(worker.ready), _PRELOAD_SECONDS)
+            except TimeoutError:
+                usable = False
+                await worker.kill()
+            if not usable:
+                log.warning("worker.preload_failed", extra={"pack": pack.pack, "worker_pid": worker.process.pid})
+                self._preloads = [other for other in self._preloads if other.pack != pack.pack]
+                return False
+        return True
 
     def _drop(self, worker: Worker) -> None:
         self._all.discard(worker)

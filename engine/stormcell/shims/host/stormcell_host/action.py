@@ -1,8 +1,8 @@
 """A worker: runs actions one after another, and is as new after each.
 
-Messages in: `{"run": {...}}`. Messages out: `ask` (see services), `done` with the outcome, then `ready` once the
-process is clean again; a worker that cannot be cleaned says why in `done.retire` and ends. One whose cleaning fails
-ends without `ready`, by the exception.
+Messages in: `{"run": {...}}`, and `{"preload": {...}}`, which `ready` answers. Messages out: `ask` (see services),
+`done` with the outcome, then `ready` once the process is clean again; a worker that cannot be cleaned says why in
+`done.retire` and ends. One whose cleaning fails ends without `ready`, by the exception.
 Source of the contract: contrib/runners/python_runner of StackStorm 3.9.
 """
 
@@ -15,10 +15,11 @@ import logging
 import os
 import sys
 import traceback
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from .isolation import Snapshot, wait_for_threads
+from .isolation import Snapshot, is_installed, wait_for_threads
 from .loading import PackImports, action_class, without_host_frames
+from .preloading import preload
 from .results import encode_result
 from .services import ActionService, Calls
 from .wire import Wire, die_with_parent
@@ -42,6 +43,8 @@ def main(fd: int, parent_pid: int) -> None:
             return
         if "run" in message and not worker.run(message["run"]):
             return
+        if "preload" in message and not worker.preload(message["preload"]):
+            return
 
 
 class _Worker:
@@ -54,8 +57,7 @@ class _Worker:
 
     def run(self, job: Dict[str, Any]) -> bool:
         """Run one action. False when this process must not run another."""
-        pack_paths = [path.rstrip(os.sep) + os.sep for path in job["pack_paths"]]
-        self._imports.folders = tuple(pack_paths)
+        pack_paths = self._admit(job)
         outcome = contextvars.copy_context().run(self._outcome, job)
         exit_code, status, result = outcome
         wait_for_threads()
@@ -72,6 +74,24 @@ class _Worker:
         self._wire.send({"ready": True})
         return True
 
+    def preload(self, job: Dict[str, Any]) -> bool:
+        """Load the libraries of a pack's actions. False when that left something that cannot be undone."""
+        pack_paths = self._admit(job)
+        _extend_path(job)
+        preload(job["files"], [path for path in job["path_first"] if not is_installed(path)])
+        _flush()
+        if self._snapshot.blocker() is not None:
+            return False
+        self._snapshot.restore(pack_paths)
+        self._wire.send({"ready": True})
+        return True
+
+    def _admit(self, job: Dict[str, Any]) -> List[str]:
+        """Take the pack's folders as those whose modules are its own."""
+        pack_paths = [path.rstrip(os.sep) + os.sep for path in job["pack_paths"]]
+        self._imports.folders = tuple(pack_paths)
+        return pack_paths
+
     def _outcome(self, job: Dict[str, Any]) -> Tuple[int, Optional[bool], str]:
         """Return exit code, status (None where the action gave none) and the result as JSON."""
         try:
@@ -84,8 +104,7 @@ class _Worker:
 
     def _perform(self, job: Dict[str, Any]) -> Tuple[int, Optional[bool], str]:
         os.environ.update(job["env"])
-        sys.path[:0] = job["path_first"]
-        sys.path += [path for path in job.get("path_last", ()) if path not in sys.path]
+        _extend_path(job)
         cls = action_class(job["file"])
         output = self._instance(cls, job).run(**job["parameters"])
         if isinstance(output, tuple) and len(output) == 2:
@@ -108,6 +127,11 @@ class _Worker:
         instance = cls(config=job["config"])
         instance.action_service = service
         return instance
+
+
+def _extend_path(job: Dict[str, Any]) -> None:
+    sys.path[:0] = job["path_first"]
+    sys.path += [path for path in job.get("path_last", ()) if path not in sys.path]
 
 
 def _exit_code(error: SystemExit) -> int:

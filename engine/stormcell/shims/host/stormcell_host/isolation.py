@@ -249,16 +249,16 @@ def _text_stream(fd: int) -> io.TextIOWrapper:
 def _from_installed(finder: Any) -> bool:
     """Keep import hooks of installed libraries (six, distutils) that were loaded during a run."""
     module = sys.modules.get(getattr(finder, "__module__", None) or type(finder).__module__)
-    return _is_installed(getattr(module, "__file__", None) or "")
+    return is_installed(getattr(module, "__file__", None) or "")
 
 
-def _is_installed(path: str) -> bool:
+def is_installed(path: str) -> bool:
     return "site-packages" in path or "dist-packages" in path
 
 
 def _is_below(path: str, pack_paths: List[str]) -> bool:
     """Tell whether a path is the pack's own. A virtualenv inside the pack's folder holds libraries, not pack code."""
-    return path.startswith(tuple(pack_paths)) and not _is_installed(path)
+    return path.startswith(tuple(pack_paths)) and not is_installed(path)
 
 
 def _is_from(module: Any, pack_paths: List[str]) -> bool:
