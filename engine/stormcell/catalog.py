@@ -67,6 +67,11 @@ class Catalog:
         return RuleIndex(self.content.rules.values())
 
     @cached_property
+    def wanted_types(self) -> frozenset[str]:
+        """Trigger types that an enabled rule asks for."""
+        return frozenset(rule.trigger.type for rule in self.content.rules.values() if rule.enabled)
+
+    @cached_property
     def triggers(self) -> dict[str, Trigger]:
         """By ref: one for each type without parameters, and one for each (type, parameters) a rule names."""
         plain = [

@@ -92,6 +92,12 @@ class TaskPaused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     status: ExecutionStatus
 
 
+class TaskResumed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A child that had paused runs again (a sub-workflow whose inquiry was answered)."""
+
+    key: str
+
+
 class PauseRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Somebody asked to pause: start nothing new, be paused once nothing runs."""
 
@@ -104,7 +110,7 @@ class CancelRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Somebody asked to cancel: be canceled once nothing runs."""
 
 
-Event = TaskFinished | TaskRefused | TaskPaused | PauseRequested | ResumeRequested | CancelRequested
+Event = TaskFinished | TaskRefused | TaskPaused | TaskResumed | PauseRequested | ResumeRequested | CancelRequested
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,22 +28,25 @@ from stormcell.conducting import (
     TaskFinished,
     TaskPaused,
     TaskRefused,
+    TaskResumed,
 )
 from stormcell.content.models import Action
 from stormcell.core import Core, move
 from stormcell.errors import ConflictError, Error, NotFoundError
 from stormcell.leaves import Leaves
+from stormcell.reacting import Reactor, Taken
 from stormcell.runners.registry import Runners
 from stormcell.running import RunResult
 from stormcell.statuses import TERMINAL, ExecutionStatus
 from stormcell.store import Execution
 from stormcell.store.executions import insert_op, outcome_op, state_ops, status_op
 from stormcell.store.writing import Op
-from stormcell.times import elapsed_seconds, now
+from stormcell.times import elapsed_seconds, now, parse_instant
 
 log = logging.getLogger(__name__)
 
 _ROOTS_AT_ONCE = 200  # workflows nobody waits for; sub-workflows are not counted, for their parents hold a place
+INQUIRY_TRIGGER = "core.st2.generic.inquiry"
 _CONTEXT_KEYS = {"action-chain": "chain", "orquesta": "orquesta"}
 
 
@@ -71,8 +74,9 @@ class Batch:
 class Driver:
     """Starts, moves on and cancels; `Trees` adds what people ask of a workflow, and recovery."""
 
-    def __init__(self, core: Core, runners: Runners, concurrency: Mapping[str, int]) -> None:
+    def __init__(self, core: Core, reactor: Reactor, runners: Runners, concurrency: Mapping[str, int]) -> None:
         self._core = core
+        self._reactor = reactor
         self.leaves = Leaves(core, runners, self, concurrency)
         self._runs: dict[str, Run] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -182,14 +186,52 @@ class Driver:
         execution.result = self._seal_result(execution, result)
         batch.ops.append(outcome_op(execution, log_added=move(execution, ExecutionStatus.PENDING)))
         batch.after.append(lambda: self._core.announce(execution))
+        batch.after.append(lambda: self._keep_time(execution))
+        if self._reactor.is_wanted(INQUIRY_TRIGGER):
+            route = result.get("route") if isinstance(result, dict) else ""
+            self._emit(INQUIRY_TRIGGER, {"id": execution.id, "route": str(route or "")}, execution, batch)
         parent = self._run_of(execution.parent)
         if parent is not None:
             self._advance(parent, TaskPaused(key=execution.task_key or "", status=execution.status), batch)
+
+    def _keep_time(self, execution: Execution) -> None:
+        """Let an inquiry time out once its time to live, in minutes since it was asked, has passed."""
+        ttl = execution.result.get("ttl") if isinstance(execution.result, dict) else None
+        if self._core.stopping or not isinstance(ttl, int) or ttl <= 0:
+            return
+        wait = parse_instant(execution.started_at).timestamp() + ttl * 60 - time.time()
+        loop = asyncio.get_running_loop()
+        self._timers[execution.id] = loop.call_later(max(0.0, wait), self._expire, execution)
+
+    def _expire(self, execution: Execution) -> None:
+        log.info("inquiry.expired", extra=log_fields(execution))
+        self.ended(execution, RunResult(status=ExecutionStatus.TIMEOUT, result=execution.result))
+
+    def _emit(self, trigger: str, payload: dict[str, Any], execution: Execution, batch: Batch) -> None:
+        """Dispatch a trigger of our own, in the transaction of what it tells of."""
+        try:
+            taken = self._reactor.take_in(trigger, payload, trace_of(execution))
+        except Error as error:
+            log.warning("trigger.dropped", extra={"trigger": trigger, "reason": str(error)})
+            return
+        if taken is not None:
+            batch.ops.extend(taken.ops)
+            batch.after.append(lambda: self.react(taken))
+
+    def react(self, taken: Taken) -> None:
+        """Go on with an event that is committed: start what it leads to."""
+        self._core.metrics.trigger_instances.labels(taken.instance.status.value).inc()
+        for execution in taken.executions:
+            self._core.announce(execution, created=True)
+            self.start(execution)
 
     def _end(self, execution: Execution, status: ExecutionStatus, result: Any, batch: Batch) -> None:
         """Bring an execution to its end and its parent, in the same transaction, one step further."""
         if execution.is_finished:
             return
+        timer = self._timers.pop(execution.id, None)
+        if timer is not None:
+            timer.cancel()
         execution.result = self._seal_result(execution, result)
         added = move(execution, status)
         execution.ended_at = now()
@@ -316,12 +358,19 @@ class Driver:
     def _set_status(self, execution: Execution, status: ExecutionStatus, batch: Batch) -> None:
         if execution.status is status or execution.is_finished:
             return
+        before = execution.status
         batch.ops.append(status_op(execution, log_added=move(execution, status)))
         batch.after.append(lambda: self._core.announce(execution))
+        if status not in (ExecutionStatus.PAUSED, ExecutionStatus.RUNNING):
+            return
+        parent = self._run_of(execution.parent)
+        if parent is None:
+            return
+        key = execution.task_key or ""
         if status is ExecutionStatus.PAUSED:
-            parent = self._run_of(execution.parent)
-            if parent is not None:
-                self._advance(parent, TaskPaused(key=execution.task_key or "", status=status), batch)
+            self._advance(parent, TaskPaused(key=key, status=status), batch)
+        elif before in (ExecutionStatus.PAUSED, ExecutionStatus.RESUMING):
+            self._advance(parent, TaskResumed(key=key), batch)
 
     def _commit(self, batch: Batch) -> None:
         """Write a batch, for as long as it takes, then act on it."""
@@ -395,9 +444,6 @@ class Driver:
             self._set_status(execution, ExecutionStatus.CANCELING, batch)
             batch.after.append(lambda: self.leaves.cancel(execution_id))
         else:
-            timer = self._timers.pop(execution_id, None)
-            if timer is not None:
-                timer.cancel()
             self._end(execution, ExecutionStatus.CANCELED, {"message": "Action canceled by user."}, batch)
         self._commit(batch)
         return execution
@@ -416,6 +462,17 @@ def has_begun(execution: Execution) -> bool:
 
 def error_result(message: str) -> dict[str, str]:
     return {"error": message, "traceback": ""}
+
+
+def trace_of(execution: Execution) -> str:
+    """The trace tag of the event that a tree came from; a child's context holds its parent's."""
+    context: Any = execution.context
+    while isinstance(context, Mapping):
+        trace = context.get("trace_context")
+        if isinstance(trace, Mapping) and trace.get("trace_tag"):
+            return str(trace["trace_tag"])
+        context = context.get("parent")
+    return ""
 
 
 def log_fields(execution: Execution) -> dict[str, str]:

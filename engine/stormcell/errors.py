@@ -5,6 +5,7 @@ Error
 ├── NotFoundError        the API's 404
 ├── ConflictError        someone changed or made it first (the API's 409)
 ├── InvalidInputError    parameters or a body that do not fit (the API's 400)
+├── ForbiddenError       who asks may not do this (the API's 403)
 ├── TemporaryError       worth retrying; carries `retry_after_seconds`
 └── PermanentError       retrying will not help
 """
@@ -41,6 +42,10 @@ class ConflictError(Error):
 
 class InvalidInputError(Error):
     """Parameters, a payload or a body that do not fit; the message names the field and what would be right."""
+
+
+class ForbiddenError(Error):
+    """Who asks may not do this; the message says who may."""
 
 
 class TemporaryError(Error):

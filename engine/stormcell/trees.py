@@ -43,10 +43,12 @@ class Trees(Driver):
             raise InvalidInputError(
                 f'Unable to resume execution "{execution_id}" because it is {run.execution.status}, not paused.'
             )
-        batch = Batch()
+        batch, before = Batch(), run.execution.status
         self._set_status(run.execution, ExecutionStatus.RESUMING, batch)
         self._advance(run, ResumeRequested(), batch)
-        self._set_status(run.execution, _settled(run.execution.status), batch)
+        if self.find(execution_id).status is ExecutionStatus.RESUMING:
+            # It waits on: for an answer, or for a workflow below that resumes next and then says so.
+            self._set_status(run.execution, before, batch)
         below = [child.execution.id for child in self._below(run, ExecutionStatus.PAUSED)]
         batch.after.append(lambda: self._each_quietly(self.resume, below))
         self._commit(batch)
@@ -104,7 +106,9 @@ class Trees(Driver):
             batch = Batch()
             self._end(execution, ExecutionStatus.CANCELED, {"message": "Action canceled by user."}, batch)
             self._commit(batch)
-        elif status is not ExecutionStatus.PENDING:
+        elif status is ExecutionStatus.PENDING:
+            self._keep_time(execution)
+        else:
             log.info("execution.rerun", extra=log_fields(execution))
             added = move(execution, ExecutionStatus.REQUESTED)
             self._core.store.writer.record([status_op(execution, log_added=added)])
@@ -139,8 +143,3 @@ class Trees(Driver):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-
-
-def _settled(status: ExecutionStatus) -> ExecutionStatus:
-    """A conductor that has nothing to say to a resume has resumed."""
-    return ExecutionStatus.RUNNING if status is ExecutionStatus.RESUMING else status

@@ -14,6 +14,7 @@ from stormcell.errors import (
     ConflictError,
     DefinitionError,
     Error,
+    ForbiddenError,
     InvalidInputError,
     NotFoundError,
     TemporaryError,
@@ -26,6 +27,7 @@ _STATUS: tuple[tuple[type[Error], int], ...] = (
     (NotFoundError, 404),
     (ConflictError, 409),
     (InvalidInputError, 400),
+    (ForbiddenError, 403),
     (DefinitionError, 400),
     (TemporaryError, 503),
 )

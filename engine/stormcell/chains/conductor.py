@@ -28,6 +28,7 @@ from stormcell.conducting import (
     TaskFinished,
     TaskPaused,
     TaskRefused,
+    TaskResumed,
 )
 from stormcell.expressions.datastore import datastore_context
 from stormcell.expressions.errors import ExpressionError
@@ -77,6 +78,8 @@ class ChainConductor:
             return Step()
         if isinstance(event, TaskPaused):
             return walk.task_paused(event)
+        if isinstance(event, TaskResumed):
+            return walk.task_resumed()
         return walk.task_ended(event)
 
 
@@ -131,6 +134,16 @@ class _Walk:
             return Step()
         self._move(waiting=event.status.value)
         return self._done(SetStatus(status=ExecutionStatus.PAUSED))
+
+    def task_resumed(self) -> Step:
+        if not self.place["waiting"]:
+            return Step()
+        self._move(waiting="")
+        if self.place["status"] == "paused":  # somebody paused us too, and has not resumed us
+            self._move(status="pausing")
+        return self._done(
+            SetStatus(status=ExecutionStatus.RUNNING if self.place["status"] == "running" else ExecutionStatus.PAUSING)
+        )
 
     def pause(self) -> Step:
         if self.place["status"] != "running":

@@ -86,6 +86,13 @@ def validate_parameters(schemas: Schemas, values: Mapping[str, Any]) -> dict[str
     return checked
 
 
+def validate_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Check an object as StackStorm checks an answer to an inquiry: defaults filled in, optional properties may be
+    None. Raises InvalidInputError."""
+    full = {**schema, "properties": _nullable(schema.get("properties") or {})}
+    validate(_object_with_defaults(value, full), full)
+
+
 def validate(value: Any, schema: Mapping[str, Any]) -> None:
     """Check a value against a schema of StackStorm's dialect; raise InvalidInputError with the first error."""
     error = next(iter(_Validator(schema).iter_errors(value)), None)

@@ -25,6 +25,7 @@ from stormcell.conducting import (
     TaskFinished,
     TaskPaused,
     TaskRefused,
+    TaskResumed,
 )
 from stormcell.errors import InvalidInputError
 from stormcell.expressions.errors import ExpressionError
@@ -102,7 +103,7 @@ class OrquestaConductor:
             return Step()
         turn = Turn(self._workflow, Draft(state), lookups)
         status = turn.draft.run["status"]
-        if isinstance(event, TaskFinished | TaskRefused | TaskPaused):
+        if isinstance(event, TaskFinished | TaskRefused | TaskPaused | TaskResumed):
             if turn.draft.get(f"k/{event.key}") is None:
                 return Step()
             self._hear(turn, event)
@@ -145,7 +146,7 @@ class OrquestaConductor:
 
     # What happened to a child.
 
-    def _hear(self, turn: Turn, event: TaskFinished | TaskRefused | TaskPaused) -> None:
+    def _hear(self, turn: Turn, event: TaskFinished | TaskRefused | TaskPaused | TaskResumed) -> None:
         draft = turn.draft
         child = draft.get(f"k/{event.key}")
         _leave_counters(draft, child)
@@ -153,6 +154,10 @@ class OrquestaConductor:
             kind = "pending" if event.status is ExecutionStatus.PENDING else "paused"
             draft.count(kind, 1)
             draft.put(f"k/{event.key}", {**child, "waiting": kind})
+            return
+        if isinstance(event, TaskResumed):
+            draft.count("running", 1)
+            draft.put(f"k/{event.key}", {**child, "waiting": ""})
             return
         draft.drop(f"k/{event.key}")
         number, item = child["s"], child.get("i")

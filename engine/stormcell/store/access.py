@@ -76,6 +76,15 @@ class ApiKeys:
             for row in rows
         ]
 
+    def roles(self) -> dict[str, frozenset[str]]:
+        """User -> the `roles` in the metadata of that user's enabled keys; users without any are not in it."""
+        found: dict[str, frozenset[str]] = {}
+        for key in self.list():
+            roles = key.metadata.get("roles")
+            if key.enabled and isinstance(roles, list) and roles:
+                found[key.user] = found.get(key.user, frozenset()) | frozenset(map(str, roles))
+        return found
+
     def delete(self, key_id: str) -> bool:
         found = any(key.id == key_id for key in self.list())
         self._writer.write_now([("DELETE FROM api_keys WHERE id = ?", (key_id,))])
