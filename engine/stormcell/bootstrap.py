@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from stormcell.api.documents import trigger_document
+from stormcell.api.content_documents import trigger_document
 from stormcell.catalog import Catalog, trigger_for
 from stormcell.chains import ChainConductor, parse_chain
 from stormcell.conducting import Conductor

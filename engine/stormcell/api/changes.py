@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stormcell.api.answers import answer, read_body
-from stormcell.api.documents import action_document, content_id, rule_document, sensor_document
+from stormcell.api.content_documents import action_document, content_id, rule_document, sensor_document
 from stormcell.contents import Contents, Kind
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError

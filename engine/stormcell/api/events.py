@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stormcell.api.answers import answer, filters_of, listing, page_of, read_body, shaped
-from stormcell.api.documents import content_id, enforcement_document, instance_document
+from stormcell.api.content_documents import content_id
+from stormcell.api.documents import enforcement_document, instance_document
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
 
