@@ -6,7 +6,7 @@ A catalog is a value: a reload builds a new one and the engine swaps it in whole
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -79,6 +79,15 @@ class Catalog:
         ]
         asked = [trigger_for(rule.trigger.type, rule.trigger.parameters) for rule in self.content.rules.values()]
         return {trigger.ref: trigger for trigger in (*plain, *asked)}
+
+    def asked_triggers(self, types: Collection[str]) -> list[Trigger]:
+        """The triggers of these types that an enabled rule asks for, each once."""
+        asked = [
+            trigger_for(rule.trigger.type, rule.trigger.parameters)
+            for rule in self.content.rules.values()
+            if rule.enabled and rule.trigger.type in types
+        ]
+        return list({trigger.ref: trigger for trigger in asked}.values())
 
     def runner_type(self, action: Action) -> RunnerType:
         return self.content.runner_type(action.runner_type)

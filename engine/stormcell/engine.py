@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from stormcell.catalog import Catalog
@@ -24,6 +25,7 @@ from stormcell.runners.registry import Runners
 from stormcell.store import Execution, Store, TriggerInstance
 from stormcell.store.executions import insert_op
 from stormcell.stream import EventStream
+from stormcell.timers import TIMERS, Timers, utc_now
 from stormcell.trees import Trees
 
 log = logging.getLogger(__name__)
@@ -44,11 +46,13 @@ class Engine:
         configs: Configs,
         stream: EventStream | None = None,
         concurrency: Mapping[str, int] | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.core = Core(store, catalog, lookups, stream or EventStream())
         self._reactor = Reactor(self.core)
         self.trees = Trees(self.core, self._reactor, runners, concurrency or {})
         self.inquiries = Inquiries(self.core, self.trees)
+        self.timers = Timers(self._on_timer, clock=clock)
         self.configs = configs
         self._runners = runners
         self._housekeeper: asyncio.Task[None] | None = None
@@ -70,6 +74,8 @@ class Engine:
         recovered = self.trees.recover()
         if recovered:
             log.info("engine.recovered", extra={"executions": recovered})
+        self.timers.set_triggers(self.catalog.asked_triggers(TIMERS))
+        self.timers.start()
         self._housekeeper = asyncio.create_task(self._keep_house(), name="housekeeping")
 
     async def stop(self, *, grace_seconds: float = 10.0) -> None:
@@ -77,6 +83,7 @@ class Engine:
         self.core.stopping = True
         if self._housekeeper is not None:
             self._housekeeper.cancel()
+        await self.timers.stop()
         await self.trees.leaves.stop(grace_seconds=grace_seconds)
         await self._runners.close()
         self.trees.stop()
@@ -126,6 +133,10 @@ class Engine:
     def reload(self, catalog: Catalog) -> None:
         """Go on with other content. What runs keeps the conductor it began with."""
         self.core.catalog = catalog
+        self.timers.set_triggers(catalog.asked_triggers(TIMERS))
+
+    async def _on_timer(self, trigger: Mapping[str, Any], payload: dict[str, Any], trace: str) -> None:
+        await self.dispatch(trigger, payload, trace=trace)
 
     # Executions
 
