@@ -26,6 +26,7 @@ TAG_NAMESPACE = "kubestorm.io/namespace"
 TAG_NAME = "kubestorm.io/name"
 TAG_UID = "kubestorm.io/uid"
 TAG_CREDENTIALS_VERSION = "kubestorm.io/credentials-version"
+TAG_CREDENTIALS_PENDING = "kubestorm.io/credentials-pending"
 
 
 class Identity(NamedTuple):
@@ -71,6 +72,11 @@ def snapshot_identifier(instance_identifier: str, uid: str, kind: str) -> str:
 def vault_path(cluster: str, namespace: str, name: str) -> str:
     """Path of a database's credentials, relative to the mount of the KV v2 engine."""
     return f"kubestorm/{cluster}/{namespace}/{name}"
+
+
+def pending_vault_path(path: str) -> str:
+    """Where a rotation keeps the new password until it is promoted; no database's own path, as names hold no slash."""
+    return f"{path}/pending"
 
 
 def consul_prefix(cluster: str, namespace: str, name: str) -> str:

@@ -285,6 +285,7 @@ def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
         pending=pending,
         pending_reboot=any(group.get("ParameterApplyStatus") == "pending-reboot" for group in groups),
         arn=raw.get("DBInstanceArn", ""),
+        password_pending="MasterUserPassword" in (raw.get("PendingModifiedValues") or {}),
     )
 
 

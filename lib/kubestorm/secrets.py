@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import string
 
@@ -22,6 +23,10 @@ class Secret:
     def reveal(self) -> str:
         """The text, for the one call that needs it. Never put it into a variable that outlives that call."""
         return self._value
+
+    def same_as(self, other: Secret) -> bool:
+        """Whether both hide the same text, compared in constant time."""
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
 
     def __repr__(self) -> str:
         return "Secret('**********')"

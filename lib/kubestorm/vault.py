@@ -7,11 +7,13 @@ after the write, end with one password.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from kubestorm.errors import ConflictError, DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.naming import pending_vault_path
 from kubestorm.secrets import Secret, make_password
 from kubestorm.settings import VaultSettings
 
@@ -36,6 +38,20 @@ class Credentials:
     version: int
 
 
+@dataclass(frozen=True)
+class PendingCredentials:
+    """A rotation's new credentials, kept beside the current ones until they are promoted."""
+
+    username: str
+    password: Secret
+    request: str
+    """The word with which somebody asked for the rotation."""
+    replaces: int
+    """The version of the current secret that they are to follow; 0 where there was none."""
+    token: str
+    """Tells this rotation from any other; no secret."""
+
+
 class VaultStore:
     """The KV engine at the configured mount. Logs in with the first call. Raises the pack's errors only."""
 
@@ -52,8 +68,7 @@ class VaultStore:
         found = self._current(path)
         if found is None or not found.password.reveal():
             try:
-                version = self._write(path, username, make_password(), cas=self._version(path))
-                return CredentialsRef(self.full_path(path), version, True)
+                return self.write(path, username, make_password(), replaces=self.version(path))
             except ConflictError:
                 found = self.read(path)  # another run was first: its password counts
         return CredentialsRef(self.full_path(path), found.version, False)
@@ -63,13 +78,51 @@ class VaultStore:
         found = self.read(path)
         if found.username == username:
             return CredentialsRef(self.full_path(path), found.version, False)
-        version = self._write(path, username, found.password, cas=found.version)
+        return self.write(path, username, found.password, replaces=found.version)
+
+    def find(self, path: str) -> Optional[Credentials]:
+        """The current version, None when there is none."""
+        return self._current(path)
+
+    def version(self, path: str) -> int:
+        """The version that check-and-set has to name: 0 where nothing was ever, also that of a deleted one."""
+        found = self.describe(path)
+        return int(found["version"]) if found else 0
+
+    def write(self, path: str, username: str, password: Secret, *, replaces: int) -> CredentialsRef:
+        """Store credentials as the version after `replaces`; ConflictError when that is not the current one."""
+        version = self._write(path, {"username": username, "password": password.reveal()}, cas=replaces)
         return CredentialsRef(self.full_path(path), version, True)
 
-    def rotate(self, path: str, username: str, *, replaces: Optional[int]) -> CredentialsRef:
-        """Store a new password as the next version; ConflictError when the current one is not `replaces` any more."""
-        version = self._write(path, username, make_password(), cas=replaces or self._version(path))
-        return CredentialsRef(self.full_path(path), version, True)
+    def find_pending(self, path: str) -> Optional[PendingCredentials]:
+        """The rotation under way for the credentials at `path`, None when there is none."""
+        found = self._values(pending_vault_path(path))
+        if found is None or not found[0].get("password"):
+            return None
+        values = found[0]
+        return PendingCredentials(
+            username=str(values.get("username", "")),
+            password=Secret(str(values["password"])),
+            request=str(values.get("request", "")),
+            replaces=int(values.get("replaces", 0)),
+            token=str(values.get("token", "")),
+        )
+
+    def store_pending(self, path: str, username: str, *, request: str, replaces: int) -> None:
+        """Make a new password and keep it beside the current one. ConflictError when another run was first."""
+        where = pending_vault_path(path)
+        values = {
+            "username": username,
+            "password": make_password().reveal(),
+            "request": request,
+            "replaces": replaces,
+            "token": uuid.uuid4().hex,
+        }
+        self._write(where, values, cas=self.version(where))
+
+    def delete_pending(self, path: str) -> None:
+        """Forget the rotation's own copy, all versions of it. Safe to repeat."""
+        self.delete(pending_vault_path(path))
 
     def read(self, path: str) -> Credentials:
         """The current version. NotFoundError when there is none."""
@@ -99,6 +152,13 @@ class VaultStore:
             self._kv().delete_metadata_and_all_versions(path=path, mount_point=self._settings.mount)
 
     def _current(self, path: str) -> Optional[Credentials]:
+        found = self._values(path)
+        if found is None:
+            return None
+        values, version = found
+        return Credentials(str(values.get("username", "")), Secret(str(values.get("password", ""))), version)
+
+    def _values(self, path: str) -> Optional[Tuple[Mapping[str, Any], int]]:
         try:
             with self._translated("read", path):
                 answer = self._kv().read_secret_version(
@@ -107,22 +167,12 @@ class VaultStore:
         except NotFoundError:
             return None
         data = answer["data"]
-        values: Mapping[str, Any] = data.get("data") or {}
-        version = int(data["metadata"]["version"])
-        return Credentials(str(values.get("username", "")), Secret(str(values.get("password", ""))), version)
+        return data.get("data") or {}, int(data["metadata"]["version"])
 
-    def _version(self, path: str) -> int:
-        """The version that check-and-set has to name: 0 where nothing was ever, also that of a deleted one."""
-        found = self.describe(path)
-        return int(found["version"]) if found else 0
-
-    def _write(self, path: str, username: str, password: Secret, *, cas: int) -> int:
+    def _write(self, path: str, values: Mapping[str, Any], *, cas: int) -> int:
         with self._translated("write", path):
             answer = self._kv().create_or_update_secret(
-                path=path,
-                secret={"username": username, "password": password.reveal()},
-                cas=cas,
-                mount_point=self._settings.mount,
+                path=path, secret=dict(values), cas=cas, mount_point=self._settings.mount
             )
         return int(answer["data"]["version"])
 

@@ -85,6 +85,8 @@ class ObservedInstance:
     pending_reboot: bool = False
     """A parameter group waits for a reboot."""
     arn: str = ""
+    password_pending: bool = False
+    """RDS has taken a new master password and is still applying it."""
 
     @property
     def owner_uid(self) -> Optional[str]:

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from kubestorm import naming
 from kubestorm.conditions import FALSE, READY, TRUE, Condition, find, is_true
+from kubestorm.database import rotating, rotation
 from kubestorm.database.plan import (
     Create,
     Modify,
@@ -147,7 +148,11 @@ def ensure_instance(run: DatabaseRun) -> Result:
         spec = run.parse(resource)
         identifier = run.identifier(resource, spec)
         observed = run.services.rds.describe(identifier)
-        credentials = _credentials_version(run)
+        rotates = observed is not None and rotation.is_rotating(
+            rotating.observe(run.services, run.vault_path, resource, observed)
+        )
+        # A rotation under way has a password of its own on its way to the instance.
+        credentials = None if rotates else _credentials_version(run)
         settings = run.services.settings.database
         decisions = plan_instance(
             spec,
@@ -170,8 +175,19 @@ def ensure_instance(run: DatabaseRun) -> Result:
         fields = {} if done == ["Refuse"] and observed is None else _instance_fields(identifier, observed, done)
         if isinstance(decisions[0] if decisions else None, Refuse) and condition.reason == "ForeignInstance":
             fields = {}
+        if "Create" in done and rotating.requested(resource):
+            fields[rotating.STATUS_FIELD] = rotating.requested(resource)  # its password is a new one already
+        turn = rotating.Rotation()
+        if rotates and observed is not None and observed.owner_uid == run.identity.uid and set(done) <= {"Tag"}:
+            turn = rotating.carry_on(run.services, run.vault_path, resource, observed)
+            fields.update(turn.fields)
+            if turn.waiting:
+                condition = Condition(INSTANCE_AVAILABLE, FALSE, "RotatingCredentials", turn.waiting)
         run.handle.write_status(condition, fields=fields, generation=generation)
+        if turn.forget:
+            rotating.forget(run.services, run.vault_path)
         return {
+            "rotation": list(turn.steps),
             "identifier": identifier,
             "available": condition.status == TRUE,
             "decisions": done,

@@ -94,6 +94,7 @@ def _carry_out(run: DatabaseRun, step: Any, state: DeletionState, identifier: st
         if step.remove_address:
             run.services.consul.delete_tree(run.consul_prefix)
         if step.remove_credentials:
+            run.services.vault.delete_pending(run.vault_path)
             run.services.vault.delete(run.vault_path)
     return fields
 

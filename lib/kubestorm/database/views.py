@@ -6,11 +6,18 @@ from dataclasses import asdict
 from typing import Any, Callable, Dict, List, Mapping
 
 from kubestorm import conditions, naming
-from kubestorm.errors import Error, NotFoundError
+from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import Resource
 from kubestorm.services import Services
 
 DATABASES = Resource(naming.GROUP, naming.VERSION, "databases")
+
+
+def resource_of(services: Services, kind: str = "") -> Resource:
+    """The resource that `kind` (`plural.group`, as kubectl takes it) names; Database where it is empty."""
+    if kind in ("", "databases", f"databases.{naming.GROUP}"):
+        return DATABASES
+    raise DefinitionError(f"{kind} is no kind of database that the pack's configuration knows.", field="kind")
 
 
 def list_databases(services: Services, namespace: str = "") -> List[Mapping[str, Any]]:

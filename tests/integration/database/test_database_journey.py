@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from kubestorm.secrets import make_password
 
 
 def test_a_database_becomes_ready(world):
@@ -232,7 +233,7 @@ def test_a_changed_secret_is_given_to_the_instance(world):
     world.apply()
     world.until_ready()
     path = f"kubestorm/test/{world.namespace}/orders"
-    world.services().vault.rotate(path, "dbadmin", replaces=1)
+    world.services().vault.write(path, "dbadmin", make_password(), replaces=1)
     assert world.reconcile()["instance"]["decisions"] == ["RotatePassword"]
     world.until_ready()
     password = world.services().vault.read(path).password.reveal()
