@@ -140,6 +140,7 @@ class Server:
         if certificate:
             config.load()
             config.ssl = _server_context(certificate)
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
         self._uvicorn = _ClosingServer(config)
         self._thread = threading.Thread(target=self._run, name=f"serve-{self.port}", daemon=True)
 
