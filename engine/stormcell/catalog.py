@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 
 from stormcell.conducting import Conductor
-from stormcell.content.models import Action, Pack
+from stormcell.content.models import Action, Pack, Rule
 from stormcell.content.registry import Content
 from stormcell.content.runner_types import RunnerType
 from stormcell.content.schemas import CompiledSchema, parameters_schema
 from stormcell.errors import InvalidInputError, NotFoundError
-from stormcell.expressions.schemas import merge_schemas, validate_parameters
+from stormcell.expressions.jinja import is_expression
+from stormcell.expressions.schemas import cast, merge_schemas, validate_parameters
 from stormcell.rules.index import RuleIndex
 
 WORKFLOW_RUNNERS = frozenset({"action-chain", "orquesta"})
@@ -61,6 +62,7 @@ class Catalog:
         self._checks: dict[str, CompiledSchema] = {}
         self._payload_checks: dict[str, CompiledSchema] = {}
         self._conductors: dict[str, Conductor] = {}
+        self._fixed: dict[str, dict[str, Any] | None] = {}
 
     @cached_property
     def rule_index(self) -> RuleIndex:
@@ -113,6 +115,21 @@ class Catalog:
         if immutable or check.problems(dict(live)):
             validate_parameters(self.schemas(action), live)
 
+    def fixed_parameters(self, rule: Rule, action: Action) -> dict[str, Any] | None:
+        """The live parameters, checked, of a rule whose action has nothing to render: the same for every event. None
+        for any other rule. InvalidInputError where they do not fit."""
+        if rule.ref not in self._fixed:
+            schemas = self.schemas(action)
+            given = rule.action.parameters
+            live: dict[str, Any] | None = None
+            if not any(
+                _may_render(value) for value in (*given.values(), *(s.get("default") for s in schemas.values()))
+            ):
+                live = {name: cast(name, value, schemas.get(name) or {}) for name, value in given.items()}
+                self.check_parameters(action, live)
+            self._fixed[rule.ref] = live
+        return self._fixed[rule.ref]
+
     def check_payload(self, trigger_type: str, payload: Any) -> None:
         """Raise InvalidInputError where a payload does not fit its type's schema; a type without one takes any."""
         check = self._payload_checks.get(trigger_type)
@@ -145,3 +162,7 @@ class Catalog:
                 "Name a trigger type as pack.name; `st2 trigger list` shows them."
             )
         return found
+
+
+def _may_render(value: Any) -> bool:
+    return is_expression(value if isinstance(value, str) else str(value))

@@ -42,11 +42,13 @@ class Core:
         task_key: str | None = None,
         due_at: float | None = None,
         execution_id: str | None = None,
+        at: str | None = None,
     ) -> Execution:
-        """Make an execution of checked live parameters; what is secret in them is sealed here."""
+        """Make an execution of checked live parameters; what is secret in them is sealed here. `at`: the instant of
+        the request, by default now."""
         identity = execution_id or new_id()
         status = ExecutionStatus.REQUESTED if due_at is None else ExecutionStatus.DELAYED
-        at = now()
+        at = at or now()
         instance = context.get("trigger_instance") or {}
         rule = context.get("rule") or {}
         return Execution(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -218,12 +218,16 @@ class Driver:
             batch.ops.extend(taken.ops)
             batch.after.append(lambda: self.react(taken))
 
-    def react(self, taken: Taken) -> None:
-        """Go on with an event that is committed: start what it leads to."""
-        self._core.metrics.trigger_instances.labels(taken.instance.status.value).inc()
-        for execution in taken.executions:
-            self._core.announce(execution, created=True)
-            self.start(execution)
+    def react(self, *events: Taken) -> None:
+        """Go on with events that are committed: start what they lead to."""
+        metrics = self._core.metrics
+        for status, count in Counter(taken.instance.status.value for taken in events).items():
+            metrics.trigger_instances.labels(status).inc(count)
+        metrics.rules_matched.inc(sum(len(taken.executions) for taken in events))
+        for taken in events:
+            for execution in taken.executions:
+                self._core.announce(execution, created=True)
+                self.start(execution)
 
     def _end(self, execution: Execution, status: ExecutionStatus, result: Any, batch: Batch) -> None:
         """Bring an execution to its end and its parent, in the same transaction, one step further."""

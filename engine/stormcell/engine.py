@@ -24,8 +24,10 @@ from stormcell.reacting import Reactor, Taken
 from stormcell.runners.registry import Runners
 from stormcell.store import Execution, Store, TriggerInstance
 from stormcell.store.executions import insert_op
+from stormcell.store.writing import by_statement
 from stormcell.stream import EventStream
 from stormcell.timers import TIMERS, Timers, utc_now
+from stormcell.times import now
 from stormcell.trees import Trees
 
 log = logging.getLogger(__name__)
@@ -112,23 +114,25 @@ class Engine:
         """Take in what came together, (trigger, payload, trace) each, in one transaction: all or, where that cannot be
         written (TemporaryError), none. What does not fit is dropped with a warning, as in StackStorm."""
         batch: list[Taken] = []
+        at = now()
         for trigger, payload, trace in events:
             try:
-                taken = self._take_in(trigger, payload, trace)
+                taken = self._take_in(trigger, payload, trace, at)
             except (InvalidInputError, NotFoundError) as error:
                 log.warning("trigger.dropped", extra={"trigger": str(trigger), "reason": str(error)})
                 continue
             if taken is not None:
                 batch.append(taken)
         if batch:
-            await self.store.writer.submit([op for taken in batch for op in taken.ops])
-        for taken in batch:
-            self.trees.react(taken)
+            await self.store.writer.submit(by_statement(op for taken in batch for op in taken.ops))
+        self.trees.react(*batch)
 
-    def _take_in(self, trigger: str | Mapping[str, Any], payload: Any, trace: str) -> Taken | None:
+    def _take_in(
+        self, trigger: str | Mapping[str, Any], payload: Any, trace: str, at: str | None = None
+    ) -> Taken | None:
         if self.core.stopping:
             raise TemporaryError("stormcell is stopping; send the event again in a moment.", retry_after_seconds=1.0)
-        return self._reactor.take_in(trigger, payload, trace)
+        return self._reactor.take_in(trigger, payload, trace, at)
 
     def reload(self, catalog: Catalog) -> None:
         """Go on with other content. What runs keeps the conductor it began with."""

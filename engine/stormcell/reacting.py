@@ -47,8 +47,11 @@ class Reactor:
         """Whether an enabled rule asks for a trigger of this type; what nobody asks for need not be made."""
         return trigger_type in self._core.catalog.wanted_types
 
-    def take_in(self, trigger: str | Mapping[str, Any], payload: Any, trace: str = "") -> Taken | None:
-        """None where there is no such trigger; NotFoundError, InvalidInputError as `Engine.dispatch` says."""
+    def take_in(
+        self, trigger: str | Mapping[str, Any], payload: Any, trace: str = "", at: str | None = None
+    ) -> Taken | None:
+        """None where there is no such trigger; NotFoundError, InvalidInputError as `Engine.dispatch` says. `at`: when
+        it came in, by default now."""
         catalog = self._core.catalog
         found = catalog.resolve_trigger(trigger)
         if found is None:
@@ -59,7 +62,7 @@ class Reactor:
             id=new_id(),
             trigger_ref=found.ref,
             status=TriggerInstanceStatus.PROCESSED,
-            occurred_at=now(),
+            occurred_at=at or now(),
             payload=payload,
             trace=trace,
         )
@@ -105,11 +108,11 @@ class Reactor:
             ops.append(insert_op(execution))
             ops.append(_enforcement_op(rule, instance, execution.id, None))
             executions.append(execution)
-            self._core.metrics.rules_matched.inc()
-            log.info(
-                "rule.matched",
-                extra={"rule_ref": rule.ref, "trigger_instance_id": instance.id, "execution_id": execution.id},
-            )
+            if log.isEnabledFor(logging.INFO):
+                log.info(
+                    "rule.matched",
+                    extra={"rule_ref": rule.ref, "trigger_instance_id": instance.id, "execution_id": execution.id},
+                )
         return ops, executions
 
     def _enforce(self, rule: Rule, instance: TriggerInstance) -> Execution:
@@ -122,15 +125,18 @@ class Reactor:
         }
         if instance.trace:
             context["trace_context"] = {"trace_tag": instance.trace}
-        live = render_action_parameters(
-            rule,
-            instance.payload,
-            schemas=self._core.catalog.schemas(action),
-            action_context=context,
-            lookups=self._core.lookups,
-        )
-        self._core.catalog.check_parameters(action, live)
-        return self._core.new_execution(action, live, context=context)
+        catalog = self._core.catalog
+        live = catalog.fixed_parameters(rule, action)
+        if live is None:
+            live = render_action_parameters(
+                rule,
+                instance.payload,
+                schemas=catalog.schemas(action),
+                action_context=context,
+                lookups=self._core.lookups,
+            )
+            catalog.check_parameters(action, live)
+        return self._core.new_execution(action, live, context=context, at=instance.occurred_at)
 
     def _failed_enforcement(self, rule: Rule, instance: TriggerInstance, reason: str) -> Op:
         self._core.metrics.enforcements_failed.inc()

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any
 
 from stormcell.errors import ConflictError, TemporaryError
@@ -18,8 +20,18 @@ from stormcell.errors import ConflictError, TemporaryError
 log = logging.getLogger(__name__)
 
 Op = tuple[str, tuple[Any, ...]]
+_SQL, _VALUES = itemgetter(0), itemgetter(1)
 _FIRST_RETRY_SECONDS = 0.1
 _LAST_RETRY_SECONDS = 5.0
+
+
+def by_statement(ops: Iterable[Op]) -> list[Op]:
+    """Bring together what has the same statement, for rows whose order among tables means nothing: `GroupCommit`
+    writes what follows one another in the same words in one call."""
+    groups: dict[str, list[Op]] = {}
+    for op in ops:
+        groups.setdefault(op[0], []).append(op)
+    return [op for group in groups.values() for op in group]
 
 
 class _Unit:
@@ -97,11 +109,11 @@ class GroupCommit:
 
     def _run(self, units: Sequence[_Unit]) -> None:
         execute: Callable[..., Any] = self._connection.execute
+        many: Callable[..., Any] = self._connection.executemany
         execute("BEGIN IMMEDIATE")
         try:
-            for unit in units:
-                for sql, values in unit.ops:
-                    execute(sql, values)
+            for sql, same in groupby(chain.from_iterable(unit.ops for unit in units), _SQL):
+                many(sql, map(_VALUES, same))
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
