@@ -25,7 +25,8 @@ def proxy():
 
 BAD = {
     Weather.REFUSED: httpx.ConnectError,
-    Weather.RESET: (httpx.ReadError, httpx.RemoteProtocolError),
+    # The reset may arrive before connect() has returned.
+    Weather.RESET: (httpx.NetworkError, httpx.RemoteProtocolError),
     Weather.SILENT: httpx.ReadTimeout,
 }
 
