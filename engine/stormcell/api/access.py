@@ -2,7 +2,7 @@
 
 A page in a browser on the same machine can reach a loopback port: therefore a key is required there too, and Host
 (DNS rebinding) and Origin (a foreign page) are checked. Credentials are accepted in the places StackStorm takes them
-(st2common/router.py, st2common/middleware). Only `/healthz` is open.
+(st2common/router.py, st2common/middleware). Open are `/healthz` and the asking for a token alone.
 """
 
 from __future__ import annotations
@@ -11,16 +11,20 @@ from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stormcell.api.answers import fault
+from stormcell.api.identity import Caller
 
 BODY_LIMIT_BYTES = 1024 * 1024
-OPEN_PATHS = frozenset({"/healthz"})
+OPEN_PATHS = frozenset({"/healthz", "/v1/tokens"})
+"""Whether it lives, and where a password gets a token."""
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _HEADERS = ("st2-api-key", "x-auth-token")
+_SERVICES = ("/api/", "/auth/", "/stream/")
 _UNCOUNTED = "*"
 
 
@@ -35,12 +39,12 @@ class Gate:
         self,
         app: ASGIApp,
         *,
-        user_of: Callable[[str], str | None],
+        identify: Callable[[str], Caller | None],
         hosts: frozenset[str],
         body_limit_bytes: int = BODY_LIMIT_BYTES,
     ) -> None:
         self._app = app
-        self._user_of = user_of
+        self._identify = identify
         self._hosts = hosts | LOOPBACK_HOSTS
         self._limit = body_limit_bytes
 
@@ -71,20 +75,20 @@ class Gate:
             return 413, self._too_large()
         if scope["path"] in OPEN_PATHS:
             return None
-        user = self._authenticate(scope, headers)
-        if user is None:
+        caller = self._authenticate(scope, headers)
+        if caller is None:
             return 401, "Unauthorized - One of Token or API key required."
-        scope.setdefault("state", {})["user"] = user
+        scope.setdefault("state", {})["caller"] = caller
         return None
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._limit} bytes. Send less, or start stormcell with a larger --body-limit."
 
-    def _authenticate(self, scope: Scope, headers: Headers) -> str | None:
-        for credential in _credentials(scope, headers):
-            user = self._user_of(credential)
-            if user is not None:
-                return user
+    def _authenticate(self, scope: Scope, headers: Headers) -> Caller | None:
+        for credential, location in _credentials(scope, headers):
+            caller = self._identify(credential)
+            if caller is not None:
+                return msgspec.structs.replace(caller, location=location)
         return None
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,28 +118,38 @@ class Gate:
 
 
 def normal_path(path: str) -> str:
-    """`/api/v1/x/` and `/v1/x/` are `/v1/x`."""
-    if path.startswith("/api/"):
-        path = path[4:]
+    """`/api/v1/x/` and `/v1/x/` are `/v1/x`; StackStorm's other services, `/auth` and `/stream`, are here too."""
+    for prefix in _SERVICES:
+        if path.startswith(prefix):
+            path = path[len(prefix) - 1 :]
+            break
+    if path.startswith("/tokens"):
+        path = f"/v1{path}"
     return path.rstrip("/") or "/"
 
 
+def caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
 def user_of(request: Request) -> str:
-    return str(request.state.user)
+    return caller_of(request).user
 
 
-def _credentials(scope: Scope, headers: Headers) -> list[str]:
-    found = [headers[name] for name in _HEADERS if name in headers]
+def _credentials(scope: Scope, headers: Headers) -> list[tuple[str, str]]:
+    """Each credential with the place it stood in, in StackStorm's words."""
+    found = [(headers[name], "header") for name in _HEADERS if name in headers]
     authorization = headers.get("authorization", "")
     if authorization.lower().startswith("bearer "):
-        found.append(authorization[7:].strip())
+        found.append((authorization[7:].strip(), "header"))
     query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    found += [value for name in _HEADERS for value in query.get(name, [])]
+    found += [(value, "query") for name in _HEADERS for value in query.get(name, [])]
     try:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
         cookies = SimpleCookie()
-    found += [cookies["auth-token"].value] if "auth-token" in cookies else []
+    found += [(cookies["auth-token"].value, "cookie")] if "auth-token" in cookies else []
     return found
 
 

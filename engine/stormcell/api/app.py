@@ -8,9 +8,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from stormcell.api import aliases, changes, content, events, executions, keys, system
+from stormcell.api import aliases, auth, changes, content, events, executions, inquiries, keys, system, traces
 from stormcell.api.access import BODY_LIMIT_BYTES, Gate
 from stormcell.api.answers import fault, fault_of
+from stormcell.api.identity import Identity
 from stormcell.contents import Contents
 from stormcell.engine import Engine
 from stormcell.errors import Error
@@ -20,9 +21,14 @@ def make_app(
     engine: Engine, contents: Contents, *, hosts: frozenset[str] = frozenset(), body_limit_bytes: int = BODY_LIMIT_BYTES
 ) -> Starlette:
     """Return the application. `hosts` are names under which it may be called beside loopback's; `*` is any."""
-    routes = [part for module in (executions, events, aliases, content, keys, system) for part in module.routes(engine)]
-    routes = [*changes.routes(engine, contents), *routes]
-    gate = Middleware(Gate, user_of=engine.store.api_keys.user_of, hosts=hosts, body_limit_bytes=body_limit_bytes)
+    routes = [
+        part
+        for module in (executions, inquiries, events, traces, aliases, content, keys, system)
+        for part in module.routes(engine)
+    ]
+    identity = Identity(engine.store)
+    routes = [*auth.routes(engine, identity), *changes.routes(engine, contents), *routes]
+    gate = Middleware(Gate, identify=identity.of, hosts=hosts, body_limit_bytes=body_limit_bytes)
     handlers = {HTTPException: _http_fault, Error: _fault, Exception: _fault}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
     app.router.redirect_slashes = False

@@ -76,10 +76,20 @@ class _Executions:
             body["action"],
             parameters,
             user=str(body.get("user") or user_of(request)),
-            context=_context(request, body),
+            context=self._traced(_context(request, body)),
             delay_seconds=_delay_seconds(body),
         )
         return answer(execution_document(execution, self._core), 201)
+
+    def _traced(self, context: dict[str, Any]) -> dict[str, Any]:
+        """A run may be added to a trace there is by its id: it gets that one's tag."""
+        trace = context.get("trace_context")
+        if not isinstance(trace, dict) or not trace.get("id_"):
+            return context
+        found = self._core.store.traces.get(str(trace["id_"]))
+        if found is None:
+            raise InvalidInputError(f"There is no trace {trace['id_']} to add the execution to.")
+        return {**context, "trace_context": {**trace, "trace_tag": found.tag}}
 
     async def cancel(self, request: Request) -> Response:
         execution_id = self._find(request).id

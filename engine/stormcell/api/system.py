@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from stormcell.api.access import user_of
 from stormcell.api.answers import answer, read_body
 from stormcell.api.documents import execution_document
 from stormcell.engine import Engine
@@ -32,7 +31,6 @@ def routes(engine: Engine) -> list[Route]:
         Route("/v1/stream", api.stream, methods=["GET"]),
         Route("/v1/why/{id}", api.why, methods=["GET"]),
         Route("/v1/prune", api.prune, methods=["POST"]),
-        Route("/v1/user", api.user, methods=["GET"]),
     ]
 
 
@@ -46,15 +44,6 @@ class _System:
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._engine.core.metrics.render(), media_type=_PROMETHEUS)
-
-    async def user(self, request: Request) -> Response:
-        return answer(
-            {
-                "username": user_of(request),
-                "authentication": {"method": "api key"},
-                "rbac": {"enabled": False, "roles": [], "is_admin": True},
-            }
-        )
 
     async def why(self, request: Request) -> Response:
         return answer(explain(self._engine, request.path_params["id"]))

@@ -10,6 +10,7 @@ import click
 from stormcell.cli.asking import emit, executions, reload_content, run, why
 from stormcell.cli.files import backup_command, check, prune
 from stormcell.cli.serve import serve
+from stormcell.cli.users import user
 from stormcell.errors import Error
 
 
@@ -47,5 +48,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check, run, emit, why, executions, reload_content, backup_command, prune):
+for command in (serve, check, run, emit, why, executions, reload_content, backup_command, prune, user):
     main.add_command(command)

@@ -85,6 +85,17 @@ class ApiKeys:
                 found[key.user] = found.get(key.user, frozenset()) | frozenset(map(str, roles))
         return found
 
+    def find(self, id_or_key: str) -> ApiKey | None:
+        """By its id, or by the key in clear."""
+        hashed = _hash(id_or_key)
+        return next((key for key in self.list() if id_or_key == key.id or hashed == key.key_hash), None)
+
+    def change(self, key_id: str, *, user: str, metadata: dict[str, Any], enabled: bool) -> ApiKey:
+        """Change all of a key but the key; it must be there."""
+        statement = "UPDATE api_keys SET user = ?, metadata = ?, enabled = ? WHERE id = ?"
+        self._writer.write_now([(statement, (user, msgspec.json.encode(metadata), int(enabled), key_id))])
+        return next(key for key in self.list() if key.id == key_id)
+
     def delete(self, key_id: str) -> bool:
         found = any(key.id == key_id for key in self.list())
         self._writer.write_now([("DELETE FROM api_keys WHERE id = ?", (key_id,))])
@@ -137,4 +148,4 @@ class Overrides:
 
 
 def _hash(clear: str) -> str:
-    return hashlib.sha256(clear.encode()).hexdigest()
+    return hashlib.sha256(clear.encode("utf-8", "replace")).hexdigest()

@@ -16,6 +16,7 @@ from stormcell.store.events import Events
 from stormcell.store.executions import Executions
 from stormcell.store.migrations import migrate
 from stormcell.store.sealing import Sealer, load_key
+from stormcell.store.traces import Traces
 from stormcell.store.writing import GroupCommit
 
 Sync = Literal["normal", "full"]
@@ -36,6 +37,7 @@ class Store:
         self.writer = GroupCommit(connection)
         self.executions = Executions(connection, sealer)
         self.events = Events(connection)
+        self.traces = Traces(connection, self.events)
         self.datastore = Datastore(connection, self.writer, sealer)
         self.api_keys = ApiKeys(connection, self.writer)
         self.overrides = Overrides(connection, self.writer)

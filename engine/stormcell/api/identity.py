@@ -1,0 +1,189 @@
+"""Who a credential stands for: API keys, tokens, and the users who may have a token.
+
+A token is `<what it says>.<signature>`: nothing is kept of it, it lives through a restart and ends by its own expiry.
+It names the credential it was given for (a line of the file DATA/users, or an API key) and ends with that, too.
+Source of behaviour: st2auth/controllers/v1/auth.py and st2common/services/access.py of StackStorm 3.9.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+
+from stormcell.errors import InvalidInputError
+from stormcell.ids import new_id
+from stormcell.store import Store
+from stormcell.store.sealing import load_key
+from stormcell.store.store import KEY
+
+USERS_FILE = "users"
+LONGEST_TOKEN_SECONDS = 24 * 60 * 60
+_SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # 16 MB and some 50 ms for each guess
+_PURPOSE = b"stormcell tokens v1"
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls, and how that is known."""
+
+    user: str
+    method: str
+    expires_at: float | None = None
+    location: str = "header"
+
+
+class _Claims(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user: str
+    credential: str
+    expires_at: float
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A new token; `text` is it, in clear, for the only time."""
+
+    id: str
+    user: str
+    text: str
+    expires_at: float
+
+
+class Identity:
+    """Knows callers and gives tokens."""
+
+    def __init__(self, store: Store) -> None:
+        self._api_keys = store.api_keys
+        self._users = Users(store.folder / USERS_FILE)
+        # A key of its own for each purpose, derived from the one that is in the data folder.
+        self._key = hmac.digest(load_key(store.folder / KEY), _PURPOSE, "sha256")
+
+    def of(self, credential: str) -> Caller | None:
+        """The caller behind an API key or a token; None for anything else, and for what has expired."""
+        user = self._api_keys.user_of(credential)
+        if user is not None:
+            return Caller(user=user, method="api key")
+        claims = self._claims(credential)
+        if claims is None or claims.expires_at <= time.time() or not self._stands(claims):
+            return None
+        return Caller(user=claims.user, method="authentication token", expires_at=claims.expires_at)
+
+    def of_key(self, name: str, password: str) -> str | None:
+        """Check an API key given as the password of its user. Return what a token for it hangs on."""
+        return _of_key(password) if self._api_keys.user_of(password) == name else None
+
+    def of_password(self, name: str, password: str) -> str | None:
+        """Check a password of the file of users; return what a token for it hangs on. Slow on purpose: call it off
+        the event loop."""
+        return self._users.check(name, password)
+
+    def token(self, user: str, credential: str, ttl_seconds: int | None = None) -> Token:
+        """Give a token. InvalidInputError where it would live longer than is allowed."""
+        ttl = LONGEST_TOKEN_SECONDS if ttl_seconds is None else ttl_seconds
+        if ttl > LONGEST_TOKEN_SECONDS:
+            raise InvalidInputError(f"TTL specified {ttl} is greater than max allowed {LONGEST_TOKEN_SECONDS}.")
+        claims = _Claims(id=new_id(), user=user, credential=credential, expires_at=time.time() + ttl)
+        body = base64.urlsafe_b64encode(msgspec.json.encode(claims)).decode("ascii").rstrip("=")
+        text = f"{body}.{self._signature(body)}"
+        return Token(id=claims.id, user=user, text=text, expires_at=claims.expires_at)
+
+    def _claims(self, text: str) -> _Claims | None:
+        body, dot, signature = text.partition(".")
+        if not dot or not hmac.compare_digest(self._signature(body).encode(), signature.encode("utf-8", "replace")):
+            return None
+        try:
+            padded = body + "=" * (-len(body) % 4)
+            return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Claims)
+        except (binascii.Error, msgspec.MsgspecError, ValueError):
+            return None
+
+    def _signature(self, body: str) -> str:
+        return hmac.digest(self._key, body.encode("utf-8", "replace"), "sha256").hex()
+
+    def _stands(self, claims: _Claims) -> bool:
+        """Whether the credential a token was given for is still there."""
+        if claims.credential == self._users.fingerprint(claims.user):
+            return True
+        return any(
+            key.enabled and key.user == claims.user and _fingerprint(key.key_hash) == claims.credential
+            for key in self._api_keys.list()
+        )
+
+
+class Users:
+    """The file DATA/users: lines `name:salt:hash`, read again when it changes. `stormcell user` writes it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._read_at: tuple[int, int] | None = None
+        self._lines: dict[str, str] = {}
+
+    def check(self, name: str, password: str) -> str | None:
+        """Return the fingerprint of the user's line where the password fits. The time tells nothing of who exists."""
+        line = self._present().get(name, "")
+        salt, _, expected = line.partition(":")
+        given = _scrypt(password, salt or "00" * 16)
+        return _fingerprint(line) if line and hmac.compare_digest(given, expected) else None
+
+    def fingerprint(self, name: str) -> str | None:
+        line = self._present().get(name)
+        return None if line is None else _fingerprint(line)
+
+    def put(self, name: str, password: str) -> None:
+        """Add a user or change the password."""
+        if not name or any(character in name for character in ":\n\r"):
+            raise InvalidInputError(
+                "The name of a user has at least one character, and neither a colon nor a new line."
+            )
+        salt = secrets.token_hex(16)
+        lines = {**self._present(), name: f"{salt}:{_scrypt(password, salt)}"}
+        self._write(lines)
+
+    def remove(self, name: str) -> bool:
+        lines = dict(self._present())
+        found = lines.pop(name, None) is not None
+        self._write(lines)
+        return found
+
+    def names(self) -> list[str]:
+        return sorted(self._present())
+
+    def _present(self) -> dict[str, str]:
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            return {}
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp != self._read_at:
+            pairs = (line.partition(":") for line in self._file.read_text(encoding="utf-8").splitlines())
+            self._lines = {name: rest for name, colon, rest in pairs if colon and not name.startswith("#")}
+            self._read_at = stamp
+        return self._lines
+
+    def _write(self, lines: dict[str, str]) -> None:
+        draft = self._file.with_name(f"{self._file.name}.new")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+            target.writelines(f"{name}:{rest}\n" for name, rest in sorted(lines.items()))
+        draft.replace(self._file)
+
+
+def _scrypt(password: str, salt: str) -> str:
+    try:
+        return hashlib.scrypt(password.encode("utf-8", "replace"), salt=bytes.fromhex(salt), **_SCRYPT).hex()
+    except ValueError:
+        return ""  # a line that somebody wrote by hand
+
+
+def _of_key(clear: str) -> str:
+    return _fingerprint(hashlib.sha256(clear.encode("utf-8", "replace")).hexdigest())
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(f"credential:{text}".encode()).hexdigest()[:16]
