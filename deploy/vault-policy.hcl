@@ -6,7 +6,7 @@ path "secret/data/kubestorm/+/*" {
   capabilities = ["create", "read", "update"]
 }
 
-# The version that check-and-set names, and the end of a confirmed deletion.
+# The version that check-and-set names, the end of a confirmed deletion, and (list) the search for drift.
 path "secret/metadata/kubestorm/+/*" {
-  capabilities = ["read", "delete"]
+  capabilities = ["read", "delete", "list"]
 }

@@ -25,6 +25,8 @@ TAG_CLUSTER = "kubestorm.io/cluster"
 TAG_NAMESPACE = "kubestorm.io/namespace"
 TAG_NAME = "kubestorm.io/name"
 TAG_UID = "kubestorm.io/uid"
+# The uid of the Database that was deleted with Retain: tells what was left on purpose from what was forgotten.
+TAG_RETAINED = "kubestorm.io/retained"
 TAG_CREDENTIALS_VERSION = "kubestorm.io/credentials-version"
 TAG_CREDENTIALS_PENDING = "kubestorm.io/credentials-pending"
 

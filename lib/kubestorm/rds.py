@@ -200,6 +200,13 @@ class RdsClient:
                 for raw in page["DBInstances"]:
                     yield observed_instance(raw)
 
+    def list_snapshots(self) -> Iterator[Mapping[str, str]]:
+        """The tags of every manual and final snapshot of the region, page by page."""
+        with _translated("DescribeDBSnapshots"):
+            for page in self._client.get_paginator("describe_db_snapshots").paginate(SnapshotType="manual"):
+                for raw in page["DBSnapshots"]:
+                    yield {item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()}
+
 
 def connect(settings: AwsSettings) -> RdsClient:
     """A client as configured; assuming a role is the only request it sends."""

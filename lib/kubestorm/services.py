@@ -59,6 +59,12 @@ class Services:
             self._consul = ConsulStore(self.settings.consul)
         return self._consul
 
+    def close(self) -> None:
+        """Give up pooled connections to Kubernetes; safe to repeat, and a later use opens them again."""
+        client, self._kube = self._kube, None
+        if client is not None:
+            client.close()
+
 
 def open_services(config: Optional[Mapping[str, Any]]) -> Services:
     """The services as the pack's configuration says. Raises DefinitionError for a configuration that cannot be used."""

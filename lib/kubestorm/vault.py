@@ -146,6 +146,20 @@ class VaultStore:
             "updated": data["updated_time"],
         }
 
+    def list_paths(self, folder: str) -> Iterator[str]:
+        """The paths of all secrets below a folder, relative to the mount; none where there is no such folder."""
+        folder = folder.rstrip("/")
+        try:
+            with self._translated("list", f"{folder}/"):
+                answer = self._kv().list_secrets(path=folder, mount_point=self._settings.mount)
+        except NotFoundError:
+            return
+        for key in answer["data"]["keys"]:
+            if key.endswith("/"):
+                yield from self.list_paths(f"{folder}/{key}")
+            else:
+                yield f"{folder}/{key}"
+
     def delete(self, path: str) -> None:
         """Destroy every version and the metadata. Safe to repeat."""
         with contextlib.suppress(NotFoundError), self._translated("delete", path):

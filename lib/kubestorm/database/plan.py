@@ -178,7 +178,7 @@ def plan_instance(
     if observed.status not in SERVING:
         return (*decisions, _wait(observed))
     changes = differences(spec, observed)
-    waiting = tuple(change for change in changes if _is_pending(change, observed))
+    waiting = tuple(change for change in changes if is_pending(change, observed))
     ready = tuple(change for change in changes if change not in waiting)
     rotate = needs_password(observed, credentials_version)
     if (ready or rotate) and observed.status != "available":
@@ -340,7 +340,8 @@ def _wait(observed: ObservedInstance) -> Wait:
     return Wait(reason, f"RDS says {observed.status} of instance {observed.identifier}; this takes minutes.")
 
 
-def _is_pending(change: Change, observed: ObservedInstance) -> bool:
+def is_pending(change: Change, observed: ObservedInstance) -> bool:
+    """Whether RDS has accepted the change and is still to carry it out."""
     return change.parameter in observed.pending and _same(observed.pending[change.parameter], change.new)
 
 

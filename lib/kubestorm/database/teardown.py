@@ -6,6 +6,7 @@ keeps its data.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Dict, Mapping, Optional
 
 from kubestorm import naming
@@ -23,6 +24,7 @@ from kubestorm.database.deletion import (
 )
 from kubestorm.database.spec import DELETE, DELETION_POLICIES, RETAIN, SNAPSHOT, limits_for
 from kubestorm.database.steps import INSTANCE_AVAILABLE, DatabaseRun, Result
+from kubestorm.errors import Error
 from kubestorm.resource import Object
 
 
@@ -90,6 +92,8 @@ def _carry_out(run: DatabaseRun, step: Any, state: DeletionState, identifier: st
         run.services.rds.delete(identifier, final_snapshot=final)
         fields["instanceStatus"] = "deleting"
     elif isinstance(step, Finish):
+        if state.policy == RETAIN:
+            _mark_retained(run, state)
         # Consul first: nobody should be sent to what is gone. Vault last: its secret is the last way in.
         if step.remove_address:
             run.services.consul.delete_tree(run.consul_prefix)
@@ -97,6 +101,15 @@ def _carry_out(run: DatabaseRun, step: Any, state: DeletionState, identifier: st
             run.services.vault.delete_pending(run.vault_path)
             run.services.vault.delete(run.vault_path)
     return fields
+
+
+def _mark_retained(run: DatabaseRun, state: DeletionState) -> None:
+    """Write on the instance that it was left on purpose; the deletion does not depend on it."""
+    instance = state.instance
+    if instance is None or instance.owner_uid != state.uid or instance.tags.get(naming.TAG_RETAINED) == state.uid:
+        return
+    with contextlib.suppress(Error):
+        run.services.rds.tag(instance.arn, {naming.TAG_RETAINED: state.uid})
 
 
 def _reason(step: Any) -> str:

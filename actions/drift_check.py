@@ -1,0 +1,18 @@
+"""Compare Databases with what exists, now."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.drift.observe import Scope, inspect
+from kubestorm.drift.report import as_result
+from st2common.runners.base_action import Action
+
+
+class DriftCheck(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, kind: str = "Database", namespace: str = "", name: str = "") -> Tuple[bool, Any]:
+        scope = Scope(namespace, name)
+        return run_with_services(lambda services: as_result(inspect(services, scope)), self.config)

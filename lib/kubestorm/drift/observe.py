@@ -1,0 +1,175 @@
+"""Ask Kubernetes, RDS, Vault and Consul for what is compared. Reads only; a service that does not answer is quoted.
+
+The Databases are listed before and after everything else: what came, went or changed in between is not judged, because
+the rest was asked at another moment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
+
+from kubestorm import conditions, naming
+from kubestorm.database.spec import InvalidSpecError, parse_database
+from kubestorm.database.views import DATABASES
+from kubestorm.drift.compare import PUBLISHED_KEYS, compare
+from kubestorm.drift.values import CONSUL, RDS, VAULT, Place, Report, Wish, World
+from kubestorm.errors import Error, NotFoundError
+from kubestorm.resource import UNDER_WAY
+from kubestorm.services import Services
+
+Object = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Scope(NamedTuple):
+    """What to look at: everything, a namespace, one Database."""
+
+    namespace: str = ""
+    name: str = ""
+
+    def has(self, place: Place) -> bool:
+        return (not self.namespace or self.namespace == place.namespace) and (not self.name or self.name == place.name)
+
+
+EVERYTHING = Scope()
+
+
+def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
+    """Compare all in scope. Raises the pack's errors only where Kubernetes itself cannot be asked."""
+    before = _databases(services, scope)
+    world = look(services, scope, [_place(item) for item in before.values()])
+    after = _databases(services, scope)
+    wishes = [wish_of(services, item, changed=_is_other(item, before.get(uid))) for uid, item in after.items()]
+    settings = services.settings
+    report = compare(
+        wishes,
+        world,
+        cluster=settings.cluster,
+        mount=settings.vault.mount,
+        prefix="" if scope.namespace or scope.name else settings.database.identifier_prefix,
+        present=frozenset(_place(item) for item in before.values()),
+        uids=frozenset(before),
+    )
+    # RDS knows no scope: of the Databases elsewhere nothing was asked, so nothing is said of their instances.
+    return dataclasses.replace(
+        report,
+        findings=tuple(one for one in report.findings if scope.has(one.place)),
+        kept=tuple(one for one in report.kept if scope.has(one.place)),
+    )
+
+
+def wish_of(services: Services, resource: Object, *, changed: bool = False) -> Wish:
+    """Read a Database; what is under way, or cannot be read, says so instead of being compared."""
+    settings = services.settings
+    place, status = _place(resource), resource.get("status") or {}
+    endpoint = status.get("endpoint") or {}
+    identity = naming.identity_of(settings.cluster, DATABASES.plural, resource)
+    known = status.get("instanceIdentifier") or (resource.get("spec") or {}).get("adopt")
+    try:
+        spec = parse_database(resource, settings.database)
+        problem = ""
+    except InvalidSpecError as error:
+        spec, problem = None, f"its spec is invalid ({error})"
+    identifier = known or naming.rds_identifier(settings.database.identifier_prefix, settings.cluster, *place)
+    return Wish(
+        place=place,
+        uid=identity.uid,
+        identifier=str(spec.adopt if spec and spec.adopt else identifier),
+        vault_path=f"{settings.vault.mount}/{naming.vault_path(settings.cluster, *place)}",
+        spec=spec,
+        tags={**(spec.tags if spec else {}), **naming.owner_tags(identity)},
+        host=endpoint.get("host"),
+        port=endpoint.get("port"),
+        credentials_stored=status.get("vaultVersion") is not None,
+        under_way="it changes right now" if changed else _under_way(resource) or problem,
+    )
+
+
+def look(services: Services, scope: Scope, wished: Sequence[Place]) -> World:
+    """What RDS, Vault and Consul have of this cluster."""
+    unknown: Dict[str, str] = {}
+    instances = _ask(RDS, lambda: tuple(services.rds.list_instances()), unknown)
+    snapshots = _ask(RDS, lambda: _snapshots(services), unknown) if instances is not None else None
+    return World(
+        instances=instances if snapshots is not None else None,
+        snapshots=frozenset(snapshots or ()),
+        published=_ask(CONSUL, lambda: _published(services, scope), unknown),
+        secrets=_ask(VAULT, lambda: _secrets(services, scope, wished), unknown),
+        unknown=unknown,
+    )
+
+
+def _databases(services: Services, scope: Scope) -> Dict[str, Object]:
+    try:
+        found = {item["metadata"]["uid"]: item for item in services.kube.list_all(DATABASES, scope.namespace)}
+    except NotFoundError:  # the definition is not installed: there is none, and what exists is left over
+        return {}
+    return {uid: item for uid, item in found.items() if scope.has(_place(item))}
+
+
+def _under_way(resource: Object) -> str:
+    metadata, status = resource["metadata"], resource.get("status") or {}
+    if metadata.get("deletionTimestamp"):
+        return "it is being deleted"
+    if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+        return "its latest change is not carried out yet"
+    ready = conditions.find(status.get("conditions") or [], conditions.READY) or {}
+    if ready.get("status") != conditions.TRUE and (
+        ready.get("reason") in UNDER_WAY or not (status.get("endpoint") or {}).get("host")
+    ):
+        return f"it is not there yet ({ready.get('reason') or 'not looked at'})"
+    return ""
+
+
+def _published(services: Services, scope: Scope) -> Mapping[Place, Mapping[str, str]]:
+    root = f"kubestorm/{services.settings.cluster}/"
+    found: Dict[Place, Dict[str, str]] = {}
+    for key, value in services.consul.read_tree(root + (f"{scope.namespace}/" if scope.namespace else "")).items():
+        parts = ([scope.namespace] if scope.namespace else []) + key.split("/")
+        if len(parts) < 3 or not scope.has(Place(parts[0], parts[1])):
+            continue
+        tree = found.setdefault(Place(parts[0], parts[1]), {})
+        # Other keys are their owners' business: their values are not kept.
+        if len(parts) == 3 and parts[2] in PUBLISHED_KEYS:
+            tree[parts[2]] = value[:256]
+    return found
+
+
+def _secrets(services: Services, scope: Scope, wished: Sequence[Place]) -> Mapping[Place, int]:
+    cluster = services.settings.cluster
+    root = f"kubestorm/{cluster}/"
+    found: Dict[Place, int] = {}
+    for path in services.vault.list_paths(root + scope.namespace):
+        parts = path[len(root) :].split("/")
+        if len(parts) == 2 and scope.has(Place(*parts)):
+            found[Place(*parts)] = 0
+    for place in wished:
+        described = services.vault.describe(naming.vault_path(cluster, *place)) if place in found else None
+        if described is not None:
+            found[place] = int(described["version"])
+    return found
+
+
+def _snapshots(services: Services) -> List[Place]:
+    return [
+        Place(tags.get(naming.TAG_NAMESPACE, ""), tags.get(naming.TAG_NAME, ""))
+        for tags in services.rds.list_snapshots()
+        if tags.get(naming.TAG_CLUSTER) == services.settings.cluster
+    ]
+
+
+def _ask(service: str, call: Callable[[], T], unknown: Dict[str, str]) -> Optional[T]:
+    try:
+        return call()
+    except Error as error:
+        unknown[service] = str(error)
+        return None
+
+
+def _is_other(now: Object, before: Optional[Object]) -> bool:
+    return before is None or before["metadata"].get("resourceVersion") != now["metadata"].get("resourceVersion")
+
+
+def _place(resource: Object) -> Place:
+    return Place(resource["metadata"].get("namespace", ""), resource["metadata"]["name"])

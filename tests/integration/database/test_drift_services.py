@@ -1,0 +1,215 @@
+"""Drift against the services themselves: found, told once, quoted when unreachable, and without a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import boto3
+import consul as consul_library
+import hvac
+import pytest
+from kubestorm.drift.observe import Scope, inspect
+from kubestorm.drift.poller import DriftPoller
+from kubestorm.drift.report import as_result
+
+
+class Memory:
+    """A sensor's datastore, and what it dispatched."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.told: list[dict] = []
+
+    def get_value(self, name):
+        return self.values.get(name)
+
+    def set_value(self, name, value):
+        self.values[name] = value
+
+    def delete_value(self, name):
+        self.values.pop(name, None)
+
+    def dispatch(self, trigger, payload):
+        assert trigger == "kubestorm.drift_detected"
+        self.told.append(json.loads(json.dumps(payload)))
+
+
+@pytest.fixture
+def keys(consul):
+    """Consul's keys as an administrator."""
+    return consul_library.Consul(host=consul.host, port=consul.port).kv
+
+
+@pytest.fixture
+def secrets(vault):
+    """Vault's KV engine as an administrator."""
+    return hvac.Client(url=vault.url, token=vault.root_token).secrets.kv.v2
+
+
+@pytest.fixture
+def rds(world):
+    """RDS as an administrator."""
+    return boto3.client("rds", endpoint_url=world.aws.url, region_name="eu-central-1")
+
+
+def drift(world, **scope):
+    """(name, service, field, what) of all that is found."""
+    report = inspect(world.services(), Scope(**scope))
+    return sorted(
+        (finding.place.name, one.service, one.field, one.what)
+        for finding in report.findings
+        for one in finding.differences
+    )
+
+
+def test_nothing_is_found_while_it_is_made_and_when_it_is_ready(world):
+    """No look at any step of the journey reports what the journey is about to do."""
+    world.apply()
+    assert drift(world) == []
+    for _ in range(3):
+        world.reconcile()
+        assert drift(world) == []
+        world.let_aws_finish()
+        assert drift(world) == []
+    world.until_ready()
+    assert drift(world) == []
+    assert inspect(world.services()).compared == 1
+
+
+def test_what_was_changed_by_hand_is_found_and_mended_by_a_run(world, keys, secrets, rds):
+    """Consul's host, the class in RDS and the secret in Vault; a run brings all three back."""
+    world.apply()
+    world.until_ready()
+    prefix = f"kubestorm/test/{world.namespace}/orders/"
+    keys.put(f"{prefix}host", "elsewhere")
+    keys.delete(f"{prefix}port")
+    (instance,) = rds.describe_db_instances()["DBInstances"]
+    rds.modify_db_instance(
+        DBInstanceIdentifier=instance["DBInstanceIdentifier"], DBInstanceClass="db.t3.large", ApplyImmediately=True
+    )
+    world.let_aws_finish()
+    secrets.delete_metadata_and_all_versions(f"kubestorm/test/{world.namespace}/orders")
+    assert drift(world) == [
+        ("orders", "AWS RDS", "size", "different"),
+        ("orders", "Consul", "host", "different"),
+        ("orders", "Consul", "port", "missing"),
+        ("orders", "Vault", "secret", "missing"),
+    ]
+    world.reconcile()
+    world.let_aws_finish()
+    world.until_ready()
+    assert drift(world) == []
+
+
+def test_a_vanished_instance_is_told_as_not_repairable(world, rds):
+    """Before and after the run that refuses to make an empty one."""
+    world.apply()
+    world.until_ready()
+    (instance,) = rds.describe_db_instances()["DBInstances"]
+    rds.delete_db_instance(DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True)
+    world.let_aws_finish()
+    for _ in range(2):
+        (finding,) = inspect(world.services()).findings
+        assert [(one.field, one.what) for one in finding.differences] == [("instance", "missing")]
+        assert not finding.repairable
+        world.reconcile()
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Snapshot"])
+def test_what_a_deletion_leaves_on_purpose_is_kept(world, policy):
+    """No orphan, and the report says why each is there."""
+    world.apply(deletionPolicy=policy)
+    world.until_ready()
+    world.delete()
+    for _ in range(8):
+        if world.get() is None:
+            break
+        world.reconcile()
+        world.let_aws_finish()
+    report = inspect(world.services())
+    assert report.findings == ()
+    services = {one.service for one in report.kept}
+    assert services == ({"AWS RDS", "Vault", "Consul"} if policy == "Retain" else {"Vault"})
+    assert all(one.reason for one in report.kept)
+
+
+def test_what_a_forced_deletion_leaves_is_an_orphan(world):
+    """Somebody took the finalizer off: instance, secret and keys are told, nothing is deleted."""
+    world.apply()
+    world.until_ready()
+    world.delete()
+    url = f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/databases/orders"
+    headers = {"content-type": "application/merge-patch+json"}
+    world.http.patch(url, json={"metadata": {"finalizers": None}}, headers=headers).raise_for_status()
+    assert world.get() is None
+    expected = [
+        ("orders", "AWS RDS", "instance", "extra"),
+        ("orders", "Consul", "keys", "extra"),
+        ("orders", "Vault", "secret", "extra"),
+    ]
+    assert drift(world) == expected
+    assert drift(world, namespace="elsewhere") == []
+    assert drift(world, namespace=world.namespace, name="orders") == expected
+
+
+@pytest.mark.parametrize(
+    "section, service",
+    [("aws", "AWS RDS"), ("vault", "Vault"), ("consul", "Consul")],
+)
+def test_an_unreachable_service_is_unknown_and_the_rest_is_judged(world, keys, section, service):
+    """The others' drift is found all the same."""
+    world.apply()
+    world.until_ready()
+    keys.put(f"kubestorm/test/{world.namespace}/orders/host", "elsewhere")
+    field = "endpoint_url" if section == "aws" else "url"
+    broken = {**world.config[section], field: "http://127.0.0.1:9"}
+    report = inspect(world.services(**{section: broken}))
+    assert set(report.unknown) == {service}
+    assert [one.field for finding in report.findings for one in finding.differences] == (
+        [] if section == "consul" else ["host"]
+    )
+
+
+def test_a_drift_is_told_once_and_again_after_it_changed_or_came_back(world, keys):
+    """Also by another process, which finds what the first one remembered."""
+    world.apply()
+    world.until_ready()
+    key, memory = f"kubestorm/test/{world.namespace}/orders/host", Memory()
+    right = keys.get(key)[1]["Value"].decode()
+
+    def look(**more):
+        poller = DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test")
+        before = len(memory.told)
+        poller.poll(world.services(**more))
+        return [one["found"] for payload in memory.told[before:] for one in payload["differences"]]
+
+    away = {"consul": {**world.config["consul"], "url": "http://127.0.0.1:9"}}
+    assert look() == []
+    keys.put(key, "first")
+    assert look() == ["first"]
+    assert look() == []
+    assert look(**away) == []
+    assert look() == []
+    keys.put(key, "second")
+    assert look() == ["second"]
+    keys.put(key, right)
+    assert look() == []
+    keys.put(key, "second")
+    assert look() == ["second"]
+
+
+def test_no_secret_is_in_what_is_told(world, secrets, keys):
+    """Nor what a person keeps beside the address in Consul."""
+    world.apply()
+    world.until_ready()
+    path = f"kubestorm/test/{world.namespace}/orders"
+    password = secrets.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"]["password"]
+    keys.put(f"{path}/theirs", "pl4nted")
+    keys.put(f"{path}/host", "elsewhere")
+    memory = Memory()
+    DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test").poll(world.services())
+    text = json.dumps([memory.told, memory.values, as_result(inspect(world.services()))])
+    assert "elsewhere" in text
+    assert password not in text
+    assert "pl4nted" not in text
