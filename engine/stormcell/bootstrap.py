@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     packs: tuple[Path, ...]
     data: Path
     configs: Path | None = None
-    """Folder of `<pack>.yaml` files; by default none, and settings have their defaults."""
+    """Folder of `<pack>.yaml` files; by default `configs` in the data folder, where the API puts what it is given."""
     sync: Sync = "normal"
     workers: int = 4
     """Python actions at once, each in a process of its own."""
@@ -100,7 +100,7 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
         content = (holder[0].catalog if holder else catalog).content
         return configs.of(content.packs.get(pack), lookups)
 
-    configs = Configs(settings.configs)
+    configs = Configs(settings.configs or settings.data / "configs")
     lookups = EngineLookups(store.datastore, config_of)
     stream = EventStream()
 

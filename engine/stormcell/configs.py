@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from stormcell.conducting import Lookups
 from stormcell.content.config import PackConfig, load_config
 from stormcell.content.models import Pack
+from stormcell.errors import InvalidInputError
 
 
 class Configs:
@@ -27,6 +32,21 @@ class Configs:
         if found is None:
             found = self._loaded[pack.ref] = load_config(pack, self._folder)
         return found
+
+    def write(self, pack: Pack, values: dict[str, Any]) -> None:
+        """Check settings and put them into the pack's file (0600). DefinitionError leaves what was."""
+        if self._folder is None:
+            raise InvalidInputError("There is no folder for configurations. Start stormcell with --configs DIR.")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{pack.ref}.yaml"
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as draft:
+            file = Path(draft) / name
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+                yaml.safe_dump(values, target, default_flow_style=False, sort_keys=True)
+            load_config(pack, Path(draft))
+            file.replace(self._folder / name)
+        self.forget()
 
     def forget(self) -> None:
         """Read the files again at the next use."""

@@ -15,10 +15,10 @@ import msgspec
 
 from stormcell.catalog import Catalog
 from stormcell.content.checking import faults
-from stormcell.content.models import Rule, RuleAction, RuleTrigger
+from stormcell.content.models import Action, Rule, RuleAction, RuleTrigger
 from stormcell.content.registry import Content
-from stormcell.content.rules_of_kinds import rule_problems
-from stormcell.content.shapes import RuleFile
+from stormcell.content.rules_of_kinds import action_problems, rule_problems
+from stormcell.content.shapes import ActionFile, RuleFile
 from stormcell.engine import Engine
 from stormcell.errors import ConflictError, DefinitionError, InvalidInputError
 from stormcell.sensors.supervisor import SensorSupervisor
@@ -35,6 +35,9 @@ def apply_overrides(content: Content, overrides: Overrides) -> None:
     for override in overrides.list("rules"):
         if override.document is not None:
             content.rules[override.ref] = msgspec.convert(override.document, Rule)
+    for override in overrides.list("actions"):
+        if override.document is not None and override.ref.partition(".")[0] in content.packs:
+            content.actions[override.ref] = msgspec.convert(override.document, Action)
     for kind in ("actions", "rules", "sensors"):
         items: dict[str, Any] = getattr(content, kind)
         for override in overrides.list(kind):
@@ -76,23 +79,37 @@ class Contents:
         log.info("content.reloaded", extra=counts)
         return counts
 
-    async def put_rule(self, body: dict[str, Any], *, must_be_new: bool) -> Rule:
-        """Make or change a rule from a body as the API takes it. DefinitionError, ConflictError."""
+    async def put_rule(self, body: dict[str, Any], *, instead_of: str | None = None) -> Rule:
+        """Make a rule from a body as the API takes it, or change the one of that ref.
+
+        DefinitionError where the body is wrong, ConflictError where there is one already.
+        """
         rule = rule_of(body)
-        if must_be_new and rule.ref in self._engine.catalog.content.rules:
-            raise ConflictError(f'Object with same unique identifier already exists: rule "{rule.ref}".')
-        document = msgspec.to_builtins(rule)
-        self._overrides.put(Override(kind="rules", ref=rule.ref, enabled=None, document=document))
-        await self.reload()
+        await self._put("rules", rule, instead_of)
         return self._engine.catalog.content.rules[rule.ref]
 
-    async def delete_rule(self, rule: Rule) -> None:
-        """Remove a rule that the API made; a pack's own comes back at each load and can only be switched off."""
-        if rule.file:
+    async def put_action(self, body: dict[str, Any], *, instead_of: str | None = None) -> Action:
+        """Make an action of a loaded pack, or change the one of that ref. DefinitionError, ConflictError."""
+        action = action_of(body, self._engine.catalog.content)
+        await self._put("actions", action, instead_of)
+        return self._engine.catalog.content.actions[action.ref]
+
+    async def _put(self, kind: Literal["actions", "rules"], item: Action | Rule, instead_of: str | None) -> None:
+        if instead_of is None and item.ref in getattr(self._engine.catalog.content, kind):
+            raise ConflictError(f'Object with same unique identifier already exists: {kind[:-1]} "{item.ref}".')
+        if instead_of not in (None, item.ref):
+            raise InvalidInputError(f"{instead_of} keeps its pack and name. Make {item.ref} anew and delete it.")
+        document = msgspec.to_builtins(item)
+        self._overrides.put(Override(kind=kind, ref=item.ref, enabled=None, document=document))
+        await self.reload()
+
+    async def delete(self, kind: Literal["actions", "rules"], item: Action | Rule) -> None:
+        """Remove what the API made; a pack's own comes back at each load and can only be switched off."""
+        if item.file:
             raise ConflictError(
-                f'The rule "{rule.ref}" belongs to its pack ({rule.file}). Remove the file and reload, or disable it.'
+                f'"{item.ref}" belongs to its pack ({item.file}). Remove the file and reload, or disable it.'
             )
-        self._overrides.delete("rules", rule.ref)
+        self._overrides.delete(kind, item.ref)
         await self.reload()
 
     async def set_enabled(self, kind: Kind, ref: str, enabled: bool) -> None:
@@ -134,6 +151,31 @@ def rule_of(body: dict[str, Any]) -> Rule:
     )
 
 
+def action_of(body: dict[str, Any], content: Content) -> Action:
+    """Build an action from a body; DefinitionError with the first fault."""
+    given = {name: value for name, value in body.items() if name in _ACTION_FIELDS and value is not None}
+    if body.get("data_files"):
+        raise InvalidInputError("Files are not taken here. Put them into the pack's folder and register the pack.")
+    pack = content.packs.get(str(given.get("pack") or "default"))
+    if pack is None:
+        raise InvalidInputError(
+            f"The pack of an action must be loaded. Loaded are: {', '.join(sorted(content.packs))}."
+        )
+    given["pack"] = pack.ref
+    found = faults(given, ActionFile, file=_OF_THE_API, name="action")
+    found = found or action_problems(given, root=pack.path, file=_OF_THE_API, name="action")
+    if found:
+        raise DefinitionError(found[0].message, path=found[0].path, remedy=found[0].remedy)
+    parameters = {name: schema or {} for name, schema in (given.get("parameters") or {}).items()}
+    return msgspec.convert({**given, "parameters": parameters}, Action)
+
+
+_ACTION_FIELDS = frozenset(
+    {
+        *("name", "pack", "description", "enabled", "entry_point", "runner_type"),
+        *("parameters", "tags", "notify", "output_schema"),
+    }
+)
 _RULE_FIELDS = frozenset(
     {"name", "pack", "description", "enabled", "type", "trigger", "criteria", "action", "context", "tags"}
 )

@@ -8,7 +8,20 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from stormcell.api import aliases, auth, changes, content, events, executions, inquiries, keys, system, traces
+from stormcell.api import (
+    aliases,
+    auth,
+    changes,
+    configs,
+    content,
+    events,
+    executions,
+    inquiries,
+    keys,
+    streaming,
+    system,
+    traces,
+)
 from stormcell.api.access import BODY_LIMIT_BYTES, Gate
 from stormcell.api.answers import fault, fault_of
 from stormcell.api.identity import Identity
@@ -23,11 +36,16 @@ def make_app(
     """Return the application. `hosts` are names under which it may be called beside loopback's; `*` is any."""
     routes = [
         part
-        for module in (executions, inquiries, events, traces, aliases, content, keys, system)
+        for module in (executions, inquiries, events, traces, aliases, content, keys, streaming, system)
         for part in module.routes(engine)
     ]
     identity = Identity(engine.store)
-    routes = [*auth.routes(engine, identity), *changes.routes(engine, contents), *routes]
+    routes = [
+        *auth.routes(engine, identity),
+        *changes.routes(engine, contents),
+        *configs.routes(engine, contents),
+        *routes,
+    ]
     gate = Middleware(Gate, identify=identity.of, hosts=hosts, body_limit_bytes=body_limit_bytes)
     handlers = {HTTPException: _http_fault, Error: _fault, Exception: _fault}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)

@@ -1,4 +1,4 @@
-"""Calls that change content: register, rules made by hand, actions, rules and sensors switched on and off."""
+"""Calls that change content: register, rules and actions made by hand, and what is switched on and off."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from starlette.routing import Route
 
 from stormcell.api.answers import answer, read_body
 from stormcell.api.content_documents import action_document, content_id, rule_document, sensor_document
+from stormcell.content.registry import Content
+from stormcell.content.rules_of_kinds import POLICY_TYPES, RULE_TYPES
 from stormcell.contents import Contents, Kind
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
@@ -22,7 +24,9 @@ def routes(engine: Engine, contents: Contents) -> list[Route]:
         Route("/v1/rules", api.create_rule, methods=["POST"]),
         Route("/v1/rules/{id}", api.change_rule, methods=["PUT"]),
         Route("/v1/rules/{id}", api.delete_rule, methods=["DELETE"]),
+        Route("/v1/actions", api.create_action, methods=["POST"]),
         Route("/v1/actions/{id}", api.change_action, methods=["PUT"]),
+        Route("/v1/actions/{id}", api.delete_action, methods=["DELETE"]),
         Route("/v1/sensortypes/{id}", api.change_sensor, methods=["PUT"]),
     ]
 
@@ -33,10 +37,22 @@ class _Changes:
         self._contents = contents
 
     async def register(self, request: Request) -> Response:
-        return answer(await self._contents.reload())
+        """Read the files again. `packs` and `types` narrow what is counted; what is read is always everything."""
+        body = await read_body(request)
+        packs, types = body.get("packs") or [], body.get("types") or []
+        if not isinstance(packs, list) or not isinstance(types, list):
+            raise InvalidInputError("packs and types must be lists of names.")
+        await self._contents.reload()
+        content = self._engine.catalog.content
+        for ref in packs:
+            if ref not in content.packs:
+                raise InvalidInputError(f'Pack "{ref}" not found on disk: serve was given {", ".join(content.packs)}.')
+        counts = _counts(content, [str(ref) for ref in packs])
+        wanted = {f"{str(kind).rstrip('s')}s" if kind != "policy" else "policies" for kind in types}
+        return answer({kind: count for kind, count in counts.items() if not wanted or wanted & {kind, "alls"}})
 
     async def create_rule(self, request: Request) -> Response:
-        rule = await self._contents.put_rule(await read_body(request), must_be_new=True)
+        rule = await self._contents.put_rule(await read_body(request))
         return answer(rule_document(rule), 201)
 
     async def change_rule(self, request: Request) -> Response:
@@ -44,21 +60,34 @@ class _Changes:
         rule = self._find("rules", request)
         body = await read_body(request)
         present = rule_document(rule)
-        changed = {name for name, value in body.items() if name in present and present[name] != value}
-        if changed <= {"enabled", "id", "uid", "metadata_file"}:
+        if _only_switched(present, body):
             await self._contents.set_enabled("rules", rule.ref, bool(body.get("enabled", rule.enabled)))
         else:
-            await self._contents.put_rule({**present, **body}, must_be_new=False)
+            await self._contents.put_rule({**present, **body}, instead_of=rule.ref)
         return answer(rule_document(self._engine.catalog.content.rules[rule.ref]))
 
     async def delete_rule(self, request: Request) -> Response:
-        await self._contents.delete_rule(self._find("rules", request))
+        await self._contents.delete("rules", self._find("rules", request))
         return Response(status_code=204)
+
+    async def create_action(self, request: Request) -> Response:
+        action = await self._contents.put_action(await read_body(request))
+        return answer(action_document(action), 201)
 
     async def change_action(self, request: Request) -> Response:
         action = self._find("actions", request)
-        await self._switch("actions", action, request)
+        body = await read_body(request)
+        present = action_document(action)
+        if _only_switched(present, body):
+            await self._contents.set_enabled("actions", action.ref, bool(body.get("enabled", action.enabled)))
+        else:
+            await self._contents.put_action({**present, **body}, instead_of=action.ref)
         return answer(action_document(self._engine.catalog.content.actions[action.ref]))
+
+    async def delete_action(self, request: Request) -> Response:
+        """The files of a pack stay; `remove_files` of the body has nothing to remove for what the API made."""
+        await self._contents.delete("actions", self._find("actions", request))
+        return Response(status_code=204)
 
     async def change_sensor(self, request: Request) -> Response:
         sensor = self._find("sensors", request)
@@ -82,3 +111,31 @@ class _Changes:
             if wanted in (ref, content_id(word, ref)):
                 return item
         raise NotFoundError(f'Resource with a reference or id "{wanted}" not found')
+
+
+def _only_switched(present: dict[str, Any], body: dict[str, Any]) -> bool:
+    changed = {name for name, value in body.items() if name in present and present[name] != value}
+    if "enabled" in changed and not isinstance(body["enabled"], bool):
+        raise InvalidInputError("enabled must be true or false.")
+    return changed <= {"enabled", "id", "uid", "metadata_file"}
+
+
+def _counts(content: Content, packs: list[str]) -> dict[str, int]:
+    """How much was registered, by StackStorm's words for the kinds."""
+    kinds: dict[str, dict[str, Any]] = {
+        "actions": content.actions,
+        "aliases": content.aliases,
+        "policies": content.policies,
+        "rules": content.rules,
+        "sensors": content.sensors,
+        "triggers": content.trigger_types,
+    }
+    counts = {
+        kind: sum(1 for item in items.values() if not packs or item.pack in packs) for kind, items in kinds.items()
+    }
+    return {
+        "runners": len(content.runner_types),
+        "rule_types": len(RULE_TYPES),
+        "policy_types": len(POLICY_TYPES),
+        **counts,
+    }
