@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from stormcell.conducting import Conductor
-from stormcell.content.models import Action, Pack, Rule
+from stormcell.content.models import Action, Pack, Policy, Rule
 from stormcell.content.registry import Content
 from stormcell.content.runner_types import RunnerType
 from stormcell.content.schemas import CompiledSchema, parameters_schema
@@ -67,6 +67,15 @@ class Catalog:
     @cached_property
     def rule_index(self) -> RuleIndex:
         return RuleIndex(self.content.rules.values())
+
+    @cached_property
+    def _policies(self) -> dict[str, list[Policy]]:
+        refs = {policy.resource_ref for policy in self.content.policies.values()}
+        return {ref: self.content.policies_of(ref) for ref in refs}
+
+    def policies_of(self, action_ref: str) -> list[Policy]:
+        """The enabled policies of an action, by name."""
+        return self._policies.get(action_ref, [])
 
     @cached_property
     def wanted_types(self) -> frozenset[str]:

@@ -47,6 +47,8 @@ class Core:
         """Make an execution of checked live parameters; what is secret in them is sealed here. `at`: the instant of
         the request, by default now."""
         identity = execution_id or new_id()
+        if parent is None and action.notify:
+            context = {**context, "notify": action.notify}
         status = ExecutionStatus.REQUESTED if due_at is None else ExecutionStatus.DELAYED
         at = at or now()
         instance = context.get("trigger_instance") or {}
@@ -85,6 +87,13 @@ class Core:
         runner: Schemas = self.catalog.runner_type(action).runner_parameters
         own = {name: value for name, value in final.items() if name not in runner}
         return own, {name: value for name, value in final.items() if name in runner}
+
+    def runner_parameter(self, execution: Execution, name: str) -> Any:
+        """One plain parameter of an execution's runner: as given, or its default."""
+        if name in execution.parameters:
+            return execution.parameters[name]
+        action = self.catalog.content.actions.get(execution.action_ref)
+        return (self.catalog.schemas(action).get(name) or {}).get("default") if action else None
 
     def announce(self, execution: Execution, *, created: bool = False) -> None:
         """Tell the stream of a new or changed execution."""

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from stormcell.catalog import WORKFLOW_RUNNERS
@@ -34,6 +35,8 @@ from stormcell.content.models import Action
 from stormcell.core import Core, move
 from stormcell.errors import ConflictError, Error, NotFoundError
 from stormcell.leaves import Leaves
+from stormcell.notifying import Notifier, notify_of_task
+from stormcell.policies import Gate, retry_of
 from stormcell.reacting import Reactor, Taken
 from stormcell.runners.registry import Runners
 from stormcell.running import RunResult
@@ -77,6 +80,10 @@ class Driver:
     def __init__(self, core: Core, reactor: Reactor, runners: Runners, concurrency: Mapping[str, int]) -> None:
         self._core = core
         self._reactor = reactor
+        self._notifier = Notifier(core, reactor)
+        self._gate = Gate(
+            lambda ref: core.catalog.policies_of(ref), lambda execution: core.store.sealer.open(execution.parameters)
+        )
         self.leaves = Leaves(core, runners, self, concurrency)
         self._runs: dict[str, Run] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -92,12 +99,42 @@ class Driver:
             return
         if execution.status is ExecutionStatus.DELAYED:
             self._delay(execution)
+        elif not self.admit(execution):
+            return
         elif execution.runner_type not in WORKFLOW_RUNNERS:
             self.leaves.enqueue(execution)
         elif execution.parent is None and len(self._active_roots) >= _ROOTS_AT_ONCE:
             self._more_roots = True
         else:
             self._begin(execution)
+
+    def admit(self, execution: Execution) -> bool:
+        """Whether the concurrency policies let a requested execution run now. One that they hold back is delayed or,
+        where a policy says so, canceled."""
+        refusal = self._gate.ask(execution)
+        if refusal is None:
+            return True
+        policy, batch = refusal.policy.ref, Batch()
+        if refusal.is_final:
+            log.info("execution.canceled_by_policy", extra={**log_fields(execution), "policy": policy})
+            message = f"Canceled by policy {policy}: {refusal.threshold} executions run already."
+            self._end(execution, ExecutionStatus.CANCELED, {"message": message}, batch)
+        elif execution.status is not ExecutionStatus.DELAYED:
+            log.info("execution.delayed", extra={**log_fields(execution), "policy": policy})
+            batch.ops.append(status_op(execution, log_added=move(execution, ExecutionStatus.DELAYED)))
+            batch.after.append(lambda: self._core.announce(execution))
+        self._commit(batch)
+        return False
+
+    def ask_policies_again(self) -> None:
+        """Have everything that policies delayed ask once more, by the present ones."""
+        for execution in self._gate.dissolve():
+            self._due(execution)
+
+    def _release(self, execution: Execution, batch: Batch) -> None:
+        freed = self._gate.release(execution.id)
+        if freed:
+            batch.after.extend(partial(self._due, one) for one in freed)
 
     def start_waiting_roots(self) -> None:
         """Begin workflows that wait in the store for a place."""
@@ -190,6 +227,7 @@ class Driver:
         if self._reactor.is_wanted(INQUIRY_TRIGGER):
             route = result.get("route") if isinstance(result, dict) else ""
             self._emit(INQUIRY_TRIGGER, {"id": execution.id, "route": str(route or "")}, execution, batch)
+        self._release(execution, batch)
         parent = self._run_of(execution.parent)
         if parent is not None:
             self._advance(parent, TaskPaused(key=execution.task_key or "", status=execution.status), batch)
@@ -242,6 +280,10 @@ class Driver:
         batch.ops.append(outcome_op(execution, log_added=added))
         batch.after.append(lambda: self._after_end(execution))
         self._runs.pop(execution.id, None)
+        self._release(execution, batch)
+        for trigger, payload in self._notifier.events_of_end(execution):
+            self._emit(trigger, payload, execution, batch)
+        self._retry(execution, batch)
         parent = self._run_of(execution.parent)
         if parent is None:
             return
@@ -258,6 +300,22 @@ class Driver:
             ended_at=execution.ended_at,
         )
         self._advance(parent, event, batch)
+
+    def _retry(self, execution: Execution, batch: Batch) -> None:
+        """Run it again, as a new execution, where a policy says so."""
+        retry = retry_of(execution, self._core.catalog.policies_of(execution.action_ref))
+        action = self._core.catalog.content.actions.get(execution.action_ref)
+        if retry is None or action is None:
+            return
+        again = self._core.new_execution(
+            action,
+            self._core.store.sealer.open(execution.parameters),
+            context=retry.context,
+            due_at=time.time() + retry.delay_seconds if retry.delay_seconds > 0 else None,
+        )
+        log.info("execution.retried", extra={**log_fields(execution), "retried_as": again.id})
+        batch.ops.append(insert_op(again))
+        batch.after.append(lambda: self._child_committed(again))
 
     def _seal_result(self, execution: Execution, result: Any) -> Any:
         """Seal what the output schema marks as secret, and every secret of the run that shows in the result."""
@@ -339,8 +397,17 @@ class Driver:
             _CONTEXT_KEYS[parent.runner_type]: task.context,
             "parent": {"execution_id": parent.id, **parent.context},
         }
-        if task.notify:
-            context["notify"] = task.notify
+        option = "notify" if parent.runner_type == "orquesta" else "skip_notify"
+        notify = notify_of_task(
+            parent.runner_type,
+            task.task,
+            action=action,
+            own=task.notify,
+            of_workflow=parent.context.get("notify"),
+            options={option: core.runner_parameter(parent, option)},
+        )
+        if notify:
+            context["notify"] = notify
         child = core.new_execution(
             action,
             live,
@@ -367,6 +434,10 @@ class Driver:
         batch.after.append(lambda: self._core.announce(execution))
         if status not in (ExecutionStatus.PAUSED, ExecutionStatus.RUNNING):
             return
+        if status is ExecutionStatus.PAUSED:
+            self._release(execution, batch)
+        else:
+            self._gate.hold(execution)
         parent = self._run_of(execution.parent)
         if parent is None:
             return

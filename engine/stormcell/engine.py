@@ -138,6 +138,7 @@ class Engine:
         """Go on with other content. What runs keeps the conductor it began with."""
         self.core.catalog = catalog
         self.timers.set_triggers(catalog.asked_triggers(TIMERS))
+        self.trees.ask_policies_again()
 
     async def _on_timer(self, trigger: Mapping[str, Any], payload: dict[str, Any], trace: str) -> None:
         await self.dispatch(trigger, payload, trace=trace)

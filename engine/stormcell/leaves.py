@@ -34,7 +34,10 @@ CONCURRENCY: Mapping[str, int] = {"noop": 500, "announcement": 500, "inquirer": 
 
 
 class Outcome(Protocol):
-    """Where the end of an execution is reported."""
+    """Who decides what may run, and where the end of an execution is reported."""
+
+    def admit(self, execution: Execution) -> bool:
+        """Whether a requested execution may run now; asked again, the answer stays yes."""
 
     def ended(self, execution: Execution, result: RunResult) -> None:
         """Take the outcome; secrets in it are still in clear."""
@@ -138,15 +141,19 @@ class Leaves:
 
     def _refill(self, lane: _Lane) -> bool:
         """Read the next window of what waits in the store."""
-        if not lane.more_in_store:
-            return False
-        self._core.store.writer.flush()
-        found = self._core.store.executions.requested(lane.name, limit=_WINDOW, excluding=lane.running)
-        fresh = [execution for execution in found if execution.id not in self._known]
-        lane.more_in_store = len(found) == _WINDOW
-        lane.waiting.extend(fresh)
-        self._known.update((execution.id, execution) for execution in fresh)
-        return bool(fresh)
+        while lane.more_in_store:
+            self._core.store.writer.flush()
+            found = self._core.store.executions.requested(lane.name, limit=_WINDOW, excluding=lane.running)
+            unknown = [execution for execution in found if execution.id not in self._known]
+            lane.more_in_store = len(found) == _WINDOW
+            fresh = [execution for execution in unknown if self._outcome.admit(execution)]
+            lane.waiting.extend(fresh)
+            self._known.update((execution.id, execution) for execution in fresh)
+            if fresh:
+                return True
+            if not unknown:
+                break
+        return False
 
     async def _run(self, execution: Execution, lane: _Lane) -> None:
         try:

@@ -127,6 +127,8 @@ class Trees(Driver):
         if run is None:
             return
         log.info("workflow.resumed", extra=log_fields(execution))
+        if run.execution.status is not ExecutionStatus.PAUSED:
+            self._gate.hold(run.execution)
         status = run.execution.status
         if status is ExecutionStatus.CANCELING:
             self._advance(run, CancelRequested(), batch)
