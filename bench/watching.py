@@ -65,6 +65,9 @@ class _Api:
     def open_stream(self, resource_version: str) -> _Stream:
         return _Stream()
 
+    def is_at_work(self, uid: str) -> bool:
+        return False
+
     def get(self, namespace: str, name: str) -> dict[str, Any]:
         raise NotImplementedError("nothing is looked at again here")
 

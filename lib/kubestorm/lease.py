@@ -78,6 +78,14 @@ class LeaseLock:
             return False
         return self._write(lease)
 
+    def is_held(self) -> bool:
+        """Whether anybody holds it now; asks only."""
+        try:
+            spec = self._client.get(LEASES, self.name, self.namespace).get("spec") or {}
+        except NotFoundError:
+            return False
+        return bool(spec.get("holderIdentity")) and not self._ran_out(spec)
+
     def renew(self) -> bool:
         """Hold it for another duration; False when it was lost, and then the work must stop."""
         return self._lease is not None and self._write(self._lease)

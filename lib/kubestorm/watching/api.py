@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, NamedTuple, Protocol
+import contextlib
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol
 
+from kubestorm.errors import Error
 from kubestorm.kube import KubeClient, Resource
+from kubestorm.lease import LeaseLock
 from kubestorm.watching.settings import LoopSettings
 
 Object = Dict[str, Any]
 
 
 class WatchKey(NamedTuple):
-    """What is watched; triggers that agree in all of it share one watch."""
+    """What is watched; triggers that agree in all of it share one watch.
+
+    `resync` is what the trigger says, None where it says nothing. It belongs to the key so that every trigger has its
+    own memory: one that shared it would not be told of the objects that the other has been told of.
+    """
 
     group: str
     version: str
     plural: str
     namespace: str = ""
     label_selector: str = ""
+    resync: Optional[bool] = None
 
     @property
     def resource(self) -> Resource:
@@ -50,6 +58,9 @@ class WatchApi(Protocol):
     def get(self, namespace: str, name: str) -> Object:
         """One object as it is now."""
 
+    def is_at_work(self, uid: str) -> bool:
+        """Whether a run for this object is known to be at work, so that a look now would find its lock taken."""
+
 
 class KubeWatchApi:
     """One WatchKey on a real API server."""
@@ -78,3 +89,9 @@ class KubeWatchApi:
 
     def get(self, namespace: str, name: str) -> Object:
         return self._client.get(self._key.resource, name, namespace)
+
+    def is_at_work(self, uid: str) -> bool:
+        # Whoever may not read Leases looks once too often, as for kinds whose actions take none.
+        with contextlib.suppress(Error):
+            return bool(uid) and LeaseLock(self._client, uid).is_held()
+        return False

@@ -1,6 +1,6 @@
 """From the triggers that rules ask for to running watches, and from changes to dispatched triggers.
 
-Triggers that agree in group, version, plural, namespace and label selector share one watch. A watch starts with the
+Triggers that agree in all parameters share one watch. A watch starts with the
 first and stops with the last; what it knew stays in the datastore, so that a rule that is disabled for an hour misses
 nothing. Triggers may come before `start` (StackStorm sends the existing ones around the sensor's `setup`).
 """
@@ -199,14 +199,15 @@ def subscription(trigger: Mapping[str, Any], settings: WatchSettings) -> Subscri
     for name in ("version", "plural"):
         if not parameters.get(name):
             raise DefinitionError(f"a {TRIGGER_TYPE} trigger needs the parameter {name}", field=name)
+    asked = parameters.get("resync")
     key = WatchKey(
         group=parameters.get("group") or "",
         version=parameters["version"],
         plural=parameters["plural"],
         namespace=parameters.get("namespace") or "",
         label_selector=parameters.get("label_selector") or "",
+        resync=asked if asked is None else bool(asked),
     )
-    asked = parameters.get("resync")
     resync = key.group in settings.resync.groups if asked is None else bool(asked)
     kind = trigger.get("type") or TRIGGER_TYPE
     return Subscription(key, resync, {"type": kind, "parameters": dict(parameters)})
@@ -214,7 +215,8 @@ def subscription(trigger: Mapping[str, Any], settings: WatchSettings) -> Subscri
 
 def store_prefix(key: WatchKey, cluster: str) -> str:
     """The name under which a watch keeps its memory: short, and the same for the same watch of the same cluster."""
-    text = "\n".join((cluster, *key))
+    parts = [cluster, *key[:-1]] + ([] if key.resync is None else [f"resync={key.resync}"])
+    text = "\n".join(map(str, parts))
     return f"watch.{key.plural}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

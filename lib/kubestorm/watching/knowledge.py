@@ -45,7 +45,7 @@ class _Snapshot(NamedTuple):
 class Knowledge:
     """The records of one watch. Safe to use from the watching thread and the one that flushes."""
 
-    def __init__(self, store: Store, prefix: str, watch: Dict[str, str], clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, prefix: str, watch: Dict[str, Any], clock: Callable[[], float]) -> None:
         self._store, self._prefix, self._watch, self._clock = store, prefix, watch, clock
         self._lock = threading.Lock()
         self._flushing = threading.Lock()

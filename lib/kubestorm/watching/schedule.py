@@ -38,6 +38,12 @@ class ResyncSchedule:
         elif changed or key not in self._entries:
             self._set(key, 0, now)
 
+    def postpone(self, key: str, now: float) -> None:
+        """The look that was due was of no use: the next one comes after the same delay, not after a longer one."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.attempt:
+            self._set(key, entry.attempt - 1, now)
+
     def forget(self, key: str) -> None:
         """The object is gone."""
         self._entries.pop(key, None)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Tuple, Type, TypeVar
 
 from kubestorm.errors import DefinitionError
 from kubestorm.kube import KubeSettings
+from kubestorm.settings import CLUSTER_PATTERN
 
 OWN_GROUP = "kubestorm.io"
-_CLUSTER = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _Section = TypeVar("_Section")
 
 
@@ -64,16 +63,21 @@ class WatchSettings:
     def from_config(cls, config: Mapping[str, Any]) -> WatchSettings:
         """Read `cluster`, `kubernetes`, `resync` and `watch`; DefinitionError names the key that is wrong."""
         cluster = config.get("cluster") or ""
-        if not isinstance(cluster, str) or not _CLUSTER.fullmatch(cluster):
+        if not isinstance(cluster, str) or not CLUSTER_PATTERN.fullmatch(cluster):
             raise DefinitionError(
-                "the pack configuration must name the cluster: set `cluster` to a word of lower-case letters, digits "
-                "and dashes, for example `cluster: dev`",
+                "the pack configuration must name the cluster: set `cluster` to a word of up to 32 lower-case letters, "
+                "digits and dashes, for example `cluster: dev`",
                 field="cluster",
             )
+        resync = _section(ResyncSettings, "resync", config)
+        for name in ("initial_seconds", "max_seconds"):
+            if not getattr(resync, name):
+                # It would look without a pause for as long as anything is not Ready.
+                raise DefinitionError(f"resync.{name} must be more than 0", field=f"resync.{name}")
         return cls(
             cluster=cluster,
             kubernetes=KubeSettings.from_config(config),
-            resync=_section(ResyncSettings, "resync", config),
+            resync=resync,
             watch=_section(LoopSettings, "watch", config),
         )
 

@@ -326,6 +326,11 @@ class Watch:
             obj = self._api.get(namespace, name)
         except NotFoundError:
             return
+        if judging.is_object(obj) and self._api.is_at_work(str(obj["metadata"].get("uid") or "")):
+            # A second run would end at the first one's lock. A run that died lets go when its Lease runs out.
+            with self._lock:
+                self._schedule.postpone(key, self._clock())
+            return
         self._resync_one(obj)
 
     def _look_at_all(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
-from kubestorm.kube import KubeClient, Resource
+from kubestorm.kube import KubeClient, Resource, connect
+from kubestorm.lease import LeaseLock
 
 from tests.integration.watching.conftest import (
     CRDS,
@@ -330,6 +332,36 @@ def test_watches_come_and_go_with_the_triggers(widgets: Widgets, start_watching:
     hub.add(same)
     recorder.wait(lambda: len(recorder.payloads) >= 4, "what happened while no rule asked")
     assert recorder.told[3:] == [("updated", "one")]
+
+
+def test_a_trigger_that_differs_in_resync_alone_hears_of_what_exists(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
+    """It has a memory of its own, so that the objects which the other has been told of are news to it."""
+    recorder = Recorder()
+    widgets.make("one")
+    hub = start_watching(widgets.client, recorder, widgets.parameters)
+    recorder.wait_told(("created", "one"))
+    hub.add(trigger("later", {**widgets.parameters, "resync": False}))
+    recorder.wait_told(("created", "one"), ("created", "one"))
+    widgets.change("one", size=2)
+    recorder.wait(lambda: recorder.told.count(("updated", "one")) == 2, "the change, for both")
+    assert [one["parameters"].get("resync") for one in recorder.triggers[:2]] == [None, False]
+
+
+def test_no_look_is_told_while_a_run_holds_the_lease(widgets: Widgets, start_watching: StartWatching) -> None:
+    """It would end at the lock. Others are looked at meanwhile, and the object itself once the Lease is free."""
+    client = connect(dataclasses.replace(widgets.client.settings, namespace=widgets.namespace))
+    held = LeaseLock(client, widgets.make("held")["metadata"]["uid"], holder="run-1")
+    assert held.acquire()
+    widgets.make("free")
+    recorder = Recorder()
+    settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
+    start_watching(client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
+    recorder.wait(lambda: recorder.told.count(("resync", "free")) >= 4, "looks at the other")
+    assert ("resync", "held") not in recorder.told
+    held.release()
+    recorder.wait(lambda: ("resync", "held") in recorder.told, "a look once it is free")
 
 
 def test_a_trigger_that_names_no_kind_stops_nothing(widgets: Widgets, start_watching: StartWatching) -> None:

@@ -48,6 +48,19 @@ def test_a_new_wish_begins_again_and_progress_does_not() -> None:
     assert schedule.take_due(45.0) == ["a/b"]
 
 
+def test_a_look_that_was_of_no_use_comes_again_after_the_same_delay() -> None:
+    """Not after twice as long, and nothing happens for what is not on the schedule."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=False, changed=True, now=0.0)
+    for now in (15.0, 30.0):
+        assert schedule.take_due(now) == ["a/b"]
+        schedule.postpone("a/b", now)
+    assert schedule.next_due() == 45.0
+    schedule.forget("a/b")
+    schedule.postpone("a/b", 45.0)
+    assert schedule.next_due() is None
+
+
 @pytest.mark.parametrize("end", ["settled", "forgotten"])
 def test_what_is_settled_or_gone_is_looked_at_no_more(end: str) -> None:
     """Nothing is due for it, and it takes no room."""

@@ -38,6 +38,8 @@ def test_sections_are_read() -> None:
     [
         pytest.param({}, "cluster", id="no cluster"),
         pytest.param({"cluster": "Dev!"}, "cluster", id="a cluster that is no word"),
+        pytest.param({"cluster": "d" * 33}, "cluster", id="a cluster of 33 letters"),
+        pytest.param({"cluster": "dev", "resync": {"initial_seconds": 0}}, "resync.initial_seconds", id="no pause"),
         pytest.param({"cluster": "dev", "kubernetes": {"token": "x"}}, "kubernetes.token", id="unknown in kubernetes"),
         pytest.param({"cluster": "dev", "watch": {"pages": 1}}, "watch.pages", id="unknown in watch"),
         pytest.param({"cluster": "dev", "watch": {"page_size": "many"}}, "watch.page_size", id="no number"),
