@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     sync: Sync = "normal"
     workers: int = 4
     """Python actions at once, each in a process of its own."""
+    keep_days: int | None = None
+    """Days that history is kept after its end; None: for ever."""
     url: str = ""
     """Where the API will answer, for actions that call it."""
     api_key: str = ""
@@ -123,6 +125,7 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
         configs=configs,
         stream=stream,
         concurrency={"python-script": settings.workers},
+        keep_days=settings.keep_days,
     )
     dispatch.engine = engine
     holder.append(engine)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stormcell.catalog import Catalog
@@ -27,12 +28,13 @@ from stormcell.store.executions import insert_op
 from stormcell.store.writing import by_statement
 from stormcell.stream import EventStream
 from stormcell.timers import TIMERS, Timers, utc_now
-from stormcell.times import now
+from stormcell.times import format_instant, now
 from stormcell.trees import Trees
 
 log = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 60.0
+_PRUNING_SECONDS = 3600.0
 
 
 class Engine:
@@ -49,13 +51,16 @@ class Engine:
         stream: EventStream | None = None,
         concurrency: Mapping[str, int] | None = None,
         clock: Callable[[], datetime] = utc_now,
+        keep_days: int | None = None,
     ) -> None:
+        """`keep_days`: history that ended longer ago is removed, at the start and each hour; None keeps all."""
         self.core = Core(store, catalog, lookups, stream or EventStream())
         self._reactor = Reactor(self.core)
         self.trees = Trees(self.core, self._reactor, runners, concurrency or {})
         self.inquiries = Inquiries(self.core, self.trees)
         self.timers = Timers(self._on_timer, clock=clock)
         self.configs = configs
+        self._keep_days = keep_days
         self._runners = runners
         self._housekeeper: asyncio.Task[None] | None = None
 
@@ -206,7 +211,20 @@ class Engine:
         )
 
     async def _keep_house(self) -> None:
+        pruned_at = float("-inf")
         while True:
+            if self._keep_days is not None and time.monotonic() - pruned_at >= _PRUNING_SECONDS:
+                pruned_at = time.monotonic()
+                self._prune(self._keep_days)
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             await self.store.writer.record([self.store.datastore.expire_op()])
             self.core.metrics.write_failures.set(self.store.writer.failures)
+
+    def _prune(self, days: int) -> None:
+        try:
+            counts = self.store.prune(before=format_instant(datetime.now(UTC) - timedelta(days=days)))
+        except sqlite3.Error as error:
+            log.error("history.not_pruned", extra={"error": str(error), "keep_days": days})
+            return
+        if any(counts.values()):
+            log.info("history.pruned", extra={"keep_days": days, **counts})

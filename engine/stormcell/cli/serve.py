@@ -68,6 +68,11 @@ _ADMIN = "st2admin"
     help="full: an acknowledged event survives a power cut too; normal: a crash of the program.",
 )
 @click.option("--workers", default=4, show_default=True, type=click.IntRange(min=1), help="Python actions at once.")
+@click.option(
+    "--keep-days",
+    type=click.IntRange(min=1),
+    help="Remove the history of what ended more days ago, at the start and each hour; by default it is kept.",
+)
 @click.option("--grace", default=10.0, show_default=True, help="Seconds that running actions get at the end.")
 @click.option("--body-limit", default=1024 * 1024, show_default=True, help="Largest body of a call, in bytes.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -100,6 +105,7 @@ async def _serve(options: dict[str, Any]) -> None:
                 configs=options["configs"],
                 sync=options["sync"],
                 workers=options["workers"],
+                keep_days=options["keep_days"],
                 url=url,
                 api_key=_ensure_key(store, data),
             )

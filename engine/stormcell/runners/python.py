@@ -6,6 +6,7 @@ Source of the result's shape: contrib/runners/python_runner/python_runner/python
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from stormcell.workers.pool import (
 from stormcell.workers.ports import Services, answer
 
 _INVALID_STATUS_EXIT_CODE: Final = 220
+log = logging.getLogger(__name__)
+
 FRESH_PROCESS_TAG: Final = "fresh_process"
 
 
@@ -65,6 +68,9 @@ class PythonRunner:
             raise
         except TemporaryError as error:
             return RunResult(status=ExecutionStatus.FAILED, result={"error": str(error), "traceback": ""})
+        if _was_killed(outcome):
+            fields = {"execution_id": request.execution_id, "action_ref": request.action.ref}
+            log.warning("worker.killed", extra={**fields, "signal": -outcome.exit_code})
         return _result(outcome, request.timeout_seconds)
 
     def preload(self, content: Content) -> None:
@@ -147,6 +153,10 @@ def _path_first(root: Path, interpreter: Interpreter) -> list[str]:
     return [*first, str(root / "actions" / "lib")]
 
 
+def _was_killed(outcome: Outcome) -> bool:
+    return outcome.exit_code < 0 and not outcome.timed_out
+
+
 def _result(outcome: Outcome, timeout_seconds: float) -> RunResult:
     if outcome.exit_code == _INVALID_STATUS_EXIT_CODE:
         return RunResult(
@@ -161,5 +171,7 @@ def _result(outcome: Outcome, timeout_seconds: float) -> RunResult:
     if outcome.timed_out:
         result["error"] = f"Action failed to complete in {timeout_seconds:g} seconds"
         return RunResult(status=ExecutionStatus.TIMEOUT, result=result)
+    if _was_killed(outcome):
+        result["error"] = f"The action's process was ended by signal {-outcome.exit_code}, from outside or by itself."
     succeeded = outcome.exit_code == 0 and outcome.status is not False
     return RunResult(status=ExecutionStatus.SUCCEEDED if succeeded else ExecutionStatus.FAILED, result=result)

@@ -43,9 +43,10 @@ class Store:
         self.overrides = Overrides(connection, self.writer)
 
     def prune(self, *, before: str) -> dict[str, int]:
-        """Remove finished trees and processed trigger instances older than an instant (ISO text); counts by table."""
+        """Remove trees that ended and processed trigger instances that occurred before an instant (ISO text); return
+        counts by table."""
         roots = (
-            "SELECT id FROM executions WHERE parent IS NULL AND started_at < ? "
+            "SELECT id FROM executions WHERE parent IS NULL AND ended_at < ? "
             "AND status IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')"
         )
         gone = f"SELECT id FROM executions WHERE root IN ({roots})"  # noqa: S608 - constants
