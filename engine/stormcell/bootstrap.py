@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,6 @@ from stormcell.contents import Contents, apply_overrides
 from stormcell.engine import Engine
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.lookups import EngineLookups
-from stormcell.orquesta import OrquestaConductor
 from stormcell.packs import CORE_PACK
 from stormcell.ports import PackDatastore, PackDispatch
 from stormcell.runners.registry import Runners
@@ -58,6 +58,9 @@ def load_catalog(settings: Settings, overrides: Overrides) -> Catalog:
     contents = [_read(folder) for folder in (CORE_PACK, *settings.packs)]
     content = Content(contents)
     apply_overrides(content, overrides)
+    if any(action.runner_type == "orquesta" for action in content.actions.values()):
+        # YAQL's parser takes a third of a second: paid at the start, and only where there are such workflows.
+        importlib.import_module("stormcell.orquesta")
     return Catalog(content, make_conductor=lambda action, pack: make_conductor(action, pack, content))
 
 
@@ -77,6 +80,8 @@ def make_conductor(action: Action, pack: Pack, content: Content) -> Conductor:
     if action.runner_type in ("action-chain", "action_chain"):
         return ChainConductor(parse_chain(document, file=file))
     if action.runner_type == "orquesta":
+        from stormcell.orquesta import OrquestaConductor  # see load_catalog
+
         return OrquestaConductor(document, name=action.ref, find_parameters=_finder(content))
     raise InvalidInputError(f'Nothing here conducts actions of runner "{action.runner_type}".')
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import httpx
+
+if TYPE_CHECKING:
+    import httpx
 
 F = TypeVar("F", bound=Callable[..., Any])
 URL_FILE = "url"
@@ -33,9 +35,11 @@ def connection_options(command: F) -> F:
 
 
 class Client:
-    """Calls the API; a failure is a sentence."""
+    """Calls the API; a failure is a sentence. httpx is imported here: `serve`, which needs none, starts sooner."""
 
     def __init__(self, data: Path | None, url: str | None, api_key: str | None) -> None:
+        import httpx
+
         self._url = url or _read(data, URL_FILE, "--url")
         key = api_key or _read(data, KEY_FILE, "--api-key")
         self._http = httpx.Client(
@@ -49,6 +53,8 @@ class Client:
         return self._call("POST", path, json=body, headers=headers)
 
     def _call(self, method: str, path: str, **rest: Any) -> httpx.Response:
+        import httpx
+
         try:
             response = self._http.request(method, path, **rest)
         except httpx.HTTPError as error:
