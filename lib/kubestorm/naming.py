@@ -71,6 +71,11 @@ def snapshot_identifier(instance_identifier: str, uid: str, kind: str) -> str:
     return f"{instance_identifier}-{kind}-{digest}"[:SNAPSHOT_IDENTIFIER_LENGTH]
 
 
+def parameter_group(identifier: str, family: str) -> str:
+    """The instance's own DB parameter group: one for each family, because a group cannot change its family."""
+    return f"{identifier}-{family.replace('.', '-')}"
+
+
 def vault_path(cluster: str, namespace: str, name: str) -> str:
     """Path of a database's credentials, relative to the mount of the KV v2 engine."""
     return f"kubestorm/{cluster}/{namespace}/{name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm.database.deletion import ObservedSnapshot
 from kubestorm.database.plan import Change, ObservedInstance, is_major_upgrade
@@ -26,6 +26,8 @@ TEMPORARY_CODES = frozenset(
         "InvalidDBInstanceState",  # it changed its state since we looked: look again
         "InvalidDBInstanceStateFault",
         "InvalidDBSnapshotState",
+        "InvalidDBParameterGroupState",  # an instance that is being deleted uses it still
+        "InvalidDBParameterGroupStateFault",
         "InsufficientDBInstanceCapacity",
         "PriorRequestNotComplete",
         "RequestLimitExceeded",
@@ -71,6 +73,18 @@ MODIFIABLE = frozenset(
         "VpcSecurityGroupIds",
     )
 )
+
+
+# Source: ModifyDBParameterGroup in the RDS API reference.
+PARAMETERS_A_CALL = 20
+
+
+class ObservedParameter(NamedTuple):
+    """One parameter of a group. `static`: it takes effect with a reboot."""
+
+    value: Optional[str]
+    modifiable: bool
+    static: bool
 
 
 class RdsClient:
@@ -162,6 +176,76 @@ class RdsClient:
         """Add or replace these tags."""
         with _translated("AddTagsToResource"):
             self._client.add_tags_to_resource(ResourceName=arn, Tags=_tag_list(tags))
+
+    def pending_maintenance(self, arn: str) -> Tuple[str, ...]:
+        """AWS's own maintenance that waits for the instance, a phrase each."""
+        with _translated("DescribePendingMaintenanceActions"):
+            answer = self._client.describe_pending_maintenance_actions(ResourceIdentifier=arn)
+        found = [
+            item for each in answer["PendingMaintenanceActions"] for item in each["PendingMaintenanceActionDetails"]
+        ]
+        return tuple(_maintenance_phrase(item) for item in found)
+
+    def describe_parameter_group(self, name: str) -> Optional[str]:
+        """The group's family, None if there is no such group."""
+        try:
+            with _translated("DescribeDBParameterGroups"):
+                answer = self._client.describe_db_parameter_groups(DBParameterGroupName=name)
+        except NotFoundError:
+            return None
+        found = answer["DBParameterGroups"]
+        return str(found[0]["DBParameterGroupFamily"]) if found else None
+
+    def create_parameter_group(self, name: str, family: str, tags: Mapping[str, str]) -> None:
+        """Make it; one of that name counts as done."""
+        with contextlib.suppress(ConflictError), _translated("CreateDBParameterGroup"):
+            self._client.create_db_parameter_group(
+                DBParameterGroupName=name,
+                DBParameterGroupFamily=family,
+                Description="Parameters of one Database, written by kubestorm",
+                Tags=_tag_list(tags),
+            )
+
+    def parameters(self, group: str, *, only_set: bool) -> Mapping[str, ObservedParameter]:
+        """The group's parameters by name: those that somebody set, or all there are (some hundreds, page by page)."""
+        found: Dict[str, ObservedParameter] = {}
+        source = {"Source": "user"} if only_set else {}
+        with _translated("DescribeDBParameters"):
+            pages = self._client.get_paginator("describe_db_parameters").paginate(DBParameterGroupName=group, **source)
+            for page in pages:
+                for raw in page["Parameters"]:
+                    found[raw["ParameterName"]] = ObservedParameter(
+                        raw.get("ParameterValue"),
+                        modifiable=bool(raw.get("IsModifiable", True)),
+                        static=raw.get("ApplyType") == "static",
+                    )
+        return found
+
+    def set_parameters(self, group: str, values: Mapping[str, str], static: Collection[str]) -> None:
+        """Write values, dynamic ones at once, the `static` ones for the next reboot; twenty a call."""
+        names = sorted(values)
+        for chunk in (names[at : at + PARAMETERS_A_CALL] for at in range(0, len(names), PARAMETERS_A_CALL)):
+            parameters = [
+                {"ParameterName": name, "ParameterValue": values[name], "ApplyMethod": _method(name in static)}
+                for name in chunk
+            ]
+            with _translated("ModifyDBParameterGroup"):
+                self._client.modify_db_parameter_group(DBParameterGroupName=group, Parameters=parameters)
+
+    def reset_parameters(self, group: str, names: Collection[str], static: Collection[str]) -> None:
+        """Take values back to the family's defaults."""
+        ordered = sorted(names)
+        for chunk in (ordered[at : at + PARAMETERS_A_CALL] for at in range(0, len(ordered), PARAMETERS_A_CALL)):
+            parameters = [{"ParameterName": name, "ApplyMethod": _method(name in static)} for name in chunk]
+            with _translated("ResetDBParameterGroup"):
+                self._client.reset_db_parameter_group(
+                    DBParameterGroupName=group, ResetAllParameters=False, Parameters=parameters
+                )
+
+    def delete_parameter_group(self, name: str) -> None:
+        """Remove it. Safe to repeat. TemporaryError while an instance uses it."""
+        with contextlib.suppress(NotFoundError), _translated("DeleteDBParameterGroup"):
+            self._client.delete_db_parameter_group(DBParameterGroupName=name)
 
     def describe_snapshot(self, identifier: str) -> Optional[ObservedSnapshot]:
         """The manual or final snapshot of that name, None if there is none."""
@@ -318,6 +402,17 @@ def _common(spec: DatabaseSpec, identifier: str, tags: Mapping[str, str]) -> Dic
     }
 
 
+def _method(static: bool) -> str:
+    return "pending-reboot" if static else "immediate"
+
+
+def _maintenance_phrase(raw: Mapping[str, Any]) -> str:
+    """`system-update: New operating system patch, by 2026-03-01`."""
+    when = raw.get("CurrentApplyDate") or raw.get("AutoAppliedAfterDate") or raw.get("ForcedApplyDate")
+    text = f"{raw.get('Action', 'maintenance')}: {raw.get('Description') or 'by AWS'}"
+    return f"{text}, from {when:%Y-%m-%d}" if when else text
+
+
 def _given(**values: Any) -> Dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
@@ -353,7 +448,9 @@ def _from_answer(error: Any, operation: str) -> Error:
     if code in TEMPORARY_CODES or (isinstance(status, int) and status >= 500):
         text = f"{SERVICE} cannot do {operation} right now ({code}): {message}"
         return TemporaryError(text, service=SERVICE, status_code=status)
-    if code.endswith(("NotFound", "NotFoundFault")) and code.startswith(("DBInstance", "DBSnapshot")):
+    if code.endswith(("NotFound", "NotFoundFault")) and code.startswith(
+        ("DBInstance", "DBSnapshot", "DBParameterGroup")
+    ):
         return NotFoundError(text, service=SERVICE, status_code=status)
     if code.endswith(("AlreadyExists", "AlreadyExistsFault")):
         return ConflictError(text, service=SERVICE, status_code=status)

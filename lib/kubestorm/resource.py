@@ -54,6 +54,10 @@ class ResourceHandle:
         self.resource = Resource(identity.group, identity.version, identity.plural)
         self._services = services
         self._order = tuple(order)
+        kinds = services.settings.database.kinds
+        self._plain_status = any(
+            (kind.group, kind.plural, kind.status) == (identity.group, identity.plural, "object") for kind in kinds
+        )
 
     @property
     def _kube(self) -> KubeClient:
@@ -145,7 +149,18 @@ class ResourceHandle:
         with contextlib.suppress(NotFoundError):
             self._kube.patch(self.resource, self.identity.name, body, self.identity.namespace)
 
+    def generation(self, resource: Object) -> int:
+        """Which spec this is; always 0 where the API counts our own writes of status too."""
+        return 0 if self._plain_status else int(resource["metadata"].get("generation", 0))
+
     # Its status.
+
+    def _write_status(self, changes: Mapping[str, Any], version: str) -> Object:
+        name, namespace = self.identity.name, self.identity.namespace
+        if self._plain_status:
+            body = {"metadata": {"resourceVersion": version}, "status": dict(changes)}
+            return self._kube.patch(self.resource, name, body, namespace)
+        return self._kube.patch_status(self.resource, name, dict(changes), namespace, resource_version=version)
 
     def write_status(
         self,
@@ -164,13 +179,13 @@ class ResourceHandle:
             if found is None:
                 return None
             old = found.get("status") or {}
-            answered = generation if generation is not None else int(found["metadata"].get("generation", 0))
+            answered = generation if generation is not None else self.generation(found)
             before = old.get("conditions") or []
             after = [dict(item) for item in before]
             now = self._services.now()
             for condition in new:
                 after = set_condition(after, condition, generation=answered, now=now)
-            latest = int(found["metadata"].get("generation", 0))
+            latest = self.generation(found)
             total = ready or roll_up(after, self._order, generation=latest)
             if self._order or ready:
                 after = set_condition(after, total, generation=answered, now=now)
@@ -181,9 +196,7 @@ class ResourceHandle:
             changes["lastRunId"] = self.run_id
             version = found["metadata"]["resourceVersion"]
             try:
-                written = self._kube.patch_status(
-                    self.resource, self.identity.name, changes, self.identity.namespace, resource_version=version
-                )
+                written = self._write_status(changes, version)
             except ConflictError:
                 continue
             except NotFoundError:

@@ -137,6 +137,22 @@ DEFAULT_ENGINES = {
 
 
 @dataclass(frozen=True)
+class KindMapping:
+    """Another kind of resource that asks for a database, in words of its own."""
+
+    group: str
+    version: str
+    plural: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Its field (dotted, from the top of the object) -> the field of our `spec`."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Field of our `spec` (dotted) -> what it always is, for instance engine: mysql."""
+    status: str = "subresource"
+    """`subresource`, or `object` where its CRD has no status subresource: then `generation` counts our own writes too
+    and is not looked at."""
+
+
+@dataclass(frozen=True)
 class DatabaseSettings:
     identifier_prefix: str = "ks"
     """First part of every RDS identifier; short, because RDS allows 63 characters in all."""
@@ -151,6 +167,8 @@ class DatabaseSettings:
     """Label -> the field of `spec` it sets where `spec` itself says nothing, dotted (`storage.sizeGiB`)."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Put on every instance, beside the four that say whose it is."""
+    kinds: Tuple[KindMapping, ...] = ()
+    """Kinds other than Database that are to be understood as one."""
     apply_immediately: bool = True
     """Change at once; False leaves it to the maintenance window, and the condition says so."""
 
@@ -211,12 +229,19 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
         _build(NamespaceLimits, item, f"database.limits[{index}]")
         for index, item in enumerate(values.get("limits") or ())
     )
+    values["kinds"] = tuple(
+        _build(KindMapping, item, f"database.kinds[{index}]") for index, item in enumerate(values.get("kinds") or ())
+    )
     settings = _build(DatabaseSettings, values, "database")
     if settings.defaults.size is not None and settings.defaults.size not in settings.sizes:
         raise DefinitionError(
             f"database.defaults.size is {settings.defaults.size!r}; database.sizes offers {', '.join(settings.sizes)}.",
             field="database.defaults.size",
         )
+    wrong = next((kind for kind in settings.kinds if kind.status not in ("subresource", "object")), None)
+    if wrong is not None:
+        message = f"database.kinds: status of {wrong.plural}.{wrong.group} is {wrong.status!r}; subresource or object."
+        raise DefinitionError(message, field="database.kinds")
     return settings
 
 

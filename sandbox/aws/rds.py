@@ -16,12 +16,13 @@ from moto.rds import models
 from moto.rds.exceptions import RDSClientError
 from moto.rds.responses import RDSResponse
 
-from sandbox.aws import rds_rules
+from sandbox.aws import rds_parameters, rds_rules
 from sandbox.clock import Clock, wall_clock
 
 AVAILABLE = "available"
 _ORIGINAL_BACKEND = models.RDSBackend
 _ORIGINAL_INSTANCE = models.DBInstance
+_ORIGINAL_DESCRIBE_PARAMETERS = RDSResponse.describe_db_parameters
 
 # The parameters whose change waits in PendingModifiedValues, and what that structure calls them.
 PENDING_NAMES = {
@@ -100,12 +101,21 @@ class TimedInstance(models.DBInstance):  # type: ignore[misc]
         self.endpoint_known = False
         self.pending_modified_values: dict[str, Any] = {}
         self.pending: dict[str, Any] = {}
+        self.parameters_status = "in-sync"
+        self.maintenance: list[dict[str, Any]] = []
         super().__init__(backend, **arguments)
         self.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
 
     @property
     def endpoint(self) -> dict[str, Any] | None:
         return super().endpoint if self.endpoint_known else None
+
+    @property
+    def db_parameter_group_status_list(self) -> Any:
+        groups = self.db_parameter_groups()
+        for group in groups:
+            group.ParameterApplyStatus = self.parameters_status
+        return groups
 
     def await_values(self, values: dict[str, Any]) -> None:
         """Remember values to apply later, and show them, the password only as asterisks."""
@@ -220,6 +230,8 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         new_name = at_once.get("new_db_instance_identifier")
         if new_name and new_name in self.databases:
             raise models.DBInstanceAlreadyExists()
+        if at_once.get("db_parameter_group_name") not in (None, instance.db_parameter_group_name):
+            instance.parameters_status = "pending-reboot"  # another group takes effect with a reboot, always
         super().modify_db_instance(db_instance_identifier, at_once)
         instance.await_values(later)
         self._start_applying(instance, set(PENDING_NAMES) if request.get("apply_immediately") else set(SOON))
@@ -242,6 +254,8 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
             if instance.status != "deleting":
                 instance.update(**instance.take_pending(names))
                 instance.status = AVAILABLE
+                if "engine_version" in names:
+                    instance.parameters_status = "in-sync"
 
         self._in(_world.times.modify, step)
 
@@ -250,12 +264,56 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         self.advance()
         for instance in self.databases.values():
             if isinstance(instance, TimedInstance) and instance.status == AVAILABLE:
+                instance.maintenance = []
                 self._start_applying(instance, set(PENDING_NAMES))
+
+    def describe_db_parameter_groups(self, db_parameter_group_kwargs: Any) -> Any:
+        name = db_parameter_group_kwargs.get("db_parameter_group_name")
+        if name and name not in self.db_parameter_groups:
+            raise models.DBParameterGroupNotFoundError(name)
+        return super().describe_db_parameter_groups(db_parameter_group_kwargs)
+
+    def modify_db_parameter_group(self, db_parameter_group_name: str, db_parameter_group_parameters: Any) -> Any:
+        group = self.db_parameter_groups.get(db_parameter_group_name)
+        wanted = list(db_parameter_group_parameters)
+        if group is not None:
+            with _as_rds_errors():
+                rds_parameters.check(group.family or "", wanted)
+        changed = super().modify_db_parameter_group(db_parameter_group_name, wanted)
+        self._await_reboot(db_parameter_group_name, wanted)
+        return changed
+
+    def reset_db_parameter_group(self, name: str, parameters: list[dict[str, Any]], everything: bool) -> Any:
+        """ResetDBParameterGroup, which moto lacks."""
+        group = self.db_parameter_groups.get(name)
+        if group is None:
+            raise models.DBParameterGroupNotFoundError(name)
+        named = {parameter["ParameterName"] for parameter in parameters}
+        for known in [known for known in group.parameters if everything or known in named]:
+            del group.parameters[known]
+        self._await_reboot(name, parameters)
+        return group
+
+    def delete_db_parameter_group(self, db_parameter_group_name: str) -> Any:
+        self.advance()
+        if any(
+            getattr(it, "db_parameter_group_name", None) == db_parameter_group_name for it in self.databases.values()
+        ):
+            message = "One or more database instances are still members of this parameter group."
+            raise RDSClientError("InvalidDBParameterGroupState", message)
+        return super().delete_db_parameter_group(db_parameter_group_name)
+
+    def _await_reboot(self, group: str, parameters: list[dict[str, Any]]) -> None:
+        if any(parameter.get("ApplyMethod") == "pending-reboot" for parameter in parameters):
+            for instance in self.databases.values():
+                if isinstance(instance, TimedInstance) and instance.db_parameter_group_name == group:
+                    instance.parameters_status = "pending-reboot"
 
     def reboot_db_instance(self, db_instance_identifier: str) -> Any:
         instance = super().reboot_db_instance(db_instance_identifier)
         self._require_available(instance)
         instance.status = "rebooting"
+        instance.parameters_status = "in-sync"
         self._status_in(_world.times.reboot, instance, AVAILABLE)
         return instance
 
@@ -382,20 +440,61 @@ def describe_db_engine_versions(response: Any) -> ActionResult:
     return ActionResult({"DBEngineVersions": found})
 
 
+def describe_db_parameters(response: Any) -> ActionResult:
+    """DescribeDBParameters with all that the family has, and the filter by source; moto tells what was set."""
+    name = response.params.get("DBParameterGroupName")
+    groups = response.backend.describe_db_parameter_groups({"db_parameter_group_name": name})
+    if not groups:
+        raise models.DBParameterGroupNotFoundError(name)
+    found = rds_parameters.described(groups[0].family or "", groups[0].parameters)
+    source = response.params.get("Source")
+    return ActionResult({"Parameters": [each for each in found if source in (None, each["Source"])]})
+
+
+def reset_db_parameter_group(response: Any) -> ActionResult:
+    """ResetDBParameterGroup, which moto lacks."""
+    parameters = [parameter.original_dict() for parameter in response.params.get("Parameters", [])]
+    name, everything = response.params.get("DBParameterGroupName"), bool(response.params.get("ResetAllParameters"))
+    response.backend.reset_db_parameter_group(name, parameters, everything)
+    return ActionResult({"DBParameterGroupName": name})
+
+
+def describe_pending_maintenance_actions(response: Any) -> ActionResult:
+    """DescribePendingMaintenanceActions, which moto lacks."""
+    wanted = response.params.get("ResourceIdentifier")
+    found = [
+        {"ResourceIdentifier": instance.arn, "PendingMaintenanceActionDetails": instance.maintenance}
+        for instance in response.backend.databases.values()
+        if isinstance(instance, TimedInstance) and instance.maintenance and wanted in (None, instance.arn)
+    ]
+    return ActionResult({"PendingMaintenanceActions": found})
+
+
+ADDED_TO_RESPONSES = (
+    describe_db_engine_versions,
+    describe_pending_maintenance_actions,
+    reset_db_parameter_group,
+)
+
+
 def install(world: World) -> None:
     """Put the timed RDS in the place of moto's, for backends made from now on."""
     global _world
     _world = world
     models.rds_backends.backend = TimedBackend
     models.DBInstance = TimedInstance
-    RDSResponse.describe_db_engine_versions = describe_db_engine_versions
+    for operation in ADDED_TO_RESPONSES:
+        setattr(RDSResponse, operation.__name__, operation)
+    RDSResponse.describe_db_parameters = describe_db_parameters
 
 
 def uninstall() -> None:
     """Give moto its own RDS back."""
     models.rds_backends.backend = _ORIGINAL_BACKEND
     models.DBInstance = _ORIGINAL_INSTANCE
-    del RDSResponse.describe_db_engine_versions
+    for operation in ADDED_TO_RESPONSES:
+        delattr(RDSResponse, operation.__name__)
+    RDSResponse.describe_db_parameters = _ORIGINAL_DESCRIBE_PARAMETERS
 
 
 def all_backends() -> list[TimedBackend]:

@@ -16,7 +16,8 @@ MYSQL, MARIADB, POSTGRES = "mysql", "mariadb", "postgres"
 ENGINES = (MYSQL, MARIADB, POSTGRES)
 
 ENGINE_VERSIONS: Mapping[str, tuple[str, ...]] = {
-    MYSQL: ("8.0.36", "8.0.39", "8.0.40", "8.0.41", "8.0.42", "8.4.3", "8.4.4", "8.4.5"),
+    # 5.6.23 is of 2015 and offered to nobody new; platforms of that time have instances of it.
+    MYSQL: ("5.6.23", "8.0.36", "8.0.39", "8.0.40", "8.0.41", "8.0.42", "8.4.3", "8.4.4", "8.4.5"),
     MARIADB: ("10.5.27", "10.6.20", "10.6.21", "10.11.10", "10.11.11", "11.4.4", "11.4.5"),
     POSTGRES: (
         *("13.18", "13.20", "14.15", "14.17", "15.7", "15.10", "15.12"),

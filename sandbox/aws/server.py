@@ -87,6 +87,13 @@ class AwsServer(Server):
         for backend in self._rds_backends():
             backend.run_maintenance()
 
+    def announce_maintenance(self, db_instance_identifier: str, action: str, description: str) -> None:
+        """Let AWS have maintenance of its own for an instance, until a window comes."""
+        for backend in self._rds_backends():
+            if db_instance_identifier in backend.databases:
+                details = {"Action": action, "Description": description}
+                backend.databases[db_instance_identifier].maintenance.append(details)
+
     def password_matches(self, db_instance_identifier: str, password: str) -> bool:
         """Whether this is the instance's master password now; there is no way to read it."""
         found = [

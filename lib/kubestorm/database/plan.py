@@ -141,6 +141,8 @@ class Refuse(NamedTuple):
 
     reason: str
     message: str
+    change: bool = False
+    """Only the change is refused: the instance goes on serving as it is."""
 
 
 Decision = Union[Create, Modify, RotatePassword, Tag, Wait, Refuse]
@@ -237,6 +239,18 @@ def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change,
     return tuple(changes)
 
 
+def state_of(observed: ObservedInstance) -> Union[Wait, None]:
+    """Why a client cannot connect now; None when it can, whatever is asked for."""
+    return None if observed.status in SERVING else _wait(observed)
+
+
+def whats_pending(observed: ObservedInstance, maintenance: Sequence[str] = ()) -> Tuple[str, ...]:
+    """What is accepted and not in effect yet, a phrase each: changes, a reboot, AWS's own maintenance."""
+    changes = tuple(f"{name} becomes {value}" for name, value in sorted(observed.pending.items()))
+    reboot = (f"a reboot, for parameter group {observed.parameter_group}",) if observed.pending_reboot else ()
+    return (*changes, *reboot, *maintenance)
+
+
 def version_matches(wanted: str, found: str) -> bool:
     """Whether the version found is the one wanted, or a minor version of it: 16 is met by 16.3, not by 1.6."""
     return found == wanted or found.startswith(f"{wanted}.")
@@ -300,21 +314,21 @@ def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Option
             f"spec.engine: {observed.engine} cannot become {spec.engine}; set it back to {observed.engine}, "
             "or make a new Database and move the data."
         )
-        return Refuse("EngineChangeRefused", message)
+        return Refuse("EngineChangeRefused", message, change=True)
     shrinks = "storage.sizeGiB" in spec.stated and spec.storage_gib < observed.storage_gib
     if shrinks and not _grew_by_itself(spec, observed):
         message = (
             f"spec.storage.sizeGiB: RDS cannot shrink storage from {observed.storage_gib} to {spec.storage_gib} GiB; "
             f"set it to {observed.storage_gib} or more, or make a smaller Database and move the data."
         )
-        return Refuse("StorageShrinkRefused", message)
+        return Refuse("StorageShrinkRefused", message, change=True)
     wanted, found = version_key(spec.version), version_key(observed.version)
     if "version" in spec.stated and wanted < found[: len(wanted)]:
         message = (
             f"spec.version: RDS cannot go back from {observed.version} to {spec.version}; set it to {observed.version} "
             "or later, or restore a snapshot taken before the upgrade into a new Database."
         )
-        return Refuse("DowngradeRefused", message)
+        return Refuse("DowngradeRefused", message, change=True)
     immutable = (
         ("databaseName", observed.database_name, spec.database_name),
         ("subnetGroup", observed.subnet_group, spec.subnet_group),
@@ -326,7 +340,7 @@ def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Option
             message = (
                 f"spec.{name}: it is {old} and cannot be changed to {new} on a living instance; set it back to {old}."
             )
-            return Refuse("ImmutableField", message)
+            return Refuse("ImmutableField", message, change=True)
     return None
 
 

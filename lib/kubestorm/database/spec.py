@@ -72,6 +72,8 @@ class DatabaseSpec:
     subnet_group: Optional[str]
     security_groups: Tuple[str, ...]
     parameter_group: Optional[str]
+    parameters: Mapping[str, str]
+    """Parameters of the instance's own group; RDS writes all values as text."""
     encryption_key: Optional[str]
     monitoring_interval_seconds: int
     monitoring_role_arn: Optional[str]
@@ -144,6 +146,7 @@ class _Parser:
             subnet_group=self._text("subnetGroup", defaults.subnet_group),
             security_groups=self._texts("securityGroups") or defaults.security_groups,
             parameter_group=self._text("parameterGroup", defaults.parameter_group),
+            parameters=self._parameters(),
             encryption_key=self._text("encryptionKey", defaults.encryption_key),
             monitoring_interval_seconds=interval,
             monitoring_role_arn=defaults.monitoring_role_arn,
@@ -232,6 +235,15 @@ class _Parser:
 
     # Fields with rules of their own.
 
+    def _parameters(self) -> Mapping[str, str]:
+        values = self._mapping("parameters")
+        if "parameters" in self._stated and self._get("parameterGroup") is not None:
+            self._wrong("parameters", "parameterGroup names a group that is not ours to write; give one of them")
+        for name, value in values.items():
+            if isinstance(value, (dict, list)) or value is None:
+                self._wrong(f"parameters.{name}", f"{value!r} is no value of a parameter; write a text or a number")
+        return {str(name): _parameter_value(value) for name, value in values.items()}
+
     def _check_fixed_fields(self) -> None:
         for path in self._limits.fixed_fields:
             if self._get(path) is not None:
@@ -312,6 +324,11 @@ class _Parser:
         if point.get("time") and point.get("useLatest"):
             self._wrong("restoreFrom.pointInTime", "both time and useLatest; give one of them")
         return None, PointInTime(str(point.get("sourceInstance", "")), point.get("time"))
+
+
+def _parameter_value(value: Any) -> str:
+    """As RDS keeps it: truth values are 1 and 0."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _words(values: Sequence[Any]) -> str:

@@ -7,13 +7,14 @@ waits. All are safe to repeat and to run alone. A step that fails has written it
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm import naming
 from kubestorm.conditions import FALSE, READY, TRUE, Condition, find, is_true
-from kubestorm.database import rotating, rotation
+from kubestorm.database import kinds, own_parameters, rotating, rotation
 from kubestorm.database.plan import (
     Create,
+    Decision,
     Modify,
     ObservedInstance,
     Refuse,
@@ -21,12 +22,15 @@ from kubestorm.database.plan import (
     Tag,
     Wait,
     plan_instance,
+    state_of,
+    whats_pending,
 )
 from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, parse_database
-from kubestorm.errors import Error, NotFoundError
+from kubestorm.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.naming import Identity
 from kubestorm.resource import LeaseLostError, Object, ResourceHandle
 from kubestorm.services import Services
+from kubestorm.settings import KindMapping
 
 SPEC_VALID = "SpecValid"
 CREDENTIALS_STORED = "CredentialsStored"
@@ -34,7 +38,21 @@ INSTANCE_AVAILABLE = "InstanceAvailable"
 PUBLISHED = "Published"
 ORDER = (SPEC_VALID, CREDENTIALS_STORED, INSTANCE_AVAILABLE, PUBLISHED)
 
+# Reasons of SpecValid that only a look at the instance can find or lift.
+CHANGE_REFUSALS = frozenset(
+    (
+        "EngineChangeRefused",
+        "StorageShrinkRefused",
+        "DowngradeRefused",
+        "ImmutableField",
+        "ChangeRefused",
+        "ParametersRefused",
+    )
+)
+VALID = Condition(SPEC_VALID, TRUE, "Valid", "The spec can be carried out.")
+
 Result = Dict[str, Any]
+FORBIDDEN = 403
 SKIPPED: Mapping[str, Any] = {"skipped": True}
 
 
@@ -59,15 +77,32 @@ class DatabaseRun:
         if spec is not None and spec.adopt:
             return spec.adopt
         known = (resource.get("status") or {}).get("instanceIdentifier")
-        prefix = self.services.settings.database.identifier_prefix
-        return str(known) if known else naming.rds_identifier(prefix, *self._place)
+        return str(known) if known else self.own_identifier
+
+    @property
+    def own_identifier(self) -> str:
+        """The identifier that the resource's name gives."""
+        return naming.rds_identifier(self.services.settings.database.identifier_prefix, *self._place)
 
     def tags(self, spec: DatabaseSpec) -> Dict[str, str]:
         """What the instance carries; whose it is cannot be overwritten by the resource's own tags."""
         return {**spec.tags, **naming.owner_tags(self.identity)}
 
     def parse(self, resource: Object) -> DatabaseSpec:
-        return parse_database(resource, self.services.settings.database)
+        return parse_database(self.as_database(resource), self.services.settings.database)
+
+    def as_database(self, resource: Object) -> Object:
+        """The object with a spec in our words, whatever its kind."""
+        return kinds.as_database(resource, self._kind)
+
+    def write_status(self, *conditions: Condition, **more: Any) -> Optional[Object]:
+        """As ResourceHandle's, in the words of the object's own kind."""
+        told = [each._replace(message=kinds.in_their_words(each.message, self._kind)) for each in conditions]
+        return self.handle.write_status(*told, **more)
+
+    @property
+    def _kind(self) -> Optional[KindMapping]:
+        return kinds.mapping_for(self.identity, self.services.settings.database.kinds)
 
     @property
     def _place(self) -> tuple[str, str, str]:
@@ -101,17 +136,19 @@ def plan(run: DatabaseRun) -> Result:
     if metadata.get("deletionTimestamp"):
         held = naming.FINALIZER in (metadata.get("finalizers") or ())
         return {"todo": ["teardown"] if held else [], "reason": "The object is being deleted."}
-    generation = int(metadata.get("generation", 0))
+    generation = run.handle.generation(resource)
     try:
         run.parse(resource)
     except InvalidSpecError as error:
         condition = Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error))
-        run.handle.write_status(condition, generation=generation)
+        run.write_status(condition, generation=generation)
         return {"todo": [], "reason": f"InvalidSpec: {error}"}
     with run.reporting(SPEC_VALID):
         run.handle.ensure_finalizer()
-        condition = Condition(SPEC_VALID, TRUE, "Valid", "The spec can be carried out.")
-        run.handle.write_status(condition, generation=generation)
+        told = find((resource.get("status") or {}).get("conditions") or [], SPEC_VALID) or {}
+        # A change that was refused stays so until the instance step finds it possible, or the spec is another.
+        if told.get("reason") not in CHANGE_REFUSALS or told.get("observedGeneration") != generation:
+            run.write_status(VALID, generation=generation)
     return {"todo": ["credentials", "instance", "publish"], "reason": "", "generation": generation}
 
 
@@ -134,8 +171,28 @@ def ensure_credentials(run: DatabaseRun) -> Result:
             f"Username and password are in Vault at {ref.path} (version {ref.version}).",
         )
         fields = {"vaultPath": ref.path, "vaultVersion": ref.version}
-        run.handle.write_status(condition, fields=fields, generation=_generation(resource))
+        run.write_status(condition, fields=fields, generation=run.handle.generation(resource))
         return {"path": ref.path, "version": ref.version, "created": ref.created}
+
+
+class Look(NamedTuple):
+    """What the instance step found, and what is to be done about it."""
+
+    resource: Object
+    spec: DatabaseSpec
+    identifier: str
+    observed: Optional[ObservedInstance]
+    rotates: bool
+    decisions: Tuple[Decision, ...]
+
+
+class Outcome(NamedTuple):
+    """What the decisions led to: the two conditions, the fields of status, the names of what was done."""
+
+    valid: Condition
+    available: Condition
+    fields: Dict[str, Any]
+    done: List[str]
 
 
 def ensure_instance(run: DatabaseRun) -> Result:
@@ -144,56 +201,93 @@ def ensure_instance(run: DatabaseRun) -> Result:
         resource = _living(run)
         if resource is None:
             return dict(SKIPPED)
-        generation = _generation(resource)
-        spec = run.parse(resource)
-        identifier = run.identifier(resource, spec)
-        observed = run.services.rds.describe(identifier)
-        rotates = observed is not None and rotation.is_rotating(
-            rotating.observe(run.services, run.vault_path, resource, observed)
-        )
-        # A rotation under way has a password of its own on its way to the instance.
-        credentials = None if rotates else _credentials_version(run)
-        settings = run.services.settings.database
-        decisions = plan_instance(
-            spec,
-            observed,
-            uid=run.identity.uid,
-            identifier=identifier,
-            tags=run.tags(spec),
-            credentials_version=credentials,
-            apply_immediately=settings.apply_immediately,
-            vanished=observed is None and has_vanished(resource),
-        )
-        if observed is not None:
+        look = _look(run, resource)
+        if look.observed is not None:
             # It allowed one replacement, which is there now.
             run.handle.remove_annotation(naming.RECREATE_ANNOTATION)
-        condition = _available_condition(observed)
-        done: List[str] = []
-        for decision in decisions:
-            condition = _carry_out(run, spec, identifier, observed, decision) or condition
-            done.append(type(decision).__name__)
-        fields = {} if done == ["Refuse"] and observed is None else _instance_fields(identifier, observed, done)
-        if isinstance(decisions[0] if decisions else None, Refuse) and condition.reason == "ForeignInstance":
-            fields = {}
-        if "Create" in done and rotating.requested(resource):
-            fields[rotating.STATUS_FIELD] = rotating.requested(resource)  # its password is a new one already
-        turn = rotating.Rotation()
-        if rotates and observed is not None and observed.owner_uid == run.identity.uid and set(done) <= {"Tag"}:
-            turn = rotating.carry_on(run.services, run.vault_path, resource, observed)
-            fields.update(turn.fields)
+        outcome = _act(run, look)
+        condition, turn = outcome.available, rotating.Rotation()
+        ours = look.observed is not None and look.observed.owner_uid == run.identity.uid
+        if look.rotates and look.observed is not None and ours and set(outcome.done) <= {"Tag", "Refuse"}:
+            turn = rotating.carry_on(run.services, run.vault_path, resource, look.observed)
             if turn.waiting:
                 condition = Condition(INSTANCE_AVAILABLE, FALSE, "RotatingCredentials", turn.waiting)
-        run.handle.write_status(condition, fields=fields, generation=generation)
+        fields = {**outcome.fields, **turn.fields}
+        run.write_status(outcome.valid, condition, fields=fields, generation=run.handle.generation(resource))
         if turn.forget:
             rotating.forget(run.services, run.vault_path)
         return {
             "rotation": list(turn.steps),
-            "identifier": identifier,
+            "identifier": look.identifier,
             "available": condition.status == TRUE,
-            "decisions": done,
+            "decisions": outcome.done,
             "reason": condition.reason,
             "message": condition.message,
         }
+
+
+def _look(run: DatabaseRun, resource: Object) -> Look:
+    """Compare what is asked for with what RDS and Vault say. Changes nothing."""
+    spec = run.parse(resource)
+    identifier = run.identifier(resource, spec)
+    observed = run.services.rds.describe(identifier)
+    spec = own_parameters.with_own_group(spec, run.own_identifier, observed)
+    rotates = observed is not None and rotation.is_rotating(
+        rotating.observe(run.services, run.vault_path, resource, observed)
+    )
+    decisions = plan_instance(
+        spec,
+        observed,
+        uid=run.identity.uid,
+        identifier=identifier,
+        tags=run.tags(spec),
+        # A rotation under way has a password of its own on its way to the instance.
+        credentials_version=None if rotates else _credentials_version(run),
+        apply_immediately=run.services.settings.database.apply_immediately,
+        vanished=observed is None and has_vanished(run.as_database(resource)),
+    )
+    return Look(resource, spec, identifier, observed, rotates, decisions)
+
+
+def _act(run: DatabaseRun, look: Look) -> Outcome:
+    """Carry the decisions out. What AWS refuses of a change is told as a refused change: the instance serves on."""
+    observed, condition = look.observed, _available_condition(look.observed)
+    pending = _pending(run, observed)
+    fields: Dict[str, Any] = {}
+    done: List[str] = []
+    refused = next((item for item in look.decisions if isinstance(item, Refuse)), None)
+    try:
+        if "parameters" in look.spec.stated and refused is None:
+            fields.update(_ensure_parameters(run, look))
+        for decision in look.decisions:
+            condition = _carry_out(run, look.spec, look.identifier, observed, decision) or condition
+            done.append(type(decision).__name__)
+    except (PermanentError, DefinitionError, NotFoundError) as error:
+        refused = _refusal_by_aws(error, observed)
+    if "Create" in done and rotating.requested(look.resource):
+        fields[rotating.STATUS_FIELD] = rotating.requested(look.resource)  # its password is a new one already
+    if observed is not None or (done and done != ["Refuse"]):
+        fields.update(_instance_fields(look.identifier, observed, done))
+    valid = VALID
+    if refused is not None and refused.change:
+        valid = Condition(SPEC_VALID, FALSE, refused.reason, refused.message)
+        nothing = Condition(INSTANCE_AVAILABLE, FALSE, refused.reason, "There is no instance yet.")
+        condition = _available_condition(observed) if observed else nothing
+    if condition.reason == "ForeignInstance":
+        return Outcome(valid, condition, {}, done)
+    if observed is not None:
+        fields["pending"] = list(pending) or None
+        if pending and condition.reason in ("Available", "PendingMaintenance"):
+            condition = condition._replace(message=f"{condition.message} Pending: {'; '.join(pending)}.")
+    return Outcome(valid, condition, fields, done)
+
+
+def _refusal_by_aws(error: Error, observed: Optional[ObservedInstance]) -> Refuse:
+    """An error as a refused change. One that says we may not ask is no fault of the spec, and goes on."""
+    wrong = isinstance(error, InvalidSpecError)
+    if error.status_code == FORBIDDEN or (observed is None and not wrong):
+        raise error
+    return Refuse("ParametersRefused" if wrong else "ChangeRefused", str(error), change=True)
 
 
 def publish(run: DatabaseRun) -> Result:
@@ -216,7 +310,7 @@ def publish(run: DatabaseRun) -> Result:
         result = run.services.consul.ensure_tree(run.consul_prefix, values)
         condition = Condition(PUBLISHED, TRUE, "Published", f"The address is in Consul under {run.consul_prefix}.")
         fields = {"consulPath": run.consul_prefix}
-        written = run.handle.write_status(condition, fields=fields, generation=_generation(resource))
+        written = run.write_status(condition, fields=fields, generation=run.handle.generation(resource))
         ready = is_true(((written or {}).get("status") or {}).get("conditions") or [], READY)
         return {"prefix": result.prefix, "written": list(result.written), "ready": ready}
 
@@ -272,18 +366,18 @@ def _adopted_credentials(run: DatabaseRun, resource: Object) -> Result:
     """An adopted instance has a password of its own, which nobody can read: it stays until somebody brings it."""
     found = run.services.vault.describe(run.vault_path)
     path = run.services.vault.full_path(run.vault_path)
-    generation = _generation(resource)
+    generation = run.handle.generation(resource)
     if found is None:
         message = (
             f"Write the adopted instance's username and password to Vault at {path}; they cannot be read from RDS."
         )
-        run.handle.write_status(
+        run.write_status(
             Condition(CREDENTIALS_STORED, FALSE, "AdoptedCredentialsMissing", message), generation=generation
         )
         return {"path": path, "version": None, "created": False}
     version = int(found["version"])
     condition = Condition(CREDENTIALS_STORED, TRUE, "Stored", f"The credentials are in Vault at {path}.")
-    run.handle.write_status(condition, fields={"vaultPath": path, "vaultVersion": version}, generation=generation)
+    run.write_status(condition, fields={"vaultPath": path, "vaultVersion": version}, generation=generation)
     return {"path": path, "version": version, "created": False}
 
 
@@ -296,8 +390,8 @@ def has_vanished(resource: Object) -> bool:
         return False
     told = find(status.get("conditions") or [], INSTANCE_AVAILABLE) or {}
     # A restoreFrom from the beginning is no answer to the loss: it would bring back a state of long ago unasked.
-    answered = told.get("reason") == "InstanceVanished" and int(told.get("observedGeneration", 0)) < _generation(
-        resource
+    answered = told.get("reason") == "InstanceVanished" and int(told.get("observedGeneration", 0)) < int(
+        metadata.get("generation", 0)
     )
     return not (answered and (resource.get("spec") or {}).get("restoreFrom"))
 
@@ -319,9 +413,27 @@ def _credentials_version(run: DatabaseRun) -> Optional[int]:
 
 
 def _available_condition(observed: Optional[ObservedInstance]) -> Condition:
-    pending = " A reboot is pending for its parameter group." if observed and observed.pending_reboot else ""
-    message = f"RDS serves at {observed.host}:{observed.port}.{pending}" if observed else ""
+    wait = state_of(observed) if observed else None
+    if wait is not None:
+        return Condition(INSTANCE_AVAILABLE, FALSE, wait.reason, wait.message)
+    message = f"RDS serves at {observed.host}:{observed.port}." if observed else ""
     return Condition(INSTANCE_AVAILABLE, TRUE, "Available", message)
+
+
+def _ensure_parameters(run: DatabaseRun, look: Look) -> Dict[str, Any]:
+    status = look.resource.get("status") or {}
+    return own_parameters.ensure(run.services.rds, look.spec, run.tags(look.spec), status, look.observed)
+
+
+def _pending(run: DatabaseRun, observed: Optional[ObservedInstance]) -> Sequence[str]:
+    """What waits for a window or a reboot. That maintenance cannot be read is told there, and stops nothing."""
+    if observed is None or observed.owner_uid != run.identity.uid:
+        return ()
+    try:
+        maintenance = run.services.rds.pending_maintenance(observed.arn)
+    except PermanentError as error:
+        maintenance = (str(error),)
+    return whats_pending(observed, maintenance)
 
 
 def _instance_fields(identifier: str, observed: Optional[ObservedInstance], done: List[str]) -> Dict[str, Any]:
@@ -333,10 +445,6 @@ def _instance_fields(identifier: str, observed: Optional[ObservedInstance], done
     if observed.host:
         fields["endpoint"] = {"host": observed.host, "port": observed.port}
     return fields
-
-
-def _generation(resource: Object) -> int:
-    return int(resource["metadata"].get("generation", 0))
 
 
 def _living(run: DatabaseRun) -> Optional[Object]:

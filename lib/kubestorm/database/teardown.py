@@ -36,14 +36,14 @@ def tear_down(run: DatabaseRun) -> Result:
             return {"finished": resource is None, "step": "none"}
         state, identifier = _observe(run, resource)
         step = next_step(state)
-        fields = _carry_out(run, step, state, identifier)
+        fields = _carry_out(run, step, state, identifier, resource)
         if isinstance(step, Finish):
             run.handle.event(resource, "Finished", step.message)
             run.handle.release_finalizer()
         else:
             reason = _reason(step)
             conditions = [Condition(kind, FALSE, reason, step.message) for kind in (INSTANCE_AVAILABLE, READY)]
-            run.handle.write_status(conditions[0], fields=fields, ready=conditions[1])
+            run.write_status(conditions[0], fields=fields, ready=conditions[1])
         return {"finished": isinstance(step, Finish), **describe_step(step)}
 
 
@@ -51,13 +51,13 @@ def deletion_policy(run: DatabaseRun, resource: Object) -> str:
     """What the object asks for, the default where it says nothing, Retain where it asks for what it may not have."""
     settings = run.services.settings.database
     allowed = limits_for(run.identity.namespace, settings).deletion_policies or DELETION_POLICIES
-    policy = (resource.get("spec") or {}).get("deletionPolicy") or settings.defaults.deletion_policy
+    policy = (run.as_database(resource).get("spec") or {}).get("deletionPolicy") or settings.defaults.deletion_policy
     return policy if policy in allowed and policy in DELETION_POLICIES else RETAIN
 
 
 def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
     metadata, status = resource["metadata"], resource.get("status") or {}
-    identifier = status.get("instanceIdentifier") or (resource.get("spec") or {}).get("adopt")
+    identifier = status.get("instanceIdentifier") or (run.as_database(resource).get("spec") or {}).get("adopt")
     identifier = str(identifier or run.identifier(resource, None))
     policy = deletion_policy(run, resource)
     # Only Delete has to know, so that nothing else needs the permission to read namespaces.
@@ -79,7 +79,9 @@ def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
     return state, identifier
 
 
-def _carry_out(run: DatabaseRun, step: Any, state: DeletionState, identifier: str) -> Mapping[str, Any]:
+def _carry_out(
+    run: DatabaseRun, step: Any, state: DeletionState, identifier: str, resource: Object
+) -> Mapping[str, Any]:
     """Do it; the fields of status that follow."""
     status: Optional[str] = state.instance.status if state.instance else "deleted"
     fields: Dict[str, Any] = {"instanceStatus": status}
@@ -94,6 +96,9 @@ def _carry_out(run: DatabaseRun, step: Any, state: DeletionState, identifier: st
     elif isinstance(step, Finish):
         if state.policy == RETAIN:
             _mark_retained(run, state)
+        group = (resource.get("status") or {}).get("parameterGroup")
+        if step.remove_address and group:
+            run.services.rds.delete_parameter_group(str(group))
         # Consul first: nobody should be sent to what is gone. Vault last: its secret is the last way in.
         if step.remove_address:
             run.services.consul.delete_tree(run.consul_prefix)

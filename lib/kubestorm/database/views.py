@@ -17,6 +17,10 @@ def resource_of(services: Services, kind: str = "") -> Resource:
     """The resource that `kind` (`plural.group`, as kubectl takes it) names; Database where it is empty."""
     if kind in ("", "databases", f"databases.{naming.GROUP}"):
         return DATABASES
+    plural, _, group = kind.partition(".")
+    for mapping in services.settings.database.kinds:
+        if (mapping.plural, mapping.group) == (plural, group):
+            return Resource(group, mapping.version, plural)
     raise DefinitionError(f"{kind} is no kind of database that the pack's configuration knows.", field="kind")
 
 
