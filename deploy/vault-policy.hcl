@@ -10,3 +10,8 @@ path "secret/data/kubestorm/+/*" {
 path "secret/metadata/kubestorm/+/*" {
   capabilities = ["read", "delete", "list"]
 }
+
+# The namespaces that have credentials: where the search for drift begins.
+path "secret/metadata/kubestorm/+" {
+  capabilities = ["list"]
+}

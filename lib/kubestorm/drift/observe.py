@@ -142,11 +142,14 @@ def _secrets(services: Services, scope: Scope, wished: Sequence[Place]) -> Mappi
     found: Dict[Place, int] = {}
     for path in services.vault.list_paths(root + scope.namespace):
         parts = path[len(root) :].split("/")
-        if len(parts) == 2 and scope.has(Place(*parts)):
-            found[Place(*parts)] = 0
-    for place in wished:
-        described = services.vault.describe(naming.vault_path(cluster, *place)) if place in found else None
-        if described is not None:
+        # A password that is being rotated in lies one level deeper, and belongs to the same place.
+        if len(parts) >= 2 and scope.has(Place(parts[0], parts[1])):
+            found[Place(parts[0], parts[1])] = 0
+    for place in found.keys() & set(wished):
+        described = services.vault.describe(naming.vault_path(cluster, *place))
+        if described is None:
+            del found[place]
+        else:
             found[place] = int(described["version"])
     return found
 
