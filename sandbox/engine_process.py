@@ -47,6 +47,11 @@ class EngineProcess:
         """The key that the first start wrote."""
         return (self.data / "api-key").read_text().strip()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def command(self) -> list[str]:
         """The command line, for people who want to run it by hand."""
         arguments = [sys.executable, "-m", "stormcell", "serve", "--port", "0"]

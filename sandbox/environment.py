@@ -31,8 +31,10 @@ from kubernetes.dynamic import DynamicClient
 from sandbox.aws.server import AwsServer
 from sandbox.consul import ConsulServer
 from sandbox.engine_process import EngineProcess
+from sandbox.faults import FaultMiddleware, Faults
 from sandbox.kube_backend import KubeBackend, start_kubernetes
 from sandbox.proxy import Proxy
+from sandbox.serving import AsgiApp
 from sandbox.vault import VaultServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +58,9 @@ class Environment:
     """Everything outside the engine. Use as a context manager, or `start` and `stop`.
 
     `provision_seconds` is how long RDS takes to make an instance, `resync_seconds` the first resync interval of the
-    pack. With `proxied` the pack reaches each service through `proxies[...]`, which can be told to misbehave.
+    pack; `settings` replaces whole sections of the pack's configuration. With `proxied` the pack reaches each service
+    through `proxies[...]`, which can be told to misbehave on the wire. `faults[...]` makes the service itself answer
+    badly, to everybody; a real API server has none.
     """
 
     cluster = "demo"
@@ -69,18 +73,21 @@ class Environment:
         provision_seconds: float = 3.0,
         resync_seconds: float = 1.0,
         proxied: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.proxies: dict[str, Proxy] = {}
+        self.faults = {name: Faults() for name in ("aws", "vault", "consul")}
+        self._settings = dict(settings or {})
         self._kube = kube
         self._resync_seconds = resync_seconds
         self._proxied = proxied
         self._stack = contextlib.ExitStack()
-        self.aws = AwsServer(provision_seconds=provision_seconds)
+        self.aws = AwsServer(provision_seconds=provision_seconds, faults=self._faulty("aws"))
         self._vault_token = secrets.token_urlsafe(24)
-        self.vault = VaultServer(dev=True, root_token=self._vault_token)
+        self.vault = VaultServer(dev=True, root_token=self._vault_token, faults=self._faulty("vault"))
         self._consul_token = secrets.token_urlsafe(24)
-        self.consul = ConsulServer(management_token=self._consul_token)
+        self.consul = ConsulServer(management_token=self._consul_token, faults=self._faulty("consul"))
         self.kubernetes: KubeBackend
 
     def start(self) -> Self:
@@ -90,6 +97,8 @@ class Environment:
             for server in (self.aws, self.vault, self.consul):
                 stack.enter_context(server)
             self.kubernetes = stack.enter_context(start_kubernetes(self._kube, self.folder / "kube"))
+            if self.kubernetes.faults:
+                self.faults["kubernetes"] = self.kubernetes.faults
             urls = {
                 "kubernetes": self.kubernetes.url,
                 "aws": self.aws.url,
@@ -149,6 +158,11 @@ class Environment:
                 return None
             raise
         return answer
+
+    def read_all(self, api_version: str, kind: str, namespace: str | None = None) -> list[Json]:
+        """All objects of a kind."""
+        api = self._dynamic().resources.get(api_version=api_version, kind=kind)
+        return [item.to_dict() for item in api.get(namespace=namespace).items]
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
         """Ask for an object's deletion; finalizers may hold it."""
@@ -216,6 +230,9 @@ class Environment:
             file.write(text)
         return path
 
+    def _faulty(self, name: str) -> Callable[[AsgiApp], AsgiApp]:
+        return lambda app: FaultMiddleware(app, self.faults[name])
+
     def _dynamic(self) -> DynamicClient:
         if not hasattr(self, "_client"):
             api_client = kubernetes.config.new_client_from_config(str(self.kubeconfig))
@@ -264,6 +281,7 @@ class Environment:
                 },
                 "consul": {"url": urls["consul"], "token_file": str(pack / "consul-token")},
                 "resync": {"initial_seconds": self._resync_seconds, "max_seconds": 2},
+                **self._settings,
             },
         )
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import kubernetes
 
+from sandbox.faults import Faults
 from sandbox.kubernetes import KubernetesApi
 from sandbox.kubernetes.controllers import Controllers
 from sandbox.kubernetes.kubelet import Kubelet
@@ -23,12 +24,16 @@ TOKEN_LIFETIME_SECONDS = 86400
 
 
 class KubeBackend:
-    """An API server that answers: where it is, whom to trust, and an administrator's token."""
+    """An API server that answers: where it is, whom to trust, and an administrator's token.
 
-    def __init__(self, url: str, token: str, ca: str) -> None:
+    `faults` makes the sandbox's own answer badly on purpose; a real one has none.
+    """
+
+    def __init__(self, url: str, token: str, ca: str, faults: Faults | None = None) -> None:
         self.url = url
         self.token = token
         self.ca = ca
+        self.faults = faults
 
     def kubeconfig(self, token: str | None = None, *, url: str | None = None) -> dict[str, Any]:
         """A kubeconfig document; without a token it is the administrator's."""
@@ -90,7 +95,7 @@ def start_kubernetes(kind: Literal["sandbox", "real"], folder: Path) -> Iterator
             api = KubernetesApi()
             certificate = make_certificate("kubernetes")
             server = stack.enter_context(Server(api, certificate=certificate))
-            backend = KubeBackend(server.url, api.token, certificate.ca)
+            backend = KubeBackend(server.url, api.token, certificate.ca, api.faults)
             stack.enter_context(Controllers(backend.url, backend.token, backend.ca))
         yield backend
 

@@ -36,7 +36,11 @@ class Weather(StrEnum):
 
 
 class Proxy:
-    """Forwards a loopback port to another address. `url` is the target's URL with this port in it."""
+    """Forwards a loopback port to another address. `url` is the target's URL with this port in it.
+
+    `struck` counts what the present weather has hit: connections cut or reset, pieces held back. Who is refused is
+    known to the kernel alone, so refusals do not count.
+    """
 
     def __init__(self, target_url: str) -> None:
         self._scheme, self._target = urlsplit(target_url).scheme, urlsplit(target_url)
@@ -47,6 +51,7 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
         self._clear = asyncio.Event()
         self.port = 0
+        self.struck = 0
 
     @property
     def url(self) -> str:
@@ -87,12 +92,14 @@ class Proxy:
 
     async def _set(self, weather: Weather) -> None:
         self._weather = weather
+        self.struck = 0
         if weather == Weather.SILENT:
             self._clear.clear()
         else:
             self._clear.set()
         if weather in (Weather.REFUSED, Weather.RESET):
             for writer in list(self._open):
+                self.struck += 1
                 _reset(writer)
         if weather == Weather.REFUSED:
             if self._server:
@@ -110,6 +117,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._weather == Weather.RESET:
+            self.struck += 1
             _reset(writer)
             return
         try:
@@ -129,6 +137,7 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK_BYTES):
+                self.struck += not self._clear.is_set()
                 await self._clear.wait()
                 sink.write(data)
                 await sink.drain()

@@ -139,6 +139,7 @@ class Server:
             timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
             timeout_keep_alive=75,
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
         if certificate:
             config.load()
             config.ssl = _server_context(certificate)

@@ -7,9 +7,9 @@ import fcntl
 import shutil
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import yaml
@@ -21,6 +21,7 @@ from sandbox.environment import ROOT, Environment
 from sandbox.realkube import RealKubeError
 
 FOLDER = ROOT / ".demo"
+MARK = ".kubestorm-demo"
 EXAMPLE = ROOT / "examples" / "database.yaml"
 LARGER = "large"
 STEP_TIMEOUT_SECONDS = 90.0
@@ -36,6 +37,7 @@ class Demo:
         self.screen = screen
         self.environment = environment
         self.engine: EngineProcess
+        self.is_kept = False
         self.manifest = _example()
         metadata = self.manifest["metadata"]
         self.name, self.namespace = metadata["name"], metadata["namespace"]
@@ -121,26 +123,38 @@ class Demo:
         rows.append(("Consul", "kubestorm/", f"{len(self.environment.consul_tree('kubestorm/'))} keys"))
         self.screen.table("What is left", rows)
 
+    def keep(self) -> None:
+        """Leave everything up until a signal comes; it ends this by raising Interrupted."""
+        self.environment.write_private("vault-token", self.environment.vault_token)
+        self.environment.write_private("consul-token", self.environment.consul_token)
+        self.is_kept = True
+        self.hand_over()
+        while True:
+            signal.pause()
+
     def hand_over(self) -> None:
-        """Say how to try things by hand."""
+        """Say how to try things by hand. Every line is a command or a comment, to be run in this folder."""
         it, folder = self.environment, _relative(self.environment.folder)
         say = self.screen.say
-        self.screen.title("Everything stays up until Ctrl-C. In another terminal:")
+        below = f"kubestorm/{it.cluster}/{self.namespace}/{self.name}"
+        self.screen.title("Everything stays up until Ctrl-C. In another terminal, in this folder:")
+        if not shutil.which("kubectl"):
+            say("# kubectl is not installed; on Debian: apt install kubernetes-client")
         say(f"export KUBECONFIG={folder}/kubeconfig")
         say("kubectl get databases -A -o wide")
         say(f"kubectl apply -f {EXAMPLE.relative_to(ROOT)}")
         say(f"kubectl describe database -n {self.namespace} {self.name}")
         say("")
         say(f"export VAULT_ADDR={it.vault.url} VAULT_TOKEN=$(cat {folder}/vault-token)")
-        vault_path = f"secret/kubestorm/{it.cluster}/{self.namespace}/{self.name}"
-        say(f'vault kv get {vault_path}    # or: curl -H "X-Vault-Token: $VAULT_TOKEN" \\')
-        say(f"    $VAULT_ADDR/v1/{vault_path.replace('secret/', 'secret/data/')}")
+        say(f'curl -sS -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/secret/data/{below}')
+        say(f"# where vault is installed: vault kv get secret/{below}")
         say("")
         say(f"export CONSUL_HTTP_ADDR={it.consul.url} CONSUL_HTTP_TOKEN=$(cat {folder}/consul-token)")
-        say('consul kv get -recurse kubestorm/    # or: curl -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" \\')
-        say('    "$CONSUL_HTTP_ADDR/v1/kv/kubestorm/?recurse"')
+        say('curl -sS -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" "$CONSUL_HTTP_ADDR/v1/kv/kubestorm/?recurse"')
+        say("# where consul is installed: consul kv get -recurse kubestorm/")
         say("")
-        say(f"stormcell --help; what the engine did: stormcell executions --data {_relative(self.engine.data)}")
+        say("# what the engine did:")
+        say(f"{_relative(Path(sys.executable).parent)}/stormcell executions --data {_relative(self.engine.data)}")
 
     def _instance_class(self) -> str:
         instances = self.environment.rds().describe_db_instances()["DBInstances"]
@@ -164,12 +178,27 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _wait_for_interrupt() -> None:
-    ended = threading.Event()
+class Interrupted(BaseException):
+    """A signal asked the demo to end. No Exception: nothing that handles errors may take it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _end_on_signals() -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        _ignore_signals()
+        raise Interrupted(number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    while not ended.wait(3600):
-        continue
+        signal.signal(number, interrupt)
+
+
+def _ignore_signals() -> None:
+    """While everything is being stopped, further signals would only leave something running."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -194,38 +223,57 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _play(screen: Screen, options: argparse.Namespace, begin: float) -> int:
+    if not _is_ours(options.folder):
+        return _failure(
+            screen, f"{options.folder} holds something else; name an empty folder, or one of an earlier demo."
+        )
     shutil.rmtree(options.folder, ignore_errors=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / MARK).touch()
     demo = Demo(screen, Environment(options.folder, kube=options.kube))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    _end_on_signals()
+    code = 0
     try:
-        demo.set_up()
-        screen.say(f"ready after {time.monotonic() - begin:.1f} s")
-        demo.create()
-        demo.show()
-        demo.resize()
-        if options.keep:
-            demo.environment.write_private("vault-token", demo.environment.vault_token)
-            demo.environment.write_private("consul-token", demo.environment.consul_token)
-            demo.hand_over()
-            _wait_for_interrupt()
-        else:
-            demo.delete()
+        _play_acts(demo, begin, keep=options.keep)
     except RealKubeError as error:
-        screen.say(str(error))
-        return 1
+        code = _failure(screen, str(error))
     except (TimeoutError, RuntimeError) as error:
-        screen.say(f"The demo stopped: {error}")
+        code = _failure(screen, f"The demo stopped: {error}")
         screen.say(f"The engine's log is {_relative(options.folder)}/engine/stormcell.log")
-        return 1
-    except KeyboardInterrupt:
-        screen.say("interrupted")
-        return 130
+    except OSError as error:
+        code = _failure(screen, f"The demo could not go on: {error}")
+    except Interrupted as interrupted:
+        code = 0 if demo.is_kept else 128 + interrupted.number
     finally:
-        if hasattr(demo, "engine"):
-            demo.engine.stop()
-        demo.environment.stop()
+        _ignore_signals()
+        with screen.spinner("stopping everything"):
+            if hasattr(demo, "engine"):
+                demo.engine.stop()
+            demo.environment.stop()
     screen.say("Nothing is left running.")
-    return 0
+    return code
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder may be emptied: nothing in it, or the files of an earlier demo."""
+    return folder == FOLDER or not folder.exists() or (folder / MARK).exists() or not any(folder.iterdir())
+
+
+def _play_acts(demo: Demo, begin: float, *, keep: bool) -> None:
+    demo.set_up()
+    demo.screen.say(f"ready after {time.monotonic() - begin:.1f} s")
+    demo.create()
+    demo.show()
+    demo.resize()
+    if keep:
+        demo.keep()
+    else:
+        demo.delete()
+
+
+def _failure(screen: Screen, sentence: str) -> int:
+    screen.say(sentence)
+    return 1
 
 
 if __name__ == "__main__":

@@ -42,7 +42,10 @@ class Follower:
 
     def new_lines(self) -> list[Line]:
         """Return the lines for all that has happened since the last call, oldest first. Reads, changes nothing."""
-        lines = [*self._events(), *self._rules(), *self._actions()]
+        # Read from the effects back to the causes, so that nothing is shown before what led to it.
+        executions, enforcements = self._new("executions"), self._new("ruleenforcements")
+        instances = self._new("triggerinstances")
+        lines = [*self._events(instances), *self._rules(enforcements), *self._actions(executions)]
         lines.sort(key=lambda line: line.at)
         return [*lines, *self._status()]
 
@@ -50,8 +53,8 @@ class Follower:
         documents = self.engine.get(path, limit=PAGE, **params)
         return [document for document in documents if document["id"] not in self._seen]
 
-    def _events(self) -> Iterator[Line]:
-        for instance in self._new("triggerinstances"):
+    def _events(self, instances: list[Json]) -> Iterator[Line]:
+        for instance in instances:
             self._seen.add(instance["id"])
             payload = instance.get("payload") or {}
             if "change" not in payload:
@@ -67,8 +70,8 @@ class Follower:
                 quiet=quiet,
             )
 
-    def _rules(self) -> Iterator[Line]:
-        for enforcement in self._new("ruleenforcements"):
+    def _rules(self, enforcements: list[Json]) -> Iterator[Line]:
+        for enforcement in enforcements:
             self._seen.add(enforcement["id"])
             yield Line(
                 at=_time(enforcement["enforced_at"]),
@@ -79,8 +82,8 @@ class Follower:
                 quiet=enforcement["trigger_instance_id"] in self._resyncs,
             )
 
-    def _actions(self) -> Iterator[Line]:
-        for execution in self._new("executions"):
+    def _actions(self, executions: list[Json]) -> Iterator[Line]:
+        for execution in executions:
             if execution["status"] not in ENDED or not execution.get("parent"):
                 continue
             self._seen.add(execution["id"])

@@ -42,11 +42,11 @@ class Screen:
 
     def title(self, text: str) -> None:
         """Open an act."""
-        self._console.print(f"\n[bold]{text}[/bold]")
+        self._console.print(Text(f"\n{text}", style="bold"), soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """A line without a time."""
-        self._console.print(Text(f"  {text}"))
+        """A line without a time. The terminal wraps it, so that what is copied from it is whole."""
+        self._console.print(Text(f"  {text}" if text else ""), soft_wrap=True)
 
     def line(self, line: Line) -> None:
         """A step of the journey."""
