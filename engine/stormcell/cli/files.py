@@ -9,21 +9,31 @@ from pathlib import Path
 import click
 
 from stormcell.cli.client import Client, connection_options
-from stormcell.content.loader import check_pack
+from stormcell.content.config import load_config
+from stormcell.content.loader import check_pack, load_pack
 from stormcell.content.registry import DefinitionWarning
+from stormcell.errors import DefinitionError, Error
 from stormcell.store.store import backup
 from stormcell.times import format_instant
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True)
-def check(folder: tuple[Path, ...]) -> None:
+@click.option(
+    "--configs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with PACK.yaml, the configuration of each pack; checked too.",
+)
+def check(folder: tuple[Path, ...], configs: Path | None) -> None:
     """Check the pack in FOLDER: every file, with a sentence for each fault. Exit code 1 where there is one.
 
     \b
     stormcell check .
+    stormcell check . --configs /etc/stormcell/configs
     """
-    faults = [fault for each in folder for fault in check_pack(each)]
+    faults: list[Error] = [fault for each in folder for fault in check_pack(each)]
+    if configs and not any(not isinstance(fault, DefinitionWarning) for fault in faults):
+        faults += [fault for each in folder for fault in _config_faults(each, configs)]
     for fault in faults:
         click.echo(("warning: " if isinstance(fault, DefinitionWarning) else "") + str(fault), err=True)
     wrong = [fault for fault in faults if not isinstance(fault, DefinitionWarning)]
@@ -31,6 +41,17 @@ def check(folder: tuple[Path, ...]) -> None:
         click.echo(f"{len(wrong)} to mend.", err=True)
         sys.exit(1)
     click.echo("Nothing is wrong.")
+
+
+def _config_faults(folder: Path, configs: Path) -> list[Error]:
+    pack = load_pack(folder).pack
+    if not (configs / f"{pack.ref}.yaml").is_file():
+        return [DefinitionError("does not exist.", file=str(configs / f"{pack.ref}.yaml"))]
+    try:
+        load_config(pack, configs)
+    except DefinitionError as error:
+        return [error]
+    return []
 
 
 @click.command("backup")

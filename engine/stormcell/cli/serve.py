@@ -95,7 +95,12 @@ def serve(**options: Any) -> None:
 
 async def _serve(options: dict[str, Any]) -> None:
     data: Path = options["data"]
-    store = open_store(data, sync=options["sync"])
+    try:
+        store = open_store(data, sync=options["sync"])
+    except OSError as error:
+        raise click.UsageError(
+            f"{data} cannot be used ({error.strerror}). Give --data a folder that this user may write to."
+        ) from error
     try:
         with _listening(options["host"], options["port"]) as listener:
             url = _url(options["host"], listener)

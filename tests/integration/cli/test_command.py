@@ -55,6 +55,25 @@ def test_check_tells_each_fault(tmp_path: Path) -> None:
     assert (wrong.returncode, "pack.yaml" in wrong.stderr) == (1, True)
 
 
+def test_check_reads_the_configuration_too(tmp_path: Path) -> None:
+    """A value of the wrong type and an absent file exit 1 with a sentence that names the file."""
+    pack = str(Path(__file__).parents[3])
+    (tmp_path / "kubestorm.yaml").write_text("cluster: [here]")
+    wrong = _command("check", pack, "--configs", str(tmp_path))
+    assert (wrong.returncode, "kubestorm.yaml: 'cluster' must be" in wrong.stderr) == (1, True), wrong.stderr
+    (tmp_path / "kubestorm.yaml").unlink()
+    absent = _command("check", pack, "--configs", str(tmp_path))
+    assert (absent.returncode, "does not exist" in absent.stderr) == (1, True), absent.stderr
+
+
+def test_serve_refuses_a_data_folder_that_cannot_be(tmp_path: Path) -> None:
+    """A folder below a file is refused in a sentence that says what to give."""
+    (tmp_path / "file").touch()
+    refused = _command("serve", "--port", "0", data=tmp_path / "file" / "data")
+    assert (refused.returncode, "Give --data a folder" in refused.stderr) == (2, True), refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_a_backup_is_made_while_it_runs(served: Served, tmp_path: Path) -> None:
     """The file is private and is a database; a second one of the same name is refused."""
     target = tmp_path / "copy.db"
