@@ -37,6 +37,7 @@ def routes(engine: Engine) -> list[Route]:
         Route("/v1/executions/{id}/re_run", api.rerun, methods=["POST"]),
         Route("/v1/executions/{id}/children", api.children, methods=["GET"]),
         Route("/v1/executions/{id}/output", api.output, methods=["GET"]),
+        Route("/v1/executions/{id}/result", api.result, methods=["GET"]),
         Route("/v1/executions/{id}/attribute/{name}", api.attribute, methods=["GET"]),
     ]
 
@@ -145,6 +146,10 @@ class _Executions:
         if name not in document:
             raise NotFoundError(f'The execution has no attribute "{name}".')
         return answer(document[name])
+
+    async def result(self, request: Request) -> Response:
+        """The result alone, which the client asks for where it is large; null before there is one."""
+        return answer(execution_document(self._find(request), self._core).get("result"))
 
     async def output(self, request: Request) -> Response:
         execution = self._find(request)

@@ -14,6 +14,7 @@ def test_an_execution_shows_what_stackstorm_shows(served: Served) -> None:
     assert done["result"]["result"] == {"text": "Hello, Bob", "echo": None}
     assert (done["action"]["ref"], done["runner"]["name"]) == ("engine_demo.greet", "python-script")
     assert done["liveaction"]["action"] == "engine_demo.greet"
+    assert served.get(f"/v1/executions/{done['id']}/result") == done["result"]
     assert done["context"] == {"user": "st2admin", "pack": "engine_demo"}
     assert [entry["status"] for entry in done["log"]] == ["requested", "scheduled", "running", "succeeded"]
     assert "parent" not in done
