@@ -33,7 +33,7 @@ def main() -> int:
             text += f"\nfailed: {done.stderr.strip().splitlines()[-1:]}"
         print(text + "\n", flush=True)
         sections.append(f"## {name}\n\n```\n{text.strip()}\n```\n")
-    RESULTS.write_text("\n".join(sections))
+        RESULTS.write_text("\n".join(sections))
     print(
         f"{RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS} written, "
         f"{time.monotonic() - begin:.0f} s"

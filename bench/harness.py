@@ -23,7 +23,7 @@ class Figure(msgspec.Struct, frozen=True):
         verdict = {None: "", True: "reached", False: "NOT reached"}[self.reached]
         bar = f"  (bar: {self.bar}; {verdict})" if self.bar else ""
         digits = 3 if abs(self.value) < 10 else 1 if abs(self.value) < 1000 else 0
-        return f"{self.name}: {self.value:,.{digits}f} {self.unit}{bar}"
+        return f"{self.name}: {self.value:,.{digits}f} {self.unit}".rstrip() + bar
 
 
 def at_least(name: str, value: float, unit: str, bar: float) -> Figure:

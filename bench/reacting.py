@@ -144,7 +144,7 @@ def _watching(folder: Path) -> list[Figure]:
         Figure("object's POST in the sandbox to core.noop started, p50", percentile(waits, 50), "ms"),
         Figure("object's POST in the sandbox to core.noop started, p99", percentile(waits, 99), "ms"),
         at_most(
-            f"memory of engine, worker and kubestorm's sensor, libraries loaded ({parts})",
+            f"memory of engine, worker and kubestorm's sensors, libraries loaded ({parts})",
             sum(held.values()),
             "MB (PSS)",
             MEMORY_BAR_MB,
