@@ -48,7 +48,7 @@ def compare(
     for wish in wishes:
         found = () if wish.under_way else _judge(wish, world)
         if found:
-            findings.append(Finding(wish.place, wish.uid, found))
+            findings.append(Finding(wish.place, wish.uid, found, origin=wish.origin))
     places = present | {wish.place for wish in wishes}
     owners = uids | {wish.uid for wish in wishes}
     adopted = frozenset(wish.identifier for wish in wishes)

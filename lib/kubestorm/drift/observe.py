@@ -6,17 +6,21 @@ the rest was asked at another moment.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 from kubestorm import conditions, naming
+from kubestorm.database.kinds import as_database
 from kubestorm.database.spec import InvalidSpecError, parse_database
 from kubestorm.database.views import DATABASES
 from kubestorm.drift.compare import PUBLISHED_KEYS, compare
-from kubestorm.drift.values import CONSUL, RDS, VAULT, Place, Report, Wish, World
+from kubestorm.drift.values import CONSUL, KIND, RDS, VAULT, Origin, Place, Report, Wish, World
 from kubestorm.errors import Error, NotFoundError
+from kubestorm.kube import Resource
 from kubestorm.resource import UNDER_WAY
 from kubestorm.services import Services
+from kubestorm.settings import KindMapping
 
 Object = Mapping[str, Any]
 T = TypeVar("T")
@@ -64,7 +68,11 @@ def wish_of(services: Services, resource: Object, *, changed: bool = False) -> W
     settings = services.settings
     place, status = _place(resource), resource.get("status") or {}
     endpoint = status.get("endpoint") or {}
-    identity = naming.identity_of(settings.cluster, DATABASES.plural, resource)
+    group = str(resource["apiVersion"]).rpartition("/")[0]
+    kind = next((one for one in settings.database.kinds if one.group == group), None)
+    plural = kind.plural if kind else DATABASES.plural
+    identity = naming.identity_of(settings.cluster, plural, resource)
+    resource = as_database(resource, kind)
     known = status.get("instanceIdentifier") or (resource.get("spec") or {}).get("adopt")
     try:
         spec = parse_database(resource, settings.database)
@@ -82,7 +90,8 @@ def wish_of(services: Services, resource: Object, *, changed: bool = False) -> W
         host=endpoint.get("host"),
         port=endpoint.get("port"),
         credentials_stored=status.get("vaultVersion") is not None,
-        under_way="it changes right now" if changed else _under_way(resource) or problem,
+        under_way="it changes right now" if changed else _under_way(resource, kind) or problem,
+        origin=Origin(identity.group, identity.version, plural, str(resource.get("kind") or KIND)),
     )
 
 
@@ -101,18 +110,29 @@ def look(services: Services, scope: Scope, wished: Sequence[Place]) -> World:
 
 
 def _databases(services: Services, scope: Scope) -> Dict[str, Object]:
-    try:
-        found = {item["metadata"]["uid"]: item for item in services.kube.list_all(DATABASES, scope.namespace)}
-    except NotFoundError:  # the definition is not installed: there is none, and what exists is left over
-        return {}
+    found: Dict[str, Object] = {}
+    with contextlib.suppress(NotFoundError):  # without the definition there is none, and what exists is left over
+        found.update({item["metadata"]["uid"]: item for item in services.kube.list_all(DATABASES, scope.namespace)})
+    for kind in services.settings.database.kinds:
+        found.update(_of_kind(services, kind, scope))
     return {uid: item for uid, item in found.items() if scope.has(_place(item))}
 
 
-def _under_way(resource: Object) -> str:
+def _of_kind(services: Services, kind: KindMapping, scope: Scope) -> Dict[str, Object]:
+    """The objects of another kind that asks for databases; none where its definition is not installed."""
+    try:
+        resource = Resource(kind.group, kind.version, kind.plural)
+        return {item["metadata"]["uid"]: item for item in services.kube.list_all(resource, scope.namespace)}
+    except NotFoundError:
+        return {}
+
+
+def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
     metadata, status = resource["metadata"], resource.get("status") or {}
     if metadata.get("deletionTimestamp"):
         return "it is being deleted"
-    if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+    counted = kind is None or kind.status != "object"
+    if counted and int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
         return "its latest change is not carried out yet"
     ready = conditions.find(status.get("conditions") or [], conditions.READY) or {}
     if ready.get("status") != conditions.TRUE and (

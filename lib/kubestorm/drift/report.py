@@ -6,18 +6,14 @@ import hashlib
 import json
 from typing import Any, Dict, Iterable, List, Mapping
 
-from kubestorm.database.views import DATABASES
-from kubestorm.drift.values import EXTRA, KIND, MISSING, Difference, Finding, Payload, Report
+from kubestorm.drift.values import EXTRA, MISSING, Difference, Finding, Payload, Report
 
 
 def payload(finding: Finding, cluster: str) -> Payload:
     """What `kubestorm.drift_detected` carries: identity, what differs, and whether a run would mend any of it."""
     return {
         "cluster": cluster,
-        "group": DATABASES.group,
-        "version": DATABASES.version,
-        "plural": DATABASES.plural,
-        "kind": KIND,
+        **finding.origin._asdict(),
         "namespace": finding.place.namespace,
         "name": finding.place.name,
         "uid": finding.uid,
@@ -34,15 +30,15 @@ def sentence(finding: Finding) -> str:
     if finding.orphan:
         return f"Nothing asks for what is left of {finding.place}: {told}. It is left alone; delete it, or adopt it."
     if all(one.repairable for one in finding.differences):
-        return f"{KIND} {finding.place}: {told}. A run of database_reconcile mends it."
+        return f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends it."
     if finding.repairable:
-        return f"{KIND} {finding.place}: {told}. A run of database_reconcile mends a part of it."
+        return f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends a part of it."
     if any(one.what == MISSING and one.field == "instance" for one in finding.differences):
         return (
-            f"{KIND} {finding.place}: {told}. No empty instance is made in its place: set or change spec.restoreFrom, "
-            "or see the condition InstanceAvailable for the other way."
+            f"{finding.origin.kind} {finding.place}: {told}. No empty instance is made in its place: set or change "
+            "spec.restoreFrom, or see the condition InstanceAvailable for the other way."
         )
-    return f"{KIND} {finding.place}: {told}. A person has to decide; nothing is changed."
+    return f"{finding.origin.kind} {finding.place}: {told}. A person has to decide; nothing is changed."
 
 
 def digests(finding: Finding) -> Dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Tuple
 
+from kubestorm import naming
 from kubestorm.database.plan import ObservedInstance
 from kubestorm.database.spec import DatabaseSpec
 
@@ -22,6 +23,18 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Origin(NamedTuple):
+    """The kind of resource that asks: Database, or another that is read as one."""
+
+    group: str = naming.GROUP
+    version: str = naming.VERSION
+    plural: str = "databases"
+    kind: str = KIND
+
+
+DATABASE = Origin()
 
 
 class Difference(NamedTuple):
@@ -52,6 +65,7 @@ class Wish:
     port: Optional[int] = None
     credentials_stored: bool = False
     """Status says that Vault had them."""
+    origin: Origin = DATABASE
     under_way: str = ""
     """Why it is not compared now (being made, being changed, being deleted); empty when it is."""
 
@@ -78,6 +92,7 @@ class Finding:
     uid: str
     differences: Tuple[Difference, ...]
     orphan: bool = False
+    origin: Origin = DATABASE
 
     @property
     def repairable(self) -> bool:

@@ -9,9 +9,13 @@ import boto3
 import consul as consul_library
 import hvac
 import pytest
+import yaml
 from kubestorm.drift.observe import Scope, inspect
 from kubestorm.drift.poller import DriftPoller
 from kubestorm.drift.report import as_result
+
+from tests.integration.database.conftest import ROOT
+from tests.kube_fixtures import eventually
 
 
 class Memory:
@@ -213,3 +217,22 @@ def test_no_secret_is_in_what_is_told(world, secrets, keys):
     assert "elsewhere" in text
     assert password not in text
     assert "pl4nted" not in text
+
+
+def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys):
+    """Keys at its place are no orphan while it is there, and are one without it."""
+    crd = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldbs.yaml").read_text())
+    group, names = crd["spec"]["group"], crd["spec"]["names"]
+    version = crd["spec"]["versions"][0]["name"]
+    world.http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
+    url = f"/apis/{group}/{version}/namespaces/{world.namespace}/{names['plural']}"
+    eventually(lambda: world.http.get(url).is_success, "the kind is served")
+    kind = {"group": group, "version": version, "plural": names["plural"], "values": {"engine": "mysql"}}
+    world.config["database"]["kinds"] = [kind]
+    manifest = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldb.yaml").read_text())
+    manifest["metadata"] = {"name": "legacy", "namespace": world.namespace}
+    world.http.post(url, json=manifest).raise_for_status()
+    keys.put(f"kubestorm/test/{world.namespace}/legacy/host", "somewhere")
+    assert drift(world) == []
+    world.http.delete(f"{url}/legacy").raise_for_status()
+    assert drift(world) == [("legacy", "Consul", "keys", "extra")]
