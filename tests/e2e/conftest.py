@@ -1,27 +1,48 @@
-"""A whole world for each test that asks: the sandbox, the pack with its own narrow credentials, and stormcell."""
+"""A whole world for each file of tests: the sandbox, the pack with its own narrow credentials, and stormcell.
+
+Starting it takes seconds, so tests share it and each works in a Kubernetes namespace of its own.
+"""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from sandbox.engine_process import EngineProcess
-from sandbox.environment import ROOT, Environment
+from sandbox.environment import ROOT, Environment, KubeKind
+from sandbox.proxy import Weather
 
-DEADLINE_SECONDS = 60.0
+pytest.register_assert_rewrite("tests.e2e.journey")
+
+DEADLINE_SECONDS = 90.0
+POLL_SECONDS = 0.1
+UNFINISHED = ("requested", "scheduled", "running", "pausing", "canceling")
+# A dead watch is noticed within seconds, and what failed is tried again soon.
+SETTINGS = {
+    "watch": {"timeout_seconds": 3, "stall_seconds": 1, "backoff_initial_seconds": 0.2, "backoff_max_seconds": 1},
+    "resync": {"initial_seconds": 0.3, "max_seconds": 1},
+    "lease": {"duration_seconds": 20},
+}
 
 
 class World:
-    """The environment, the engine, and the few questions that tests ask of them."""
+    """The environment, the engine, and the few questions that tests ask of them.
 
-    def __init__(self, folder: Path) -> None:
-        self.environment = Environment(folder, provision_seconds=1.0, resync_seconds=0.5, proxied=True)
+    All questions are about one namespace, which `enter` changes; the resource in it is called orders.
+    """
+
+    def __init__(self, folder: Path, kube: KubeKind = "sandbox") -> None:
+        self.environment = Environment(folder, kube=kube, provision_seconds=0.2, proxied=True, settings=SETTINGS)
         self.engine: EngineProcess
+        self.namespace = "default"
+        self._numbers = itertools.count(1)
 
     def start(self) -> None:
         self.environment.start()
@@ -29,31 +50,54 @@ class World:
         self.engine.start()
 
     def stop(self) -> None:
-        self.engine.stop()
+        if hasattr(self, "engine"):
+            self.engine.stop()
         self.environment.stop()
 
-    def apply_example(self, **spec: Any) -> dict[str, Any]:
+    def enter(self, word: str) -> None:
+        """Go on in a new namespace."""
+        self.namespace = f"{word}-{next(self._numbers)}"
+        self.environment.create_namespace(self.namespace)
+
+    def mend(self) -> None:
+        """Let the sun shine: every fault ends, and the engine runs."""
+        for faults in self.environment.faults.values():
+            faults.clear()
+        for proxy in self.environment.proxies.values():
+            proxy.set(Weather.FAIR)
+        self.environment.aws.throttle_next(0)
+        self.environment.consul.regain_leader()
+        self.environment.vault.unseal()
+        if not self.engine.is_running:
+            self.engine.start()
+
+    def apply_example(self, name: str = "orders", **spec: Any) -> dict[str, Any]:
         """Apply examples/database.yaml with some fields of its spec replaced, and return it as stored."""
         manifest = example()
+        manifest["metadata"].update(name=name, namespace=self.namespace)
         manifest["spec"].update(spec)
         return self.environment.apply(manifest)
 
-    def apply_named(self, name: str) -> dict[str, Any]:
-        """Apply the example under another name."""
-        manifest = example()
-        manifest["metadata"]["name"] = name
-        return self.environment.apply(manifest)
+    def delete(self, name: str = "orders") -> None:
+        """Ask for the resource's deletion."""
+        self.environment.delete("kubestorm.io/v1alpha1", "Database", name, self.namespace)
 
-    def database(self, name: str = "orders", namespace: str = "default") -> dict[str, Any] | None:
-        return self.environment.read("kubestorm.io/v1alpha1", "Database", name, namespace)
+    def database(self, name: str = "orders") -> dict[str, Any] | None:
+        return self.environment.read("kubestorm.io/v1alpha1", "Database", name, self.namespace)
+
+    def conditions(self, name: str = "orders") -> list[dict[str, Any]]:
+        return ((self.database(name) or {}).get("status") or {}).get("conditions") or []
 
     def condition(self, kind: str, name: str = "orders") -> tuple[str, str, str]:
         """(status, reason, message) of one condition; Unknown where it is absent."""
-        status = (self.database(name) or {}).get("status") or {}
-        for condition in status.get("conditions") or ():
+        for condition in self.conditions(name):
             if condition["type"] == kind:
                 return condition["status"], condition.get("reason", ""), condition.get("message", "")
         return "Unknown", "", ""
+
+    def says(self, text: str, name: str = "orders") -> bool:
+        """Whether a condition that is not True names something."""
+        return any(c["status"] != "True" and text in c.get("message", "") for c in self.conditions(name))
 
     def is_ready(self, name: str = "orders") -> bool:
         """Ready, and for the newest generation."""
@@ -62,19 +106,58 @@ class World:
         return self.condition("Ready", name)[0] == "True" and found["status"].get("observedGeneration") == generation
 
     def instances(self) -> list[dict[str, Any]]:
-        """The RDS instances there are."""
-        return self.environment.rds().describe_db_instances()["DBInstances"]
+        """The RDS instances of this namespace."""
+        return self._mine(self.environment.rds().describe_db_instances()["DBInstances"])
 
-    def vault_versions(self, path: str) -> dict[str, Any]:
-        """KV version 2 metadata of a secret: version -> when it was made."""
-        return self.environment.vault_client().secrets.kv.v2.read_secret_metadata(path)["data"]["versions"]
+    def snapshots(self) -> list[dict[str, Any]]:
+        """The manual snapshots of this namespace's instances."""
+        return self._mine(self.environment.rds().describe_db_snapshots(SnapshotType="manual")["DBSnapshots"])
+
+    def _mine(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [each for each in found if f"-{self.namespace}-" in each["DBInstanceIdentifier"]]
+
+    @property
+    def path(self) -> str:
+        """Where this namespace's things are in Consul and in Vault's mount."""
+        return f"kubestorm/{self.environment.cluster}/{self.namespace}/"
+
+    def published(self) -> dict[str, str]:
+        """Consul's keys of this namespace."""
+        return self.environment.consul_tree(self.path)
+
+    def vault_paths(self) -> list[str]:
+        """Vault's secrets of this namespace."""
+        return self.environment.vault_paths(self.path)
+
+    def vault_versions(self) -> dict[str, Any]:
+        """KV version 2 metadata of the secret: version -> when it was made."""
+        client = self.environment.vault_client()
+        return client.secrets.kv.v2.read_secret_metadata(self.path + "orders")["data"]["versions"]
 
     def password(self) -> str:
-        """What Vault holds for default/orders, read as an administrator; for comparison only."""
+        """What Vault holds, read as an administrator; for comparison only."""
         secret = self.environment.vault_client().secrets.kv.v2.read_secret_version(
-            f"kubestorm/{self.environment.cluster}/default/orders", raise_on_deleted_version=True
+            self.path + "orders", raise_on_deleted_version=True
         )
         return secret["data"]["data"]["password"]
+
+    def lease_holders(self) -> set[str]:
+        """Who holds a Lease now."""
+        leases = self.environment.read_all("coordination.k8s.io/v1", "Lease", "kubestorm")
+        return {lease["spec"].get("holderIdentity") or "" for lease in leases} - {""}
+
+    def unfinished(self) -> list[str]:
+        """The actions that have not come to an end."""
+        found = [each for status in UNFINISHED for each in self.engine.get("executions", status=status, limit=10)]
+        return [each["action"]["ref"] for each in found]
+
+    def runs(self, action: str) -> list[str]:
+        """The status of each execution of an action on this namespace, newest first; [] while nobody answers."""
+        try:
+            found = self.engine.get("executions", action=action, limit=50)
+        except httpx.TransportError:
+            return []
+        return [each["status"] for each in found if each["parameters"].get("namespace") == self.namespace]
 
     def wait_until(self, claim: Callable[[], Any], what: str) -> Any:
         """Return the claim's first true answer. Other processes do the work, so it asks again until a deadline."""
@@ -82,7 +165,7 @@ class World:
         while not (answer := claim()):
             if time.monotonic() > deadline:
                 pytest.fail(f"{what}: not so within {DEADLINE_SECONDS:.0f} s\n{self.state()}")
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)
         return answer
 
     def state(self) -> str:
@@ -96,9 +179,28 @@ def example() -> dict[str, Any]:
     return next(document for document in documents if document["kind"] == "Database")
 
 
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Everything up; gone after the file's last test."""
+    it = World(tmp_path_factory.mktemp("world"))
+    try:
+        it.start()
+        yield it
+    finally:
+        it.stop()
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Everything up; gone after the test."""
+def world(shared_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
+    """The file's world in fair weather, in a namespace of the test's own."""
+    shared_world.enter(request.module.__name__.rpartition("test_")[2])
+    yield shared_world
+    shared_world.mend()
+
+
+@pytest.fixture
+def own_world(tmp_path: Path) -> Iterator[World]:
+    """A world for one test alone, in the namespace default."""
     it = World(tmp_path)
     try:
         it.start()

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+
+@pytest.fixture
+def world(own_world):
+    """A world that may be killed."""
+    return own_world
+
+
 MOMENTS = {
     "before the password": lambda world: world.engine.get("executions", limit=1),
     "after the password": lambda world: world.environment.vault_paths("kubestorm/"),
@@ -35,7 +42,7 @@ def test_an_outage_of_the_engine_loses_no_event(world):
     world.wait_until(world.is_ready, "Ready")
     assert world.engine.stop() == 0
     world.environment.delete("kubestorm.io/v1alpha1", "Database", "orders", "default")
-    second = world.apply_named("billing")
+    second = world.apply_example("billing")
     assert second["metadata"]["name"] == "billing"
     world.engine.start()
     world.wait_until(lambda: world.is_ready("billing"), "billing is Ready")

@@ -19,8 +19,9 @@ PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if BLOCK.search(pag
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed (Debian: kubernetes-client)")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_of_the_page_runs(world, page):
+def test_every_command_of_the_page_runs(own_world, page):
     """Each block exits with 0 and says something on the way that is no error."""
+    world = own_world
     environment = {
         **os.environ,
         **AWS_ENVIRONMENT,

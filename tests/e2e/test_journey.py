@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.proxy import Weather
-from tests.e2e import leaks
+from sandbox.realkube import ASSETS_VARIABLE, RealKube
+from tests.e2e import journey, leaks
+from tests.e2e.conftest import World
 
 
 def test_a_database_comes_changes_and_goes(world):
     """Applied it becomes Ready, resized it follows, deleted with Snapshot it leaves a snapshot and nothing else."""
-    world.apply_example(deletionPolicy="Snapshot", size="small")
-    world.wait_until(world.is_ready, "Ready")
-    (instance,) = world.instances()
-    assert instance["DBInstanceStatus"] == "available"
-    small = instance["DBInstanceClass"]
-    status = world.database()["status"]
-    assert world.environment.aws.password_matches(instance["DBInstanceIdentifier"], world.password())
-    published = world.environment.consul_tree("kubestorm/")
-    prefix = f"kubestorm/{world.environment.cluster}/default/orders/"
-    assert published[prefix + "host"] == status["endpoint"]["host"] == instance["Endpoint"]["Address"]
-    assert published[prefix + "port"] == str(instance["Endpoint"]["Port"])
-    assert set(published) == {prefix + key for key in ("host", "port", "database", "username", "vault_path")}
+    journey.play(world)
 
-    world.apply_example(deletionPolicy="Snapshot", size="large")
-    world.wait_until(lambda: world.instances()[0]["DBInstanceClass"] != small, "the larger class")
-    world.wait_until(world.is_ready, "Ready again")
 
-    world.environment.delete("kubestorm.io/v1alpha1", "Database", "orders", "default")
-    world.wait_until(lambda: world.database() is None, "the resource is gone")
-    assert world.instances() == []
-    snapshots = world.environment.rds().describe_db_snapshots()["DBSnapshots"]
-    assert {snapshot["Status"] for snapshot in snapshots} == {"available"}
-    assert world.environment.consul_tree("kubestorm/") == {}
-    assert world.password(), "the secret stays while the snapshot exists"
+@pytest.mark.realkube
+def test_the_journey_is_the_same_on_a_real_api_server(tmp_path):
+    """kube-apiserver and etcd in place of the sandbox's Kubernetes; all else is as it was."""
+    if not RealKube.assets_from_environment():
+        pytest.skip(f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md says how)")
+    world = World(tmp_path, kube="real")
+    try:
+        world.start()
+        world.enter("real")
+        journey.play(world)
+    finally:
+        world.stop()
 
 
 INVALID = {
@@ -54,8 +46,8 @@ def test_an_invalid_resource_gets_a_sentence_and_touches_nothing(world, spec, fi
     assert field in message
     world.wait_until(lambda: world.condition("Ready")[:2] == ("False", "InvalidSpec"), "Ready=False")
     assert world.instances() == []
-    assert world.environment.consul_tree("kubestorm/") == {}
-    assert world.environment.vault_paths("kubestorm/") == []
+    assert world.published() == {}
+    assert world.vault_paths() == []
 
 
 def test_what_the_schema_can_refuse_never_gets_in(world):
@@ -63,19 +55,6 @@ def test_what_the_schema_can_refuse_never_gets_in(world):
     for spec, field in (({"engine": "oracle"}, "spec.engine"), ({"storage": {"sizeGiB": 5}}, "spec.storage.sizeGiB")):
         refusal = world.environment.refusal(lambda spec=spec: world.apply_example(**spec))
         assert field in refusal
-
-
-@pytest.mark.parametrize("service, name", [("aws", "AWS RDS"), ("vault", "Vault"), ("consul", "Consul")])
-def test_an_unreachable_service_is_named_and_tried_again(world, service, name):
-    """With one service down the condition says which; once it is back the journey ends Ready with nothing lost."""
-    with world.environment.proxies[service].bad(Weather.REFUSED):
-        world.apply_example()
-        world.wait_until(
-            lambda: world.condition("Ready")[0] == "False" and name in world.condition("Ready")[2],
-            f"{name} in the condition",
-        )
-    world.wait_until(world.is_ready, "Ready")
-    assert len(world.instances()) == 1
 
 
 def test_the_password_is_nowhere_in_what_the_engine_wrote(world):
