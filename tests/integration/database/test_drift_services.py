@@ -17,6 +17,8 @@ from kubestorm.drift.report import as_result
 from tests.integration.database.conftest import ROOT
 from tests.kube_fixtures import eventually
 
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
 
 class Memory:
     """A sensor's datastore, and what it dispatched."""
@@ -37,6 +39,18 @@ class Memory:
     def dispatch(self, trigger, payload):
         assert trigger == "kubestorm.drift_detected"
         self.told.append(json.loads(json.dumps(payload)))
+
+
+@pytest.fixture(autouse=True)
+def only_ours(world):
+    """Let go of what earlier tests left behind: drift looks at the whole cluster, and that lasts for a session."""
+    url = "/apis/kubestorm.io/v1alpha1/databases"
+    for item in world.http.get(url).json()["items"]:
+        metadata = item["metadata"]
+        one = f"/apis/kubestorm.io/v1alpha1/namespaces/{metadata['namespace']}/databases/{metadata['name']}"
+        world.http.patch(one, json={"metadata": {"finalizers": None}}, headers=MERGE)
+        world.http.delete(one)
+    eventually(lambda: not world.http.get(url).json()["items"], "no Database is left")
 
 
 @pytest.fixture
