@@ -10,6 +10,7 @@ from typing import Self
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 10.0
+CLOSING_SECONDS = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,11 @@ class Background:
 
     async def _capture(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        await self._main()
+        try:
+            await self._main()
+        finally:
+            # Connections that were cut while they opened are closed by callbacks: the loop has to turn for them.
+            await asyncio.sleep(CLOSING_SECONDS)
 
     def __enter__(self) -> Self:
         return self.start()
