@@ -28,8 +28,7 @@ def test_a_kill_in_the_middle_ends_with_exactly_one_of_everything(world, moment)
     world.engine.start()
     world.wait_until(world.is_ready, "Ready")
     (instance,) = world.instances()
-    path = f"kubestorm/{world.environment.cluster}/default/orders"
-    assert len(world.vault_versions(path)) == 1
+    assert len(world.vault_versions()) == 1
     assert world.environment.aws.password_matches(instance["DBInstanceIdentifier"], world.password())
     world.wait_until(
         lambda: not world.engine.get("executions", status="running", limit=1), "nothing stays running for ever"
