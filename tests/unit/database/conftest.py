@@ -10,6 +10,8 @@ from kubestorm.database.plan import ObservedInstance
 from kubestorm.database.spec import DatabaseSpec, parse_database
 from kubestorm.settings import DatabaseSettings
 
+from tests.unit.instances import make_instance
+
 UID = "11111111-2222-3333-4444-555555555555"
 TAGS = {
     "kubestorm.io/cluster": "test",
@@ -45,32 +47,6 @@ def observed() -> Callable[..., ObservedInstance]:
     """An available instance as the defaults make it, with some fields changed."""
 
     def make(**changes: Any) -> ObservedInstance:
-        values: dict[str, Any] = {
-            "identifier": "ks-test-default-orders",
-            "status": "available",
-            "engine": "postgres",
-            "version": "16.3",
-            "instance_class": "db.t3.small",
-            "storage_gib": 20,
-            "storage_type": "gp3",
-            "iops": None,
-            "max_storage_gib": None,
-            "multi_az": False,
-            "backup_retention_days": 7,
-            "backup_window": "03:00-04:00",
-            "maintenance_window": "sun:05:00-sun:06:00",
-            "database_name": "orders",
-            "username": "dbadmin",
-            "deletion_protection": False,
-            "subnet_group": None,
-            "security_groups": (),
-            "parameter_group": "default.postgres16",
-            "encryption_key": None,
-            "monitoring_interval_seconds": 0,
-            "host": "orders.example.com",
-            "port": 5432,
-            "tags": TAGS,
-        }
-        return ObservedInstance(**{**values, **changes})
+        return make_instance(**{"tags": TAGS, **changes})
 
     return make

@@ -12,6 +12,8 @@ from kubestorm.drift.compare import compare
 from kubestorm.drift.values import Place, Report, Wish, World
 from kubestorm.settings import DatabaseSettings
 
+from tests.unit.instances import make_instance as observed_instance
+
 UID = "11111111-2222-3333-4444-555555555555"
 PLACE = Place("default", "orders")
 IDENTIFIER = "ks-test-default-orders"
@@ -32,33 +34,8 @@ PUBLISHED = {
 
 
 def make_instance(**changes: Any) -> ObservedInstance:
-    values: dict[str, Any] = {
-        "identifier": IDENTIFIER,
-        "status": "available",
-        "engine": "postgres",
-        "version": "16.3",
-        "instance_class": "db.t3.small",
-        "storage_gib": 20,
-        "storage_type": "gp3",
-        "iops": None,
-        "max_storage_gib": None,
-        "multi_az": False,
-        "backup_retention_days": 7,
-        "backup_window": "03:00-04:00",
-        "maintenance_window": "sun:05:00-sun:06:00",
-        "database_name": "orders",
-        "username": "dbadmin",
-        "deletion_protection": False,
-        "subnet_group": None,
-        "security_groups": (),
-        "parameter_group": "default.postgres16",
-        "encryption_key": None,
-        "monitoring_interval_seconds": 0,
-        "host": PUBLISHED["host"],
-        "port": 5432,
-        "tags": {**TAGS, "kubestorm.io/credentials-version": "1"},
-    }
-    return ObservedInstance(**{**values, **changes})
+    tags = {**TAGS, "kubestorm.io/credentials-version": "1"}
+    return observed_instance(**{"identifier": IDENTIFIER, "host": PUBLISHED["host"], "tags": tags, **changes})
 
 
 def make_wish(*, spec: dict[str, Any] | None = None, **changes: Any) -> Wish:
