@@ -36,6 +36,7 @@ from sandbox.kubernetes.podlife import (
     life_of,
     pod_status,
 )
+from sandbox.kubernetes.pulling import Puller
 
 NODE_NAME = "pretend-node"
 NODE_VERSION = "v1.20.2"
@@ -71,6 +72,7 @@ class PodRunner:
         self._node = node
         self._binds_pods = binds_pods
         self._pods = pods
+        self._puller = Puller(api)
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._dying: set[str] = set()
         self._addresses = (f"10.200.{high}.{low}" for high in itertools.count() for low in range(1, 251))
@@ -122,6 +124,13 @@ class PodRunner:
         await self._insist(pod, lambda: self._api.delete(PODS.path_of(pod), options))
 
     async def _live(self, pod: Manifest) -> None:
+        if FATE_ANNOTATION not in (pod["metadata"].get("annotations") or {}):
+            decreed = await self._puller.look(pod)
+            if decreed:
+                body = {"metadata": {"uid": pod["metadata"]["uid"], "annotations": decreed}}
+                await self._insist(pod, lambda: self._api.merge(PODS.path_of(pod), body))
+                if FATE_ANNOTATION in decreed:
+                    return  # the changed pod begins its life anew, with that fate
         for step in life_of(pod, self._ready_delay_seconds):
             await asyncio.sleep(step.after_seconds)
             newest = self._pods.get(pod["metadata"]["namespace"], pod["metadata"]["name"])

@@ -10,7 +10,8 @@ What becomes of a container is written in its image's name, or in the pod's anno
 | `fail` | in a pod that is to end (a Job's): exits with 1; elsewhere it runs like any other |
 | none | runs and is ready; in a pod that is to end: exits with 0 |
 
-`sandbox.kubestorm.io/ready-delay-seconds` on the pod overrides how long it takes.
+`sandbox.kubestorm.io/ready-delay-seconds` on the pod overrides how long it takes, and `.../pull-error` says why an
+image is broken. Images of a registry on loopback decide for themselves (`sandbox.kubernetes.pulling`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 Manifest = dict[str, Any]
 
 FATE_ANNOTATION = "sandbox.kubestorm.io/fate"
+PULL_ERROR_ANNOTATION = "sandbox.kubestorm.io/pull-error"
 DELAY_ANNOTATION = "sandbox.kubestorm.io/ready-delay-seconds"
 QUICK_START_SECONDS = 0.2
 FIRST_CRASH_BACKOFF_SECONDS = 1.0
@@ -171,7 +173,8 @@ def _container_status(pod: Manifest, container: Manifest, stage: Stage, old: Man
     if fate == Fate.BROKEN:
         image = container["image"]
         if stage == Stage.PULL_FAILED:
-            return _waiting(container, old, "ErrImagePull", f'failed to pull and unpack image "{image}": not found')
+            why = (pod["metadata"].get("annotations") or {}).get(PULL_ERROR_ANNOTATION, "not found")
+            return _waiting(container, old, "ErrImagePull", f'failed to pull and unpack image "{image}": {why}')
         return _waiting(container, old, "ImagePullBackOff", f'Back-off pulling image "{image}"')
     if stage == Stage.CRASHED and fate in (Fate.CRASH, Fate.FAIL):
         return _crashed(pod, container, old, now)
