@@ -1,0 +1,1 @@
+"""Image registries: what they push to us, what we ask them, and which of their tags an Application follows."""
