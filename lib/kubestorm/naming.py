@@ -15,6 +15,8 @@ FINALIZER = "kubestorm.io/cleanup"
 CONFIRM_DELETE_ANNOTATION = "kubestorm.io/confirm-delete"
 RECREATE_ANNOTATION = "kubestorm.io/recreate"
 ROTATE_ANNOTATION = "kubestorm.io/rotate-credentials"
+SNAPSHOT_ANNOTATION = "kubestorm.io/snapshot"
+REQUESTED_BY_ANNOTATION = "kubestorm.io/requested-by"
 
 # Source: "Constraints" of DBInstanceIdentifier and DBSnapshotIdentifier in the RDS API reference.
 INSTANCE_IDENTIFIER_LENGTH = 63
@@ -66,7 +68,10 @@ def rds_identifier(prefix: str, cluster: str, namespace: str, name: str) -> str:
 
 
 def snapshot_identifier(instance_identifier: str, uid: str, kind: str) -> str:
-    """The snapshot of one object's life: `kind` is `manual` (checked first) or `final` (made by the deletion)."""
+    """The snapshot of one object's life; the uid keeps those of an earlier object of the same name apart.
+
+    `kind` is `manual` (checked first) or `final` (made by the deletion), or `asked-` and the word of whoever asked.
+    """
     digest = hashlib.sha256(uid.encode()).hexdigest()[:HASH_LENGTH]
     return f"{instance_identifier}-{kind}-{digest}"[:SNAPSHOT_IDENTIFIER_LENGTH]
 

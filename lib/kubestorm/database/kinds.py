@@ -33,6 +33,21 @@ def as_database(resource: Mapping[str, Any], kind: Optional[KindMapping]) -> Obj
     return {**resource, "spec": spec}
 
 
+def their_path(ours: str, kind: Optional[KindMapping]) -> Optional[str]:
+    """Where in the object (dotted, from its top) a field of our spec is written; None where the kind has none."""
+    if kind is None:
+        return f"spec.{ours}"
+    return next((theirs for theirs, known in kind.fields.items() if known == ours), None)
+
+
+def patch_of(values: Mapping[str, Any]) -> Object:
+    """Dotted paths and their values as one nested object, as a merge patch takes it."""
+    body: Object = {}
+    for path, value in values.items():
+        _put(body, path, value)
+    return body
+
+
 def in_their_words(text: str, kind: Optional[KindMapping]) -> str:
     """A message with the fields' names as the developer wrote them; longer names first, as one may begin another."""
     if kind is None:

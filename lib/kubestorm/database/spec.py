@@ -98,6 +98,14 @@ def limits_for(namespace: str, settings: DatabaseSettings) -> NamespaceLimits:
     return NamespaceLimits()
 
 
+def policy_of(resource: Mapping[str, Any], settings: DatabaseSettings) -> str:
+    """What becomes of the data of a Database, also of one that cannot be parsed otherwise.
+
+    What it asks for, the default where it says nothing, Retain where it asks for what it may not have.
+    """
+    return _Parser(resource, settings).policy()
+
+
 class _Parser:
     """Reads one resource, and collects what is wrong with it on the way."""
 
@@ -159,6 +167,12 @@ class _Parser:
         if self._problems:
             raise InvalidSpecError(self._problems)
         return spec
+
+    def policy(self) -> str:
+        """deletionPolicy alone, with Retain for what is not allowed."""
+        allowed = self._limits.deletion_policies or DELETION_POLICIES
+        policy = self._get("deletionPolicy") or self._settings.defaults.deletion_policy
+        return str(policy) if policy in allowed and policy in DELETION_POLICIES else RETAIN
 
     # Where a value comes from: spec, else a label that operations let decide, else nothing.
 

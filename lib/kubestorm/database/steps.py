@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from kubestorm import naming
 from kubestorm.conditions import FALSE, READY, TRUE, Condition, find, is_true
-from kubestorm.database import kinds, own_parameters, rotating, rotation
+from kubestorm.database import asked_snapshot, kinds, own_parameters, rotating, rotation
 from kubestorm.database.plan import (
     Create,
     Decision,
@@ -212,7 +212,8 @@ def ensure_instance(run: DatabaseRun) -> Result:
             turn = rotating.carry_on(run.services, run.vault_path, resource, look.observed)
             if turn.waiting:
                 condition = Condition(INSTANCE_AVAILABLE, FALSE, "RotatingCredentials", turn.waiting)
-        fields = {**outcome.fields, **turn.fields}
+        snapshot = _asked_snapshot(run, look, busy=not set(outcome.done) <= {"Tag", "Refuse"} or bool(turn.waiting))
+        fields = {**outcome.fields, **turn.fields, **snapshot}
         run.write_status(outcome.valid, condition, fields=fields, generation=run.handle.generation(resource))
         if turn.forget:
             rotating.forget(run.services, run.vault_path)
@@ -224,6 +225,13 @@ def ensure_instance(run: DatabaseRun) -> Result:
             "reason": condition.reason,
             "message": condition.message,
         }
+
+
+def _asked_snapshot(run: DatabaseRun, look: Look, *, busy: bool) -> Dict[str, Any]:
+    if look.observed is None or look.observed.owner_uid != run.identity.uid:
+        return {}
+    tags, now = naming.owner_tags(run.identity), run.services.now()
+    return asked_snapshot.carry_on(run.services.rds, look.resource, look.observed, tags, now=now, busy=busy)
 
 
 def _look(run: DatabaseRun, resource: Object) -> Look:

@@ -22,7 +22,7 @@ from kubestorm.database.deletion import (
     effective_policy,
     next_step,
 )
-from kubestorm.database.spec import DELETE, DELETION_POLICIES, RETAIN, SNAPSHOT, limits_for
+from kubestorm.database.spec import DELETE, RETAIN, SNAPSHOT, policy_of
 from kubestorm.database.steps import INSTANCE_AVAILABLE, DatabaseRun, Result
 from kubestorm.errors import Error
 from kubestorm.resource import Object
@@ -47,19 +47,11 @@ def tear_down(run: DatabaseRun) -> Result:
         return {"finished": isinstance(step, Finish), **describe_step(step)}
 
 
-def deletion_policy(run: DatabaseRun, resource: Object) -> str:
-    """What the object asks for, the default where it says nothing, Retain where it asks for what it may not have."""
-    settings = run.services.settings.database
-    allowed = limits_for(run.identity.namespace, settings).deletion_policies or DELETION_POLICIES
-    policy = (run.as_database(resource).get("spec") or {}).get("deletionPolicy") or settings.defaults.deletion_policy
-    return policy if policy in allowed and policy in DELETION_POLICIES else RETAIN
-
-
 def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
     metadata, status = resource["metadata"], resource.get("status") or {}
     identifier = status.get("instanceIdentifier") or (run.as_database(resource).get("spec") or {}).get("adopt")
     identifier = str(identifier or run.identifier(resource, None))
-    policy = deletion_policy(run, resource)
+    policy = policy_of(run.as_database(resource), run.services.settings.database)
     # Only Delete has to know, so that nothing else needs the permission to read namespaces.
     terminating = policy == DELETE and run.handle.is_namespace_terminating()
     uid = run.identity.uid

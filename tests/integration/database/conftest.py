@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import itertools
+import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import stormcell
 import yaml
 from kubestorm import conditions
 from kubestorm.database import steps
@@ -161,6 +166,20 @@ class World:
             ("teardown", tear_down),
         ]
 
+    def events(self) -> list[dict[str, Any]]:
+        """The Events in the namespace."""
+        items: list[dict[str, Any]] = self.http.get(f"/api/v1/namespaces/{self.namespace}/events").json()["items"]
+        return items
+
+    def until_gone(self, name: str = "orders") -> None:
+        """Reconcile with AWS's time moving until the object is gone; a dozen looks are more than enough."""
+        for _ in range(12):
+            if self.get(name) is None:
+                return
+            self.reconcile(name)
+            self.let_aws_finish()
+        assert self.get(name) is None, self.get(name)
+
     def let_aws_finish(self) -> None:
         """Move AWS's time past everything it has under way."""
         self.clock.advance(60)
@@ -205,3 +224,30 @@ def world(
     eventually(established, "the CRD is served")
     config["kubernetes"] = {"kubeconfig": str(kube.kubeconfig), "namespace": namespace}
     return World(http, namespace, config, aws, clock)
+
+
+@pytest.fixture
+def act(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[bool, Any]]:
+    """Run one of the pack's actions in the test's namespace: `act("database_resize", size="huge")`."""
+    monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "st2"))
+    for name in [name for name in sys.modules if name.split(".")[0] == "st2common"]:
+        monkeypatch.delitem(sys.modules, name)
+
+    def run(action: str, **parameters: Any) -> tuple[bool, Any]:
+        path = ROOT / "actions" / f"{action}.py"
+        spec = importlib.util.spec_from_file_location(f"pack_{action}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        own = next(
+            found
+            for found in vars(module).values()
+            if inspect.isclass(found) and found.__module__ == module.__name__ and hasattr(found, "run")
+        )
+        parameters = {"namespace": world.namespace, "name": "orders", **parameters}
+        outcome: tuple[bool, Any] = own(config=world.config).run(**parameters)
+        json.dumps(outcome[1])  # an execution's result has to be data
+        return outcome
+
+    return run

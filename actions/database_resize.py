@@ -1,0 +1,35 @@
+"""Ask for another size of one Database."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.database import requests
+from st2common.runners.base_action import Action
+
+
+class DatabaseResize(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self,
+        namespace: str,
+        name: str,
+        size: str = "",
+        storage_gib: int = 0,
+        requested_by: str = "",
+        kind: str = "",
+    ) -> Tuple[bool, Any]:
+        return run_with_services(
+            lambda services: requests.resize(
+                services,
+                namespace,
+                name,
+                size=size,
+                storage_gib=storage_gib,
+                requested_by=requested_by,
+                kind=kind,
+            ),
+            self.config,
+        )
