@@ -23,8 +23,8 @@ from stormcell.contents import Contents, apply_overrides
 from stormcell.engine import Engine
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.lookups import EngineLookups
-from stormcell.packs import CORE_PACK
-from stormcell.ports import PackDatastore, PackDispatch
+from stormcell.packs import BUILT_IN_PACKS
+from stormcell.ports import PackChatOps, PackDatastore, PackDispatch
 from stormcell.runners.registry import Runners
 from stormcell.sensors.supervisor import SensorSupervisor
 from stormcell.store import Store
@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
 
 def load_catalog(settings: Settings, overrides: Overrides) -> Catalog:
     """Read all packs. A faulty file is told and left out; a folder that is no pack stops the start."""
-    contents = [_read(folder) for folder in (CORE_PACK, *settings.packs)]
+    contents = [_read(folder) for folder in (*BUILT_IN_PACKS, *settings.packs)]
     content = Content(contents)
     apply_overrides(content, overrides)
     if any(action.runner_type == "orquesta" for action in content.actions.values()):
@@ -115,7 +115,9 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
         stream.publish(f"{ANNOUNCEMENT_PREFIX}{route}", lambda: payload)
 
     runners = Runners.make(
-        services=Services(datastore=PackDatastore(store.datastore), dispatch=dispatch),
+        services=Services(
+            datastore=PackDatastore(store.datastore), dispatch=dispatch, chatops=PackChatOps(dispatch, announce)
+        ),
         announce=announce,
         virtualenvs=settings.data / "virtualenvs",
         api_url=f"{settings.url}/v1" if settings.url else "",

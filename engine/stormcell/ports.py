@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stormcell.api.documents import key_document
+from stormcell.api.content_documents import alias_document, content_id
+from stormcell.api.documents import execution_document, key_document
+from stormcell.chatops import formatted
 from stormcell.engine import Engine
+from stormcell.runners.simple import Announce
 from stormcell.store.datastore import Datastore
 from stormcell.workers.ports import Dispatched
 
@@ -50,6 +53,25 @@ class PackDispatch:
     async def many(self, batch: Sequence[Dispatched]) -> None:
         """The port `DispatchMany`: what came together is one transaction."""
         await self.engine.dispatch_many((item.trigger, item.payload, _trace(item.trace_context)) for item in batch)
+
+
+class PackChatOps:
+    """The port `ChatOps`: what a chat is told, and the telling."""
+
+    def __init__(self, dispatch: PackDispatch, announce: Announce) -> None:
+        self._dispatch = dispatch
+        self._announce = announce
+
+    async def format_execution_result(self, execution_id: str) -> dict[str, Any]:
+        engine = self._dispatch.engine
+        execution = engine.trees.find(execution_id)
+        alias_id = (execution.context.get("action_alias_ref") or {}).get("id")
+        aliases = engine.catalog.content.aliases.values()
+        alias = next((item for item in aliases if content_id("action_alias", item.ref) == alias_id), None)
+        return formatted(execution_document(execution, engine.core), alias_document(alias) if alias else None)
+
+    async def announce(self, route: str, payload: dict[str, Any]) -> None:
+        await self._announce(route, payload)
 
 
 def _trace(trace_context: dict[str, Any] | None) -> str:

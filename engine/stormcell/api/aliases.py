@@ -15,7 +15,7 @@ from starlette.routing import Route
 from stormcell.api.access import user_of
 from stormcell.api.alias_formats import displays, matching, parameters_of, representations
 from stormcell.api.answers import answer, read_body
-from stormcell.api.content_documents import alias_document
+from stormcell.api.content_documents import alias_document, content_id
 from stormcell.api.documents import execution_document
 from stormcell.content.models import ActionAlias
 from stormcell.engine import Engine
@@ -92,7 +92,7 @@ class _Aliases:
         if not alias.enabled:
             raise InvalidInputError(f'Action alias with name "{alias.name}" is disabled.')
         context = {
-            "action_alias_ref": alias.ref,
+            "action_alias_ref": {"id": content_id("action_alias", alias.ref), "name": alias.name},
             "api_user": body.get("user"),
             "user": user_of(request),
             "source_channel": body.get("source_channel"),

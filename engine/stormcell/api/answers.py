@@ -32,6 +32,7 @@ _STATUS: tuple[tuple[type[Error], int], ...] = (
     (TemporaryError, 503),
 )
 DEFAULT_LIMIT = 100
+_LARGEST_COUNT = 2**31 - 1  # as in StackStorm; SQLite would take more
 _ALWAYS_SHOWN = "id"
 
 
@@ -91,6 +92,8 @@ def page_of(request: Request, *, default: int = DEFAULT_LIMIT) -> Page:
         raise InvalidInputError(f'Limit, "{limit}" specified, must be a positive number, or -1 for all.')
     if offset < 0:
         raise InvalidInputError(f'Offset, "{offset}" specified, must be a positive number.')
+    if max(limit, offset) > _LARGEST_COUNT:
+        raise InvalidInputError(f'"{max(limit, offset)}" specified is more than 32-bit int')
     return Page(limit=limit, offset=offset)
 
 

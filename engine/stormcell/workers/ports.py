@@ -50,11 +50,22 @@ class DispatchMany(Protocol):
         """Return when all are on disk (or dropped with a warning). An error means that none is."""
 
 
+class ChatOps(Protocol):
+    """Tells a chat how a command ended."""
+
+    async def format_execution_result(self, execution_id: str) -> dict[str, Any]:
+        """Return `enabled`, `message` and perhaps `extra`. NotFoundError where there is no such execution."""
+
+    async def announce(self, route: str, payload: dict[str, Any]) -> None:
+        """Send `payload` to everybody on the stream."""
+
+
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The ports together."""
 
     datastore: Datastore
     dispatch: Dispatch
+    chatops: ChatOps | None = None
 
 
 async def answer(services: Services | None, method: str, arguments: dict[str, Any], *, user: str) -> Any:
@@ -69,6 +80,10 @@ async def answer(services: Services | None, method: str, arguments: dict[str, An
         raise ValueError("no datastore is joined to this runner")
     if method == "dispatch":
         return await services.dispatch(arguments["trigger"], arguments["payload"], arguments["trace_context"])
+    if services.chatops is not None and method == "format_execution_result":
+        return await services.chatops.format_execution_result(arguments["execution_id"])
+    if services.chatops is not None and method == "announce":
+        return await services.chatops.announce(arguments["route"], arguments["payload"])
     store = services.datastore
     if method == "get_value":
         return await store.get_value(arguments["name"], scope=arguments["scope"], decrypt=arguments["decrypt"])

@@ -59,10 +59,10 @@ def test_content_is_filtered(served: Served, kind: str, query: dict[str, str], e
 @pytest.mark.parametrize(
     "query, first",
     [
-        ({}, "core"),
+        ({}, "chatops"),
         ({"sort": "-ref"}, "engine_steps"),
         ({"sort_desc": "True"}, "engine_steps"),
-        ({"sort": "ref"}, "core"),
+        ({"sort": "ref"}, "chatops"),
     ],
     ids=["by-ref", "minus", "sort-desc", "plain"],
 )
@@ -106,3 +106,10 @@ def test_attributes_are_left_out(served: Served) -> None:
         for item in found if isinstance(found, list) else [found]:
             assert not item.keys() & {"parameters", "uid"}
             assert "ref" in item
+
+
+@pytest.mark.parametrize("name", ["limit", "offset"])
+def test_counts_have_an_end(served: Served, name: str) -> None:
+    """A number that no list reaches is refused in StackStorm's words, before it reaches the database."""
+    refused = served.http.get("/v1/executions", params={name: 2**63})
+    assert (refused.status_code, "is more than 32-bit int" in refused.json()["faultstring"]) == (400, True)

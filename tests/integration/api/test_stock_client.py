@@ -237,7 +237,7 @@ def test_what_is_installed_is_shown(st2: StockClient) -> None:
     )
     _fine(packs, pack, registered, triggers, trigger, sensors, sensor, off, on, runners, runner)
     assert packs.rows()[0] == ["ref", "name", "description", "version", "author"]
-    assert [row[0] for row in packs.rows()[1:]] == ["client_demo", "core", "engine_demo", "engine_steps"]
+    assert [row[0] for row in packs.rows()[1:]] == ["chatops", "client_demo", "core", "engine_demo", "engine_steps"]
     assert pack.properties()["version"] == "1.2.3"
     counts = registered.properties()
     assert [counts[kind] for kind in ("actions", "rules", "aliases", "policies", "sensors")] == [

@@ -8,7 +8,7 @@ import pytest
 from stormcell.content.loader import check_pack, load_pack, read_pack
 from stormcell.content.registry import Content, DefinitionWarning, check_content
 from stormcell.errors import DefinitionError, NotFoundError
-from stormcell.packs import CORE_PACK
+from stormcell.packs import BUILT_IN_PACKS, CORE_PACK
 
 from tests.unit.content.conftest import WritePack
 
@@ -19,9 +19,14 @@ SENSOR = "class_name: Watcher\nentry_point: watcher.py\ntrigger_types: [{name: s
 WATCHER = "class Watcher:\n    pass\n"
 
 
-def test_the_core_pack_is_sound() -> None:
-    """Nothing is wrong with the pack we ship, and it has what rules use."""
-    assert check_pack(CORE_PACK) == []
+def test_the_built_in_packs_are_sound() -> None:
+    """Nothing is wrong with the packs we ship, alone or together."""
+    assert [problem for folder in BUILT_IN_PACKS for problem in check_pack(folder)] == []
+    assert check_content([load_pack(folder) for folder in BUILT_IN_PACKS]) == []
+
+
+def test_the_core_pack_has_what_rules_use() -> None:
+    """The actions and trigger types of StackStorm's own."""
     content = Content([load_pack(CORE_PACK)])
     assert {"core.noop", "core.local", "core.http", "core.ask", "core.announcement"} <= set(content.actions)
     assert content.trigger_type("core.st2.IntervalTimer").parameters_schema["properties"]["unit"]["enum"] == [

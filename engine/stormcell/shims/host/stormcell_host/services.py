@@ -151,6 +151,14 @@ class ActionService:
         trace = {"trace_tag": trace_tag} if trace_tag else None
         self._call("dispatch", {"trigger": trigger, "payload": payload or {}, "trace_context": trace})
 
+    def format_execution_result(self, execution_id: str) -> Any:
+        """What a chat is told of an execution; stormcell's own, for the chatops pack."""
+        return self._call("format_execution_result", {"execution_id": execution_id})
+
+    def announce(self, route: str, payload: Dict[str, Any]) -> None:
+        """Send an announcement to the stream; stormcell's own, for the chatops pack."""
+        self._call("announce", {"route": route, "payload": payload})
+
 
 class _Wrapper:
     """What StackStorm's Action class reads from its service."""
