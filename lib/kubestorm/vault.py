@@ -131,6 +131,13 @@ class VaultStore:
             raise NotFoundError(f"Vault has no credentials at {self.full_path(path)}.", service=SERVICE)
         return found
 
+    def read_values(self, path: str) -> Optional[Mapping[str, Secret]]:
+        """The fields of the current version of any secret, each hidden; None when there is none."""
+        found = self._values(path)
+        if found is None:
+            return None
+        return {str(key): Secret(str(value)) for key, value in found[0].items() if value is not None}
+
     def describe(self, path: str) -> Optional[Mapping[str, Any]]:
         """Path, current version and times of a secret, without its contents; None if there is none."""
         try:

@@ -1,0 +1,53 @@
+"""What a built image is called: tags from templates. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import List, Sequence, Tuple
+
+DEFAULT_TAG = "{branch}-{commit}"
+SHORT_COMMIT = 8
+# Source: "tag" in the distribution specification.
+TAG_LENGTH = 128
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+WORDS = ("branch", "commit", "fullCommit", "number")
+_WORD = re.compile(r"\{([^{}]*)\}")
+
+
+def slug(branch: str) -> str:
+    """A branch as part of a tag: small letters, digits, `.`, `_` and single `-`; never empty.
+
+    Different branches may have one slug (`a/b`, `a-b`): the commit beside it tells their images apart.
+    """
+    clean = re.sub(r"-+", "-", re.sub(r"[^a-z0-9._-]", "-", branch.lower())).strip("-.")
+    return clean or "branch-" + hashlib.sha256(branch.encode()).hexdigest()[:8]
+
+
+def problem(template: str) -> str:
+    """What is wrong with a tag's template, in words that go after its field's name; empty when nothing is."""
+    unknown = [word for word in _WORD.findall(template) if word not in WORDS]
+    if unknown:
+        return f"{{{unknown[0]}}} is none of {', '.join('{' + word + '}' for word in WORDS)}"
+    filled = fill(template, branch="main", commit="0" * 40, number=1)
+    if not TAG.fullmatch(filled):
+        return "a tag holds letters, digits, `_`, `.` and `-`, up to 128 of them, and begins with none of the last two"
+    return ""
+
+
+def fill(template: str, *, branch: str, commit: str, number: int) -> str:
+    """One tag. A long branch is cut so that the whole fits; the commit never is."""
+    values = {"commit": commit[:SHORT_COMMIT], "fullCommit": commit, "number": str(number), "branch": ""}
+    others = len(_WORD.sub(lambda found: values.get(found[1], ""), template))
+    values["branch"] = slug(branch)[: max(TAG_LENGTH - others, 1)].rstrip("-.") or "b"
+    return _WORD.sub(lambda found: values.get(found[1], found[0]), template)
+
+
+def fill_all(templates: Sequence[str], *, branch: str, commit: str, number: int) -> Tuple[str, ...]:
+    """The tags of one image, each once, in order; `<branch-slug>-<short commit>` where no template says otherwise."""
+    found: List[str] = []
+    for template in templates or (DEFAULT_TAG,):
+        tag = fill(template, branch=branch, commit=commit, number=number)
+        if tag not in found:
+            found.append(tag)
+    return tuple(found)

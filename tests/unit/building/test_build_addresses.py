@@ -1,0 +1,139 @@
+"""Addresses of repositories and names of branches: what is let through, and what never reaches git."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubestorm.building.address import branch_problem, parse_address, repository_key, revision_problem
+from kubestorm.building.settings import SourceSettings
+from kubestorm.errors import DefinitionError
+
+ALL = SourceSettings(protocols=("https", "http", "ssh", "file"))
+
+
+@pytest.mark.parametrize(
+    "text, protocol, host",
+    [
+        ("https://git.test/team/shop.git", "https", "git.test"),
+        ("http://git.test:8080/shop", "http", "git.test"),
+        ("ssh://git@git.test:2222/team/shop.git", "ssh", "git.test"),
+        ("git@git.test:team/shop.git", "ssh", "git.test"),
+        ("file:///srv/git/shop.git", "file", ""),
+    ],
+)
+def test_an_ordinary_address_is_taken_as_it_is(text, protocol, host):
+    """Its protocol and host are read, and git gets it unchanged."""
+    found = parse_address(text, ALL)
+    assert (found.protocol, found.host, found.url) == (protocol, host, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "--upload-pack=touch /tmp/x",
+        "-oProxyCommand=x",
+        "ext::sh -c touch% /tmp/x",
+        "ext::sh",
+        "fd::17/shop",
+        "git@git.test:-oProxyCommand=x",
+        "ssh://-oProxyCommand=x/shop",
+        "ssh://git@-oProxyCommand=x/shop",
+        "ssh://-l@git.test/shop",
+        "https://user:password@git.test/shop",
+        "https://token@git.test/shop",
+        "https://git.test/",
+        "https:///shop",
+        "https://git.test/a b",
+        "https://git.test/shop\n--upload-pack=x",
+        "https://git.test/shop?x=1",
+        "https://git.test/../../etc",
+        "https://git.test/%2e%2e/etc",
+        "ssh://git.test/-shop",
+        "ssh://git.test:99999/shop",
+        "git://git.test/shop",
+        "file://host/shop",
+        "/srv/git/shop.git",
+        "../shop.git",
+        "shop",
+    ],
+)
+def test_what_is_no_plain_address_is_refused(text):
+    """Options, programs, passwords, control characters, unknown protocols and paths of this machine."""
+    with pytest.raises(DefinitionError):
+        parse_address(text, ALL)
+
+
+def test_a_password_in_an_address_is_not_repeated_in_its_refusal():
+    """The sentence says what to do and not what was typed."""
+    with pytest.raises(DefinitionError) as refused:
+        parse_address("https://user:hunter22@git.test/shop", ALL)
+    assert "hunter22" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "settings, text",
+    [
+        (SourceSettings(), "file:///srv/git/shop.git"),
+        (SourceSettings(), "http://git.test/shop"),
+        (SourceSettings(hosts=("*.corp.test",)), "https://169.254.169.254/latest"),
+    ],
+    ids=["file", "http", "host"],
+)
+def test_protocols_and_servers_are_what_operations_allow(settings, text):
+    """Files of this machine and source in the clear are off until somebody turns them on."""
+    with pytest.raises(DefinitionError, match="allow"):
+        parse_address(text, settings)
+
+
+@pytest.mark.parametrize("name", ["main", "feature/x", "v1.2", "user@work", "日本"])
+def test_git_knows_such_branches(name):
+    """Names by git's own rules are taken."""
+    assert branch_problem(name) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("--upload-pack=x", "-b", "a b", "a..b", "a~1", "a^", "a:b", "a?b", "a*", "[a", "a\\b", "/a", "a/", "a//b"),
+        *("a.lock", ".a", "a/.b", "a@{1}", "@", "a.", "a\x7f", "a\n"),
+    ],
+)
+def test_a_branch_that_git_would_read_otherwise_is_refused(name):
+    """Options, ranges, patterns and whatever git-check-ref-format refuses."""
+    assert branch_problem(name)
+
+
+def test_a_revision_is_whole():
+    """Part of a commit could be another one tomorrow."""
+    assert revision_problem("0" * 40) == ""
+    assert revision_problem("v1.0") == ""
+    assert "40 characters" in revision_problem("0123abc")
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        ("git@git.test:team/shop.git", "https://git.test/team/shop", True),
+        ("ssh://git@git.test:2222/team/shop", "https://git.test/team/shop.git/", True),
+        ("https://GIT.test/team/shop", "https://git.test:443/team/shop", True),
+        ("https://git.test/team/shop", "https://git.test/team/Shop", False),
+        ("https://git.test:8443/team/shop", "https://git.test/team/shop", False),
+        ("file:///srv/shop.git", "file:///srv/shop", True),
+    ],
+)
+def test_all_spellings_of_a_repository_have_one_key(one, other, same):
+    """A push event names it by one of them, an ImageBuild by another."""
+    assert (repository_key(one) == repository_key(other)) is same
+
+
+@given(st.text())
+def test_no_text_makes_the_parser_fail(text):
+    """Whatever comes in is taken or refused with a sentence; what is taken begins with no hyphen."""
+    try:
+        found = parse_address(text, ALL)
+    except DefinitionError:
+        return
+    assert not found.url.startswith("-")
+    assert "::" not in found.url.split("/")[0]
