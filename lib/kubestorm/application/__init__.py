@@ -1,0 +1,1 @@
+"""Applications: what a developer asks for in few values, and the Kubernetes objects that it becomes."""

@@ -1,0 +1,98 @@
+"""Reading a resource's `spec` kind by kind of value, collecting everything that is wrong on the way."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
+
+from kubestorm.database.spec import Problem
+
+
+class SpecReader:
+    """Values of one `spec` by dotted path. What is wrong goes into `problems`, and the default is returned."""
+
+    def __init__(self, spec: Any) -> None:
+        self._spec: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
+        self.problems: List[Problem] = []
+
+    def has_problem_at(self, path: str) -> bool:
+        """Whether anything at or below a path was wrong."""
+        return any(problem.field.startswith(f"spec.{path}") for problem in self.problems)
+
+    def get(self, path: str) -> Any:
+        value: Any = self._spec
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+    def wrong(self, path: str, message: str) -> None:
+        self.problems.append(Problem(f"spec.{path}", message))
+
+    def integer(self, path: str, default: Optional[int], low: int, high: int) -> Optional[int]:
+        value = self.get(path)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.wrong(path, f"{value!r} is no whole number")
+            return default
+        if not low <= value <= high:
+            self.wrong(path, f"{value} is not between {low} and {high}")
+        return int(value)
+
+    def whole(self, path: str, default: int, low: int, high: int) -> int:
+        value = self.integer(path, default, low, high)
+        return default if value is None else value
+
+    def boolean(self, path: str, default: bool) -> bool:
+        value = self.get(path)
+        if value is None or isinstance(value, bool):
+            return default if value is None else value
+        self.wrong(path, f"{value!r} is neither true nor false")
+        return default
+
+    def text(self, path: str, default: Optional[str] = None) -> Optional[str]:
+        value = self.get(path)
+        if value is None or value == "":
+            return default
+        if not isinstance(value, str):
+            self.wrong(path, f"{value!r} is no text; put it in quotes")
+            return default
+        return value
+
+    def mapping(self, path: str) -> Mapping[str, Any]:
+        value = self.get(path)
+        if value is None or isinstance(value, Mapping):
+            return value or {}
+        self.wrong(path, f"{value!r} is no object")
+        return {}
+
+    def items(self, path: str) -> Sequence[Any]:
+        value = self.get(path)
+        if value is None or isinstance(value, list):
+            return value or ()
+        self.wrong(path, f"{value!r} is no list")
+        return ()
+
+    def objects(self, path: str) -> Sequence[Tuple[str, Mapping[str, Any]]]:
+        found = []
+        for index, item in enumerate(self.items(path)):
+            if isinstance(item, Mapping):
+                found.append((f"{path}[{index}]", item))
+            else:
+                self.wrong(f"{path}[{index}]", f"{item!r} is no object")
+        return found
+
+    def texts(self, path: str) -> Tuple[str, ...]:
+        items = self.items(path)
+        if all(isinstance(item, str) for item in items):
+            return tuple(items)
+        self.wrong(path, "it holds something that is no text; put numbers in quotes")
+        return ()
+
+    def choice(self, path: str, allowed: Sequence[str], default: str) -> str:
+        value = self.get(path)
+        if value is None:
+            return default
+        if value not in allowed:
+            self.wrong(path, f"{value!r} is not known; there are {', '.join(allowed)}")
+            return default
+        return str(value)

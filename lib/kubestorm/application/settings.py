@@ -1,0 +1,153 @@
+"""The `application` section of the pack's configuration: what operations decide for every Application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+
+from kubestorm.application.quantity import parse_quantity
+from kubestorm.errors import DefinitionError
+
+INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS = "internal", "nodePort", "loadBalancer", "ingress"
+EXPOSURES = (INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS)
+DEFAULT_SOURCES = ("kubestorm/{cluster}/{namespace}/*",)
+"""What every Application may read of Consul and Vault: the things of its own namespace."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ApplicationLimits:
+    """What Applications in some namespaces may ask for. None means: no limit."""
+
+    namespaces: Tuple[str, ...] = ("*",)
+    """Shell patterns; the first entry of the list with a pattern that fits the namespace counts."""
+    max_cpu: Optional[str] = None
+    """Highest `resources.limits.cpu` of one pod, a quantity."""
+    max_memory: Optional[str] = None
+    max_replicas: Optional[int] = None
+    exposures: Optional[Tuple[str, ...]] = None
+    """Which of internal, nodePort, loadBalancer, ingress may be used."""
+    hosts: Optional[Tuple[str, ...]] = None
+    """Shell patterns that every ingress host has to fit; `{namespace}` stands for the Application's."""
+
+
+@dataclass(frozen=True)
+class ApplicationSources:
+    """What Applications in some namespaces may read, beside what is their own namespace's."""
+
+    namespaces: Tuple[str, ...] = ("*",)
+    """Shell patterns; every entry that fits counts."""
+    consul: Tuple[str, ...] = ()
+    """Shell patterns of keys; `*` covers slashes too, `{cluster}` and `{namespace}` are filled in."""
+    vault: Tuple[str, ...] = ()
+    """Shell patterns of paths below the mount, read likewise."""
+
+
+@dataclass(frozen=True)
+class IngressSettings:
+    ingress_class: Optional[str] = None
+    """Where an Application names none; None leaves it to the cluster's default class."""
+    domain: Optional[str] = None
+    """An Application that names no host gets `<name>.<namespace>.<domain>`; None demands a host."""
+    tls: bool = True
+    """Whether hosts are served over TLS unless an Application says otherwise."""
+    tls_secret: Optional[str] = None
+    """Secret with the certificate in the Application's namespace; None is `<name>-tls`, as cert-manager would fill."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Put on every Ingress, for instance cert-manager.io/cluster-issuer."""
+
+
+@dataclass(frozen=True)
+class ApplicationSettings:
+    registry: Optional[str] = None
+    """Where an image is whose repository names no registry, as `host` or `host:port`."""
+    allowed_registries: Tuple[str, ...] = ()
+    """Shell patterns of `registry/repository` that images may come from; empty allows every one."""
+    pull_secret: Optional[str] = None
+    """The secret in the Application's namespace that pulls images, unless the Application names one."""
+    ingress: IngressSettings = field(default_factory=IngressSettings)
+    limits: Tuple[ApplicationLimits, ...] = ()
+    sources: Tuple[ApplicationSources, ...] = ()
+    allow_patch: Tuple[str, ...] = ()
+    """Namespaces (shell patterns) whose Applications may use `spec.patch`."""
+    look_seconds: int = 300
+    """How often Consul, Vault and Databases are looked at for changes, where an Application reads any of them."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:
+        """Raises DefinitionError naming the key that is wrong."""
+        values = dict(config.get("application") or {})
+        values["ingress"] = _build(IngressSettings, values.get("ingress"), "application.ingress")
+        for key, kind in (("limits", ApplicationLimits), ("sources", ApplicationSources)):
+            items: List[Any] = values.get(key) or []
+            values[key] = tuple(_build(kind, item, f"application.{key}[{index}]") for index, item in enumerate(items))
+        settings = _build(cls, values, "application")
+        for index, limits in enumerate(settings.limits):
+            _check_limits(limits, f"application.limits[{index}]")
+        if (
+            isinstance(settings.look_seconds, bool)
+            or not isinstance(settings.look_seconds, int)
+            or settings.look_seconds < 1
+        ):
+            raise DefinitionError("application.look_seconds must be 1 or more", field="application.look_seconds")
+        return settings
+
+    def limits_for(self, namespace: str) -> ApplicationLimits:
+        """The first limits whose pattern fits the namespace; without one, no limits."""
+        return next((limits for limits in self.limits if _fits(namespace, limits.namespaces)), ApplicationLimits())
+
+    def may_patch(self, namespace: str) -> bool:
+        """Whether operations let Applications of this namespace change manifests by `spec.patch`."""
+        return _fits(namespace, self.allow_patch)
+
+    def readable(self, service: str, cluster: str, namespace: str) -> Tuple[str, ...]:
+        """The patterns of Consul keys or Vault paths (`service` is consul or vault) that this namespace may read."""
+        patterns = list(DEFAULT_SOURCES)
+        for source in self.sources:
+            if _fits(namespace, source.namespaces):
+                patterns += source.consul if service == "consul" else source.vault
+        return tuple(pattern.replace("{cluster}", cluster).replace("{namespace}", namespace) for pattern in patterns)
+
+
+def is_allowed(path: str, patterns: Tuple[str, ...]) -> bool:
+    """Whether a key or a path fits one of the patterns. What climbs or hides (`..`, `//`) never does."""
+    parts = path.rstrip("/").split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return False
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _fits(namespace: str, patterns: Tuple[str, ...]) -> bool:
+    return any(fnmatchcase(namespace, pattern) for pattern in patterns)
+
+
+def _check_limits(limits: ApplicationLimits, where: str) -> None:
+    for name in ("max_cpu", "max_memory"):
+        value = getattr(limits, name)
+        if value is not None and parse_quantity(value) is None:
+            message = f"{where}.{name} is {value!r}; write a quantity such as 2 or 512Mi."
+            raise DefinitionError(message, field=f"{where}.{name}")
+    wrong = [word for word in limits.exposures or () if word not in EXPOSURES]
+    if wrong:
+        message = f"{where}.exposures has {wrong[0]!r}; there are {', '.join(EXPOSURES)}."
+        raise DefinitionError(message, field=f"{where}.exposures")
+
+
+def _build(kind: Type[T], raw: Any, where: str) -> T:
+    """Make a settings value; empty counts as not given, as StackStorm fills `{}` and `[]` in."""
+    section = raw or {}
+    if not isinstance(section, Mapping):
+        raise DefinitionError(f"{where} holds {raw!r}; it is an object of settings.", field=where)
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(str(key) for key in section if key not in known)
+    if unknown:
+        message = f"{where} has no setting {unknown[0]}; there are {', '.join(known)}."
+        raise DefinitionError(message, field=f"{where}.{unknown[0]}")
+    values: Dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in section.items()
+        if value not in (None, {}, [], (), "")
+    }
+    return kind(**values)
