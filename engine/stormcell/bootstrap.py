@@ -142,15 +142,23 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
 
 def make_sensors(engine: Engine, settings: Settings, dispatch: PackDispatch) -> SensorSupervisor:
     """Return the supervisor of the sensors, not started."""
-    return SensorSupervisor(
+
+    async def tell(trigger: str, payload: dict[str, Any]) -> None:
+        if trigger in engine.catalog.wanted_types:
+            await engine.dispatch(trigger, payload)
+
+    sensors = SensorSupervisor(
         engine.catalog.content,
         dispatch=dispatch,
         dispatch_many=dispatch.many,
+        tell=tell,
         datastore=PackDatastore(engine.store.datastore),
         config_for=engine.core.lookups.pack_config,
         virtualenvs=settings.data / "virtualenvs",
         env=_sensor_environment(settings),
     )
+    engine.sensor_status = sensors.status_of
+    return sensors
 
 
 def make_contents(engine: Engine, sensors: SensorSupervisor, settings: Settings) -> Contents:
@@ -158,7 +166,9 @@ def make_contents(engine: Engine, sensors: SensorSupervisor, settings: Settings)
 
     def load() -> Catalog:
         engine.configs.forget()
-        return load_catalog(settings, engine.store.overrides)
+        catalog = load_catalog(settings, engine.store.overrides)
+        engine.configs.faults(catalog.content.packs.values())
+        return catalog
 
     return Contents(engine, sensors, load=load, triggers=sensor_triggers)
 

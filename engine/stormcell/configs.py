@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import yaml
 from stormcell.conducting import Lookups
 from stormcell.content.config import PackConfig, load_config
 from stormcell.content.models import Pack
-from stormcell.errors import InvalidInputError
+from stormcell.errors import DefinitionError, InvalidInputError
+
+log = logging.getLogger(__name__)
 
 
 class Configs:
@@ -21,6 +25,8 @@ class Configs:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._loaded: dict[str, PackConfig] = {}
+        self.faulty: frozenset[str] = frozenset()
+        """Packs whose configuration was found wrong when all were looked at last."""
 
     def of(self, pack: Pack | None, lookups: Lookups) -> dict[str, Any]:
         """A pack's configuration in clear; empty for a pack that is not there. DefinitionError for a wrong file."""
@@ -31,6 +37,19 @@ class Configs:
         found = self._loaded.get(pack.ref)
         if found is None:
             found = self._loaded[pack.ref] = load_config(pack, self._folder)
+        return found
+
+    def faults(self, packs: Iterable[Pack]) -> dict[str, str]:
+        """Pack -> what is wrong with its configuration, of those packs where something is; logged too. Nothing stops
+        for it: what the pack runs fails with the same sentence until the file is mended and read again."""
+        found: dict[str, str] = {}
+        for pack in packs:
+            try:
+                self.loaded(pack)
+            except DefinitionError as error:
+                found[pack.ref] = str(error)
+                log.error("config.refused", extra={"pack": pack.ref, "reason": str(error)})
+        self.faulty = frozenset(found)
         return found
 
     def write(self, pack: Pack, values: dict[str, Any]) -> None:

@@ -60,6 +60,8 @@ class Engine:
         self.inquiries = Inquiries(self.core, self.trees)
         self.timers = Timers(self._on_timer, clock=clock)
         self.configs = configs
+        self.sensor_status: Callable[[str], dict[str, Any] | None] = _unwatched
+        """Sensor ref -> how it is, where sensors are watched over."""
         self._keep_days = keep_days
         self._runners = runners
         self._housekeeper: asyncio.Task[None] | None = None
@@ -228,3 +230,7 @@ class Engine:
             return
         if any(counts.values()):
             log.info("history.pruned", extra={"keep_days": days, **counts})
+
+
+def _unwatched(ref: str) -> dict[str, Any] | None:
+    return None

@@ -64,7 +64,11 @@ def _sources(engine: Engine) -> dict[str, Source]:
         "triggertypes": lambda: map(documents.trigger_type_document, content().trigger_types.values()),
         "triggers": lambda: map(documents.trigger_document, engine.catalog.triggers.values()),
         "sensortypes": lambda: (
-            documents.sensor_document(sensor, content().packs.get(sensor.pack)) for sensor in content().sensors.values()
+            {
+                **documents.sensor_document(sensor, content().packs.get(sensor.pack)),
+                "status": engine.sensor_status(sensor.ref),
+            }
+            for sensor in content().sensors.values()
         ),
         "packs": lambda: map(documents.pack_document, content().packs.values()),
         "runnertypes": lambda: map(documents.runner_document, content().runner_types.values()),

@@ -30,8 +30,11 @@ class _System:
         self._engine = engine
 
     async def health(self, request: Request) -> Response:
-        stopping = self._engine.core.stopping
-        return answer({"status": "stopping" if stopping else "ok"}, 503 if stopping else 200)
+        """Open to all, so it names packs with a wrong configuration and leaves the sentences to the log."""
+        if self._engine.core.stopping:
+            return answer({"status": "stopping"}, 503)
+        faulty = sorted(self._engine.configs.faulty)
+        return answer({"status": "degraded", "wrong_configuration": faulty} if faulty else {"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._engine.core.metrics.render(), media_type=_PROMETHEUS)

@@ -146,6 +146,12 @@ async def _run(
     )
     serving: asyncio.Task[None] | None = None
     try:
+        for pack, reason in engine.configs.faults(engine.catalog.content.packs.values()).items():
+            click.echo(
+                f"The configuration of {pack} is wrong, so its sensors and actions will fail: {reason} "
+                "Mend it, then `stormcell reload`.",
+                err=True,
+            )
         await engine.start()
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="api")
         await sensors.set_triggers(sensor_triggers(engine.catalog))

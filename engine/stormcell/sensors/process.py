@@ -57,9 +57,10 @@ class SensorProcess:
         if packages:
             env["PYTHONPATH"] = ":".join([*packages, *filter(None, [env.get("PYTHONPATH")])])
         lines = LineSplitter(self._line), LineSplitter(self._line)
+        self.command = child_argv(interpreter, "sensor", theirs.fileno())
         with theirs:
             self.process = ChildProcess.start(
-                child_argv(interpreter, "sensor", theirs.fileno()),
+                self.command,
                 env=env,
                 pass_fds=[theirs.fileno()],
                 on_stdout=lines[0].pass_on,

@@ -16,7 +16,7 @@ import msgspec
 
 from stormcell.content.models import Sensor
 from stormcell.content.registry import Content
-from stormcell.errors import NotFoundError
+from stormcell.errors import Error, NotFoundError
 from stormcell.sensors.backoff import Backoff
 from stormcell.sensors.process import SensorProcess
 from stormcell.sensors.triggers import Trigger, changes_between, triggers_for
@@ -24,6 +24,11 @@ from stormcell.workers.ports import Datastore, Dispatch, DispatchMany, Services
 
 log = logging.getLogger(__name__)
 
+SPAWN_TRIGGER = "core.st2.sensor.process_spawn"
+EXIT_TRIGGER = "core.st2.sensor.process_exit"
+
+Tell = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Takes a trigger and its payload, for rules that ask for it."""
 ConfigFor = Callable[[str], dict[str, Any] | Awaitable[dict[str, Any]]]
 """Pack ref -> its configuration, resolved; raises DefinitionError where it is wrong."""
 
@@ -70,6 +75,7 @@ class SensorSupervisor:
         datastore: Datastore,
         config_for: ConfigFor,
         dispatch_many: DispatchMany | None = None,
+        tell: Tell | None = None,
         virtualenvs: Path | None = None,
         env: dict[str, str] | None = None,
         log_level: str = "INFO",
@@ -78,6 +84,7 @@ class SensorSupervisor:
         self._content = content
         self._services = Services(datastore=datastore, dispatch=dispatch)
         self._dispatch_many = dispatch_many
+        self._tell = tell or _nobody
         self._config_for = config_for
         self._virtualenvs = virtualenvs
         self._env = env or {}
@@ -139,8 +146,13 @@ class SensorSupervisor:
         """Return how each sensor is, by ref."""
         return [self._watches[ref].status() for ref in sorted(self._watches)]
 
+    def status_of(self, ref: str) -> dict[str, Any] | None:
+        """Return how one sensor is, as a document; None for one that is not known."""
+        watch = self._watches.get(ref)
+        return None if watch is None else msgspec.to_builtins(watch.status())
+
     def _add(self, sensor: Sensor) -> None:
-        watch = _Watch(sensor, self._path(sensor), self._make, self._backoff)
+        watch = _Watch(sensor, self._path(sensor), self._make, self._backoff, self._tell)
         watch.set_triggers(self._triggers)
         self._watches[sensor.ref] = watch
         if sensor.enabled:
@@ -172,12 +184,13 @@ Make = Callable[[Sensor, Path, Callable[[str], None]], Awaitable[SensorProcess]]
 class _Watch:
     """Watches over one sensor: starts it, and starts it again when it fails."""
 
-    def __init__(self, sensor: Sensor, pack_path: Path, make: Make, backoff: Backoff) -> None:
+    def __init__(self, sensor: Sensor, pack_path: Path, make: Make, backoff: Backoff, tell: Tell) -> None:
         self.sensor = sensor
         self._pack_path = pack_path
         self._fingerprint = _fingerprint(sensor, pack_path)
         self._make = make
         self._backoff = backoff
+        self._tell = tell
         self._known: dict[str, Trigger] = {}
         self._process: SensorProcess | None = None
         self._task: asyncio.Task[None] | None = None
@@ -258,6 +271,7 @@ class _Watch:
         self._process = process
         log.info("sensor.started", extra={"sensor_ref": self.sensor.ref, "sensor_pid": process.process.pid})
         process.tell(changes_between({}, self._known))
+        await self._report(SPAWN_TRIGGER, pid=process.process.pid, cmd=" ".join(process.command))
         code = await asyncio.shield(process.exited)
         await process.stop()
         self._process = None
@@ -266,7 +280,17 @@ class _Watch:
             words = process.last_words()
             self._error = failure.get("error") or (words.strip().splitlines() or [f"ended with exit code {code}"])[-1]
             self._traceback = failure.get("traceback") or words or None
+        await self._report(EXIT_TRIGGER, exit_code=code)
         return code
+
+    async def _report(self, trigger: str, **facts: Any) -> None:
+        """Let rules know of a start or an end; the sensor does not suffer where that cannot be written. An end that
+        was asked for (reload, shutdown) is not reported, as in StackStorm."""
+        payload = {"id": self.sensor.name, "ref": self.sensor.ref, "timestamp": int(time.time()), **facts}
+        try:
+            await self._tell(trigger, payload)
+        except Error as error:
+            log.warning("trigger.dropped", extra={"trigger": trigger, "reason": str(error)})
 
     def _on_state(self, state: str) -> None:
         if state == "running":
@@ -274,6 +298,10 @@ class _Watch:
 
     def _set(self, state: SensorState) -> None:
         self._state, self._since = state, _now()
+
+
+async def _nobody(trigger: str, payload: dict[str, Any]) -> None:
+    """Nobody is told."""
 
 
 def _fingerprint(sensor: Sensor, pack_path: Path) -> tuple[tuple[str, int, int], ...]:

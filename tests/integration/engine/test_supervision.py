@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from tests.integration.engine.serving import Served, eventually
+import pytest
+
+from tests.integration.engine.serving import PACKS, Served, eventually
 
 ANCIENT = "2020-01-01T00:00:00.000000Z"
 
@@ -91,3 +95,114 @@ def test_old_history_goes_and_the_rest_stays(serve: Callable[..., Served], tmp_p
     eventually(lambda: "history.pruned" in _log(tmp_path))
     left = {execution["id"] for execution in served.get("/v1/executions", limit=-1)}
     assert left == {young, waiting}
+
+
+def test_rules_hear_of_sensors_processes(serve: Callable[..., Served], tmp_path: Path) -> None:
+    """core.st2.sensor.process_spawn and process_exit come with StackStorm's payload to rules that ask."""
+    configs = _configs(tmp_path, "town: here")
+    served = serve("engine_sensed", options=("--configs", str(configs)))
+
+    told = eventually(lambda: _told(served) if len(_told(served)) == 2 else None)
+
+    spawned, ended = told["engine_sensed.spawn"], told["engine_sensed.exit"]
+    assert (spawned["id"], spawned["ref"]) == ("ShortSensor", "engine_sensed.ShortSensor")
+    assert spawned["pid"] > 1
+    assert "sensor" in spawned["cmd"]
+    assert (ended["id"], ended["exit_code"]) == ("ShortSensor", 0)
+    status = served.get("/v1/sensortypes/engine_sensed.ShortSensor")["status"]
+    assert (status["state"], status["restarts"], status["error"]) == ("ended", 0, None)
+
+
+def test_a_wrong_configuration_is_said_at_the_start(serve: Callable[..., Served], tmp_path: Path) -> None:
+    """The engine starts, and says which pack's settings are wrong: on the error stream, in the log, in /healthz and at
+    the sensor. Mending the file and a reload are enough."""
+    configs = _configs(tmp_path, "{}")
+    served = serve("engine_sensed", options=("--configs", str(configs)))
+
+    assert "The configuration of engine_sensed is wrong" in _log(tmp_path)
+    assert "config.refused" in _log(tmp_path)
+    assert "town" in _log(tmp_path)
+    assert served.get("/healthz") == {"status": "degraded", "wrong_configuration": ["engine_sensed"]}
+    sensor = eventually(lambda: _failed_sensor(served))
+    assert "town" in sensor["error"]
+    assert served.run("core.noop")["status"] == "succeeded"
+
+    (configs / "engine_sensed.yaml").write_text("town: here\n")
+    served.http.post("/v1/packs/register", json={"packs": ["engine_sensed"]}).raise_for_status()
+
+    assert served.get("/healthz") == {"status": "ok"}
+    eventually(lambda: served.get("/v1/sensortypes/engine_sensed.ShortSensor")["status"]["state"] == "ended")
+
+
+def _configs(tmp_path: Path, text: str) -> Path:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "engine_sensed.yaml").write_text(text + "\n")
+    return folder
+
+
+def _told(served: Served) -> dict[str, dict[str, Any]]:
+    runs = served.get("/v1/executions", action="engine_sensed.hears")
+    return {run["rule"]["ref"]: run["parameters"]["told"] for run in runs}
+
+
+def _failed_sensor(served: Served) -> dict[str, Any] | None:
+    status: dict[str, Any] = served.get("/v1/sensortypes/engine_sensed.ShortSensor")["status"]
+    return status if status["error"] else None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a few megabytes, where this machine lets us make one."""
+    disk = tmp_path / "data"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "small", str(disk)], capture_output=True)
+    if made.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_and_what_happened_is_kept(small_disk: Path, tmp_path: Path) -> None:
+    """While the disk is full, requests and events get 503 with the reason, and the end of a running action is kept in
+    memory. With room again it is written, nothing is lost or left `running`, and the engine goes on."""
+    served = Served(small_disk, PACKS / "engine_steps")
+    try:
+        marks, gate = tmp_path / "marks", tmp_path / "gate"
+        parameters = {"file": str(marks), "line": "here", "gate": str(gate)}
+        asked = served.http.post("/v1/executions", json={"action": "engine_steps.mark", "parameters": parameters})
+        eventually(marks.exists)
+        ballast = small_disk / "ballast"
+        _fill(ballast)
+        refused = eventually(lambda: _refusal(served))
+        assert "database or disk is full" in refused["faultstring"]
+        gate.touch()
+        eventually(lambda: "store.write_failed" in _log(tmp_path))
+        assert served.get("/healthz")["status"] == "ok"
+
+        ballast.unlink()
+
+        assert served.ended(asked.json()["id"])["status"] == "succeeded"
+        assert served.run("core.noop")["status"] == "succeeded"
+        assert not served.get("/v1/executions", status="running")
+    finally:
+        assert served.stop() == 0
+    with closing(sqlite3.connect(small_disk / "stormcell.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def _fill(file: Path) -> None:
+    """Write until there is no room for a page."""
+    with file.open("wb", buffering=0) as target:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    target.write(b"x" * size)
+            except OSError:
+                continue
+
+
+def _refusal(served: Served) -> dict[str, Any] | None:
+    """Ask until the write-ahead log has no place left either."""
+    answered = served.http.post("/v1/executions", json={"action": "core.noop", "parameters": {}})
+    return answered.json() if answered.status_code == 503 else None
