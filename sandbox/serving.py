@@ -122,7 +122,13 @@ class Server:
     """
 
     def __init__(
-        self, app: AsgiApp, *, host: str = LOOPBACK, port: int = 0, certificate: Certificate | None = None
+        self,
+        app: AsgiApp,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        certificate: Certificate | None = None,
+        websockets: bool = False,
     ) -> None:
         self._socket = socket.create_server((host, port), backlog=512)
         # Connections inherit it. Without it an answer written in two parts waits 40 ms for the other side's ACK.
@@ -132,7 +138,7 @@ class Server:
         config = uvicorn.Config(
             app,
             http="h11",
-            ws="none",
+            ws="wsproto" if websockets else "none",
             lifespan="auto",
             log_level="warning",
             access_log=False,

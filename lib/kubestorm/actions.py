@@ -6,10 +6,12 @@ read, and the execution shows one sentence instead of a traceback. What is no er
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from kubestorm.database.steps import SKIPPED, DatabaseRun
 from kubestorm.errors import Error, TemporaryError
+from kubestorm.lease import default_holder
 from kubestorm.naming import Identity
 from kubestorm.resource import ResourceHandle, reason_of
 from kubestorm.services import Services, open_services
@@ -55,6 +57,11 @@ def lock(config: Config, identity: Identity, run_id: str) -> Outcome:
         return True, {"taken": False, "run_id": run_id, "message": f"Run {run_id} holds {identity}."}
     message = f"Run {holder} is at work on {identity}; the next event or resync looks again."
     return False, {"taken": True, "run_id": "", "message": message}
+
+
+def running_id() -> str:
+    """The execution that runs this action, for a Lease that it takes on its own."""
+    return os.environ.get("ST2_ACTION_EXECUTION_ID") or default_holder()
 
 
 def failure(error: Error) -> Dict[str, Any]:

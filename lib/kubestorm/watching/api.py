@@ -17,7 +17,8 @@ class WatchKey(NamedTuple):
     """What is watched; triggers that agree in all of it share one watch.
 
     `resync` is what the trigger says, None where it says nothing. It belongs to the key so that every trigger has its
-    own memory: one that shared it would not be told of the objects that the other has been told of.
+    own memory: one that shared it would not be told of the objects that the other has been told of. `status` counts
+    phases and conditions among what can change, and so needs a memory of its own too.
     """
 
     group: str
@@ -26,6 +27,7 @@ class WatchKey(NamedTuple):
     namespace: str = ""
     label_selector: str = ""
     resync: Optional[bool] = None
+    status: bool = False
 
     @property
     def resource(self) -> Resource:

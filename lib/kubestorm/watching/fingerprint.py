@@ -5,6 +5,7 @@ decides whether anything changed, and for at most 24 fields a 4-byte id of the p
 which only name what changed. An object with more fields is described coarser, a whole map or list as one field.
 What does not count: `status`, `apiVersion` and `kind` (lists of built-in kinds leave them out), and of the metadata
 everything but labels, annotations and owner references. Decision 0061 says why finalizers are not among them.
+Outcomes are counted as well where a trigger asks for them (decision 0108).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from hashlib import blake2b
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from zlib import crc32
 
 MAX_FIELDS = 24
@@ -86,11 +87,16 @@ class PathTable:
         return self._root
 
 
-def fingerprint(obj: Mapping[str, Any], table: PathTable) -> Fingerprint:
-    """Describe an object. The same content gives the same fingerprint in every process, whatever the key order."""
+def fingerprint(obj: Mapping[str, Any], table: PathTable, outcome: Optional[Mapping[str, Any]] = None) -> Fingerprint:
+    """Describe an object. The same content gives the same fingerprint in every process, whatever the key order.
+
+    `outcome` is what of its status counts as well, where that was asked for.
+    """
     child = table.child
     root = table.root
     level: List[Tuple[_Node, Any]] = [(child(root, key), obj[key]) for key in obj if key not in _NOT_COUNTING]
+    if outcome:
+        level.append((child(root, "status"), outcome))
     metadata = obj.get("metadata") or {}
     above = child(root, "metadata")
     for key in _COUNTING_METADATA:

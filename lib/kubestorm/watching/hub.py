@@ -207,15 +207,18 @@ def subscription(trigger: Mapping[str, Any], settings: WatchSettings) -> Subscri
         namespace=parameters.get("namespace") or "",
         label_selector=parameters.get("label_selector") or "",
         resync=asked if asked is None else bool(asked),
+        status=bool(parameters.get("status")),
     )
-    resync = key.group in settings.resync.groups if asked is None else bool(asked)
+    # Who listens to outcomes is told of them as they come: a resync would be news of nothing.
+    resync = key.group in settings.resync.groups and not key.status if asked is None else bool(asked)
     kind = trigger.get("type") or TRIGGER_TYPE
     return Subscription(key, resync, {"type": kind, "parameters": dict(parameters)})
 
 
 def store_prefix(key: WatchKey, cluster: str) -> str:
     """The name under which a watch keeps its memory: short, and the same for the same watch of the same cluster."""
-    parts = [cluster, *key[:-1]] + ([] if key.resync is None else [f"resync={key.resync}"])
+    parts = [cluster, *key[:5]] + ([] if key.resync is None else [f"resync={key.resync}"])
+    parts += ["status"] if key.status else []
     text = "\n".join(map(str, parts))
     return f"watch.{key.plural}.{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 

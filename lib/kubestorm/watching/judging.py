@@ -9,7 +9,8 @@ from kubestorm.watching.fingerprint import LAST_APPLIED, Fingerprint, PathTable,
 from kubestorm.watching.records import Known, pack, unpack
 
 CREATED, UPDATED, DELETING, DELETED, RESYNC = "created", "updated", "deleting", "deleted", "resync"
-CHANGES = (CREATED, UPDATED, DELETING, DELETED, RESYNC)
+STATUS = "status"
+CHANGES = (CREATED, UPDATED, DELETING, DELETED, RESYNC, STATUS)
 REDACTED = "(not shown)"
 
 Object = Dict[str, Any]
@@ -44,16 +45,26 @@ def key_of(obj: Mapping[str, Any]) -> str:
     return f"{metadata.get('namespace') or ''}/{metadata['name']}"
 
 
-def judge(obj: Mapping[str, Any], record: Optional[bytes], table: PathTable, *, sensitive: bool = False) -> Judgement:
+def judge(
+    obj: Mapping[str, Any],
+    record: Optional[bytes],
+    table: PathTable,
+    *,
+    sensitive: bool = False,
+    status: bool = False,
+) -> Judgement:
     """Decide on an object that exists, from a list or an ADDED or MODIFIED event alike: the level counts, not the edge.
 
     An object under a known name with another uid was deleted and made again meanwhile: both are told. Whether an
     object is being deleted is told once. `sensitive` objects (Secrets) are compared by resourceVersion, so that
-    nothing computed from their values is ever kept.
+    nothing computed from their values is ever kept. With `status`, a new phase, or a condition with another status or
+    reason, counts too; where nothing else changed, the change is called `status`.
     """
     metadata = obj["metadata"]
     deleting = bool(metadata.get("deletionTimestamp"))
-    seen = _sensitive_fingerprint(obj, table) if sensitive else fingerprint(obj, table)
+    seen = (
+        _sensitive_fingerprint(obj, table) if sensitive else fingerprint(obj, table, outcome(obj) if status else None)
+    )
     uid = str(metadata.get("uid") or "")
     labels = metadata.get("labels")
     fresh = pack(uid, deleting, not is_settled(obj), seen, labels if isinstance(labels, dict) else {})
@@ -68,7 +79,8 @@ def judge(obj: Mapping[str, Any], record: Optional[bytes], table: PathTable, *, 
     if deleting and not known.deleting:
         return Judgement((Change(DELETING, fields, known),), fresh)
     if known.fingerprint.digest != seen.digest:
-        return Judgement((Change(UPDATED, fields, known),), fresh)
+        only_status = status and bool(fields) and all(name.split(".")[0] == "status" for name in fields)
+        return Judgement((Change(STATUS if only_status else UPDATED, fields, known),), fresh)
     return Judgement((), fresh)
 
 
@@ -105,6 +117,21 @@ def is_settled(obj: Mapping[str, Any]) -> bool:
         if isinstance(condition, dict) and condition.get("type") == "Ready":
             return condition.get("status") == "True" and not _is_behind(condition.get("observedGeneration"), generation)
     return False
+
+
+def outcome(obj: Mapping[str, Any]) -> Object:
+    """What of a status is news: the phase, and of each condition its status and reason. Times and messages are not."""
+    status = obj.get("status")
+    if not isinstance(status, dict):
+        return {}
+    found: Object = {"phase": str(status["phase"])} if status.get("phase") else {}
+    listed = status.get("conditions")
+    seen = {
+        str(item.get("type")): f"{item.get('status')} {item.get('reason')}"
+        for item in (listed if isinstance(listed, list) else ())
+        if isinstance(item, dict)
+    }
+    return {**found, "conditions": seen} if seen else found
 
 
 def payload(

@@ -189,7 +189,9 @@ class Watch:
         with self._lock:
             record = self.knowledge.get(key)
             try:
-                judgement = judging.judge(obj, record, self.knowledge.paths, sensitive=self._sensitive)
+                judgement = judging.judge(
+                    obj, record, self.knowledge.paths, sensitive=self._sensitive, status=self.key.status
+                )
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 # An object that no API server should have let in must not keep the others from being seen.
                 self._log.exception("watch.odd_object: %s %s is skipped", self.key, key)

@@ -73,6 +73,41 @@ def test_a_level_is_turned_into_changes(before: Any, now: dict[str, Any], change
     assert changes_of(judge(now, record, table)) == changes
 
 
+CREATING = {"phase": "Creating", "conditions": [{"type": "Ready", "status": "False", "reason": "Creating"}]}
+READY = {"phase": "Ready", "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "a"}]}
+READY_AGAIN = {"phase": "Ready", "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "b"}]}
+
+
+@pytest.mark.parametrize(
+    "before,now,changes",
+    [
+        pytest.param(database(), database(status=CREATING), ["status"], id="first status"),
+        pytest.param(database(status=CREATING), database(status=READY), ["status"], id="another condition"),
+        pytest.param(database(status=READY), database(status=READY_AGAIN), [], id="another message"),
+        pytest.param(database(status=READY), database(status=READY), [], id="the same"),
+        pytest.param(
+            database(status=CREATING), database(status=READY, spec={"size": "huge"}), ["updated"], id="spec as well"
+        ),
+        pytest.param(
+            database(status=READY), database(status=READY, spec={"size": "huge"}), ["updated"], id="spec alone"
+        ),
+    ],
+)
+def test_outcomes_are_changes_for_who_asks_for_them(before: Any, now: dict[str, Any], changes: list[str]) -> None:
+    """A new phase, or a condition's status or reason, is told; texts and times are not."""
+    table = PathTable()
+    record = judge(before, None, table, status=True).record
+    assert changes_of(judge(now, record, table, status=True)) == changes
+
+
+def test_an_outcome_names_what_changed() -> None:
+    """By the paths that a rule's criterion would use."""
+    table = PathTable()
+    record = judge(database(status=CREATING), None, table, status=True).record
+    told = judge(database(status=READY), record, table, status=True).changes[0]
+    assert told.changed_fields == ("status.conditions.Ready", "status.phase")
+
+
 def test_an_object_that_went_is_told_once() -> None:
     """Known: deleted. Unknown, or an older object of that name: nothing."""
     record = judge(database(), None, PathTable()).record

@@ -1,0 +1,141 @@
+"""A workspace of Slack, a Kubernetes API, an engine's datastore: what the pack's side of chat works with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from kubestorm.services import Services
+from kubestorm.settings import load_settings
+
+from sandbox.slack import SlackServer
+from tests.kube_fixtures import Kube, eventually
+
+ROOT = Path(__file__).resolve().parents[3]
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+BEGINNING = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+
+
+class Store:
+    """A datastore as `action_service` and `sensor_service` offer it, in memory, with times to live."""
+
+    def __init__(self, now: Callable[[], dt.datetime]) -> None:
+        self._now = now
+        self._values: dict[str, tuple[str, dt.datetime | None]] = {}
+        self.secrets: set[str] = set()
+
+    def get_value(self, name: str, local: bool = True, scope: str = "system", decrypt: bool = False) -> str | None:
+        value, until = self._values.get(name, (None, None))
+        return None if until is not None and until <= self._now() else value
+
+    def set_value(
+        self,
+        name: str,
+        value: str,
+        ttl: int | None = None,
+        local: bool = True,
+        scope: str = "system",
+        encrypt: bool = False,
+    ) -> bool:
+        self._values[name] = (str(value), self._now() + dt.timedelta(seconds=ttl) if ttl else None)
+        if encrypt:
+            self.secrets.add(name)
+        return True
+
+    def delete_value(self, name: str, local: bool = True, scope: str = "system") -> bool:
+        return self._values.pop(name, None) is not None
+
+    def list_values(
+        self, local: bool = True, prefix: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> list[Any]:
+        names = sorted(name for name in self._values if name.startswith(prefix or "") and self.get_value(name))
+        found = [SimpleNamespace(name=name, value=self.get_value(name)) for name in names]
+        return found[offset:][: limit or 100]
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = BEGINNING
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += dt.timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> Store:
+    return Store(clock)
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackServer]:
+    """One workspace, the channels general and team-shop in it."""
+    with SlackServer() as server:
+        server.add_channel("team-shop")
+        yield server
+
+
+@pytest.fixture
+def slack_config(slack: SlackServer, tmp_path: Path) -> dict[str, Any]:
+    """The section `slack`, with its files."""
+    for name in ("bot_token", "app_token", "signing_secret"):
+        (tmp_path / name).write_text(getattr(slack, name) + "\n")
+    return {
+        "bot_token_file": str(tmp_path / "bot_token"),
+        "app_token_file": str(tmp_path / "app_token"),
+        "signing_secret_file": str(tmp_path / "signing_secret"),
+        "base_url": slack.base_url,
+        "port": 0,
+    }
+
+
+@pytest.fixture
+def kube(sandbox_kube: Kube) -> Kube:
+    """The sandbox's API is enough here: nothing of it is particular."""
+    return sandbox_kube
+
+
+@pytest.fixture
+def databases(http: httpx.Client, namespace: str) -> str:
+    """The path of the test's Databases."""
+    crd = yaml.safe_load((ROOT / "crds" / "databases.kubestorm.io.yaml").read_text())
+    assert http.post(CRDS, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
+    path = f"/apis/kubestorm.io/v1alpha1/namespaces/{namespace}/databases"
+    eventually(lambda: http.get(path).is_success, "the CRD is served")
+    return path
+
+
+@pytest.fixture
+def config(kube: Kube, namespace: str, slack_config: dict[str, Any]) -> dict[str, Any]:
+    """The pack's configuration: announcements go to #team-shop."""
+    return {
+        "cluster": "test",
+        "kubernetes": {"kubeconfig": str(kube.kubeconfig), "namespace": namespace},
+        "slack": slack_config,
+        "announcements": {"channel": "#team-shop"},
+    }
+
+
+@pytest.fixture
+def open_services(config: dict[str, Any], clock: Clock) -> Callable[..., Services]:
+    """Fresh clients, with sections of the configuration replaced."""
+
+    def make(**sections: Any) -> Services:
+        return Services(load_settings({**config, **sections}), now=clock)
+
+    return make
