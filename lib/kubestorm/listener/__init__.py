@@ -1,0 +1,36 @@
+"""An HTTP listener for sensors: webhooks of registries, Slack and git hosts come in here.
+
+A sensor makes `Listener(settings, routes, log)` with a `Route` for each path, starts it, and dispatches in the route's
+`receive`. What is refused never reaches `receive`: paths, methods, sizes, content types and who sends are checked
+before. `receive` runs in the connection's own thread, several at once, and the answer waits for it.
+"""
+
+from kubestorm.listener.authenticity import (
+    BasicCheck,
+    Check,
+    HmacCheck,
+    RefusedError,
+    TokenCheck,
+    Unsigned,
+)
+from kubestorm.listener.credentials import FileSecrets, SecretSource, VaultSecrets
+from kubestorm.listener.messages import Answer, Request
+from kubestorm.listener.routing import Listener, Route
+from kubestorm.listener.settings import ListenerSettings
+
+__all__ = [
+    "Answer",
+    "BasicCheck",
+    "Check",
+    "FileSecrets",
+    "HmacCheck",
+    "Listener",
+    "ListenerSettings",
+    "RefusedError",
+    "Request",
+    "Route",
+    "SecretSource",
+    "TokenCheck",
+    "Unsigned",
+    "VaultSecrets",
+]
