@@ -191,6 +191,7 @@ class KubeClient:
         limit: int = 0,
         continue_token: str = "",
         label_selector: str = "",
+        field_selector: str = "",
         resource_version: str = "",
     ) -> Object:
         """One page: `items` and `metadata.resourceVersion` / `metadata.continue`. ExpiredError: start over."""
@@ -198,6 +199,7 @@ class KubeClient:
             "limit": limit or None,
             "continue": continue_token or None,
             "labelSelector": label_selector or None,
+            "fieldSelector": field_selector or None,
             "resourceVersion": resource_version or None,
         }
         return self._send("GET", resource.path(namespace), self._request(resource, "list", namespace), query=query)
@@ -273,6 +275,11 @@ class KubeClient:
         """Any other path of the API (`/version`, `/apis/GROUP/VERSION`), answered as JSON."""
         asked = Request(_VERBS.get(method, method.lower()), "", path, "", "")
         return self._send(method, path, asked, query=query, body=body)
+
+    def read_text(self, path: str, asked: Request, *, query: Optional[Mapping[str, Any]] = None) -> str:
+        """What is served as text, for instance a pod's log; bytes that are no UTF-8 are replaced."""
+        response = self._open("GET", path, asked, query, None, "", self.settings.read_timeout_seconds, True)
+        return bytes(response.data).decode("utf-8", "replace")
 
     def stream_watch(
         self,

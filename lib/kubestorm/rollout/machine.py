@@ -430,7 +430,8 @@ def _remember_trouble(status: Status, trouble: Optional[Failure], now: dt.dateti
 
 
 def _is_failure(status: Status, trouble: Failure, request: Request, now: dt.datetime) -> bool:
-    return trouble.final or _elapsed(status.trouble_since, now) >= request.patience_seconds
+    patient = trouble.slow or _elapsed(status.trouble_since, now) < request.patience_seconds
+    return trouble.final or not patient
 
 
 def _is_late(status: Status, request: Request, now: dt.datetime) -> bool:

@@ -88,11 +88,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why pods do not become what they should. `final`: waiting will not help."""
+    """Why pods do not become what they should."""
 
     reason: str
     message: str
     final: bool = False
+    """Waiting will not help."""
+    slow: bool = False
+    """Only the deadline makes a failure of it: nodes are added in minutes, programs warm up."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from kubestorm.kube import Resource
@@ -100,20 +101,24 @@ def judge_gone(record: Optional[bytes], uid: str = "") -> Judgement:
 def is_settled(obj: Mapping[str, Any]) -> bool:
     """Whether the object needs no further look: Ready, for its current generation, and not being deleted.
 
-    The API conventions: an absent condition reads as Unknown, `observedGeneration` as not reported.
+    The API conventions: an absent condition reads as Unknown, `observedGeneration` as not reported. What has come to
+    its end (`status.finishedAt`: a rollout, a build) needs none either, good or bad; what says when it is to be looked
+    at (`status.nextLookAt`) does.
     """
     metadata = obj["metadata"]
     if metadata.get("deletionTimestamp"):
         return False
     status = obj.get("status")
-    conditions = status.get("conditions") if isinstance(status, dict) else None
-    if not isinstance(conditions, list) or not isinstance(status, dict):
+    if not isinstance(status, dict):
         return False
     generation = metadata.get("generation")
     observed = status.get("observedGeneration")
-    if _is_behind(observed, generation):
+    if _is_behind(observed, generation) or status.get("nextLookAt"):
         return False
-    for condition in conditions:
+    if status.get("finishedAt"):
+        return True
+    conditions = status.get("conditions")
+    for condition in conditions if isinstance(conditions, list) else ():
         if isinstance(condition, dict) and condition.get("type") == "Ready":
             return condition.get("status") == "True" and not _is_behind(condition.get("observedGeneration"), generation)
     return False
@@ -132,6 +137,19 @@ def outcome(obj: Mapping[str, Any]) -> Object:
         if isinstance(item, dict)
     }
     return {**found, "conditions": seen} if seen else found
+
+
+def look_at(obj: Mapping[str, Any]) -> Optional[dt.datetime]:
+    """When the object says it is to be looked at again (`status.nextLookAt`, RFC 3339); None where it does not."""
+    status = obj.get("status")
+    said = status.get("nextLookAt") if isinstance(status, dict) else None
+    if not isinstance(said, str):
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(said.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
 
 
 def payload(

@@ -10,10 +10,15 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from kubestorm.watching.settings import ResyncSettings
 
+SOONEST_SECONDS = 0.2
+"""An object that always wants a look at once is looked at no more often than this."""
+
 
 class _Entry(NamedTuple):
     due: float
     attempt: int
+    hinted: bool = False
+    """Whether the object itself said when."""
 
 
 class ResyncSchedule:
@@ -31,12 +36,25 @@ class ResyncSchedule:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
-    def observe(self, key: str, *, settled: bool, changed: bool, now: float) -> None:
-        """Take note of an object. What is asked anew (`changed`) starts from the first delay; progress does not."""
+    def observe(self, key: str, *, settled: bool, changed: bool, now: float, look_in: Optional[float] = None) -> None:
+        """Take note of an object. What is asked anew (`changed`) starts from the first delay; progress does not.
+
+        `look_in`: the object itself says that it wants a look in so many seconds, which counts where it is earlier.
+        """
         if settled:
             self._entries.pop(key, None)
-        elif changed or key not in self._entries:
+            return
+        if changed or key not in self._entries:
             self._set(key, 0, now)
+        elif self._entries[key].hinted and look_in is None:
+            self._set(key, self._entries[key].attempt, now)  # what it said before is over
+        if look_in is None:
+            return
+        entry = self._entries[key]
+        due = now + max(look_in, SOONEST_SECONDS)
+        if due < entry.due or entry.hinted:
+            self._entries[key] = _Entry(due, entry.attempt, hinted=True)
+            heapq.heappush(self._heap, (due, key))
 
     def postpone(self, key: str, now: float) -> None:
         """The look that was due was of no use: the next one comes after the same delay, not after a longer one."""
@@ -61,7 +79,7 @@ class ResyncSchedule:
             entry = self._entries.get(key)
             if entry is not None and entry.due == when:
                 due.append(key)
-                self._set(key, entry.attempt + 1, now)
+                self._set(key, entry.attempt + (0 if entry.hinted else 1), now)
         return due
 
     def next_due(self) -> Optional[float]:

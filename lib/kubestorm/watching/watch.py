@@ -7,6 +7,7 @@ looks again at objects that are not settled. Nothing here knows HTTP, threads' c
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import threading
@@ -27,6 +28,11 @@ from kubestorm.watching.settings import WatchSettings
 Dispatch = Callable[[Object], None]
 
 
+def utc_now() -> dt.datetime:
+    """The wall clock, which objects' own times are compared with."""
+    return dt.datetime.now(dt.timezone.utc)
+
+
 class Watch:
     """Everything about one WatchKey. `dispatch` gets payloads and returns when they are handed over, or raises."""
 
@@ -41,8 +47,10 @@ class Watch:
         clock: Callable[[], float],
         random: Callable[[], float],
         wake: Callable[[], None] = lambda: None,
+        wall_clock: Callable[[], dt.datetime] = utc_now,
         log: Optional[logging.Logger] = None,
     ) -> None:
+        self._wall_clock = wall_clock
         self.key, self.knowledge = key, knowledge
         self._api, self._dispatch, self._settings = api, dispatch, settings
         self._clock, self._random, self._wake = clock, random, wake
@@ -196,10 +204,13 @@ class Watch:
                 # An object that no API server should have let in must not keep the others from being seen.
                 self._log.exception("watch.odd_object: %s %s is skipped", self.key, key)
                 return key
-            self._settle(key, obj, judgement)
+            # Asked for before it is dispatched, as that takes parts of the object away.
+            wanted = judging.look_at(obj)
+            look_in = None if wanted is None else (wanted - self._wall_clock()).total_seconds()
+            self._settle(key, obj, judgement, look_in)
         return key
 
-    def _settle(self, key: str, obj: Optional[Object], judgement: Judgement) -> None:
+    def _settle(self, key: str, obj: Optional[Object], judgement: Judgement, look_in: Optional[float] = None) -> None:
         with self._lock:
             for change in judgement.changes:
                 self._dispatch(self._payload(change, obj, key))
@@ -210,7 +221,8 @@ class Watch:
                 self._schedule.forget(key)
             else:
                 settled = not is_unsettled(judgement.record)
-                self._schedule.observe(key, settled=settled, changed=bool(judgement.changes), now=self._clock())
+                changed = bool(judgement.changes)
+                self._schedule.observe(key, settled=settled, changed=changed, now=self._clock(), look_in=look_in)
 
     def _payload(self, change: Change, obj: Optional[Object], key: str) -> Object:
         return judging.payload(

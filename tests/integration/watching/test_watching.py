@@ -429,3 +429,21 @@ def test_the_values_of_secrets_stay_where_they_are(
     everything = json.dumps([recorder.payloads, recorder.values, recorder.lines])
     for value in ("hunter2", "hunter3", "aHVudGVyMg==", "aHVudGVyMw=="):
         assert value not in everything
+
+
+def test_an_object_may_say_when_it_is_to_be_looked_at(widgets: Widgets, start_watching: StartWatching) -> None:
+    """Long before the schedule would, also when it is Ready; what has ended is not looked at."""
+    recorder = Recorder()
+    settings = watch_settings(resync={"initial_seconds": 600, "max_seconds": 600})
+    start_watching(widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
+    recorder.wait_line("watch.listed")
+    long_ago = "2020-01-01T00:00:00.500Z"
+    widgets.make("one")
+    widgets.report("one", {"conditions": [{"type": "Ready", "status": "True"}], "nextLookAt": long_ago})
+    recorder.wait(lambda: ("resync", "one") in recorder.told, "the look that it asked for")
+    ended = {"conditions": [{"type": "Ready", "status": "False"}], "finishedAt": long_ago, "nextLookAt": None}
+    widgets.report("one", ended)
+    widgets.make("two")
+    widgets.report("two", {"conditions": [{"type": "Ready", "status": "False"}], "nextLookAt": long_ago})
+    recorder.wait(lambda: ("resync", "two") in recorder.told, "a look at the other")
+    assert recorder.told.count(("resync", "one")) == 1

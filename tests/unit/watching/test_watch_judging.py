@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import itertools
 import json
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from kubestorm.kube import Resource
 from kubestorm.watching import judging
 from kubestorm.watching.fingerprint import LAST_APPLIED, PathTable
-from kubestorm.watching.judging import REDACTED, Change, changes_of, is_settled, judge, judge_gone, payload
+from kubestorm.watching.judging import REDACTED, Change, changes_of, is_settled, judge, judge_gone, look_at, payload
 
 DATABASES = Resource("kubestorm.io", "v1alpha1", "databases")
 SECRETS = Resource("", "v1", "secrets")
@@ -153,11 +154,36 @@ def ready(status: str, **more: Any) -> dict[str, Any]:
             id="the condition itself is of an older generation",
         ),
         pytest.param(database(status="odd"), False, id="a status that is no map"),
+        pytest.param(database(status=ready("False", finishedAt="2026-01-01T00:00:00Z")), True, id="ended badly"),
+        pytest.param(
+            database(status=ready("True", nextLookAt="2026-01-01T00:00:00Z")), False, id="Ready, and asks for a look"
+        ),
+        pytest.param(
+            database(status={"finishedAt": "2026-01-01T00:00:00Z", "observedGeneration": 1}),
+            False,
+            id="ended for an older generation",
+        ),
     ],
 )
 def test_settled_means_ready_for_what_is_asked_now(obj: dict[str, Any], settled: bool) -> None:
     """Only an object that is Ready, observed and not going away needs no further look."""
     assert is_settled(obj) is settled
+
+
+@pytest.mark.parametrize(
+    "said, moment",
+    [
+        pytest.param("2026-01-01T00:00:00Z", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), id="seconds"),
+        pytest.param("2026-01-01T00:00:00.250Z", dt.datetime(2026, 1, 1, 0, 0, 0, 250000, dt.UTC), id="milliseconds"),
+        pytest.param("2026-01-01T01:00:00+01:00", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), id="another zone"),
+        pytest.param("soon", None, id="no time"),
+        pytest.param(5, None, id="a number"),
+        pytest.param(None, None, id="nothing"),
+    ],
+)
+def test_an_object_may_say_when_it_is_to_be_looked_at(said: Any, moment: dt.datetime | None) -> None:
+    """In `status.nextLookAt`; what is no time is as good as nothing."""
+    assert look_at(database(status={"nextLookAt": said})) == moment
 
 
 def shape(change: Change, obj: Any, **more: Any) -> dict[str, Any]:

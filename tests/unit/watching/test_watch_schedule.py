@@ -61,6 +61,30 @@ def test_a_look_that_was_of_no_use_comes_again_after_the_same_delay() -> None:
     assert schedule.next_due() is None
 
 
+def test_an_object_may_ask_to_be_looked_at_sooner() -> None:
+    """Its own word counts where it is earlier, does not lengthen the schedule, and the schedule is what remains."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=False, changed=True, now=0.0, look_in=1.0)
+    assert schedule.next_due() == 1.0
+    assert schedule.take_due(1.0) == ["a/b"]
+    assert schedule.next_due() == 16.0
+    schedule.observe("a/b", settled=False, changed=False, now=2.0, look_in=5.0)
+    assert schedule.next_due() == 7.0
+    schedule.observe("a/b", settled=False, changed=False, now=3.0, look_in=9.0)
+    assert schedule.next_due() == 12.0
+    schedule.observe("a/b", settled=False, changed=False, now=4.0)
+    assert schedule.next_due() == 19.0
+    schedule.observe("a/b", settled=False, changed=False, now=4.0, look_in=100.0)
+    assert schedule.next_due() == 19.0
+
+
+def test_an_object_that_always_wants_a_look_at_once_is_held_back() -> None:
+    """A time that has passed is soon, not now."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=False, changed=True, now=10.0, look_in=-60.0)
+    assert schedule.next_due() == 10.2
+
+
 @pytest.mark.parametrize("end", ["settled", "forgotten"])
 def test_what_is_settled_or_gone_is_looked_at_no_more(end: str) -> None:
     """Nothing is due for it, and it takes no room."""
