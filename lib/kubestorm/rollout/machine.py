@@ -41,6 +41,7 @@ from kubestorm.rollout.model import (
     Intents,
     Layout,
     Pause,
+    Promotion,
     RemoveTrack,
     Request,
     RunTest,
@@ -177,8 +178,8 @@ def _walk(
     came_with = status.stage
     consumed: List[Effect] = []
     promote = intents.promote
-    if promote is not None and not promote.full and promote.stage != status.stage:
-        consumed.append(Consume("promote"))  # it was about a pause that is over
+    if promote is not None and not promote.full and not _is_about(promote, way, status.stage):
+        consumed.append(Consume("promote"))  # it was about a pause that is over, or never was
         promote = None
     while status.stage < len(way):
         stage = way[status.stage]
@@ -215,6 +216,11 @@ def _walk(
     if promote is not None or intents.promote is not None:
         consumed = [Consume("promote")]
     return _complete(request, status, now, consumed)
+
+
+def _is_about(promote: Promotion, way: Sequence[Stage], stage: int) -> bool:
+    paused = stage < len(way) and isinstance(way[stage].gate, Pause)
+    return paused and promote.stage in (-1, stage)
 
 
 class _Opening:

@@ -153,7 +153,7 @@ class World:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A person's wish to go on: past the pause of stage `stage`, or past every pause."""
+    """A person's wish to go on: past the pause of stage `stage` (-1: whichever it stands at), or past every pause."""
 
     by: str = ""
     stage: int = -1

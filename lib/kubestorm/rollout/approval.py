@@ -1,0 +1,59 @@
+"""Whether a rollout may begin, or be promoted: read from the Rollout, where whoever was asked has left the answer.
+
+The annotation `kubestorm.io/approval` holds {content_hash, state, by, at}. The hash binds the answer to the image: an
+answer for another digest, application or question is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Mapping
+
+from kubestorm.rollout import names
+from kubestorm.rollout.model import ASKED, EXPIRED, GRANTED, NOT_NEEDED, REFUSED, Answer, Approval
+from kubestorm.rollout.settings import PROMOTE, ROLLOUT, needs_approval
+
+_STATES = {"granted": GRANTED, "refused": REFUSED, "expired": EXPIRED, "waiting": ASKED}
+
+
+def content_hash(rollout: Mapping[str, Any], what: str) -> str:
+    """What an answer is bound to: this rollout of this digest, and the question (`rollout` or `promote`)."""
+    metadata, spec = rollout["metadata"], rollout["spec"]
+    content = {
+        "what": what,
+        "namespace": metadata.get("namespace", ""),
+        "rollout": metadata["name"],
+        "uid": metadata.get("uid", ""),
+        "application": spec["applicationRef"]["name"],
+        "digest": spec["image"]["digest"],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def look(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> Approval:
+    """Where the approvals of a rollout stand, by the pack's configuration and the Rollout's annotation."""
+    return Approval(rollout=_answer(rollout, config, ROLLOUT), promote=_answer(rollout, config, PROMOTE))
+
+
+def asks(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """What somebody has to be asked about now (`rollout`, `promote`), or nothing: for those who do the asking."""
+    status = rollout.get("status") or {}
+    if status.get("phase") != "AwaitingApproval":
+        return ""
+    what = PROMOTE if status.get("base") else ROLLOUT
+    answer = _answer(rollout, config, what)
+    return what if answer.state == ASKED else ""
+
+
+def _answer(rollout: Mapping[str, Any], config: Mapping[str, Any], what: str) -> Answer:
+    if not needs_approval(config, rollout["metadata"].get("namespace", ""), what):
+        return Answer(NOT_NEEDED)
+    text = (rollout["metadata"].get("annotations") or {}).get(names.APPROVAL, "")
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return Answer(ASKED)
+    if not isinstance(said, dict) or said.get("content_hash") != content_hash(rollout, what):
+        return Answer(ASKED)
+    return Answer(_STATES.get(str(said.get("state")).lower(), ASKED), str(said.get("by") or ""))

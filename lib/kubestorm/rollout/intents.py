@@ -1,0 +1,174 @@
+"""What people write on an Application, as values: annotations in, intents out, and the annotations to write. Pure.
+
+A value is JSON as our actions write it (`{"by": ..., "at": ...}`), or any text that a person gives by
+`kubectl annotate`: that counts as the name of whoever asks.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+from kubestorm.rollout import names
+from kubestorm.rollout.model import PERSON, PUSH, Freeze, Intents, Promotion
+
+SOMEBODY = "somebody"
+_TRUE = ("", "true", "yes", "1")
+
+
+class Wish(NamedTuple):
+    """The image that an Application should run: the newest push that it follows, or what a person chose."""
+
+    digest: str
+    tag: str = ""
+    id: str = ""
+    """Of the event, the same however often it is told; tells an answered wish from a new one."""
+    recorded_at: Optional[dt.datetime] = None
+    pushed_at: Optional[dt.datetime] = None
+    by: str = ""
+    cause: str = PUSH
+
+
+class Wanted(NamedTuple):
+    """A person's wish to go back: to a digest, a tag, a rollout's name or `previous`."""
+
+    target: str
+    by: str
+
+
+def annotations_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    """Never None."""
+    return obj["metadata"].get("annotations") or {}
+
+
+def intents_of(
+    application: Mapping[str, Any], rollout: str, *, superseded_by: str = "", latest: bool = True
+) -> Intents:
+    """What is wanted of one rollout now. A wish that names another rollout is none of its."""
+    found = annotations_of(application)
+    abort = _read(found.get(names.ABORT))
+    promote = _read(found.get(names.PROMOTE))
+    return Intents(
+        abort=_by(abort) if abort is not None and _is_about(abort, rollout) else "",
+        promote=_promotion(promote) if promote is not None and _is_about(promote, rollout) else None,
+        freeze=freeze_of(application),
+        superseded_by=superseded_by,
+        latest=latest,
+    )
+
+
+def freeze_of(application: Mapping[str, Any]) -> Optional[Freeze]:
+    """Who holds new rollouts, and why."""
+    said = _read(annotations_of(application).get(names.FREEZE))
+    if said is None:
+        return None
+    reason = str(said.get("reason") or "no reason was given")
+    return Freeze(str(said.get("owner") or _by(said)), reason)
+
+
+def rollback_of(application: Mapping[str, Any]) -> Optional[Wanted]:
+    """Where a person wants to go back to."""
+    text = annotations_of(application).get(names.ROLLBACK_TO)
+    if text is None:
+        return None
+    said = _read(text) or {}
+    if "to" in said:
+        return Wanted(str(said["to"]).strip() or names.PREVIOUS_WORD, _by(said))
+    word = text.strip()
+    return Wanted(names.PREVIOUS_WORD if word.lower() in _TRUE or word.startswith("{") else word, SOMEBODY)
+
+
+def wish_of(application: Mapping[str, Any]) -> Optional[Wish]:
+    """The image that is wanted; None where none is, or nothing that can be read is written."""
+    text = annotations_of(application).get(names.WANTED_IMAGE, "")
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or not str(said.get("digest") or "").startswith("sha256:"):
+        return None
+    digest = str(said["digest"])
+    return Wish(
+        digest=digest,
+        tag=str(said.get("tag") or ""),
+        id=str(said.get("event_id") or digest),
+        recorded_at=parse_time(said.get("recorded_at")),
+        pushed_at=parse_time(said.get("pushed_at")),
+        by=str(said.get("actor") or ""),
+        cause=str(said.get("cause") or PUSH),
+    )
+
+
+def wish_annotation(wish: Wish) -> str:
+    """The other way round; at most one line of JSON."""
+    said = {
+        "digest": wish.digest,
+        "tag": wish.tag,
+        "event_id": wish.id,
+        "recorded_at": format_moment(wish.recorded_at),
+        "pushed_at": format_moment(wish.pushed_at),
+        "actor": wish.by,
+        "cause": wish.cause,
+    }
+    return json.dumps({key: value for key, value in said.items() if value}, sort_keys=True)
+
+
+def person_annotation(by: str, now: dt.datetime, **more: Any) -> str:
+    """A wish of a person, as the actions write it."""
+    return json.dumps({"by": by or SOMEBODY, "at": format_moment(now), **more}, sort_keys=True)
+
+
+def is_persons(wish: Optional[Wish]) -> bool:
+    """Whether a person chose it."""
+    return wish is not None and wish.cause == PERSON
+
+
+def format_moment(moment: Optional[dt.datetime]) -> Optional[str]:
+    """RFC 3339 in UTC, to the millisecond; None of None."""
+    if moment is None:
+        return None
+    return moment.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: Any) -> Optional[dt.datetime]:
+    """The other way round; None of what is no time."""
+    if not isinstance(text, str) or not text:
+        return None
+    head, dot, rest = text.replace("Z", "+00:00").partition(".")
+    if dot:
+        # Python before 3.11 reads three or six digits of a second, no other number of them.
+        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+        head, rest = f"{head}.{(digits + '000000')[:6]}", rest[len(digits) :]
+    try:
+        moment = dt.datetime.fromisoformat(head + rest)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
+
+
+def _read(text: Optional[str]) -> Optional[Dict[str, Any]]:
+    if text is None:
+        return None
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = None
+    if isinstance(said, dict):
+        return said
+    word = text.strip()
+    return {"by": SOMEBODY if word.lower() in _TRUE else word}
+
+
+def _by(said: Mapping[str, Any]) -> str:
+    return str(said.get("by") or SOMEBODY)
+
+
+def _is_about(said: Mapping[str, Any], rollout: str) -> bool:
+    return said.get("rollout") in (None, "", rollout)
+
+
+def _promotion(said: Mapping[str, Any]) -> Promotion:
+    stage = said.get("stage")
+    # Without a stage it is about wherever the rollout stands: a person who annotates sees it paused.
+    return Promotion(_by(said), stage if isinstance(stage, int) else -1, bool(said.get("full")))
