@@ -179,14 +179,6 @@ class VaultStore:
         values, version = found
         return Credentials(str(values.get("username", "")), Secret(str(values.get("password", ""))), version)
 
-    def read_value(self, path: str, key: str) -> Secret:
-        """One value that operations have put there themselves, such as a token. NotFoundError where there is none."""
-        found = self._values(path)
-        value = (found[0] if found else {}).get(key)
-        if not value:
-            raise NotFoundError(f"Vault has no {key} at {self.full_path(path)}.", service=SERVICE)
-        return Secret(str(value))
-
     def _values(self, path: str) -> Optional[Tuple[Mapping[str, Any], int]]:
         try:
             with self._translated("read", path):

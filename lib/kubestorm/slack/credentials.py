@@ -1,24 +1,25 @@
-"""Slack's tokens and signing secret, from the files or Vault paths that the configuration names. Read when needed."""
+"""Slack's tokens and signing secret, from the files or Vault paths that the configuration names."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Callable
+from typing import Callable, Tuple
 
 from kubestorm.errors import DefinitionError
+from kubestorm.listener import FileSecrets, SecretSource, VaultSecrets
 from kubestorm.secrets import Secret
 from kubestorm.settings import Settings
 from kubestorm.slack.settings import SlackSettings
 from kubestorm.vault import VaultStore
 
-Read = Callable[[], Secret]
-
 
 class Credentials:
-    """Each is read anew for each use, so that a token that was replaced is used from then on."""
+    """What was replaced is used from then on: files are read again when they change, Vault is asked once a minute."""
 
     def __init__(self, settings: SlackSettings, vault: Callable[[], VaultStore]) -> None:
-        self._settings, self._vault = settings, vault
+        self._vault = vault
+        self._bot = self._source("bot_token", settings.bot_token_file, settings.bot_token_vault)
+        self._app = self._source("app_token", settings.app_token_file, settings.app_token_vault)
+        self._signing = self._source("signing_secret", settings.signing_secret_file, settings.signing_secret_vault)
 
     @classmethod
     def of(cls, settings: Settings) -> Credentials:
@@ -26,30 +27,29 @@ class Credentials:
         return cls(SlackSettings.from_config(settings.raw), lambda: VaultStore(settings.vault))
 
     def bot_token(self) -> Secret:
-        """The token of the bot user (xoxb-…)."""
-        return self._read("bot_token", self._settings.bot_token_file, self._settings.bot_token_vault)
+        """The token of the bot user (xoxb-...)."""
+        return self._bot.secrets()[0]
 
     def app_token(self) -> Secret:
-        """The app-level token for Socket Mode (xapp-…)."""
-        return self._read("app_token", self._settings.app_token_file, self._settings.app_token_vault)
+        """The app-level token for Socket Mode (xapp-...)."""
+        return self._app.secrets()[0]
 
-    def signing_secret(self) -> Secret:
-        """What Slack signs its requests with."""
-        return self._read("signing_secret", self._settings.signing_secret_file, self._settings.signing_secret_vault)
+    def signing_secrets(self) -> Tuple[Secret, ...]:
+        """What Slack may sign its requests with; several while one is being replaced."""
+        return self._signing.secrets()
 
-    def _read(self, what: str, file: str, vault: str) -> Secret:
+    def _source(self, what: str, file: str, vault: str) -> SecretSource:
         if file:
-            try:
-                text = Path(file).expanduser().read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                why = getattr(error, "strerror", None) or "it is no text"
-                raise DefinitionError(
-                    f"slack.{what}_file {file} cannot be read: {why}.", field=f"slack.{what}_file"
-                ) from error
-            if not text:
-                raise DefinitionError(f"slack.{what}_file {file} is empty.", field=f"slack.{what}_file")
-            return Secret(text)
+            return FileSecrets(file, field=f"slack.{what}_file")
         if vault:
             path, _, key = vault.partition("#")
-            return self._vault().read_value(path, key or what)
-        raise DefinitionError(f"slack.{what}_file of the pack configuration is not set.", field=f"slack.{what}_file")
+            return VaultSecrets(lambda name: self._vault().read_values(name), path, key or what)
+        return _Missing(f"slack.{what}_file")
+
+
+class _Missing:
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def secrets(self) -> Tuple[Secret, ...]:
+        raise DefinitionError(f"{self._field} of the pack configuration is not set.", field=self._field)
