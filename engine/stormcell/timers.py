@@ -13,12 +13,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
-from apscheduler.util import astimezone
-from dateutil import parser as date_parser
-
 from stormcell.catalog import Trigger
 from stormcell.errors import DefinitionError, Error, TemporaryError
 
@@ -54,7 +48,7 @@ class Timer:
         fired = self.next_at
         while self.next_at is not None and self.next_at <= now:
             self.next_at = self._schedule.get_next_fire_time(self.next_at, now)
-        if isinstance(self._schedule, DateTrigger) and fired is not None:
+        if self.trigger.type == DATE and fired is not None:
             self.next_at = None
 
 
@@ -153,6 +147,12 @@ class Timers:
 
 def schedule_of(trigger: Trigger, now: datetime) -> Any:
     """APScheduler's trigger for a timer's parameters. DefinitionError says what cannot be understood."""
+    from apscheduler.triggers.cron import CronTrigger  # slow to import, for those who have timers
+    from apscheduler.triggers.date import DateTrigger
+    from apscheduler.triggers.interval import IntervalTrigger
+    from apscheduler.util import astimezone
+    from dateutil import parser as date_parser
+
     given = {name: value for name, value in trigger.parameters.items() if value is not None}
     try:
         zone = astimezone(given.pop("timezone", None))

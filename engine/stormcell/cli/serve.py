@@ -21,6 +21,7 @@ from stormcell.api import make_app
 from stormcell.bootstrap import Settings, make_contents, make_engine, make_sensors, sensor_triggers
 from stormcell.cli.client import KEY_FILE, URL_FILE
 from stormcell.engine import Engine
+from stormcell.expressions import jinja
 from stormcell.logs import set_up_logging
 from stormcell.ports import PackDispatch
 from stormcell.sensors.supervisor import SensorSupervisor
@@ -158,6 +159,7 @@ async def _run(
         await sensors.start()
         _write(settings.data / URL_FILE, settings.url)
         click.echo(f"stormcell is ready at {settings.url} (data in {settings.data}, key in {settings.data / KEY_FILE})")
+        await asyncio.to_thread(jinja.load)  # what the first event needs, loaded while nobody waits
         gc.collect()
         gc.freeze()  # content and compiled rules stay: no collection need look through them again
         log.info("engine.ready", extra={"url": settings.url, "packs": ",".join(engine.catalog.content.packs)})

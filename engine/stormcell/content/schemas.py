@@ -14,13 +14,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import jsonschema
-from jsonschema import Draft4Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
-
 from stormcell.content.checking import dotted
 from stormcell.errors import InvalidInputError
+from stormcell.expressions.dialect import violations
 
 JsonObject = dict[str, Any]
 Check = Callable[[Any], bool]
@@ -28,34 +24,6 @@ Check = Callable[[Any], bool]
 _ANY_TYPE: Final[JsonObject] = {
     "anyOf": [{"type": t} for t in ("array", "boolean", "integer", "number", "object", "string")]
 }
-
-
-def _properties(validator: Any, properties: Any, instance: Any, schema: Any) -> Any:
-    """Draft 3's `properties`: a property says itself that it is required."""
-    if not validator.is_type(instance, "object"):
-        return
-    for name, subschema in properties.items():
-        if name in instance:
-            yield from validator.descend(instance[name], subschema, path=name, schema_path=name)
-        elif isinstance(subschema, dict) and subschema.get("required") is True:
-            yield ValidationError(
-                f"'{name}' is a required property",
-                validator="required",  # type: ignore[arg-type]  # the stub is wrong: it is the keyword's name
-                validator_value=True,
-                instance=instance,
-                schema=schema,
-            )
-
-
-def _required(validator: Any, required: Any, instance: Any, schema: Any) -> Any:
-    """A list is draft 4's; a boolean belongs to the surrounding `properties`."""
-    if isinstance(required, list) and validator.is_type(instance, "object"):
-        for name in required:
-            if name not in instance:
-                yield ValidationError(f"'{name}' is a required property")
-
-
-_Validator: Any = extend(Draft4Validator, {"properties": _properties, "required": _required})
 
 
 def parameters_schema(parameters: Mapping[str, JsonObject], *, allow_additional: bool = False) -> JsonObject:
@@ -147,7 +115,6 @@ class CompiledSchema:
             self._accept = _compile(self.schema)
         except (re.error, TypeError, AttributeError, KeyError) as error:
             raise InvalidInputError(f"not a usable JSON schema: {error}") from error
-        self._validator: Any = None
 
     def cleaned(self, instance: Any) -> Any:
         """Return the instance with defaults filled in. Raises InvalidInputError with all that does not fit."""
@@ -168,12 +135,10 @@ class CompiledSchema:
             instance = with_defaults(instance, self.schema)
         if self._accept(instance):
             return []
-        if self._validator is None:
-            self._validator = _Validator(self.schema, format_checker=None)
         try:
-            return [(_sentence(error), error.instance) for error in self._validator.iter_errors(instance)]
-        except (jsonschema.exceptions.SchemaError, jsonschema.exceptions.UnknownType, re.error) as error:
-            return [(f"the schema itself is wrong: {type(error).__name__}", None)]
+            return [(_sentence(error), error.instance) for error in violations(self.schema, instance, lists=True)]
+        except InvalidInputError as error:
+            return [(str(error), None)]
 
 
 def _sentence(error: Any) -> str:

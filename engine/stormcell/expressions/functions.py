@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import jsonpath_rw
 import msgspec
-import semver
 import yaml
 
 from stormcell.expressions.datastore import KeyReference
@@ -67,6 +65,8 @@ def to_complex(value: Any) -> str:
 @lru_cache(maxsize=1024)
 def parse_jsonpath(query: str) -> Any:
     """Return a compiled JSON path; building the parser takes milliseconds, so it is kept."""
+    import jsonpath_rw  # it makes a parser of tables as it is imported
+
     return jsonpath_rw.parse(query)
 
 
@@ -119,8 +119,14 @@ def to_human_time_from_seconds(seconds: float) -> str:
     return "".join(f"{amount}{unit}" for amount, unit in amounts)
 
 
+def _version(text: str) -> Any:
+    import semver  # for those who compare versions
+
+    return semver.Version.parse(text)
+
+
 def version_compare(value: str, pattern: str) -> int:
-    return semver.Version.parse(value).compare(pattern)
+    return int(_version(value).compare(pattern))
 
 
 def version_more_than(value: str, pattern: str) -> bool:
@@ -136,23 +142,23 @@ def version_equal(value: str, pattern: str) -> bool:
 
 
 def version_match(value: str, pattern: str) -> bool:
-    return semver.Version.parse(value).match(pattern)
+    return bool(_version(value).match(pattern))
 
 
 def version_bump_major(value: str) -> str:
-    return str(semver.Version.parse(value).bump_major())
+    return str(_version(value).bump_major())
 
 
 def version_bump_minor(value: str) -> str:
-    return str(semver.Version.parse(value).bump_minor())
+    return str(_version(value).bump_minor())
 
 
 def version_bump_patch(value: str) -> str:
-    return str(semver.Version.parse(value).bump_patch())
+    return str(_version(value).bump_patch())
 
 
 def version_strip_patch(value: str) -> str:
-    version = semver.Version.parse(value)
+    version = _version(value)
     return f"{version.major}.{version.minor}"
 
 

@@ -1,54 +1,28 @@
 """Jinja as StackStorm has it: sandboxed, undefined names are errors, StackStorm's filters, text out.
 
-What keeps its type and what becomes text follows st2common/util/jinja.py. Templates are compiled once and kept.
+What keeps its type and what becomes text follows st2common/util/jinja.py. The library is loaded by the first template.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
+from types import ModuleType
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
 import msgspec
 
-from stormcell.expressions.datastore import KeyReference, decrypt_kv
 from stormcell.expressions.errors import ExpressionError
-from stormcell.expressions.functions import FUNCTIONS, to_complex
 
 _MARKERS = ("{{", "{%")
 
 
-class _Sandbox(jinja2.sandbox.SandboxedEnvironment):
-    """Every attribute of a datastore reference is a key, also one whose name the sandbox would refuse."""
+@cache
+def load() -> ModuleType:
+    """Load Jinja now, rather than when somebody waits for a template."""
+    from stormcell.expressions import environment
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        if isinstance(obj, KeyReference):
-            return obj[attribute]
-        return super().getattr(obj, attribute)
-
-
-def _contains(item: Any, container: Any) -> bool:
-    return item in container
-
-
-def _environment(undefined: type[jinja2.Undefined]) -> jinja2.sandbox.SandboxedEnvironment:
-    environment = _Sandbox(undefined=undefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(FUNCTIONS)
-    environment.filters["to_complex"] = to_complex
-    environment.filters["decrypt_kv"] = decrypt_kv
-    environment.tests["in"] = _contains
     return environment
-
-
-STRICT = _environment(jinja2.StrictUndefined)
-_LENIENT = _environment(jinja2.Undefined)
-
-
-@lru_cache(maxsize=8192)
-def _compile(text: str, lenient: bool) -> jinja2.Template:
-    return (_LENIENT if lenient else STRICT).from_string(text)
 
 
 def is_expression(value: Any) -> bool:
@@ -62,11 +36,24 @@ def render(template: str, context: Mapping[str, Any], *, lenient: bool = False) 
     Raises ExpressionError for whatever goes wrong inside.
     """
     try:
-        return _compile(template, lenient).render(context)
+        text: str = load().render(template, context, lenient=lenient)
+        return text
     except ExpressionError:
         raise
     except Exception as error:  # a template calls filters and methods of data: any error is its author's
         raise ExpressionError(_sentence(template, error), expression=template, kind=type(error).__name__) from error
+
+
+def names_read(template: str) -> frozenset[str] | None:
+    """The names a template reads and does not set; None for text that does not parse."""
+    names: frozenset[str] | None = load().names_read(template)
+    return names
+
+
+def syntax_problem(template: str) -> str | None:
+    """Why a template does not parse; None where it does."""
+    problem: str | None = load().syntax_problem(template)
+    return problem
 
 
 def render_values(mapping: Mapping[str, Any], context: Mapping[str, Any], *, lenient: bool = False) -> dict[str, Any]:

@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-import jinja2
-import jinja2.meta
 import msgspec
 
 from stormcell.conducting import Lookups
 from stormcell.errors import InvalidInputError
 from stormcell.expressions.datastore import datastore_context
 from stormcell.expressions.errors import ExpressionError
-from stormcell.expressions.jinja import STRICT, is_expression, render
+from stormcell.expressions.jinja import is_expression, names_read, render
 from stormcell.expressions.schemas import Schemas, cast, validate_parameters
 
 _BARE_VARIABLE = re.compile(r'"{{([A-Za-z0-9_-]+)}}"')
@@ -99,7 +97,7 @@ class _Graph:
     def __init__(self, context: dict[str, Any]) -> None:
         self.values = context
         self._templates: dict[str, Any] = {}
-        self._needs: dict[str, set[str]] = {}
+        self._needs: dict[str, frozenset[str]] = {}
 
     def add(self, name: str, value: Any) -> None:
         """Take a value in; text that does not parse as Jinja is a plain value, as in StackStorm."""
@@ -107,13 +105,12 @@ class _Graph:
         self._templates.pop(name, None)
         self._needs.pop(name, None)
         if is_expression(value if isinstance(value, str) else str(value) if isinstance(value, list | dict) else None):
-            try:
-                tree = STRICT.parse(str(value))
-            except jinja2.TemplateSyntaxError:
+            needs = names_read(str(value))
+            if needs is None:
                 self.values[name] = value
                 return
             self._templates[name] = value
-            self._needs[name] = jinja2.meta.find_undeclared_variables(tree)
+            self._needs[name] = needs
         else:
             self.values[name] = value
 

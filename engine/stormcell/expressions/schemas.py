@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jsonschema
 import msgspec
-from jsonschema.validators import Draft4Validator, extend
 
 from stormcell.errors import DefinitionError, InvalidInputError
+from stormcell.expressions.dialect import violations
 from stormcell.expressions.functions import NONE_MARK
 
 Schemas = Mapping[str, Mapping[str, Any]]
@@ -24,24 +23,6 @@ Schemas = Mapping[str, Mapping[str, Any]]
 MASK = "********"
 _RUNNER_OVERRIDABLE = frozenset({"default", "description", "enum", "immutable", "required"})
 _ANY_TYPE = {"anyOf": [{"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")]}
-
-
-def _properties(validator: Any, properties: Any, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    """`properties` with draft 3's `required: true` inside each property."""
-    if not validator.is_type(instance, "object"):
-        return
-    for name, subschema in properties.items():
-        if name in instance:
-            yield from validator.descend(instance[name], subschema, path=name, schema_path=name)
-        elif subschema.get("required", False) is True:
-            yield jsonschema.ValidationError(f"{name!r} is a required property")
-
-
-def _ignored(validator: Any, value: Any, instance: Any, schema: Any) -> None:
-    """`required` is a boolean of the property here, not draft 4's list."""
-
-
-_Validator: Any = extend(Draft4Validator, {"properties": _properties, "required": _ignored})
 
 
 def merge_schemas(runner: Schemas, action: Schemas, *, action_ref: str = "") -> dict[str, dict[str, Any]]:
@@ -95,7 +76,7 @@ def validate_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None
 
 def validate(value: Any, schema: Mapping[str, Any]) -> None:
     """Check a value against a schema of StackStorm's dialect; raise InvalidInputError with the first error."""
-    error = next(iter(_Validator(schema).iter_errors(value)), None)
+    error = next(violations(schema, value), None)
     if error is None:
         return
     place = ".".join(str(part) for part in error.path)

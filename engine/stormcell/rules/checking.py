@@ -7,11 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jinja2
-
 from stormcell.content.models import Rule
 from stormcell.expressions.functions import parse_jsonpath
-from stormcell.expressions.jinja import STRICT, is_expression
+from stormcell.expressions.jinja import is_expression, syntax_problem
 from stormcell.rules.operators import CONDITIONS, OPERATORS, REGEXES, SEARCH
 from stormcell.rules.paths import plain_steps, strip_suffix
 
@@ -90,7 +88,6 @@ def _template_problems(value: Any) -> Iterator[str]:
         for item in value:
             yield from _template_problems(item)
     elif is_expression(value):
-        try:
-            STRICT.parse(value)
-        except jinja2.TemplateSyntaxError as error:
-            yield f"the template '{value}' does not parse ({error.message})."
+        problem = syntax_problem(value)
+        if problem is not None:
+            yield f"the template '{value}' does not parse ({problem})."

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import dateutil.parser
-
 Operator = Callable[[Any, Any, Callable[[], dt.datetime]], Any]
 Now = Callable[[], dt.datetime]
 
@@ -94,6 +92,8 @@ def iregex(value: Any, pattern: Any, now: Now) -> bool:
 
 
 def _age_seconds(value: Any, now: Now) -> float:
+    import dateutil.parser  # for rules that ask for an age alone
+
     moment = dateutil.parser.parse(str(value))
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)
