@@ -160,8 +160,12 @@ class Engine:
         user: str = SYSTEM_USER,
         context: Mapping[str, Any] | None = None,
         delay_seconds: float = 0.0,
+        templates: bool = True,
     ) -> Execution:
-        """Ask for a run of an action; returns when that is on disk. InvalidInputError where parameters do not fit."""
+        """Ask for a run of an action; returns when that is on disk. InvalidInputError where parameters do not fit.
+
+        Without `templates` the given parameters are values as they are, whatever they look like.
+        """
         if self.core.stopping:
             raise TemporaryError("stormcell is stopping; ask again in a moment.", retry_after_seconds=1.0)
         action = self.catalog.content.actions.get(action_ref)
@@ -170,10 +174,12 @@ class Engine:
         if not action.enabled:
             raise InvalidInputError(f'Unable to execute. Action "{action_ref}" is disabled.')
         full: dict[str, Any] = {**(context or {}), "user": user, "pack": action.pack}
-        live = render_live_parameters(
-            self.catalog.schemas(action), parameters, action_context=full, lookups=self.core.lookups
-        )
-        self.catalog.check_parameters(action, live)
+        if templates:
+            schemas = self.catalog.schemas(action)
+            live = render_live_parameters(schemas, parameters, action_context=full, lookups=self.core.lookups)
+            self.catalog.check_parameters(action, live)
+        else:
+            live = self.core.plain_parameters(action, parameters)
         due_at = time.time() + delay_seconds if delay_seconds > 0 else None
         execution = self.core.new_execution(action, live, context=full, due_at=due_at)
         await self.store.writer.submit([insert_op(execution)])

@@ -107,6 +107,7 @@ class _Aliases:
                 alias.action_ref,
                 self._listed(alias, {**given, **fixed}),
                 user=user_of(request),
+                templates=False,  # as in StackStorm: what people type is no template
                 context={**context, "notify": _notify(body)} if _route(body) else context,
             )
             document = execution_document(execution, self._engine.core)

@@ -234,6 +234,7 @@ COMMANDS: Tuple[Command, ...] = (
     _application(
         "application_rollout",
         f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} [(version|tag|at|with)] {{image}} {_TO}",
+        f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} ~ {{image}} {_TO}",
         f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} {_TO} [(version|tag|at|with)] {{image}}",
         summary="roll out a tag or a digest",
         usage="deploy NAME TAG|DIGEST [to NAMESPACE]",

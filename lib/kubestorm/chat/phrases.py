@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Mapping, Optional, Pattern, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Pattern, Sequence, Tuple
 
 MOST_HEADS = 64
+GLUE = "~"
+"""A colon or an @ between two values, without blanks: `{name} ~ {image}`."""
 # Words of phrases, which are nobody's name: `deploy cart to prod` does not mean a version called "to".
 STOP_WORDS = (
     "to|in|into|on|at|of|for|from|the|a|an|with|as|because|by|and|or|not|is|please|me|my|who|what|why|when|now"
@@ -61,7 +63,6 @@ class Phrase:
     """One way to say a command."""
 
     text: str
-    pattern: str
     expression: Pattern[str]
     heads: Tuple[str, ...]
     """The words it can begin with, up to its first value, in small letters: for telling what was nearly said."""
@@ -76,8 +77,16 @@ class Phrase:
 
 def phrase(text: str) -> Phrase:
     """Make a phrase ready. ValueError for a value without a shape, or brackets that do not close."""
-    pattern = "".join(_expression(_parts(text)))
-    return Phrase(text, pattern, re.compile(pattern, re.IGNORECASE), tuple(dict.fromkeys(_heads(text))))
+    expression = re.compile(pattern_of(text, SHAPES), re.IGNORECASE)
+    return Phrase(text, expression, tuple(dict.fromkeys(_heads(text))))
+
+
+def pattern_of(text: str, shapes: Mapping[str, str], *, named: bool = True) -> str:
+    """The expression of a phrase, with values of these shapes.
+
+    Not `named`, it has no names for values (another dialect has none), and its first word may begin with a capital.
+    """
+    return _joined(_parts(text), shapes, named)
 
 
 _Part = Tuple[str, str]  # ("word" | "value" | "optional" | "choice", what is inside)
@@ -129,27 +138,42 @@ def _alternatives(text: str) -> List[str]:
     return [*found, current]
 
 
-def _expression(parts: Sequence[_Part]) -> Iterator[str]:
+def _joined(parts: Sequence[_Part], shapes: Mapping[str, str], named: bool, *, first: bool = True) -> str:
     """Each part carries the blank before it, except the first; an optional one takes its blank along."""
-    begun = False
+    found, begun, glued = "", False, False
     for kind, inside in parts:
-        if kind == "optional":
-            inner = "|".join("".join(_expression(_parts(item))) for item in _alternatives(inside))
-            # An optional part at the beginning has its blank behind it.
-            yield rf"(?:\s+(?:{inner}))?" if begun else rf"(?:(?:{inner})\s+)?"
+        beginning = first and not begun
+        if inside == GLUE:
+            found, glued = f"{found}[:@]", True
             continue
-        if begun:
-            yield r"\s+"
-        begun = True
+        if kind == "optional":
+            inner = _either(inside, shapes, named, first=beginning)
+            # An optional part at the beginning has its blank behind it.
+            found += rf"(?:\s+{inner})?" if begun else rf"(?:{inner}\s+)?"
+            continue
+        found += r"\s+" if begun and not glued else ""
+        begun, glued = True, False
         if kind == "word":
-            yield re.escape(inside)
-        elif kind == "value":
-            if inside not in SHAPES:
-                raise ValueError(f"no value is called {inside!r}")
-            yield f"(?P<{inside}>{SHAPES[inside]})"
+            found += inside if named else _cased(inside, beginning)
+        elif kind == "choice":
+            found += _either(inside, shapes, named, first=beginning)
+        elif inside not in shapes:
+            raise ValueError(f"no value is called {inside!r}")
         else:
-            choices = "|".join("".join(_expression(_parts(item))) for item in _alternatives(inside))
-            yield f"(?:{choices})"
+            found += f"(?P<{inside}>{shapes[inside]})" if named else shapes[inside]
+    return found
+
+
+def _cased(word: str, beginning: bool) -> str:
+    """The word as people write it where capitals count: its first letter at the beginning, units and `I` anyhow."""
+    if word in ("i", "gib", "gb", "g"):
+        return "".join(f"[{letter.upper()}{letter}]" for letter in word)
+    return f"[{word[0].upper()}{word[0]}]{word[1:]}" if beginning else word
+
+
+def _either(inside: str, shapes: Mapping[str, str], named: bool, *, first: bool) -> str:
+    choices = [_joined(_parts(item), shapes, named, first=first) for item in _alternatives(inside)]
+    return choices[0] if len(choices) == 1 else f"(?:{'|'.join(choices)})"
 
 
 def _heads(text: str) -> List[str]:

@@ -23,7 +23,6 @@ _QUOTES = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "\u00a0
 _POLITE_BEFORE = re.compile(r"^(?:(?:please|pls|hey|hi|ok|okay|can you|could you|now)[,]?\s+)+", re.IGNORECASE)
 _POLITE_AFTER = re.compile(r"(?:[\s,]+(?:please|pls|now|thanks|thank you))*[\s?!.]*$", re.IGNORECASE)
 _PAIR = re.compile(r"""(?:^|\s+)([a-z_]{1,20})=("[^"]*"|'[^']*'|[^\s"']+)$""")
-_TAGGED = re.compile(r"(?<=[A-Za-z0-9])(?::|@(?=sha256:))(?=[A-Za-z0-9_])")
 # Slack writes what looks like a link as <http://a.b|a.b>, a channel as <#C1|shop>, a person as <@U1>.
 _MENTION = re.compile(r"^\s*<@[A-Z0-9]+(?:\|[^>]*)?>[:,]?\s*")
 _LINK = re.compile(r"<(?:https?://|mailto:)?([^|>\s]*)(?:\|([^>]*))?>")
@@ -89,12 +88,11 @@ def read(text: str, options: Optional[Mapping[str, str]] = None) -> Reading:
     pairs.update(options or {})
     if said.lower() == "help" or said.lower().startswith("help "):
         said = f"kubestorm {said}"
-    for candidate in dict.fromkeys((said, _TAGGED.sub(" ", said, count=1))):
-        for command in COMMANDS:
-            for phrase in command.phrases:
-                values = phrase.read(candidate)
-                if values is not None:
-                    return _completed(command, values, pairs)
+    for command in COMMANDS:
+        for phrase in command.phrases:
+            values = phrase.read(said)
+            if values is not None:
+                return _completed(command, values, pairs)
     return _nearly(said)
 
 

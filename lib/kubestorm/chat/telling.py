@@ -1,0 +1,243 @@
+"""From an action's result to an answer. Pure.
+
+Actions answer with a list of mappings, or a mapping with a `message`; that much is told of any of them. What deserves
+better words (one object from all sides, a history, logs) has a teller of its own here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from kubestorm.chat.commands import KIND_WORDS, Command
+from kubestorm.chat.formatting import Message, Outcome, Table, table_of
+
+Values = Mapping[str, str]
+Teller = Callable[[Any, Values], Message]
+NEXT_STEPS: Mapping[str, str] = {
+    "NotFoundError": "See what there is: `list apps`, `list databases`.",
+    "ConflictError": "Somebody changed it at the same moment. Look, and say it again.",
+    "DefinitionError": "Say it again with what would be right.",
+    "Fault": "Tell an operator, with the number of this run; nothing more is known here.",
+}
+
+
+def failed(command: Command, result: Any, values: Values) -> Message:
+    """An action's refusal or failure: its own sentence, and what can be done now; never a trace."""
+    known = result if isinstance(result, Mapping) else {}
+    sentence = str(known.get("message") or f"`{command.name}` failed without a word.").strip()
+    if known.get("retryable"):
+        seconds = known.get("retry_after_seconds")
+        step = f"Try again in {int(seconds)} seconds." if seconds else "Try again in a moment."
+    else:
+        step = str(known.get("next_step") or NEXT_STEPS.get(str(known.get("reason")), ""))
+    if not step and known.get("service") and _object(values) and command.plural:
+        step = f"Ask `why {_object(values)}` for more."
+    return Message(sentence, Outcome.FAILED, next_step=step)
+
+
+def told(command: Command, result: Any, values: Values) -> Message:
+    """What went well, in words."""
+    teller = TELLERS.get(command.name)
+    return teller(result, values) if teller is not None else general(command, result, values)
+
+
+def general(command: Command, result: Any, values: Values) -> Message:
+    """The answer to a command that has no teller of its own."""
+    if isinstance(result, list):
+        return _listed(result, values, command.summary)
+    outcome = Outcome.GOOD if command.changes else Outcome.INFO
+    if not isinstance(result, Mapping):
+        return Message(str(result) if result not in (None, "") else "Done.", outcome)
+    word = KIND_WORDS.get(command.plural, "")
+    sentence = str(result.get("message") or f"{word.capitalize()} {_object(values)}.".strip())
+    hidden = (
+        "message",
+        "namespace",
+        "name",
+        "uid",
+        "follow",
+        "next_step",
+        "annotation",
+        "kind",
+        "cluster",
+        "changed",
+        "generation",
+    )
+    fields = tuple(
+        (_title(key), _text(value))
+        for key, value in result.items()
+        if key not in hidden and value not in (None, "", [], {}) and not isinstance(value, (dict, list))
+    )
+    tables = [value for value in result.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    step = str(result.get("next_step") or result.get("follow") or "") if command.changes else ""
+    return Message(sentence, outcome, fields, _table(tables[0]) if tables else None, next_step=step)
+
+
+def _listed(rows: Sequence[Any], values: Values, what: str) -> Message:
+    where = f" in {values['namespace']}" if values.get("namespace") else ""
+    if not rows:
+        return Message(f"There are none{where}.")
+    return Message(f"{len(rows)}{where}: {what}.", table=_table(rows))
+
+
+def _databases(result: Any, values: Values) -> Message:
+    return _ready_list(
+        result,
+        values,
+        "database",
+        (("Name", "name"), ("Namespace", "namespace"), ("Engine", "engine"), ("Version", "version"), ("Size", "size")),
+    )
+
+
+def _applications(result: Any, values: Values) -> Message:
+    return _ready_list(
+        result,
+        values,
+        "application",
+        (("Name", "name"), ("Namespace", "namespace"), ("Version", "tag"), ("Image", "image"), ("Pods", "pods")),
+    )
+
+
+def _ready_list(result: Any, values: Values, word: str, columns: Tuple[Tuple[str, str], ...]) -> Message:
+    rows = [dict(row) for row in _rows(result)]
+    where = f" in {values['namespace']}" if values.get("namespace") else ""
+    if not rows:
+        return Message(f"There is no {word}{where}.")
+    bad = [row for row in rows if row.get("ready") not in ("True", True, None)]
+    count = f"{len(rows)} {word}{'s' if len(rows) != 1 else ''}{where}"
+    sentence = f"{count}, all ready." if not bad else f"{count}, {len(bad)} not ready."
+    for row in rows:
+        row["state"] = "ready" if row not in bad else row.get("reason") or "not ready"
+    table = table_of(rows, (*columns, ("State", "state")))
+    step = f"Ask `why {bad[0].get('namespace')}/{bad[0].get('name')}` for the reason." if bad else ""
+    return Message(sentence, Outcome.WARNING if bad else Outcome.GOOD, table=table, next_step=step)
+
+
+def _database(result: Any, values: Values) -> Message:
+    rds: Mapping[str, Any] = result.get("rds") or {}
+    vault: Mapping[str, Any] = result.get("vault") or {}
+    status: Mapping[str, Any] = result.get("status") or {}
+    return _one(
+        "Database",
+        result,
+        (
+            ("Engine", " ".join(str(result.get(key) or "") for key in ("engine", "version")).strip()),
+            ("Size", result.get("size")),
+            ("Address", result.get("endpoint")),
+            ("RDS", rds.get("error") or rds.get("status")),
+            ("Instance", status.get("instanceIdentifier")),
+            ("Credentials", vault.get("error") or vault.get("path") or status.get("vaultPath")),
+        ),
+        _conditions(status),
+    )
+
+
+def _one(word: str, result: Mapping[str, Any], fields: Iterable[Tuple[str, Any]], table: Optional[Table]) -> Message:
+    ready = str(result.get("ready") or "Unknown")
+    name = f"{result.get('namespace')}/{result.get('name')}"
+    good = ready == "True"
+    why = str(result.get("message") or result.get("reason") or "Nothing has been said of it yet.")
+    sentence = f"{word} {name} is ready." if good else f"{word} {name} is not ready: {why}"
+    shown = tuple((title, _text(value)) for title, value in fields if value not in (None, "", [], {}))
+    return Message(sentence, Outcome.GOOD if good else Outcome.WARNING, shown, None if good else table)
+
+
+def _conditions(status: Mapping[str, Any]) -> Optional[Table]:
+    rows = [item for item in status.get("conditions") or [] if item.get("type") != "Ready"]
+    return table_of(rows, (("Condition", "type"), ("Is", "status"), ("Reason", "reason"))) if rows else None
+
+
+def _drift(result: Any, values: Values) -> Message:
+    rows = result.get("drift") or []
+    columns = (("Name", "name"), ("Namespace", "namespace"), ("Service", "service"), ("Field", "field"))
+    table = table_of(rows, (*columns, ("Wished", "wished"), ("Found", "found"))) if rows else None
+    advice = [str(line) for line in result.get("advice") or []]
+    outcome = Outcome.WARNING if rows else Outcome.GOOD
+    return Message(str(result.get("message")), outcome, table=table, next_step=advice[0] if advice else "")
+
+
+def _tags(result: Any, values: Values) -> Message:
+    tags = [str(tag) for tag in result.get("tags") or []]
+    repository = result.get("repository") or values.get("repository")
+    if not tags:
+        return Message(f"{repository} has no tags.", Outcome.INFO)
+    total = int(result.get("total") or len(tags))
+    sentence = f"{repository} has {total} tag{'s' if total != 1 else ''}."
+    return Message(sentence, lines=tuple(tags), next_step="Say `deploy NAME TAG` to roll one out.")
+
+
+def _why(result: Any, values: Values) -> Message:
+    outcome = Outcome.GOOD if result.get("well") else Outcome.WARNING
+    fields = tuple((str(item["title"]), str(item["text"])) for item in result.get("findings") or [])
+    return Message(str(result.get("message")), outcome, fields, next_step=str(result.get("next_step") or ""))
+
+
+def _logs(result: Any, values: Values) -> Message:
+    lines = _log_lines(result)
+    if not lines:
+        return Message(f"{_object(values)} has written nothing.", Outcome.INFO)
+    known = result if isinstance(result, Mapping) else {}
+    sentence = str(known.get("message") or f"The last {len(lines)} lines of {_object(values)}.")
+    return Message(sentence, lines=tuple(lines))
+
+
+def _log_lines(result: Any) -> List[str]:
+    """Lines out of text, a list of lines, or a mapping of one of these for each pod."""
+    if isinstance(result, str):
+        return result.splitlines()
+    if isinstance(result, Mapping):
+        for key in ("lines", "logs", "log", "text", "pods"):
+            if result.get(key):
+                return _log_lines(result[key])
+        return []
+    found: List[str] = []
+    for item in result or []:
+        if isinstance(item, Mapping):
+            pod = str(item.get("pod") or item.get("name") or "")
+            found += [f"{pod}: {line}" if pod else line for line in _log_lines({**item, "pods": None})]
+        else:
+            found.append(str(item))
+    return found
+
+
+def _rows(result: Any) -> List[Mapping[str, Any]]:
+    if isinstance(result, Mapping):
+        result = next((value for value in result.values() if isinstance(value, list)), [])
+    return [row for row in result or [] if isinstance(row, Mapping)]
+
+
+def _table(rows: Sequence[Any]) -> Table:
+    mappings: List[Mapping[str, Any]] = [row if isinstance(row, Mapping) else {"item": row} for row in rows]
+    keys: Dict[str, None] = {}
+    for row in mappings:
+        keys.update(dict.fromkeys(key for key, value in row.items() if not isinstance(value, (dict, list))))
+    shown = [key for key in keys if key not in ("uid", "message", "cluster")][:6]
+    return table_of(mappings, [(_title(key), key) for key in shown])
+
+
+def _object(values: Values) -> str:
+    return "/".join(values[key] for key in ("namespace", "name") if values.get(key))
+
+
+def _title(key: str) -> str:
+    return key.replace("_", " ").strip().capitalize()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(item) for item in value)
+    return str(value)
+
+
+TELLERS: Mapping[str, Teller] = {
+    "database_list": _databases,
+    "database_show": _database,
+    "application_list": _applications,
+    "drift_check": _drift,
+    "registry_tags": _tags,
+    "why": _why,
+    "application_logs": _logs,
+    "image_build_logs": _logs,
+}

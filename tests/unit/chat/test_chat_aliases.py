@@ -1,0 +1,125 @@
+"""The aliases: written from the list of commands, and matched as StackStorm matches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubestorm.chat import aliases
+from kubestorm.chat.commands import COMMANDS
+from stormcell.api.alias_formats import displays, matching, parameters_of
+from stormcell.content.models import ActionAlias
+from stormcell.errors import InvalidInputError
+
+from tests.unit.chat.said import INCOMPLETE, NEARLY, SAID
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = {path.name: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "aliases").glob("*.yaml"))}
+
+
+def loaded() -> list[ActionAlias]:
+    return [
+        ActionAlias(
+            pack="kubestorm",
+            name=document["name"],
+            description=document["description"],
+            action_ref=document["action_ref"],
+            formats=document["formats"],
+        )
+        for document in FILES.values()
+    ]
+
+
+ALIASES = loaded()
+
+
+def test_the_files_are_what_the_list_of_commands_says() -> None:
+    """Nobody edits an alias by hand: `python -m kubestorm.chat.aliases aliases` writes them."""
+    assert {name: (ROOT / "aliases" / name).read_text() for name in FILES} == aliases.files()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_written_file_reads_as_the_alias(command: Any) -> None:
+    """Long expressions are folded over lines without losing a character."""
+    assert FILES[f"{command.name}.yaml"] == aliases.alias_of(command)
+
+
+@pytest.mark.parametrize("text, name", [(text, name) for text, name, _values in SAID], ids=[item[0] for item in SAID])
+def test_what_people_say_matches_one_alias(text: str, name: str) -> None:
+    """Of all aliases exactly the command's own fits (two would be refused), and its parameter is the whole text."""
+    if text.startswith("help"):
+        name = aliases.CATCH_ALL
+    if text.startswith("please"):
+        name = aliases.CATCH_ALL
+    found = matching(text, ALIASES)
+    assert found.alias.name == f"kubestorm_{name}"
+    (parameters,) = parameters_of(found.text, text, match_multiple=found.match_multiple)
+    assert parameters["text"].split()[:2] == text.split()[:2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(text for text, _name, _corrected in NEARLY),
+        "deploy is broken again, who did that?",
+        "build it and they will come",
+        "history repeats itself, they say",
+        "why oh why",
+        "lunch?",
+        "show me the money",
+        "scale the mountain to the top",
+    ],
+)
+def test_what_is_no_command_is_left_to_the_catch_all(text: str) -> None:
+    """Talk and slips match no command's alias; the one for everything else takes them, where nobody else does."""
+    assert matching(text, ALIASES).alias.name == "kubestorm_anything"
+    with pytest.raises(InvalidInputError, match="matched no patterns"):
+        matching(text, [alias for alias in ALIASES if alias.name != "kubestorm_anything"])
+
+
+@pytest.mark.parametrize("text", [text for text, _name, _problem in INCOMPLETE])
+def test_what_is_incomplete_still_reaches_the_pack(text: str) -> None:
+    """It matches a command's alias or the catch-all; the pack then says what is missing."""
+    assert matching(text, ALIASES).alias.action_ref == "kubestorm.chat_run"
+
+
+def test_pairs_at_the_end_become_parameters_of_their_own() -> None:
+    """As StackStorm does it: they are parted off, and the action's own parameters are all that they can be."""
+    text = "create database orders in shop engine=mysql size=huge"
+    (parameters,) = parameters_of(matching(text, ALIASES).text, text)
+    assert parameters == {"text": "create database orders in shop", "engine": "mysql", "size": "huge"}
+
+
+def test_who_asks_and_where_cannot_be_typed() -> None:
+    """The action takes them from the alias's execution alone; both engines refuse to override what is immutable."""
+    parameters = yaml.safe_load((ROOT / "actions" / "chat_run.yaml").read_text())["parameters"]
+    assert {name for name, schema in parameters.items() if schema.get("immutable")} == {"user", "speaker", "channel"}
+
+
+def test_every_value_of_a_phrase_can_be_given_as_a_pair() -> None:
+    """The action and its workflow take each value there is, and hand it on."""
+    names = {name for command in COMMANDS for each in command.phrases for name in each.expression.groupindex}
+    names -= {"topic", "kind"}
+    parameters = yaml.safe_load((ROOT / "actions" / "chat_run.yaml").read_text())["parameters"]
+    workflow = yaml.safe_load((ROOT / "workflows" / "chat_run.yaml").read_text())
+    assert set(parameters) == names | {"text", "user", "speaker", "channel"}
+    assert set(workflow["input"]) == set(parameters)
+    given = workflow["tasks"]["answer"]["input"]
+    assert set(given["options"]) == names
+    for text in [*given["options"].values(), given["text"], given["user"], given["channel"], given["speaker"]]:
+        assert '.replace("{", "(")' in text
+
+
+def test_help_lists_a_line_with_an_example_for_each() -> None:
+    """What StackStorm's own help shows."""
+    lines = [line for alias in ALIASES for line in displays(alias)]
+    assert len(lines) == len(COMMANDS)
+    assert "deploy NAME TAG|DIGEST [to NAMESPACE] (for instance: deploy cart 1.4.2 to prod)" in lines
+
+
+def test_only_what_changes_something_says_at_once_that_it_was_heard() -> None:
+    """Reading is answered fast enough without."""
+    acknowledged = {document["name"] for document in FILES.values() if document["ack"]["enabled"]}
+    assert acknowledged == {f"kubestorm_{command.name}" for command in COMMANDS if command.changes}
