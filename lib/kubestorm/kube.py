@@ -14,7 +14,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -280,6 +280,32 @@ class KubeClient:
         """What is served as text, for instance a pod's log; bytes that are no UTF-8 are replaced."""
         response = self._open("GET", path, asked, query, None, "", self.settings.read_timeout_seconds, True)
         return bytes(response.data).decode("utf-8", "replace")
+
+    def proxy(
+        self, path: str, asked: Request, *, headers: Mapping[str, str], timeout_seconds: float
+    ) -> Tuple[int, Mapping[str, str], bytes]:
+        """GET something behind the API server (a pod's or a Service's `proxy` subresource): status, headers, body.
+
+        An answer of 400 or above is an answer, unless it is the API server's own: that raises the pack's errors.
+        """
+        sent: Dict[str, str] = {"User-Agent": FIELD_MANAGER, **headers}
+        parameters: List[Any] = []
+        try:
+            self._api.update_params_for_auth(sent, parameters, ["BearerToken"])
+            response = self._pool.request(
+                "GET",
+                f"{self.host}{path}",
+                headers=sent,
+                timeout=urllib3.Timeout(connect=self.settings.connect_timeout_seconds, read=timeout_seconds),
+                retries=False,
+                redirect=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise kube_errors.from_transport(error, asked, self.host) from error
+        if response.status >= 400 and kube_errors.is_status(response.data):
+            raise kube_errors.from_response(response.status, response.headers, response.data, asked)
+        found = {key.lower(): value for key, value in response.headers.items()}
+        return response.status, found, bytes(response.data)
 
     def stream_watch(
         self,

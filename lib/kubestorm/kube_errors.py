@@ -134,6 +134,11 @@ def _retry_after(headers: Mapping[str, str], status: Mapping[str, Any]) -> Optio
         return None
 
 
+def is_status(body: bytes) -> bool:
+    """Whether an answer is the API server's own refusal and not that of something behind it."""
+    return bool(_status_of(body))
+
+
 def _status_of(body: bytes) -> Mapping[str, Any]:
     try:
         status = json.loads(body)

@@ -37,6 +37,20 @@ UNDER_WAY = frozenset(
         "Starting",
         "Upgrading",
         "WaitingForInstance",
+        # Rollouts.
+        "AwaitingApproval",
+        "AwaitingPromotion",
+        "Complete",
+        "Frozen",
+        "Paused",
+        "Pending",
+        "Progressing",
+        "Promoting",
+        "RollingOut",
+        "Settling",
+        "Superseded",
+        "Testing",
+        "Untested",
     )
 )
 

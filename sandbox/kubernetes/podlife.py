@@ -10,6 +10,7 @@ What becomes of a container is written in its image's name, or in the pod's anno
 | `fail` | in a pod that is to end (a Job's): exits with 1; elsewhere it runs like any other |
 | none | runs and is ready; in a pod that is to end: exits with 0 |
 
+Where an image is named by its digest the name says nothing: `FATES_OF_DIGESTS` may, for this process.
 `sandbox.kubestorm.io/ready-delay-seconds` on the pod overrides how long it takes, and `.../pull-error` says why an
 image is broken. Images of a registry on loopback decide for themselves (`sandbox.kubernetes.pulling`).
 """
@@ -60,9 +61,15 @@ class Step(NamedTuple):
     stage: Stage
 
 
+# Digest -> a word of the table above. Of the whole process, as a registry's images are of the whole world.
+FATES_OF_DIGESTS: dict[str, str] = {}
+
+
 def fate_of(pod: Manifest, container: Manifest) -> Fate:
-    """The fate that the pod's annotation or else the image's name decrees."""
-    decreed = (pod["metadata"].get("annotations") or {}).get(FATE_ANNOTATION) or container["image"]
+    """The fate that the pod's annotation or else the image's digest or name decrees."""
+    said = (pod["metadata"].get("annotations") or {}).get(FATE_ANNOTATION)
+    digest = container["image"].partition("@")[2]
+    decreed = said or FATES_OF_DIGESTS.get(digest) or container["image"].partition("@")[0]
     return next((fate for fate in Fate if fate.value in decreed), Fate.FINE)
 
 

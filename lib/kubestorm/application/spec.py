@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
+import regex
+
 from kubestorm.application import settings as application_settings
 from kubestorm.application.quantity import Quantity, parse_quantity
 from kubestorm.application.reading import SpecReader
@@ -35,6 +37,7 @@ from kubestorm.application.values import (
     Strategy,
 )
 from kubestorm.database.spec import InvalidSpecError, Problem
+from kubestorm.rollout import weights
 from kubestorm.settings import Settings
 
 __all__ = ["ApplicationSpec", "InvalidSpecError", "Problem", "claimed_hosts", "parse"]
@@ -129,6 +132,7 @@ class _Parser(SpecReader):
             patch=self._patch(),
         )
         self._check_names_meet(spec)
+        self._check_weights(spec)
         if self.problems:
             raise InvalidSpecError(self.problems)
         return spec
@@ -528,7 +532,7 @@ class _Parser(SpecReader):
             if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
                 self.wrong(f"{where}.status", f"{status!r} is no HTTP status")
                 continue
-            checks.append(HttpCheck(path, status, item.get("contains"), dict(item.get("headers") or {})))
+            checks.append(self._check(where, item, path, status))
         command = self.texts("test.job.command")
         if self.get("test.job") is not None and not command:
             self.wrong("test.job.command", "it is missing; write for example `command: [./smoke-test]`")
@@ -536,12 +540,46 @@ class _Parser(SpecReader):
             self.wrong("test", "it says nothing; give http, job or both")
         if checks and port is None:
             self.wrong("port", "it is missing; test.http needs the port that the container listens on")
+        through = self.choice("test.through", ("service", "ingress"), "service")
+        if through == "ingress" and self.get("expose.type") != INGRESS:
+            self.wrong("test.through", f"ingress needs expose.type {INGRESS}; leave it out or change the type")
         return PostDeployTest(
+            through=through,
             http=tuple(checks),
             job_command=command,
             job_image=self.text("test.job.image"),
             timeout_seconds=self.whole("test.timeoutSeconds", 120, 1, 3600),
         )
+
+    def _check(self, where: str, item: Mapping[str, Any], path: str, status: int) -> HttpCheck:
+        pattern, within = item.get("matches"), item.get("withinSeconds")
+        if pattern is not None:
+            try:
+                regex.compile(pattern)
+            except (regex.error, TypeError) as error:
+                self.wrong(f"{where}.matches", f"{pattern!r} is no regular expression: {error}")
+        if within is not None and (isinstance(within, bool) or not isinstance(within, (int, float)) or within <= 0):
+            self.wrong(f"{where}.withinSeconds", f"{within!r} is no number of seconds above 0")
+            within = None
+        return HttpCheck(
+            path,
+            status,
+            contains=item.get("contains"),
+            matches=pattern,
+            json={str(key): str(value) for key, value in (item.get("json") or {}).items()},
+            expect_headers=dict(item.get("expectHeaders") or {}),
+            within_seconds=float(within) if within is not None else None,
+            headers=dict(item.get("headers") or {}),
+        )
+
+    def _check_weights(self, spec: ApplicationSpec) -> None:
+        if spec.strategy.type != CANARY or self.has_problem_at("strategy.steps"):
+            return
+        wrong = weights.problem([step.weight for step in spec.strategy.steps], spec.replicas.min)
+        if wrong is None and spec.replicas.min < 2:
+            wrong = "a Canary needs at least two replicas: one stable, one canary."
+        if wrong is not None:
+            self.wrong("strategy.steps", wrong.rstrip("."))
 
     def _patch(self) -> Mapping[str, Mapping[str, Any]]:
         patch = self.mapping("patch")

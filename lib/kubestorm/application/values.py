@@ -136,7 +136,14 @@ class HttpCheck:
     path: str
     status: int = 200
     contains: Optional[str] = None
+    matches: Optional[str] = None
+    """A regular expression that is found somewhere in the answer."""
+    json: Mapping[str, str] = field(default_factory=dict)
+    """Path into the answer (`$.checks[0].state`) -> the value there, as text."""
+    expect_headers: Mapping[str, str] = field(default_factory=dict)
+    within_seconds: Optional[float] = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,9 @@ class PostDeployTest:
     job_image: Optional[str] = None
     """None is the Application's own image."""
     timeout_seconds: int = 120
+    through: str = "service"
+    """How the last requests come to the pods: `service` (by the API server), or `ingress` (by the first host, as users
+    do). Those of a canary or a preview, which users do not reach yet, are asked by the API server in any case."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ class RolloutSettings:
     """Rollouts kept for each Application; the one that is running now always is."""
     test_timeout_seconds: float = 5.0
     """For one request of a post-deploy test where the Application says nothing."""
+    ingress_address: str = ""
+    """Where ingress hosts are reached from here (`https://10.0.0.5`); empty leaves it to DNS."""
+    verify_ingress_tls: bool = True
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RolloutSettings:
@@ -36,7 +39,13 @@ class RolloutSettings:
         for key, value in section.items():
             if key not in known:
                 raise DefinitionError(f"the pack configuration has no setting rollout.{key}", field=f"rollout.{key}")
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            if key == "ingress_address":
+                if not isinstance(value, str) or (value and not value.startswith(("http://", "https://"))):
+                    raise DefinitionError(f"rollout.{key} begins with http:// or https://", field=f"rollout.{key}")
+            elif key == "verify_ingress_tls":
+                if not isinstance(value, bool):
+                    raise DefinitionError(f"rollout.{key} is true or false", field=f"rollout.{key}")
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 raise DefinitionError(f"rollout.{key} must be a number of 0 or more", field=f"rollout.{key}")
         return cls(**section)
 

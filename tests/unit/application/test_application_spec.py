@@ -194,7 +194,7 @@ def test_an_application_reads_its_own_and_what_operations_allow(path, allowed, p
 
 def test_canary_steps_keep_their_pauses(parsed):
     """By time, or until a person promotes."""
-    assert parsed(strategy=CANARY).strategy.steps == (
+    assert parsed(strategy=CANARY, replicas={"min": 10}).strategy.steps == (
         CanaryStep(20, 30, False, True),
         CanaryStep(50, 0, True, True),
     )

@@ -1,0 +1,165 @@
+"""Carries decisions out: each effect is an ensure by the Kubernetes API, safe to repeat.
+
+What is applied is rendered from the Application, so that a rollout changes an image and a number and nothing else of
+what the Application says. Only Deployments that belong to the Application are touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
+
+from kubestorm.application import render
+from kubestorm.application.values import ApplicationSpec
+from kubestorm.application.versions import ApiVersions
+from kubestorm.errors import NotFoundError, PermanentError
+from kubestorm.kube import FIELD_MANAGER, KubeClient
+from kubestorm.rollout import names
+from kubestorm.rollout.model import (
+    CANARY_TRACK,
+    Activate,
+    ApplyTrack,
+    Autoscale,
+    Consume,
+    Effect,
+    RemoveTrack,
+    Select,
+)
+from kubestorm.rollout.observe import Observed
+
+Object = Dict[str, Any]
+ANNOTATION_OF = {"abort": names.ABORT, "promote": names.PROMOTE}
+
+
+class Hands:
+    """What a rollout changes with: one Application, its rendered objects, one API."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        application: Mapping[str, Any],
+        spec: ApplicationSpec,
+        api: ApiVersions,
+        *,
+        config_hash: str,
+        tags: Mapping[str, str],
+    ) -> None:
+        """`tags` names digests, for people who read annotations."""
+        self._kube, self._application, self._spec, self._api = kube, application, spec, api
+        self._config_hash, self._tags = config_hash, tags
+        self._namespace = application["metadata"]["namespace"]
+
+    def do(self, effects: Iterable[Effect], observed: Observed) -> None:
+        """Carry effects out, in their order. Tests are run, and intents consumed, by the caller."""
+        active = observed.world.active
+        for effect in effects:
+            if isinstance(effect, ApplyTrack):
+                self._apply(effect, observed.deployments.get(effect.track))
+            elif isinstance(effect, RemoveTrack):
+                self._remove(effect.track)
+            elif isinstance(effect, Select):
+                self._select(effect.tracks or (active, CANARY_TRACK))
+            elif isinstance(effect, Activate):
+                active = effect.track
+                self._activate(effect.track)
+            elif isinstance(effect, Autoscale):
+                self._autoscale(effect)
+
+    def consume(self, effects: Iterable[Effect]) -> None:
+        """Take away the intents that were acted upon; after the status was written that says so."""
+        gone = [ANNOTATION_OF[effect.intent] for effect in effects if isinstance(effect, Consume)]
+        remove_annotations(self._kube, self._application, gone)
+
+    def _apply(self, effect: ApplyTrack, live: Optional[Mapping[str, Any]]) -> None:
+        self._check_owner(live)
+        wanted = None if effect.by_scale else effect.replicas
+        manifest = render.deployment(
+            self._spec,
+            track=effect.track,
+            image=f"{self._spec.image}@{effect.digest}",
+            replicas=replicas_to_apply(wanted, live, first=effect.replicas),
+            config_hash=self._config_hash,
+            image_tag=self._tags.get(effect.digest, ""),
+        )
+        written = self._kube.apply(names.DEPLOYMENTS, manifest, self._namespace)
+        if effect.replicas is not None and written["spec"].get("replicas") != effect.replicas:
+            self._scale(manifest["metadata"]["name"], effect.replicas)
+
+    def _scale(self, name: str, replicas: int) -> None:
+        body = {"spec": {"replicas": replicas}}
+        self._kube.patch(names.DEPLOYMENTS, name, body, self._namespace, subresource="scale")
+
+    def _remove(self, track: str) -> None:
+        name = render.deployment_name(self._spec.name, track)
+        try:
+            live = self._kube.get(names.DEPLOYMENTS, name, self._namespace)
+            self._check_owner(live)
+            self._kube.delete(names.DEPLOYMENTS, name, self._namespace, uid=live["metadata"]["uid"])
+        except NotFoundError:
+            return
+
+    def _select(self, tracks: Tuple[str, ...]) -> None:
+        if self._spec.port is None:
+            return
+        self._kube.apply(names.SERVICES, render.service(self._spec, tracks=tracks), self._namespace)
+
+    def _activate(self, track: str) -> None:
+        """Where there is a Service, selecting one track has told it already."""
+        body = {"metadata": {"annotations": {names.ACTIVE_TRACK: track}}}
+        name = self._spec.name
+        resource = names.APPLICATIONS if self._spec.port is None else names.SERVICES
+        self._kube.patch(resource, name, body, self._namespace)
+
+    def _autoscale(self, effect: Autoscale) -> None:
+        target = render.deployment_name(self._spec.name, effect.track)
+        manifest = render.autoscaler(self._spec, target, self._api)
+        if manifest is None:
+            return
+        if effect.held is not None:
+            manifest["spec"].update(minReplicas=effect.held, maxReplicas=effect.held)
+        self._kube.apply(self._api.autoscalers, manifest, self._namespace)
+
+    def _check_owner(self, live: Optional[Mapping[str, Any]]) -> None:
+        if live is None:
+            return
+        uid = self._application["metadata"]["uid"]
+        owners = live["metadata"].get("ownerReferences") or ()
+        if not any(owner.get("uid") == uid for owner in owners):
+            name = live["metadata"]["name"]
+            raise PermanentError(
+                f"Deployment {name} exists and does not belong to this Application; rename the Application, or remove "
+                f"the Deployment.",
+                service="Kubernetes",
+            )
+
+
+def replicas_to_apply(
+    wanted: Optional[int], live: Optional[Mapping[str, Any]], *, first: Optional[int]
+) -> Optional[int]:
+    """The number for a Deployment's manifest; `wanted` is None where it is not ours to say.
+
+    A field that its only applier leaves out falls back to its default, which is one pod: as long as nobody else has
+    set it since, what is there is applied again.
+    """
+    if wanted is not None:
+        return wanted
+    if live is None:
+        return first
+    owners = {
+        (entry.get("manager"), entry.get("operation"))
+        for entry in live["metadata"].get("managedFields") or ()
+        if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    }
+    return int(live["spec"].get("replicas", 1)) if owners == {(FIELD_MANAGER, "Apply")} else None
+
+
+def remove_annotations(kube: KubeClient, application: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Take annotations of an Application away, if they still say what was read. Safe to repeat."""
+    present = application["metadata"].get("annotations") or {}
+    gone: Dict[str, None] = {key: None for key in keys if key in present}
+    if not gone:
+        return
+    metadata = application["metadata"]
+    body = {"metadata": {"annotations": gone, "uid": metadata["uid"]}}
+    with contextlib.suppress(NotFoundError):
+        kube.patch(names.APPLICATIONS, metadata["name"], body, metadata["namespace"])

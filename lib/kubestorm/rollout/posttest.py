@@ -1,0 +1,245 @@
+"""Runs an Application's post-deploy test: HTTP requests, a Job, or both. Each call does a little and returns.
+
+Requests go through the API server (its `proxy` subresource), which reaches pods and Services from anywhere the API
+server is reached from: to the pods of a canary or a preview themselves, and at the end to the Service, as its clients
+do. `through: ingress` sends the last ones to the Application's first ingress host instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import time
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+from urllib.parse import quote, urlsplit
+
+import urllib3
+import urllib3.exceptions
+
+from kubestorm.application import render
+from kubestorm.application.values import ApplicationSpec, HttpCheck, PostDeployTest
+from kubestorm.errors import ConflictError, Error, NotFoundError
+from kubestorm.kube import KubeClient
+from kubestorm.kube_errors import Request as Asked
+from kubestorm.rollout import names
+from kubestorm.rollout.expectations import HttpAnswer, unmet
+from kubestorm.rollout.intents import parse_time
+from kubestorm.rollout.model import NOT_PASSED, PASSED, RUNNING, RunTest, TestView
+from kubestorm.rollout.observe import read_log, secret_values
+from kubestorm.rollout.redact import last_lines, redact
+from kubestorm.rollout.settings import RolloutSettings
+
+FINAL = "final"
+PODS_ASKED = 3
+"""Of a canary or a preview: they run the same image, a few stand for all."""
+BODY_BYTES = 1 << 20
+JOB_KEPT_SECONDS = 3600
+Object = Dict[str, Any]
+
+
+class TestRun:
+    """The post-deploy test of one Rollout."""
+
+    __test__ = False
+
+    def __init__(
+        self, kube: KubeClient, rollout: Mapping[str, Any], spec: ApplicationSpec, settings: RolloutSettings
+    ) -> None:
+        self._kube, self._rollout, self._spec, self._settings = kube, rollout, spec, settings
+        self._namespace = rollout["metadata"]["namespace"]
+        self._test = spec.test or PostDeployTest()
+        self._digest = str(rollout["spec"]["image"]["digest"])
+
+    def run(
+        self, effect: RunTest, known: Optional[TestView], began: Optional[dt.datetime], now: dt.datetime
+    ) -> TestView:
+        """Ask once more. What does not pass is asked again until the test's time is over."""
+        if known is not None and known.key == effect.key and known.state in (PASSED, NOT_PASSED):
+            return known
+        wrong = self._ask(effect)
+        state = PASSED if wrong is None else RUNNING
+        message = wrong or ""
+        if wrong is None and (self._test.job_command or self._test.job_image):
+            state, message = self._job(effect)
+        late = began is not None and (now - began).total_seconds() >= self._test.timeout_seconds
+        if state == RUNNING and late:
+            state, message = NOT_PASSED, f"{message} (after {self._test.timeout_seconds} s)"
+        if state == PASSED:
+            message = self._praise()
+        return TestView(effect.key, state, message)
+
+    def _praise(self) -> str:
+        parts = [f"{len(self._test.http)} request{'s' if len(self._test.http) > 1 else ''}"] if self._test.http else []
+        parts += ["the Job"] if self._test.job_command or self._test.job_image else []
+        return f"Passed: {' and '.join(parts)}."
+
+    # Requests.
+
+    def _ask(self, effect: RunTest) -> Optional[str]:
+        if not self._test.http:
+            return None
+        try:
+            targets = self._targets(effect)
+        except NotFoundError as error:
+            return str(error)
+        for target in targets:
+            for check in self._test.http:
+                try:
+                    answer = self._get(target, check)
+                except (Error, urllib3.exceptions.HTTPError, OSError) as error:
+                    return redact(f"GET {check.path}: no answer ({str(error)[:200]})")
+                wrong = unmet(check, answer)
+                if wrong is not None:
+                    return redact(wrong)
+        return None
+
+    def _targets(self, effect: RunTest) -> List[str]:
+        """Paths of the API server's proxy, or one URL of the ingress."""
+        if effect.key == FINAL and self._test.through == "ingress" and self._spec.exposure.hosts:
+            return [self._ingress()]
+        if effect.key == FINAL:
+            service = f"http:{self._spec.name}:{self._spec.exposure.port}"
+            return [f"{names.SERVICES.path(self._namespace)}/{quote(service, safe=':')}/proxy"]
+        pods = self._pods(effect.track)[:PODS_ASKED]
+        if not pods:
+            raise NotFoundError(f"No pod of track {effect.track} is ready to be tested.", service="Kubernetes")
+        return [
+            f"{names.PODS.path(self._namespace)}/http:{pod['metadata']['name']}:{self._spec.port}/proxy" for pod in pods
+        ]
+
+    def _ingress(self) -> str:
+        exposure = self._spec.exposure
+        if self._settings.ingress_address:
+            return self._settings.ingress_address.rstrip("/")
+        scheme = "https" if exposure.tls_secret else "http"
+        return f"{scheme}://{exposure.hosts[0]}"
+
+    def _pods(self, track: str) -> List[Object]:
+        selector = f"{names.selector(self._spec.name)},{names.TRACK_LABEL}={track}"
+        found = self._kube.list_all(names.PODS, self._namespace, label_selector=selector)
+        return [pod for pod in found if _is_ready(pod) and self._digest in _image(pod)]
+
+    def _get(self, target: str, check: HttpCheck) -> HttpAnswer:
+        timeout = check.within_seconds or self._settings.test_timeout_seconds
+        begun = time.monotonic()
+        if target.startswith("/"):
+            asked = Asked("get", "", "services/proxy or pods/proxy", self._namespace, self._spec.name)
+            status, headers, body = self._kube.proxy(
+                target + check.path, asked, headers=check.headers, timeout_seconds=timeout + 1
+            )
+        else:
+            status, headers, body = self._get_directly(target, check, timeout + 1)
+        return HttpAnswer(status, headers, body.decode("utf-8", "replace"), time.monotonic() - begun)
+
+    def _get_directly(self, url: str, check: HttpCheck, timeout: float) -> Tuple[int, Mapping[str, str], bytes]:
+        host = self._spec.exposure.hosts[0]
+        verify = {} if self._settings.verify_ingress_tls else {"cert_reqs": "CERT_NONE"}
+        if urlsplit(url).scheme == "https":
+            verify["server_hostname"] = verify["assert_hostname"] = host
+        headers = {**check.headers, "Host": host, "User-Agent": "kubestorm"}
+        with urllib3.PoolManager(**verify) as pool:
+            answer = pool.request(
+                "GET", url + check.path, headers=headers, timeout=timeout, retries=False, redirect=False
+            )
+            body = answer.data[:BODY_BYTES]
+        return answer.status, {key.lower(): value for key, value in answer.headers.items()}, body
+
+    # The Job.
+
+    def _job(self, effect: RunTest) -> Tuple[str, str]:
+        name = f"{self._rollout['metadata']['name']}-{effect.key}"
+        try:
+            job = self._kube.get(names.JOBS, name, self._namespace)
+        except NotFoundError:
+            with contextlib.suppress(ConflictError):  # an earlier look made it
+                self._kube.create(names.JOBS, self._job_manifest(name, effect), self._namespace)
+            return RUNNING, f"Job {name} has begun."
+        said = {
+            one["type"]: one for one in (job.get("status") or {}).get("conditions") or () if one["status"] == "True"
+        }
+        if "Complete" in said:
+            return PASSED, ""
+        if "Failed" in said:
+            why = said["Failed"].get("message") or said["Failed"].get("reason") or "it failed"
+            return NOT_PASSED, f"Job {name}: {why}{self._job_log(name)}"
+        return RUNNING, f"Job {name} runs."
+
+    def _job_log(self, name: str) -> str:
+        pods = list(self._kube.list_all(names.PODS, self._namespace, label_selector=f"job-name={name}"))
+        known = tuple(secret_values(self._kube, self._namespace, pods))
+        for pod in pods:
+            try:
+                lines = last_lines(read_log(self._kube, self._namespace, pod["metadata"]["name"]), known)
+            except Error:
+                continue
+            if lines:
+                return f" Its last lines: {lines}"
+        return ""
+
+    def _job_manifest(self, name: str, effect: RunTest) -> Object:
+        """The Application's own container, with another command: the same variables, files and accounts."""
+        image = f"{self._spec.image}@{self._digest}"
+        rendered = render.deployment(self._spec, track=effect.track, image=image, replicas=1, config_hash="")
+        pod = rendered["spec"]["template"]["spec"]
+        kept = ("env", "envFrom", "volumeMounts", "resources", "securityContext", "imagePullPolicy")
+        own = pod["containers"][0]
+        container = {key: own[key] for key in kept if key in own}
+        container.update(name="test", image=self._test.job_image or image)
+        if self._test.job_command:
+            container["command"] = list(self._test.job_command)
+        container["env"] = [*container.get("env", ()), {"name": "TEST_URL", "value": self._url(effect)}]
+        shared = ("volumes", "serviceAccountName", "imagePullSecrets", "automountServiceAccountToken")
+        metadata = self._rollout["metadata"]
+        owner = {
+            "apiVersion": self._rollout["apiVersion"],
+            "kind": "Rollout",
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+        # Not the application's own labels: the Service would send requests to the test.
+        labels = {"app.kubernetes.io/managed-by": "kubestorm", "kubestorm.io/test-of": self._spec.name}
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
+            "spec": {
+                "backoffLimit": 0,
+                "activeDeadlineSeconds": self._test.timeout_seconds,
+                "ttlSecondsAfterFinished": JOB_KEPT_SECONDS,
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "restartPolicy": "Never",
+                        "containers": [container],
+                        **{key: pod[key] for key in shared if key in pod},
+                    },
+                },
+            },
+        }
+
+    def _url(self, effect: RunTest) -> str:
+        """What the Job is to look at: the Service at the end, before that one pod of the new image."""
+        if self._spec.port is None:
+            return ""
+        if effect.key == FINAL:
+            return f"http://{self._spec.name}.{self._namespace}:{self._spec.exposure.port}"
+        address = next((pod["status"].get("podIP") for pod in self._pods(effect.track)), None)
+        return f"http://{address}:{self._spec.port}" if address else ""
+
+
+def began_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:
+    """When the test of this stage was run first."""
+    said = (rollout.get("status") or {}).get("test") or {}
+    return parse_time(said.get("since")) if said.get("key") == key else None
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+    return ready and not pod["metadata"].get("deletionTimestamp")
+
+
+def _image(pod: Mapping[str, Any]) -> str:
+    return str((pod["spec"].get("containers") or [{}])[0].get("image") or "")

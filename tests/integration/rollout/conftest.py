@@ -1,0 +1,256 @@
+"""A cluster in which Applications roll out: the sandbox's controllers, and the real ones with a pretend node."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import itertools
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from kubestorm.application import render, versions
+from kubestorm.application.spec import parse
+from kubestorm.naming import identity_of
+from kubestorm.resource import ResourceHandle
+from kubestorm.rollout import history, intents, names, steps
+from kubestorm.rollout.intents import Wish
+from kubestorm.services import Services, utc_now
+from kubestorm.settings import load_settings
+
+from sandbox.kubernetes import podlife
+from sandbox.kubernetes.controllers import Controllers
+from sandbox.kubernetes.kubelet import Kubelet
+from tests.kube_fixtures import Kube, eventually, http_client, kube_of
+
+ROOT = Path(__file__).resolve().parents[3]
+READY_DELAY_SECONDS = 0.05
+DEADLINE_SECONDS = 60.0
+LOOK_SECONDS = 0.05
+APPLICATION = {
+    "image": {"repository": "registry.test/team/cart"},
+    "follow": {"semver": ">=1.0"},
+    "port": 8080,
+    "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "10m", "memory": "10Mi"}},
+    "health": {"tcp": {}},
+    "replicas": {"min": 4},
+}
+
+
+def digest(tag: str, fate: str = "") -> str:
+    """A digest of its own for each tag of one test, whose pods meet the fate."""
+    found = "sha256:" + hashlib.sha256(f"{tag} {fate}".encode()).hexdigest()
+    if fate:
+        podlife.FATES_OF_DIGESTS[found] = fate
+    return found
+
+
+@dataclass
+class World:
+    """One namespace with one Application, and the runs that the engine would start."""
+
+    http: httpx.Client
+    namespace: str
+    config: dict[str, Any]
+    runs: Iterator[int] = field(default_factory=itertools.count)
+    name: str = "cart"
+
+    def services(self, now: Callable[[], dt.datetime] = utc_now) -> Services:
+        return Services(load_settings(self.config), now=now)
+
+    def path(self, plural: str, name: str = "") -> str:
+        groups = {
+            "deployments": "apis/apps/v1",
+            "jobs": "apis/batch/v1",
+            "applications": "apis/kubestorm.io/v1alpha1",
+            "rollouts": "apis/kubestorm.io/v1alpha1",
+        }
+        path = f"/{groups.get(plural, 'api/v1')}/namespaces/{self.namespace}/{plural}"
+        return f"{path}/{name}" if name else path
+
+    def get(self, plural: str, name: str = "") -> dict[str, Any]:
+        return self.http.get(self.path(plural, name or self.name)).raise_for_status().json()
+
+    def list(self, plural: str, **query: str) -> list[dict[str, Any]]:
+        return self.http.get(self.path(plural), params=query).raise_for_status().json()["items"]
+
+    def merge(self, plural: str, name: str, body: dict[str, Any], subresource: str = "") -> None:
+        headers = {"content-type": "application/merge-patch+json"}
+        path = self.path(plural, name) + (f"/{subresource}" if subresource else "")
+        answer = self.http.patch(path, json=body, headers=headers)
+        assert answer.is_success, answer.text
+
+    def apply(self, **spec: Any) -> dict[str, Any]:
+        """Create the Application with its Service and autoscaler, as its own run does."""
+        body = {
+            "apiVersion": "kubestorm.io/v1alpha1",
+            "kind": "Application",
+            "metadata": {"name": self.name},
+            "spec": {**APPLICATION, **spec},
+        }
+        answer = self.http.post(self.path("applications"), json=body)
+        assert answer.is_success, answer.text
+        services, app = self.services(), answer.json()
+        parsed, api = parse(app, services.settings), versions.discover(services.kube)
+        if parsed.port is not None:
+            services.kube.apply(names.SERVICES, render.service(parsed, tracks=("stable",)), self.namespace)
+        scaler = render.autoscaler(parsed, self.name, api)
+        if scaler is not None:
+            services.kube.apply(api.autoscalers, scaler, self.namespace)
+        return app
+
+    def annotate(self, **annotations: str | None) -> None:
+        """Write annotations of the group kubestorm.io on the Application; underscores stand for hyphens."""
+        keys = {f"kubestorm.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
+        self.merge("applications", self.name, {"metadata": {"annotations": keys}})
+
+    def push(self, tag: str, fate: str = "", **more: Any) -> str:
+        """The wish that a push leaves on the Application."""
+        found = digest(f"{self.namespace} {tag}", fate)
+        wish = Wish(found, tag, f"event-{tag}-{fate}", utc_now(), utc_now(), "ann", **more)
+        self.annotate(wanted_image=intents.wish_annotation(wish))
+        return found
+
+    def run_application(self, *, now: Callable[[], dt.datetime] = utc_now) -> dict[str, Any]:
+        """The step of an Application's run that makes Rollouts."""
+        services = self.services(now)
+        handle = ResourceHandle(
+            services,
+            identity_of("test", "applications", self.get("applications")),
+            f"app-{next(self.runs)}",
+            steps.APPLICATION_ORDER,
+        )
+        assert handle.lock() is None
+        try:
+            return steps.ensure_rollout(services, handle)
+        finally:
+            handle.unlock()
+
+    def run_rollout(self, name: str, *, crash: bool = False) -> dict[str, Any]:
+        """One run of a Rollout; with `crash` it dies before it lets go of the Lease, which is then taken away."""
+        services = self.services()
+        rollout = self.get("rollouts", name)
+        run = steps.RolloutRun(services, identity_of("test", "rollouts", rollout), f"run-{next(self.runs)}")
+        locked = steps.lock(run)
+        assert not locked["taken"], locked
+        try:
+            return steps.advance(run)
+        finally:
+            run.application_handle(rollout).unlock()
+            services.close()
+
+    def rollouts(self) -> list[dict[str, Any]]:
+        return sorted(self.list("rollouts"), key=lambda one: one["spec"]["number"])
+
+    def phases(self) -> list[str]:
+        return [(one.get("status") or {}).get("phase", "") for one in self.rollouts()]
+
+    def newest(self) -> dict[str, Any]:
+        return self.rollouts()[-1]
+
+    def status(self, name: str = "") -> dict[str, Any]:
+        return (self.get("rollouts", name) if name else self.newest()).get("status") or {}
+
+    def drive(self, until: Callable[[dict[str, Any]], Any], name: str = "") -> dict[str, Any]:
+        """Run a Rollout again and again, as resyncs do, until its status is as wished."""
+        name = name or self.newest()["metadata"]["name"]
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            self.run_rollout(name)
+            status = self.status(name)
+            if until(status):
+                return status
+            assert time.monotonic() < deadline, json.dumps([status, self.pods()], indent=1)
+            time.sleep(LOOK_SECONDS)
+
+    def over(self, name: str = "") -> dict[str, Any]:
+        """Drive to the end."""
+        return self.drive(lambda status: status.get("finishedAt"), name)
+
+    def roll(self, tag: str, fate: str = "") -> dict[str, Any]:
+        """Push, make the Rollout and drive it to its end."""
+        self.push(tag, fate)
+        assert self.run_application()["created"]
+        return self.over()
+
+    def pods(self) -> dict[str, int]:
+        """Pods behind the Service that are ready, by digest."""
+        selector = self.get("services")["spec"]["selector"]
+        label = ",".join(f"{key}={value}" for key, value in selector.items())
+        found: dict[str, int] = {}
+        for pod in self.list("pods", labelSelector=label):
+            conditions = (pod.get("status") or {}).get("conditions") or ()
+            ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+            if ready and not pod["metadata"].get("deletionTimestamp"):
+                image = pod["spec"]["containers"][0]["image"].partition("@")[2]
+                found[image] = found.get(image, 0) + 1
+        return found
+
+    def tracks(self) -> dict[str, int]:
+        """The wanted pods of each track."""
+        label = names.selector(self.name)
+        return {
+            one["spec"]["selector"]["matchLabels"][names.TRACK_LABEL]: one["spec"]["replicas"]
+            for one in self.list("deployments", labelSelector=label)
+        }
+
+    def eventually_pods(self, wanted: dict[str, int]) -> None:
+        eventually(lambda: self.pods() == wanted, f"the pods behind the Service are {wanted}", DEADLINE_SECONDS)
+
+    def history(self) -> history.History:
+        services = self.services()
+        return history.look(services.kube, self.namespace, self.name)
+
+    def events(self) -> list[tuple[str, str]]:
+        """(reason, message) of the Events on the Application."""
+        found = self.list("events")
+        return [(one["reason"], one["message"]) for one in found if one["involvedObject"]["kind"] == "Application"]
+
+
+@pytest.fixture(scope="module", params=["sandbox", pytest.param("real", marks=pytest.mark.realkube)])
+def living_kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
+    """An API whose Deployments come to life."""
+    if request.param == "real":
+        kube = kube_of(request.getfixturevalue("real_kube"))
+        running: Any = Kubelet(kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS)
+    else:
+        kube = request.getfixturevalue("sandbox_kube")
+        running = Controllers(kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS)
+    with running, http_client(kube, kube.token) as http:
+        url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        for plural in ("applications", "rollouts"):
+            crd = yaml.safe_load((ROOT / "crds" / f"{plural}.kubestorm.io.yaml").read_text())
+            assert http.post(url, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
+            served = f"/apis/kubestorm.io/v1alpha1/{plural}"
+            eventually(lambda served=served: http.get(served).is_success, f"{plural} are served")
+        yield kube
+
+
+@pytest.fixture(scope="module")
+def cluster(living_kube: Kube) -> Iterator[httpx.Client]:
+    with http_client(living_kube, living_kube.token) as http:
+        yield http
+
+
+@pytest.fixture
+def world(living_kube: Kube, cluster: httpx.Client) -> Iterator[World]:
+    """A fresh namespace, and the pack's configuration for it."""
+    name = f"roll-{secrets.token_hex(4)}"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    cluster.post("/api/v1/namespaces", json=body).raise_for_status()
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    eventually(lambda: cluster.get(account).status_code == 200, "the namespace has its service account")
+    config = {
+        "cluster": "test",
+        "kubernetes": {"kubeconfig": str(living_kube.kubeconfig), "namespace": name},
+        "rollout": {"settle_seconds": 0.0, "patience_seconds": 0.2},
+    }
+    yield World(cluster, name, config)
+    cluster.delete(f"/api/v1/namespaces/{name}")
