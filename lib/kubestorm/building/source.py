@@ -171,11 +171,18 @@ class GitClient:
     def tree(self, repository: Path, commit: str, folder: str) -> Tuple[TreeEntry, ...]:
         """All files below a folder of a commit, paths from there. DefinitionError when there is no such folder."""
         name = self._tree_name(commit, folder)
-        if not self._succeeds(repository, ["cat-file", "-e", f"{name}^{{tree}}"]):
+        if not self._is_tree(repository, name):
             message = f"the source has no folder {folder} at {commit[:8]} (a symbolic link is none)"
             raise DefinitionError(message, field="context")
         out = self._git([f"--git-dir={repository}", "ls-tree", "-r", "-z", name], self._settings.source.timeout_seconds)
         return tuple(parse_tree(out))
+
+    def _is_tree(self, repository: Path, name: str) -> bool:
+        try:
+            kind = self._git([f"--git-dir={repository}", "cat-file", "-t", name], self._settings.source.timeout_seconds)
+        except (TemporaryError, NotFoundError, PermanentError):
+            return False
+        return kind.strip() == b"tree"
 
     def links(self, repository: Path, entries: Sequence[TreeEntry]) -> Dict[str, str]:
         """Where the symbolic links among them point, by path."""
