@@ -1,0 +1,380 @@
+"""What an ImageBuild's status says of its builds, and what is to be done next. Pure; times are passed in.
+
+A build answers a key: the commit, the spec and a person's request, as one word. Another key is another build; while
+one is under way the next waits, so that a storm of pushes ends in two builds, of which the last one wins.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from kubestorm.building.plan import Decision, LastGood, Request, inputs_of
+from kubestorm.building.spec import ImageBuildSpec
+from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, format_time
+
+REQUESTED_PHASE, RUNNING, FINISHED = "Requested", "Running", "Finished"
+SUCCEEDED, FAILED, CANCELED, NOTHING_TO_DO = "Succeeded", "Failed", "Canceled", "NothingToDo"
+WAITING, BUILDING, TESTING, PUSHING, PUSHED = "Waiting", "Building", "Testing", "Pushing", "Pushed"
+SKIPPED, IMAGE_FAILED, IMAGE_CANCELED = "Skipped", "Failed", "Canceled"
+FINAL = frozenset((PUSHED, SKIPPED, IMAGE_FAILED, IMAGE_CANCELED))
+UNDER_WAY = frozenset((BUILDING, TESTING, PUSHING))
+
+REQUEST_ANNOTATION = "kubestorm.io/build-request"
+CANCEL_ANNOTATION = "kubestorm.io/build-cancel"
+PUSHED_ANNOTATION = "kubestorm.io/source-pushed"
+
+BUILT, PUSHED_CONDITION, SPEC_VALID, SOURCE_FETCHED = "Built", "Pushed", "SpecValid", "SourceFetched"
+ORDER = (SPEC_VALID, SOURCE_FETCHED, BUILT, PUSHED_CONDITION)
+REDISPATCH_SECONDS = 20.0
+LOOK_SECONDS = 15.0
+
+Record = Dict[str, Any]
+
+
+def spec_digest(spec: ImageBuildSpec) -> str:
+    """A word for everything in a spec that can change what comes out; who is told does not."""
+    said = {
+        "source": [spec.source.address.url, spec.source.branch, spec.source.revision],
+        "builder": spec.builder,
+        "images": [[each.name, inputs_of(each), list(each.paths)] for each in spec.images],
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def key_of(commit: str, spec: ImageBuildSpec, request_id: str) -> str:
+    """What a build answers. A request counts until the next one, also when commits follow it."""
+    return "/".join((commit[:12], spec_digest(spec), request_id or "-"))
+
+
+def read_request(annotations: Mapping[str, str]) -> Optional[Request]:
+    """A person's wish to build, from the annotation that image_build_start writes; None when it cannot be read."""
+    found = read_json(annotations.get(REQUEST_ANNOTATION))
+    if not found or not found.get("id"):
+        return None
+    images = found.get("images")
+    return Request(
+        id=str(found["id"]),
+        by=str(found.get("by") or ""),
+        images=frozenset(str(each) for each in images) if isinstance(images, list) else frozenset(),
+        force=bool(found.get("force", True)),
+    )
+
+
+def cancel_reason(annotations: Mapping[str, str], number: int) -> str:
+    """Why the build of that number has to stop; empty when nobody said so."""
+    found = read_json(annotations.get(CANCEL_ANNOTATION))
+    if not found or int(found.get("build") or number) != number:
+        return ""
+    reason = f": {found['reason']}" if found.get("reason") else ""
+    return f"{found.get('by') or 'Somebody'} canceled it{reason}."
+
+
+def read_json(text: Optional[str]) -> Dict[str, Any]:
+    """An annotation that holds a JSON object; anything else reads as an empty one."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def image_records(status: Mapping[str, Any]) -> Dict[str, Record]:
+    """The images in a status, by name."""
+    return {str(each.get("name")): dict(each) for each in status.get("images") or ()}
+
+
+def last_good(records: Mapping[str, Record]) -> Dict[str, LastGood]:
+    """The last good build of each image that had one."""
+    found = {name: record.get("lastGood") or {} for name, record in records.items()}
+    return {
+        name: LastGood(str(each["commit"]), str(each.get("inputs", "")), str(each.get("digest", "")))
+        for name, each in found.items()
+        if each.get("commit")
+    }
+
+
+class Start(NamedTuple):
+    """A new build is wanted; `build` is its record."""
+
+    build: Record
+
+
+class Again(NamedTuple):
+    """The build's execution is to be started (again); `build` is its record, to be written first."""
+
+    build: Record
+    reason: str
+
+
+class Finish(NamedTuple):
+    """The build is over without an execution of its own having said so."""
+
+    build: Record
+
+
+class Look(NamedTuple):
+    """Nothing to do but to look again later, None: whenever something changes."""
+
+    after_seconds: Optional[float]
+
+
+def decide(
+    status: Mapping[str, Any],
+    spec: ImageBuildSpec,
+    *,
+    commit: str,
+    request: Optional[Request],
+    cancel: Mapping[str, str],
+    alive: bool,
+    attempts: int,
+    now: dt.datetime,
+) -> Any:
+    """What the look of a run leads to: Start, Again, Finish or Look.
+
+    `alive` says whether an execution (or a Job) is at work on the build; `cancel` are the object's annotations;
+    `attempts` is how often a build may be begun that nobody ends.
+    """
+    build = dict(status.get("build") or {})
+    request_id = request.id if request else str(build.get("requestId") or "")
+    wanted = key_of(commit, spec, request_id)
+    phase = build.get("phase")
+    if phase in (REQUESTED_PHASE, RUNNING):
+        return _under_way(build, cancel, alive, attempts, now)
+    if build.get("key") == wanted:
+        return Look(None)
+    asked_anew = request is not None and request.id != build.get("requestId")
+    if spec.suspend and not asked_anew:
+        return Look(None)
+    return Start(_new_build(build, wanted, spec, commit, request if asked_anew else None, request_id, now))
+
+
+def _new_build(
+    before: Record,
+    key: str,
+    spec: ImageBuildSpec,
+    commit: str,
+    request: Optional[Request],
+    request_id: str,
+    now: dt.datetime,
+) -> Record:
+    cause = "the first build"
+    if request is not None:
+        cause = "a command"
+    elif before:
+        cause = "a commit" if before.get("commit") != commit else "a change of the spec"
+    return {
+        "key": key,
+        "number": int(before.get("number") or 0) + 1,
+        "commit": commit,
+        "builder": spec.builder,
+        "phase": REQUESTED_PHASE,
+        "cause": cause,
+        "requestedBy": request.by if request else "",
+        "requestId": request_id,
+        "requestImages": sorted(request.images) if request else [],
+        "requestForce": bool(request.force) if request else False,
+        "requestedAt": format_time(now),
+        "interruptions": 0,
+        "announced": False,
+    }
+
+
+def _under_way(build: Record, cancel: Mapping[str, str], alive: bool, attempts: int, now: dt.datetime) -> Any:
+    if alive:
+        return Look(LOOK_SECONDS)  # whoever is at work sees a cancellation itself
+    reason = cancel_reason(cancel, int(build.get("number") or 0))
+    if reason:
+        return Finish({**build, "phase": FINISHED, "outcome": CANCELED, "message": reason, "finishedAt": format_time(now)})
+    if build["phase"] == RUNNING:
+        count = int(build.get("interruptions") or 0) + 1
+        if count >= attempts:
+            message = f"It was begun {count} times and nobody ended it; look at the build host."
+            over = {"phase": FINISHED, "outcome": FAILED, "message": message, "finishedAt": format_time(now)}
+            return Finish({**build, "interruptions": count, **over})
+        again = {"phase": REQUESTED_PHASE, "interruptions": count, "requestedAt": format_time(now)}
+        return Again({**build, **again, "message": "It was interrupted, and is begun again."}, "Interrupted")
+    due = parse_time(build.get("notBefore")) or now
+    last = parse_time(build.get("requestedAt"))
+    if last is not None and build.get("dispatched"):
+        due = max(due, last + dt.timedelta(seconds=REDISPATCH_SECONDS))
+    if due > now:
+        return Look((due - now).total_seconds())
+    return Again({**build, "requestedAt": format_time(now), "dispatched": True}, "Requested")
+
+
+def planned(
+    decisions: Sequence[Decision], before: Mapping[str, Record], *, number: int, commit: str
+) -> List[Record]:
+    """The images' records at the beginning of a build; what was skipped keeps what it is."""
+    found: List[Record] = []
+    for decision in decisions:
+        good = dict((before.get(decision.image) or {}).get("lastGood") or {})
+        record: Record = {
+            "name": decision.image,
+            "state": WAITING if decision.build else SKIPPED,
+            "reason": decision.reason,
+            "message": decision.message,
+            "build": number,
+            "commit": commit,
+            "attempts": 0,
+        }
+        if not decision.build and good:
+            record.update({key: good[key] for key in ("digest", "reference", "tags") if key in good})
+        if good:
+            record["lastGood"] = good
+        found.append(record)
+    return found
+
+
+def is_planned(records: Mapping[str, Record], spec: ImageBuildSpec, number: int) -> bool:
+    """Whether the images' records are those of this build."""
+    return [each.name for each in spec.images] == list(records) and all(
+        record.get("build") == number for record in records.values()
+    )
+
+
+def due_images(records: Mapping[str, Record], now: dt.datetime) -> Tuple[str, ...]:
+    """The images that can be begun now, in their order."""
+    return tuple(
+        name
+        for name, record in records.items()
+        if record.get("state") == WAITING and (parse_time(record.get("retryAt")) or now) <= now
+    )
+
+
+def failed(
+    record: Record, *, reason: str, message: str, retryable: bool, log_tail: str, attempts: int, retry_seconds: float,
+    now: dt.datetime,
+) -> Record:  # fmt: skip
+    """The record of an image whose build ended badly: it waits for another try where that may help."""
+    count = int(record.get("attempts") or 0)
+    again = retryable and count < attempts
+    out = {**record, "reason": reason, "message": message, "logTail": log_tail, "state": WAITING if again else IMAGE_FAILED}
+    out.pop("retryAt", None)
+    if again:
+        wait = retry_seconds * 2.0 ** (count - 1)
+        out["retryAt"] = format_time(now + dt.timedelta(seconds=wait))
+        out["message"] = f"{message} It is tried again (try {count} of {attempts} failed)."
+    else:
+        out["finishedAt"] = format_time(now)
+    return with_duration(out)
+
+
+def with_duration(record: Record) -> Record:
+    """The record with how long it took, where it is over."""
+    begun, over = parse_time(record.get("startedAt")), parse_time(record.get("finishedAt"))
+    if begun is not None and over is not None:
+        record["durationSeconds"] = (over - begun).total_seconds()
+    return record
+
+
+def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record:
+    """The build's record after its images': finished when all are, or asked for again when the next try is due."""
+    states = [record.get("state") for record in records]
+    if any(state in UNDER_WAY for state in states):
+        return {**build, "phase": RUNNING}
+    if any(state == WAITING for state in states):
+        times = [parse_time(record.get("retryAt")) or now for record in records if record.get("state") == WAITING]
+        again = {"phase": REQUESTED_PHASE, "notBefore": format_time(min(times)), "dispatched": False}
+        return {**build, **again, "message": "Images wait for their turn, or for another try."}
+    names: Dict[str, List[str]] = {}
+    for record in records:
+        names.setdefault(str(record.get("state")), []).append(str(record["name"]))
+    outcome = NOTHING_TO_DO
+    for state, word in ((IMAGE_FAILED, FAILED), (IMAGE_CANCELED, CANCELED), (PUSHED, SUCCEEDED)):
+        if state in names:
+            outcome = word
+            break
+    message = "; ".join(f"{state.lower()}: {', '.join(found)}" for state, found in sorted(names.items())) + "."
+    over = {"phase": FINISHED, "outcome": outcome, "message": message, "finishedAt": format_time(now)}
+    return {**{key: value for key, value in build.items() if key not in ("notBefore", "dispatched")}, **over}
+
+
+def cancel_images(records: Sequence[Record], reason: str, now: dt.datetime) -> List[Record]:
+    """The records after the build was canceled: what was not over is."""
+    return [
+        record
+        if record.get("state") in FINAL
+        else with_duration(
+            {
+                **{key: value for key, value in record.items() if key != "retryAt"},
+                "state": IMAGE_CANCELED,
+                "reason": CANCELED,
+                "message": reason,
+                "finishedAt": format_time(now),
+            }
+        )
+        for record in records
+    ]
+
+
+def conditions_of(build: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> List[Condition]:
+    """Built and Pushed, as they follow from a build and its images."""
+    number, phase, outcome = build.get("number"), build.get("phase"), build.get("outcome")
+    if phase in (REQUESTED_PHASE, RUNNING):
+        reason = "WaitingForBuilder" if phase == REQUESTED_PHASE else "Building"
+        now = [f"{each['name']} ({each.get('state', '').lower()})" for each in records if each.get("state") not in FINAL]
+        what = f"Build {number} of {str(build.get('commit'))[:8]}"
+        said = f" {build['message']}" if build.get("message") else ""
+        text = f"{what}: {', '.join(now)}." if now else f"{what} is about to begin.{said}"
+        pushed = sum(each.get("state") in (PUSHED, SKIPPED) for each in records)
+        return [
+            Condition(BUILT, FALSE, reason, text),
+            Condition(PUSHED_CONDITION, FALSE, reason, f"{pushed} of {len(records)} images are there."),
+        ]
+    if outcome in (FAILED, CANCELED):
+        bad = [each for each in records if each.get("state") in (IMAGE_FAILED, IMAGE_CANCELED)]
+        text = "; ".join(f"{each['name']}: {each.get('message', '')}" for each in bad) or str(build.get("message", ""))
+        stage = [str(each.get("failedStage", "")) for each in bad]
+        only_push = bool(stage) and all(each == "push" for each in stage)
+        reason = str(bad[0].get("reason") or outcome) if outcome == FAILED and bad else str(outcome)
+        if only_push:
+            return [
+                Condition(BUILT, TRUE, "Built", f"Build {number} made its images."),
+                Condition(PUSHED_CONDITION, FALSE, reason, text),
+            ]
+        return [
+            Condition(BUILT, FALSE, reason, text),
+            Condition(PUSHED_CONDITION, FALSE, str(outcome), "Not all images of the last build were pushed."),
+        ]
+    if outcome in (SUCCEEDED, NOTHING_TO_DO):
+        made = [str(each["name"]) for each in records if each.get("state") == PUSHED]
+        text = f"Build {number} made {', '.join(made)}." if made else f"Build {number}: no image had to be built."
+        return [
+            Condition(BUILT, TRUE, "Built" if made else "UpToDate", text),
+            Condition(PUSHED_CONDITION, TRUE, "Pushed", "All images are in the registry."),
+        ]
+    return [Condition(BUILT, UNKNOWN, "NotBuilt", "Nothing has been built yet.")]
+
+
+def finished_payload(
+    identity: Mapping[str, str], spec: Optional[ImageBuildSpec], build: Mapping[str, Any], records: Sequence[Record]
+) -> Dict[str, Any]:
+    """The payload of the trigger kubestorm.build_finished."""
+    fields = ("name", "state", "reason", "message", "reference", "digest", "tags", "durationSeconds", "logTail")
+    return {
+        **identity,
+        "number": int(build.get("number") or 0),
+        "outcome": str(build.get("outcome") or ""),
+        "message": str(build.get("message") or ""),
+        "commit": str(build.get("commit") or ""),
+        "branch": spec.source.shown if spec else "",
+        "url": spec.source.address.url if spec else "",
+        "cause": str(build.get("cause") or ""),
+        "requested_by": str(build.get("requestedBy") or ""),
+        "execution_id": str(build.get("executionId") or ""),
+        "channels": list(spec.notify.channels) if spec else [],
+        "wanted": bool(spec and build.get("outcome") in spec.notify.on),
+        "images": [{key: record[key] for key in fields if key in record} for record in records],
+    }
+
+
+def parse_time(text: Any) -> Optional[dt.datetime]:
+    """RFC 3339, None where it is not."""
+    try:
+        return dt.datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
+    except ValueError:
+        return None
