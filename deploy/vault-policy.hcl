@@ -15,3 +15,12 @@ path "secret/metadata/kubestorm/+/*" {
 path "secret/metadata/kubestorm/+" {
   capabilities = ["list"]
 }
+
+# Image builds: what git servers and registries are shown. Read only; people write these.
+path "secret/data/builds/+/*" {
+  capabilities = ["read"]
+}
+
+path "secret/data/registries/*" {
+  capabilities = ["read"]
+}

@@ -187,7 +187,9 @@ def _under_way(build: Record, cancel: Mapping[str, str], alive: bool, attempts: 
         return Look(LOOK_SECONDS)  # whoever is at work sees a cancellation itself
     reason = cancel_reason(cancel, int(build.get("number") or 0))
     if reason:
-        return Finish({**build, "phase": FINISHED, "outcome": CANCELED, "message": reason, "finishedAt": format_time(now)})
+        return Finish(
+            {**build, "phase": FINISHED, "outcome": CANCELED, "message": reason, "finishedAt": format_time(now)}
+        )
     if build["phase"] == RUNNING:
         count = int(build.get("interruptions") or 0) + 1
         if count >= attempts:
@@ -205,9 +207,7 @@ def _under_way(build: Record, cancel: Mapping[str, str], alive: bool, attempts: 
     return Again({**build, "requestedAt": format_time(now), "dispatched": True}, "Requested")
 
 
-def planned(
-    decisions: Sequence[Decision], before: Mapping[str, Record], *, number: int, commit: str
-) -> List[Record]:
+def planned(decisions: Sequence[Decision], before: Mapping[str, Record], *, number: int, commit: str) -> List[Record]:
     """The images' records at the beginning of a build; what was skipped keeps what it is."""
     found: List[Record] = []
     for decision in decisions:
@@ -252,7 +252,13 @@ def failed(
     """The record of an image whose build ended badly: it waits for another try where that may help."""
     count = int(record.get("attempts") or 0)
     again = retryable and count < attempts
-    out = {**record, "reason": reason, "message": message, "logTail": log_tail, "state": WAITING if again else IMAGE_FAILED}
+    out = {
+        **record,
+        "reason": reason,
+        "message": message,
+        "logTail": log_tail,
+        "state": WAITING if again else IMAGE_FAILED,
+    }
     out.pop("retryAt", None)
     if again:
         wait = retry_seconds * 2.0 ** (count - 1)
@@ -274,12 +280,12 @@ def with_duration(record: Record) -> Record:
 def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record:
     """The build's record after its images': finished when all are, or asked for again when the next try is due."""
     states = [record.get("state") for record in records]
-    if any(state in UNDER_WAY for state in states):
-        return {**build, "phase": RUNNING}
     if any(state == WAITING for state in states):
         times = [parse_time(record.get("retryAt")) or now for record in records if record.get("state") == WAITING]
         again = {"phase": REQUESTED_PHASE, "notBefore": format_time(min(times)), "dispatched": False}
         return {**build, **again, "message": "Images wait for their turn, or for another try."}
+    if any(state in UNDER_WAY for state in states):
+        return {**build, "phase": RUNNING, "message": ""}
     names: Dict[str, List[str]] = {}
     for record in records:
         names.setdefault(str(record.get("state")), []).append(str(record["name"]))
@@ -291,6 +297,13 @@ def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record
     message = "; ".join(f"{state.lower()}: {', '.join(found)}" for state, found in sorted(names.items())) + "."
     over = {"phase": FINISHED, "outcome": outcome, "message": message, "finishedAt": format_time(now)}
     return {**{key: value for key, value in build.items() if key not in ("notBefore", "dispatched")}, **over}
+
+
+def later(build: Record, message: str, count: int, wait_seconds: float, now: dt.datetime) -> Record:
+    """The build's record when its execution could not work for a reason that may pass."""
+    due = format_time(now + dt.timedelta(seconds=wait_seconds))
+    again = {"phase": REQUESTED_PHASE, "interruptions": count, "notBefore": due, "dispatched": False}
+    return {**build, **again, "message": f"{message} It is tried again."}
 
 
 def cancel_images(records: Sequence[Record], reason: str, now: dt.datetime) -> List[Record]:
@@ -316,7 +329,9 @@ def conditions_of(build: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
     number, phase, outcome = build.get("number"), build.get("phase"), build.get("outcome")
     if phase in (REQUESTED_PHASE, RUNNING):
         reason = "WaitingForBuilder" if phase == REQUESTED_PHASE else "Building"
-        now = [f"{each['name']} ({each.get('state', '').lower()})" for each in records if each.get("state") not in FINAL]
+        now = [
+            f"{each['name']} ({each.get('state', '').lower()})" for each in records if each.get("state") not in FINAL
+        ]
         what = f"Build {number} of {str(build.get('commit'))[:8]}"
         said = f" {build['message']}" if build.get("message") else ""
         text = f"{what}: {', '.join(now)}." if now else f"{what} is about to begin.{said}"

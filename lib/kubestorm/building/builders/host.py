@@ -44,15 +44,15 @@ class HostBuilder:
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
         """Build, test and push; returns when it is over. Raises CanceledError, and TemporaryError of the host."""
         refuse_unsafe_host(self._settings)
-        with Workspace(self._settings.work_folder) as workspace:
-            with kept_logs.writer(self._settings, order.identity, order.number, order.image.name) as keep:
+        log = kept_logs.writer(self._settings, order.identity, order.number, order.image.name)
+        with Workspace(self._settings.work_folder) as workspace, log as keep:
 
-                def tell(line: str) -> None:
-                    keep(line)
-                    say(line)
+            def tell(line: str) -> None:
+                keep(line)
+                say(line)
 
-                runner = Runner(workspace.path, say=tell, stop=self._stop, secrets=hidden_texts(self._logins))
-                return _Build(self._settings, order, workspace, runner, self._logins).run(self._check_out, stage)
+            runner = Runner(workspace.path, say=tell, stop=self._stop, secrets=hidden_texts(self._logins))
+            return _Build(self._settings, order, workspace, runner, self._logins).run(self._check_out, stage)
 
     def look(self, order: Order) -> Progress:
         """Whoever builds here does so within `start`: from outside there is nothing to be seen but its Lease."""
@@ -126,7 +126,9 @@ class _Build:
             return Progress(FAILED, reason=reason, message=str(error), stage=name)
         digest = self._digest()
         if not digest.startswith(DIGEST):
-            return Progress(FAILED, reason="PushFailed", message="buildah told no digest.", retryable=True, stage="push")
+            return Progress(
+                FAILED, reason="PushFailed", message="buildah told no digest.", retryable=True, stage="push"
+            )
         return Progress(PUSHED, digest=digest, message=f"Pushed {', '.join(self._order.references)}.")
 
     def _failed(self, stage: str, ended: Ended, reason: str, message: str, retryable: bool) -> Progress:
@@ -197,7 +199,13 @@ class _Build:
         storage = self._workspace.folder("storage")
         run = self._workspace.folder("run")
         driver = self._settings.host.storage_driver
-        return [self._settings.host.buildah, f"--root={storage}", f"--runroot={run}", f"--storage-driver={driver}", verb]
+        return [
+            self._settings.host.buildah,
+            f"--root={storage}",
+            f"--runroot={run}",
+            f"--storage-driver={driver}",
+            verb,
+        ]
 
     def _certificates(self, host: str) -> List[str]:
         registry = self._settings.registry(host)

@@ -13,6 +13,7 @@ from kubestorm.building.failures import judge
 from kubestorm.building.settings import BuildSettings
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError
 from kubestorm.kube import KubeClient, Resource
+from kubestorm.kube_errors import Request
 from kubestorm.naming import Identity
 
 JOBS = Resource("batch", "v1", "jobs")
@@ -131,7 +132,8 @@ class JobBuilder:
         with contextlib.suppress(Error):
             query = {"container": container, "tailLines": max(tail_bytes // 20, 20)}
             name = pod["metadata"]["name"]
-            return self._kube.read_text(PODS, name, self._namespace, "log", query=query)[-tail_bytes:]
+            asked = Request("get", "", "pods/log", self._namespace, name)
+            return self._kube.read_text(PODS.path(self._namespace, name, "log"), asked, query=query)[-tail_bytes:]
         return ""
 
 

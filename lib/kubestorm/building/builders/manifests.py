@@ -130,7 +130,10 @@ def job(order: Order, builder: str, settings: BuildSettings, *, git_keys: Sequen
             "backoffLimit": 0,  # what is worth a second try is tried by the pack, which knows the reason
             "activeDeadlineSeconds": order.timeout_seconds,
             "ttlSecondsAfterFinished": cluster.keep_seconds,
-            "template": {"metadata": {"labels": labels, **_annotations(builder)}, "spec": _pod(order, builder, settings, name, git_keys)},
+            "template": {
+                "metadata": {"labels": labels, **_annotations(builder)},
+                "spec": _pod(order, builder, settings, name, git_keys),
+            },
         },
     }
 
@@ -209,7 +212,9 @@ def _fetch(order: Order, settings: BuildSettings, private: bool) -> Object:
     }
 
 
-def _container(settings: BuildSettings, image: str, *, command: Sequence[str], args: Sequence[str] = (), **more: Any) -> Object:
+def _container(
+    settings: BuildSettings, image: str, *, command: Sequence[str], args: Sequence[str] = (), **more: Any
+) -> Object:
     resources = settings.cluster.resources
     limits = {"memory": resources.memory_limit}
     if resources.cpu_limit:

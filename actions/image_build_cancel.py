@@ -1,0 +1,18 @@
+"""Stop a build."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.building import commands
+from st2common.runners.base_action import Action
+
+
+class ImageBuildCancel(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, namespace: str, name: str, reason: str = "", requested_by: str = "") -> Tuple[bool, Any]:
+        return run_with_services(
+            lambda services: commands.cancel(services, namespace, name, by=requested_by, reason=reason), self.config
+        )

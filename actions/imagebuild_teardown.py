@@ -1,0 +1,29 @@
+"""Finish the deletion of an ImageBuild."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.building import steps
+from kubestorm.building.actions import run_build_step
+from kubestorm.naming import Identity
+from st2common.runners.base_action import Action
+
+
+class ImagebuildTeardown(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
+        wanted: bool = True,
+    ) -> Tuple[bool, Any]:
+        identity = Identity(cluster, group, version, plural, namespace, name, uid)
+        return run_build_step(steps.teardown, self.config, identity, run_id, wanted=wanted)

@@ -1,0 +1,138 @@
+"""What people ask of ImageBuilds: build now, stop, show, logs. Wishes are annotations, so that they wait for nobody."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from kubestorm.building import records
+from kubestorm.building.builders import Builder
+from kubestorm.building.builders.host import HostBuilder
+from kubestorm.building.running import BuildRun
+from kubestorm.building.settings import HOST_BUILDAH
+from kubestorm.conditions import format_time
+from kubestorm.errors import DefinitionError, NotFoundError
+from kubestorm.kube import Resource
+from kubestorm.naming import GROUP, VERSION, identity_of
+from kubestorm.resource import Object
+from kubestorm.services import Services
+
+PLURAL = "imagebuilds"
+IMAGE_BUILDS = Resource(GROUP, VERSION, PLURAL)
+DEFAULT_LOG_BYTES = 20000
+
+Result = Dict[str, Any]
+
+
+def start(
+    services: Services,
+    namespace: str,
+    name: str,
+    *,
+    by: str = "",
+    images: Sequence[str] = (),
+    force: bool = True,
+) -> Result:
+    """Ask for a build. With `force` also what has not changed is built; images are all, or those named."""
+    resource = _read(services, namespace, name)
+    known = [str(each.get("name")) for each in (resource.get("spec") or {}).get("images") or ()]
+    unknown = [each for each in images if each not in known]
+    if unknown:
+        message = f"ImageBuild {namespace}/{name} has no image {', '.join(unknown)}; there are {', '.join(known)}."
+        raise DefinitionError(message, field="images")
+    request = {
+        "id": uuid.uuid4().hex[:12],
+        "by": by,
+        "images": list(images),
+        "force": force,
+        "at": format_time(services.now()),
+    }
+    _annotate(services, resource, {records.REQUEST_ANNOTATION: json.dumps(request)})
+    return {"namespace": namespace, "name": name, "request_id": request["id"], "images": list(images) or known}
+
+
+def cancel(services: Services, namespace: str, name: str, *, by: str = "", reason: str = "") -> Result:
+    """Ask the build under way to stop. The execution, or the next run, sees it within seconds."""
+    resource = _read(services, namespace, name)
+    build = (resource.get("status") or {}).get("build") or {}
+    if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
+        return {"namespace": namespace, "name": name, "canceled": False, "message": "No build is under way."}
+    wish = {"build": int(build["number"]), "by": by, "reason": reason, "at": format_time(services.now())}
+    _annotate(services, resource, {records.CANCEL_ANNOTATION: json.dumps(wish)})
+    message = f"Build {build['number']} is asked to stop."
+    return {"namespace": namespace, "name": name, "canceled": True, "number": build["number"], "message": message}
+
+
+def show(services: Services, namespace: str, name: str) -> Result:
+    """What is asked for, and how it stands: the conditions, the build, each image with why."""
+    resource = _read(services, namespace, name)
+    status = resource.get("status") or {}
+    conditions = status.get("conditions") or []
+    images: List[Dict[str, Any]] = [
+        {key: value for key, value in each.items() if key not in ("logTail",)} for each in status.get("images") or ()
+    ]
+    return {
+        "namespace": namespace,
+        "name": name,
+        "ready": next((each.get("status") for each in conditions if each.get("type") == "Ready"), "Unknown"),
+        "source": {**dict((resource.get("spec") or {}).get("source") or {}), **dict(status.get("source") or {})},
+        "build": dict(status.get("build") or {}),
+        "images": images,
+        "conditions": [
+            {key: each.get(key, "") for key in ("type", "status", "reason", "message")} for each in conditions
+        ],
+    }
+
+
+def read_logs(
+    services: Services, namespace: str, name: str, *, image: str = "", tail_bytes: int = DEFAULT_LOG_BYTES
+) -> Result:
+    """The end of the log of each image of the last build, or of one: from the host or the Job, else from the status."""
+    resource = _read(services, namespace, name)
+    status = resource.get("status") or {}
+    build = status.get("build") or {}
+    run = BuildRun(services, identity_of(services.settings.cluster, PLURAL, resource), "logs")
+    found: Dict[str, str] = {}
+    for record in status.get("images") or ():
+        if image and record.get("name") != image:
+            continue
+        found[str(record["name"])] = _log_of(run, resource, build, record, tail_bytes)
+    if image and not found:
+        raise NotFoundError(f"ImageBuild {namespace}/{name} has built no image {image}.", service="Kubernetes")
+    return {
+        "namespace": namespace,
+        "name": name,
+        "number": build.get("number"),
+        "execution_id": build.get("executionId", ""),
+        "logs": found,
+    }
+
+
+def _log_of(
+    run: BuildRun, resource: Object, build: Mapping[str, Any], record: Mapping[str, Any], tail_bytes: int
+) -> str:
+    text = ""
+    if record.get("build") == build.get("number") and record.get("state") != records.SKIPPED and record.get("attempts"):
+        spec = run.parse(resource)
+        builder: Optional[Builder] = None
+        if str(build.get("builder")) == HOST_BUILDAH:
+            builder = HostBuilder(run.settings)
+        elif record.get("job"):
+            builder = run.job_builder(spec)
+        if builder is not None and spec.image(str(record["name"])) is not None:
+            text = builder.logs(run.order(spec, build, record), tail_bytes)
+    return text or str(record.get("logTail") or record.get("message") or "")
+
+
+def _read(services: Services, namespace: str, name: str) -> Object:
+    try:
+        return services.kube.get(IMAGE_BUILDS, name, namespace)
+    except NotFoundError as error:
+        raise NotFoundError(f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes") from error
+
+
+def _annotate(services: Services, resource: Object, annotations: Mapping[str, str]) -> None:
+    metadata = resource["metadata"]
+    body = {"metadata": {"annotations": dict(annotations), "uid": metadata["uid"]}}
+    services.kube.patch(IMAGE_BUILDS, metadata["name"], body, metadata["namespace"])

@@ -1,0 +1,491 @@
+"""One execution of a build: it fetches the source, decides which images are made, and makes them or has them made.
+
+It holds one worker for as long as a build on this host takes, and so has a limit of its own; builds in the cluster are
+only begun here. While it lives it holds a Lease (`<uid>.build`), renewed by a thread that also sees whether somebody
+wants it to stop. The state of each image is written to the object as it changes, so that whoever comes after an
+execution that died goes on with the images that are left (decision 0098).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+
+from kubestorm.building import builders, records, slots, tags
+from kubestorm.building.builders import Builder, Order, Progress
+from kubestorm.building.builders.host import HostBuilder, refuse_unsafe_host
+from kubestorm.building.builders.jobs import JobBuilder
+from kubestorm.building.context import check_context
+from kubestorm.building.credentials import GitCredentials, RegistryLogin, git_credentials, registry_logins
+from kubestorm.building.plan import Request, inputs_of, plan_images
+from kubestorm.building.processes import CanceledError, Runner
+from kubestorm.building.records import Record
+from kubestorm.building.settings import HOST_BUILDAH, BuildSettings
+from kubestorm.building.source import GitClient, forget_unused, kept_repository
+from kubestorm.building.spec import ImageBuildSpec, ImageSpec, parse_image_build
+from kubestorm.building.workspace import Workspace, collect
+from kubestorm.conditions import TRUE, Condition, format_time
+from kubestorm.errors import ConflictError, DefinitionError, Error, TemporaryError
+from kubestorm.lease import LeaseLock, default_holder
+from kubestorm.naming import Identity
+from kubestorm.resource import Object, ResourceHandle, reason_of
+from kubestorm.services import Services
+
+Say = Callable[[str], None]
+Result = Dict[str, Any]
+HEARTBEAT_SHARE = 0.25
+TICK_SECONDS = 1.0
+LABEL_REVISION = "org.opencontainers.image.revision"
+LABEL_SOURCE = "org.opencontainers.image.source"
+
+
+class BuildRun:
+    """Everything that the steps of an ImageBuild share."""
+
+    def __init__(self, services: Services, identity: Identity, run_id: str, *, say: Say = lambda line: None) -> None:
+        self.services, self.identity, self.run_id, self.say = services, identity, run_id, say
+        self.settings = BuildSettings.from_config(services.settings.raw)
+        self.handle = ResourceHandle(services, identity, run_id, records.ORDER)
+
+    def parse(self, resource: Object) -> ImageBuildSpec:
+        return parse_image_build(resource, self.settings, cluster=self.services.settings.cluster)
+
+    def lease(self, holder: str = "") -> LeaseLock:
+        """The Lease of whoever works on the object's builds, beside that of whoever looks at the object."""
+        return LeaseLock(
+            self.services.kube,
+            f"{self.identity.uid}.build",
+            holder=holder,
+            duration_seconds=self.services.settings.lease.duration_seconds,
+            now=self.services.now,
+        )
+
+    def write(
+        self, resource: Object, *conditions: Condition, build: Optional[Record] = None, images: Any = None, **more: Any
+    ) -> Optional[Object]:
+        """Write status. What is gone from the build's record is removed from the object, too."""
+        fields: Dict[str, Any] = dict(more)
+        if build is not None:
+            old = (resource.get("status") or {}).get("build") or {}
+            fields["build"] = {**{key: None for key in old if key not in build}, **build}
+        if images is not None:
+            fields["images"] = list(images)
+        generation = self.handle.generation(resource)
+        return self.handle.write_status(*conditions, fields=fields, generation=generation)
+
+    def credentials(self, spec: ImageBuildSpec) -> GitCredentials:
+        return git_credentials(self.services.vault, spec.source.vault_path, spec.source.address)
+
+    def logins(self) -> List[RegistryLogin]:
+        return registry_logins(self.services.vault, self.settings)
+
+    @contextlib.contextmanager
+    def git(self, spec: ImageBuildSpec, stop: Callable[[], str] = lambda: "") -> Iterator[GitClient]:
+        """A client of the spec's repository, its credentials in a workspace that goes away."""
+        with Workspace(self.settings.work_folder) as workspace:
+            runner = Runner(workspace.path, stop=stop)
+            yield GitClient(workspace, spec.source.address, self.credentials(spec), self.settings, runner)
+
+    def job_builder(self, spec: ImageBuildSpec, *, with_secrets: bool = False) -> JobBuilder:
+        """The builder in the cluster; with credentials only where a Job is to be made."""
+        logins = self.logins() if with_secrets else []
+        git = self.credentials(spec) if with_secrets else None
+        return JobBuilder(self.services.kube, self.settings, spec.builder, logins=logins, git=git)
+
+    def order(self, spec: ImageBuildSpec, build: Mapping[str, Any], record: Mapping[str, Any]) -> Order:
+        """The order of one image of a build, as its record says."""
+        image = spec.image(str(record["name"]))
+        if image is None:
+            raise DefinitionError(f"The ImageBuild has no image {record['name']} any more.", field="spec.images")
+        commit, number = str(build["commit"]), int(build["number"])
+        branch = str(build.get("branch") or spec.source.shown)
+        return Order(
+            identity=self.identity,
+            number=number,
+            attempt=max(int(record.get("attempts") or 0), 1),
+            image=image,
+            source=spec.source,
+            commit=commit,
+            dockerfile=str(record.get("dockerfile") or image.dockerfile),
+            tags=tags.fill_all(image.tags, branch=branch, commit=commit, number=number),
+            labels={LABEL_REVISION: commit, LABEL_SOURCE: spec.source.address.url},
+            timeout_seconds=spec.timeout_seconds,
+        )
+
+
+class Watcher:
+    """Keeps the Leases of a build under way, and knows why it has to stop. A thread, ended by `with`."""
+
+    def __init__(self, run: BuildRun, number: int, leases: Sequence[LeaseLock]) -> None:
+        self._run, self._number, self._leases = run, number, leases
+        self._reason = ""
+        self._canceled = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="build-watcher", daemon=True)
+
+    def reason(self) -> str:
+        """Why the build has to stop now; empty while it may go on."""
+        return self._reason
+
+    @property
+    def canceled(self) -> bool:
+        """Whether a person (or the object's end) stopped it, rather than another run taking over."""
+        return self._canceled
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        patience = self._run.services.settings.lease.duration_seconds * HEARTBEAT_SHARE
+        elapsed = patience
+        while not self._over.wait(TICK_SECONDS):
+            elapsed += TICK_SECONDS
+            with contextlib.suppress(Error):  # an API server that does not answer for a moment stops no build
+                if elapsed >= patience:
+                    elapsed = 0.0
+                    if not all(lease.renew() or lease.acquire() for lease in self._leases):
+                        self._reason = self._reason or "Another run has taken over this build."
+                self._look()
+
+    def _look(self) -> None:
+        resource = self._run.handle.read()
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            self._stop("The ImageBuild is being deleted.")
+            return
+        reason = records.cancel_reason(resource["metadata"].get("annotations") or {}, self._number)
+        if reason:
+            self._stop(reason)
+
+    def _stop(self, reason: str) -> None:
+        if not self._reason:
+            self._canceled = True
+            self._reason = reason
+
+
+def run_build(run: BuildRun) -> Result:
+    """Work on the build that an ImageBuild's status asks for. Ends at once where another execution does."""
+    holder = f"{run.run_id}_{default_holder()}"
+    with contextlib.ExitStack() as stack:
+        lease = run.lease(holder)
+        if not lease.acquire():
+            return {"skipped": True, "message": f"{lease.held_by} is at work on it."}
+        stack.callback(lease.release)
+        resource = run.handle.read()
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return {"skipped": True, "message": "The object is gone."}
+        build = dict((resource.get("status") or {}).get("build") or {})
+        if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
+            return {"skipped": True, "message": "No build is asked for."}
+        spec = run.parse(resource)
+        leases = [lease]
+        if spec.builder == HOST_BUILDAH:
+            slot = slots.take(run.services, run.settings, run.identity, holder)
+            if slot is None:
+                return _wait_for_slot(run, resource, build)
+            stack.callback(slot.release)
+            leases.append(slot)
+        watcher = stack.enter_context(Watcher(run, int(build["number"]), leases))
+        return _Execution(run, resource, spec, build, watcher).carry_out()
+
+
+def _wait_for_slot(run: BuildRun, resource: Object, build: Record) -> Result:
+    message = f"{run.settings.max_concurrent} builds of this namespace are under way; it waits for one of them."
+    run.write(resource, build={**build, "message": message})
+    return {"waiting": True, "message": message}
+
+
+class _Execution:
+    """One build, taken up where it is."""
+
+    def __init__(self, run: BuildRun, resource: Object, spec: ImageBuildSpec, build: Record, watcher: Watcher) -> None:
+        self._run, self._resource, self._spec, self._watcher = run, resource, spec, watcher
+        self._build = build
+        self._images: List[Record] = list((resource.get("status") or {}).get("images") or [])
+        self._now = run.services.now
+
+    def carry_out(self) -> Result:
+        """The whole of it. What fails before an image is begun fails the build, or is tried again."""
+        try:
+            return self._carry_out()
+        except CanceledError as error:
+            return self._canceled(str(error))
+        except ConflictError:
+            raise
+        except Error as error:
+            self._report(error)
+            raise
+
+    def _carry_out(self) -> Result:
+        run = self._run
+        if self._spec.builder == HOST_BUILDAH:
+            refuse_unsafe_host(run.settings)
+            collect(run.settings.work_folder)
+            forget_unused(run.settings.work_folder, keep_days=run.settings.source.keep_days)
+        begun = {"phase": records.RUNNING, "host": _host(), "executionId": run.run_id, "message": ""}
+        self._build = {**self._build, **begun}
+        self._build.setdefault("startedAt", format_time(self._now()))
+        self._save()
+        source = run.settings.work_folder
+        address, vault_path = self._spec.source.address, self._spec.source.vault_path
+        kept = kept_repository(source, namespace=run.identity.namespace, address=address, vault_path=vault_path)
+        with run.git(self._spec, self._watcher.reason) as git, kept as repository:
+            self._prepare(git, repository)
+            dockerfiles = self._check_contexts(git, repository)
+        # The credentials for git are gone before anything of the source runs.
+        if self._spec.builder != HOST_BUILDAH:
+            return self._begin_jobs(dockerfiles)
+        return self._build_here(repository, dockerfiles)
+
+    def _prepare(self, git: GitClient, repository: Path) -> None:
+        """Have the source, and a decision about each image."""
+        known = {str(each["name"]): each for each in self._images}
+        good = records.last_good(known)
+        commit, branch = str(self._build["commit"]), self._spec.source.revision or self._spec.source.branch
+        self._run.say(f"Fetching {commit} of {self._spec.source.address.url}.")
+        since = sorted({each.commit for each in good.values()} - {commit})
+        git.fetch(repository, commit=commit, branch=branch, since=since)
+        if not records.is_planned(known, self._spec, int(self._build["number"])):
+            changes = {each: git.changed_paths(repository, each, commit) for each in since}
+            decisions = plan_images(
+                self._spec.images, commit=commit, last_good=good, changes=changes, request=self._request()
+            )
+            for decision in decisions:
+                verb = "is built" if decision.build else "is skipped"
+                self._run.say(f"{decision.image} {verb}: {decision.message}")
+            number = int(self._build["number"])
+            self._images = records.planned(decisions, known, number=number, commit=commit)
+        self._save(_fetched(commit, self._spec))
+
+    def _request(self) -> Optional[Request]:
+        if self._build.get("cause") != "a command":
+            return None
+        names = frozenset(str(each) for each in self._build.get("requestImages") or ())
+        by, force = str(self._build.get("requestedBy") or ""), bool(self._build.get("requestForce", True))
+        return Request(str(self._build.get("requestId")), by, names, force)
+
+    def _check_contexts(self, git: GitClient, repository: Path) -> Dict[str, str]:
+        """The real Dockerfile of each image that is to be built; one whose context is refused fails by itself."""
+        found: Dict[str, str] = {}
+        for index, record in enumerate(self._images):
+            image = self._spec.image(str(record["name"]))
+            if image is None or record.get("state") in records.FINAL:
+                continue
+            try:
+                found[image.name] = self._check_context(git, repository, image)
+            except DefinitionError as error:
+                message = f"{error}."
+                self._images[index] = self._failed(record, "SourceRefused", message, stage="build")
+        self._save()
+        return found
+
+    def _check_context(self, git: GitClient, repository: Path, image: ImageSpec) -> str:
+        entries = git.tree(repository, str(self._build["commit"]), image.context)
+        return check_context(
+            entries,
+            git.links(repository, entries),
+            image=image.name,
+            context=image.context,
+            dockerfile=image.dockerfile,
+            absolute_ok=self._run.settings.allow_absolute_links,
+        )
+
+    def _build_here(self, repository: Path, dockerfiles: Mapping[str, str]) -> Result:
+        def check_out(order: Order, target: Path) -> None:
+            with self._run.git(self._spec, self._watcher.reason) as git:
+                git.check_out(repository, order.commit, order.image.context, target)
+
+        builder = HostBuilder(
+            self._run.settings,
+            check_out=check_out,
+            logins=self._run.logins(),
+            stop=self._watcher.reason,
+        )
+        for index, record in enumerate(self._images):
+            self._images[index] = _rewound(record)  # whatever an execution that died left half-way
+        for name in records.due_images(self._by_name, self._now()):
+            self._one(builder, name, dockerfiles[name])
+        return self._settle()
+
+    def _one(self, builder: Builder, name: str, dockerfile: str) -> None:
+        """Make one image, and write what became of it."""
+        record = self._begin(name, dockerfile)
+        order = self._run.order(self._spec, self._build, record)
+        self._run.say(f"--- {name}: {', '.join(order.references)}")
+
+        def stage(word: str) -> None:
+            states = {"build": records.BUILDING, "test": records.TESTING, "push": records.PUSHING}
+            self._put({**self._by_name[name], "state": states[word]})
+            self._save()
+
+        try:
+            progress = builder.start(order, self._run.say, stage)
+        except CanceledError:
+            raise
+        except TemporaryError as error:
+            progress = Progress(builders.FAILED, reason="HostFailed", message=str(error), retryable=True, stage="build")
+        self._put(self.after(self._by_name[name], order, progress))
+        self._run.say(f"--- {name}: {progress.message}")
+        self._save()
+
+    def _begin_jobs(self, dockerfiles: Mapping[str, str]) -> Result:
+        """Make as many Jobs as the namespace may have; those that are left wait for the next look."""
+        with slots.counting(self._run.services, self._run.identity):
+            builder = self._run.job_builder(self._spec, with_secrets=True)
+            builder.collect()
+            room = self._run.settings.max_concurrent - builder.active(self._run.identity.namespace)
+            for name in records.due_images(self._by_name, self._now())[: max(room, 0)]:
+                record = self._begin(name, dockerfiles[name])
+                order = self._run.order(self._spec, self._build, record)
+                progress = builder.start(order, self._run.say, lambda word: None)
+                self._put({**record, "state": records.BUILDING, "job": progress.job, "message": progress.message})
+                self._save()
+        return self._settle()
+
+    def _begin(self, name: str, dockerfile: str) -> Record:
+        record = {key: value for key, value in self._by_name[name].items() if key not in ("retryAt", "logTail")}
+        record.update(state=records.BUILDING, attempts=int(record.get("attempts") or 0) + 1)
+        record.setdefault("startedAt", format_time(self._now()))
+        if dockerfile:
+            record["dockerfile"] = dockerfile
+        self._put(record)
+        self._save()
+        return record
+
+    def after(self, record: Record, order: Order, progress: Progress) -> Record:
+        """An image's record after what became of its order."""
+        return record_after(self._run, record, order, progress)
+
+    def _failed(self, record: Record, reason: str, message: str, *, stage: str) -> Record:
+        settings = self._run.settings
+        out = records.failed(
+            record, reason=reason, message=message, retryable=False, log_tail="", attempts=settings.attempts,
+            retry_seconds=settings.retry_seconds, now=self._now(),
+        )  # fmt: skip
+        return {**out, "failedStage": stage}
+
+    def _settle(self) -> Result:
+        self._build = records.settle(self._build, self._images, self._now())
+        self._save()
+        return self._result()
+
+    def _canceled(self, reason: str) -> Result:
+        """Stopped from outside. Where another run has taken over, that one writes."""
+        if not self._watcher.canceled:
+            return {"skipped": True, "message": reason}
+        now = self._now()
+        self._images = records.cancel_images(self._images, reason, now)
+        over = {"phase": records.FINISHED, "outcome": records.CANCELED, "message": reason}
+        self._build = {**self._build, **over, "finishedAt": format_time(now)}
+        self._save()
+        self._run.say(reason)
+        return self._result()
+
+    def _report(self, error: Error) -> None:
+        """What failed before or beside the images: tried again where that may help, otherwise the build's end."""
+        now, run = self._now(), self._run
+        count = int(self._build.get("interruptions") or 0) + 1
+        if isinstance(error, TemporaryError) and count < run.settings.attempts:
+            wait = run.settings.retry_seconds * 2.0 ** (count - 1)
+            self._build = records.later(self._build, str(error), count, wait, now)
+        else:
+            over = {"phase": records.FINISHED, "outcome": records.FAILED, "message": str(error)}
+            self._build = {**self._build, **over, "finishedAt": format_time(now)}
+            number = int(self._build["number"])
+            self._images = [
+                self._failed({**each, "build": number}, reason_of(error), str(error), stage="build")
+                if each.get("state") not in records.FINAL
+                else each
+                for each in self._images
+            ]
+        condition = Condition(records.SOURCE_FETCHED, "False", reason_of(error), str(error))
+        is_source = error.service in ("Git", "Vault") or isinstance(error, DefinitionError)
+        with contextlib.suppress(Error):
+            self._save(*([condition] if is_source else []))
+
+    def _result(self) -> Result:
+        states = {str(each["name"]): str(each.get("state")) for each in self._images}
+        keys = ("number", "phase", "outcome", "message", "commit")
+        return {**{key: self._build.get(key) for key in keys}, "images": states}
+
+    @property
+    def _by_name(self) -> Dict[str, Record]:
+        return {str(each["name"]): each for each in self._images}
+
+    def _put(self, record: Record) -> None:
+        self._images = [record if each["name"] == record["name"] else each for each in self._images]
+
+    def _save(self, *conditions: Condition) -> None:
+        written = self._run.write(
+            self._resource,
+            *conditions,
+            *records.conditions_of(self._build, self._images),
+            build=self._build,
+            images=self._images,
+        )
+        if written is not None:
+            self._resource = written
+
+
+def record_after(run: BuildRun, record: Record, order: Order, progress: Progress) -> Record:
+    """An image's record after what became of its order, here or in a Job."""
+    settings, now = run.settings, run.services.now()
+    if progress.state == builders.PUSHED:
+        reference = f"{order.image.reference}@{progress.digest}"
+        good = {
+            "commit": order.commit,
+            "inputs": inputs_of(order.image),
+            "digest": progress.digest,
+            "reference": reference,
+            "tags": list(order.tags),
+            "at": format_time(now),
+        }
+        done = {
+            **record,
+            "state": records.PUSHED,
+            "message": progress.message,
+            "digest": progress.digest,
+            "reference": reference,
+            "tags": list(order.tags),
+            "finishedAt": format_time(now),
+            "lastGood": good,
+        }
+        return records.with_duration(done)
+    if progress.state == builders.GONE:
+        progress = Progress(
+            builders.FAILED, reason="JobGone", message="Its Job is gone.", retryable=True, stage="build"
+        )  # fmt: skip
+    out = records.failed(
+        record,
+        reason=progress.reason,
+        message=progress.message,
+        retryable=progress.retryable,
+        log_tail=progress.log_tail,
+        attempts=settings.attempts,
+        retry_seconds=settings.retry_seconds,
+        now=now,
+    )
+    return {**out, "failedStage": progress.stage}
+
+
+def _fetched(commit: str, spec: ImageBuildSpec) -> Condition:
+    message = f"Commit {commit} of {spec.source.shown} is here."
+    return Condition(records.SOURCE_FETCHED, TRUE, "Fetched", message)
+
+
+def _rewound(record: Record) -> Record:
+    """An image that was being made when its execution died waits again; the try that was cut off does not count."""
+    if record.get("state") not in records.UNDER_WAY:
+        return record
+    return {**record, "state": records.WAITING, "attempts": max(int(record.get("attempts") or 1) - 1, 0)}
+
+
+def _host() -> str:
+    return socket.gethostname()
