@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 from kubestorm.errors import DefinitionError, PermanentError, TemporaryError
@@ -40,6 +40,12 @@ class ConsulStore:
         return {
             entry["Key"][len(prefix) :]: (entry["Value"] or b"").decode("utf-8", "replace") for entry in entries or ()
         }
+
+    def read_key(self, key: str) -> Optional[str]:
+        """One key's value as text, None where there is no such key."""
+        with self._translated("read", key):
+            _, entry = self._open().kv.get(key)
+        return None if entry is None else (entry["Value"] or b"").decode("utf-8", "replace")
 
     def ensure_tree(self, prefix: str, values: Mapping[str, str]) -> PublishResult:
         """Bring these keys to these values, all or none; nothing is written when nothing differs. Others stay."""

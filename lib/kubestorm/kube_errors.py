@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 import urllib3.exceptions
 
@@ -22,6 +22,7 @@ from kubestorm.errors import (
 )
 
 SERVICE = "Kubernetes"
+_MANAGER = re.compile(r'conflicts? with "([^"]*)"')
 _USER = re.compile(r'User "([^"]*)"')
 
 
@@ -41,6 +42,22 @@ class ForbiddenError(PermanentError):
     def __init__(self, message: str, *, request: Request) -> None:
         super().__init__(message, service=SERVICE, status_code=403)
         self.request = request
+
+
+class FieldConflict(NamedTuple):
+    """One field that server-side apply did not take from its owner."""
+
+    field: str
+    """As the API server writes it: `.spec.replicas`, `.spec.ports[port=80,protocol="TCP"].targetPort`."""
+    manager: str
+
+
+class FieldConflictError(ConflictError):
+    """409 of a server-side apply: others own fields that would change; `conflicts` names each."""
+
+    def __init__(self, message: str, conflicts: Sequence[FieldConflict]) -> None:
+        super().__init__(message, service=SERVICE, status_code=409)
+        self.conflicts = tuple(conflicts)
 
 
 class UnauthorizedError(PermanentError):
@@ -67,6 +84,9 @@ def from_response(status_code: int, headers: Mapping[str, str], body: bytes, req
     if status_code == 404:
         return NotFoundError(f"{what}: not found", service=SERVICE, status_code=404)
     if status_code == 409:
+        conflicts = _field_conflicts(status)
+        if conflicts:
+            return FieldConflictError(f"{what}: {said}", conflicts)
         return ConflictError(f"{what}: {said or 'changed meanwhile'}", service=SERVICE, status_code=409)
     if status_code == 410:
         return ExpiredError(f"{what}: {said or 'resourceVersion too old'}", service=SERVICE, status_code=410)
@@ -123,6 +143,18 @@ def _invalid(status_code: int, status: Mapping[str, Any], what: str, said: str) 
         error = DefinitionError(f"Kubernetes refused {what}: {text}", field=str(rows[0].get("field") or ""))
     error.service, error.status_code = SERVICE, status_code
     return error
+
+
+def _field_conflicts(status: Mapping[str, Any]) -> Sequence[FieldConflict]:
+    details = status.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return [
+        FieldConflict(str(cause.get("field") or ""), manager.group(1))
+        for cause in causes or ()
+        if isinstance(cause, dict) and cause.get("reason") == "FieldManagerConflict"
+        for manager in [_MANAGER.search(str(cause.get("message") or ""))]
+        if manager
+    ]
 
 
 def _retry_after(headers: Mapping[str, str], status: Mapping[str, Any]) -> Optional[float]:

@@ -36,6 +36,9 @@ UNDER_WAY = frozenset(
         "Snapshotting",
         "Starting",
         "Upgrading",
+        "WaitingForConfiguration",
+        "WaitingForDatabase",
+        "WaitingForImage",
         "WaitingForInstance",
         # Rollouts.
         "AwaitingApproval",
@@ -51,6 +54,7 @@ UNDER_WAY = frozenset(
         "Superseded",
         "Testing",
         "Untested",
+        "WaitingForPush",
     )
 )
 

@@ -7,6 +7,7 @@ after the write, end with one password.
 from __future__ import annotations
 
 import contextlib
+import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,13 @@ class CredentialsRef(NamedTuple):
     path: str
     version: int
     created: bool
+
+
+class SecretValues(NamedTuple):
+    """One version of a secret, whatever it holds."""
+
+    values: Mapping[str, Secret]
+    version: int
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,14 @@ class VaultStore:
         if found is None:
             return None
         return {str(key): Secret(str(value)) for key, value in found[0].items() if value is not None}
+
+    def find_values(self, path: str) -> Optional[SecretValues]:
+        """All values of any secret, hidden, and their version; None where there is none."""
+        found = self._values(path)
+        if found is None:
+            return None
+        values, version = found
+        return SecretValues({str(key): Secret(_text_of(value)) for key, value in values.items()}, version)
 
     def describe(self, path: str) -> Optional[Mapping[str, Any]]:
         """Path, current version and times of a secret, without its contents; None if there is none."""
@@ -265,6 +281,11 @@ class VaultStore:
 def _said(error: Any) -> str:
     """Vault's error list; never the exception's text, which may hold a whole response."""
     return "; ".join(str(item).strip() for item in getattr(error, "errors", None) or ()) or type(error).__name__
+
+
+def _text_of(value: Any) -> str:
+    """A value as a program reads it; what is no text is written as JSON, as `vault kv get -format=json` would."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _required(value: Optional[str], setting: str) -> str:

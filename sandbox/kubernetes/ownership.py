@@ -244,7 +244,8 @@ def apply(live: Json | None, wanted: Json, manager: Manager, shape: AnyShape, *,
     owned_by_others: Fields = frozenset().union(*(fields for other, fields in owners.items() if other != manager))
     kept = owned_by_others | _parents(owned_by_others) | wanted_set | _parents(wanted_set)
     dropped = mine_before - kept
-    for path in sorted(dropped, key=len, reverse=True):
+    # An element of a keyed list goes as a whole, before the keys that it is found by.
+    for path in sorted(dropped, key=len):
         _remove(merged, path)
     owners[manager] = wanted_set
     return Applied(merged, owners)

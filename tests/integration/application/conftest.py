@@ -1,18 +1,40 @@
-"""The world around Applications: a Kubernetes API with the CRDs, Vault and Consul."""
+"""The world around Applications: a Kubernetes API with the CRDs, Vault and Consul, and the run's steps in order."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
+from kubestorm import conditions
+from kubestorm.application import steps
+from kubestorm.application.steps import ApplicationRun
+from kubestorm.errors import Error
+from kubestorm.naming import identity_of
+from kubestorm.services import Services
+from kubestorm.settings import load_settings
 
-from tests.kube_fixtures import eventually
+from sandbox.consul import ConsulServer
+from sandbox.vault.server import VaultServer
+from tests.kube_fixtures import Kube, eventually
+from tests.kube_shapes import apply_patch, patch
+from tests.unit.application.conftest import ENOUGH
 
 ROOT = Path(__file__).resolve().parents[3]
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/kubestorm.io/v1alpha1"
+DIGESTS = {letter: f"sha256:{letter * 64}" for letter in "abc"}
+STEPS: dict[str, Callable[[ApplicationRun], dict[str, Any]]] = {
+    "plan": steps.plan,
+    "configuration": steps.ensure_configuration,
+    "objects": steps.ensure_objects,
+    "rollout": steps.ensure_deployment,
+}
 
 
 @pytest.fixture
@@ -23,3 +45,138 @@ def applications(http: httpx.Client, namespace: str) -> str:
         assert http.post(CRDS, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
         eventually(lambda plural=plural: http.get(f"{GROUP}/{plural}").is_success, f"{plural} are served")
     return f"{GROUP}/namespaces/{namespace}/applications"
+
+
+@pytest.fixture(scope="module")
+def vault() -> Iterator[VaultServer]:
+    """A Vault that is unsealed and has a KV version 2 engine at secret/."""
+    with VaultServer(dev=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def consul() -> Iterator[ConsulServer]:
+    """A Consul without ACLs."""
+    with ConsulServer() as server:
+        yield server
+
+
+@dataclass
+class World:
+    """One namespace, what the pack is configured with, and the few questions that tests ask."""
+
+    http: httpx.Client
+    namespace: str
+    config: dict[str, Any]
+    runs: Iterator[int] = field(default_factory=itertools.count)
+
+    def services(self) -> Services:
+        """Fresh clients, as each action of a run has its own."""
+        return Services(load_settings(self.config))
+
+    @property
+    def own(self) -> str:
+        """What this namespace may read without being allowed more."""
+        return f"kubestorm/test/{self.namespace}"
+
+    def apply(self, name: str = "cart", namespace: str = "", **spec: Any) -> dict[str, Any]:
+        """Create the Application, or give it this spec; None leaves a field out. With an image wished for."""
+        merged = {**ENOUGH, **spec}
+        body = {
+            "apiVersion": "kubestorm.io/v1alpha1",
+            "kind": "Application",
+            "metadata": {"name": name},
+            "spec": {key: value for key, value in merged.items() if value is not None},
+        }
+        path = f"{GROUP}/namespaces/{namespace or self.namespace}/applications"
+        answer = self.http.post(path, json=body)
+        if answer.status_code == httpx.codes.CONFLICT:
+            body["metadata"] = self.http.get(f"{path}/{name}").json()["metadata"]
+            answer = self.http.put(f"{path}/{name}", json=body)
+        assert answer.is_success, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def wish(self, letter: str = "a", name: str = "cart") -> None:
+        """Somebody pushed: the image with that digest is wished for."""
+        self.annotate(name, **{"kubestorm.io/wanted-image": f'{{"digest": "{DIGESTS[letter]}", "tag": "1.{letter}"}}'})
+
+    def annotate(self, name: str = "cart", **annotations: str | None) -> None:
+        """Write annotations; None removes one."""
+        body = {"metadata": {"annotations": annotations}}
+        url = f"{GROUP}/namespaces/{self.namespace}/applications/{name}"
+        patch(self.http, url, body, "merge").raise_for_status()
+
+    def get(self, plural: str = "applications", name: str = "cart", group: str = "") -> dict[str, Any] | None:
+        """An object of this namespace, None where there is none."""
+        answer = self.http.get(self.url(plural, name))
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    def url(self, plural: str, name: str) -> str:
+        """Where an object is, in the version of it that the cluster serves."""
+        bases = {
+            "applications": GROUP,
+            "databases": GROUP,
+            "deployments": "/apis/apps/v1",
+            "ingresses": "/apis/networking.k8s.io/v1",
+            "horizontalpodautoscalers": "/apis/autoscaling/v1",
+            "poddisruptionbudgets": self._policy(),
+        }
+        return f"{bases.get(plural, '/api/v1')}/namespaces/{self.namespace}/{plural}/{name}"
+
+    def _policy(self) -> str:
+        return f"/apis/{self.http.get('/apis/policy').json()['preferredVersion']['groupVersion']}"
+
+    def reconcile(self, name: str = "cart", namespace: str = "") -> dict[str, Any]:
+        """Run the steps as the chain does."""
+        url = f"{GROUP}/namespaces/{namespace or self.namespace}/applications/{name}"
+        resource = self.http.get(url).raise_for_status().json()
+        services = self.services()
+        run = ApplicationRun(services, identity_of("test", "applications", resource), f"run-{next(self.runs)}")
+        results: dict[str, Any] = {}
+        assert run.handle.lock() is None
+        try:
+            for step, call in STEPS.items():
+                if step == "plan" or step in results["plan"]["todo"]:
+                    results[step] = call(run)
+        except Error as error:
+            results["error"] = error
+        run.handle.unlock()
+        services.close()
+        return results
+
+    def condition(self, kind: str, name: str = "cart") -> tuple[str, str, str]:
+        """(status, reason, message) of a condition."""
+        status = (self.get("applications", name) or {}).get("status") or {}
+        found = conditions.find(status.get("conditions") or [], kind) or {}
+        return found.get("status", "Unknown"), found.get("reason", ""), found.get("message", "")
+
+    def apply_as(self, manager: str, plural: str, body: dict[str, Any], *, force: bool = True) -> httpx.Response:
+        """Somebody else's server-side apply."""
+        name = body["metadata"]["name"]
+        return apply_patch(self.http, self.url(plural, name), body, manager, **({"force": "true"} if force else {}))
+
+
+@pytest.fixture
+def world(
+    kube: Kube,
+    http: httpx.Client,
+    namespace: str,
+    applications: str,
+    vault: VaultServer,
+    consul: ConsulServer,
+    tmp_path: Path,
+) -> World:
+    """An Application's world on the sandbox's Kubernetes API and on the real one."""
+    token = tmp_path / "vault-token"
+    token.write_text(vault.root_token)
+    config = {
+        "cluster": "test",
+        "kubernetes": {"kubeconfig": str(kube.kubeconfig), "namespace": namespace},
+        "vault": {"url": vault.url, "auth": {"method": "token", "token_file": str(token)}},
+        "consul": {"url": consul.url},
+    }
+    return World(http, namespace, config)

@@ -166,6 +166,18 @@ def test_apply_leaves_what_others_wrote(http: httpx.Client, deployments: str) ->
     assert (spec["replicas"], images) == (4, {"web": "shop:2", "side": "side:1"})
 
 
+def test_apply_removes_an_element_of_a_keyed_list(http: httpx.Client, deployments: str) -> None:
+    """The whole element goes when its one owner no longer names it, and nothing of it stays."""
+    body = deployment("one")
+    env = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+    body["spec"]["template"]["spec"]["containers"][0]["env"] = env
+    assert apply_patch(http, f"{deployments}/one", body, "me").status_code == 201
+    body["spec"]["template"]["spec"]["containers"][0]["env"] = env[:1]
+    answer = apply_patch(http, f"{deployments}/one", body, "me")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["spec"]["template"]["spec"]["containers"][0]["env"] == env[:1]
+
+
 def test_apply_needs_a_manager(http: httpx.Client, maps: str) -> None:
     """Apply without fieldManager is a bad request."""
     answer = http.patch(f"{maps}/one", json=config_map("one"), headers={"Content-Type": "application/apply-patch+yaml"})

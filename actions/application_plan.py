@@ -1,0 +1,28 @@
+"""Look at an Application and say what has to be done about it."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.application import steps
+from kubestorm.application.running import run_step
+from kubestorm.naming import Identity
+from st2common.runners.base_action import Action
+
+
+class ApplicationPlan(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
+    ) -> Tuple[bool, Any]:
+        identity = Identity(cluster, group, version, plural, namespace, name, uid)
+        return run_step(steps.plan, self.config, identity, run_id)

@@ -1,0 +1,108 @@
+"""The active track's Deployment: which image it has, whether it is as it should be, and what is said of that.
+
+Which image comes next is a Rollout's to decide; here a Deployment follows its Application's other values (environment,
+configuration, resources), with the image that it has.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+from kubestorm.application import render
+from kubestorm.application.values import ApplicationSpec
+from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, find
+
+ROLLED_OUT = "RolledOut"
+WANTED_IMAGE_ANNOTATION = "kubestorm.io/wanted-image"
+PREFIX = "sha256:"
+
+Object = Dict[str, Any]
+
+
+class Image(NamedTuple):
+    """One image by digest, and the tag under which it was found."""
+
+    digest: str
+    tag: str = ""
+
+
+def active_track(resource: Mapping[str, Any], service: Optional[Mapping[str, Any]]) -> str:
+    """Which track serves: the Service says it; where there is none, the Application itself."""
+    for holder in (service, resource):
+        if holder is not None:
+            track = (holder["metadata"].get("annotations") or {}).get(render.ACTIVE_TRACK_ANNOTATION)
+            if track:
+                return str(track)
+    return render.STABLE
+
+
+def current_image(deployment: Optional[Mapping[str, Any]]) -> Optional[Image]:
+    """What a Deployment runs; None where there is none, or none by digest."""
+    if deployment is None:
+        return None
+    for container in deployment["spec"]["template"]["spec"].get("containers") or ():
+        _, found, digest = str(container.get("image", "")).partition(f"@{PREFIX}")
+        if container.get("name") == render.CONTAINER and found:
+            tag = (deployment["metadata"].get("annotations") or {}).get(render.IMAGE_TAG_ANNOTATION, "")
+            return Image(f"{PREFIX}{digest}", str(tag))
+    return None
+
+
+def wanted_image(resource: Mapping[str, Any]) -> Optional[Image]:
+    """The image that was last wished for, as the annotation says it; None where nobody has, or it says nonsense."""
+    text = (resource["metadata"].get("annotations") or {}).get(WANTED_IMAGE_ANNOTATION)
+    try:
+        wish = json.loads(text) if text else None
+    except ValueError:
+        return None
+    if not isinstance(wish, dict) or not str(wish.get("digest", "")).startswith(PREFIX):
+        return None
+    return Image(str(wish["digest"]), str(wish.get("tag") or ""))
+
+
+def judge(deployment: Mapping[str, Any]) -> Condition:
+    """Whether every pod is of the present template and serves, by the Deployment's own word."""
+    metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
+    wanted = int(spec.get("replicas", 1))
+    if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+        return Condition(ROLLED_OUT, FALSE, "RollingOut", "The Deployment has just been changed.")
+    total, updated, available = (
+        int(status.get(key) or 0) for key in ("replicas", "updatedReplicas", "availableReplicas")
+    )
+    if total == updated == available == wanted:
+        return Condition(ROLLED_OUT, TRUE, "RolledOut", f"{_pods(wanted)} up to date and available.")
+    conditions = status.get("conditions") or []
+    for kind in ("ReplicaFailure", "Progressing"):
+        found = find(conditions, kind) or {}
+        if (kind, found.get("status")) in (("ReplicaFailure", TRUE), ("Progressing", FALSE)):
+            return Condition(ROLLED_OUT, FALSE, str(found.get("reason") or kind), str(found.get("message") or ""))
+    message = f"{updated} of {wanted} pods are up to date, {available} available."
+    return Condition(ROLLED_OUT, FALSE, "RollingOut", message)
+
+
+def waiting_for_image(app: ApplicationSpec) -> Condition:
+    """No image is known yet."""
+    if app.follow is None:
+        message = "No image is chosen: spec.follow is left out, so a person chooses one with application_rollout."
+        return Condition(ROLLED_OUT, UNKNOWN, "WaitingForImage", message)
+    message = f"No image of {app.image} that spec.follow names is known yet; the next push brings one."
+    return Condition(ROLLED_OUT, UNKNOWN, "WaitingForPush", message)
+
+
+def status_of(app: ApplicationSpec, track: str, deployment: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+    """The fields of status that sum the pods up; None removes one."""
+    status = (deployment or {}).get("status") or {}
+    image = current_image(deployment)
+    labels = render.labels(app.name)
+    return {
+        "activeTrack": track,
+        "image": {"repository": app.image, "tag": image.tag, "digest": image.digest} if image else None,
+        "replicas": int(status.get("replicas") or 0),
+        "availableReplicas": int(status.get("availableReplicas") or 0),
+        "selector": f"{render.APPLICATION_LABEL}={labels[render.APPLICATION_LABEL]}",
+    }
+
+
+def _pods(count: int) -> str:
+    return "1 pod is" if count == 1 else f"{count} pods are"

@@ -1,0 +1,351 @@
+"""The steps of an Application's run, in the order of workflows/application_reconcile.yaml: one function an action.
+
+Each looks at the object and the cluster as they are, does what can be done now, writes what it found and returns; none
+waits. All are safe to repeat and to run alone. A step that fails has written its condition before it raises.
+
+An Application has no finalizer: everything it has made is in its namespace and owned by it, so that the garbage
+collector removes it, with the pack or without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from kubestorm.application import apply, config, deploying, hosts, render, versions
+from kubestorm.application.apply import Outcome
+from kubestorm.application.config import Waiting
+from kubestorm.application.settings import INGRESS, ApplicationSettings
+from kubestorm.application.spec import InvalidSpecError, parse
+from kubestorm.application.values import ApplicationSpec
+from kubestorm.application.versions import ApiVersions
+from kubestorm.conditions import FALSE, TRUE, Condition, format_time
+from kubestorm.errors import Error
+from kubestorm.kube import Resource
+from kubestorm.naming import Identity
+from kubestorm.resource import LeaseLostError, Object, ResourceHandle, reason_of
+from kubestorm.services import Services
+
+SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = "SpecValid", "HostClaimed", "Applied", deploying.ROLLED_OUT
+ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
+TAKE_FIELDS_ANNOTATION = "kubestorm.io/take-fields"
+SKIPPED: Mapping[str, Any] = {"skipped": True}
+VALID = Condition(SPEC_VALID, TRUE, "Valid", "The spec can be carried out.")
+NO_HOST = Condition(HOST_CLAIMED, TRUE, "NoHost", "It asks for no ingress host.")
+
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+SERVICES = Resource("", "v1", "services")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+SECRETS = Resource("", "v1", "secrets")
+CONFIG_RESOURCES = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
+
+Result = Dict[str, Any]
+
+
+class Look(NamedTuple):
+    """The object as one step sees it."""
+
+    resource: Object
+    app: ApplicationSpec
+    generation: int
+
+    @property
+    def takes(self) -> bool:
+        """Whether a person has asked to take fields from their owners."""
+        return bool((self.resource["metadata"].get("annotations") or {}).get(TAKE_FIELDS_ANNOTATION))
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        return self.resource.get("status") or {}
+
+
+class ApplicationRun:
+    """One step's view of one Application."""
+
+    def __init__(self, services: Services, identity: Identity, run_id: str) -> None:
+        self.services = services
+        self.identity = identity
+        self.handle = ResourceHandle(services, identity, run_id, ORDER)
+        self.settings = ApplicationSettings.from_config(services.settings.raw)
+
+    def look(self) -> Optional[Look]:
+        """Read and parse it; None when it is gone or going, or cannot be parsed: the plan has told why."""
+        resource = self.handle.read()
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return None
+        try:
+            app = parse(resource, self.services.settings)
+        except InvalidSpecError:
+            return None
+        return Look(resource, app, self.handle.generation(resource))
+
+    def ensure(self, manifest: render.Manifest, look: Look, live: Optional[Object] = None) -> Outcome:
+        """Bring one object to its manifest."""
+        return apply.ensure(self.services.kube, manifest, uid=look.app.uid, live=live, take=look.takes)
+
+    def remove(self, resource: Resource, kind: str, name: str, look: Look) -> List[Outcome]:
+        """Remove one object if it is there and ours."""
+        kube, app = self.services.kube, look.app
+        found = apply.remove(kube, resource, kind, name, app.namespace, uid=app.uid)
+        return [found] if found else []
+
+    @contextlib.contextmanager
+    def reporting(self, condition_type: str) -> Iterator[None]:
+        """Write the condition of whatever fails inside, then let it fail. The Lease is renewed first."""
+        self.handle.keep_lock()
+        try:
+            yield
+        except LeaseLostError:
+            raise
+        except Error as error:
+            with contextlib.suppress(Error):
+                self.handle.write_status(Condition(condition_type, FALSE, _reason(error), str(error)))
+            raise
+
+
+def plan(run: ApplicationRun) -> Result:
+    """Read the object afresh and check it; says what the rest of the run has to do.
+
+    `todo` is a list of the steps that have work: configuration, objects, rollout; or none.
+    """
+    run.handle.keep_lock()
+    resource = run.handle.read()
+    if resource is None:
+        return {"todo": [], "reason": "The object is gone."}
+    if resource["metadata"].get("deletionTimestamp"):
+        return {"todo": [], "reason": "The object is being deleted; what it owns goes with it."}
+    generation = run.handle.generation(resource)
+    try:
+        parse(resource, run.services.settings)
+    except InvalidSpecError as error:
+        run.handle.write_status(Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error)), generation=generation)
+        return {"todo": [], "reason": f"InvalidSpec: {error}"}
+    with run.reporting(SPEC_VALID):
+        run.handle.write_status(VALID, generation=generation)
+    return {"todo": ["configuration", "objects", "rollout"], "reason": "", "generation": generation}
+
+
+def ensure_configuration(run: ApplicationRun) -> Result:
+    """Bring what comes from Consul, Vault and Databases into ConfigMaps and Secrets. Results hold names and versions.
+
+    What is not there yet, or cannot be asked, leaves the pods what they have; `waitingFor` in the status says it.
+    """
+    with run.reporting(APPLIED):
+        look = run.look()
+        if look is None:
+            return dict(SKIPPED)
+        found = _contents(run, look.app)
+        waiting = {"reason": found.reason, "message": found.message} if isinstance(found, Waiting) else None
+        outcomes: List[Outcome] = []
+        fields: Dict[str, Any] = {"waitingFor": waiting}
+        if not isinstance(found, Waiting):
+            outcomes = [run.ensure(manifest, look) for manifest in config.manifests(look.app, found)]
+            fields["secretVersions"] = _replacing(look.status.get("secretVersions"), found.versions)
+        for kind, name, wished in config.names_of(look.app):
+            if not wished:
+                outcomes += run.remove(CONFIG_RESOURCES[kind], kind, name, look)
+        if isinstance(found, Waiting):
+            condition = Condition(APPLIED, FALSE, found.reason, found.message)
+            run.handle.write_status(condition, fields=fields, generation=look.generation)
+            return {"complete": False, **_as_result(outcomes), "waiting_for": waiting}
+        run.handle.write_status(fields=fields, generation=look.generation)
+        return {"complete": True, **_as_result(outcomes), "versions": dict(found.versions)}
+
+
+def ensure_objects(run: ApplicationRun) -> Result:
+    """Bring Service, Ingress, autoscaler and disruption budget to what is asked for; remove what no longer is."""
+    with run.reporting(APPLIED):
+        look = run.look()
+        if look is None:
+            return dict(SKIPPED)
+        kube, app = run.services.kube, look.app
+        api = versions.discover(kube)
+        claimed, granted = _claim_hosts(run, look)
+        service = apply.read(kube, SERVICES, app.name, app.namespace)
+        track = deploying.active_track(look.resource, service)
+        target = render.deployment_name(app.name, track)
+        wished = [
+            (SERVICES, "Service", render.service(app, tracks=(track,)) if app.port is not None else None),
+            (api.ingresses, "Ingress", render.ingress(app, api, hosts=granted)),
+            (api.autoscalers, "HorizontalPodAutoscaler", render.autoscaler(app, target, api)),
+            (api.disruption_budgets, "PodDisruptionBudget", render.disruption_budget(app, api)),
+        ]
+        outcomes: List[Outcome] = []
+        for resource, kind, manifest in wished:
+            if manifest is not None:
+                outcomes.append(run.ensure(manifest, look, service if kind == "Service" else None))
+            elif resource.version:
+                outcomes += run.remove(resource, kind, app.name, look)
+        applied = _applied(look, outcomes, _unsupported(app, api))
+        fields = {"url": _url(app, granted), "hosts": list(granted) or None}
+        run.handle.write_status(claimed, applied, fields=fields, generation=look.generation)
+        return {
+            **_as_result(outcomes),
+            "hosts": list(granted),
+            "refused": [claimed.message] * (claimed.status == FALSE),
+        }
+
+
+def ensure_deployment(run: ApplicationRun) -> Result:
+    """Bring the active track's Deployment to what is asked for, with the image that it is to have."""
+    with run.reporting(ROLLED_OUT):
+        look = run.look()
+        if look is None:
+            return dict(SKIPPED)
+        kube, app = run.services.kube, look.app
+        service = apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
+        track = deploying.active_track(look.resource, service)
+        name = render.deployment_name(app.name, track)
+        live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
+        image = deploying.wanted_image(look.resource) or deploying.current_image(live)
+        hashed, missing = current_hash(run, app)
+        outcomes: List[Outcome] = []
+        if image is None:
+            condition = deploying.waiting_for_image(app)
+        elif missing:
+            message = f"{missing} is not there yet, and the pods need it; the condition Applied says why."
+            condition = Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)
+        else:
+            if live is not None and app.replicas.autoscaled:
+                apply.hand_over_replicas(kube, live)
+            manifest = active_deployment(app, track, image, hashed, live)
+            outcomes = [run.ensure(manifest, look, live)]
+            live = outcomes[0].live
+            condition = deploying.judge(live) if live is not None else deploying.waiting_for_image(app)
+        condition = _with_left(look, condition, outcomes)
+        fields = {**deploying.status_of(app, track, live), "configHash": hashed, **_next_look(run, look)}
+        run.handle.write_status(condition, fields=fields, generation=look.generation)
+        if look.takes:
+            run.handle.remove_annotation(TAKE_FIELDS_ANNOTATION)
+        return {**_as_result(outcomes), "track": track, "reason": condition.reason, "message": condition.message}
+
+
+def active_deployment(
+    app: ApplicationSpec, track: str, image: deploying.Image, config_hash: str, live: Optional[Object]
+) -> render.Manifest:
+    """A track's Deployment as it is to be; the number of pods is an autoscaler's, except of a new one."""
+    left_out = app.replicas.autoscaled and live is not None
+    return render.deployment(
+        app,
+        track=track,
+        image=f"{app.image}@{image.digest}",
+        replicas=None if left_out else app.replicas.min,
+        config_hash=config_hash,
+        image_tag=image.tag,
+    )
+
+
+def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
+    """The hash of the configuration that is in the cluster now, and the object that is missing of it, if one is."""
+    hashes: List[str] = []
+    missing = ""
+    for kind, name, wished in config.names_of(app):
+        live = apply.read(run.services.kube, CONFIG_RESOURCES[kind], name, app.namespace) if wished else None
+        if wished and live is None:
+            missing = missing or f"{kind} {name}"
+        annotations = (live["metadata"].get("annotations") or {}) if live else {}
+        hashes.append(str(annotations.get(render.CONFIG_HASH_ANNOTATION, "")))
+    return config.total_hash(hashes), missing
+
+
+def _contents(run: ApplicationRun, app: ApplicationSpec) -> Any:
+    """What the objects are to hold; a Consul or a Vault that refuses or is away is one more thing to wait for."""
+    try:
+        return config.assemble(app, config.gather(run.services, app))
+    except Error as error:
+        if error.service in ("Consul", "Vault"):
+            return Waiting(reason_of(error), str(error))
+        raise
+
+
+def _claim_hosts(run: ApplicationRun, look: Look) -> Tuple[Condition, Tuple[str, ...]]:
+    if look.app.exposure.type != INGRESS:
+        return NO_HOST, ()
+    mine = hosts.claim_of(look.resource, run.settings)
+    verdict = hosts.decide(mine, hosts.list_claims(run.services.kube, run.settings))
+    if verdict.refused:
+        message = f"{'; '.join(map(str, verdict.refused))}. Choose another host, or wait until that one gives it up."
+        return Condition(HOST_CLAIMED, FALSE, "HostTaken", message), verdict.granted
+    return Condition(HOST_CLAIMED, TRUE, "Claimed", f"It has {', '.join(verdict.granted)}."), verdict.granted
+
+
+def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condition:
+    waiting = look.status.get("waitingFor")
+    if isinstance(waiting, Mapping):
+        return Condition(APPLIED, FALSE, str(waiting.get("reason")), str(waiting.get("message")))
+    if unsupported:
+        return Condition(APPLIED, FALSE, "NotSupportedByCluster", unsupported)
+    left = apply.told(outcomes)
+    if left:
+        return Condition(APPLIED, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
+    return Condition(APPLIED, TRUE, "Applied", "Everything is as asked for.")
+
+
+def _with_left(look: Look, condition: Condition, outcomes: Sequence[Outcome]) -> Condition:
+    """The Deployment's condition, with the fields that are left to others. A number of pods is anybody's to set."""
+    left = apply.told(outcomes)
+    if not left:
+        return condition
+    if apply.is_serious(outcomes):
+        return Condition(ROLLED_OUT, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
+    return condition._replace(message=f"{condition.message} {_left_message(look, left)}")
+
+
+def _left_message(look: Look, left: Sequence[str]) -> str:
+    name = look.app.name
+    return (
+        f"{'; '.join(left)}. To take it back: kubectl annotate applications.kubestorm.io {name} "
+        f"{TAKE_FIELDS_ANNOTATION}=yes"
+    )
+
+
+def _unsupported(app: ApplicationSpec, api: ApiVersions) -> str:
+    if app.exposure.type == INGRESS and api.networking is None:
+        return "This cluster serves no networking.k8s.io/v1, so that there can be no Ingress."
+    if app.replicas.autoscaled and api.autoscaling is None:
+        return "This cluster serves no autoscaling API; leave replicas.max out."
+    if app.replicas.target_memory is not None and api.autoscaling == "v1":
+        return "This cluster serves autoscaling/v1 alone, which knows no target for memory; use replicas.targetCPU."
+    return ""
+
+
+def _url(app: ApplicationSpec, granted: Sequence[str]) -> Optional[str]:
+    """Where people, or else other pods, reach it."""
+    if granted:
+        scheme = "https" if app.exposure.tls_secret else "http"
+        return f"{scheme}://{granted[0]}{app.exposure.path}"
+    if app.port is None:
+        return None
+    port = "" if app.exposure.port == 80 else f":{app.exposure.port}"
+    return f"http://{app.name}.{app.namespace}.svc{port}/"
+
+
+def _next_look(run: ApplicationRun, look: Look) -> Dict[str, Any]:
+    """When Consul, Vault and Databases are looked at again; written anew only when that moment has come."""
+    planned = look.status.get("nextLookAt")
+    if not look.app.reads_outside:
+        return {"nextLookAt": None} if planned else {}
+    now = run.services.now()
+    latest = now + dt.timedelta(seconds=run.settings.look_seconds)
+    if planned and format_time(now) < str(planned) <= format_time(latest):
+        return {}
+    return {"nextLookAt": format_time(latest)}
+
+
+def _replacing(old: Any, new: Mapping[str, int]) -> Optional[Dict[str, Any]]:
+    """A merge patch adds keys to a map: those that are gone have to be named."""
+    gone = {key: None for key in old or {} if key not in new}
+    return {**gone, **new} or None
+
+
+def _reason(error: Error) -> str:
+    return "ForeignObject" if isinstance(error, apply.ForeignObjectError) else reason_of(error)
+
+
+def _as_result(outcomes: Sequence[Outcome]) -> Result:
+    """What was done, and what was left to others."""
+    done: Dict[str, List[str]] = {}
+    for outcome in outcomes:
+        done.setdefault(outcome.action, []).append(str(outcome))
+    return {"objects": done, "left": apply.told(outcomes)}

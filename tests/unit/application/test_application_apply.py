@@ -1,0 +1,149 @@
+"""The decisions around server-side apply: what is compared, what is left out, what is never given away."""
+
+from __future__ import annotations
+
+import pytest
+from kubestorm.application import apply, deploying
+from kubestorm.kube_errors import FieldConflict
+
+SAME = {
+    "equal": ({"a": 1}, {"a": 1}, True),
+    "more is there": ({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}, "d": 3}, True),
+    "less is there": ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, False),
+    "another value": ({"a": 1}, {"a": 2}, False),
+    "plain list": ({"a": [1, 2]}, {"a": [1, 2, 3]}, False),
+    "named list": ({"a": [{"name": "x", "v": 1}]}, {"a": [{"name": "y"}, {"name": "x", "v": 1, "w": 2}]}, True),
+    "named list without it": ({"a": [{"name": "x"}]}, {"a": [{"name": "y"}]}, False),
+    "nothing there": ({"a": [1]}, {}, False),
+    "false and absent": ({"a": False}, {}, False),
+}
+
+
+@pytest.mark.parametrize("wanted, live, same", SAME.values(), ids=SAME)
+def test_what_is_there_is_compared_with_what_is_wished(wanted, live, same):
+    """What others added is no difference."""
+    assert apply.is_same(wanted, live) is same
+
+
+MANIFEST = {
+    "metadata": {"labels": {"kubestorm.io/application": "cart", "a.b/c.d": "x"}},
+    "spec": {
+        "replicas": 2,
+        "ports": [{"port": 80, "protocol": "TCP", "targetPort": 1}, {"port": 81, "protocol": "TCP", "targetPort": 2}],
+        "template": {"spec": {"containers": [{"name": "app", "env": [{"name": "A", "value": "1"}], "image": "i"}]}},
+    },
+}
+LEFT_OUT = {
+    ".spec.replicas": lambda m: "replicas" not in m["spec"],
+    ".metadata.labels.a.b/c.d": lambda m: list(m["metadata"]["labels"]) == ["kubestorm.io/application"],
+    '.spec.ports[port=80,protocol="TCP"].targetPort': lambda m: (
+        m["spec"]["ports"][0] == {"port": 80, "protocol": "TCP"}
+    ),
+    '.spec.ports[port=81,protocol="TCP"]': lambda m: len(m["spec"]["ports"]) == 1,
+    '.spec.template.spec.containers[name="app"].env[name="A"].value': lambda m: (
+        m["spec"]["template"]["spec"]["containers"][0]["env"] == [{"name": "A"}]
+    ),
+    ".spec.unknown": lambda m: m == MANIFEST,
+}
+
+
+@pytest.mark.parametrize("field, check", LEFT_OUT.items(), ids=LEFT_OUT)
+def test_a_field_is_left_out_by_its_path(field, check):
+    """As the API server writes paths: keys may hold dots, elements are named by their keys."""
+    before = repr(MANIFEST)
+    assert check(apply.without(MANIFEST, [field]))
+    assert repr(MANIFEST) == before
+
+
+OURS = {
+    '.spec.template.spec.containers[name="app"].image': True,
+    ".spec.selector": True,
+    ".metadata.labels.kubestorm.io/application": True,
+    ".metadata.labels.app.kubernetes.io/managed-by": True,
+    ".spec.template.metadata.annotations.kubestorm.io/config-hash": True,
+    ".data.PASSWORD": True,
+    ".spec.replicas": False,
+    '.spec.template.spec.containers[name="log"].image': False,
+    '.spec.template.spec.containers[name="app"].resources.limits.cpu': False,
+    ".metadata.annotations.other.io/x": False,
+    ".spec.minReplicas": False,
+}
+
+
+@pytest.mark.parametrize("field, ours", OURS.items(), ids=OURS)
+def test_what_the_pack_alone_decides(field, ours):
+    """Everything else is left to whoever owns it."""
+    assert apply.is_ours(field) is ours
+
+
+def test_a_secrets_hash_says_nothing_of_its_values():
+    """The same keys give the same hash."""
+    one, two, three = (
+        apply.stamped({"kind": "Secret", "metadata": {"name": "s"}, "data": data})["metadata"]["annotations"]
+        for data in ({"A": "eA=="}, {"A": "eQ=="}, {"B": "eA=="})
+    )
+    assert one == two != three
+
+
+def test_only_a_number_of_pods_is_nothing_serious():
+    """A person may set it."""
+    replicas, ports = FieldConflict(".spec.replicas", "kubectl"), FieldConflict(".spec.ports", "mesh")
+    assert not apply.is_serious([apply.Outcome("Deployment", "cart", apply.CHANGED, (replicas,))])
+    assert apply.is_serious([apply.Outcome("Service", "cart", apply.CHANGED, (replicas, ports))])
+
+
+def deployment(wanted: int = 2, generation: int = 1, **status) -> dict:
+    return {"metadata": {"generation": generation}, "spec": {"replicas": wanted}, "status": status}
+
+
+STALLED = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
+JUDGED = {
+    "new": (deployment(), "False", "RollingOut"),
+    "not observed": (
+        deployment(generation=2, observedGeneration=1, replicas=2, updatedReplicas=2, availableReplicas=2),
+        "False",
+        "RollingOut",
+    ),
+    "under way": (
+        deployment(observedGeneration=1, replicas=3, updatedReplicas=1, availableReplicas=2),
+        "False",
+        "RollingOut",
+    ),
+    "old pods left": (
+        deployment(observedGeneration=1, replicas=3, updatedReplicas=2, availableReplicas=2),
+        "False",
+        "RollingOut",
+    ),
+    "done": (
+        deployment(observedGeneration=1, replicas=2, updatedReplicas=2, availableReplicas=2),
+        "True",
+        "RolledOut",
+    ),
+    "none wanted": (deployment(wanted=0, observedGeneration=1), "True", "RolledOut"),
+    "stalled": (deployment(observedGeneration=1, conditions=[STALLED]), "False", "ProgressDeadlineExceeded"),
+    "quota": (deployment(observedGeneration=1, conditions=[STALLED, QUOTA]), "False", "FailedCreate"),
+}
+
+
+@pytest.mark.parametrize("live, status, reason", JUDGED.values(), ids=JUDGED)
+def test_a_deployment_is_judged_by_its_own_word(live, status, reason):
+    """For its present generation, with every old pod gone."""
+    found = deploying.judge(live)
+    assert (found.status, found.reason) == (status, reason)
+
+
+WISHES = {
+    "none": (None, None),
+    "nonsense": ("{", None),
+    "no digest": ('{"tag": "1"}', None),
+    "a list": ("[1]", None),
+    "image": ('{"tag": "1", "digest": "sha256:aa"}', deploying.Image("sha256:aa", "1")),
+}
+
+
+@pytest.mark.parametrize("text, image", WISHES.values(), ids=WISHES)
+def test_the_image_that_is_wished_for(text, image):
+    """Nonsense in an annotation is no wish."""
+    annotations = {} if text is None else {"kubestorm.io/wanted-image": text}
+    assert deploying.wanted_image({"metadata": {"annotations": annotations}}) == image
