@@ -10,6 +10,7 @@ import contextlib
 import functools
 from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kubestorm import aws
 from kubestorm.database.deletion import ObservedSnapshot
 from kubestorm.database.plan import Change, ObservedInstance, is_major_upgrade
 from kubestorm.database.spec import DatabaseSpec
@@ -304,41 +305,8 @@ def _kept(settings: AwsSettings) -> RdsClient:
 
 
 def _open(settings: AwsSettings) -> RdsClient:
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=settings.timeout_seconds,
-        read_timeout=settings.timeout_seconds,
-        retries={"mode": "standard", "total_max_attempts": settings.attempts},
-        user_agent_extra="kubestorm",
-    )
-    options: Dict[str, Any] = {"config": config}
-    if settings.endpoint_url:
-        options["endpoint_url"] = settings.endpoint_url
-    if settings.ca_file:
-        options["verify"] = settings.ca_file
     with _translated("AssumeRole" if settings.role_arn else "the configured credentials"):
-        session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
-        if settings.role_arn:
-            session = _assume(session, settings, options)
-        return RdsClient(session.client("rds", **options))
-
-
-def _assume(session: Any, settings: AwsSettings, options: Mapping[str, Any]) -> Any:
-    import boto3
-
-    external = {"ExternalId": settings.external_id} if settings.external_id else {}
-    answer = session.client("sts", **options).assume_role(
-        RoleArn=settings.role_arn, RoleSessionName="kubestorm", **external
-    )
-    given = answer["Credentials"]
-    return boto3.Session(
-        aws_access_key_id=given["AccessKeyId"],
-        aws_secret_access_key=given["SecretAccessKey"],
-        aws_session_token=given["SessionToken"],
-        region_name=session.region_name,
-    )
+        return RdsClient(aws.open_client(settings, "rds"))
 
 
 def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:

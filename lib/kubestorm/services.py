@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Callable, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
 from kubestorm import kube, rds
 from kubestorm.consul_kv import ConsulStore
@@ -11,6 +11,9 @@ from kubestorm.kube import KubeClient, KubeSettings
 from kubestorm.rds import RdsClient
 from kubestorm.settings import Settings, load_settings
 from kubestorm.vault import VaultStore
+
+if TYPE_CHECKING:
+    from kubestorm.registry.client import RegistryClient
 
 Clock = Callable[[], dt.datetime]
 
@@ -30,6 +33,7 @@ class Services:
         self._rds: Optional[RdsClient] = None
         self._vault: Optional[VaultStore] = None
         self._consul: Optional[ConsulStore] = None
+        self._registry: Optional[RegistryClient] = None
 
     @property
     def kube(self) -> KubeClient:
@@ -58,6 +62,19 @@ class Services:
         if self._consul is None:
             self._consul = ConsulStore(self.settings.consul)
         return self._consul
+
+    @property
+    def registry(self) -> RegistryClient:
+        """Image registries."""
+        if self._registry is None:
+            from kubestorm.registry.client import RegistryClient
+            from kubestorm.registry.settings import RegistrySettings
+
+            settings = RegistrySettings.from_config(self.settings.raw)
+            self._registry = RegistryClient(
+                settings, vault=lambda: VaultStore(self.settings.vault), aws=self.settings.aws, now=self.now
+            )
+        return self._registry
 
     def close(self) -> None:
         """Give up pooled connections to Kubernetes; safe to repeat, and a later use opens them again."""

@@ -144,7 +144,7 @@ BAD = {
     "long address": (b"POST /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414),
     "line break in a header": (b"POST /in HTTP/1.1\r\nX-A: 1\n\r2\r\n\r\n", 400),
     "null in a header": (b"POST /in HTTP/1.1\r\nX-A: \x00\r\n\r\n", 400),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -1,0 +1,74 @@
+"""What the sensor of pushes does: listen for those that post, read the queues of those that do not."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from typing import Any, Optional
+
+from kubestorm.listener import Listener, Route
+from kubestorm.listener.routing import Counters
+from kubestorm.registry.checks import check_of
+from kubestorm.registry.queues import QueueReader, open_queue
+from kubestorm.registry.receiving import Dispatch, PushReceiver
+from kubestorm.registry.remembered import Remembered, Store
+from kubestorm.registry.settings import RegistrySettings, SourceSettings
+from kubestorm.registry.sources import TYPES
+from kubestorm.services import Services
+from kubestorm.vault import VaultStore
+
+REMEMBERED = "pushes"
+
+
+class PushEvents:
+    """All configured sources, from `start` to `stop`."""
+
+    def __init__(self, services: Services, store: Store, dispatch: Dispatch, log: logging.Logger) -> None:
+        """Binds the listener's address, where a source posts. Raises DefinitionError for settings that cannot be."""
+        self._settings = RegistrySettings.from_config(services.settings.raw)
+        self._services, self._log = services, log
+        self._stopped = threading.Event()
+        self._receiver = PushReceiver(Remembered(store, REMEMBERED), dispatch, services.registry, log, services.now)
+        posted = [source for source in self._settings.sources if source.is_posted]
+        self.listener: Optional[Listener] = None
+        if posted:
+            self.listener = Listener(self._settings.listener, [self._route(source) for source in posted], log)
+        self.counters = self.listener.counters if self.listener else Counters()
+        self._readers = [self._reader(source) for source in self._settings.sources if not source.is_posted]
+
+    def start(self) -> None:
+        if self.listener:
+            self.listener.start()
+        for reader in self._readers:
+            reader.start()
+        if not self._settings.sources:
+            self._log.info("push.no_sources: set registries.sources to hear of pushes")
+
+    def wait_until_stopped(self) -> None:
+        while not self._stopped.wait(1.0):
+            pass
+
+    def stop(self) -> None:
+        """Safe to repeat."""
+        if self.listener:
+            self.listener.stop()
+        for reader in self._readers:
+            reader.stop()
+        self._stopped.set()
+
+    def _route(self, source: SourceSettings) -> Route:
+        return Route(
+            path=source.url_path,
+            name=source.name,
+            check=check_of(source, lambda: VaultStore(self._services.settings.vault)),
+            receive=functools.partial(self._receiver.answer, source),
+            content_types=TYPES[source.type].content_types,
+        )
+
+    def _reader(self, source: SourceSettings) -> QueueReader:
+        def take(body: Any) -> str:
+            return self._receiver.take(source, {}, body).outcome
+
+        queue = open_queue(source, self._services.settings.aws)
+        return QueueReader(source.name, queue, take, self.counters.add, self._log)
