@@ -57,7 +57,7 @@ def _serve_bare(listener: socket.socket) -> None:
         return Response(msgspec.json.encode(msgspec.json.decode(await request.body())), 202)
 
     app = Starlette(routes=[Route("/v1/webhooks/{name:path}", receive, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", lifespan="off", log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None))
     server.run(sockets=[listener])
 
 

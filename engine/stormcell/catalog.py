@@ -22,6 +22,7 @@ from stormcell.expressions.jinja import is_expression
 from stormcell.expressions.schemas import cast, merge_schemas, validate_parameters
 from stormcell.rules.index import RuleIndex
 
+WEBHOOK_TYPE = "core.st2.webhook"
 WORKFLOW_RUNNERS = frozenset({"action-chain", "orquesta"})
 Schemas = dict[str, dict[str, Any]]
 
@@ -90,6 +91,12 @@ class Catalog:
         ]
         asked = [trigger_for(rule.trigger.type, rule.trigger.parameters) for rule in self.content.rules.values()]
         return {trigger.ref: trigger for trigger in (*plain, *asked)}
+
+    @cached_property
+    def webhooks(self) -> dict[str, Trigger]:
+        """The triggers of core.st2.webhook that an enabled rule asks for, by url."""
+        asked = self.asked_triggers((WEBHOOK_TYPE,))
+        return {str(trigger.parameters.get("url", "")).strip("/"): trigger for trigger in asked}
 
     def asked_triggers(self, types: Collection[str]) -> list[Trigger]:
         """The triggers of these types that an enabled rule asks for, each once."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from stormcell.content.models import Action
 from stormcell.core import Core, move
 from stormcell.errors import Error
+from stormcell.metrics import Metrics
 from stormcell.runners.registry import Runners
 from stormcell.running import RunRequest, RunResult, Stream
 from stormcell.statuses import ExecutionStatus
@@ -46,8 +47,10 @@ class Outcome(Protocol):
 class _Lane:
     """The queue and the slots of one runner."""
 
-    def __init__(self, name: str, slots: int) -> None:
+    def __init__(self, name: str, slots: int, metrics: Metrics) -> None:
         self.name = name
+        self.queued_gauge = metrics.queued.labels(name)
+        self.running_gauge = metrics.running.labels(name)
         self.slots = slots
         self.waiting: deque[Execution] = deque()
         self.running: dict[str, asyncio.Task[None]] = {}
@@ -126,7 +129,9 @@ class Leaves:
     def _lane(self, runner_type: str) -> _Lane:
         lane = self._lanes.get(runner_type)
         if lane is None:
-            lane = self._lanes[runner_type] = _Lane(runner_type, self._concurrency.get(runner_type, _SHORT_OF_ALL))
+            lane = self._lanes[runner_type] = _Lane(
+                runner_type, self._concurrency.get(runner_type, _SHORT_OF_ALL), self._core.metrics
+            )
         return lane
 
     def _pump(self, lane: _Lane) -> None:
@@ -136,8 +141,8 @@ class Leaves:
             execution = lane.waiting.popleft()
             task = asyncio.get_running_loop().create_task(self._run(execution, lane), name=f"execution-{execution.id}")
             lane.running[execution.id] = task
-        self._core.metrics.queued.labels(lane.name).set(len(lane.waiting))
-        self._core.metrics.running.labels(lane.name).set(len(lane.running))
+        lane.queued_gauge.set(len(lane.waiting))
+        lane.running_gauge.set(len(lane.running))
 
     def _refill(self, lane: _Lane) -> bool:
         """Read the next window of what waits in the store."""

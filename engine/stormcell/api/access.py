@@ -7,12 +7,13 @@ A page in a browser on the same machine can reach a loopback port: therefore a k
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,8 +29,16 @@ _SERVICES = ("/api/", "/auth/", "/stream/")
 _UNCOUNTED = "*"
 
 
-class _TooLarge(Exception):
+class BodyTooLargeError(Exception):
     """The body went over the limit while it was read."""
+
+
+class Direct(Protocol):
+    """An application that says which calls are its own."""
+
+    def takes(self, scope: Scope) -> bool: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 class Gate:
@@ -42,8 +51,11 @@ class Gate:
         identify: Callable[[str], Caller | None],
         hosts: frozenset[str],
         body_limit_bytes: int = BODY_LIMIT_BYTES,
+        direct: Direct | None = None,
     ) -> None:
+        """`direct`: an application for the calls it `takes`, asked before `app`."""
         self._app = app
+        self._direct = direct
         self._identify = identify
         self._hosts = hosts | LOOPBACK_HOSTS
         self._limit = body_limit_bytes
@@ -53,15 +65,19 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope["path"] = normal_path(scope["path"])
-        headers = Headers(scope=scope)
+        headers = _headers(scope)
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             status, message = refusal
             await fault(status, message)(scope, receive, send)
             return
-        await self._limited(scope, receive, send)
+        app = self._direct if self._direct is not None and self._direct.takes(scope) else self._app
+        if "content-length" in headers and "transfer-encoding" not in headers:
+            await app(scope, receive, send)  # the server reads no more than that
+        else:
+            await self._limited(app, scope, receive, send)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
         host = _host_name(headers.get("host", ""))
         if _UNCOUNTED not in self._hosts and host not in self._hosts:
             return 403, f'The Host "{host}" is not served here. Start stormcell with --allow-host {host} to allow it.'
@@ -84,14 +100,14 @@ class Gate:
     def _too_large(self) -> str:
         return f"The body is larger than {self._limit} bytes. Send less, or start stormcell with a larger --body-limit."
 
-    def _authenticate(self, scope: Scope, headers: Headers) -> Caller | None:
+    def _authenticate(self, scope: Scope, headers: Mapping[str, str]) -> Caller | None:
         for credential, location in _credentials(scope, headers):
             caller = self._identify(credential)
             if caller is not None:
                 return msgspec.structs.replace(caller, location=location)
         return None
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _limited(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what is read, for bodies that come in chunks and state no length."""
         seen = 0
         started = False
@@ -102,7 +118,7 @@ class Gate:
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > self._limit:
-                    raise _TooLarge
+                    raise BodyTooLargeError
             return message
 
         async def watched(message: Message) -> None:
@@ -111,8 +127,8 @@ class Gate:
             await send(message)
 
         try:
-            await self._app(scope, counted, watched)
-        except _TooLarge:
+            await app(scope, counted, watched)
+        except BodyTooLargeError:
             if not started:
                 await fault(413, self._too_large())(scope, receive, send)
 
@@ -137,22 +153,34 @@ def user_of(request: Request) -> str:
     return caller_of(request).user
 
 
-def _credentials(scope: Scope, headers: Headers) -> list[tuple[str, str]]:
+def _credentials(scope: Scope, headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """Each credential with the place it stood in, in StackStorm's words."""
     found = [(headers[name], "header") for name in _HEADERS if name in headers]
     authorization = headers.get("authorization", "")
     if authorization.lower().startswith("bearer "):
         found.append((authorization[7:].strip(), "header"))
-    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    found += [(value, "query") for name in _HEADERS for value in query.get(name, [])]
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        cookies = SimpleCookie()
-    found += [(cookies["auth-token"].value, "cookie")] if "auth-token" in cookies else []
+    if scope.get("query_string"):
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        found += [(value, "query") for name in _HEADERS for value in query.get(name, [])]
+    if "cookie" in headers:
+        found += [(text, "cookie") for text in _cookie_tokens(headers["cookie"])]
     return found
 
 
+def _cookie_tokens(text: str) -> list[str]:
+    try:
+        cookies = SimpleCookie(text)
+    except CookieError:
+        return []
+    return [cookies["auth-token"].value] if "auth-token" in cookies else []
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Name in lower case -> value; the first where a name comes twice."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+@lru_cache(maxsize=256)
 def _host_name(host: str) -> str:
     """The name without its port; an IPv6 address keeps its brackets off."""
     return (urlsplit(f"//{host}").hostname or "") if host else ""

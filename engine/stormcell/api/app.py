@@ -24,6 +24,7 @@ from stormcell.api import (
 )
 from stormcell.api.access import BODY_LIMIT_BYTES, Gate
 from stormcell.api.answers import fault, fault_of
+from stormcell.api.events import WebhookCalls
 from stormcell.api.identity import Identity
 from stormcell.contents import Contents
 from stormcell.engine import Engine
@@ -46,7 +47,9 @@ def make_app(
         *configs.routes(engine, contents),
         *routes,
     ]
-    gate = Middleware(Gate, identify=identity.of, hosts=hosts, body_limit_bytes=body_limit_bytes)
+    gate = Middleware(
+        Gate, identify=identity.of, hosts=hosts, body_limit_bytes=body_limit_bytes, direct=WebhookCalls(engine)
+    )
     handlers = {HTTPException: _http_fault, Error: _fault, Exception: _fault}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)
     app.router.redirect_slashes = False

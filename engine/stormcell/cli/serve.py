@@ -18,6 +18,7 @@ import click
 import uvicorn
 
 from stormcell.api import make_app
+from stormcell.api.protocol import Protocol
 from stormcell.bootstrap import Settings, make_contents, make_engine, make_sensors, sensor_triggers
 from stormcell.cli.client import KEY_FILE, URL_FILE
 from stormcell.engine import Engine
@@ -137,11 +138,12 @@ async def _run(
     server = _Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=_SERVER_GRACE_SECONDS,
         )
     )

@@ -33,6 +33,7 @@ class ApiKeys:
     def __init__(self, connection: sqlite3.Connection, writer: GroupCommit) -> None:
         self._connection = connection
         self._writer = writer
+        self._users: dict[str, str] | None = None  # by hash, of the enabled keys; nobody else writes this table
 
     def create(self, user: str, metadata: dict[str, Any] | None = None) -> tuple[str, ApiKey]:
         """Make a key and return it in clear, for the only time, with its record."""
@@ -45,22 +46,21 @@ class ApiKeys:
             enabled=True,
             created_at=now(),
         )
-        self._writer.write_now(
-            [
-                (
-                    "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?)",
-                    (key.id, key.key_hash, user, msgspec.json.encode(key.metadata), 1, key.created_at),
-                )
-            ]
+        self._write(
+            "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?)",
+            (key.id, key.key_hash, user, msgspec.json.encode(key.metadata), 1, key.created_at),
         )
         return clear, key
 
     def user_of(self, clear: str) -> str | None:
         """The user a key stands for, None where it is unknown or disabled."""
-        row = self._connection.execute(
-            "SELECT user FROM api_keys WHERE key_hash = ? AND enabled = 1", (_hash(clear),)
-        ).fetchone()
-        return None if row is None else str(row[0])
+        if self._users is None:
+            self._users = dict(self._connection.execute("SELECT key_hash, user FROM api_keys WHERE enabled = 1"))
+        return self._users.get(_hash(clear))
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+        self._writer.write_now([(statement, values)])
+        self._users = None
 
     def list(self) -> list[ApiKey]:
         rows = self._connection.execute("SELECT id, key_hash, user, metadata, enabled, created_at FROM api_keys")
@@ -93,12 +93,12 @@ class ApiKeys:
     def change(self, key_id: str, *, user: str, metadata: dict[str, Any], enabled: bool) -> ApiKey:
         """Change all of a key but the key; it must be there."""
         statement = "UPDATE api_keys SET user = ?, metadata = ?, enabled = ? WHERE id = ?"
-        self._writer.write_now([(statement, (user, msgspec.json.encode(metadata), int(enabled), key_id))])
+        self._write(statement, (user, msgspec.json.encode(metadata), int(enabled), key_id))
         return next(key for key in self.list() if key.id == key_id)
 
     def delete(self, key_id: str) -> bool:
         found = any(key.id == key_id for key in self.list())
-        self._writer.write_now([("DELETE FROM api_keys WHERE id = ?", (key_id,))])
+        self._write("DELETE FROM api_keys WHERE id = ?", (key_id,))
         return found
 
 

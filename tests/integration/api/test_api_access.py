@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import httpx
@@ -85,3 +86,28 @@ def test_wrong_input_gets_a_sentence(
     response = served.http.request(method, path, json=body)
     assert response.status_code == status, response.text
     assert words in response.json()["faultstring"]
+
+
+def test_methods_that_are_not_http_do_no_harm(served: Served) -> None:
+    """A verb of another service's own (Vault's LIST) is refused, and the connection after it is served."""
+    with socket.create_connection((served.http.base_url.host, int(served.http.base_url.port or 0)), timeout=10) as raw:
+        raw.sendall(b"LIST /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert raw.recv(100).split(b" ")[1] == b"400"
+    assert served.get("/healthz") == {"status": "ok"}
+
+
+def test_a_webhooks_body_has_the_same_limit(served: Served) -> None:
+    """Webhooks go past the routes, and are held to the limit all the same: by stated length and by counting."""
+    trigger = {"type": "core.st2.webhook", "parameters": {"url": "limited"}}
+    rule = {"name": "limited", "pack": "default", "enabled": True, "trigger": trigger, "action": {"ref": "core.noop"}}
+    served.http.post("/v1/rules", json=rule).raise_for_status()
+    body = b'{"pad": "' + b"x" * 20_000 + b'"}'
+    assert served.http.post("/v1/webhooks/limited", content=body).status_code == 413
+    chunks = (body[start : start + 1000] for start in range(0, len(body), 1000))
+    assert served.http.post("/v1/webhooks/limited", content=chunks).status_code == 413
+    taken = served.http.post("/v1/webhooks/limited", content=iter([b'{"a": ', b"1}"]))
+    assert (taken.status_code, taken.json()) == (202, {"a": 1})
+    wrong = served.http.post("/v1/webhooks/limited", content=b"{")
+    assert (wrong.status_code, "not JSON" in wrong.json()["faultstring"]) == (400, True)
+    assert served.http.post("/v1/webhooks/nobody", json={}).status_code == 404
+    served.http.delete("/v1/rules/default.limited").raise_for_status()
