@@ -1,0 +1,207 @@
+"""`default.json`: what it says, what is wrong with it and on which line, and what it becomes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubestorm.bases.dockerfile import stands_on
+from kubestorm.descriptor.convert import applications, dockerfile, image_build
+from kubestorm.descriptor.model import Descriptor, Service, parse
+from kubestorm.descriptor.reading import DescriptorError, read
+from kubestorm.descriptor.settings import DescriptorSettings
+from kubestorm.errors import DefinitionError
+from kubestorm.settings import load_settings
+
+WHOLE = """\
+// The shop's cart.
+{
+  "namespace": "shop",
+  "application": {"name": "cart", "type": "java", "version": "1.4"}, /* what is built
+                                                                        by whom */
+  "build": {
+    "system_setup": {"buildfacts": {"java_version": 17, "debug": false, "url": "https://x//y # no comment"}},
+    # tests first
+    "build_steps": ["./gradlew test", ["make", "-C", "docs"]]
+  },
+  "build_command": "./gradlew debian",
+\t"artifacts": ["build/distributions/*.deb", "config.yaml"],
+  "services": [
+    {"name": "cart", "external_url": "https://cart.example.com/v1", "application": "cart",
+     "instances": {"min": 2, "max": 6}},
+    {"name": "cart-worker"}
+  ]
+}
+"""
+CONFIG = {
+    "cluster": "demo",
+    "descriptor": {
+        "types": {
+            "java": {
+                "base_image": "registry.example.com/base/java:17",
+                "build_image": "registry.example.com/base/jdk:17",
+                "command": ["/usr/bin/{name}"],
+            }
+        }
+    },
+}
+SETTINGS = DescriptorSettings.from_config(CONFIG)
+
+
+def test_everything_that_it_may_say() -> None:
+    """Comments of three kinds, a tab and what looks like a comment within a string change nothing."""
+    assert parse(WHOLE, ["java"]) == Descriptor(
+        namespace="shop",
+        name="cart",
+        type="java",
+        version="1.4",
+        buildfacts={"java_version": "17", "debug": "false", "url": "https://x//y # no comment"},
+        steps=("./gradlew test", ("make", "-C", "docs"), "./gradlew debian"),
+        artifacts=("build/distributions/*.deb", "config.yaml"),
+        services=(
+            Service("cart", "cart.example.com", "/v1", True, 2, 6),
+            Service("cart-worker", None, "/", True, 1, 1),
+        ),
+    )
+
+
+HEAD = '{"namespace": "shop",\n "application": {"name": "cart", "type": "java"}'
+WRONG: dict[str, tuple[str, str]] = {
+    "no JSON": ('{\n  "namespace": shop\n}', "line 2: this is no JSON"),
+    "a comma too much": ('{"namespace": "shop",\n}', "line 2: this is no JSON: .*a comma before a closing bracket"),
+    "an open comment": ('{\n/* "namespace": 1}', "line 2: this is no JSON"),
+    "no number": (HEAD + ',\n "build_command": NaN}', "no JSON that can be read"),
+    "not an object": ("[1]", "line 1: .* is no object"),
+    "missing": ('{"namespace": "shop"}', "application is missing"),
+    "twice": (HEAD + ',\n "artifacts": [],\n "artifacts": []}', "line 4: 'artifacts' is given twice"),
+    "mistyped": (
+        HEAD + ',\n "artefacts": []}',
+        "line 3: there is no 'artefacts' here; there are namespace, application",
+    ),
+    "a fact's name": (
+        HEAD + ',\n "build": {\n "system_setup": {"buildfacts":\n {"a b": 1}}}}',
+        "line 4: build.system_setup.buildfacts: 'a b' does not fit",
+    ),
+    "a step": (HEAD + ',\n "build": {"build_steps": [\n "x", 7]}}', r"line 4: build.build_steps\[1\]: 7 is no step"),
+    "a type that is not offered": (
+        '{"namespace": "shop",\n"application": {"name": "cart",\n"type": "cobol"}}',
+        "line 3: application.type: 'cobol' has no standard base image; operations offer java",
+    ),
+    "an artifact outside": (HEAD + ',\n "artifacts": ["a",\n "../../etc/passwd"]}', "line 4: .* leaves the repository"),
+    "more than most": (
+        HEAD + ',\n "services": [{"name": "a", "instances": {"min": 3,\n"max": 2}}]}',
+        r"line 4: services\[0\].instances.max: 2 is below min \(3\)",
+    ),
+    "another application": (
+        HEAD + ',\n "services": [{"name": "a", "application": "b"}]}',
+        "line 3: .*'b' is not built here; there is 'cart'",
+    ),
+    "a service twice": (HEAD + ',\n "services": [{"name": "a"},\n{"name": "a"}]}', "line 4: .*'a' is given twice"),
+    "no address": (
+        HEAD + ',\n "services": [{"name": "a", "external_url": "ftp://x"}]}',
+        "line 3: .*is no address; write for example",
+    ),
+    "too deep": ('{"a":' * 20_000, "no JSON that can be read|this is no JSON"),
+    "too long": (" " * 300_000, "at most 262144 are read"),
+}
+
+
+@pytest.mark.parametrize("text, sentence", WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_said_with_its_line(text: str, sentence: str) -> None:
+    """The sentence names line, place and what would be right."""
+    with pytest.raises(DescriptorError, match=sentence):
+        parse(text, ["java"])
+
+
+def test_all_problems_are_said_at_once() -> None:
+    """By line."""
+    text = '{"namespace": "Shop",\n"application": {"name": "cart", "type": "java", "x": 1},\n"artifacts": 7}'
+    with pytest.raises(DescriptorError) as caught:
+        parse(text, ["java"])
+    assert [problem.line for problem in caught.value.problems] == [1, 2, 3]
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip  # noqa: E501
+def test_whatever_is_json_is_read_as_json(value: object) -> None:
+    """Comments are a tolerance: they never change what is plain JSON."""
+    assert read(json.dumps(value, indent=1)).value == value
+
+
+def test_the_dockerfile_stands_on_the_types_images() -> None:
+    """Steps run where the build image is, and only the artifacts go on."""
+    text = dockerfile(parse(WHOLE, ["java"]), SETTINGS)
+    assert stands_on(text).images == ("registry.example.com/base/jdk:17", "registry.example.com/base/java:17")
+    assert text.splitlines() == [
+        "FROM registry.example.com/base/jdk:17 AS build",
+        "WORKDIR /source",
+        "COPY . .",
+        'ENV debug="false"',
+        'ENV java_version="17"',
+        'ENV url="https://x//y # no comment"',
+        'RUN ["/bin/sh", "-ec", "./gradlew test"]',
+        'RUN ["make", "-C", "docs"]',
+        'RUN ["/bin/sh", "-ec", "./gradlew debian"]',
+        "FROM registry.example.com/base/java:17",
+        'COPY --from=build ["/source/build/distributions/*.deb", "/artifacts/"]',
+        'COPY --from=build ["/source/config.yaml", "/artifacts/"]',
+        'RUN ["/bin/sh", "-ec", "dpkg --install /artifacts/*.deb && rm /artifacts/*.deb"]',
+    ]
+
+
+@pytest.mark.parametrize("hostile", ["x\nFROM evil", 'x"]\nFROM evil', "x \\\nFROM evil", "$(id)\r\nFROM evil"])
+def test_nothing_in_it_becomes_an_instruction(hostile: str) -> None:
+    """A line end in a step, a path or a fact stays within its string."""
+    descriptor = Descriptor(
+        "shop", "cart", "java", buildfacts={"fact": hostile}, steps=(hostile, (hostile,)), artifacts=(hostile,)
+    )
+    text = dockerfile(descriptor, SETTINGS)
+    assert [line for line in text.splitlines() if line.startswith("FROM")] == [
+        "FROM registry.example.com/base/jdk:17 AS build",
+        "FROM registry.example.com/base/java:17",
+    ]
+
+
+def test_the_build_follows_the_branch() -> None:
+    """Where the descriptor was read from is where the image is built from."""
+    made = image_build(
+        parse(WHOLE, ["java"]),
+        SETTINGS,
+        url="https://git.example.com/shop/cart.git",
+        branch="main",
+        credentials_path="builds/demo/shop/git",
+        file="default.json",
+    )
+    assert made["metadata"] == {
+        "name": "cart",
+        "namespace": "shop",
+        "annotations": {"kubestorm.io/descriptor": "default.json", "kubestorm.io/application-version": "1.4"},
+    }
+    assert made["spec"]["source"] == {
+        "url": "https://git.example.com/shop/cart.git",
+        "branch": "main",
+        "credentials": {"vaultPath": "builds/demo/shop/git"},
+    }
+    assert [image["repository"] for image in made["spec"]["images"]] == ["shop/cart"]
+
+
+def test_each_service_becomes_an_application_that_is_accepted() -> None:
+    """With the health check and the resources of its type, so that nothing has to be added by hand."""
+    from kubestorm.application.spec import parse as parse_application
+
+    made = applications(parse(WHOLE, ["java"]), SETTINGS, branch="main", file="default.json")
+    config = {**CONFIG, "application": {"registry": "registry.example.com"}}
+    cart, worker = (parse_application(each, load_settings(config)) for each in made)
+    assert (cart.repository, cart.replicas.min, cart.replicas.max) == ("shop/cart", 2, 6)
+    assert cart.exposure.hosts == ("cart.example.com",)
+    assert worker.exposure.hosts == ()
+    assert worker.command == ("/usr/bin/cart-worker",)
+
+
+def test_a_type_without_a_base_image_is_a_wrong_setting() -> None:
+    """The sentence names the setting."""
+    with pytest.raises(DefinitionError, match=r"descriptor\.types\.java needs base_image"):
+        DescriptorSettings.from_config({"descriptor": {"types": {"java": {}}}})
+    with pytest.raises(DefinitionError, match=r"descriptor\.types\.java has no setting image"):
+        DescriptorSettings.from_config({"descriptor": {"types": {"java": {"image": "x"}}}})
