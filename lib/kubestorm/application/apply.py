@@ -13,12 +13,11 @@ import json
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kubestorm.application.render import CONTAINER, Manifest, content_hash
+from kubestorm.application.render import CONTAINER, Manifest
 from kubestorm.errors import NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube import FIELD_MANAGER, KubeClient, Resource
 from kubestorm.kube_errors import SERVICE, FieldConflict, FieldConflictError
 
-APPLIED_HASH_ANNOTATION = "kubestorm.io/applied"
 REPLICAS = ".spec.replicas"
 REPLICAS_MANAGER = f"{FIELD_MANAGER}-replicas"
 PLURALS = {
@@ -89,15 +88,14 @@ def ensure(
     live = live or read(kube, resource, name, namespace)
     if live is not None:
         _check_owner(live, kind, uid)
-    wanted = stamped(manifest)
-    if live is not None and is_same(wanted, live):
+    if live is not None and is_same(manifest, live):
         return Outcome(kind, name, UNCHANGED, (), live)
     left: Tuple[FieldConflict, ...] = ()
     try:
-        written = kube.apply(resource, _addressed(wanted, live), namespace, force=take)
+        written = kube.apply(resource, _addressed(manifest, live), namespace, force=take)
     except FieldConflictError as error:
         left = tuple(conflict for conflict in error.conflicts if not is_ours(conflict.field))
-        rest = without(wanted, [conflict.field for conflict in left])
+        rest = without(manifest, [conflict.field for conflict in left])
         # What is still in conflict is the pack's alone.
         written = kube.apply(resource, _addressed(rest, live), namespace, force=True)
     if live is None:
@@ -161,19 +159,6 @@ def owns_replicas(live: Mapping[str, Any]) -> bool:
         if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
     }
     return owners == {(FIELD_MANAGER, "Apply")}
-
-
-def stamped(manifest: Manifest) -> Manifest:
-    """The manifest with a hash of itself, by which a field that is no longer wished is noticed.
-
-    A Secret's values are left out of it: nothing that could be guessed at is kept beside them.
-    """
-    shown = manifest
-    if manifest["kind"] == "Secret":
-        shown = {**manifest, "data": sorted(manifest.get("data") or {})}
-    digest = content_hash(json.dumps(shown, sort_keys=True))
-    annotations = {**(manifest["metadata"].get("annotations") or {}), APPLIED_HASH_ANNOTATION: digest}
-    return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
 
 
 def is_same(wanted: Any, live: Any) -> bool:

@@ -253,6 +253,15 @@ def names_of(app: ApplicationSpec) -> Tuple[Tuple[str, str, bool], ...]:
     )
 
 
+def hash_of(app: ApplicationSpec, made: Sequence[render.Manifest]) -> str:
+    """The pod template's hash out of those of the objects that were made."""
+    hashes = {
+        (each["kind"], each["metadata"]["name"]): each["metadata"]["annotations"][render.CONFIG_HASH_ANNOTATION]
+        for each in made
+    }
+    return total_hash([hashes.get((kind, name), "") for kind, name, _ in names_of(app)])
+
+
 def total_hash(hashes: Sequence[str]) -> str:
     """The pod template's hash out of the objects' own, in the order of `names_of`; absent ones are empty."""
     return render.content_hash(*hashes)

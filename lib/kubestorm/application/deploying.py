@@ -6,7 +6,6 @@ configuration, resources), with the image that it has.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from kubestorm.application import render
@@ -14,8 +13,9 @@ from kubestorm.application.values import ApplicationSpec
 from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, find
 
 ROLLED_OUT = "RolledOut"
-WANTED_IMAGE_ANNOTATION = "kubestorm.io/wanted-image"
 PREFIX = "sha256:"
+# Why an image that is wished for is not rolled out, though nothing hinders the pods.
+REFUSALS = frozenset(("DigestRefused", "Frozen"))
 
 Object = Dict[str, Any]
 
@@ -49,16 +49,9 @@ def current_image(deployment: Optional[Mapping[str, Any]]) -> Optional[Image]:
     return None
 
 
-def wanted_image(resource: Mapping[str, Any]) -> Optional[Image]:
-    """The image that was last wished for, as the annotation says it; None where nobody has, or it says nonsense."""
-    text = (resource["metadata"].get("annotations") or {}).get(WANTED_IMAGE_ANNOTATION)
-    try:
-        wish = json.loads(text) if text else None
-    except ValueError:
-        return None
-    if not isinstance(wish, dict) or not str(wish.get("digest", "")).startswith(PREFIX):
-        return None
-    return Image(str(wish["digest"]), str(wish.get("tag") or ""))
+def good_image(due: Mapping[str, Any]) -> Optional[Image]:
+    """The image of the last Rollout that came to all pods, as `ensure_rollout` tells it."""
+    return Image(str(due["good"]), str(due.get("good_tag") or "")) if due.get("good") else None
 
 
 def judge(deployment: Mapping[str, Any]) -> Condition:
@@ -81,13 +74,24 @@ def judge(deployment: Mapping[str, Any]) -> Condition:
     return Condition(ROLLED_OUT, FALSE, "RollingOut", message)
 
 
-def waiting_for_image(app: ApplicationSpec) -> Condition:
-    """No image is known yet."""
+def waiting_for_image(app: ApplicationSpec, due: Mapping[str, Any]) -> Condition:
+    """No image is known yet, or none may be rolled out now."""
+    if due.get("message"):
+        return Condition(ROLLED_OUT, UNKNOWN, str(due.get("reason") or "WaitingForPush"), str(due["message"]))
     if app.follow is None:
         message = "No image is chosen: spec.follow is left out, so a person chooses one with application_rollout."
         return Condition(ROLLED_OUT, UNKNOWN, "WaitingForImage", message)
     message = f"No image of {app.image} that spec.follow names is known yet; the next push brings one."
     return Condition(ROLLED_OUT, UNKNOWN, "WaitingForPush", message)
+
+
+def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
+    """The pods are well, and the image that is wished for is not rolled out. What its Rollout said stays."""
+    told = find(status.get("conditions") or [], ROLLED_OUT) or {}
+    phase = (status.get("rollout") or {}).get("phase")
+    if due["reason"] == "DigestRefused" and told.get("status") == FALSE and phase in ("Failed", "Aborted"):
+        return Condition(ROLLED_OUT, FALSE, str(told.get("reason")), str(told.get("message")))
+    return Condition(ROLLED_OUT, FALSE, str(due["reason"]), str(due["message"]))
 
 
 def status_of(app: ApplicationSpec, track: str, deployment: Optional[Mapping[str, Any]]) -> Dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import math
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -25,6 +26,7 @@ TRACK_LABEL = "kubestorm.io/track"
 ACTIVE_TRACK_ANNOTATION = "kubestorm.io/active-track"
 IMAGE_TAG_ANNOTATION = "kubestorm.io/image-tag"
 CONFIG_HASH_ANNOTATION = "kubestorm.io/config-hash"
+APPLIED_ANNOTATION = "kubestorm.io/applied"
 STABLE = "stable"
 CONTAINER = "app"
 PORT_NAME = "http"
@@ -201,13 +203,13 @@ def disruption_budget(app: ApplicationSpec, api: ApiVersions) -> Optional[Manife
 def config_map(app: ApplicationSpec, name: str, data: Mapping[str, str], content_hash: str) -> Manifest:
     """A ConfigMap with what its content amounts to beside it."""
     manifest = _object(app, "v1", "ConfigMap", name, {CONFIG_HASH_ANNOTATION: content_hash})
-    return {**manifest, "data": dict(sorted(data.items()))}
+    return stamped({**manifest, "data": dict(sorted(data.items()))})
 
 
 def secret(app: ApplicationSpec, name: str, encoded: Mapping[str, str], versions_hash: str) -> Manifest:
     """A Secret; `encoded` is base64, and the hash is of versions, never of contents."""
     manifest = _object(app, "v1", "Secret", name, {CONFIG_HASH_ANNOTATION: versions_hash})
-    return {**manifest, "type": "Opaque", "data": dict(sorted(encoded.items()))}
+    return stamped({**manifest, "type": "Opaque", "data": dict(sorted(encoded.items()))})
 
 
 def _object(
@@ -222,6 +224,19 @@ def _object(
     if annotations:
         metadata["annotations"] = dict(annotations)
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+def stamped(manifest: Manifest) -> Manifest:
+    """The manifest with a hash of itself, by which a field that is no longer wished is noticed.
+
+    A Secret's values are left out of it: nothing that could be guessed at is kept beside them.
+    """
+    shown = manifest
+    if manifest["kind"] == "Secret":
+        shown = {**manifest, "data": sorted(manifest.get("data") or {})}
+    digest = content_hash(json.dumps(shown, sort_keys=True))
+    annotations = {**(manifest["metadata"].get("annotations") or {}), APPLIED_ANNOTATION: digest}
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
 
 
 # The pod.
@@ -379,12 +394,10 @@ def _metric(name: str, percent: int) -> Dict[str, Any]:
 
 def _patched(app: ApplicationSpec, which: str, manifest: Manifest) -> Manifest:
     """The manifest with the Application's patch merged in; the pack's own labels, and the image, stay."""
-    change = dict(app.patch).get(which)
+    change = app.patch.get(which)
     if not change:
-        return manifest
-    merged = merge_patch(manifest, change)
-    if merged is manifest or not isinstance(merged, dict):
-        return manifest
+        return stamped(manifest)
+    merged: Manifest = merge_patch(manifest, change)
     merged["metadata"]["labels"] = {**(merged["metadata"].get("labels") or {}), **manifest["metadata"]["labels"]}
     if which == "deployment":
         template = manifest["spec"]["template"]
@@ -395,7 +408,7 @@ def _patched(app: ApplicationSpec, which: str, manifest: Manifest) -> Manifest:
         for container in merged["spec"]["template"]["spec"]["containers"]:
             if container.get("name") == CONTAINER:
                 container["image"] = image
-    return merged
+    return stamped(merged)
 
 
 def merge_patch(value: Any, change: Any) -> Any:

@@ -37,6 +37,8 @@ from kubestorm.application.values import (
     Strategy,
 )
 from kubestorm.database.spec import InvalidSpecError, Problem
+from kubestorm.errors import DefinitionError
+from kubestorm.registry.follow import parse_follow
 from kubestorm.rollout import weights
 from kubestorm.settings import Settings
 
@@ -52,7 +54,6 @@ HOST = re.compile(r"^(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z0-9]([-a-
 OBJECT_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 PERCENT = re.compile(r"^(100|[1-9]?[0-9])%$")
 
-FOLLOW_WAYS = ("semver", "branch", "pattern", "tag")
 SPREADS = ("zones", "nodes", "none")
 PATCHABLE = ("deployment", "service", "ingress", "autoscaler", "disruptionBudget")
 MAX_REPLICAS = 1000
@@ -186,10 +187,11 @@ class _Parser(SpecReader):
         follow = self.mapping("follow")
         if not follow:
             return None
-        ways = [way for way in FOLLOW_WAYS if follow.get(way) is not None]
-        if len(ways) != 1:
-            found = f"it holds {' and '.join(ways)}" if ways else "it says nothing"
-            self.wrong("follow", f"{found}; give exactly one of {', '.join(FOLLOW_WAYS)}")
+        try:
+            parse_follow(follow)
+        except DefinitionError as error:
+            # Its own sentence begins with the field's name.
+            self.problems.append(Problem("spec.follow", str(error)))
         return dict(follow)
 
     def _resources(self) -> Resources:

@@ -25,6 +25,9 @@ from kubestorm.errors import Error
 from kubestorm.kube import Resource
 from kubestorm.naming import Identity
 from kubestorm.resource import LeaseLostError, Object, ResourceHandle, reason_of
+from kubestorm.rollout import history
+from kubestorm.rollout.observe import failure_of
+from kubestorm.rollout.steps import ensure_rollout
 from kubestorm.services import Services
 
 SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = "SpecValid", "HostClaimed", "Applied", deploying.ROLLED_OUT
@@ -140,7 +143,9 @@ def ensure_configuration(run: ApplicationRun) -> Result:
         outcomes: List[Outcome] = []
         fields: Dict[str, Any] = {"waitingFor": waiting}
         if not isinstance(found, Waiting):
-            outcomes = [run.ensure(manifest, look) for manifest in config.manifests(look.app, found)]
+            manifests = config.manifests(look.app, found)
+            outcomes = [run.ensure(manifest, look) for manifest in manifests]
+            fields["configHash"] = config.hash_of(look.app, manifests)
             fields["secretVersions"] = _replacing(look.status.get("secretVersions"), found.versions)
         for kind, name, wished in config.names_of(look.app):
             if not wished:
@@ -154,7 +159,10 @@ def ensure_configuration(run: ApplicationRun) -> Result:
 
 
 def ensure_objects(run: ApplicationRun) -> Result:
-    """Bring Service, Ingress, autoscaler and disruption budget to what is asked for; remove what no longer is."""
+    """Bring Service, Ingress, autoscaler and disruption budget to what is asked for; remove what no longer is.
+
+    While a Rollout goes on, Service and autoscaler are its to change, and are made here only where they are missing.
+    """
     with run.reporting(APPLIED):
         look = run.look()
         if look is None:
@@ -165,30 +173,31 @@ def ensure_objects(run: ApplicationRun) -> Result:
         service = apply.read(kube, SERVICES, app.name, app.namespace)
         track = deploying.active_track(look.resource, service)
         target = render.deployment_name(app.name, track)
+        going_on = history.look(kube, app.namespace, app.name, app.uid).active is not None
         wished = [
-            (SERVICES, "Service", render.service(app, tracks=(track,)) if app.port is not None else None),
-            (api.ingresses, "Ingress", render.ingress(app, api, hosts=granted)),
-            (api.autoscalers, "HorizontalPodAutoscaler", render.autoscaler(app, target, api)),
-            (api.disruption_budgets, "PodDisruptionBudget", render.disruption_budget(app, api)),
+            (SERVICES, "Service", render.service(app, tracks=(track,)) if app.port is not None else None, going_on),
+            (api.ingresses, "Ingress", render.ingress(app, api, hosts=granted), False),
+            (api.autoscalers, "HorizontalPodAutoscaler", render.autoscaler(app, target, api), going_on),
+            (api.disruption_budgets, "PodDisruptionBudget", render.disruption_budget(app, api), False),
         ]
         outcomes: List[Outcome] = []
-        for resource, kind, manifest in wished:
-            if manifest is not None:
-                outcomes.append(run.ensure(manifest, look, service if kind == "Service" else None))
-            elif resource.version:
+        for resource, kind, manifest, spared in wished:
+            if manifest is None:
                 outcomes += run.remove(resource, kind, app.name, look)
+            elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
+                outcomes.append(run.ensure(manifest, look, service if kind == "Service" else None))
         applied = _applied(look, outcomes, _unsupported(app, api))
         fields = {"url": _url(app, granted), "hosts": list(granted) or None}
         run.handle.write_status(claimed, applied, fields=fields, generation=look.generation)
-        return {
-            **_as_result(outcomes),
-            "hosts": list(granted),
-            "refused": [claimed.message] * (claimed.status == FALSE),
-        }
+        refused = [claimed.message] if claimed.status == FALSE else []
+        return {**_as_result(outcomes), "hosts": list(granted), "refused": refused}
 
 
 def ensure_deployment(run: ApplicationRun) -> Result:
-    """Bring the active track's Deployment to what is asked for, with the image that it is to have."""
+    """Begin the Rollout that is due, if one is; without one, bring the active track's Deployment to what is asked for.
+
+    The image is the good one of the last Rollout: another comes by a Rollout alone.
+    """
     with run.reporting(ROLLED_OUT):
         look = run.look()
         if look is None:
@@ -198,27 +207,51 @@ def ensure_deployment(run: ApplicationRun) -> Result:
         track = deploying.active_track(look.resource, service)
         name = render.deployment_name(app.name, track)
         live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
-        image = deploying.wanted_image(look.resource) or deploying.current_image(live)
         hashed, missing = current_hash(run, app)
+        due: Mapping[str, Any] = {} if missing else ensure_rollout(run.services, run.handle)
+        image = deploying.good_image(due) or deploying.current_image(live)
         outcomes: List[Outcome] = []
-        if image is None:
-            condition = deploying.waiting_for_image(app)
-        elif missing:
+        told: List[Condition] = []
+        if missing:
             message = f"{missing} is not there yet, and the pods need it; the condition Applied says why."
-            condition = Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)
+            told = [Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)]
+        elif due["active"]:
+            pass  # the Rollout changes the Deployments and tells
+        elif image is None:
+            told = [deploying.waiting_for_image(app, due)]
         else:
-            if live is not None and app.replicas.autoscaled:
-                apply.hand_over_replicas(kube, live)
-            manifest = active_deployment(app, track, image, hashed, live)
-            outcomes = [run.ensure(manifest, look, live)]
-            live = outcomes[0].live
-            condition = deploying.judge(live) if live is not None else deploying.waiting_for_image(app)
-        condition = _with_left(look, condition, outcomes)
-        fields = {**deploying.status_of(app, track, live), "configHash": hashed, **_next_look(run, look)}
-        run.handle.write_status(condition, fields=fields, generation=look.generation)
+            outcomes, live = _bring_up_to_date(run, look, track, image, hashed, live)
+            told = [_rolled_out(run, look, due, outcomes, live)]
+        fields = {**deploying.status_of(app, track, live), **_next_look(run, look, due.get("look_at"))}
+        run.handle.write_status(*told, fields=fields, generation=look.generation)
         if look.takes:
             run.handle.remove_annotation(TAKE_FIELDS_ANNOTATION)
-        return {**_as_result(outcomes), "track": track, "reason": condition.reason, "message": condition.message}
+        words = {"reason": told[0].reason, "message": told[0].message} if told else {}
+        return {**_as_result(outcomes), "track": track, "rollout": due.get("active", ""), **words}
+
+
+def _bring_up_to_date(
+    run: ApplicationRun, look: Look, track: str, image: deploying.Image, hashed: str, live: Optional[Object]
+) -> Tuple[List[Outcome], Optional[Object]]:
+    if live is not None and look.app.replicas.autoscaled:
+        apply.hand_over_replicas(run.services.kube, live)
+    outcome = run.ensure(active_deployment(look.app, track, image, hashed, live), look, live)
+    return [outcome], outcome.live
+
+
+def _rolled_out(
+    run: ApplicationRun, look: Look, due: Mapping[str, Any], outcomes: Sequence[Outcome], live: Optional[Object]
+) -> Condition:
+    if live is None:
+        return deploying.waiting_for_image(look.app, due)
+    condition = deploying.judge(live)
+    if condition.status != TRUE:
+        failure = failure_of(run.services.kube, live)
+        if failure is not None:
+            condition = condition._replace(reason=failure.reason, message=failure.message)
+    elif due["reason"] in deploying.REFUSALS:
+        condition = deploying.refused(due, look.status)
+    return _with_left(look, condition, outcomes)
 
 
 def active_deployment(
@@ -321,16 +354,18 @@ def _url(app: ApplicationSpec, granted: Sequence[str]) -> Optional[str]:
     return f"http://{app.name}.{app.namespace}.svc{port}/"
 
 
-def _next_look(run: ApplicationRun, look: Look) -> Dict[str, Any]:
-    """When Consul, Vault and Databases are looked at again; written anew only when that moment has come."""
-    planned = look.status.get("nextLookAt")
-    if not look.app.reads_outside:
-        return {"nextLookAt": None} if planned else {}
-    now = run.services.now()
+def _next_look(run: ApplicationRun, look: Look, due: Optional[str]) -> Dict[str, Any]:
+    """When to look again: a Rollout is due, or Consul, Vault and Databases are looked at for changes.
+
+    Written anew only when that moment has come or comes earlier, as a look that finds all in order leaves no trace.
+    """
+    planned, now = str(look.status.get("nextLookAt") or ""), run.services.now()
     latest = now + dt.timedelta(seconds=run.settings.look_seconds)
-    if planned and format_time(now) < str(planned) <= format_time(latest):
-        return {}
-    return {"nextLookAt": format_time(latest)}
+    wishes = [due or "", format_time(latest) if look.app.reads_outside else ""]
+    wished = min((wish for wish in wishes if wish), default="")
+    if not wished:
+        return {"nextLookAt": None} if planned else {}
+    return {} if format_time(now) < planned <= wished else {"nextLookAt": wished}
 
 
 def _replacing(old: Any, new: Mapping[str, int]) -> Optional[Dict[str, Any]]:

@@ -13,9 +13,13 @@ import pytest
 import yaml
 from kubestorm import conditions
 from kubestorm.application import steps
+from kubestorm.application.spec import parse
 from kubestorm.application.steps import ApplicationRun
 from kubestorm.errors import Error
 from kubestorm.naming import identity_of
+from kubestorm.rollout.names import ROLLOUTS
+from kubestorm.rollout.objects import manifest
+from kubestorm.rollout.planning import NewRollout
 from kubestorm.services import Services
 from kubestorm.settings import load_settings
 
@@ -40,7 +44,7 @@ STEPS: dict[str, Callable[[ApplicationRun], dict[str, Any]]] = {
 @pytest.fixture
 def applications(http: httpx.Client, namespace: str) -> str:
     """The kinds are served; the path of this namespace's Applications."""
-    for plural in ("applications", "databases"):
+    for plural in ("applications", "databases", "rollouts"):
         crd = yaml.safe_load((ROOT / "crds" / f"{plural}.kubestorm.io.yaml").read_text())
         assert http.post(CRDS, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
         eventually(lambda plural=plural: http.get(f"{GROUP}/{plural}").is_success, f"{plural} are served")
@@ -69,6 +73,7 @@ class World:
     namespace: str
     config: dict[str, Any]
     runs: Iterator[int] = field(default_factory=itertools.count)
+    rollouts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def services(self) -> Services:
         """Fresh clients, as each action of a run has its own."""
@@ -98,8 +103,16 @@ class World:
         return found
 
     def wish(self, letter: str = "a", name: str = "cart") -> None:
-        """Somebody pushed: the image with that digest is wished for."""
-        self.annotate(name, **{"kubestorm.io/wanted-image": f'{{"digest": "{DIGESTS[letter]}", "tag": "1.{letter}"}}'})
+        """A Rollout of the image with that digest has come to all pods."""
+        resource = self.get("applications", name)
+        assert resource is not None
+        services = self.services()
+        number = next(self.rollouts)
+        new = NewRollout(number, DIGESTS[letter], f"1.{letter}", "", "", "push", "", f"push-{number}")
+        made = manifest(resource, parse(resource, services.settings), new)
+        services.kube.create(ROLLOUTS, made, self.namespace)
+        services.kube.patch_status(ROLLOUTS, made["metadata"]["name"], {"phase": "Complete"}, self.namespace)
+        services.close()
 
     def annotate(self, name: str = "cart", **annotations: str | None) -> None:
         """Write annotations; None removes one."""

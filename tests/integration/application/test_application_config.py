@@ -210,7 +210,6 @@ def test_a_forbidden_path_is_refused_before_vault_is_asked(world, kv):
     """Another team's secret stays unread."""
     kv.secret("kubestorm/test/bank/vault", key=PASSWORD)
     world.apply(secrets=[{"path": "kubestorm/test/bank/vault"}])
-    world.wish()
     assert world.reconcile()["plan"]["todo"] == []
     message = world.condition("SpecValid")[2]
     assert f"'kubestorm/test/bank/vault' may not be read from namespace {world.namespace}" in message

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from kubestorm.application.spec import parse
+from kubestorm.application.versions import discover
+from kubestorm.rollout.effects import Hands
+from kubestorm.rollout.model import Autoscale, Select
+from kubestorm.rollout.observe import observe
 
 from tests.kube_fixtures import eventually
 from tests.kube_shapes import patch
@@ -165,7 +170,7 @@ def test_a_person_who_scales_keeps_the_number_and_it_is_told(world, kube, subres
     world.annotate(**{"kubestorm.io/take-fields": "yes"})
     world.reconcile()
     assert world.get("deployments")["spec"]["replicas"] == 2
-    assert "kubestorm.io/take-fields" not in world.get()["metadata"]["annotations"]
+    assert "kubestorm.io/take-fields" not in (world.get()["metadata"].get("annotations") or {})
     world.reconcile()
     assert "left to" not in world.condition("RolledOut")[2]
 
@@ -260,3 +265,57 @@ def test_the_active_track_is_the_services(world):
     assert world.get("deployments", "cart-green") is not None
     assert world.get("services")["spec"]["selector"]["kubestorm.io/track"] == "green"
     assert world.get()["status"]["activeTrack"] == "green"
+
+
+def test_a_wish_begins_a_rollout_and_leaves_it_its_objects(world):
+    """While it goes on, Deployments, the Service's selector and the autoscaler are the Rollout's alone."""
+    world.apply(replicas={"min": 2, "max": 4})
+    world.wish("a")
+    world.reconcile()
+    wish = f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", "event_id": "e1"}}'
+    world.annotate(**{"kubestorm.io/wanted-image": wish})
+    begun = world.reconcile()["rollout"]["rollout"]
+    assert begun.startswith("cart-bbbbbbbb-")
+    carry_out(world, Select(()), Autoscale("stable", 3))
+    before = world.get("deployments")["metadata"]["generation"]
+    world.apply(replicas={"min": 2, "max": 4}, env={"A": "1"})
+    assert world.reconcile()["rollout"]["rollout"] == begun
+    assert world.get("deployments")["metadata"]["generation"] == before
+    assert world.get("services")["spec"]["selector"] == {"kubestorm.io/application": "cart"}
+    assert world.get("horizontalpodautoscalers")["spec"]["maxReplicas"] == 3
+    finish(world, begun)
+    world.reconcile()
+    container = world.get("deployments")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"].endswith("b" * 64)
+    assert container["env"] == [{"name": "A", "value": "1"}]
+    assert world.get("services")["spec"]["selector"]["kubestorm.io/track"] == "stable"
+    assert world.get("horizontalpodautoscalers")["spec"]["maxReplicas"] == 4
+
+
+def carry_out(world, *effects):
+    """What the Rollout's own run does to the Application's objects."""
+    services, resource = world.services(), world.get()
+    api = discover(services.kube)
+    spec = parse(resource, services.settings)
+    observed = observe(services.kube, resource, autoscalers=api.autoscalers)
+    Hands(services.kube, resource, spec, api, config_hash="", tags={}).do(effects, observed)
+    services.close()
+
+
+def finish(world, name):
+    """The Rollout has come to all pods."""
+    url = f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/rollouts/{name}/status"
+    patch(world.http, url, {"status": {"phase": "Complete"}}, "merge").raise_for_status()
+
+
+def test_a_frozen_application_says_who_froze_it(world):
+    """Its pods are well, and a newer image waits."""
+    world.apply()
+    world.wish("a")
+    world.reconcile()
+    wish = f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", "event_id": "e1"}}'
+    frozen = '{"owner": "ada", "reason": "release day", "at": "2026-01-01T00:00:00Z"}'
+    world.annotate(**{"kubestorm.io/wanted-image": wish, "kubestorm.io/freeze": frozen})
+    assert world.reconcile()["rollout"]["rollout"] == ""
+    container = world.get("deployments")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"].endswith("a" * 64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.application import apply, deploying
+from kubestorm.application import apply, deploying, render
 from kubestorm.kube_errors import FieldConflict
 
 SAME = {
@@ -79,7 +79,7 @@ def test_what_the_pack_alone_decides(field, ours):
 def test_a_secrets_hash_says_nothing_of_its_values():
     """The same keys give the same hash."""
     one, two, three = (
-        apply.stamped({"kind": "Secret", "metadata": {"name": "s"}, "data": data})["metadata"]["annotations"]
+        render.stamped({"kind": "Secret", "metadata": {"name": "s"}, "data": data})["metadata"]["annotations"]
         for data in ({"A": "eA=="}, {"A": "eQ=="}, {"B": "eA=="})
     )
     assert one == two != three
@@ -133,17 +133,31 @@ def test_a_deployment_is_judged_by_its_own_word(live, status, reason):
     assert (found.status, found.reason) == (status, reason)
 
 
-WISHES = {
-    "none": (None, None),
-    "nonsense": ("{", None),
-    "no digest": ('{"tag": "1"}', None),
-    "a list": ("[1]", None),
-    "image": ('{"tag": "1", "digest": "sha256:aa"}', deploying.Image("sha256:aa", "1")),
-}
+DUE = {"active": "", "good": "", "good_tag": "", "reason": "", "message": ""}
 
 
-@pytest.mark.parametrize("text, image", WISHES.values(), ids=WISHES)
-def test_the_image_that_is_wished_for(text, image):
-    """Nonsense in an annotation is no wish."""
-    annotations = {} if text is None else {"kubestorm.io/wanted-image": text}
-    assert deploying.wanted_image({"metadata": {"annotations": annotations}}) == image
+def test_a_failed_rollouts_own_words_stay():
+    """Until another image is wished for, or this one asked for again."""
+    failed = {
+        "type": "RolledOut",
+        "status": "False",
+        "reason": "ImagePullFailed",
+        "message": "1.3 failed: no such image",
+    }
+    due = {**DUE, "reason": "DigestRefused", "message": "1.3 is not tried again."}
+    status = {"conditions": [failed], "rollout": {"phase": "Failed"}}
+    assert deploying.refused(due, status)[2:] == ("ImagePullFailed", "1.3 failed: no such image")
+    assert deploying.refused(due, {})[2:] == ("DigestRefused", "1.3 is not tried again.")
+
+
+def test_the_image_is_the_last_good_one():
+    """Of the history first, of the Deployment where there is none."""
+    assert deploying.good_image({**DUE, "good": "sha256:aa", "good_tag": "1"}) == deploying.Image("sha256:aa", "1")
+    assert deploying.good_image(DUE) is None
+    container = {"name": "app", "image": "r/x@sha256:bb"}
+    live = {
+        "metadata": {"annotations": {"kubestorm.io/image-tag": "2"}},
+        "spec": {"template": {"spec": {"containers": [{"name": "log", "image": "l@sha256:cc"}, container]}}},
+    }
+    assert deploying.current_image(live) == deploying.Image("sha256:bb", "2")
+    assert deploying.current_image(None) is None

@@ -55,6 +55,7 @@ WRONG = {
     "tag in repository": ({"image": {"repository": "registry.example.com/cart:1"}}, ["names a tag or a digest"]),
     "two healths": ({"health": {"http": {"path": "/"}, "tcp": {}}}, ["http and tcp", "exactly one"]),
     "two follows": ({"follow": {"tag": "1", "branch": "main"}}, ["spec.follow", "exactly one of"]),
+    "a range that is none": ({"follow": {"semver": "newest"}}, ["spec.follow.semver"]),
     "timeout": (
         {"health": {"tcp": {}, "everySeconds": 2, "timeoutSeconds": 5}},
         ["5 is above health.everySeconds (2)"],
