@@ -112,7 +112,9 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
     stream = EventStream()
 
     async def announce(route: str, payload: dict[str, Any]) -> None:
-        stream.publish(f"{ANNOUNCEMENT_PREFIX}{route}", lambda: payload)
+        # The envelope of StackStorm's AnnouncementDispatcher; Hubot and Errbot read `payload`.
+        body = {"payload": payload, "trace_context": None}
+        stream.publish(f"{ANNOUNCEMENT_PREFIX}{route}", lambda: body)
 
     runners = Runners.make(
         services=Services(

@@ -49,6 +49,7 @@ _WIDTH = 130
 _RESULT = (
     "{% if execution.result and execution.result.output and execution.result.output.text %}"
     "{{ execution.result.output.text }}"
+    "{% elif execution.result and execution.result.output and execution.result.output.silent %}"
     "{% else %}That went wrong inside kubestorm. Whether it had an effect is not known here: look, and tell an "
     "operator this number: {{ execution.id }}{% endif %}"
 )

@@ -242,6 +242,7 @@ def as_result(answer: Answer, look_seconds: float) -> Dict[str, Any]:
     follow = next_look(answer.follow, look_seconds).as_dict() if answer.follow is not None else None
     return {
         **message_result(answer.message),
+        **({"text": ""} if answer.silent else {}),
         "silent": answer.silent,
         "person": answer.person,
         "command": answer.command,

@@ -32,7 +32,7 @@ def _listening(chat: Served, route: str) -> Iterator[Iterator[dict[str, Any]]]:
                 if line.startswith("event: "):
                     wanted = line == f"event: st2.announcement__{route}"
                 elif line.startswith("data: ") and wanted:
-                    yield json.loads(line[len("data: ") :])
+                    yield json.loads(line[len("data: ") :])["payload"]
 
         yield announcements()
 

@@ -57,6 +57,15 @@ class ChatWorld:
             base_url=self.engine.url, headers={"St2-Api-Key": self.engine.key}, timeout=30, trust_env=False
         )
 
+    def restart(self) -> None:
+        """End the engine and start it again at the same address, as bots know one address."""
+        self.engine.stop()
+        original = self.engine.command()
+        at = original.index("--port") + 1
+        command = [*original[:at], str(self.http.base_url.port), *original[at + 1 :]]
+        self.engine.command = lambda: command  # type: ignore[method-assign]
+        self.engine.start()
+
     def stop(self) -> None:
         if hasattr(self, "engine"):
             self.http.close()
@@ -76,6 +85,10 @@ class ChatWorld:
             return found if found.get("end_timestamp") else None
 
         return dict(eventually(look))
+
+    def executions(self, action: str) -> list[dict[str, Any]]:
+        """The executions of an action."""
+        return list(self.http.get("/v1/executions", params={"action": action, "limit": 1000}).json())
 
     def run(self, command: str, user: str = "ana", channel: str = "general") -> dict[str, Any]:
         """Say it; the execution that answered."""

@@ -1,0 +1,122 @@
+"""Hubot with the pack's script: a day of conversations, bad input, a lost connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.chat.conftest import ChatWorld, eventually
+from tests.integration.chat.hubot import SCRIPTS, Hubot, Unavailable, install
+
+
+@pytest.fixture(scope="module")
+def installed() -> Path:
+    try:
+        return install()
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def hubot(installed: Path, world: ChatWorld, tmp_path: Path) -> Iterator[Hubot]:
+    key = tmp_path / "api-key"
+    key.write_text(world.engine.key)
+    key.chmod(0o600)
+    environment = {"ST2_API_URL": f"{world.engine.url}/v1", "ST2_API_KEY_FILE": str(key)}
+    hubot = Hubot(installed, tmp_path / "hubot", "ana", environment)
+    try:
+        hubot.wait("listening to announcements")
+        yield hubot
+    finally:
+        hubot.stop()
+
+
+def test_a_day_with_hubot(hubot: Hubot, world: ChatWorld) -> None:
+    """Help, a database made and shown, a slip, an unclear name, a refusal by the action: each answered in the room."""
+    assert "create database orders postgres 16" in hubot.say("hubot kubestorm help", "topics:")
+    created = hubot.say("hubot create database hub-orders postgres 16 size small in shop-prod", "is ready.")
+    assert created.index("On it; I say here how it ends.") < created.index("Database shop-prod/hub-orders is ready.")
+    assert "RDS: available" in hubot.say("hubot show database hub-orders", "Credentials:")
+    assert "Did you mean `show database hub-orders`?" in hubot.say("hubot shwo database hub-orders", "Did you mean")
+    assert "shop-prod/hub-orders" in hubot.say("hubot show database hub-order", "Did you mean")
+    assert "allowed: small" in hubot.say("hubot resize database hub-orders to colossal", "allowed:")
+    assert "Policy: Retain" in hubot.say("hubot delete database hub-orders in shop-prod", "Policy:")
+
+
+@pytest.mark.parametrize(
+    "line, answer",
+    [
+        ("hubot show database {{ st2kv.system.secret }}", "I know what you want to do, but not all it takes."),
+        ("hubot roll back cart name={{st2kv.system.secret}}", "`name` cannot be what you gave."),
+        ("hubot roll back cart user=admin", "That was not taken: Override of immutable parameter(s) ['user']"),
+        ("hubot show database $(touch /tmp/x); `id`", "I know what you want to do, but not all it takes."),
+        ("hubot " + "deploy " * 14_000, "a command has fewer. I did nothing."),
+    ],
+    ids=["template", "template as a pair", "somebody else", "shell", "100 KB"],
+)
+def test_bad_input_is_a_sentence(hubot: Hubot, world: ChatWorld, line: str, answer: str) -> None:
+    """What is typed is never evaluated, and the bot goes on."""
+    world.http.put("/v1/keys/secret", json={"name": "secret", "value": "swordfish"}).raise_for_status()
+    assert "swordfish" not in hubot.say(line, answer)
+    assert "You are ana." in hubot.say("hubot who am I", "You are ana.")
+
+
+def test_no_secret_is_on_the_command_line(hubot: Hubot, world: ChatWorld) -> None:
+    """The key is read from a file, and is in no log either."""
+    command = Path(f"/proc/{hubot.process.pid}/cmdline").read_bytes()
+    assert world.engine.key.encode() not in command
+    assert world.engine.key not in hubot.text
+
+
+def test_hubot_does_not_answer_itself(installed: Path, world: ChatWorld, tmp_path: Path) -> None:
+    """Its own words do not leave the bot; those of a bot that the pack knows are not answered."""
+    for user, asked in (("hubot", 0), ("kubestorm-bot", 1)):
+        before = {item["id"] for item in world.executions("kubestorm.chat_run")}
+        environment = {"ST2_API_URL": f"{world.engine.url}/v1", "ST2_API_KEY": world.engine.key}
+        hubot = Hubot(installed, tmp_path / user, user, environment)
+        try:
+            hubot.wait("listening to announcements")
+            since = hubot.type("hubot list databases")
+            hubot.say("\\?", "show this help")
+            if asked:
+                (run,) = eventually(
+                    lambda known=before: [
+                        item for item in world.executions("kubestorm.chat_run") if item["id"] not in known
+                    ]
+                )
+                output = world.ended(run["id"])["result"]["output"]
+                assert (output["silent"], output["text"]) == (True, "")
+            else:
+                assert {item["id"] for item in world.executions("kubestorm.chat_run")} == before
+            assert "database" not in hubot.text[since:].replace("list databases", "")
+        finally:
+            hubot.stop()
+
+
+def test_an_outcome_is_told_after_the_engine_came_back(installed: Path, world: ChatWorld, tmp_path: Path) -> None:
+    """Hubot reconnects by itself, and then tells how what it had asked for ended."""
+    environment = {"ST2_API_URL": f"{world.engine.url}/v1", "ST2_API_KEY": world.engine.key}
+    hubot = Hubot(installed, tmp_path / "hubot", "ana", environment)
+    try:
+        hubot.wait("listening to announcements")
+        since = hubot.type("hubot create database back-soon postgres 16 in shop-prod")
+        hubot.wait("On it", since=since)
+        world.restart()
+        hubot.wait("the stream broke off", since=since)
+        hubot.wait("Database shop-prod/back-soon is ready.", since=since)
+    finally:
+        hubot.stop()
+
+
+def test_the_script_has_no_errors_of_its_own(installed: Path, hubot: Hubot, world: ChatWorld) -> None:
+    """A stopped API is told in a sentence, and the process lives."""
+    assert SCRIPTS.is_dir()
+    world.engine.stop()
+    try:
+        assert "try again in a moment" in hubot.say("hubot list databases", "StackStorm does not answer")
+    finally:
+        world.restart()
+    assert hubot.process.poll() is None
+    eventually(lambda: "database" in hubot.say("hubot list databases", "database"))
