@@ -5,6 +5,7 @@ The demo and the end-to-end tests use it. It knows the engine by its command lin
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
+from sandbox.guardian import Guardian
 
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 30.0
@@ -35,6 +38,7 @@ class EngineProcess:
         self._configs = configs
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._guardian: Guardian | None = None
         self._client: httpx.Client | None = None
 
     @property
@@ -63,6 +67,7 @@ class EngineProcess:
         """Start it and wait until `/healthz` answers. Raises RuntimeError with the log's last lines if it does not."""
         (self.data / "url").unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._guardian = Guardian()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
@@ -70,11 +75,12 @@ class EngineProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                start_new_session=True,
+                process_group=self._guardian.group,
             )
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 raise RuntimeError(f"stormcell did not start:\n{self.log_tail()}")
             time.sleep(POLL_SECONDS)
         self._client = httpx.Client(base_url=self.url, headers={"St2-Api-Key": self.key}, timeout=30)
@@ -120,17 +126,17 @@ class EngineProcess:
             self._client.close()
             self._client = None
         process, self._process = self._process, None
-        if process is None:
+        guardian, self._guardian = self._guardian, None
+        if process is None or guardian is None:
             return 0
-        if number == signal.SIGKILL:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
         try:
-            return process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return process.wait()
+            if number != signal.SIGKILL:
+                process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(STOP_TIMEOUT_SECONDS)
+        finally:
+            guardian.end()
+        return process.wait()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -32,6 +32,7 @@ import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from sandbox.guardian import Guardian
 from sandbox.serving import LOOPBACK, make_certificate
 
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
@@ -45,8 +46,6 @@ LEFT_OUT_CONTROLLERS = (
     "cloud-node-lifecycle,service,route,nodeipam,ttl,persistentvolume-binder,attachdetach,"
     "persistentvolume-expander,pvc-protection,pv-protection"
 )
-# Waits for the end of our process, however it comes, and takes the whole process group with it.
-GUARDIAN = 'trap "" TERM INT HUP; read _; kill -9 0'
 
 
 class RealKubeError(RuntimeError):
@@ -88,7 +87,7 @@ class RealKube:
         self._fixed_port = port
         self._etcd_port = 0
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._guardian: Guardian | None = None
         self._client: httpx.Client | None = None
         certificate = make_certificate("kube-apiserver")
         self.ca = certificate.ca
@@ -157,7 +156,7 @@ class RealKube:
         for name in reversed(list(self._processes)):
             self._kill(name)
         if self._guardian:
-            self._guardian.communicate()  # closes its standard input, which ends it
+            self._guardian.end()
             self._guardian = None
 
     def stop_api(self) -> None:
@@ -201,7 +200,7 @@ class RealKube:
         etcd_peer_port, self._etcd_port, api_port = _free_ports(3)
         self.port = self._fixed_port or api_port
         self._write_files()
-        self._guardian = subprocess.Popen(["sh", "-c", GUARDIAN], stdin=subprocess.PIPE, process_group=0)
+        self._guardian = Guardian()
         self._client = httpx.Client(verify=ssl.create_default_context(cadata=self.ca), timeout=5, trust_env=False)
         self._spawn_etcd(etcd_peer_port)
         self._wait("etcd", self._etcd_is_healthy)
@@ -330,7 +329,7 @@ class RealKube:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                process_group=self._guardian.pid,
+                process_group=self._guardian.group,
             )
 
     def _kill(self, name: str) -> None:

@@ -130,11 +130,11 @@ class Server:
         certificate: Certificate | None = None,
         websockets: bool = False,
     ) -> None:
-        self._socket = socket.create_server((host, port), backlog=512)
-        # Connections inherit it. Without it an answer written in two parts waits 40 ms for the other side's ACK.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.host, self.port = self._socket.getsockname()[:2]
+        self.host = host
         self.certificate = certificate
+        self._wanted_port = port
+        self._port: int | None = None
+        self._socket: socket.socket | None = None
         config = uvicorn.Config(
             app,
             http="h11",
@@ -149,9 +149,24 @@ class Server:
         if certificate:
             config.load()
             config.ssl = _server_context(certificate)
-        logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
         self._uvicorn = _ClosingServer(config)
-        self._thread = threading.Thread(target=self._run, name=f"serve-{self.port}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"serve-{type(app).__name__}", daemon=True)
+
+    def bind(self) -> Self:
+        """Take the port, so that `url` is known before `start` serves. Safe to repeat; `stop` gives it back."""
+        if self._socket is None:
+            self._socket = socket.create_server((self.host, self._wanted_port), backlog=512)
+            # Connections inherit it. Without it an answer written in two parts waits 40 ms for the other side's ACK.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.host, self._port = self._socket.getsockname()[:2]
+        return self
+
+    @property
+    def port(self) -> int:
+        """The port, also after `stop`. Raises RuntimeError before there is one."""
+        if self._port is None:
+            raise RuntimeError("the server has no port yet: start it, or call bind() to have one before")
+        return self._port
 
     @property
     def url(self) -> str:
@@ -160,6 +175,7 @@ class Server:
 
     def start(self) -> Self:
         """Serve from a thread of its own; returns once connections are accepted."""
+        self.bind()
         self._thread.start()
         deadline = threading.Event()
         waited = 0.0
@@ -175,14 +191,16 @@ class Server:
         self._uvicorn.should_exit = True
         if self._thread.is_alive():
             self._thread.join(GRACEFUL_STOP_SECONDS + 10)
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def run_until_signalled(self) -> None:
         """Serve in this thread until SIGTERM or SIGINT (uvicorn handles both)."""
-        self._uvicorn.run(sockets=[self._socket])
+        self.bind()
+        self._run()
 
     def _run(self) -> None:
-        self._uvicorn.run(sockets=[self._socket])
+        self._uvicorn.run(sockets=[self._socket] if self._socket else None)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argument_parser(sandbox.consul.__doc__ or "", port=8500)
     parser.add_argument("--default-policy", choices=("allow", "deny"), default="allow", help="deny turns ACLs on")
     options = parser.parse_args(arguments)
-    server = ConsulServer(host=options.host, port=options.port, default_policy=options.default_policy)
+    server = ConsulServer(host=options.host, port=options.port, default_policy=options.default_policy).bind()
     return run_program(server, f"Consul at {server.url}\nexport CONSUL_HTTP_ADDR={server.url}")
 
 

@@ -50,7 +50,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     app = KubernetesApi(tokens=read_tokens(arguments.tokens) if arguments.tokens else None)
-    server = Server(app, host=arguments.host, port=arguments.port, certificate=make_certificate("kubernetes"))
+    server = Server(app, host=arguments.host, port=arguments.port, certificate=make_certificate("kubernetes")).bind()
     write_private(arguments.kubeconfig, kubeconfig_text(server, app.token))
     return run_program(server, f"kubernetes: {server.url}  (export KUBECONFIG={arguments.kubeconfig.resolve()})")
 

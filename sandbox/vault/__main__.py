@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     dev = not options.uninitialized
-    server = VaultServer(host=options.host, port=options.port, dev=dev, root_token=options.root_token)
+    server = VaultServer(host=options.host, port=options.port, dev=dev, root_token=options.root_token).bind()
     banner = [f"Vault at {server.url}", f"export VAULT_ADDR={server.url}"]
     if dev:
         # Shown on purpose, as `vault server -dev` does: it guards nothing but this process's memory.

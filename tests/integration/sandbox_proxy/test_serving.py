@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 
+import pytest
+
 from sandbox.serving import Server
 
 
@@ -25,3 +27,17 @@ def test_stopping_under_an_open_stream_says_nothing(caplog):
             assert client.recv(4096)
         said = [record.getMessage() for record in caplog.records if record.name == "uvicorn.error"]
     assert said == []
+
+
+def test_a_server_has_no_port_before_it_is_bound_and_holds_none_that_nobody_asked_for():
+    """The error says what to do; bound it has one, and start serves there."""
+    server = Server(answer_never)
+    with pytest.raises(RuntimeError, match=r"start it, or call bind\(\)"):
+        _ = server.url
+    server.stop()
+    bound = Server(answer_never).bind()
+    port = bound.port
+    with bound:
+        assert bound.port == port
+        socket.create_connection((bound.host, port)).close()
+    assert bound.port == port
