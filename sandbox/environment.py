@@ -148,6 +148,17 @@ class Environment:
         ).to_dict()
         return answer
 
+    def merge(self, api_version: str, kind: str, metadata: Json, **rest: Any) -> Json:
+        """Merge into an object that is there, as an administrator; `metadata` names it."""
+        api = self._dynamic().resources.get(api_version=api_version, kind=kind)
+        answer: Json = api.patch(
+            body={"metadata": metadata, **rest},
+            name=metadata["name"],
+            namespace=metadata.get("namespace"),
+            content_type="application/merge-patch+json",
+        ).to_dict()
+        return answer
+
     def read(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Json | None:
         """One object, or None."""
         api = self._dynamic().resources.get(api_version=api_version, kind=kind)

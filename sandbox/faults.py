@@ -16,6 +16,8 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SILENCE_POLL_SECONDS = 0.05
+
 Message = MutableMapping[str, Any]
 AsgiApp = Callable[..., Any]
 
@@ -34,6 +36,7 @@ class Fault:
     drop: bool = False
     drop_mid_body: bool = False
     silent: bool = False
+    after: int = 0
     hits: int = 0
 
     def fits(self, method: str, path: str) -> bool:
@@ -60,17 +63,19 @@ class Faults:
         drop: bool = False,
         drop_mid_body: bool = False,
         silent: bool = False,
+        after: int = 0,
     ) -> Fault:
         """Let matching requests fail: answer `status`, wait `delay_seconds` first, `drop` the connection (before the
         answer, or in the middle of its body), or say nothing more in a streamed answer (`silent`, also one already
-        open).
+        open; `times` then counts what was not said).
 
-        A fault of delay alone lets the request through afterwards.
+        A fault of delay alone lets the request through afterwards, also when the client has gone meanwhile. The first
+        `after` matching requests are spared.
         """
         data = body.encode() if isinstance(body, str) else body
         fault = Fault(
             re.compile(method), re.compile(path), times, status, dict(headers or {}), data, delay_seconds, drop,
-            drop_mid_body, silent,
+            drop_mid_body, silent, after,
         )  # fmt: skip
         with self._lock:
             self._faults.append(fault)
@@ -91,12 +96,24 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 if not fault.silent and fault.fits(method, path):
+                    if fault.after:
+                        fault.after -= 1
+                        continue
                     self._use(fault)
                     return fault
         return None
 
     def is_silenced(self, method: str, path: str) -> bool:
-        """Whether a streamed answer must say nothing now."""
+        """Whether a streamed answer must say nothing now; counted, as something was to be said."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.silent and fault.fits(method, path):
+                    self._use(fault)
+                    return True
+        return False
+
+    def has_silence(self, method: str, path: str) -> bool:
+        """Whether a fault keeps such an answer silent."""
         return any(fault.silent and fault.fits(method, path) for fault in tuple(self._faults))
 
     def _use(self, fault: Fault) -> None:
@@ -123,9 +140,17 @@ class FaultMiddleware:
             await self._app(scope, receive, self._guarded(scope["method"], path, send, fault))
 
     def _guarded(self, method: str, path: str, send: AsgiApp, fault: Fault | None) -> AsgiApp:
+        silenced = False
+
         async def guarded(message: Message) -> None:
+            nonlocal silenced
             if message["type"] == "http.response.body":
-                if message.get("more_body") and self._faults.is_silenced(method, path):
+                more = bool(message.get("more_body"))
+                # What was swallowed is never followed by what came after it: no connection loses a part in the middle.
+                silenced = silenced or (more and self._faults.is_silenced(method, path))
+                if silenced:
+                    if not more:
+                        await self._stay_silent(method, path, send)
                     return
                 if fault and fault.drop_mid_body and message.get("body"):
                     half = message["body"][: len(message["body"]) // 2]
@@ -135,6 +160,13 @@ class FaultMiddleware:
             await send(message)
 
         return guarded
+
+    async def _stay_silent(self, method: str, path: str, send: AsgiApp) -> None:
+        """Not even say that it is over, until the fault ends or the other side has given up."""
+        cycle = getattr(send, "__self__", None)
+        while self._faults.has_silence(method, path) and not getattr(cycle, "disconnected", True):
+            await asyncio.sleep(SILENCE_POLL_SECONDS)
+        _abort(send)
 
 
 async def _happens(fault: Fault, send: AsgiApp) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,14 +26,26 @@ TOKEN_LIFETIME_SECONDS = 86400
 class KubeBackend:
     """An API server that answers: where it is, whom to trust, and an administrator's token.
 
-    `faults` makes the sandbox's own answer badly on purpose; a real one has none.
+    `faults` makes the sandbox's own answer badly on purpose; a real one has none, and can be stopped instead (`real`).
+    `compact` lets it forget the past, so that watches which go on from there are answered 410.
     """
 
-    def __init__(self, url: str, token: str, ca: str, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        ca: str,
+        *,
+        compact: Callable[[], object],
+        faults: Faults | None = None,
+        real: RealKube | None = None,
+    ) -> None:
         self.url = url
         self.token = token
         self.ca = ca
+        self.compact = compact
         self.faults = faults
+        self.real = real
 
     def kubeconfig(self, token: str | None = None, *, url: str | None = None) -> dict[str, Any]:
         """A kubeconfig document; without a token it is the administrator's."""
@@ -89,13 +101,13 @@ def start_kubernetes(kind: Literal["sandbox", "real"], folder: Path) -> Iterator
                     "(setup-envtest makes one), or leave KUBE=real away"
                 )
             real = stack.enter_context(RealKube(assets, folder))
-            backend = KubeBackend(real.url, real.token, real.ca)
+            backend = KubeBackend(real.url, real.token, real.ca, compact=real.compact, real=real)
             stack.enter_context(Kubelet(backend.url, backend.token, backend.ca))
         else:
             api = KubernetesApi()
             certificate = make_certificate("kubernetes")
             server = stack.enter_context(Server(api, certificate=certificate))
-            backend = KubeBackend(server.url, api.token, certificate.ca, api.faults)
+            backend = KubeBackend(server.url, api.token, certificate.ca, compact=api.compact, faults=api.faults)
             stack.enter_context(Controllers(backend.url, backend.token, backend.ca))
         yield backend
 

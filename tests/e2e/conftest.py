@@ -78,6 +78,11 @@ class World:
         manifest["spec"].update(spec)
         return self.environment.apply(manifest)
 
+    def annotate(self, name: str = "orders", **annotations: str) -> None:
+        """Write annotations on the resource, as kubectl annotate does."""
+        metadata = {"name": name, "namespace": self.namespace, "annotations": annotations}
+        self.environment.merge("kubestorm.io/v1alpha1", "Database", metadata)
+
     def delete(self, name: str = "orders") -> None:
         """Ask for the resource's deletion."""
         self.environment.delete("kubestorm.io/v1alpha1", "Database", name, self.namespace)

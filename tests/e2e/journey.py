@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.e2e import leaks
+
 CONSUL_KEYS = ("host", "port", "database", "username", "vault_path")
 
 
@@ -69,3 +71,10 @@ def check_gone(world: Any) -> None:
     assert world.password()
     world.wait_until(lambda: not world.unfinished(), "nothing stays running")
     assert world.lease_holders() == set()
+    check_nothing_told(world)
+
+
+def check_nothing_told(world: Any) -> None:
+    """The password is in nothing that the engine wrote, whatever errors there were."""
+    written = [*leaks.files_below(world.engine.data), ("log", world.engine.log_path.read_bytes())]
+    assert list(leaks.find(world.password(), written)) == []
