@@ -136,6 +136,8 @@ class FaultMiddleware:
         query = scope.get("query_string", b"").decode("latin-1")
         path = f"{scope['path']}?{query}" if query else scope["path"]
         fault = self._faults.take(scope["method"], path)
+        if fault is not None and fault.delay_seconds and fault.status is None and not fault.drop:
+            receive = await _received(receive)
         if fault is None or not await _happens(fault, send):
             await self._app(scope, receive, self._guarded(scope["method"], path, send, fault))
 
@@ -167,6 +169,18 @@ class FaultMiddleware:
         while self._faults.has_silence(method, path) and not getattr(cycle, "disconnected", True):
             await asyncio.sleep(SILENCE_POLL_SECONDS)
         _abort(send)
+
+
+async def _received(receive: AsgiApp) -> AsgiApp:
+    """The whole request, read now: it is carried out later also when the client has gone by then."""
+    messages: list[Message] = []
+    while not messages or messages[-1].get("more_body"):
+        messages.append(await receive())
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return again
 
 
 async def _happens(fault: Fault, send: AsgiApp) -> bool:

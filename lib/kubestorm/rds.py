@@ -70,6 +70,7 @@ MODIFIABLE = frozenset(
         "MultiAZ",
         "PreferredBackupWindow",
         "PreferredMaintenanceWindow",
+        "StorageThroughput",
         "StorageType",
         "VpcSecurityGroupIds",
     )
@@ -127,7 +128,7 @@ class RdsClient:
                 MonitoringInterval=spec.monitoring_interval_seconds,
                 **_given(
                     KmsKeyId=spec.encryption_key,
-                    MaxAllocatedStorage=spec.max_storage_gib,
+                    MaxAllocatedStorage=spec.max_storage_gib or None,
                     PreferredBackupWindow=spec.backup_window,
                     PreferredMaintenanceWindow=spec.maintenance_window,
                     MonitoringRoleArn=spec.monitoring_role_arn if spec.monitoring_interval_seconds else None,
@@ -152,14 +153,23 @@ class RdsClient:
                 SourceDBInstanceIdentifier=spec.restore_point.source_instance, **common, **moment
             )
 
-    def modify(self, identifier: str, engine: str, changes: Sequence[Change], *, immediately: bool = True) -> None:
-        """Carry out the changes of a plan."""
+    def modify(
+        self,
+        identifier: str,
+        engine: str,
+        changes: Sequence[Change],
+        *,
+        immediately: bool = True,
+        beside: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        """Carry out the changes of a plan. `beside`: what RDS wants to be told with them though it stays the same."""
         unknown = [change.parameter for change in changes if change.parameter not in MODIFIABLE]
         if unknown:
             raise PermanentError(f"{unknown[0]} is no parameter that can be modified.", service=SERVICE)
-        values: Dict[str, Any] = {
-            change.parameter: list(change.new) if isinstance(change.new, tuple) else change.new for change in changes
-        }
+        values: Dict[str, Any] = dict(beside or {})
+        values.update(
+            (change.parameter, list(change.new) if isinstance(change.new, tuple) else change.new) for change in changes
+        )
         version = next((change for change in changes if change.parameter == "EngineVersion"), None)
         if version is not None and is_major_upgrade(engine, version.old, version.new):
             values["AllowMajorVersionUpgrade"] = True
@@ -325,6 +335,7 @@ def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
         storage_gib=int(raw.get("AllocatedStorage", 0)),
         storage_type=raw.get("StorageType", ""),
         iops=raw.get("Iops"),
+        throughput_mibps=raw.get("StorageThroughput"),
         max_storage_gib=raw.get("MaxAllocatedStorage"),
         multi_az=bool(raw.get("MultiAZ", False)),
         backup_retention_days=int(raw.get("BackupRetentionPeriod", 0)),
@@ -363,6 +374,7 @@ def _common(spec: DatabaseSpec, identifier: str, tags: Mapping[str, str]) -> Dic
         "Tags": _tag_list(tags),
         **_given(
             Iops=spec.iops,
+            StorageThroughput=spec.throughput_mibps,
             DBSubnetGroupName=spec.subnet_group,
             DBParameterGroupName=spec.parameter_group,
             VpcSecurityGroupIds=list(spec.security_groups) or None,

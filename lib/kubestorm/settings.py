@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Type, TypeVar
 
 from kubestorm.errors import DefinitionError
 
@@ -98,6 +98,10 @@ class NamespaceLimits:
     deletion_policies: Optional[Tuple[str, ...]] = None
     fixed_fields: Tuple[str, ...] = ()
     """Fields of `spec` that only operations decide here (`subnetGroup`, `multiAZ`, ...)."""
+    allowed_values: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
+    """Field of `spec`, dotted -> what a resource may state there; of a list, each item."""
+    ranges: Mapping[str, Tuple[int, int]] = field(default_factory=dict)
+    """Field of `spec`, dotted -> least and most that a resource may state there."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,38 @@ class DatabaseDefaults:
     monitoring_role_arn: Optional[str] = None
 
 
+# The fields of `spec`, as limits, labels and mappings name them.
+SPEC_FIELDS = frozenset(
+    (
+        "adopt",
+        "backup.retentionDays",
+        "backup.window",
+        "databaseName",
+        "deletionPolicy",
+        "deletionProtection",
+        "encryptionKey",
+        "engine",
+        "maintenanceWindow",
+        "monitoring.intervalSeconds",
+        "multiAZ",
+        "parameterGroup",
+        "parameters",
+        "restoreFrom.pointInTime.sourceInstance",
+        "restoreFrom.pointInTime.time",
+        "restoreFrom.pointInTime.useLatest",
+        "restoreFrom.snapshot",
+        "securityGroups",
+        "size",
+        "storage.iops",
+        "storage.maxSizeGiB",
+        "storage.sizeGiB",
+        "storage.throughputMiBps",
+        "storage.type",
+        "subnetGroup",
+        "tags",
+        "version",
+    )
+)
 DEFAULT_SIZES = {
     "small": "db.t3.small",
     "medium": "db.t3.medium",
@@ -226,8 +262,7 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
         values["engines"] = {name: _engine(name, offer) for name, offer in engines.items()}
     values["defaults"] = _build(DatabaseDefaults, values.get("defaults"), "database.defaults")
     values["limits"] = tuple(
-        _build(NamespaceLimits, item, f"database.limits[{index}]")
-        for index, item in enumerate(values.get("limits") or ())
+        _limits(item, f"database.limits[{index}]") for index, item in enumerate(values.get("limits") or ())
     )
     values["kinds"] = tuple(
         _build(KindMapping, item, f"database.kinds[{index}]") for index, item in enumerate(values.get("kinds") or ())
@@ -238,11 +273,40 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
             f"database.defaults.size is {settings.defaults.size!r}; database.sizes offers {', '.join(settings.sizes)}.",
             field="database.defaults.size",
         )
+    if settings.defaults.monitoring_interval_seconds and not settings.defaults.monitoring_role_arn:
+        message = (
+            "database.defaults.monitoring_interval_seconds needs monitoring_role_arn, the role that writes readings."
+        )
+        raise DefinitionError(message, field="database.defaults.monitoring_role_arn")
+    for index, kind in enumerate(settings.kinds):
+        _check_fields((*kind.fields.values(), *kind.values), f"database.kinds[{index}]")
+    _check_fields(settings.label_overrides.values(), "database.label_overrides")
     wrong = next((kind for kind in settings.kinds if kind.status not in ("subresource", "object")), None)
     if wrong is not None:
         message = f"database.kinds: status of {wrong.plural}.{wrong.group} is {wrong.status!r}; subresource or object."
         raise DefinitionError(message, field="database.kinds")
     return settings
+
+
+def _limits(raw: Any, where: str) -> NamespaceLimits:
+    limits = _build(NamespaceLimits, raw, where)
+    _check_fields((*limits.fixed_fields, *limits.allowed_values, *limits.ranges), where)
+    for name, values in limits.allowed_values.items():
+        if not isinstance(values, (list, tuple)) or not values:
+            raise DefinitionError(f"{where}.allowed_values.{name} is {values!r}; it is a list of values.", field=where)
+    for name, ends in limits.ranges.items():
+        numbers = isinstance(ends, (list, tuple)) and all(type(end) is int for end in ends)
+        if not numbers or len(ends) != 2 or ends[0] > ends[1]:
+            raise DefinitionError(f"{where}.ranges.{name} is {ends!r}; it is [least, most].", field=where)
+    return limits
+
+
+def _check_fields(names: Iterable[str], where: str) -> None:
+    """A field that there is not would limit nothing without a word; one with others below it means them all."""
+    for name in names:
+        if name not in SPEC_FIELDS and not any(known.startswith(f"{name}.") for known in SPEC_FIELDS):
+            message = f"{where} names {name}, which is no field of a Database's spec; there are: "
+            raise DefinitionError(message + ", ".join(sorted(SPEC_FIELDS)) + ".", field=where)
 
 
 def _engine(name: str, raw: Any) -> EngineOffer:

@@ -135,7 +135,12 @@ class TimedInstance(models.DBInstance):  # type: ignore[misc]
 
     def shape(self) -> rds_rules.InstanceShape:
         return rds_rules.InstanceShape(
-            self.engine, self.engine_version, self.allocated_storage, self.storage_type, self.iops
+            self.engine,
+            self.engine_version,
+            self.allocated_storage,
+            self.storage_type,
+            self.iops,
+            self.storage_throughput,
         )
 
 
@@ -223,6 +228,10 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
             request["port"] = request.pop("db_port_number")
         with _as_rds_errors():
             request.update(rds_rules.check_modify(instance.shape(), request))
+            size = request.get("allocated_storage") or instance.allocated_storage
+            rds_rules.check_ceiling(size, request.get("max_allocated_storage"))
+            role = request.get("monitoring_role_arn") or instance.monitoring_role_arn
+            rds_rules.check_monitoring(request.get("monitoring_interval"), role)
         later = {
             k: v for k, v in request.items() if k in PENDING_NAMES and v is not None and self._differs(instance, k, v)
         }

@@ -63,6 +63,9 @@ STORAGE_LIMITS: Mapping[str, tuple[int, int]] = {
     "io2": (100, 65536),
     "standard": (5, 3072),
 }
+IOPS_LIMITS: Mapping[str, tuple[int, int]] = {"gp3": (12000, 64000), "io1": (1000, 256000), "io2": (1000, 256000)}
+# Below this size gp3 has 3,000 IOPS and 125 MiB/s, and nothing to choose.
+GP3_CHOICE_GIB = 400
 MAX_RETENTION_DAYS = 35
 
 _IDENTIFIER = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
@@ -99,6 +102,7 @@ class InstanceShape(NamedTuple):
     allocated_storage: int
     storage_type: str
     iops: int | None = None
+    throughput: int | None = None
 
 
 def check_identifier(parameter: str, value: str | None, longest: int = 63) -> None:
@@ -151,8 +155,10 @@ def resolve_version(engine: str, version: str | None) -> str:
     return version if version in matching else matching[-1]
 
 
-def check_storage(engine: str, storage_type: str, size: int | None, iops: int | None) -> None:
-    """Refuse a size outside the storage type's limits, and provisioned IOPS that are missing or not allowed."""
+def check_storage(
+    engine: str, storage_type: str, size: int | None, iops: int | None, throughput: int | None = None
+) -> None:
+    """Refuse a size outside the storage type's limits, and IOPS or throughput that are missing or not allowed."""
     limits = STORAGE_LIMITS.get(storage_type)
     if limits is None:
         raise invalid(f"Invalid storage type: {storage_type}")
@@ -162,6 +168,30 @@ def check_storage(engine: str, storage_type: str, size: int | None, iops: int | 
         raise contradictory(f"You must specify both a storage size and iops when using storage type {storage_type}.")
     if iops and storage_type in ("gp2", "standard"):
         raise contradictory(f"You can't specify IOPS for the storage type {storage_type}.")
+    if throughput and storage_type != "gp3":
+        raise contradictory(f"You can't specify storage throughput for the storage type {storage_type}.")
+    if storage_type == "gp3" and (iops or throughput) and size < GP3_CHOICE_GIB:
+        what = f"engine {engine} and a storage size less than {GP3_CHOICE_GIB}"
+        raise contradictory(f"You can't specify IOPS or storage throughput for {what}.")
+    low, high = IOPS_LIMITS.get(storage_type, (0, 0))
+    if iops and not low <= iops <= high:
+        raise contradictory(f"IOPS must be between {low} and {high} for the storage type {storage_type}: {iops}")
+    if iops and throughput and throughput * 4 > iops:
+        raise contradictory("The storage throughput to IOPS ratio must be no more than 0.25.")
+
+
+def check_ceiling(size: int, ceiling: int | None) -> None:
+    """Refuse a ceiling of storage autoscaling that is not a tenth above the disk; its own size turns it off."""
+    if ceiling is not None and ceiling != size and ceiling * 10 < size * 11:
+        raise contradictory(f"Max storage size {ceiling} must be at least 10% greater than the storage size {size}.")
+
+
+def check_monitoring(interval: int | None, role: str | None) -> None:
+    """Refuse readings that nobody may write."""
+    if interval and not role:
+        raise contradictory(
+            "A MonitoringRoleARN value is required if you specify a MonitoringInterval value other than 0."
+        )
 
 
 def check_retention(days: int | None) -> None:
@@ -188,7 +218,9 @@ def check_create(request: Mapping[str, Any]) -> dict[str, Any]:
     else:
         check_password(engine, request.get("master_user_password"))
     storage_type = request.get("storage_type") or ("io1" if request.get("iops") else "gp2")
-    check_storage(engine, storage_type, request.get("allocated_storage"), request.get("iops"))
+    size = request.get("allocated_storage")
+    check_storage(engine, storage_type, size, request.get("iops"), request.get("storage_throughput"))
+    check_ceiling(size or 0, request.get("max_allocated_storage"))
     check_retention(request.get("backup_retention_period"))
     return {
         "engine_version": version,
@@ -243,11 +275,13 @@ def _line(engine: str, version: str) -> str:
 
 
 def _check_growth(current: InstanceShape, request: Mapping[str, Any]) -> dict[str, Any]:
-    if not {"allocated_storage", "storage_type", "iops"} & set(request):
+    if not {"allocated_storage", "storage_type", "iops", "storage_throughput"} & set(request):
         return {}
     size = request.get("allocated_storage") or current.allocated_storage
     storage_type = request.get("storage_type") or current.storage_type
-    iops = request.get("iops") or (current.iops if storage_type == current.storage_type else None)
+    same = storage_type == current.storage_type
+    iops = request.get("iops") or (current.iops if same else None)
+    throughput = request.get("storage_throughput") or (current.throughput if same else None)
     if size < current.allocated_storage:
         raise contradictory(
             "Invalid storage size: the allocated storage can't be reduced "
@@ -255,5 +289,5 @@ def _check_growth(current: InstanceShape, request: Mapping[str, Any]) -> dict[st
         )
     if size > current.allocated_storage:
         size = max(size, -(-current.allocated_storage * 11 // 10))
-    check_storage(current.engine, storage_type, size, iops)
+    check_storage(current.engine, storage_type, size, iops, throughput)
     return {"allocated_storage": size} if "allocated_storage" in request else {}

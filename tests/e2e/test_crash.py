@@ -74,7 +74,7 @@ def check_rotated(world: Any) -> None:
     """One new version, the password of the instance, and no pending copy."""
     (instance,) = world.instances()
     assert len(world.vault_versions()) == 2
-    assert world.vault_paths() == [f"{world.path}orders"]
+    world.wait_until(lambda: world.vault_paths() == [f"{world.path}orders"], "the pending copy is forgotten")
     assert world.environment.aws.password_matches(instance["DBInstanceIdentifier"], world.password())
     assert world.database()["status"]["vaultVersion"] == 2
 

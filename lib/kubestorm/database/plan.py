@@ -7,9 +7,9 @@ so that a resource is never partly its old and partly its new self.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from kubestorm.database.spec import DatabaseSpec
+from kubestorm.database.spec import DISKS, PROVISIONED_IOPS_TYPES, DatabaseSpec, least_ceiling
 from kubestorm.naming import RECREATE_ANNOTATION, TAG_CREDENTIALS_VERSION, TAG_UID
 
 # Source: "Viewing Amazon RDS DB instance status" in the RDS user guide. In these a client can connect.
@@ -85,6 +85,8 @@ class ObservedInstance:
     pending_reboot: bool = False
     """A parameter group waits for a reboot."""
     arn: str = ""
+    throughput_mibps: Optional[int] = None
+    """Of gp3; None where RDS does not say."""
     password_pending: bool = False
     """RDS has taken a new master password and is still applying it."""
 
@@ -209,7 +211,8 @@ def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change,
         ("storage.sizeGiB", "AllocatedStorage", observed.storage_gib, max(spec.storage_gib, observed.storage_gib)),
         ("storage.type", "StorageType", observed.storage_type, spec.storage_type),
         ("storage.iops", "Iops", observed.iops, spec.iops),
-        ("storage.maxSizeGiB", "MaxAllocatedStorage", observed.max_storage_gib, spec.max_storage_gib),
+        ("storage.throughputMiBps", "StorageThroughput", observed.throughput_mibps, spec.throughput_mibps),
+        ("storage.maxSizeGiB", "MaxAllocatedStorage", observed.max_storage_gib, _ceiling(spec, observed)),
         ("multiAZ", "MultiAZ", observed.multi_az, spec.multi_az),
         ("backup.retentionDays", "BackupRetentionPeriod", observed.backup_retention_days, spec.backup_retention_days),
         ("backup.window", "PreferredBackupWindow", observed.backup_window, spec.backup_window),
@@ -237,6 +240,35 @@ def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change,
     if "version" in spec.stated and not version_matches(spec.version, observed.version):
         changes.append(Change("version", "EngineVersion", observed.version, spec.version))
     return tuple(changes)
+
+
+def companions(spec: DatabaseSpec, changes: Sequence[Change], observed: ObservedInstance) -> Mapping[str, Any]:
+    """What RDS wants to be told beside a change, though it stays as it is; by RDS's parameter names.
+
+    Source: StorageType, Iops and MonitoringRoleArn of ModifyDBInstance in the RDS API reference.
+    """
+    changing = {change.parameter: change.new for change in changes}
+    beside: Dict[str, Any] = {}
+    if changing.keys() & {"AllocatedStorage", "Iops", "StorageThroughput", "StorageType"}:
+        kind = changing.get("StorageType", observed.storage_type)
+        size = changing.get("AllocatedStorage", observed.storage_gib)
+        rules, iops = DISKS.get(kind), changing.get("Iops", observed.iops)
+        # gp3 reports IOPS also where nobody chose them; what is below the least that can be chosen is not sent back.
+        if rules is not None and size >= rules.least_gib and iops and iops >= rules.iops[0]:
+            beside = {"AllocatedStorage": size, "Iops": iops}
+            if kind == "gp3" and observed.throughput_mibps and rules.throughput_mibps:
+                chosen = observed.throughput_mibps >= rules.throughput_mibps[0]
+                beside["StorageThroughput"] = observed.throughput_mibps if chosen else None
+    if changing.get("MonitoringInterval"):
+        beside["MonitoringRoleArn"] = spec.monitoring_role_arn
+    return {name: value for name, value in beside.items() if name not in changing and value is not None}
+
+
+def _ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[int]:
+    """MaxAllocatedStorage for what is asked; RDS is told to stop growing by a ceiling that is the disk's own size."""
+    if spec.max_storage_gib != 0:
+        return spec.max_storage_gib
+    return None if observed.max_storage_gib is None else max(spec.storage_gib, observed.storage_gib)
 
 
 def state_of(observed: ObservedInstance) -> Union[Wait, None]:
@@ -329,6 +361,9 @@ def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Option
             "or later, or restore a snapshot taken before the upgrade into a new Database."
         )
         return Refuse("DowngradeRefused", message, change=True)
+    too_little = _refuse_performance(spec, observed) or _refuse_ceiling(spec, observed)
+    if too_little:
+        return too_little
     immutable = (
         ("databaseName", observed.database_name, spec.database_name),
         ("subnetGroup", observed.subnet_group, spec.subnet_group),
@@ -342,6 +377,42 @@ def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Option
             )
             return Refuse("ImmutableField", message, change=True)
     return None
+
+
+def _refuse_performance(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
+    """IOPS or throughput that the disk as it is cannot have; the parser has seen only what is written."""
+    kind = spec.storage_type if "storage.type" in spec.stated else observed.storage_type
+    size = max(spec.storage_gib, observed.storage_gib) if "storage.sizeGiB" in spec.stated else observed.storage_gib
+    stated = spec.stated & {"storage.iops", "storage.throughputMiBps"}
+    rules = DISKS.get(kind)
+    if not stated and not ("storage.type" in spec.stated and kind in PROVISIONED_IOPS_TYPES):
+        return None
+    if rules is None:
+        message = (
+            f"spec.{min(stated)}: storage of type {kind} has none to choose; write spec.storage.type: gp3 as well."
+        )
+        return Refuse("StoragePerformanceRefused", message, change=True)
+    if size < rules.least_gib:
+        message = (
+            f"spec.storage: {kind} of {size} GiB cannot have what is asked for; raise spec.storage.sizeGiB to "
+            f"{rules.least_gib} or more, or leave IOPS and throughput to RDS."
+        )
+        return Refuse("StoragePerformanceRefused", message, change=True)
+    return None
+
+
+def _refuse_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
+    ceiling = spec.max_storage_gib
+    size = max(spec.storage_gib if "storage.sizeGiB" in spec.stated else 0, observed.storage_gib)
+    if "storage.maxSizeGiB" not in spec.stated or not ceiling or ceiling == observed.max_storage_gib:
+        return None
+    if ceiling >= least_ceiling(size):
+        return None
+    message = (
+        f"spec.storage.maxSizeGiB: {ceiling} GiB is too little for a disk of {size} GiB; give {least_ceiling(size)} or "
+        "more, or 0 to keep RDS from growing it."
+    )
+    return Refuse("StorageCeilingRefused", message, change=True)
 
 
 def _grew_by_itself(spec: DatabaseSpec, observed: ObservedInstance) -> bool:

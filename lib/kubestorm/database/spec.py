@@ -21,7 +21,32 @@ MAX_STORAGE_GIB = 65536
 PROVISIONED_IOPS_TYPES = ("io1", "io2")
 STORAGE_TYPES = ("gp2", "gp3", "io1", "io2")
 MAX_BACKUP_RETENTION_DAYS = 35
+LEAST_WINDOW_MINUTES = 30
+MINUTES_A_DAY, MINUTES_A_WEEK = 1440, 10080
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MONITORING_INTERVALS_SECONDS = (0, 1, 5, 10, 15, 30, 60)
+
+
+class DiskRules(NamedTuple):
+    """What may be chosen for a type of storage, of the three engines.
+
+    Source: "Amazon RDS DB instance storage" in the RDS user guide. Below `least_gib` gp3 has its own, fixed IOPS and
+    throughput, and io1 and io2 do not exist.
+    """
+
+    least_gib: int
+    iops: Tuple[int, int]
+    iops_per_gib: Tuple[float, float] = (0.0, float("inf"))
+    throughput_mibps: Optional[Tuple[int, int]] = None
+
+
+DISKS: Mapping[str, DiskRules] = {
+    "gp3": DiskRules(400, (12000, 64000), throughput_mibps=(500, 4000)),
+    "io1": DiskRules(100, (1000, 256000), (0.5, 50.0)),
+    "io2": DiskRules(100, (1000, 256000), (0.5, 1000.0)),
+}
+# gp3 gives a MiB/s for each four operations a second at most.
+IOPS_A_MIBPS = 4
 
 
 class Problem(NamedTuple):
@@ -61,7 +86,9 @@ class DatabaseSpec:
     storage_gib: int
     storage_type: str
     iops: Optional[int]
+    throughput_mibps: Optional[int]
     max_storage_gib: Optional[int]
+    """Up to where RDS may grow the disk by itself; 0 turns that off."""
     multi_az: bool
     backup_retention_days: int
     backup_window: Optional[str]
@@ -133,6 +160,8 @@ class _Parser:
         if interval not in MONITORING_INTERVALS_SECONDS:
             self._wrong("monitoring.intervalSeconds", f"{interval} is none of {_words(MONITORING_INTERVALS_SECONDS)}")
         restore_snapshot, restore_point = self._restore()
+        iops, throughput = self._performance(storage_type, storage_gib)
+        backup_window, maintenance_window = self._windows()
         spec = DatabaseSpec(
             engine=engine,
             version=version,
@@ -140,14 +169,15 @@ class _Parser:
             instance_class=self._settings.sizes.get(size, ""),
             storage_gib=storage_gib,
             storage_type=storage_type,
-            iops=self._iops(storage_type),
+            iops=iops,
+            throughput_mibps=throughput,
             max_storage_gib=max_storage_gib,
             multi_az=self._boolean("multiAZ", defaults.multi_az),
             backup_retention_days=self._integer(
                 "backup.retentionDays", defaults.backup_retention_days, 0, MAX_BACKUP_RETENTION_DAYS
             ),
-            backup_window=self._text("backup.window", defaults.backup_window),
-            maintenance_window=self._text("maintenanceWindow", defaults.maintenance_window),
+            backup_window=backup_window,
+            maintenance_window=maintenance_window,
             database_name=self._database_name(),
             deletion_policy=self._choice("deletionPolicy", policies, defaults.deletion_policy),
             deletion_protection=self._boolean("deletionProtection", defaults.deletion_protection),
@@ -156,7 +186,7 @@ class _Parser:
             parameter_group=self._text("parameterGroup", defaults.parameter_group),
             parameters=self._parameters(),
             encryption_key=self._text("encryptionKey", defaults.encryption_key),
-            monitoring_interval_seconds=interval,
+            monitoring_interval_seconds=self._monitored(interval),
             monitoring_role_arn=defaults.monitoring_role_arn,
             tags={**self._settings.tags, **self._mapping("tags")},
             adopt=self._text("adopt", None),
@@ -164,6 +194,7 @@ class _Parser:
             restore_point=restore_point,
             stated=frozenset(self._stated),
         )
+        self._check_allowed()
         if self._problems:
             raise InvalidSpecError(self._problems)
         return spec
@@ -291,24 +322,102 @@ class _Parser:
         most = self._limits.max_storage_gib or MAX_STORAGE_GIB
         size = self._integer("storage.sizeGiB", self._settings.defaults.storage_gib, MIN_STORAGE_GIB, most)
         default_ceiling = self._settings.defaults.max_storage_gib
-        if self._get("storage.maxSizeGiB") is None and (default_ceiling is None or default_ceiling <= size):
+        if self._get("storage.maxSizeGiB") is None and (default_ceiling or 0) < least_ceiling(size):
             return size, None
-        ceiling = self._integer("storage.maxSizeGiB", default_ceiling or size, MIN_STORAGE_GIB, most)
-        if ceiling <= size:
-            self._wrong(
-                "storage.maxSizeGiB", f"{ceiling} is not above storage.sizeGiB ({size}); raise it or leave it out"
-            )
+        ceiling = self._integer("storage.maxSizeGiB", default_ceiling or size, 0, most)
+        least = least_ceiling(size)
+        if ceiling and ceiling < least and self._knows_size():
+            message = f"{ceiling} is not a tenth above storage.sizeGiB ({size}); give {least} or more, or 0 for none"
+            self._wrong("storage.maxSizeGiB", message)
         return size, ceiling
 
-    def _iops(self, storage_type: str) -> Optional[int]:
-        if self._get("storage.iops") is None:
-            if storage_type in PROVISIONED_IOPS_TYPES:
-                self._wrong("storage.iops", f"storage.type {storage_type} needs it: between 1000 and 256000")
-            return None
-        if storage_type == "gp2":
-            self._wrong("storage.iops", "storage.type gp2 has none to choose; use gp3, io1 or io2, or leave it out")
-            return None
-        return self._integer("storage.iops", 3000, 1000, 256000)
+    def _performance(self, kind: str, size: int) -> Tuple[Optional[int], Optional[int]]:
+        """Operations and MiB a second, None where the type of disk decides."""
+        iops = self._integer("storage.iops", 0, 1000, 256000) or None
+        throughput = self._integer("storage.throughputMiBps", 0, 125, 4000) or None
+        rules = DISKS.get(kind)
+        if rules is None:
+            for path, value in (("storage.iops", iops), ("storage.throughputMiBps", throughput)):
+                if value is not None:
+                    self._wrong(path, f"storage.type {kind} has none to choose; use gp3, or leave it out")
+            return None, None
+        if throughput is not None and rules.throughput_mibps is None:
+            self._wrong("storage.throughputMiBps", f"storage.type {kind} has none to choose; use gp3, or leave it out")
+            throughput = None
+        if iops is None and kind in PROVISIONED_IOPS_TYPES:
+            self._wrong("storage.iops", f"storage.type {kind} needs it: between {rules.iops[0]} and {rules.iops[1]}")
+        else:
+            self._check_performance(kind, rules, size if self._knows_size() else None, iops, throughput)
+        return iops, throughput
+
+    def _knows_size(self) -> bool:
+        """Whether the disk has the size that was parsed: of one that exists, or is restored, nobody said."""
+        return "storage.sizeGiB" in self._stated or not (self._get("adopt") or self._mapping("restoreFrom"))
+
+    def _check_performance(
+        self, kind: str, rules: DiskRules, size: Optional[int], iops: Optional[int], throughput: Optional[int]
+    ) -> None:
+        wished = iops is not None or throughput is not None
+        if size is not None and size < rules.least_gib and (wished or kind in PROVISIONED_IOPS_TYPES):
+            what = "has its own IOPS and throughput below" if kind == "gp3" else "begins at"
+            self._wrong("storage.sizeGiB", f"{size} is too small; storage.type {kind} {what} {rules.least_gib} GiB")
+            return
+        if iops is not None and not rules.iops[0] <= iops <= rules.iops[1]:
+            low, high = rules.iops
+            self._wrong("storage.iops", f"{iops} is not between {low} and {high}, as storage.type {kind} has them")
+        elif iops is not None and size and not rules.iops_per_gib[0] <= iops / size <= rules.iops_per_gib[1]:
+            low, high = (int(share * size) for share in rules.iops_per_gib)
+            self._wrong("storage.iops", f"{iops} is not between {low} and {high}, which {size} GiB of {kind} can have")
+        if throughput is None or rules.throughput_mibps is None:
+            return
+        low, high = rules.throughput_mibps
+        high = min(high, (iops or rules.iops[0]) // IOPS_A_MIBPS)
+        if not low <= throughput <= high:
+            given = f"with {iops or rules.iops[0]} IOPS"
+            self._wrong("storage.throughputMiBps", f"{throughput} is not between {low} and {high} ({given})")
+
+    def _windows(self) -> Tuple[Optional[str], Optional[str]]:
+        """Backup and maintenance window: half an hour at least, and not at the same time."""
+        defaults = self._settings.defaults
+        backup = self._text("backup.window", defaults.backup_window)
+        maintenance = self._text("maintenanceWindow", defaults.maintenance_window)
+        spans = {}
+        for path, value, circle in (
+            ("backup.window", backup, MINUTES_A_DAY),
+            ("maintenanceWindow", maintenance, MINUTES_A_WEEK),
+        ):
+            span = None if value is None else _span(value, circle)
+            if value is not None and (span is None or not LEAST_WINDOW_MINUTES <= span[1] < MINUTES_A_DAY):
+                example = "03:00-04:00" if circle == MINUTES_A_DAY else "sun:05:00-sun:06:00"
+                self._wrong(path, f"{value!r} is no window of half an hour to a day in UTC, such as {example}")
+            elif span is not None:
+                spans[path] = span
+        if len(spans) == 2 and _overlap(spans["backup.window"], spans["maintenanceWindow"]):
+            path = "maintenanceWindow" if "maintenanceWindow" in self._stated else "backup.window"
+            self._wrong(path, f"backups ({backup}) and maintenance ({maintenance}) must not be at the same time")
+        return backup, maintenance
+
+    def _monitored(self, interval: int) -> int:
+        if interval and not self._settings.defaults.monitoring_role_arn:
+            message = (
+                "operations have not set up enhanced monitoring (database.defaults.monitoring_role_arn); leave it out"
+            )
+            self._wrong("monitoring.intervalSeconds", message)
+        return interval
+
+    def _check_allowed(self) -> None:
+        """What the resource itself states against the lists and ranges of its namespace."""
+        where = f"in namespace {self._namespace}"
+        for path, allowed in self._limits.allowed_values.items():
+            value = self._get(path)
+            values = value if isinstance(value, list) else [] if value is None else [value]
+            wrong = [item for item in values if item not in allowed]
+            if wrong:
+                self._wrong(path, f"{_words(wrong)} is not offered {where}; allowed: {_words(allowed)}")
+        for path, (low, high) in self._limits.ranges.items():
+            value = self._get(path)
+            if isinstance(value, int) and not isinstance(value, bool) and not low <= value <= high:
+                self._wrong(path, f"{value} is not between {low} and {high}, which is offered {where}")
 
     def _database_name(self) -> str:
         name = self._text("databaseName", None)
@@ -331,6 +440,8 @@ class _Parser:
             self._wrong(
                 "restoreFrom", "an adopted instance cannot be restored as well; give one of adopt and restoreFrom"
             )
+        if self._get("encryptionKey"):
+            self._wrong("encryptionKey", "a restored database keeps the key of its snapshot; leave it out")
         if snapshot:
             return snapshot, None
         if not point.get("sourceInstance"):
@@ -338,6 +449,38 @@ class _Parser:
         if point.get("time") and point.get("useLatest"):
             self._wrong("restoreFrom.pointInTime", "both time and useLatest; give one of them")
         return None, PointInTime(str(point.get("sourceInstance", "")), point.get("time"))
+
+
+def least_ceiling(size: int) -> int:
+    """The smallest ceiling of storage autoscaling that RDS takes for a disk of that size; GiB."""
+    return -(-size * 11 // 10)
+
+
+def _span(window: str, circle: int) -> Optional[Tuple[int, int]]:
+    """(first minute, length in minutes) on a circle of a day or a week; None for what is no window."""
+    ends = [_minute(text, weekly=circle == MINUTES_A_WEEK) for text in window.lower().split("-")]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        return None
+    return ends[0], (ends[1] - ends[0]) % circle
+
+
+def _minute(text: str, *, weekly: bool) -> Optional[int]:
+    parts = text.split(":")
+    day = parts.pop(0) if weekly else DAYS[0]
+    if day not in DAYS or len(parts) != 2 or not all(len(part) == 2 and part.isdigit() for part in parts):
+        return None
+    hour, minute = int(parts[0]), int(parts[1])
+    return None if hour > 23 or minute > 59 else DAYS.index(day) * MINUTES_A_DAY + hour * 60 + minute
+
+
+def _overlap(daily: Tuple[int, int], weekly: Tuple[int, int]) -> bool:
+    """Whether a window of each day and one of the week have a minute in common."""
+    for day in range(-1, len(DAYS) + 1):
+        begin = day * MINUTES_A_DAY + daily[0]
+        for shift in (-MINUTES_A_WEEK, 0, MINUTES_A_WEEK):
+            if begin < weekly[0] + shift + weekly[1] and weekly[0] + shift < begin + daily[1]:
+                return True
+    return False
 
 
 def _parameter_value(value: Any) -> str:

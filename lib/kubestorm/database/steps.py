@@ -21,6 +21,7 @@ from kubestorm.database.plan import (
     RotatePassword,
     Tag,
     Wait,
+    companions,
     plan_instance,
     state_of,
     whats_pending,
@@ -44,6 +45,8 @@ CHANGE_REFUSALS = frozenset(
         "EngineChangeRefused",
         "StorageShrinkRefused",
         "DowngradeRefused",
+        "StorageCeilingRefused",
+        "StoragePerformanceRefused",
         "ImmutableField",
         "ChangeRefused",
         "ParametersRefused",
@@ -340,7 +343,8 @@ def _carry_out(
         return None
     if isinstance(decision, Modify):
         immediately = run.services.settings.database.apply_immediately
-        run.services.rds.modify(identifier, observed.engine, decision.changes, immediately=immediately)
+        beside = companions(spec, decision.changes, observed)
+        run.services.rds.modify(identifier, observed.engine, decision.changes, immediately=immediately, beside=beside)
         changes = ", ".join(str(change) for change in decision.changes)
         return Condition(INSTANCE_AVAILABLE, FALSE, "Modifying", f"Changing {changes}; this takes minutes.")
     if isinstance(decision, RotatePassword):

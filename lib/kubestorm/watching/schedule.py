@@ -19,6 +19,8 @@ class _Entry(NamedTuple):
     attempt: int
     hinted: bool = False
     """Whether the object itself said when."""
+    last: bool = False
+    """One look, and then it is settled again."""
 
 
 class ResyncSchedule:
@@ -41,10 +43,16 @@ class ResyncSchedule:
 
         `look_in`: the object itself says that it wants a look in so many seconds, which counts where it is earlier.
         """
+        entry = self._entries.get(key)
         if settled:
-            self._entries.pop(key, None)
+            if changed:
+                # A run that read it before the change may hold its lock still, and let the run for this change go away
+                # empty-handed. Nobody else would come back to an object that says it is settled.
+                self._set(key, 0, now, last=True)
+            elif entry is not None and not entry.last:
+                del self._entries[key]
             return
-        if changed or key not in self._entries:
+        if changed or entry is None or entry.last:
             self._set(key, 0, now)
         elif self._entries[key].hinted and look_in is None:
             self._set(key, self._entries[key].attempt, now)  # what it said before is over
@@ -60,7 +68,13 @@ class ResyncSchedule:
         """The look that was due was of no use: the next one comes after the same delay, not after a longer one."""
         entry = self._entries.get(key)
         if entry is not None and entry.attempt:
-            self._set(key, entry.attempt - 1, now)
+            self._set(key, entry.attempt - 1, now, last=entry.last)
+
+    def done(self, key: str) -> None:
+        """It was looked at; what was to be looked at once more is settled now, unless it changed again meanwhile."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.last and entry.attempt:
+            del self._entries[key]
 
     def forget(self, key: str) -> None:
         """The object is gone."""
@@ -79,7 +93,7 @@ class ResyncSchedule:
             entry = self._entries.get(key)
             if entry is not None and entry.due == when:
                 due.append(key)
-                self._set(key, entry.attempt + (0 if entry.hinted else 1), now)
+                self._set(key, entry.attempt + (0 if entry.hinted else 1), now, last=entry.last)
         return due
 
     def next_due(self) -> Optional[float]:
@@ -92,11 +106,11 @@ class ResyncSchedule:
             heapq.heappop(self._heap)
         return None
 
-    def _set(self, key: str, attempt: int, now: float) -> None:
+    def _set(self, key: str, attempt: int, now: float, *, last: bool = False) -> None:
         # 2 ** 32 seconds are 136 years: the exponent is held back only to keep the number a number.
         delay = min(self._settings.initial_seconds * 2.0 ** min(attempt, 32), self._settings.max_seconds)
         due = now + spread(delay, self._settings.jitter, self._random)
-        self._entries[key] = _Entry(due, attempt)
+        self._entries[key] = _Entry(due, attempt, last=last)
         heapq.heappush(self._heap, (due, key))
 
 

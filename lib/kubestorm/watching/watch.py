@@ -346,6 +346,8 @@ class Watch:
                 self._schedule.postpone(key, self._clock())
             return
         self._resync_one(obj)
+        with self._lock:
+            self._schedule.done(key)
 
     def _look_at_all(self) -> None:
         token = ""

@@ -85,6 +85,31 @@ def test_an_object_that_always_wants_a_look_at_once_is_held_back() -> None:
     assert schedule.next_due() == 10.2
 
 
+def test_a_settled_object_that_changed_is_looked_at_once_more() -> None:
+    """The run for it may have found another at work that had read it before; status alone takes nothing back."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=True, changed=True, now=0.0)
+    schedule.observe("a/b", settled=True, changed=False, now=1.0)
+    assert schedule.take_due(15.0) == ["a/b"]
+    schedule.postpone("a/b", 15.0)
+    assert schedule.take_due(30.0) == ["a/b"]
+    schedule.done("a/b")
+    assert (schedule.next_due(), len(schedule)) == (None, 0)
+
+
+def test_a_change_during_the_last_look_is_looked_at_too() -> None:
+    """And what becomes unsettled in between stays on the schedule as usual."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", settled=True, changed=True, now=0.0)
+    assert schedule.take_due(15.0) == ["a/b"]
+    schedule.observe("a/b", settled=True, changed=True, now=15.0)
+    schedule.done("a/b")
+    assert schedule.next_due() == 30.0
+    schedule.observe("a/b", settled=False, changed=False, now=16.0)
+    schedule.done("a/b")
+    assert schedule.next_due() == 31.0
+
+
 @pytest.mark.parametrize("end", ["settled", "forgotten"])
 def test_what_is_settled_or_gone_is_looked_at_no_more(end: str) -> None:
     """Nothing is due for it, and it takes no room."""
