@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
 
 from kubestorm.errors import DefinitionError
+from kubestorm.listener.settings import ListenerSettings
 
 HOST_BUILDAH, BUILDKIT, BUILDAH, KANIKO = "host-buildah", "buildkit", "buildah", "kaniko"
 BUILDERS = (BUILDKIT, BUILDAH, KANIKO, HOST_BUILDAH)
+DEFAULT_PORT = 8090
 PROTOCOLS = ("https", "ssh", "http", "file")
 
 
@@ -76,7 +78,7 @@ class SourceSettings:
 
 
 @dataclass(frozen=True)
-class WebhookSettings:
+class HookSettings:
     """One door for push webhooks of a git server."""
 
     name: str = ""
@@ -90,12 +92,11 @@ class WebhookSettings:
 
 
 @dataclass(frozen=True)
-class ListenSettings:
+class WebhooksSettings:
     """Where push webhooks are received. Without `hooks` nothing listens."""
 
-    address: str = "127.0.0.1"
-    port: int = 9103
-    hooks: Tuple[WebhookSettings, ...] = ()
+    listener: ListenerSettings = field(default_factory=lambda: ListenerSettings(port=DEFAULT_PORT))
+    hooks: Tuple[HookSettings, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class BuildSettings:
     pull_secret_name: str = "kubestorm-registry"  # noqa: S105 (the name of one)
     """The Secret that `pull_secret_ensure` makes."""
     source: SourceSettings = field(default_factory=SourceSettings)
-    listen: ListenSettings = field(default_factory=ListenSettings)
+    webhooks: WebhooksSettings = field(default_factory=WebhooksSettings)
     host: HostSettings = field(default_factory=HostSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
@@ -185,9 +186,11 @@ class BuildSettings:
         raw = dict(config.get("build") or {})
         source = dict(raw.pop("source", None) or {})
         source["poll"] = _section(PollSettings, source.get("poll"), "build.source.poll")
-        listen = dict(raw.pop("listen", None) or {})
-        listen["hooks"] = tuple(
-            _hook(item, f"build.listen.hooks[{index}]") for index, item in enumerate(listen.get("hooks") or ())
+        webhooks = dict(raw.pop("webhooks", None) or {})
+        listener = {"port": DEFAULT_PORT, **(webhooks.get("listener") or {})}
+        webhooks["listener"] = ListenerSettings.from_config(listener, field="build.webhooks.listener")
+        webhooks["hooks"] = tuple(
+            _hook(item, f"build.webhooks.hooks[{index}]") for index, item in enumerate(webhooks.get("hooks") or ())
         )
         cluster = dict(raw.pop("cluster", None) or {})
         cluster["resources"] = _section(ResourceSettings, cluster.get("resources"), "build.cluster.resources")
@@ -200,7 +203,7 @@ class BuildSettings:
             {
                 **raw,
                 "source": _section(SourceSettings, source, "build.source"),
-                "listen": _section(ListenSettings, listen, "build.listen"),
+                "webhooks": _section(WebhooksSettings, webhooks, "build.webhooks"),
                 "host": _section(HostSettings, raw.get("host"), "build.host"),
                 "cluster": _section(ClusterSettings, cluster, "build.cluster"),
             },
@@ -230,8 +233,8 @@ class BuildSettings:
 T = TypeVar("T")
 
 
-def _hook(raw: Any, where: str) -> WebhookSettings:
-    hook = _section(WebhookSettings, raw, where)
+def _hook(raw: Any, where: str) -> HookSettings:
+    hook = _section(HookSettings, raw, where)
     if hook.kind not in ("github", "gitea", "gitlab"):
         raise DefinitionError(f"{where}.kind is {hook.kind!r}; it is github, gitea or gitlab.", field=f"{where}.kind")
     if not hook.name or bool(hook.secret_file) == bool(hook.vault_path):

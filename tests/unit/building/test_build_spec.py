@@ -153,8 +153,8 @@ def test_a_test_command_needs_a_builder_that_runs_it(parse, builder, ok):
         ({"source": {"protocols": ["ext"]}}, "build.source.protocols"),
         ({"builder": "docker"}, "build.builder"),
         ({"registries": [{"host": "a/b"}]}, "build.registries[0].host"),
-        ({"listen": {"hooks": [{"name": "a", "kind": "svn", "secret_file": "/x"}]}}, "build.listen.hooks[0].kind"),
-        ({"listen": {"hooks": [{"name": "a", "kind": "gitlab"}]}}, "build.listen.hooks[0]"),
+        ({"webhooks": {"hooks": [{"name": "a", "kind": "svn", "secret_file": "/x"}]}}, "build.webhooks.hooks[0].kind"),
+        ({"webhooks": {"hooks": [{"name": "a", "kind": "gitlab"}]}}, "build.webhooks.hooks[0]"),
         ({"max_concurrent": 0}, "build.max_concurrent"),
     ],
 )

@@ -1,0 +1,18 @@
+"""Note a push where it concerns somebody."""
+
+from __future__ import annotations
+
+from typing import Any, List, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.building.following import note_push
+from st2common.runners.base_action import Action
+
+
+class SourceRoute(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, urls: List[str], branch: str, commit: str, actor: str = "", event_id: str = "") -> Tuple[bool, Any]:
+        return run_with_services(
+            lambda services: note_push(services, urls, branch, commit, actor=actor, event_id=event_id), self.config
+        )

@@ -1,0 +1,238 @@
+"""Branches that are followed: told of by git servers, or looked at where none calls; and whose builds they concern.
+
+An event says *look*: it is noted on each ImageBuild that follows the branch, and a run then asks the git server itself.
+So events may come twice, late, out of order or not at all.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime as dt
+import hashlib
+import json
+import logging
+import random
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+from kubestorm.building.address import repository_key
+from kubestorm.building.commands import IMAGE_BUILDS, PLURAL
+from kubestorm.building.pushes import Push, check_of, read_push
+from kubestorm.building.records import PUSHED_ANNOTATION
+from kubestorm.building.running import BuildRun
+from kubestorm.building.settings import BuildSettings, HookSettings, PollSettings
+from kubestorm.building.spec import ImageBuildSpec
+from kubestorm.errors import DefinitionError, Error, NotFoundError, TemporaryError
+from kubestorm.listener import Answer, Listener, Request, Route
+from kubestorm.naming import identity_of
+from kubestorm.resource import Object
+from kubestorm.services import Services
+from kubestorm.watching.knowledge import Store
+
+TRIGGER = "kubestorm.source_pushed"
+POLLING = "polling"
+WORKERS = 8
+
+Dispatch = Callable[[str, Mapping[str, Any]], object]
+
+
+# Whose builds an event concerns.
+
+
+def follows(resource: Mapping[str, Any], keys: Sequence[str], branch: str) -> bool:
+    """Whether an ImageBuild follows a branch of a repository, known by its keys. Pure."""
+    source = (resource.get("spec") or {}).get("source") or {}
+    if source.get("revision") or repository_key(str(source.get("url") or "")) not in keys:
+        return False
+    followed = source.get("branch")
+    if not followed:
+        # Which branch the default one is, the last look found out; before it, any event is a reason to look.
+        followed = ((resource.get("status") or {}).get("source") or {}).get("branch") or branch
+    return bool(followed == branch)
+
+
+def note_push(
+    services: Services, urls: Sequence[str], branch: str, commit: str, *, actor: str = "", event_id: str = ""
+) -> Dict[str, Any]:
+    """Note a push on every ImageBuild that follows it and does not know it yet. Safe to repeat."""
+    keys = [key for key in (repository_key(url) for url in urls) if key]
+    told: List[str] = []
+    for resource in services.kube.list_all(IMAGE_BUILDS):
+        known = ((resource.get("status") or {}).get("source") or {}).get("commit")
+        if known == commit or not follows(resource, keys, branch):
+            continue
+        metadata = resource["metadata"]
+        note = {"commit": commit, "actor": actor, "event_id": event_id}
+        text = json.dumps(note, sort_keys=True)
+        if (metadata.get("annotations") or {}).get(PUSHED_ANNOTATION) != text:
+            body = {"metadata": {"annotations": {PUSHED_ANNOTATION: text}, "uid": metadata["uid"]}}
+            try:
+                services.kube.patch(IMAGE_BUILDS, metadata["name"], body, metadata["namespace"])
+            except NotFoundError:
+                continue  # deleted meanwhile
+        told.append(f"{metadata['namespace']}/{metadata['name']}")
+    return {"image_builds": told, "branch": branch, "commit": commit}
+
+
+# Events that come in.
+
+
+class PushEvents:
+    """Listens for push webhooks and dispatches a trigger for each. Without hooks nothing listens."""
+
+    def __init__(self, services: Services, dispatch: Dispatch, log: logging.Logger) -> None:
+        self._services, self._dispatch, self._log = services, dispatch, log
+        settings = BuildSettings.from_config(services.settings.raw).webhooks
+        self.listener: Optional[Listener] = None
+        if settings.hooks:
+            routes = [self._route(hook, index) for index, hook in enumerate(settings.hooks)]
+            self.listener = Listener(settings.listener, routes, log)
+
+    def start(self) -> None:
+        if self.listener is not None:
+            self.listener.start()
+
+    def stop(self) -> None:
+        """Safe to repeat."""
+        if self.listener is not None:
+            self.listener.stop()
+
+    def wait_until_stopped(self) -> None:
+        if self.listener is not None:
+            self.listener.wait_until_stopped()
+
+    def _route(self, hook: HookSettings, index: int) -> Route:
+        check = check_of(hook, lambda: self._services.vault, f"build.webhooks.hooks[{index}]")
+        return Route(f"/git/{hook.name}", hook.name, check, lambda request: self._receive(hook, request))
+
+    def _receive(self, hook: HookSettings, request: Request) -> Answer:
+        push = read_push(hook.kind, request)
+        if push is None:
+            return Answer.json(200, {"accepted": 0}, outcome="ignored")
+        try:
+            self._dispatch(TRIGGER, push.payload(source=hook.name, now=self._services.now()))
+        except Exception as error:
+            raise TemporaryError("The event could not be handed on; send it again.") from error
+        self._log.info("push.accepted: %s of %s", push.branch, push.urls[0])
+        return Answer.json(202, {"accepted": 1}, outcome="accepted")
+
+
+# Branches that are looked at.
+
+
+class Followed(NamedTuple):
+    """One branch of one repository with the credentials to read it, and the commit that its ImageBuilds know of."""
+
+    url: str
+    branch: str
+    vault_path: str
+    known: str
+
+    @property
+    def key(self) -> str:
+        """One word for it in the datastore."""
+        text = "\n".join((self.url, self.branch, self.vault_path))
+        return f"head.{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def delay_seconds(settings: PollSettings, failures: int, share: float) -> float:
+    """Until the next look at a branch: the interval, doubled with each failure, and some jitter. Pure."""
+    interval = settings.interval_seconds
+    doubled = min(interval * 2.0 ** min(failures, 16), max(settings.max_backoff_seconds, interval))
+    return doubled * (1.0 + settings.jitter * share)
+
+
+class BranchPoller:
+    """What the sensor does now and then. Raises nothing: the next look tries again."""
+
+    def __init__(
+        self,
+        settings: BuildSettings,
+        store: Store,
+        dispatch: Dispatch,
+        log: logging.Logger,
+        *,
+        share: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 (spreads load, guards nothing)
+    ) -> None:
+        self._settings, self._store, self._dispatch, self._log, self._share = settings, store, dispatch, log, share
+        self._due: Dict[str, dt.datetime] = {}
+        self._failures: Dict[str, int] = {}
+        self._listing_failed = False
+
+    @property
+    def tick_seconds(self) -> float:
+        """How often `poll` is worth calling."""
+        return max(1.0, min(15.0, self._settings.source.poll.interval_seconds / 4))
+
+    def poll(self, services: Services) -> None:
+        """Look at the branches whose time has come, several at a time: a slow server holds up no other."""
+        now = services.now()
+        try:
+            found = self._followed(services)
+        except Error as error:
+            if not self._listing_failed:
+                self._log.warning("following.not_listed: %s", error)
+            self._listing_failed = True
+            return
+        self._listing_failed = False
+        keys = {followed.key for followed, _ in found}
+        self._due = {key: when for key, when in self._due.items() if key in keys}
+        self._failures = {key: count for key, count in self._failures.items() if key in keys}
+        due = [each for each in found if now >= self._due.get(each[0].key, now)]
+        with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            for followed, seconds in pool.map(lambda each: self._look(services, *each), due):
+                self._due[followed.key] = now + dt.timedelta(seconds=seconds)
+
+    def _followed(self, services: Services) -> List[Any]:
+        """The branches that ImageBuilds follow, each once, with a run that may read it. Wrong ones are left out."""
+        found: Dict[str, Any] = {}
+        for resource in services.kube.list_all(IMAGE_BUILDS):
+            if (resource["metadata"]).get("deletionTimestamp"):
+                continue
+            run = BuildRun(services, identity_of(services.settings.cluster, PLURAL, resource), "polling")
+            try:
+                spec = run.parse(resource)
+            except DefinitionError:
+                continue  # its own condition says so
+            if not spec.source.revision:
+                followed = _followed_by(resource, spec)
+                found.setdefault(followed.key, (followed, (run, spec)))
+        return list(found.values())
+
+    def _look(self, services: Services, followed: Followed, reader: Any) -> Any:
+        """Look at one branch; the seconds until it is looked at again."""
+        run, spec = reader
+        try:
+            with run.git(spec) as git:
+                head = git.head(spec.source.branch)
+            self._compare(services, followed, head.branch, head.commit)
+        except Error as error:
+            self._failed(followed, str(error))
+        except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next look repeats it)
+            self._failed(followed, f"{type(error).__name__}; the next look tries again")
+        else:
+            if self._failures.pop(followed.key, 0):
+                self._log.info("following.recovered: %s", followed.url)
+        failures = self._failures.get(followed.key, 0)
+        return followed, delay_seconds(self._settings.source.poll, failures, self._share())
+
+    def _compare(self, services: Services, followed: Followed, branch: str, commit: str) -> None:
+        """Tell what is new; remembered after the dispatch. Without a memory, what the ImageBuild knows is compared."""
+        before = self._store.get_value(followed.key) or followed.known
+        if commit == before:
+            if not self._store.get_value(followed.key):
+                self._store.set_value(followed.key, commit)
+            return
+        push = Push((followed.url,), branch, commit, before=before or "")
+        self._dispatch(TRIGGER, push.payload(source=POLLING, now=services.now()))
+        self._store.set_value(followed.key, commit)
+        self._log.info("following.told: %s of %s is at %s", branch, followed.url, commit)
+
+    def _failed(self, followed: Followed, why: str) -> None:
+        if not self._failures.get(followed.key):
+            self._log.warning("following.failed: %s", why)
+        self._failures[followed.key] = self._failures.get(followed.key, 0) + 1
+
+
+def _followed_by(resource: Object, spec: ImageBuildSpec) -> Followed:
+    known = str(((resource.get("status") or {}).get("source") or {}).get("commit") or "")
+    return Followed(spec.source.address.url, spec.source.branch, spec.source.vault_path or "", known)
