@@ -1,0 +1,18 @@
+"""Hold new rollouts of an Application."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.rollout import requests
+from st2common.runners.base_action import Action
+
+
+class ApplicationFreeze(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, namespace: str, name: str, owner: str, reason: str) -> Tuple[bool, Any]:
+        return run_with_services(
+            lambda services: requests.freeze(services, namespace, name, owner, reason), self.config
+        )

@@ -1,0 +1,20 @@
+"""Bring a Rollout on."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.naming import Identity
+from kubestorm.rollout import steps
+from st2common.runners.base_action import Action
+
+
+class RolloutAdvance(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self, cluster: str, group: str, version: str, plural: str, namespace: str, name: str, uid: str, run_id: str
+    ) -> Tuple[bool, Any]:
+        identity = Identity(cluster, group, version, plural, namespace, name, uid)
+        return run_with_services(lambda it: steps.advance(steps.RolloutRun(it, identity, run_id)), self.config)

@@ -1,0 +1,236 @@
+"""What people may ask of an Application's rollouts. Each writes the wish on the object and returns at once.
+
+The wish is carried out by the next run, under the Application's Lease, like everything else; it never waits for the
+run that it stops. What makes no sense now is refused here, in a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any, Dict, List, Mapping, Optional
+
+from kubestorm.application.spec import parse
+from kubestorm.errors import ConflictError, DefinitionError, NotFoundError
+from kubestorm.rollout import history, names
+from kubestorm.rollout.following import annotation_texts, write
+from kubestorm.rollout.history import History
+from kubestorm.rollout.intents import Wish, freeze_of, person_annotation, wish_of
+from kubestorm.rollout.machine import short
+from kubestorm.rollout.model import PAUSED, PERSON
+from kubestorm.rollout.observe import read_log, secret_values
+from kubestorm.rollout.planning import find_target
+from kubestorm.rollout.redact import redact
+from kubestorm.services import Services
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MOST_LOG_LINES = 500
+FOLLOW_UP = "kubectl get rollouts -n {namespace} -l " + names.APPLICATION_LABEL + "={name}"
+Result = Mapping[str, Any]
+Object = Dict[str, Any]
+
+
+def rollout(services: Services, namespace: str, name: str, image: str, requested_by: str = "") -> Result:
+    """Roll a tag, or a digest, out whether it is followed or not; also one that has failed before."""
+    resource = _application(services, namespace, name)
+    _refuse_while_frozen(resource)
+    spec = parse(resource, services.settings)
+    wanted = image.strip()
+    if DIGEST.fullmatch(wanted):
+        digest, tag = wanted, _tag_of(services, namespace, name, wanted)
+    else:
+        from kubestorm.registry.names import ImageName
+
+        tag = wanted
+        digest = services.registry.resolve(ImageName(spec.registry, spec.repository), tag)
+    event = f"person {uuid.uuid4().hex}"
+    wish = Wish(digest, tag, event, services.now(), services.now(), requested_by, PERSON)
+    for _ in range(5):
+        try:
+            write(services, resource, wish)
+        except ConflictError:
+            resource = _application(services, namespace, name)
+            continue
+        return _asked(resource, f"{tag or short(digest)} will be rolled out.", digest=digest, tag=tag)
+    raise ConflictError(f"Application {namespace}/{name} is changed all the time; try again.", service="Kubernetes")
+
+
+def rollback(services: Services, namespace: str, name: str, to: str = "", requested_by: str = "") -> Result:
+    """Go back to the good image before the present one, or to the one that `to` names; also during a freeze."""
+    resource = _application(services, namespace, name)
+    past = _history(services, resource)
+    target = find_target(to.strip() or names.PREVIOUS_WORD, past.pasts)
+    if target is None:
+        known = ", ".join(one.tag or short(one.digest) for one in past.pasts if one.phase == "Complete") or "none"
+        raise DefinitionError(
+            f"{namespace}/{name} has no good rollout {to or names.PREVIOUS_WORD!r}; its history holds: {known}.",
+            field="to",
+        )
+    value = person_annotation(requested_by, services.now(), to=target.digest)
+    _annotate(services, resource, names.ROLLBACK_TO, value)
+    return _asked(resource, f"It goes back to {target.tag or short(target.digest)}.", digest=target.digest)
+
+
+def abort(services: Services, namespace: str, name: str, requested_by: str = "") -> Result:
+    """End the rollout that is under way; all pods and requests go back to the last good image."""
+    resource = _application(services, namespace, name)
+    active = _active(services, resource)
+    value = person_annotation(requested_by, services.now(), rollout=active.name)
+    _annotate(services, resource, names.ABORT, value)
+    _wake(services, namespace, active.name)
+    return _asked(resource, f"{active.name} is aborted.", rollout=active.name)
+
+
+def promote(services: Services, namespace: str, name: str, full: bool = False, requested_by: str = "") -> Result:
+    """End the pause that a rollout stands at, or (`full`) every pause that is left."""
+    resource = _application(services, namespace, name)
+    active = _active(services, resource)
+    status = services.kube.get(names.ROLLOUTS, active.name, namespace).get("status") or {}
+    if not full and status.get("phase") != PAUSED:
+        raise DefinitionError(
+            f"{active.name} is {active.phase} and waits for no promotion; `full` promotes past every pause to come."
+        )
+    value = person_annotation(
+        requested_by, services.now(), rollout=active.name, stage=int(status.get("stage") or 0), full=bool(full)
+    )
+    _annotate(services, resource, names.PROMOTE, value)
+    _wake(services, namespace, active.name)
+    return _asked(resource, f"{active.name} goes on.", rollout=active.name)
+
+
+def freeze(services: Services, namespace: str, name: str, owner: str, reason: str) -> Result:
+    """Hold new rollouts of an Application; what is under way goes on, and going back is possible."""
+    if not owner.strip() or not reason.strip():
+        raise DefinitionError("A freeze names its owner and a reason, so that others know whom to ask.", field="reason")
+    resource = _application(services, namespace, name)
+    value = person_annotation(owner, services.now(), owner=owner.strip(), reason=reason.strip())
+    _annotate(services, resource, names.FREEZE, value)
+    return _asked(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
+
+
+def unfreeze(services: Services, namespace: str, name: str, requested_by: str = "") -> Result:
+    """Let rollouts go on."""
+    resource = _application(services, namespace, name)
+    held = freeze_of(resource)
+    if held is not None:
+        _annotate(services, resource, names.FREEZE, None)
+        active = _history(services, resource).active
+        if active is not None:
+            _wake(services, namespace, active.name)
+    was = f"It was frozen by {held.owner}: {held.reason}" if held is not None else "It was not frozen."
+    return _asked(resource, was, requested_by=requested_by)
+
+
+def scale(
+    services: Services,
+    namespace: str,
+    name: str,
+    replicas: int,
+    most: Optional[int] = None,
+    requested_by: str = "",
+) -> Result:
+    """Change how many pods an Application asks for. Where it is kept in a repository, change it there as well."""
+    resource = _application(services, namespace, name)
+    before = dict((resource.get("spec") or {}).get("replicas") or {})
+    wanted: Dict[str, Any] = {"min": replicas}
+    highest = most if most is not None else before.get("max")
+    if most is not None or (highest is not None and highest < replicas):
+        wanted["max"] = max(int(highest or 0), replicas)
+    if wanted.get("max") == replicas and most is None:
+        wanted["max"] = None  # the autoscaler had no room left: the number is fixed
+        wanted.update(targetCPU=None, targetMemory=None)
+    changed = {**before, **wanted}
+    trial = {**resource, "spec": {**resource["spec"], "replicas": {k: v for k, v in changed.items() if v is not None}}}
+    parse(trial, services.settings)  # refused here, with its sentence, rather than in a condition later
+    body = {"metadata": {"uid": resource["metadata"]["uid"]}, "spec": {"replicas": wanted}}
+    services.kube.patch(names.APPLICATIONS, name, body, namespace)
+    return _asked(resource, f"It asks for {replicas} pods.", before=before, requested_by=requested_by)
+
+
+def show_history(services: Services, namespace: str, name: str) -> Result:
+    """The rollouts of an Application, newest first, and what people wish of it."""
+    resource = _application(services, namespace, name)
+    past = _history(services, resource)
+    wish = wish_of(resource)
+    return {
+        "namespace": namespace,
+        "name": name,
+        "active": past.active.name if past.active is not None else "",
+        "good": past.good.digest if past.good is not None else "",
+        "wanted": wish.tag or wish.digest if wish is not None else "",
+        "wishes": annotation_texts(resource),
+        "rollouts": history.table(past),
+    }
+
+
+def logs(
+    services: Services, namespace: str, name: str, lines: int = 50, previous: bool = False, pod: str = ""
+) -> Result:
+    """The last lines of an Application's pods, without what is known to be a secret or looks like one."""
+    resource = _application(services, namespace, name)
+    selector = names.selector(resource["metadata"]["name"])
+    pods: List[Object] = list(services.kube.list_all(names.PODS, namespace, label_selector=selector))
+    chosen = [one for one in pods if pod in ("", one["metadata"]["name"])]
+    if pod and not chosen:
+        raise NotFoundError(f"{namespace}/{name} has no pod {pod}.", service="Kubernetes")
+    known = tuple(secret_values(services.kube, namespace, chosen))
+    wanted = max(1, min(lines, MOST_LOG_LINES))
+    found: Dict[str, str] = {}
+    for one in chosen:
+        text = read_log(services.kube, namespace, one["metadata"]["name"], previous=previous, lines=wanted)
+        found[one["metadata"]["name"]] = redact(text, known)
+    return {"namespace": namespace, "name": name, "pods": found}
+
+
+def _application(services: Services, namespace: str, name: str) -> Object:
+    return services.kube.get(names.APPLICATIONS, name, namespace)
+
+
+def _history(services: Services, resource: Mapping[str, Any]) -> History:
+    metadata = resource["metadata"]
+    return history.look(services.kube, metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def _active(services: Services, resource: Mapping[str, Any]) -> Any:
+    active = _history(services, resource).active
+    if active is None:
+        metadata = resource["metadata"]
+        raise NotFoundError(f"{metadata['namespace']}/{metadata['name']} has no rollout under way.")
+    return active
+
+
+def _refuse_while_frozen(resource: Mapping[str, Any]) -> None:
+    held = freeze_of(resource)
+    if held is not None:
+        raise DefinitionError(
+            f"It is frozen by {held.owner}: {held.reason} Ask them, or lift it with application_unfreeze."
+        )
+
+
+def _tag_of(services: Services, namespace: str, name: str, digest: str) -> str:
+    known = history.look(services.kube, namespace, name).pasts
+    return next((past.tag for past in reversed(known) if past.digest == digest), "")
+
+
+def _annotate(services: Services, resource: Mapping[str, Any], key: str, value: Optional[str]) -> None:
+    metadata = resource["metadata"]
+    body = {"metadata": {"annotations": {key: value}, "uid": metadata["uid"]}}
+    services.kube.patch(names.APPLICATIONS, metadata["name"], body, metadata["namespace"])
+
+
+def _wake(services: Services, namespace: str, rollout_name: str) -> None:
+    """Have it looked at now: a rollout that pauses is looked at seldom."""
+    stamp = services.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    services.kube.patch_status(names.ROLLOUTS, rollout_name, {"nextLookAt": stamp}, namespace)
+
+
+def _asked(resource: Mapping[str, Any], message: str, **more: Any) -> Result:
+    metadata = resource["metadata"]
+    follow = FOLLOW_UP.format(namespace=metadata["namespace"], name=metadata["name"])
+    return {
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "message": message,
+        "follow": follow,
+        **more,
+    }
