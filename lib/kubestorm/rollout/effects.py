@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
-from kubestorm.application import render
+from kubestorm.application import apply, render
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.application.versions import ApiVersions
 from kubestorm.errors import NotFoundError, PermanentError
-from kubestorm.kube import FIELD_MANAGER, KubeClient
+from kubestorm.kube import KubeClient
 from kubestorm.rollout import names
 from kubestorm.rollout.model import (
     CANARY_TRACK,
@@ -71,17 +71,21 @@ class Hands:
         remove_annotations(self._kube, self._application, gone)
 
     def _apply(self, effect: ApplyTrack, live: Optional[Mapping[str, Any]]) -> None:
-        self._check_owner(live)
-        wanted = None if effect.by_scale else effect.replicas
+        wanted = effect.replicas
+        if live is not None and (effect.by_scale or wanted is None):
+            wanted = None
+            apply.hand_over_replicas(self._kube, dict(live))
         manifest = render.deployment(
             self._spec,
             track=effect.track,
             image=f"{self._spec.image}@{effect.digest}",
-            replicas=replicas_to_apply(wanted, live, first=effect.replicas),
+            replicas=wanted,
             config_hash=self._config_hash,
             image_tag=self._tags.get(effect.digest, ""),
         )
-        written = self._kube.apply(names.DEPLOYMENTS, manifest, self._namespace)
+        # Fields that others have set stay theirs; what a rollout is about, images and selectors, is ours alone.
+        outcome = apply.ensure(self._kube, manifest, uid=self._spec.uid, live=dict(live) if live is not None else None)
+        written = outcome.live or manifest
         if effect.replicas is not None and written["spec"].get("replicas") != effect.replicas:
             self._scale(manifest["metadata"]["name"], effect.replicas)
 
@@ -101,7 +105,7 @@ class Hands:
     def _select(self, tracks: Tuple[str, ...]) -> None:
         if self._spec.port is None:
             return
-        self._kube.apply(names.SERVICES, render.service(self._spec, tracks=tracks), self._namespace)
+        apply.ensure(self._kube, render.service(self._spec, tracks=tracks), uid=self._spec.uid)
 
     def _activate(self, track: str) -> None:
         """Where there is a Service, selecting one track has told it already."""
@@ -117,7 +121,7 @@ class Hands:
             return
         if effect.held is not None:
             manifest["spec"].update(minReplicas=effect.held, maxReplicas=effect.held)
-        self._kube.apply(self._api.autoscalers, manifest, self._namespace)
+        apply.ensure(self._kube, manifest, uid=self._spec.uid)
 
     def _check_owner(self, live: Optional[Mapping[str, Any]]) -> None:
         if live is None:
@@ -131,26 +135,6 @@ class Hands:
                 f"the Deployment.",
                 service="Kubernetes",
             )
-
-
-def replicas_to_apply(
-    wanted: Optional[int], live: Optional[Mapping[str, Any]], *, first: Optional[int]
-) -> Optional[int]:
-    """The number for a Deployment's manifest; `wanted` is None where it is not ours to say.
-
-    A field that its only applier leaves out falls back to its default, which is one pod: as long as nobody else has
-    set it since, what is there is applied again.
-    """
-    if wanted is not None:
-        return wanted
-    if live is None:
-        return first
-    owners = {
-        (entry.get("manager"), entry.get("operation"))
-        for entry in live["metadata"].get("managedFields") or ()
-        if "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
-    }
-    return int(live["spec"].get("replicas", 1)) if owners == {(FIELD_MANAGER, "Apply")} else None
 
 
 def remove_annotations(kube: KubeClient, application: Mapping[str, Any], keys: Iterable[str]) -> None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from kubestorm import conditions
 from kubestorm.application import versions
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.application.values import ApplicationSpec
-from kubestorm.conditions import FALSE, TRUE, Condition
-from kubestorm.errors import ConflictError, NotFoundError
+from kubestorm.conditions import FALSE, Condition
+from kubestorm.errors import ConflictError, Error, NotFoundError
 from kubestorm.naming import Identity
 from kubestorm.resource import ResourceHandle
 from kubestorm.rollout import approval, history, names, objects
 from kubestorm.rollout.effects import Hands, remove_annotations
+from kubestorm.rollout.following import first_wish, write
 from kubestorm.rollout.intents import (
+    Wish,
     annotations_of,
     format_moment,
     freeze_of,
@@ -233,18 +235,19 @@ def _tell_application(
     """Sum the rollout up in the Application's condition, and leave Events on it of what its developer wants to know."""
     tag = rollout["spec"]["image"].get("tag") or short(rollout["spec"]["image"]["digest"])
     condition = summary(rollout["metadata"]["name"], tag, after)
-    if condition is not None and (before.phase, before.reason, before.message) != (
-        after.phase,
-        after.reason,
-        after.message,
-    ):
-        told = {
-            "name": rollout["metadata"]["name"],
-            "phase": after.phase,
-            "weight": after.weight,
-            "message": after.message[: conditions.MESSAGE_LENGTH],
+    if (before.phase, before.reason, before.message) != (after.phase, after.reason, after.message):
+        fields: Dict[str, Any] = {
+            "rollout": {
+                "name": rollout["metadata"]["name"],
+                "phase": after.phase,
+                "weight": after.weight,
+                "message": after.message[: conditions.MESSAGE_LENGTH],
+            }
         }
-        application.write_status(condition, fields={"rollout": told})
+        if after.phase in TERMINAL:
+            # The Application's own run judges the whole: what was edited meanwhile is still to be applied.
+            fields["nextLookAt"] = conditions.format_time(run.services.now())
+        application.write_status(*([condition] if condition is not None else []), fields=fields)
     if after.phase == before.phase and after.trouble == before.trouble:
         return
     by = rollout["spec"].get("requestedBy") or ""
@@ -262,10 +265,8 @@ def _event_reason(status: Status) -> str:
 
 def summary(name: str, tag: str, status: Status) -> Optional[Condition]:
     """What an Application says of its rollout."""
-    if status.phase == COMPLETE:
-        return Condition(ROLLED_OUT, TRUE, "RolledOut", f"{tag} runs on all pods ({name}).")
-    if status.phase == SUPERSEDED:
-        return None  # the newer one tells
+    if status.phase in (COMPLETE, SUPERSEDED):
+        return None  # the Application's own run, or the newer rollout, tells
     if status.phase in (FAILED, RETURNING) and status.outcome in (FAILED, ""):
         return Condition(ROLLED_OUT, FALSE, status.reason or FAILED, f"{tag} failed ({name}): {status.message}")
     if status.phase in (ABORTED, RETURNING):
@@ -289,32 +290,38 @@ def _patch_status(services: Services, handle: ResourceHandle, fields: Dict[str, 
 # The Application's side.
 
 
-def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
-    """Make the Rollout that an Application's wish leads to, if it leads to one now; prune its history.
+def ensure_rollout(services: Services, application: ResourceHandle, *, hold: bool = False) -> Result:
+    """Make the Rollout that an Application's wish leads to, if it leads to one now; prune its history. With `hold` it
+    only says whether it would (`held`).
 
     Safe to repeat: a Rollout's name follows from its number and digest, so that a run that died and one that follows
     make the same. Says which rollout is under way, and which digest is the good one.
     """
     resource = application.read()
     if resource is None or resource["metadata"].get("deletionTimestamp"):
-        return {"active": "", "good": "", "reason": "", "message": "The Application is gone."}
+        gone = dict.fromkeys(("created", "active", "good", "good_tag", "reason"), "")
+        return {**gone, "message": "The Application is gone.", "held": False}
     spec = parse(resource, services.settings)
     settings = RolloutSettings.from_config(services.settings.raw)
     kube, metadata, now = services.kube, resource["metadata"], services.now()
     past = history.look(kube, metadata["namespace"], metadata["name"], metadata["uid"])
+    running = "" if past.good is not None else _running(services, resource)
+    wish, waiting = wish_of(resource), ""
+    if wish is None and not past.pasts and not running:
+        wish, waiting = _first_wish(services, resource, spec, now)
     planned = plan(
-        wish_of(resource),
+        wish,
         rollback_of(resource),
         annotations_of(resource).get(names.RETRY_DIGEST, ""),
         freeze_of(resource),
         past.pasts,
         settings,
         now,
-        running="" if past.good is not None else _running(services, resource),
+        running=running,
         alone_seconds=float(spec.strategy.settle_seconds),
     )
     made = ""
-    if planned.new is not None:
+    if planned.new is not None and not hold:
         body = objects.manifest(resource, spec, planned.new)
         made = body["metadata"]["name"]
         with contextlib.suppress(ConflictError):  # a run that died has made it
@@ -322,22 +329,50 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
         who = planned.new.requested_by
         message = f"{made} of {planned.new.tag or short(planned.new.digest)} begins"
         application.event(resource, "RolloutCreated", f"{message}, asked for by {who}." if who else f"{message}.")
-    remove_annotations(kube, resource, planned.consume)
+    if not hold:
+        remove_annotations(kube, resource, planned.consume)
     for name in planned.prune:
         with contextlib.suppress(NotFoundError):
             kube.delete(names.ROLLOUTS, name, metadata["namespace"])
     active = made or (past.active.name if past.active is not None else "")
+    if not made and active and {names.ABORT, names.PROMOTE} & set(annotations_of(resource)):
+        _wake(services, active, metadata["namespace"], now)
     good = past.good
     return {
         "created": made,
+        "held": hold and planned.new is not None,
         "active": active,
         "good": good.digest if good is not None else "",
         "good_tag": good.tag if good is not None else "",
-        "reason": planned.reason,
-        "message": planned.message,
+        "reason": planned.reason or ("WaitingForPush" if waiting else ""),
+        "message": planned.message or waiting,
         "pruned": list(planned.prune),
         "look_at": _look_at(planned, now),
     }
+
+
+def _first_wish(
+    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, now: dt.datetime
+) -> Tuple[Optional[Wish], str]:
+    """What the registry holds now, for an Application that nobody has pushed for yet; and why there is nothing."""
+    if not spec.follow:
+        return None, ""
+    try:
+        wish = first_wish(services, spec, now)
+    except Error as error:
+        return None, f"The registry cannot say which image to begin with ({error}); the next push brings one."
+    if wish is None:
+        return None, f"No image of {spec.image} that spec.follow names is there yet; the next push brings one."
+    with contextlib.suppress(ConflictError):  # a push came first; it is read by the next run
+        write(services, resource, wish)
+        return wish, ""
+    return None, ""
+
+
+def _wake(services: Services, rollout: str, namespace: str, now: dt.datetime) -> None:
+    """A rollout that pauses is looked at seldom; somebody has just asked something of it."""
+    with contextlib.suppress(NotFoundError):
+        services.kube.patch_status(names.ROLLOUTS, rollout, {"nextLookAt": format_moment(now)}, namespace)
 
 
 def _look_at(planned: Plan, now: dt.datetime) -> Optional[str]:
