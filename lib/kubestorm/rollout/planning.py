@@ -190,7 +190,7 @@ def _reason_not_to(
             f"{wish.tag or short(wish.digest)} {how} as {ended_badly.name}: {ended_badly.message} "
             f"It is not tried again until somebody asks for it."
         )
-        return ended_badly.reason or "DigestRefused", message
+        return "DigestRefused", message
     if answered or (active is not None and active.digest == wish.digest):
         return "", ""
     if active is None and wish.digest == previous:

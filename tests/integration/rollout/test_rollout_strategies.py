@@ -49,5 +49,5 @@ def test_a_bad_image_goes_back_by_itself(world, strategy):
     assert any(reason == "ImagePullFailed" for reason, _ in world.events())
     # It is remembered, and not tried again.
     again = world.run_application()
-    assert (again["created"], again["reason"]) == ("", "ImagePullFailed")
+    assert (again["created"], again["reason"]) == ("", "DigestRefused")
     assert "not tried again" in again["message"]
