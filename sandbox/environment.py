@@ -7,6 +7,7 @@
     pack/kubeconfig            for the pack: a service account with the rights of deploy/kubernetes-rbac.yaml
     pack/vault-secret-id       the secret half of the pack's AppRole, bound to deploy/vault-policy.hcl
     pack/consul-token          a token with the rules of deploy/consul-policy.hcl
+    pack/registry-token        what the registry sends with each report of a push, where there is one
     configs/kubestorm.yaml     the pack's configuration, which names these files
 """
 
@@ -16,6 +17,7 @@ import contextlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +35,9 @@ from sandbox.consul import ConsulServer
 from sandbox.engine_process import EngineProcess
 from sandbox.faults import FaultMiddleware, Faults
 from sandbox.kube_backend import KubeBackend, start_kubernetes
+from sandbox.pretend_registry import PretendRegistry
 from sandbox.proxy import Proxy
+from sandbox.registry import RegistryProcess, Webhook, is_installed, push_image
 from sandbox.serving import AsgiApp
 from sandbox.vault import VaultServer
 
@@ -42,6 +46,7 @@ DEPLOY = ROOT / "deploy"
 PACK_NAMESPACE = "kubestorm"
 SERVICE_ACCOUNT = "kubestorm"
 FIELD_MANAGER = "kubestorm-sandbox"
+REGISTRY_SOURCE = "sandbox"
 VAULT_POLICY = "kubestorm"
 AWS_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "sandbox",
@@ -60,7 +65,8 @@ class Environment:
     `provision_seconds` is how long RDS takes to make an instance, `resync_seconds` the first resync interval of the
     pack; `settings` replaces whole sections of the pack's configuration. With `proxied` the pack reaches each service
     through `proxies[...]`, which can be told to misbehave on the wire. `faults[...]` makes the service itself answer
-    badly, to everybody; a real API server has none.
+    badly, to everybody; a real API server has none. With `registry` there is a container registry (docker-registry
+    where it is installed) whose pushes are reported to the pack.
     """
 
     cluster = "demo"
@@ -73,6 +79,7 @@ class Environment:
         provision_seconds: float = 3.0,
         resync_seconds: float = 1.0,
         proxied: bool = False,
+        registry: bool = False,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
@@ -82,6 +89,9 @@ class Environment:
         self._kube = kube
         self._resync_seconds = resync_seconds
         self._proxied = proxied
+        self._registry_wanted = registry
+        self.registry: RegistryProcess | PretendRegistry | None = None
+        self._registry_config: Json = {}
         self._stack = contextlib.ExitStack()
         self.aws = AwsServer(provision_seconds=provision_seconds, faults=self._faulty("aws"))
         self._vault_token = secrets.token_urlsafe(24)
@@ -108,6 +118,8 @@ class Environment:
             if self._proxied:
                 self.proxies = {name: stack.enter_context(Proxy(url)) for name, url in urls.items()}
                 urls = {name: proxy.url for name, proxy in self.proxies.items()}
+            if self._registry_wanted:
+                self._start_registry(stack)
             self.write_private("kubeconfig", self.kubernetes.kubeconfig())
             self._install_in_kubernetes(urls["kubernetes"])
             self._prepare_consul()
@@ -132,6 +144,13 @@ class Environment:
             configs=self.folder / "configs",
             environment=AWS_ENVIRONMENT,
         )
+
+    def push_image(self, repository: str, tag: str, **more: Any) -> str:
+        """Push an image to the registry; its digest. `sandbox.registry.push_image` says what else there is."""
+        if self.registry is None:
+            raise RuntimeError("this environment has no registry; make it with registry=True")
+        with self.registry.client() as client:
+            return push_image(client, repository, tag, **more)
 
     # What the journey touches, asked with the official clients.
 
@@ -251,6 +270,36 @@ class Environment:
             self._client = DynamicClient(api_client, cache_file=str(self.folder / "discovery.json"))
         return self._client
 
+    def _start_registry(self, stack: contextlib.ExitStack) -> None:
+        """A registry that reports pushes to the pack's listener, which is not there yet: its port is chosen here."""
+        token = secrets.token_urlsafe(24)
+        token_file = self.write_private("pack/registry-token", token)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/registry/{REGISTRY_SOURCE}"
+        webhooks = [Webhook(url=url, headers={"Authorization": f"Bearer {token}"})]
+        registry: RegistryProcess | PretendRegistry = (
+            RegistryProcess(self.folder / "registry", webhooks=webhooks)
+            if is_installed()
+            else PretendRegistry(webhooks=webhooks)
+        )
+        self.registry = registry.start()
+        stack.callback(registry.stop)
+        source = {
+            "name": REGISTRY_SOURCE,
+            "type": "distribution",
+            "registry": registry.host,
+            "auth": {"method": "token", "secret_file": str(token_file)},
+        }
+        self._registry_config = {
+            "registries": {
+                "listener": {"port": port},
+                "connections": [{"host": registry.host, "insecure_http": True}],
+                "sources": [source],
+            },
+            "application": {"registry": registry.host},
+        }
+
     def _install_in_kubernetes(self, pack_url: str) -> None:
         for file in [*sorted(DEPLOY.glob("*.yaml")), *sorted((ROOT / "crds").glob("*.yaml"))]:
             for manifest in yaml.safe_load_all(file.read_text()):
@@ -292,6 +341,7 @@ class Environment:
                 },
                 "consul": {"url": urls["consul"], "token_file": str(pack / "consul-token")},
                 "resync": {"initial_seconds": self._resync_seconds, "max_seconds": 2},
+                **self._registry_config,
                 **self._settings,
             },
         )

@@ -1,4 +1,4 @@
-"""Names of images, so that the same image has one name wherever it is written. Pure.
+"""Names of images in Dockerfiles, so that the same image has one name wherever it is written. Pure.
 
 Source: how Docker, BuildKit and buildah complete a short name (distribution/reference, "familiar names"): no registry
 means docker.io, there a name without a slash is below `library/`, and without a tag it is `latest`.
@@ -6,21 +6,17 @@ means docker.io, there a name without a slash is below `library/`, and without a
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple, Optional
 
-DEFAULT_REGISTRY = "docker.io"
+from kubestorm.registry.names import DOCKER_HUB, TAG, ImageName, is_name, split_reference
+
 DEFAULT_TAG = "latest"
-NAME = re.compile(
-    r"^(?P<path>[A-Za-z0-9][A-Za-z0-9._:/-]*?)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>\w+:\w+))?$"
-)
 
 
 class BaseName(NamedTuple):
     """An image that a Dockerfile names."""
 
-    registry: str
-    repository: str
+    image: ImageName
     tag: str
     """Empty where a digest alone pins it."""
     digest: str = ""
@@ -28,20 +24,17 @@ class BaseName(NamedTuple):
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
-        return f"{self.registry}/{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")
+        return f"{self.image}{tag}" + (f"@{self.digest}" if self.digest else "")
 
 
 def read_name(text: str) -> Optional[BaseName]:
     """Read an image's name as it stands in a Dockerfile; None where it is no name of an image."""
-    found = NAME.match(text)
-    if not found:
-        return None
-    path, digest = found["path"], found["digest"] or ""
-    head, slash, rest = path.partition("/")
+    rest, tag, digest = split_reference(text)
+    head, slash, path = rest.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):
-        registry, repository = head, rest
+        registry, repository = head, path
     else:
-        registry, repository = DEFAULT_REGISTRY, path if slash else f"library/{path}"
-    if not repository or ":" in repository:
+        registry, repository = DOCKER_HUB, rest if slash else f"library/{rest}"
+    if not is_name(registry, repository) or (tag and not TAG.fullmatch(tag)) or text.endswith((":", "@")):
         return None
-    return BaseName(registry, repository, found["tag"] or ("" if digest else DEFAULT_TAG), digest)
+    return BaseName(ImageName(registry, repository), tag or ("" if digest else DEFAULT_TAG), digest)
