@@ -42,7 +42,12 @@ def parse_challenge(header: str) -> Challenge:
 def next_page(header: str, url: str) -> Optional[str]:
     """The address of the next page that a Link header names, None at the last one."""
     match = _LINK.search(header)
-    return urljoin(url, match["target"]) if match else None
+    if not match:
+        return None
+    try:
+        return str(urljoin(url, match["target"]))
+    except ValueError:  # such as http://[
+        return None
 
 
 def retry_after_seconds(header: Optional[str], now: dt.datetime) -> Optional[float]:

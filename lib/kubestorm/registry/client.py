@@ -181,7 +181,9 @@ class _Host:
         self._session = requests.Session()
         self._session.auth = _nobody  # else requests would take a password from ~/.netrc
         # A pooled connection that the registry closed meanwhile is no failure.
-        retry = Retry(total=1, connect=1, read=1, status=0, redirect=0, other=0, allowed_methods=("GET", "HEAD"))
+        retry = Retry(
+            total=1, connect=1, read=1, status=0, redirect=0, respect_retry_after_header=False, raise_on_status=False
+        )
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
         self._tokens: Dict[Tuple[str, ...], _Token] = {}
@@ -239,7 +241,7 @@ class _Host:
                 raise PermanentError(f"{self._connection.host} redirects from HTTPS to HTTP.", service=SERVICE)
             url = target
             if _origin(url) != origin:
-                named.pop("Authorization", None)
+                named.pop("Authorization", None)  # for good, also where it comes back
         raise PermanentError(f"{self._connection.host} redirects in circles.", service=SERVICE)
 
     def _authorization(self, image: ImageName, *, fresh: bool) -> Dict[str, str]:
@@ -349,11 +351,7 @@ class _Host:
             raise TemporaryError(
                 f"{host} did not answer within {self._connection.timeout_seconds:g} seconds.", service=SERVICE
             ) from error
-        except (
-            requests.exceptions.InvalidURL,
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidSchema,
-        ) as error:
+        except ValueError as error:  # requests' own for addresses are ValueErrors too
             raise PermanentError(f"{host} names an address that is none.", service=SERVICE) from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise TemporaryError(f"{host} cannot be reached: {type(error).__name__}.", service=SERVICE) from error
@@ -417,7 +415,10 @@ def _read(answer: Any, most: int) -> bytes:
 
 def _origin(url: str) -> Tuple[str, str, Optional[int]]:
     parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    try:
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        port = None  # no port at all: requests says so when it is asked
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
