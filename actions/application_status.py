@@ -1,0 +1,16 @@
+"""Say how one Application is."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.application.views import application_status
+from st2common.runners.base_action import Action
+
+
+class ApplicationStatus(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, namespace: str, name: str) -> Tuple[bool, Any]:
+        return run_with_services(lambda services: application_status(services, namespace, name), self.config)
