@@ -23,6 +23,7 @@ NAMESPACES = Resource("", "v1", "namespaces")
 # A condition with one of these reasons is on its way; any other False one is worth a warning.
 UNDER_WAY = frozenset(
     (
+        "AwaitingApproval",
         "BackingUp",
         "Creating",
         "Deleting",

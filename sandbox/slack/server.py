@@ -481,7 +481,8 @@ def _content_problem(arguments: Json) -> str:
         return "msg_too_long"
     if len(blocks) > MAX_BLOCKS:
         return "invalid_blocks"
-    too_long = any(len(block["text"]["text"]) > 3000 for block in blocks if block["type"] == "section")
+    sections = [block.get("text", {}).get("text", "") for block in blocks if block["type"] == "section"]
+    too_long = any(len(text) > 3000 for text in sections)
     return "invalid_blocks" if too_long else ""
 
 

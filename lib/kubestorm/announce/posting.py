@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Protocol
 
 from kubestorm.announce.news import BAD, GOOD, INFO, WARNING
 from kubestorm.announce.outbox import Message
+from kubestorm.chat.formatting import safe
 
 MARKS = {GOOD: "✔", BAD: "✖", WARNING: "▲", INFO: "▸"}
 COLOURS = {GOOD: "#2eb67d", BAD: "#e01e5a", WARNING: "#ecb22e", INFO: "#36c5f0"}
@@ -32,7 +33,7 @@ class EnginePoster:
         self.posts: List[Dict[str, Any]] = []
 
     def post(self, message: Message) -> str:
-        self.posts.append({"channel": message.channel, "message": as_text(message)})
+        self.posts.append({"channel": message.channel, "message": safe(as_text(message))})
         return ""
 
 

@@ -141,7 +141,7 @@ def _from_notice(notice: Notice, now: dt.datetime) -> News:
 
 
 def _take_up(services: Services, keep: Keep, news: News, settings: AnnounceSettings) -> str:
-    channel = channel_of(news.namespace, _namespace(services, news.namespace, settings), settings)
+    channel = channel_of(news.namespace, namespace_object(services, news.namespace, settings), settings)
     if not channel:
         return ""
     now = services.now()
@@ -152,7 +152,8 @@ def _take_up(services: Services, keep: Keep, news: News, settings: AnnounceSetti
     return news.sentence
 
 
-def _namespace(services: Services, name: str, settings: AnnounceSettings) -> Optional[Dict[str, Any]]:
+def namespace_object(services: Services, name: str, settings: AnnounceSettings) -> Optional[Dict[str, Any]]:
+    """The Namespace, where what it says of channels is followed."""
     if not name or not settings.by_namespace:
         return None
     try:

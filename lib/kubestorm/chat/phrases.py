@@ -34,6 +34,7 @@ VERSION = r"\d[0-9A-Za-z.]{0,31}"
 ENGINE = r"(?:postgres(?:ql)?|mysql|mariadb|pg)"
 NUMBER = r"\d{1,6}"
 WORD = rf"{_STOP}[A-Za-z0-9][A-Za-z0-9_.-]{{0,62}}"
+APPROVAL = rf"{_STOP}[0-9a-f]{{7}}"
 KIND = r"(?:application|app|database|db|build|rollout)"
 TEXT = r"[^\s{}](?:[^{}]{0,498}[^\s{}])?"
 
@@ -53,6 +54,7 @@ SHAPES: Mapping[str, str] = {
     "confirm": NAME,
     "kind": KIND,
     "reason": TEXT,
+    "approval": APPROVAL,
     "topic": TEXT,
 }
 """Value -> its expression. The same shapes are the patterns of the parameters of the action that reads commands."""

@@ -9,9 +9,10 @@ Each call looks at the world as it is and returns the one next step, so that a r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Mapping, NamedTuple, Optional, Union
 
+from kubestorm.approval.gate import Standing, deletion_reason, deletion_sentence
 from kubestorm.database.plan import ObservedInstance
 from kubestorm.database.spec import DELETE, RETAIN, SNAPSHOT
 from kubestorm.naming import CONFIRM_DELETE_ANNOTATION
@@ -44,6 +45,8 @@ class DeletionState:
     final_snapshot: Optional[ObservedSnapshot]
     destroyed_before: bool = False
     """Status says that this object had an instance, so its absence now means that we deleted it."""
+    approval: Standing = field(default_factory=Standing)
+    """Whether people have agreed, where they have to be asked."""
 
 
 class CreateSnapshot(NamedTuple):
@@ -105,6 +108,8 @@ def next_step(state: DeletionState) -> Step:
             "to Snapshot or Retain."
         )
         return Blocked("ConfirmationMissing", message)
+    if policy == DELETE and not state.approval.is_open:
+        return Blocked(deletion_reason(state.approval), deletion_sentence(state.approval, state.name))
     if instance is None:
         return _after_instance(state, policy)
     if instance.status == "deleting":

@@ -10,6 +10,7 @@ import contextlib
 from typing import Any, Dict, Mapping, Optional
 
 from kubestorm import naming
+from kubestorm.approval import gate
 from kubestorm.conditions import FALSE, READY, Condition
 from kubestorm.database.deletion import (
     Blocked,
@@ -67,6 +68,7 @@ def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
         manual_snapshot=rds.describe_snapshot(_snapshot(identifier, uid, "manual")) if snapshots else None,
         final_snapshot=rds.describe_snapshot(_snapshot(identifier, uid, "final")) if snapshots else None,
         destroyed_before=bool(status.get("instanceIdentifier")),
+        approval=gate.deletion(resource, run.services.settings.raw),
     )
     return state, identifier
 

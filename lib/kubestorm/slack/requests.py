@@ -166,8 +166,11 @@ def parse_interaction(document: Mapping[str, Any]) -> Parsed:
 
 
 def payload(asked: Asked, reply: str) -> Dict[str, Any]:
-    """What the trigger carries; `reply` names where the response_url is kept, which itself does not travel."""
-    return {
+    """What the trigger carries; `reply` names where the response_url is kept, which itself does not travel.
+
+    Braces become parentheses: StackStorm renders what a rule passes on as a template once more.
+    """
+    said = {
         "id": asked.id,
         "kind": asked.kind,
         "team": asked.team,
@@ -180,9 +183,14 @@ def payload(asked: Asked, reply: str) -> Dict[str, Any]:
         "message": asked.message,
         "action": asked.action,
         "value": asked.value,
-        "inputs": dict(asked.inputs),
         "reply": reply,
     }
+    inputs = {_unbraced(key): _unbraced(value) for key, value in asked.inputs.items()}
+    return {**{key: _unbraced(value) for key, value in said.items()}, "inputs": inputs}
+
+
+def _unbraced(text: str) -> str:
+    return text.replace("{", "(").replace("}", ")")
 
 
 def _inputs(state: Any) -> Mapping[str, str]:

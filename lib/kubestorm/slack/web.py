@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import ssl
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 from urllib.error import URLError
 
 from kubestorm.errors import NotFoundError, PermanentError, TemporaryError
@@ -38,6 +38,13 @@ _TRANSIENT = frozenset(("internal_error", "fatal_error", "service_unavailable", 
 Blocks = Sequence[Dict[str, Any]]
 
 
+class Posted(NamedTuple):
+    """Where a message is."""
+
+    channel: str
+    ts: str
+
+
 class SlackWeb:
     """One workspace's Web API. Raises the pack's errors only."""
 
@@ -58,19 +65,40 @@ class SlackWeb:
 
     def post(self, channel: str, text: str, blocks: Blocks = (), *, thread: str = "", color: str = "") -> str:
         """A message, or a reply in a thread; its timestamp, which is its name within the channel."""
+        return self.post_in(channel, text, blocks, thread=thread, color=color).ts
+
+    def post_in(self, channel: str, text: str, blocks: Blocks = (), *, thread: str = "", color: str = "") -> Posted:
+        """The same; also the channel's id, which a later change of the message has to name."""
         body = _body(text, blocks, color)
         answer = self._call(
             "chat_postMessage", channel, channel=channel, thread_ts=thread or None, unfurl_links=False, **body
         )
-        return str(answer["ts"])
+        return Posted(str(answer.get("channel") or channel), str(answer["ts"]))
 
     def update(self, channel: str, ts: str, text: str, blocks: Blocks = (), *, color: str = "") -> None:
         """Put other content in a message's place."""
         self._call("chat_update", channel, channel=channel, ts=ts, **_body(text, blocks, color))
 
-    def whisper(self, channel: str, user: str, text: str, *, thread: str = "") -> None:
+    def post_attachments(self, channel: str, text: str, attachments: Blocks, *, thread: str = "") -> str:
+        """The same with attachments that are drawn already."""
+        more = {"attachments": list(attachments)} if attachments else {}
+        answer = self._call(
+            "chat_postMessage",
+            channel,
+            channel=channel,
+            text=text,
+            thread_ts=thread or None,
+            unfurl_links=False,
+            **more,
+        )
+        return str(answer["ts"])
+
+    def whisper(self, channel: str, user: str, text: str, attachments: Blocks = (), *, thread: str = "") -> None:
         """A message that only one person sees."""
-        self._call("chat_postEphemeral", channel, channel=channel, user=user, text=text, thread_ts=thread or None)
+        more = {"attachments": list(attachments)} if attachments else {}
+        self._call(
+            "chat_postEphemeral", channel, channel=channel, user=user, text=text, thread_ts=thread or None, **more
+        )
 
     def respond(self, response_url: Secret, body: Dict[str, Any]) -> None:
         """Answer where an interaction came from, also where the bot is no member; for 30 minutes, five times."""

@@ -203,10 +203,11 @@ def test_a_secret_is_replaced_without_a_gap(
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "a\x00b\x1b[31m\u202ec", "<!channel> {{ x }} $(reboot)", ""])
 def test_whatever_is_typed_does_no_harm(text: str, slack: SlackServer, start_ear: StartEar) -> None:
-    """It is passed on as text, cut where it is long."""
+    """It is passed on as text, cut where it is long, and without what a template would begin with."""
     ear = start_ear()
     assert slack.command("ada", text).status == 200
-    assert [payload["text"] for payload in ear.payloads] == [text[:2000]]
+    passed_on = text[:2000].replace("{", "(").replace("}", ")")
+    assert [payload["text"] for payload in ear.payloads] == [passed_on]
 
 
 def test_bots_are_not_heard(slack: SlackServer, start_ear: StartEar) -> None:

@@ -100,6 +100,21 @@ SAID = [
     ("why is cart not ready in prod?", "why", PROD),
     ("why did the build cart fail?", "why", {**CART, "kind": "build"}),
     ("what is wrong with the database orders", "why", {**ORDERS, "kind": "database"}),
+    ("approvals", "approval_list", {}),
+    ("show me the open approvals", "approval_list", {}),
+    ("what is waiting for approval?", "approval_list", {}),
+    ("approve 3fa9c1d", "approval_approve", {"approval": "3fa9c1d"}),
+    (
+        "approve the rollout 3fa9c1d because it was tested",
+        "approval_approve",
+        {"approval": "3fa9c1d", "reason": "it was tested"},
+    ),
+    ("refuse 3fa9c1d", "approval_refuse", {"approval": "3fa9c1d"}),
+    (
+        "reject the deletion 3fa9c1d because we need it",
+        "approval_refuse",
+        {"approval": "3fa9c1d", "reason": "we need it"},
+    ),
 ]
 
 INCOMPLETE = [

@@ -31,6 +31,9 @@ CONFIG: dict[str, Any] = {
 SETTINGS = ChatSettings.from_config({"chat": CONFIG})
 EVERYBODY = {"help", "whoami"}
 VIEWING = EVERYBODY | {
+    "approval_list",
+    "approval_approve",
+    "approval_refuse",
     "database_list",
     "database_show",
     "application_list",

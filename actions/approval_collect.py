@@ -1,0 +1,19 @@
+"""Take up the answer that a workflow's inquiry was given."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.approval.steps import collect, this_execution
+from kubestorm.naming import Identity
+from st2common.runners.base_action import Action
+
+
+class ApprovalCollect(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, **identity: str) -> Tuple[bool, Any]:
+        return run_with_services(
+            lambda services: collect(services, Identity(**identity), this_execution()), self.config
+        )

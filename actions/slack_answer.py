@@ -1,0 +1,23 @@
+"""Answer what somebody asked in Slack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Tuple
+
+from kubestorm.actions import failure
+from kubestorm.errors import Error
+from kubestorm.services import open_services
+from kubestorm.slack.answering import answer
+from st2common.runners.base_action import Action
+
+
+class SlackAnswer(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, **asked: Any) -> Tuple[bool, Any]:
+        try:
+            folder = Path(__file__).resolve().parent
+            return answer(open_services(self.config), folder, self.action_service, asked, config=self.config)
+        except Error as error:
+            return False, failure(error)

@@ -1,0 +1,406 @@
+"""Asking, reminding, answering: the effects around `deciding`. Every one is safe to repeat.
+
+The record on the object is written before anybody is told, and what was told is noted on it, so that a run that died is
+taken up by the next look. Answers come by a button, by a reply, or by the engine's inquiry; all end in `respond`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from typing import Any, Dict, List, Mapping, Optional
+
+from kubestorm.announce.channels import channel_of
+from kubestorm.announce.settings import CHATOPS, OFF, SLACK, AnnounceSettings
+from kubestorm.announce.steps import namespace_object, way
+from kubestorm.approval import deciding, messages
+from kubestorm.approval.deciding import Ask, Counted, Expire, NotCounted, Question, Remind, approvers_text
+from kubestorm.approval.engine import EngineApi
+from kubestorm.approval.proposal import Proposal
+from kubestorm.approval.record import WAITING, Record
+from kubestorm.approval.settings import ApprovalSettings, Rule
+from kubestorm.approval.subjects import Subject, all_open, find, save
+from kubestorm.chat.formatting import safe
+from kubestorm.chat.people import Person, find_person
+from kubestorm.chat.settings import ChatSettings
+from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError
+from kubestorm.lease import LeaseLock
+from kubestorm.naming import Identity
+from kubestorm.services import Services
+from kubestorm.slack.posting import open_web
+
+ROUTE = "kubestorm.approval."
+RECORDED = "recorded"
+"""The decision that closes an inquiry which was answered another way; it counts as no answer."""
+ATTEMPTS = 6
+Result = Dict[str, Any]
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "decision": {
+            "type": "string",
+            "description": "approve or refuse",
+            "enum": ["approve", "refuse", RECORDED],
+            "required": True,
+        },
+        "person": {
+            "type": "string",
+            "description": "Who you are (a name of chat.people); where the engine knows, it need not be said",
+        },
+        "comment": {"type": "string", "description": "Why"},
+    },
+}
+
+
+def look(services: Services, identity: Identity, run_id: str) -> Result:
+    """Bring the asking to what it should be now. `ask` says whether the engine's inquiry has to be opened."""
+    quiet: Result = {"ask": False, "state": "", "number": "", "posts": [], "route": "", "ttl": 1, "users": []}
+    lease = LeaseLock(services.kube, f"approval-{identity.uid}", holder=run_id, now=services.now)
+    if not lease.acquire():
+        return {**quiet, "message": "Another run looks at it."}
+    try:
+        subject = find(services, identity)
+        if subject is None or subject.question is None:
+            return {**quiet, "message": "Nothing is to be approved here now."}
+        rule = _rule(services, subject.question)
+        if rule is None:
+            return {**quiet, "message": "Nobody has to be asked."}
+        return _Asking(services, subject, subject.question, rule).step()
+    finally:
+        with contextlib.suppress(Error):
+            lease.release()
+
+
+def respond(
+    services: Services,
+    *,
+    person: Person,
+    decision: str,
+    number: str = "",
+    identity: Optional[Identity] = None,
+    via: str = "chat",
+    comment: str = "",
+) -> Result:
+    """One person's answer, to the question of that number or on that object. `counted`: it changed something."""
+    for _ in range(ATTEMPTS):
+        subject = _subject(services, number, identity)
+        if subject is None:
+            return _answer(False, f"There is no approval {number or 'on that object'} now.")
+        question, record = subject.question, subject.record
+        what = question.what if question else (record.what if record else "")
+        rule = _rule(services, question) or ApprovalSettings.from_config(services.settings.raw).rule_for(
+            subject.identity.namespace, what
+        )
+        if rule is None:
+            return _answer(False, "Nobody has to be asked about that any more.")
+        judged = deciding.judge(
+            question, record, rule, person, decision, services.now(), number=number, via=via, comment=comment
+        )
+        if isinstance(judged, NotCounted):
+            return _answer(False, judged.sentence, record)
+        try:
+            subject = save(services, subject, judged.record)
+        except ConflictError:
+            continue
+        _after_answer(services, subject, rule, judged)
+        return _answer(True, judged.sentence, judged.record)
+    raise ConflictError("The object is changed by others all the time; answer again.", service="Kubernetes")
+
+
+def person_of(services: Services, *, account: str = "", name: str = "") -> Person:
+    """The person behind an account; or the one of that name, where a conversation has found out who it is."""
+    settings = ChatSettings.from_config(services.settings.raw)
+    entry = next((one for one in settings.people if name and one.name == name and one.accounts), None)
+    return find_person(settings, entry.accounts[0] if entry is not None else account or name)
+
+
+def open_list(services: Services) -> Result:
+    """What waits for an answer."""
+    rows = [
+        {
+            "number": subject.record.number,
+            "what": subject.record.what,
+            "namespace": subject.identity.namespace,
+            "name": subject.identity.name,
+            "title": subject.proposal.title,
+            "requested_by": subject.record.requested_by,
+            "expires_at": subject.record.expires_at,
+            "answers": ", ".join(f"{vote.by}: {vote.decision}" for vote in subject.record.answers),
+        }
+        for subject in all_open(services)
+        if subject.record is not None and subject.record.state == WAITING and subject.proposal is not None
+    ]
+    count = len(rows)
+    return {
+        "message": f"{count} {'question waits' if count == 1 else 'questions wait'} for an answer.",
+        "approvals": rows,
+    }
+
+
+def collect(services: Services, identity: Identity, execution_id: str) -> Result:
+    """The answer to the inquiry that this run's workflow has just been given, read from the engine itself.
+
+    StackStorm does not say who answered, only that it was one of those whom it was asked of; then the name in the
+    answer counts, if it is one of theirs, and all such answers together are one person's.
+    """
+    api = EngineApi.of_this_action()
+    if api is None:
+        raise PermanentError(
+            "An inquiry's answer can be read only by an action that the engine runs.", service="StackStorm"
+        )
+    parent = str(api.execution(execution_id).get("parent") or "")
+    asked = [item for item in api.children(parent) if _is_answered(item)] if parent else []
+    if not asked:
+        return _answer(False, "There is no answer to read.")
+    latest = max(asked, key=lambda item: str(item.get("end_timestamp") or ""))
+    result = latest.get("result") or {}
+    response = result.get("response") or {}
+    if response.get("decision") == RECORDED:
+        subject = find(services, identity)
+        record = subject.record if subject else None
+        return _answer(False, "It was answered another way.", record)
+    settings = ChatSettings.from_config(services.settings.raw)
+    known = str(((latest.get("context") or {}).get("inquiry") or {}).get("answered_by") or "")
+    claimed = str(response.get("person") or "")
+    if known:
+        person, via = find_person(settings, known), "inquiry"
+    else:
+        person, via = _claimed(settings, claimed, result.get("users") or ()), "inquiry (unseen)"
+        refused = _second_unseen(services, identity, via)
+        if refused:
+            return _answer(False, refused)
+    number = str(result.get("route") or "")[len(ROUTE) :]
+    return respond(
+        services,
+        person=person,
+        decision=str(response.get("decision") or ""),
+        number=number,
+        identity=identity,
+        via=via,
+        comment=str(response.get("comment") or ""),
+    )
+
+
+class _Asking:
+    """One look at one open question."""
+
+    def __init__(self, services: Services, subject: Subject, question: Question, rule: Rule) -> None:
+        self._services, self._subject, self._question, self._rule = services, subject, question, rule
+        self._posts: List[Dict[str, str]] = []
+        self._announce = AnnounceSettings.from_config(services.settings.raw)
+
+    def step(self) -> Result:
+        now = self._services.now()
+        step = deciding.next_step(self._question, self._subject.record, self._rule, now)
+        if isinstance(step, Ask):
+            if step.voided is not None:
+                self._close_void(step.voided)
+            self._save(step.record)
+        elif isinstance(step, Remind):
+            self._save(step.record)
+            self._say(messages.reminder_text(step.record, deciding.minutes_left(step.record, now)))
+        elif isinstance(step, Expire):
+            self._save(step.record)
+            _show_end(self._services, self._subject)
+            self._say(messages.ended_text(step.record))
+            _close_inquiries(step.record)
+        record = self._record
+        if record.state == WAITING and not record.message:
+            self._post_question(record)
+        return self._result(now, first=isinstance(step, Ask))
+
+    @property
+    def _record(self) -> Record:
+        assert self._subject.record is not None  # noqa: S101 (written by the step before)
+        return self._subject.record
+
+    @property
+    def _proposal(self) -> Proposal:
+        assert self._subject.proposal is not None  # noqa: S101 (an open question has one)
+        return self._subject.proposal
+
+    def _save(self, record: Record) -> None:
+        self._subject = save(self._services, self._subject, record)
+
+    def _channel(self) -> str:
+        if self._rule.channel:
+            return self._rule.channel
+        namespace = self._question.namespace
+        return channel_of(namespace, namespace_object(self._services, namespace, self._announce), self._announce)
+
+    def _post_question(self, record: Record) -> None:
+        channel, how = self._channel(), way(self._announce, self._services)
+        if not channel or how == OFF:
+            return
+        text = messages.ask_text(self._proposal, record, self._rule)
+        if how == CHATOPS:
+            self._posts.append({"channel": channel, "message": safe(text)})
+            self._save(replace(record, channel=channel, message="-"))
+            return
+        blocks = messages.ask_blocks(self._subject.identity, self._proposal, record, self._rule)
+        with contextlib.suppress(PermanentError):
+            # A channel that does not exist keeps nobody from answering by the inquiry.
+            posted = open_web(self._services).post_in(channel, text, blocks)
+            self._save(replace(record, channel=posted.channel, message=posted.ts))
+
+    def _say(self, text: str) -> None:
+        channel, how = self._record.channel or self._channel(), way(self._announce, self._services)
+        if not channel or how == OFF:
+            return
+        if how == SLACK:
+            with contextlib.suppress(PermanentError, NotFoundError):
+                open_web(self._services).post(channel, text, thread=_thread(self._record))
+        else:
+            self._posts.append({"channel": channel, "message": safe(text)})
+
+    def _close_void(self, record: Record) -> None:
+        if record.message and way(self._announce, self._services) == SLACK:
+            old = Proposal(f"{record.what} of {self._subject.identity.name}")
+            _update(
+                self._services,
+                record,
+                f"Approval {record.number} is void.",
+                messages.closed_blocks(old, record, messages.VOID),
+            )
+        _close_inquiries(record)
+
+    def _result(self, now: Any, *, first: bool) -> Result:
+        record = self._record
+        waiting = record.state == WAITING
+        ask, users = False, []
+        if waiting:
+            ask, users = _inquiry_wanted(record, first), self._users()
+        return {
+            "ask": ask,
+            "state": record.state,
+            "number": record.number,
+            "posts": self._posts,
+            "route": self._announce.route,
+            "inquiry": {
+                "route": f"{ROUTE}{record.number}",
+                "ttl": deciding.minutes_left(record, now),
+                "users": users,
+                "schema": SCHEMA,
+            },
+            "message": f"Approval {record.number} is {record.state}; {approvers_text(self._rule)} may answer.",
+        }
+
+    def _users(self) -> List[str]:
+        """Everybody whose word counts, by their accounts, and the engine itself, which closes what is answered."""
+        settings = ChatSettings.from_config(self._services.settings.raw)
+        people = [find_person(settings, entry.accounts[0]) for entry in settings.people if entry.accounts]
+        accounts = [entry.accounts for entry in settings.people if entry.accounts]
+        users = list(deciding.accounts_of(self._rule, people, accounts, self._question))
+        api = EngineApi.of_this_action()
+        if api is not None:
+            with contextlib.suppress(Error):
+                users.append(api.user())
+        return [one for one in dict.fromkeys(users) if one]
+
+
+def _rule(services: Services, question: Optional[Question]) -> Optional[Rule]:
+    if question is None:
+        return None
+    return ApprovalSettings.from_config(services.settings.raw).rule_for(question.namespace, question.what)
+
+
+def _subject(services: Services, number: str, identity: Optional[Identity]) -> Optional[Subject]:
+    if identity is not None:
+        return find(services, identity)
+    return next((one for one in all_open(services) if one.record is not None and one.record.number == number), None)
+
+
+def _after_answer(services: Services, subject: Subject, rule: Rule, judged: Counted) -> None:
+    """Tell what the record already says; none of it can undo the answer."""
+    record = judged.record
+    with contextlib.suppress(Error):
+        services.kube.create_event(
+            subject.obj, reason=f"Approval{record.state.capitalize()}", message=judged.sentence, now=services.now()
+        )
+    with contextlib.suppress(Error):
+        if record.state == WAITING and record.message and subject.proposal is not None:
+            blocks = messages.ask_blocks(subject.identity, subject.proposal, record, rule)
+            _update(services, record, judged.sentence, blocks)
+        else:
+            _show_end(services, subject)
+    if record.state != WAITING:
+        _close_inquiries(record)
+
+
+def _show_end(services: Services, subject: Subject) -> None:
+    record, proposal = subject.record, subject.proposal
+    if record is None or proposal is None:
+        return
+    blocks = messages.closed_blocks(proposal, record, record.state)
+    _update(services, record, messages.ended_text(record), blocks)
+
+
+def _update(services: Services, record: Record, text: str, blocks: List[Dict[str, Any]]) -> None:
+    if not _thread(record) or way(AnnounceSettings.from_config(services.settings.raw), services) != SLACK:
+        return
+    with contextlib.suppress(Error):
+        open_web(services).update(record.channel, record.message, text, blocks)
+
+
+def _thread(record: Record) -> str:
+    return record.message if record.message != "-" else ""
+
+
+def _inquiry_wanted(record: Record, first: bool) -> bool:
+    """Whether the engine has no inquiry about it: it was just asked, or the run that had it is gone."""
+    api = EngineApi.of_this_action()
+    if api is None:
+        return first
+    try:
+        return not api.inquiries(f"{ROUTE}{record.number}")
+    except Error:
+        return first
+
+
+def _close_inquiries(record: Record) -> None:
+    api = EngineApi.of_this_action()
+    if api is None:
+        return
+    with contextlib.suppress(Error):
+        for inquiry in api.inquiries(f"{ROUTE}{record.number}"):
+            with contextlib.suppress(Error):
+                api.respond(str(inquiry["id"]), {"decision": RECORDED, "comment": record.state})
+
+
+def _is_answered(item: Mapping[str, Any]) -> bool:
+    reference = (item.get("action") or {}).get("ref")
+    route = str((item.get("result") or {}).get("route") or "")
+    return reference == "core.ask" and item.get("status") == "succeeded" and route.startswith(ROUTE)
+
+
+def _claimed(settings: ChatSettings, claimed: str, users: Any) -> Person:
+    """The person that an answer names, if the inquiry was asked of one of their accounts."""
+    for entry in settings.people:
+        if entry.name == claimed and entry.accounts and set(entry.accounts) & set(users):
+            return find_person(settings, entry.accounts[0])
+    return Person(claimed or "somebody", claimed, known=False)
+
+
+def _second_unseen(services: Services, identity: Identity, via: str) -> str:
+    subject = find(services, identity)
+    if subject is not None and subject.record is not None and any(vote.via == via for vote in subject.record.answers):
+        return "This engine does not say who answers an inquiry, so all such answers count as one; answer in chat."
+    return ""
+
+
+def _answer(counted: bool, sentence: str, record: Optional[Record] = None) -> Result:
+    state = record.state if record is not None else ""
+    return {
+        "counted": counted,
+        "message": sentence,
+        "state": state,
+        "open": state == WAITING,
+        "number": record.number if record is not None else "",
+    }
+
+
+def this_execution() -> str:
+    """The execution that runs this action."""
+    return os.environ.get("ST2_ACTION_EXECUTION_ID", "")
