@@ -30,7 +30,10 @@ class Configs:
 
     def of(self, pack: Pack | None, lookups: Lookups) -> dict[str, Any]:
         """A pack's configuration in clear; empty for a pack that is not there. DefinitionError for a wrong file."""
-        return {} if pack is None else self.loaded(pack).resolved(lookups)
+        if pack is None:
+            return {}
+        config = self.loaded(pack)
+        return config.resolved(lookups) if config.values else {}
 
     def loaded(self, pack: Pack) -> PackConfig:
         """A pack's configuration, not yet resolved."""

@@ -24,7 +24,6 @@ from stormcell.conducting import (
     Rerun,
     SetStatus,
     StartTask,
-    State,
     Step,
     TaskFinished,
     TaskPaused,
@@ -42,7 +41,7 @@ from stormcell.runners.registry import Runners
 from stormcell.running import RunResult
 from stormcell.statuses import TERMINAL, ExecutionStatus
 from stormcell.store import Execution
-from stormcell.store.executions import insert_op, outcome_op, state_ops, status_op
+from stormcell.store.executions import apply_changes, insert_op, outcome_op, status_op, step_op
 from stormcell.store.writing import Op
 from stormcell.times import elapsed_seconds, now, parse_instant
 
@@ -54,14 +53,18 @@ _CONTEXT_KEYS = {"action-chain": "chain", "orquesta": "orquesta"}
 
 
 class Run:
-    """A workflow under way. `children` maps the keys of unfinished children to their ids."""
+    """A workflow under way. `children` maps the keys of unfinished children to their ids; `steps` counts those that
+    are written."""
 
-    __slots__ = ("children", "conductor", "execution", "secrets", "state")
+    __slots__ = ("children", "conductor", "execution", "secrets", "state", "steps")
 
-    def __init__(self, execution: Execution, conductor: Conductor, state: State, secrets: set[str]) -> None:
+    def __init__(
+        self, execution: Execution, conductor: Conductor, state: dict[str, Any], steps: int, secrets: set[str]
+    ) -> None:
         self.execution = execution
         self.conductor = conductor
         self.state = state
+        self.steps = steps
         self.secrets = secrets
         self.children: dict[str, str] = {}
 
@@ -183,10 +186,10 @@ class Driver:
             self._apply(run, step, batch)
         self._commit(batch)
 
-    def _new_run(self, execution: Execution, action: Action, state: State) -> Run:
+    def _new_run(self, execution: Execution, action: Action, state: dict[str, Any], steps: int = 0) -> Run:
         conductor = self._core.catalog.conductor(action)
         secrets = self._core.store.sealer.secrets_in([execution.parameters, execution.context])
-        return Run(execution, conductor, state, secrets)
+        return Run(execution, conductor, state, steps, secrets)
 
     def _first_step(self, run: Run, action: Action) -> Step:
         execution = run.execution
@@ -203,7 +206,7 @@ class Driver:
     def _rerun(self, asked: Mapping[str, Any] | None) -> Rerun | None:
         if not asked or "tasks" not in asked:
             return None
-        state = self._core.store.executions.state(str(asked["ref"]))
+        state, _ = self._core.store.executions.state(str(asked["ref"]))
         return Rerun(state=state, tasks=tuple(asked["tasks"]), reset=tuple(asked.get("reset") or ()))
 
     # Moving on
@@ -333,8 +336,7 @@ class Driver:
     def _after_end(self, execution: Execution) -> None:
         seconds = elapsed_seconds(execution.started_at, execution.ended_at or execution.started_at)
         log.info("execution.ended", extra={**log_fields(execution), "status": execution.status, "seconds": seconds})
-        self._core.metrics.executions.labels(execution.status, execution.runner_type).inc()
-        self._core.metrics.execution_seconds.labels(execution.runner_type).observe(seconds)
+        self._core.metrics.ended(execution.status, execution.runner_type, seconds)
         self._core.announce(execution)
         waiter = self._ended.pop(execution.id, None)
         if waiter is not None:
@@ -359,12 +361,10 @@ class Driver:
         steps = deque([step])
         while steps:
             step = steps.popleft()
-            batch.ops.extend(state_ops(self._core.store.sealer, run.execution.id, step.changes))
-            for key, value in step.changes.items():
-                if value is None:
-                    run.state.pop(key, None)
-                else:
-                    run.state[key] = value
+            if step.changes:
+                batch.ops.append(step_op(self._core.store.sealer, run.execution.id, run.steps, step.changes))
+                apply_changes(run.state, step.changes)
+                run.steps += 1
             for decision in step.decisions:
                 refused = self._carry_out(run, decision, batch)
                 if refused is not None:
@@ -469,7 +469,7 @@ class Driver:
         if execution is None or execution.is_finished or execution.runner_type not in WORKFLOW_RUNNERS:
             return None
         action = self._core.catalog.content.action(execution.action_ref)
-        run = self._new_run(execution, action, store.executions.state(execution_id))
+        run = self._new_run(execution, action, *store.executions.state(execution_id))
         for child in store.executions.children(execution_id):
             run.secrets |= store.sealer.secrets_in([child.parameters, child.result])
             if not child.is_finished:

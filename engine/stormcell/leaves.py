@@ -49,12 +49,12 @@ class _Lane:
 
     def __init__(self, name: str, slots: int, metrics: Metrics) -> None:
         self.name = name
-        self.queued_gauge = metrics.queued.labels(name)
-        self.running_gauge = metrics.running.labels(name)
         self.slots = slots
         self.waiting: deque[Execution] = deque()
         self.running: dict[str, asyncio.Task[None]] = {}
         self.more_in_store = False
+        metrics.queued.labels(name).set_function(lambda: len(self.waiting))
+        metrics.running.labels(name).set_function(lambda: len(self.running))
 
 
 class Leaves:
@@ -141,8 +141,6 @@ class Leaves:
             execution = lane.waiting.popleft()
             task = asyncio.get_running_loop().create_task(self._run(execution, lane), name=f"execution-{execution.id}")
             lane.running[execution.id] = task
-        lane.queued_gauge.set(len(lane.waiting))
-        lane.running_gauge.set(len(lane.running))
 
     def _refill(self, lane: _Lane) -> bool:
         """Read the next window of what waits in the store."""

@@ -41,5 +41,17 @@ class Metrics:
             "stormcell_store_write_failures", "Transactions that the disk refused.", registry=self._registry
         )
 
+        self._ends: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+
+    def ended(self, status: str, runner: str, seconds: float) -> None:
+        """Count an end. What the labels stand for is looked up once."""
+        found = self._ends.get((status, runner))
+        if found is None:
+            found = self.executions.labels(status, runner), self.execution_seconds.labels(runner)
+            self._ends[(status, runner)] = found
+        count, histogram = found
+        count.inc()
+        histogram.observe(seconds)
+
     def render(self) -> bytes:
         return generate_latest(self._registry)

@@ -74,11 +74,22 @@ def render_final_parameters(
     schemas: Schemas, live: Mapping[str, Any], *, action_context: Mapping[str, Any], lookups: Lookups
 ) -> dict[str, Any]:
     """Return every parameter of the schemas: the live ones as plain values, and defaults, rendered and cast."""
+    if not any(_may_render(schema.get("default")) for schema in schemas.values()):
+        # As below, for the many actions whose defaults are plain values.
+        complete = {**{name: schema.get("default") for name, schema in schemas.items()}, **live}
+        for name, schema in schemas.items():
+            if schema.get("immutable") or complete[name] is None:
+                complete[name] = schema.get("default")
+        return {name: cast(name, value, schemas.get(name) or {}) for name, value in complete.items()}
     graph = _Graph(_context(action_context, lookups))
     graph.values.update(live)
     graph.add_defaults(schemas)
     context = graph.resolve()
     return {name: cast(name, context[name], schemas.get(name) or {}) for name in {**schemas, **live}}
+
+
+def _may_render(value: Any) -> bool:
+    return is_expression(value if isinstance(value, str) else str(value) if isinstance(value, list | dict) else None)
 
 
 def _context(action_context: Mapping[str, Any], lookups: Lookups) -> dict[str, Any]:
@@ -104,7 +115,7 @@ class _Graph:
         self.values.pop(name, None)
         self._templates.pop(name, None)
         self._needs.pop(name, None)
-        if is_expression(value if isinstance(value, str) else str(value) if isinstance(value, list | dict) else None):
+        if _may_render(value):
             needs = names_read(str(value))
             if needs is None:
                 self.values[name] = value

@@ -73,10 +73,15 @@ def evaluate(statement: Any, scope: Scope) -> Any:
 
 
 def _text_or_value(text: str, pattern: re.Pattern[str], value_of: Any) -> Any:
-    found = pattern.findall(text)
-    if len(found) == 1 and found[0] == text:
+    if _is_one(text, pattern):
         return value_of(text)
     return pattern.sub(lambda match: str(value_of(match.group())), text)
+
+
+@lru_cache(maxsize=8192)
+def _is_one(text: str, pattern: re.Pattern[str]) -> bool:
+    """Whether a text is one expression and nothing else: then its value keeps its type."""
+    return pattern.findall(text) == [text]
 
 
 def _evaluate_yaql(expression: str, scope: Scope) -> Any:
@@ -101,20 +106,26 @@ _ALONE = re.compile(
 )
 
 
+@lru_cache(maxsize=8192)
+def _plain_form(expression: str) -> tuple[str, str, str, tuple[str, ...]] | None:
+    match = _ALONE.match(expression)
+    if match is None or match[3] in ("null", "true", "false"):
+        return None
+    return match[1], match[2], match[3], tuple(match[4].split(".")[1:])
+
+
 def _plainly(expression: str, scope: Scope) -> tuple[Any] | None:
     """Answer the forms that most workflows consist of without YAQL, which costs 40 to 150 us; None: YAQL must."""
-    match = _ALONE.match(expression)
-    if match is None:
+    form = _plain_form(expression)
+    if form is None:
         return None
-    function, attribute, name, path = match.groups()
-    if name in ("null", "true", "false"):
-        return None
+    function, attribute, name, steps = form
     if attribute:
         value = scope.variables[attribute]
     else:
         context = {"__scope": scope, "__variables": scope.variables, "__prepare": _as_is}
         value = ctx(context, name) if name else CONTEXT_FUNCTIONS[function](context)
-    for step in path.split(".")[1:]:
+    for step in steps:
         if not isinstance(value, dict):
             return None
         value = value[step]

@@ -6,7 +6,7 @@ Functions named `*_op` return a write for `GroupCommit`; the class reads. Values
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from stormcell.store.writing import Op
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder().decode
 
+_STEP = "#"  # no key of a conductor begins so
 _COLUMNS = (
     "id, action_ref, runner_type, status, parent, root, task_key, started_at, ended_at, due_at, "
     "trigger_instance_id, rule_ref, user, parameters, context, result, log"
@@ -86,17 +87,13 @@ def outcome_op(execution: Execution, *, log_added: str) -> Op:
     )
 
 
-def state_ops(sealer: Sealer, execution_id: str, changes: Mapping[str, Any]) -> Iterator[Op]:
-    """Write a step's changes. Values are encrypted whole: a workflow's state holds its inputs, secret ones too."""
-    for key, value in changes.items():
-        if value is None:
-            yield "DELETE FROM workflow_state WHERE execution_id = ? AND key = ?", (execution_id, key)
-        else:
-            yield (
-                "INSERT INTO workflow_state VALUES (?, ?, ?) "
-                "ON CONFLICT (execution_id, key) DO UPDATE SET value = excluded.value",
-                (execution_id, key, sealer.encrypt(_encode(value))),
-            )
+def step_op(sealer: Sealer, execution_id: str, number: int, changes: Mapping[str, Any]) -> Op:
+    """Write what a step changed (None: the key is gone) behind the steps before it; numbers rise from 0. Encrypted
+    whole: a workflow's state holds its inputs, secret ones too."""
+    return (
+        "INSERT INTO workflow_state VALUES (?, ?, ?)",
+        (execution_id, f"{_STEP}{number:08x}", sealer.encrypt(_encode(changes))),
+    )
 
 
 def output_op(execution_id: str, stream: str, at: str, data: str) -> Op:
@@ -104,6 +101,15 @@ def output_op(execution_id: str, stream: str, at: str, data: str) -> Op:
         "INSERT INTO execution_output (execution_id, stream, at, data) VALUES (?, ?, ?, ?)",
         (execution_id, stream, at, data),
     )
+
+
+def apply_changes(state: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Bring a state to where a step's changes leave it."""
+    for key, value in changes.items():
+        if value is None:
+            state.pop(key, None)
+        else:
+            state[key] = value
 
 
 class Executions:
@@ -203,10 +209,18 @@ class Executions:
         )
         return [_read(row) for row in rows], int(total)
 
-    def state(self, execution_id: str) -> dict[str, Any]:
-        """The workflow state as the last committed step left it."""
-        rows = self._connection.execute("SELECT key, value FROM workflow_state WHERE execution_id = ?", (execution_id,))
-        return {key: _decode(self._sealer.decrypt(value)) for key, value in rows}
+    def state(self, execution_id: str) -> tuple[dict[str, Any], int]:
+        """The workflow state as the last committed step left it, and how many steps were written."""
+        rows = self._connection.execute(
+            "SELECT key, value FROM workflow_state WHERE execution_id = ? ORDER BY key", (execution_id,)
+        ).fetchall()
+        values = [(str(key), _decode(self._sealer.decrypt(value))) for key, value in rows]
+        # Rows of earlier versions are one key each; steps go on from there.
+        state = {key: value for key, value in values if not key.startswith(_STEP)}
+        steps = [value for key, value in values if key.startswith(_STEP)]
+        for changes in steps:
+            apply_changes(state, changes)
+        return state, len(steps)
 
     def output(self, execution_id: str, *, after: int = 0) -> list[tuple[int, str, str, str]]:
         """Chunks as (number, stream, instant, text), those after a number."""

@@ -50,7 +50,17 @@ _FIRST = (
         PRIMARY KEY (kind, ref)) WITHOUT ROWID""",
 )
 
-MIGRATIONS: Sequence[tuple[str, Sequence[str]]] = (("first tables", _FIRST),)
+# The status is left out: a change from one unfinished status to another need not touch the index.
+_UNFINISHED_BY_RUNNER = (
+    "DROP INDEX executions_unfinished",
+    """CREATE INDEX executions_unfinished ON executions(runner_type, id)
+        WHERE status NOT IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')""",
+)
+
+MIGRATIONS: Sequence[tuple[str, Sequence[str]]] = (
+    ("first tables", _FIRST),
+    ("unfinished executions by runner", _UNFINISHED_BY_RUNNER),
+)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

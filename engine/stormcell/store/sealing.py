@@ -152,5 +152,22 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _sealed_texts(value: Any) -> Iterator[str]:
-    return (text for text in _texts(value) if text.startswith(PREFIX))
+def _sealed_texts(value: Any) -> list[str]:
+    found: list[str] = []
+    _collect_sealed(value, found)
+    return found
+
+
+def _collect_sealed(value: Any, found: list[str]) -> None:
+    """A generator would be shorter, and this looks at all that goes in and out of a task."""
+    if isinstance(value, str):
+        if value.startswith(PREFIX):
+            found.append(value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            if isinstance(item, str | dict | list):
+                _collect_sealed(item, found)
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, str | dict | list):
+                _collect_sealed(item, found)
