@@ -1,0 +1,31 @@
+"""The configurations that the docs show can be used as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from kubestorm.registry.settings import RegistrySettings
+
+ROOT = Path(__file__).parents[3]
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "registries.md").read_text(), re.MULTILINE | re.DOTALL)
+SHOWN = [document for document in map(yaml.safe_load, BLOCKS) if "registries" in document]
+
+
+@pytest.mark.parametrize("document", SHOWN, ids=lambda document: "-".join(document["registries"]))
+def test_a_configuration_in_the_docs_can_be_used(document):
+    """It fits the schema, and the library reads it."""
+    schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["registries"]
+    jsonschema.Draft7Validator(schema).validate(document["registries"])
+    RegistrySettings.from_config(document)
+
+
+def test_the_example_configuration_can_be_used():
+    """kubestorm.yaml.example, which operators copy."""
+    settings = RegistrySettings.from_config(yaml.safe_load((ROOT / "kubestorm.yaml.example").read_text()))
+    assert [source.name for source in settings.sources] == ["harbor", "github", "aws"]
+    assert len(SHOWN) == 5
