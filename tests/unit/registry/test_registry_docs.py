@@ -8,7 +8,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-
 from kubestorm.registry.settings import RegistrySettings
 
 ROOT = Path(__file__).parents[3]
