@@ -74,8 +74,9 @@ def displays(alias: ActionAlias) -> list[str]:
 def matching(command: str, aliases: Iterable[ActionAlias]) -> Representation:
     """Return the one representation a command fits: of those for a single match, and failing that of the others.
 
-    InvalidInputError where none or several fit, in StackStorm's words.
+    InvalidInputError where none or several fit, in StackStorm's words, or where it is too long to be held against any.
     """
+    _short_enough(command)
     known = [item for alias in aliases if alias.enabled for item in representations(alias)]
     for multiple, word in ((False, ""), (True, " (multi)")):
         fitting = [item for item in known if item.match_multiple is multiple and _fits(item.text, command)]

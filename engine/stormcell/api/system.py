@@ -1,4 +1,4 @@
-"""`/healthz`, `/metrics`, `/v1/why` and `/v1/prune`."""
+"""`/healthz`, `/metrics`, `/v1`, `/v1/why` and `/v1/prune`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from stormcell.errors import InvalidInputError
 from stormcell.explaining import explain
 from stormcell.times import format_instant, parse_instant
 
+_STACKSTORM = "3.9.0"
+"""The version whose API this is."""
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -20,6 +22,7 @@ def routes(engine: Engine) -> list[Route]:
     return [
         Route("/healthz", api.health, methods=["GET"]),
         Route("/metrics", api.metrics, methods=["GET"]),
+        Route("/v1", api.index, methods=["GET"]),
         Route("/v1/why/{id}", api.why, methods=["GET"]),
         Route("/v1/prune", api.prune, methods=["POST"]),
     ]
@@ -38,6 +41,10 @@ class _System:
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._engine.core.metrics.render(), media_type=_PROMETHEUS)
+
+    async def index(self, request: Request) -> Response:
+        """Where err-stackstorm tries its key. Source: st2api/controllers/root.py of StackStorm 3.9."""
+        return answer({"version": _STACKSTORM, "docs_url": f"https://docs.stackstorm.com/{_STACKSTORM[:3]}"})
 
     async def why(self, request: Request) -> Response:
         return answer(explain(self._engine, request.path_params["id"]))

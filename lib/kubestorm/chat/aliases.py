@@ -62,7 +62,7 @@ def alias_of(command: Command) -> Dict[str, Any]:
     document: Dict[str, Any] = {
         "name": f"{PREFIX}{command.name}",
         "pack": "kubestorm",
-        "description": f"{described}. Needs the role {command.role or 'of nobody in particular'}.",
+        "description": f"{described}. {f'Needs the role {command.role}' if command.role else 'Everybody may'}.",
         "enabled": True,
         "action_ref": ACTION,
         "formats": [

@@ -47,11 +47,7 @@ class PackActions:
             return False, {"reason": type(error).__name__, "message": str(error), "service": error.service}
         except Exception as error:
             log.exception("chat.action_failed", extra={"action": action})
-            return False, {
-                "reason": "Fault",
-                "message": f"{action} has a fault ({type(error).__name__}).",
-                "service": "",
-            }
+            return False, {"reason": "Fault", "message": f"{action} has a fault ({type(error).__name__})."}
 
     def _make(self, action: str) -> Any:
         file = self._folder / f"{action}.py"
