@@ -387,6 +387,24 @@ def finished_payload(
     }
 
 
+def without_nothing(record: Mapping[str, Any]) -> Record:
+    """A record without what says nothing: no text, no number, no, none. Absent reads the same.
+
+    API servers of Kubernetes 1.20 that were built with later libraries take such values for null, and refuse them.
+    """
+    return {
+        key: without_nothing(value) if isinstance(value, dict) else value
+        for key, value in record.items()
+        if value or isinstance(value, (list, dict))
+    }
+
+
+def replacing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Record:
+    """A map as a merge patch that leaves nothing of the old one."""
+    kept = without_nothing(after)
+    return {**{key: None for key in before if key not in kept}, **kept}
+
+
 def parse_time(text: Any) -> Optional[dt.datetime]:
     """RFC 3339, None where it is not."""
     try:

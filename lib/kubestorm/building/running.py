@@ -66,13 +66,15 @@ class BuildRun:
     def write(
         self, resource: Object, *conditions: Condition, build: Optional[Record] = None, images: Any = None, **more: Any
     ) -> Optional[Object]:
-        """Write status. What is gone from the build's record is removed from the object, too."""
+        """Write status. What is gone from a record is removed from the object, too."""
         fields: Dict[str, Any] = dict(more)
         if build is not None:
-            old = (resource.get("status") or {}).get("build") or {}
-            fields["build"] = {**{key: None for key in old if key not in build}, **build}
+            fields["build"] = build
+        for key in ("build", "source"):
+            if key in fields:
+                fields[key] = records.replacing((resource.get("status") or {}).get(key) or {}, fields[key])
         if images is not None:
-            fields["images"] = list(images)
+            fields["images"] = [records.without_nothing(each) for each in images]
         generation = self.handle.generation(resource)
         return self.handle.write_status(*conditions, fields=fields, generation=generation)
 
@@ -268,7 +270,7 @@ class _Execution:
         if self._build.get("cause") != "a command":
             return None
         names = frozenset(str(each) for each in self._build.get("requestImages") or ())
-        by, force = str(self._build.get("requestedBy") or ""), bool(self._build.get("requestForce", True))
+        by, force = str(self._build.get("requestedBy") or ""), bool(self._build.get("requestForce"))
         return Request(str(self._build.get("requestId")), by, names, force)
 
     def _check_contexts(self, git: GitClient, repository: Path) -> Dict[str, str]:

@@ -105,7 +105,7 @@ def source(run: BuildRun) -> Result:
 
 def _has_to_ask(run: BuildRun, resource: Object, known: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     """Whether an event, a command, a change of the spec or an hour has come since the last answer."""
-    if not known.get("commit") or any(known.get(key) != value for key, value in asked.items()):
+    if not known.get("commit") or any((known.get(key) or "") != (value or "") for key, value in asked.items()):
         return True
     conditions = (resource.get("status") or {}).get("conditions") or []
     condition = find(conditions, records.SOURCE_FETCHED) or {}
@@ -250,7 +250,7 @@ def _announce(run: BuildRun, resource: Object, spec: ImageBuildSpec, dispatch: D
         return
     images = [dict(each) for each in status.get("images") or ()]
     dispatch(BUILD_FINISHED, records.finished_payload(run.identity._asdict(), spec, build, images))
-    run.handle.write_status(fields={"build": {**build, "announced": True}})
+    run.write(resource, build={**build, "announced": True})
 
 
 def teardown(run: BuildRun) -> Result:

@@ -89,6 +89,7 @@ class World:
         self.http, self.namespace, self.config, self.repository = http, namespace, config, repository
         self.dispatched: list[tuple[str, dict[str, Any]]] = []
         self.said: list[str] = []
+        self.has_controllers = False
         self._runs = itertools.count(1)
 
     def services(self, **build: Any) -> Services:
