@@ -1,0 +1,138 @@
+"""Push events of git servers, and whose builds they concern."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from kubestorm.building.address import repository_key
+from kubestorm.building.following import delay_seconds, follows
+from kubestorm.building.pushes import Push, read_push
+from kubestorm.building.settings import PollSettings
+from kubestorm.errors import DefinitionError
+from kubestorm.listener.messages import Request
+
+from tests.unit.building.conftest import image_build
+
+OLD, NEW = "1" * 40, "2" * 40
+# Shapes as the servers' documentation shows them, cut to what is near what is read.
+GITHUB = {
+    "ref": "refs/heads/feature/x",
+    "before": OLD,
+    "after": NEW,
+    "deleted": False,
+    "repository": {
+        "name": "shop",
+        "html_url": "https://git.test/team/shop",
+        "git_url": "git://git.test/team/shop.git",
+        "clone_url": "https://git.test/team/shop.git",
+        "ssh_url": "git@git.test:team/shop.git",
+    },
+    "pusher": {"name": "ada", "email": "ada@git.test"},
+    "head_commit": {"id": NEW},
+}
+GITEA = {**GITHUB, "pusher": {"id": 1, "login": "ada", "username": "ada", "full_name": "Ada"}}
+GITLAB = {
+    "object_kind": "push",
+    "ref": "refs/heads/feature/x",
+    "before": OLD,
+    "after": NEW,
+    "checkout_sha": NEW,
+    "user_username": "ada",
+    "project": {
+        "web_url": "https://git.test/team/shop",
+        "git_ssh_url": "git@git.test:team/shop.git",
+        "git_http_url": "https://git.test/team/shop.git",
+    },
+    "repository": {"url": "git@git.test:team/shop.git", "git_http_url": "https://git.test/team/shop.git"},
+}
+HEADERS = {
+    "github": {"x-github-event": "push", "x-github-delivery": "d-1"},
+    "gitea": {"x-gitea-event": "push", "x-gitea-delivery": "d-1"},
+    "gitlab": {"x-gitlab-event": "Push Hook", "x-gitlab-event-uuid": "d-1"},
+}
+
+
+def request(body: Any, headers: dict[str, str]) -> Request:
+    return Request("POST", "/git/x", "", headers, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("kind, body", [("github", GITHUB), ("gitea", GITEA), ("gitlab", GITLAB)])
+def test_a_push_of_each_server_is_read(kind, body):
+    """Branch, commit, who, and every spelling of the repository's address."""
+    push = read_push(kind, request(body, HEADERS[kind]))
+    assert push is not None
+    assert (push.branch, push.commit, push.before, push.actor, push.event_id) == ("feature/x", NEW, OLD, "ada", "d-1")
+    assert {repository_key(url) for url in push.urls} >= {"git.test/team/shop"}
+
+
+@pytest.mark.parametrize(
+    "change, header",
+    [
+        ({"ref": "refs/tags/v1"}, {}),
+        ({"after": "0" * 40, "deleted": True}, {}),
+        ({}, {"x-github-event": "ping"}),
+        ({}, {"x-github-event": "pull_request"}),
+    ],
+    ids=["tag", "deleted branch", "ping", "another event"],
+)
+def test_what_is_no_push_to_a_branch_is_left_alone(change, header):
+    """It is answered well, and nothing follows."""
+    assert read_push("github", request({**GITHUB, **change}, {**HEADERS["github"], **header})) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [[], {}, {**GITHUB, "after": "--upload-pack=x"}, {**GITHUB, "repository": 7}, {**GITHUB, "repository": {}}],
+    ids=["list", "empty", "no commit", "no repository", "no address"],
+)
+def test_what_is_no_event_is_refused(body):
+    """With a sentence, and without a trace back."""
+    body = {"ref": "refs/heads/x", **body} if isinstance(body, dict) else body
+    with pytest.raises(DefinitionError):
+        read_push("github", request(body, HEADERS["github"]))
+
+
+def test_an_event_of_another_server_is_refused():
+    """A hook is of one kind."""
+    with pytest.raises(DefinitionError, match="no event of gitlab"):
+        read_push("gitlab", request(GITHUB, HEADERS["github"]))
+
+
+@pytest.mark.parametrize(
+    "source, status, expected",
+    [
+        ({"url": "git@git.test:team/shop.git", "branch": "main"}, {}, True),
+        ({"url": "https://git.test/team/shop", "branch": "main"}, {}, True),
+        ({"url": "https://git.test/team/shop", "branch": "other"}, {}, False),
+        ({"url": "https://git.test/team/other", "branch": "main"}, {}, False),
+        ({"url": "https://git.test/team/shop", "revision": "v1"}, {}, False),
+        ({"url": "https://git.test/team/shop"}, {"source": {"branch": "main"}}, True),
+        ({"url": "https://git.test/team/shop"}, {"source": {"branch": "trunk"}}, False),
+        ({"url": "https://git.test/team/shop"}, {}, True),
+        ({"url": "--upload-pack=x", "branch": "main"}, {}, False),
+    ],
+)
+def test_an_image_build_follows_its_branch(source, status, expected):
+    """However its address is spelled; without a branch, the one that the last look found."""
+    resource = {**image_build(source=source), "status": status}
+    assert follows(resource, ["git.test/team/shop"], "main") is expected
+
+
+def test_looks_spread_and_back_off():
+    """No two sources keep step, and one that does not answer is asked ever less often."""
+    settings = PollSettings(interval_seconds=60, jitter=0.2, max_backoff_seconds=900)
+    assert delay_seconds(settings, 0, 0.0) == 60
+    assert [delay_seconds(settings, 0, share) for share in (-1.0, 1.0)] == [48.0, 72.0]
+    assert [delay_seconds(settings, failures, 0.0) for failures in (1, 2, 10, 1000)] == [120, 240, 900, 900]
+
+
+def test_an_event_without_an_id_has_one_of_its_own():
+    """A repetition is told from a new push."""
+    import datetime as dt
+
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    payload = Push(("https://git.test/a",), "main", NEW).payload(source="polling", now=now)
+    assert payload["event_id"] == f"main@{NEW}"
+    assert payload["seen_at"] == "2026-01-01T00:00:00Z"
