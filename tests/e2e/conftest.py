@@ -29,6 +29,7 @@ SETTINGS = {
     "watch": {"timeout_seconds": 3, "stall_seconds": 1, "backoff_initial_seconds": 0.2, "backoff_max_seconds": 1},
     "resync": {"initial_seconds": 0.3, "max_seconds": 1},
     "lease": {"duration_seconds": 20},
+    "application": {"look_seconds": 1},
 }
 
 
