@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.md"
-PROGRAMS = ("ingest", "matching", "reacting", "webhooks", "steps", "watching", "starting")
+PROGRAMS = ("ingest", "matching", "reacting", "webhooks", "pushes", "steps", "watching", "starting")
 _HEAD = """# What was measured
 
 Written by `make bench`. Rates are per CPU second, times are medians, ratios compare programs that took turns in one

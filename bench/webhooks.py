@@ -1,8 +1,7 @@
 """POST /v1/webhooks/NAME with an API key, through the real HTTP server: durable and matched when it is answered.
 
 Clients keep their connections. Beside it, asked in the same way, a bare program on the same HTTP stack that decodes the
-body and answers. Registry webhooks with an HMAC signature have no listener of their own yet: their bar is compared with
-this path, which checks a key instead.
+body and answers. Registries' signed webhooks have a listener of their own: `pushes.py` measures that.
 """
 
 from __future__ import annotations
@@ -52,7 +51,9 @@ def _pack(folder: Path) -> Path:
     return write_pack(folder, {"rules/pushed.yaml": yaml.safe_dump(rule)})
 
 
-def _serve_bare(listener: socket.socket) -> None:
+def serve_bare(listener: socket.socket) -> None:
+    """What the HTTP stack alone costs."""
+
     async def receive(request: Request) -> Response:
         return Response(msgspec.json.encode(msgspec.json.decode(await request.body())), 202)
 
@@ -94,7 +95,7 @@ def measure() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         folder = Path(name)
-        bare = context.Process(target=_serve_bare, args=(listener,))
+        bare = context.Process(target=serve_bare, args=(listener,))
         bare.start()
         bare_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:

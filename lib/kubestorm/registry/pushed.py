@@ -90,8 +90,8 @@ def mapping(document: Any, *keys: Union[str, int], what: str = "") -> Mapping[st
     """The object at a path in a document. Raises DefinitionError where there is none."""
     found = document
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    if not isinstance(found, Mapping):
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
         raise DefinitionError(f"The event has no {what or '.'.join(map(str, keys)) or 'object'}.")
     return found
 
@@ -110,7 +110,7 @@ def text(document: Any, *keys: str, required: bool = False) -> str:
     """The text at a path, empty where there is none. Raises DefinitionError where it is required, or no text."""
     found = document
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
+        found = found.get(key) if isinstance(found, dict) else None
     if found is None or found == "":
         if required:
             raise DefinitionError(f"The event has no {'.'.join(keys)}.")

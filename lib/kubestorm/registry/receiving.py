@@ -23,6 +23,8 @@ from kubestorm.registry.sources import TYPES
 from kubestorm.registry.sources.azure import validation_code
 
 TRIGGER = "kubestorm.image_pushed"
+TOLD = "1"
+"""What is remembered of a push with an id; of one without, it is the tag's digest."""
 BUSY_SECONDS = 30.0
 """How long a repetition waits for the first delivery of the same push to be through."""
 
@@ -100,7 +102,7 @@ class PushReceiver:
                 tally.repeated += 1
             else:
                 self._send(found.payload(source=source.name, now=self._now()))
-                self._remembered.add(key, found.digest)
+                self._remembered.add(key, TOLD if image.event_id else found.digest)
                 tally.accepted += 1
 
     def _resolved(self, image: PushedImage) -> Optional[PushedImage]:
@@ -124,7 +126,8 @@ class PushReceiver:
         except Exception as error:
             # Any message bus may raise anything; the registry is told to send again.
             raise TemporaryError(f"The push could not be handed over: {type(error).__name__}.") from error
-        self._log.info(
+        # The trigger instance tells it already; a line for each would cost more than all the rest.
+        self._log.debug(
             "push.told: %s/%s:%s@%s", payload["registry"], payload["repository"], payload["tag"], payload["digest"]
         )
 

@@ -12,8 +12,8 @@ import threading
 from collections import OrderedDict
 from typing import Any, Dict, List, Optional, Protocol, Tuple
 
-SHARDS = 32
-SHARD_SIZE = 128
+SHARDS = 128
+SHARD_SIZE = 32
 
 
 class Store(Protocol):
