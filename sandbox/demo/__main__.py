@@ -1,4 +1,4 @@
-"""`python -m sandbox.demo`: the main job on one machine, from apply to Ready, through a change, to the teardown."""
+"""`python -m sandbox.demo`: the main jobs on one machine: a database from apply to teardown, and an image's rollout."""
 
 from __future__ import annotations
 
@@ -10,123 +10,49 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import yaml
-
-from sandbox.demo.follow import Follower
+from sandbox.demo.application_act import ApplicationAct
+from sandbox.demo.database_act import DatabaseAct
 from sandbox.demo.screen import Screen
-from sandbox.engine_process import EngineProcess
+from sandbox.demo.stage import Stage
 from sandbox.environment import ROOT, Environment
 from sandbox.realkube import RealKubeError
 
 FOLDER = ROOT / ".demo"
 MARK = ".kubestorm-demo"
-EXAMPLE = ROOT / "examples" / "database.yaml"
-LARGER = "large"
-STEP_TIMEOUT_SECONDS = 90.0
-API_VERSION, KIND = "kubestorm.io/v1alpha1", "Database"
-
-Json = dict[str, Any]
 
 
 class Demo:
     """The acts, in order. Each prints as it goes."""
 
-    def __init__(self, screen: Screen, environment: Environment) -> None:
-        self.screen = screen
-        self.environment = environment
-        self.engine: EngineProcess
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.screen = stage.screen
+        self.database = DatabaseAct(stage)
+        self.application = ApplicationAct(stage)
         self.is_kept = False
-        self.manifest = _example()
-        metadata = self.manifest["metadata"]
-        self.name, self.namespace = metadata["name"], metadata["namespace"]
 
-    def set_up(self) -> None:
-        """Start everything and say where it is."""
-        self.screen.title("Starting")
-        with self.screen.spinner("the sandbox"):
-            self.environment.start()
-            self.environment.create_namespace(self.namespace)
-        for name, url in self.addresses().items():
-            self.screen.say(f"{name:<11} {url}")
-        with self.screen.spinner("stormcell"):
-            self.engine = self.environment.engine()
-            self.engine.start()
-        self.screen.say(f"{'stormcell':<11} {self.engine.url}")
-        self.follower = Follower(engine=self.engine, read_resource=self.resource)
-
-    def addresses(self) -> dict[str, str]:
-        """Name -> URL of the services."""
-        it = self.environment
-        return {"Kubernetes": it.kubernetes.url, "AWS": it.aws.url, "Consul": it.consul.url, "Vault": it.vault.url}
-
-    def resource(self) -> Json | None:
-        """The Database as it is now."""
-        return self.environment.read(API_VERSION, KIND, self.name, self.namespace)
-
-    def is_ready(self) -> bool:
-        """Ready for the newest generation."""
-        found = self.resource() or {}
-        status = found.get("status") or {}
-        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
-        return ready and status.get("observedGeneration") == found["metadata"]["generation"]
-
-    def create(self) -> None:
-        """Apply the example; follow until Ready."""
-        self.screen.title(f"kubectl apply -f {EXAMPLE.relative_to(ROOT)}")
-        self.screen.restart_clock()
-        self.environment.apply(self.manifest)
-        self._follow("waiting for RDS", self.is_ready)
-        self.screen.say(f"Ready {self.screen.elapsed_seconds:.1f} s after apply")
-
-    def show(self) -> None:
-        """What exists now, in each service. The password is not among it."""
-        found = self.resource() or {}
-        status = found["status"]
-        rows = [("Kubernetes", f"database {self.namespace}/{self.name}", _ready_text(status))]
-        for instance in self.environment.rds().describe_db_instances()["DBInstances"]:
-            rows.append(
-                ("AWS RDS", instance["DBInstanceIdentifier"], f"{instance['DBInstanceClass']} {instance['Engine']}")
-            )
-        for path in self.environment.vault_paths("kubestorm/"):
-            rows.append(("Vault", f"secret/{path}", "username, password (not shown)"))
-        rows += [("Consul", key, value) for key, value in self.environment.consul_tree("kubestorm/").items()]
-        self.screen.table("What now exists", rows)
-
-    def resize(self) -> None:
-        """Ask for a larger size; follow until it is so."""
-        self.screen.title(f"kubectl edit database {self.name}: size {self.manifest['spec']['size']} -> {LARGER}")
-        self.screen.restart_clock()
-        before = self._instance_class()
-        self.manifest["spec"]["size"] = LARGER
-        self.environment.apply(self.manifest)
-        self._follow("waiting for RDS", lambda: self._instance_class() != before and self.is_ready())
-        self.screen.say(f"{before} -> {self._instance_class()} after {self.screen.elapsed_seconds:.1f} s")
-
-    def delete(self) -> None:
-        """Delete with deletionPolicy Snapshot; follow the teardown and show what is left."""
-        self.screen.title(f"kubectl delete database {self.name}   (deletionPolicy: Snapshot)")
-        self.screen.restart_clock()
-        self.environment.delete(API_VERSION, KIND, self.name, self.namespace)
-        self._follow("waiting for the snapshot", lambda: self.resource() is None)
-        self.screen.say(f"gone after {self.screen.elapsed_seconds:.1f} s")
-        rds = self.environment.rds()
-        rows = [
-            ("AWS RDS", snapshot["DBSnapshotIdentifier"], f"{snapshot['SnapshotType']} snapshot, {snapshot['Status']}")
-            for snapshot in rds.describe_db_snapshots()["DBSnapshots"]
-        ]
-        left = len(rds.describe_db_instances()["DBInstances"])
-        rows += [("AWS RDS", "instances", str(left))]
-        for path in self.environment.vault_paths("kubestorm/"):
-            rows.append(("Vault", f"secret/{path}", "kept while the snapshot exists"))
-        rows.append(("Consul", "kubestorm/", f"{len(self.environment.consul_tree('kubestorm/'))} keys"))
-        self.screen.table("What is left", rows)
+    def play(self, begin: float, *, keep: bool) -> None:
+        """All of it. `begin` is when the program started, by the monotonic clock."""
+        self.stage.set_up()
+        self.screen.say(f"ready after {time.monotonic() - begin:.1f} s")
+        self.database.create()
+        self.database.show()
+        self.database.resize()
+        self.application.create()
+        self.application.roll_out()
+        self.application.break_it()
+        self.application.show()
+        if keep:
+            self.keep()
+        else:
+            self.database.delete()
 
     def keep(self) -> None:
         """Leave everything up until a signal comes; it ends this by raising Interrupted."""
-        self.environment.write_private("vault-token", self.environment.vault_token)
-        self.environment.write_private("consul-token", self.environment.consul_token)
+        it = self.stage.environment
+        it.write_private("vault-token", it.vault_token)
+        it.write_private("consul-token", it.consul_token)
         self.is_kept = True
         self.hand_over()
         while True:
@@ -134,16 +60,17 @@ class Demo:
 
     def hand_over(self) -> None:
         """Say how to try things by hand. Every line is a command or a comment, to be run in this folder."""
-        it, folder = self.environment, _relative(self.environment.folder)
-        say = self.screen.say
-        below = f"kubestorm/{it.cluster}/{self.namespace}/{self.name}"
+        it, folder = self.stage.environment, _relative(self.stage.environment.folder)
+        say, database, application = self.screen.say, self.database, self.application
+        below = f"kubestorm/{it.cluster}/{database.namespace}/{database.name}"
         self.screen.title("Everything stays up until Ctrl-C. In another terminal, in this folder:")
         if not shutil.which("kubectl"):
             say("# kubectl is not installed; on Debian: apt install kubernetes-client")
         say(f"export KUBECONFIG={folder}/kubeconfig")
-        say("kubectl get databases -A -o wide")
-        say(f"kubectl apply -f {EXAMPLE.relative_to(ROOT)}")
-        say(f"kubectl describe database -n {self.namespace} {self.name}")
+        say("kubectl get databases,applications,rollouts -A -o wide")
+        say(f"kubectl apply -f {database.file.relative_to(ROOT)}")
+        say(f"kubectl describe database -n {database.namespace} {database.name}")
+        say(f"kubectl describe application -n {application.namespace} {application.name}")
         say("")
         say(f"export VAULT_ADDR={it.vault.url} VAULT_TOKEN=$(cat {folder}/vault-token)")
         say(f'curl -sS -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/secret/data/{below}')
@@ -154,24 +81,7 @@ class Demo:
         say("# where consul is installed: consul kv get -recurse kubestorm/")
         say("")
         say("# what the engine did:")
-        say(f"{_relative(Path(sys.executable).parent)}/stormcell executions --data {_relative(self.engine.data)}")
-
-    def _instance_class(self) -> str:
-        instances = self.environment.rds().describe_db_instances()["DBInstances"]
-        return str(instances[0]["DBInstanceClass"]) if instances else ""
-
-    def _follow(self, waiting_for: str, is_done: Any) -> None:
-        self.screen.follow(waiting_for, self.follower.new_lines, is_done, timeout_seconds=STEP_TIMEOUT_SECONDS)
-
-
-def _example() -> Json:
-    documents = [document for document in yaml.safe_load_all(EXAMPLE.read_text()) if document]
-    return next(document for document in documents if document["kind"] == KIND)
-
-
-def _ready_text(status: Json) -> str:
-    ready: Json = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
-    return f"Ready={ready.get('status', 'Unknown')}"
+        say(f"{_relative(Path(sys.executable).parent)}/stormcell executions --data {_relative(self.stage.engine.data)}")
 
 
 def _relative(path: Path) -> Path:
@@ -230,11 +140,12 @@ def _play(screen: Screen, options: argparse.Namespace, begin: float) -> int:
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / MARK).touch()
-    demo = Demo(screen, Environment(options.folder, kube=options.kube))
+    stage = Stage(screen, Environment(options.folder, kube=options.kube, registry=True))
+    demo = Demo(stage)
     _end_on_signals()
     code = 0
     try:
-        _play_acts(demo, begin, keep=options.keep)
+        demo.play(begin, keep=options.keep)
     except RealKubeError as error:
         code = _failure(screen, str(error))
     except (TimeoutError, RuntimeError) as error:
@@ -247,9 +158,7 @@ def _play(screen: Screen, options: argparse.Namespace, begin: float) -> int:
     finally:
         _ignore_signals()
         with screen.spinner("stopping everything"):
-            if hasattr(demo, "engine"):
-                demo.engine.stop()
-            demo.environment.stop()
+            stage.tear_down()
     screen.say("Nothing is left running.")
     return code
 
@@ -257,18 +166,6 @@ def _play(screen: Screen, options: argparse.Namespace, begin: float) -> int:
 def _is_ours(folder: Path) -> bool:
     """Whether a folder may be emptied: nothing in it, or the files of an earlier demo."""
     return folder == FOLDER or not folder.exists() or (folder / MARK).exists() or not any(folder.iterdir())
-
-
-def _play_acts(demo: Demo, begin: float, *, keep: bool) -> None:
-    demo.set_up()
-    demo.screen.say(f"ready after {time.monotonic() - begin:.1f} s")
-    demo.create()
-    demo.show()
-    demo.resize()
-    if keep:
-        demo.keep()
-    else:
-        demo.delete()
 
 
 def _failure(screen: Screen, sentence: str) -> int:

@@ -34,20 +34,23 @@ class Follower:
     """Reads what is new since the last call."""
 
     engine: EngineProcess
-    read_resource: Callable[[], Json | None]
-    """The resource as it is now, or None once it is gone."""
     _seen: set[str] = field(default_factory=set)
     _conditions: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    _resyncs: set[str] = field(default_factory=set)
+    _quiet: set[str] = field(default_factory=set)
 
-    def new_lines(self) -> list[Line]:
+    def lines_of(self, read_resource: Callable[[], Json | None]) -> Callable[[], list[Line]]:
+        """What reads the new lines, with the conditions of one resource (None once it is gone)."""
+        self._conditions.clear()
+        return lambda: self.new_lines(read_resource)
+
+    def new_lines(self, read_resource: Callable[[], Json | None]) -> list[Line]:
         """Return the lines for all that has happened since the last call, oldest first. Reads, changes nothing."""
         # Read from the effects back to the causes, so that nothing is shown before what led to it.
         executions, enforcements = self._new("executions"), self._new("ruleenforcements")
         instances = self._new("triggerinstances")
         lines = [*self._events(instances), *self._rules(enforcements), *self._actions(executions)]
         lines.sort(key=lambda line: line.at)
-        return [*lines, *self._status()]
+        return [*lines, *self._status(read_resource() or {})]
 
     def _new(self, path: str, **params: Any) -> list[Json]:
         documents = self.engine.get(path, limit=PAGE, **params)
@@ -57,11 +60,14 @@ class Follower:
         for instance in instances:
             self._seen.add(instance["id"])
             payload = instance.get("payload") or {}
+            if "digest" in payload and "repository" in payload:
+                yield _pushed(instance)
             if "change" not in payload:
                 continue
-            quiet = payload["change"] == "resync"
+            # Looks again, and changes of status, which the conditions below tell better.
+            quiet = payload["change"] in ("resync", "status")
             if quiet:
-                self._resyncs.add(instance["id"])
+                self._quiet.add(instance["id"])
             yield Line(
                 at=_time(instance["occurrence_time"]),
                 kind="event",
@@ -79,7 +85,7 @@ class Follower:
                 what=enforcement["rule"]["ref"],
                 detail=enforcement.get("failure_reason") or "matched",
                 failed=enforcement.get("status") == "failed",
-                quiet=enforcement["trigger_instance_id"] in self._resyncs,
+                quiet=enforcement["trigger_instance_id"] in self._quiet,
             )
 
     def _actions(self, executions: list[Json]) -> Iterator[Line]:
@@ -99,11 +105,10 @@ class Follower:
                 detail=f"{execution['status']} in {float(execution.get('elapsed_seconds') or 0):.2f} s  "
                 + str(inner.get("message", "")),
                 failed=failed,
-                quiet=idle or (origin.get("id") in self._resyncs and not failed),
+                quiet=idle or (origin.get("id") in self._quiet and not failed),
             )
 
-    def _status(self) -> Iterator[Line]:
-        resource = self.read_resource() or {}
+    def _status(self, resource: Json) -> Iterator[Line]:
         for condition in (resource.get("status") or {}).get("conditions") or ():
             said = (condition["status"], condition.get("reason", ""), condition.get("message", ""))
             if self._conditions.get(condition["type"]) == said:
@@ -115,6 +120,13 @@ class Follower:
                 what=f"{condition['type']}={said[0]}",
                 detail=f"{said[1]}: {said[2]}" if said[2] else said[1],
             )
+
+
+def _pushed(instance: Json) -> Line:
+    """A registry's report of a push."""
+    payload = instance["payload"]
+    what = f"pushed {payload['repository']}:{payload.get('tag', '')}"
+    return Line(at=_time(instance["occurrence_time"]), kind="event", what=what, detail=payload["digest"][:19])
 
 
 def _inner_result(execution: Json) -> Json:

@@ -74,9 +74,14 @@ def test_the_demo_plays_to_the_end_and_leaves_nothing(tmp_path):
         "host",
         "updated Database default/orders",
         "manual snapshot, available",
+        "pushed team/cart:1.1.0",
+        "1.1.0 Complete",
+        "1.2.0 Failed",
+        "no such table: carts",
     ):
         assert stage in it.text
-    assert re.search(r"Ready \d+\.\d s after apply", it.text)
+    assert len(re.findall(r"Ready \d+\.\d s after apply", it.text)) == 2, "the Database and the Application"
+    assert re.search(r"back on 1\.1\.0 \d+\.\d s after the push", it.text)
     assert re.search(r"secret/kubestorm/demo/default/orders", it.text)
     assert "\x1b[" not in it.text, "colours only on a terminal"
     assert "ERROR" not in it.text
@@ -99,7 +104,8 @@ def test_what_a_kept_demo_says_to_try_works(tmp_path):
             check=False,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-        for text in ("orders", "Conditions", '"username"', "kubestorm/demo/default/orders/host", "database_reconcile"):
+        shown = ("orders", "cart", "Conditions", '"username"', "kubestorm/demo/default/orders/host", "database_reconcile")
+        for text in shown:
             assert text in done.stdout
         with demo(tmp_path / "demo", "--keep") as second:
             second.read_until("Another demo runs in this checkout")
