@@ -12,6 +12,8 @@ from typing import List, Mapping, Optional, Sequence
 from kubestorm.building.source import TreeEntry
 from kubestorm.errors import DefinitionError
 
+INLINE_DOCKERFILE = ".kubestorm.Dockerfile"
+"""Where a Dockerfile is written that stands in the ImageBuild; nothing of the source may have that name."""
 MAX_LINKS = 40
 SHOWN = 5
 
@@ -35,6 +37,11 @@ def check_context(
         more = f" and {len(escaping) - SHOWN} more" if len(escaping) > SHOWN else ""
         message = f"symbolic links lead out of the context {context} of image {image}: {shown}{more}"
         raise DefinitionError(message, field="context")
+    if dockerfile == INLINE_DOCKERFILE:
+        if any(entry.path.split("/", 1)[0] == INLINE_DOCKERFILE for entry in entries):
+            message = f"the context {context} of image {image} has a file {INLINE_DOCKERFILE}; that name is kept free"
+            raise DefinitionError(message, field="context")
+        return INLINE_DOCKERFILE
     files = {entry.path for entry in entries if entry.mode != "120000"}
     found = resolve(dockerfile, links)
     if found is None or found not in files:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import FrozenSet, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm.building.paths import PathFilter
 from kubestorm.building.spec import ImageSpec
@@ -56,7 +56,7 @@ history does not lead back to it."""
 
 def inputs_of(image: ImageSpec) -> str:
     """A short fingerprint of what else than the source an image is made from: a change of it is a reason to build."""
-    said = {
+    said: Dict[str, Any] = {
         "context": image.context,
         "dockerfile": image.dockerfile,
         "build_args": dict(image.build_args),
@@ -66,6 +66,8 @@ def inputs_of(image: ImageSpec) -> str:
         "tags": list(image.tags),
         "test": list(image.test_command),
     }
+    if image.dockerfile_text:
+        said["dockerfile_text"] = image.dockerfile_text
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -225,6 +225,9 @@ def planned(decisions: Sequence[Decision], before: Mapping[str, Record], *, numb
             record.update({key: good[key] for key in ("digest", "reference", "tags") if key in good})
         if good:
             record["lastGood"] = good
+        failed_on = (before.get(decision.image) or {}).get("failedOn")
+        if failed_on and not decision.build:
+            record["failedOn"] = dict(failed_on)
         found.append(record)
     return found
 

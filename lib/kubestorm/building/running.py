@@ -9,11 +9,13 @@ execution that died goes on with the images that are left (decision 0098).
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import socket
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
+from kubestorm.bases import recording as bases
 from kubestorm.building import builders, records, slots, tags
 from kubestorm.building.builders import Builder, Order, Progress
 from kubestorm.building.builders.host import HostBuilder, refuse_unsafe_host
@@ -212,6 +214,7 @@ class _Execution:
         self._build = build
         self._images: List[Record] = list((resource.get("status") or {}).get("images") or [])
         self._now = run.services.now
+        self._bases: Dict[str, Dict[str, str]] = {}
 
     def carry_out(self) -> Result:
         """The whole of it. What fails before an image is begun fails the build, or is tried again."""
@@ -289,8 +292,9 @@ class _Execution:
         return found
 
     def _check_context(self, git: GitClient, repository: Path, image: ImageSpec) -> str:
-        entries = git.tree(repository, str(self._build["commit"]), image.context)
-        return check_context(
+        commit = str(self._build["commit"])
+        entries = git.tree(repository, commit, image.context)
+        found = check_context(
             entries,
             git.links(repository, entries),
             image=image.name,
@@ -298,6 +302,9 @@ class _Execution:
             dockerfile=image.dockerfile,
             absolute_ok=self._run.settings.allow_absolute_links,
         )
+        text = image.dockerfile_text or git.text(repository, commit, posixpath.join(image.context, found))
+        self._bases[image.name] = bases.record(self._run.services, text, image.build_args, image.target)
+        return found
 
     def _build_here(self, repository: Path, dockerfiles: Mapping[str, str]) -> Result:
         def check_out(order: Order, target: Path) -> None:
@@ -357,6 +364,7 @@ class _Execution:
         record.setdefault("startedAt", format_time(self._now()))
         if dockerfile:
             record["dockerfile"] = dockerfile
+        record["bases"] = self._bases.get(name) or {}
         self._put(record)
         self._save()
         return record
@@ -448,6 +456,7 @@ def record_after(run: BuildRun, record: Record, order: Order, progress: Progress
             "reference": reference,
             "tags": list(order.tags),
             "at": format_time(now),
+            "bases": dict(record.get("bases") or {}),
         }
         done = {
             **record,
@@ -474,6 +483,8 @@ def record_after(run: BuildRun, record: Record, order: Order, progress: Progress
         retry_seconds=settings.retry_seconds,
         now=now,
     )
+    if out["state"] == records.IMAGE_FAILED:
+        out["failedOn"] = dict(record.get("bases") or {})
     return {**out, "failedStage": progress.stage}
 
 

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import posixpath
 import shutil
 import time
 from pathlib import Path
@@ -197,6 +198,15 @@ class GitClient:
                 size = int(header.split()[2])
                 found[entry.path], rest = rest[:size].decode(errors="surrogateescape"), rest[size + 1 :]
         return found
+
+    def text(self, repository: Path, commit: str, path: str) -> str:
+        """A file of a commit, as text; what is no UTF-8 in it is replaced. DefinitionError when there is none."""
+        command = [f"--git-dir={repository}", "cat-file", "blob", f"{commit}:{posixpath.normpath(path)}"]
+        try:
+            found = self._git(command, self._settings.source.timeout_seconds)
+        except (TemporaryError, NotFoundError, PermanentError) as error:
+            raise DefinitionError(f"the source has no file {path} at {commit[:8]}", field="source") from error
+        return found.decode(errors="replace")
 
     def check_out(self, repository: Path, commit: str, folder: str, target: Path) -> None:
         """Write the files of one folder of a commit, and nothing else of the repository."""

@@ -15,6 +15,7 @@ from typing import Any, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 from kubestorm.building import paths as path_patterns
 from kubestorm.building import tags as tag_templates
 from kubestorm.building.address import GitAddress, branch_problem, parse_address, revision_problem
+from kubestorm.building.context import INLINE_DOCKERFILE
 from kubestorm.building.settings import BUILDAH, HOST_BUILDAH, BuildSettings
 from kubestorm.database.spec import InvalidSpecError, Problem
 from kubestorm.errors import DefinitionError
@@ -73,6 +74,8 @@ class ImageSpec:
     """Reference of the repository that keeps layers between builds; empty: none."""
     test_command: Tuple[str, ...]
     test_timeout_seconds: int
+    dockerfile_text: str = ""
+    """The Dockerfile itself, where the source has none; `dockerfile` then names the place where it is written."""
 
     @property
     def reference(self) -> str:
@@ -238,7 +241,8 @@ class _Parser:
         return ImageSpec(
             name=name,
             context=context,
-            dockerfile=self._path(raw.get("dockerfile"), f"{where}.dockerfile", "Dockerfile"),
+            dockerfile=self._dockerfile(raw, where),
+            dockerfile_text=str(raw.get("dockerfileText") or ""),
             registry=registry,
             repository=repository,
             build_args=self._build_args(_mapping(raw.get("buildArgs")), f"{where}.buildArgs"),
@@ -250,6 +254,13 @@ class _Parser:
             test_command=command,
             test_timeout_seconds=int(seconds) if isinstance(seconds, int) else DEFAULT_TEST_SECONDS,
         )
+
+    def _dockerfile(self, raw: Mapping[str, Any], where: str) -> str:
+        if raw.get("dockerfileText"):
+            if raw.get("dockerfile"):
+                self._wrong(f"{where}.dockerfile", "give one of dockerfile and dockerfileText")
+            return INLINE_DOCKERFILE
+        return self._path(raw.get("dockerfile"), f"{where}.dockerfile", "Dockerfile")
 
     def _path(self, raw: Any, field: str, default: str) -> str:
         """A path inside the repository (or the context), tidied; `..`, absolute and option-like ones are refused."""

@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+from kubestorm.bases.dockerfile import stands_on
 from kubestorm.building import logs as kept_logs
 from kubestorm.building.builders import FAILED, GONE, PUSHED, Order, Progress, Say, Stage
+from kubestorm.building.context import INLINE_DOCKERFILE
 from kubestorm.building.credentials import RegistryLogin, docker_config, hidden_texts
 from kubestorm.building.failures import judge, last_line
 from kubestorm.building.processes import CanceledError, Ended, Runner, TimedOutError, clean_environment
@@ -107,6 +109,9 @@ class _Build:
         context = self._workspace.folder("context")
         if check_out is not None:
             check_out(self._order, context)
+        if self._order.image.dockerfile_text:
+            # The context was checked: the source has nothing of that name, so that this writes no link's target.
+            (context / INLINE_DOCKERFILE).write_text(self._order.image.dockerfile_text, encoding="utf-8")
         steps: List[Tuple[str, Callable[[], Ended]]] = [("build", lambda: self._build(context))]
         if self._order.image.test_command:
             steps.append(("test", self._test))
@@ -155,7 +160,9 @@ class _Build:
 
     def _without_network(self, command: Sequence[str], context: Path) -> Ended:
         """Base images come first, then RUN has a network of its own with nothing in it."""
-        for base in base_images((context / self._order.dockerfile).read_text(errors="replace")):
+        image = self._order.image
+        text = (context / self._order.dockerfile).read_text(errors="replace")
+        for base in stands_on(text, image.build_args, image.target).images:
             pulled = self._run([*self._buildah("pull"), f"--authfile={self._auth}", "--policy=missing", "--", base])
             if pulled.code:
                 return pulled
@@ -237,19 +244,4 @@ def isolated(command: Sequence[str], buildah: str) -> List[str]:
     return [buildah, "unshare", "--", unshare, "--net", "--", *command]
 
 
-def base_images(dockerfile: str) -> List[str]:
-    """What FROM names, as far as it is plain: no stage of the same file, no `scratch`, no ARG in it."""
-    stages, found = {"scratch"}, []
-    for line in dockerfile.splitlines():
-        words = line.split()
-        if len(words) < 2 or words[0].upper() != "FROM":
-            continue
-        words = [word for word in words[1:] if not word.startswith("--")]
-        if words and words[0].lower() not in stages and "$" not in words[0] and words[0] not in found:
-            found.append(words[0])
-        if len(words) == 3 and words[1].upper() == "AS":
-            stages.add(words[2].lower())
-    return found
-
-
-__all__ = ["HostBuilder", "base_images", "isolated", "last_line", "refuse_unsafe_host"]
+__all__ = ["HostBuilder", "isolated", "last_line", "refuse_unsafe_host"]

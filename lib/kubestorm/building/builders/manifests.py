@@ -59,6 +59,7 @@ run --work-tree=/workspace -c core.bare=false read-tree "$SOURCE_COMMIT:$SOURCE_
 cd /workspace
 umask 022
 run --work-tree=/workspace -c core.bare=false checkout-index --all --force
+if [ -n "${DOCKERFILE_TEXT:-}" ]; then printf '%s' "$DOCKERFILE_TEXT" > /workspace/.kubestorm.Dockerfile; fi
 """
 
 BUILDKIT_SCRIPT = """set -eu
@@ -190,6 +191,9 @@ def _fetch(order: Order, settings: BuildSettings, private: bool) -> Object:
         "SOURCE_CONTEXT": "" if order.image.context == "." else order.image.context,
         "GIT_ALLOW_PROTOCOL": source.address.protocol,
     }
+    if order.image.dockerfile_text:
+        # Kubernetes reads $(NAME) and $$ in values.
+        values["DOCKERFILE_TEXT"] = order.image.dockerfile_text.replace("$", "$$")
     mounts = [{"name": "workspace", "mountPath": WORKSPACE}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
     if private:
         mounts.append({"name": "git", "mountPath": GIT_SECRETS, "readOnly": True})  # type: ignore[dict-item]
