@@ -104,7 +104,8 @@ def test_what_a_kept_demo_says_to_try_works(tmp_path):
             check=False,
         )
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-        shown = ("orders", "cart", "Conditions", '"username"', "kubestorm/demo/default/orders/host", "database_reconcile")
+        published = "kubestorm/demo/default/orders/host"
+        shown = ("orders", "cart", "Conditions", '"username"', published, "database_reconcile")
         for text in shown:
             assert text in done.stdout
         with demo(tmp_path / "demo", "--keep") as second:
