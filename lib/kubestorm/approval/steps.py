@@ -56,7 +56,7 @@ SCHEMA: Mapping[str, Any] = {
 
 def look(services: Services, identity: Identity, run_id: str) -> Result:
     """Bring the asking to what it should be now. `ask` says whether the engine's inquiry has to be opened."""
-    quiet: Result = {"ask": False, "state": "", "number": "", "posts": [], "route": "", "ttl": 1, "users": []}
+    quiet: Result = {"ask": False, "state": "", "number": "", "posts": [], "route": "", "inquiry": None}
     lease = LeaseLock(services.kube, f"approval-{identity.uid}", holder=run_id, now=services.now)
     if not lease.acquire():
         return {**quiet, "message": "Another run looks at it."}
@@ -140,6 +140,13 @@ def open_list(services: Services) -> Result:
 
 
 def collect(services: Services, identity: Identity, execution_id: str) -> Result:
+    """Take up what the inquiry was answered; `ask` and `inquiry` say whether it has to be asked on, as of `look`."""
+    answered = _collect(services, identity, execution_id)
+    after = look(services, identity, execution_id)
+    return {**answered, **{key: after[key] for key in ("ask", "inquiry", "posts", "route")}}
+
+
+def _collect(services: Services, identity: Identity, execution_id: str) -> Result:
     """The answer to the inquiry that this run's workflow has just been given, read from the engine itself.
 
     StackStorm does not say who answered, only that it was one of those whom it was asked of; then the name in the
