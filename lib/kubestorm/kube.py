@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 import urllib3.exceptions
 
-from kubestorm import kube_errors
+from kubestorm import kube_errors, kube_library
 from kubestorm.errors import ConflictError, DefinitionError, TemporaryError
 from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request, UnauthorizedError
 
@@ -142,10 +142,10 @@ EVENTS = Resource("", "v1", "events")
 
 def connect(settings: KubeSettings) -> KubeClient:
     """Read the credentials and make a client; no request is sent. Raises DefinitionError for an unusable kubeconfig."""
-    # Importing the client costs half a second and 36 MB: only what talks to a cluster pays it.
-    from kubernetes import client, config
-
-    configuration = client.Configuration()
+    # Only what talks to a cluster pays for the client's import.
+    library = kube_library.load()
+    config = library.config
+    configuration = library.Configuration()
     in_cluster = settings.in_cluster
     if in_cluster is None:
         in_cluster = not settings.kubeconfig and bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
@@ -166,7 +166,7 @@ def connect(settings: KubeSettings) -> KubeClient:
     if not settings.verify_tls:
         configuration.verify_ssl = False
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    return KubeClient(client.ApiClient(configuration), settings)
+    return KubeClient(library.ApiClient(configuration), settings)
 
 
 class KubeClient:
