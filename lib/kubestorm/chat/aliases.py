@@ -36,7 +36,6 @@ _SHAPES: Mapping[str, str] = {
     "namespace": r"[\w-]+",
     "image": r"[\w.+:-]+",
     "repository": r"[\w./:-]+",
-    "ref": r"[\w./+-]+",
     "size": r"[A-Za-z][\w-]*",
     "version": r"\d[\w.]*",
     "snapshot": r"[\w.-]+",

@@ -6,7 +6,7 @@ The one place that all front ends come through (aliases, Slack), so that none of
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from kubestorm import naming
 from kubestorm.chat import helping, telling
@@ -33,10 +33,10 @@ from kubestorm.kube import Resource
 
 _KIND_PLURALS = {"database": DATABASE, "db": DATABASE, "application": APPLICATION, "app": APPLICATION, "build": BUILD}
 _WORDS = {**KIND_WORDS, "rollouts": "rollout"}
-# A person's own limit on what is looked through for a name.
 _NUMBERS = frozenset(("replicas", "storage", "lines"))
 
 ListTargets = Callable[[str], List[Target]]
+ListRollouts = Callable[[Target], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,20 @@ class Answer:
 class Conversation:
     """Answers texts. `list_targets` gives the objects of a plural kind, `run` runs an action of the pack."""
 
-    def __init__(self, settings: ChatSettings, runner: Runner, list_targets: ListTargets, *, cluster: str = "") -> None:
+    def __init__(
+        self,
+        settings: ChatSettings,
+        runner: Runner,
+        list_targets: ListTargets,
+        *,
+        cluster: str = "",
+        list_rollouts: ListRollouts = lambda place: (),
+    ) -> None:
         self._settings = settings
         self._runner = runner
         self._list_targets = list_targets
         self._cluster = cluster
+        self._list_rollouts = list_rollouts
 
     def answer(self, asked: Asked) -> Answer:
         """Answer. Nothing is changed unless a whole command was understood and may be done."""
@@ -107,11 +116,13 @@ class Conversation:
         if refused is not None:
             return Answer(refused, person.name, command.name)
         parameters = parameters_of(command, placed, person)
+        # Before the action: whatever Rollout of its digest is there afterwards is the one it asked for.
+        known = self._list_rollouts(Target(placed["namespace"], placed["name"])) if command.follow == "rollout" else ()
         well, result = self._runner.run(command.action, parameters)
         if not well:
             return Answer(telling.failed(command, result, placed), person.name, command.name, parameters)
         message = self._linked(telling.told(command, result, placed), command, placed)
-        follow = follow_of(command, placed, result)
+        follow = follow_of(command, placed, result, known)
         if follow is not None:
             message = replace(message, outcome=Outcome.WORKING)
         return Answer(message, person.name, command.name, parameters, follow)
@@ -199,10 +210,16 @@ def parameters_of(command: Command, values: Mapping[str, str], person: Person) -
     parameters: Dict[str, Any] = dict(command.fixed)
     for name, value in values.items():
         if name in known and value != "":
-            parameters[command.renames.get(name, name)] = int(value) if name in _NUMBERS else value
+            parameters[command.renames.get(name, name)] = _typed(name, value)
     if command.asker:
         parameters[command.asker] = person.name
     return parameters
+
+
+def _typed(name: str, value: str) -> Any:
+    if name in _NUMBERS:
+        return int(value)
+    return True if name == "full" else value
 
 
 def _value_names(command: Command) -> Tuple[str, ...]:

@@ -7,12 +7,18 @@ end. `Follow` travels between looks as plain values.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
-from kubestorm.chat.commands import APPLICATION, Command
-from kubestorm.chat.formatting import Message, Outcome
+from kubestorm.chat.commands import Command
+from kubestorm.chat.formatting import Message, Outcome, table_of
 from kubestorm.resource import UNDER_WAY
 
+# Reasons and phases in which a rollout stands until a person does something.
+_WAITS = {
+    "AwaitingPromotion": "Say `promote {where}` to go on, or `abort {where}`.",
+    "AwaitingApproval": "Somebody who may has to approve it.",
+    "Frozen": "Say `who froze {where}`, and `unfreeze {where}` if it is over.",
+}
 SLOWEST_FACTOR = 6
 TERMINAL = {
     "Complete": Outcome.GOOD,
@@ -24,32 +30,46 @@ TERMINAL = {
 
 @dataclass(frozen=True)
 class Follow:
-    """What is looked at. `rollout` names a Rollout object; otherwise the object itself is to become Ready."""
+    """What is looked at: a rollout of an application, a requested build, or an object that is to become Ready."""
 
     plural: str
     namespace: str
     name: str
     rollout: str = ""
+    """The Rollout, where its name is known already."""
+    digest: str = ""
+    """Else the digest of the Rollout that is awaited."""
+    known: Tuple[str, ...] = ()
+    """Rollouts that were there before, and so are not the awaited one."""
+    request: str = ""
+    """A build's request."""
     generation: int = 0
     """The generation that the answer has to be about; 0 takes the first that is seen."""
     delay_seconds: float = 0.0
     waited_seconds: float = 0.0
 
     def as_dict(self) -> Dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "known": list(self.known)}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Follow:
+        """The other way round; keys that it does not know are left out."""
+        values = {key: value for key, value in given.items() if key in cls.__dataclass_fields__}
+        return cls(**{**values, "known": tuple(values.get("known") or ())})
 
 
-def follow_of(command: Command, values: Mapping[str, str], result: Any) -> Optional[Follow]:
-    """What a command that went well leaves under way, if anything."""
-    if not command.follow or not isinstance(result, Mapping) or result.get("done"):
+def follow_of(command: Command, values: Mapping[str, str], result: Any, known: Sequence[str] = ()) -> Optional[Follow]:
+    """What a command that went well leaves under way, if anything. `known` are the Rollouts from before it."""
+    if not command.follow or not isinstance(result, Mapping) or result.get("changed") is False:
         return None
-    namespace, name = values.get("namespace", ""), values.get("name", "")
+    base = Follow(command.plural, values.get("namespace", ""), str(result.get("name") or values.get("name", "")))
     if command.follow == "rollout":
-        rollout = str(result.get("rollout") or "")
-        return Follow(APPLICATION, namespace, name, rollout=rollout)
-    return Follow(
-        command.plural, namespace, str(result.get("name") or name), generation=int(result.get("generation") or 0)
-    )
+        rollout, digest = str(result.get("rollout") or ""), str(result.get("digest") or "")
+        return replace(base, rollout=rollout, digest=digest, known=tuple(known)) if rollout or digest else None
+    if command.follow == "build":
+        request = str(result.get("request_id") or "")
+        return replace(base, request=request) if request else None
+    return replace(base, generation=int(result.get("generation") or 0))
 
 
 def next_look(follow: Follow, look_seconds: float) -> Follow:
@@ -59,7 +79,7 @@ def next_look(follow: Follow, look_seconds: float) -> Follow:
     return replace(follow, delay_seconds=round(delay, 1), waited_seconds=round(follow.waited_seconds + delay, 1))
 
 
-def judge_object(follow: Follow, resource: Optional[Mapping[str, Any]], word: str) -> Union[Message, None]:
+def judge_object(follow: Follow, resource: Optional[Mapping[str, Any]], word: str) -> Optional[Message]:
     """The outcome of an object on its way to Ready; None while it is on the way."""
     where = f"{follow.namespace}/{follow.name}"
     if resource is None:
@@ -85,35 +105,81 @@ def judge_object(follow: Follow, resource: Optional[Mapping[str, Any]], word: st
     )
 
 
-def judge_rollout(follow: Follow, rollout: Optional[Mapping[str, Any]]) -> Union[Message, None]:
-    """The outcome of a Rollout; None while it is under way."""
+def judge_application(
+    follow: Follow, application: Optional[Mapping[str, Any]], rollouts: Sequence[Mapping[str, Any]]
+) -> Optional[Message]:
+    """The outcome of an application's rollout, from the application and all its Rollouts; None while it is under way.
+
+    Over is also what waits for a person: whoever asked can do something about it.
+    """
     where = f"{follow.namespace}/{follow.name}"
-    if rollout is None:
-        return None
+    if application is None:
+        return Message(f"Application {where} is gone.", Outcome.WARNING)
+    awaited = [item for item in rollouts if _is_awaited(follow, item)]
+    if awaited:
+        newest = max(awaited, key=lambda item: str(item["metadata"].get("creationTimestamp") or ""))
+        return judge_rollout(follow, newest)
+    status: Mapping[str, Any] = application.get("status") or {}
+    image: Mapping[str, Any] = status.get("image") or {}
+    ready = _ready(status)
+    if follow.digest and image.get("digest") == follow.digest and ready.get("status") == "True":
+        return Message(f"{where} runs {image.get('tag') or follow.digest[:19]}; there was nothing to do.", Outcome.GOOD)
+    return None
+
+
+def _is_awaited(follow: Follow, rollout: Mapping[str, Any]) -> bool:
+    name = rollout["metadata"]["name"]
+    if follow.rollout:
+        return bool(name == follow.rollout)
+    image: Mapping[str, Any] = (rollout.get("spec") or {}).get("image") or {}
+    return bool(name not in follow.known and image.get("digest") == follow.digest)
+
+
+def judge_rollout(follow: Follow, rollout: Mapping[str, Any]) -> Optional[Message]:
+    """The outcome of one Rollout; None while it is under way."""
+    where = f"{follow.namespace}/{follow.name}"
     spec: Mapping[str, Any] = rollout.get("spec") or {}
     status: Mapping[str, Any] = rollout.get("status") or {}
-    phase = str(status.get("phase") or "")
-    if phase not in TERMINAL:
-        return None
+    phase, reason = str(status.get("phase") or ""), str(status.get("reason") or "")
     image: Mapping[str, Any] = spec.get("image") or {}
     version = image.get("tag") or str(image.get("digest") or "")[:19]
-    said = {
+    said = str(status.get("message") or reason)
+    if phase not in TERMINAL:
+        step = _WAITS.get(reason) or _WAITS.get(phase)
+        if step is None:
+            return None
+        sentence = f"The rollout of {version} to {where} waits: {said}"
+        return Message(sentence, Outcome.WARNING, next_step=step.format(where=where))
+    sentence = {
         "Complete": f"{where} runs {version}.",
-        "Failed": f"The rollout of {version} to {where} failed: {status.get('message') or status.get('reason')}",
-        "Aborted": f"The rollout of {version} to {where} was aborted.",
+        "Failed": f"The rollout of {version} to {where} failed: {said}",
+        "Aborted": f"The rollout of {version} to {where} was aborted: {said}",
         "Superseded": f"The rollout of {version} to {where} was overtaken by a newer one.",
     }[phase]
-    fields = tuple(
-        (title, str(value))
-        for title, value in (
-            ("Digest", image.get("digest")),
-            ("Asked by", spec.get("requestedBy")),
-            ("Reason", status.get("reason") if phase != "Complete" else ""),
-        )
-        if value
-    )
+    facts = (("Digest", image.get("digest")), ("Asked by", spec.get("requestedBy")), ("Rollout", _name(rollout)))
+    fields = tuple((title, str(value)) for title, value in facts if value)
     step = f"Ask `why {where}` for more, or `logs {where}`." if phase == "Failed" else ""
-    return Message(said, TERMINAL[phase], fields, next_step=step)
+    return Message(sentence, TERMINAL[phase], fields, next_step=step)
+
+
+def judge_build(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Optional[Message]:
+    """The outcome of a requested build; None while it is under way."""
+    where = f"{follow.namespace}/{follow.name}"
+    if resource is None:
+        return Message(f"ImageBuild {where} is gone.", Outcome.WARNING)
+    status: Mapping[str, Any] = resource.get("status") or {}
+    build: Mapping[str, Any] = status.get("build") or {}
+    if build.get("requestId") != follow.request or build.get("phase") != "Finished":
+        return None
+    ready = _ready(status)
+    rows = [item for item in status.get("images") or [] if isinstance(item, Mapping)]
+    columns = (("Image", "name"), ("State", "state"), ("Tag", "tag"), ("Digest", "digest"), ("Why", "message"))
+    table = table_of(rows, columns) if rows else None
+    if ready.get("status") == "True":
+        return Message(f"Build {build.get('number')} of {where} is done.", Outcome.GOOD, table=table)
+    message = ready.get("message") or build.get("message") or "nobody says why"
+    sentence = f"Build {build.get('number')} of {where} failed: {message}"
+    return Message(sentence, Outcome.FAILED, table=table, next_step=f"`build logs {where}` shows the end of its log.")
 
 
 def judge_late(follow: Follow, watch_seconds: float) -> Optional[Message]:
@@ -127,6 +193,14 @@ def judge_late(follow: Follow, watch_seconds: float) -> Optional[Message]:
         Outcome.WARNING,
         next_step=f"Ask `status {where}` or `why {where}`; I stop waiting here.",
     )
+
+
+def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next((item for item in status.get("conditions") or [] if item.get("type") == "Ready"), {})
+
+
+def _name(rollout: Mapping[str, Any]) -> str:
+    return str(rollout["metadata"]["name"])
 
 
 def _is_final(reason: str) -> bool:

@@ -28,13 +28,13 @@ NAME = rf"{_STOP}(?:{_WORD}/)?{_WORD}"
 NAMESPACE = rf"{_STOP}[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?"
 IMAGE = rf"{_STOP}(?:sha256:[0-9a-f]{{6,64}}|[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,127}})"
 REPOSITORY = rf"{_STOP}[A-Za-z0-9][A-Za-z0-9._:/-]{{0,254}}"
-REF = rf"{_STOP}[A-Za-z0-9_][A-Za-z0-9_./+-]{{0,199}}"
 SIZE = rf"{_STOP}[A-Za-z][A-Za-z0-9-]{{0,31}}"
 VERSION = r"\d[0-9A-Za-z.]{0,31}"
 ENGINE = r"(?:postgres(?:ql)?|mysql|mariadb|pg)"
 NUMBER = r"\d{1,6}"
 WORD = rf"{_STOP}[A-Za-z0-9][A-Za-z0-9_.-]{{0,62}}"
 APPROVAL = rf"{_STOP}[0-9a-f]{{7}}"
+FULL = r"(?:fully|full|completely|to the end|all the way)"
 KIND = r"(?:application|app|database|db|build|rollout)"
 TEXT = r"[^\s{}](?:[^{}]{0,498}[^\s{}])?"
 
@@ -43,7 +43,6 @@ SHAPES: Mapping[str, str] = {
     "namespace": NAMESPACE,
     "image": IMAGE,
     "repository": REPOSITORY,
-    "ref": REF,
     "size": SIZE,
     "version": VERSION,
     "engine": ENGINE,
@@ -53,6 +52,7 @@ SHAPES: Mapping[str, str] = {
     "snapshot": WORD,
     "confirm": NAME,
     "kind": KIND,
+    "full": FULL,
     "reason": TEXT,
     "approval": APPROVAL,
     "topic": TEXT,

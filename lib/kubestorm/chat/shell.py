@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from kubestorm import naming
 from kubestorm.chat.answering import Asked, Conversation, as_result, error_answer, message_result, targets_by_kube
 from kubestorm.chat.commands import APPLICATION, KIND_WORDS
-from kubestorm.chat.following import Follow, judge_late, judge_object, judge_rollout, next_look
+from kubestorm.chat.following import Follow, judge_application, judge_build, judge_late, judge_object, next_look
 from kubestorm.chat.formatting import Message, Outcome
 from kubestorm.chat.running import PackActions
 from kubestorm.chat.settings import ChatSettings
 from kubestorm.errors import Error, NotFoundError
 from kubestorm.kube import Object, Resource
+from kubestorm.rollout.names import ROLLOUTS, selector
 from kubestorm.services import Services, open_services
 
 log = logging.getLogger(__name__)
-ROLLOUTS = Resource(naming.GROUP, naming.VERSION, "rollouts")
 
 
 def answer_text(
@@ -36,7 +36,13 @@ def answer_text(
         services = open_services(config)
         settings = ChatSettings.from_config(services.settings.raw)
         runner = PackActions(folder, config, action_service)
-        conversation = Conversation(settings, runner, targets_by_kube(services.kube), cluster=services.settings.cluster)
+        conversation = Conversation(
+            settings,
+            runner,
+            targets_by_kube(services.kube),
+            cluster=services.settings.cluster,
+            list_rollouts=lambda place: [item["metadata"]["name"] for item in _rollouts(services, *place)],
+        )
         given = {key: value for key, value in (options or {}).items() if value}
         answer = conversation.answer(Asked(text, user, channel, given, speaker))
         look_seconds = settings.look_seconds
@@ -54,7 +60,7 @@ def look(services: Services, given: Mapping[str, Any]) -> Dict[str, Any]:
     A service that does not answer is no outcome; it is looked at again.
     """
     settings = ChatSettings.from_config(services.settings.raw)
-    follow = Follow(**{key: value for key, value in given.items() if key in Follow.__dataclass_fields__})
+    follow = Follow.from_dict(given)
     try:
         message = _judged(services, follow)
     except Error as error:
@@ -67,11 +73,16 @@ def look(services: Services, given: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _judged(services: Services, follow: Follow) -> Optional[Message]:
+    found = _get(services, Resource(naming.GROUP, naming.VERSION, follow.plural), follow.name, follow.namespace)
     if follow.plural == APPLICATION:
-        found = _get(services, ROLLOUTS, follow.rollout, follow.namespace) if follow.rollout else None
-        return judge_rollout(follow, found)
-    resource = Resource(naming.GROUP, naming.VERSION, follow.plural)
-    return judge_object(follow, _get(services, resource, follow.name, follow.namespace), KIND_WORDS[follow.plural])
+        return judge_application(follow, found, _rollouts(services, follow.namespace, follow.name))
+    if follow.request:
+        return judge_build(follow, found)
+    return judge_object(follow, found, KIND_WORDS[follow.plural])
+
+
+def _rollouts(services: Services, namespace: str, application: str) -> List[Object]:
+    return list(services.kube.list_all(ROLLOUTS, namespace, label_selector=selector(application)))
 
 
 def _get(services: Services, resource: Resource, name: str, namespace: str) -> Optional[Object]:

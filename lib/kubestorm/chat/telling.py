@@ -6,6 +6,7 @@ better words (one object from all sides, a history, logs) has a teller of its ow
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.chat.commands import KIND_WORDS, Command
@@ -69,7 +70,7 @@ def general(command: Command, result: Any, values: Values) -> Message:
         if key not in hidden and value not in (None, "", [], {}) and not isinstance(value, (dict, list))
     )
     tables = [value for value in result.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    step = str(result.get("next_step") or result.get("follow") or "") if command.changes else ""
+    step = str(result.get("next_step") or "")
     return Message(sentence, outcome, fields, _table(tables[0]) if tables else None, next_step=step)
 
 
@@ -94,7 +95,7 @@ def _applications(result: Any, values: Values) -> Message:
         result,
         values,
         "application",
-        (("Name", "name"), ("Namespace", "namespace"), ("Version", "tag"), ("Image", "image"), ("Pods", "pods")),
+        (("Name", "name"), ("Namespace", "namespace"), ("Version", "tag"), ("Pods", "available"), ("Address", "url")),
     )
 
 
@@ -147,6 +148,103 @@ def _conditions(status: Mapping[str, Any]) -> Optional[Table]:
     return table_of(rows, (("Condition", "type"), ("Is", "status"), ("Reason", "reason"))) if rows else None
 
 
+def _application(result: Any, values: Values) -> Message:
+    status = _status(result, values)
+    rows = [item for item in result.get("rollouts") or [] if isinstance(item, Mapping)]
+    trouble = result.get("trouble")
+    fields = status.fields
+    if isinstance(trouble, Mapping):
+        fields = (*fields, ("Trouble", f"{trouble.get('reason') or ''}: {trouble.get('message') or ''}"))
+    return replace(status, fields=fields, table=_rollouts(rows[:5]) if rows else None)
+
+
+def _status(result: Any, values: Values) -> Message:
+    """`summary` says it; version, address, rollout, wish and freeze stand below."""
+    good = result.get("ready") == "True"
+    rollout, wanted, frozen = (_mapping(result.get(key)) for key in ("rollout", "wanted", "frozen"))
+    facts = (
+        ("Version", result.get("tag") or str(result.get("digest") or "")[:19]),
+        ("Pods", f"{result.get('available')} of {result.get('pods')}" if result.get("pods") else ""),
+        ("Address", result.get("url")),
+        ("Rollout", " ".join(_text(rollout[key]) for key in ("name", "phase", "message") if rollout.get(key))),
+        ("Wanted", wanted.get("tag") or str(wanted.get("digest") or "")[:19]),
+        ("Frozen", f"by {frozen['owner']}: {frozen.get('reason')}" if frozen.get("owner") else ""),
+        ("Waits for", result.get("waiting_for")),
+    )
+    fields = tuple((title, _text(value)) for title, value in facts if value not in (None, "", [], {}))
+    links = (("Open", str(result["url"])),) if str(result.get("url") or "").startswith("http") else ()
+    step = "" if good else f"Ask `why {_object(values)}` for the reason."
+    outcome = Outcome.GOOD if good else Outcome.WARNING
+    return Message(str(result.get("summary") or _object(values)), outcome, fields, links=links, next_step=step)
+
+
+def _freezer(result: Any, values: Values) -> Message:
+    frozen = _mapping(result.get("frozen"))
+    if not frozen:
+        return Message(f"{_object(values)} is not frozen.", Outcome.GOOD)
+    sentence = f"{frozen.get('owner')} froze {_object(values)}: {frozen.get('reason')}"
+    return Message(sentence, Outcome.WARNING, next_step=f"Say `unfreeze {_object(values)}` when it is over.")
+
+
+def _history(result: Any, values: Values) -> Message:
+    rows = [item for item in result.get("rollouts") or [] if isinstance(item, Mapping)]
+    if not rows:
+        return Message(f"{_object(values)} has had no rollout yet.")
+    latest = rows[0]
+    version = latest.get("tag") or str(latest.get("digest") or "")[:19]
+    who = f", asked by {latest['requested_by']}" if latest.get("requested_by") else ""
+    sentence = f"The last rollout of {_object(values)}: {version}, {latest.get('outcome')}{who}."
+    return Message(sentence, table=_rollouts(rows), next_step=f"Say `roll back {_object(values)}` to return.")
+
+
+def _rollouts(rows: Sequence[Mapping[str, Any]]) -> Table:
+    shown = [
+        {
+            **row,
+            "version": row.get("tag") or str(row.get("digest") or "")[:19],
+            "when": str(row.get("at") or "")[:16].replace("T", " "),
+            "who": row.get("requested_by") or row.get("cause"),
+            "because": row.get("why") if row.get("outcome") != "Complete" else "",
+        }
+        for row in rows
+    ]
+    return table_of(
+        shown, (("When", "when"), ("Version", "version"), ("Outcome", "outcome"), ("Who", "who"), ("Why", "because"))
+    )
+
+
+def _build(result: Any, values: Values) -> Message:
+    build = _mapping(result.get("build"))
+    good = result.get("ready") == "True"
+    conditions = [item for item in result.get("conditions") or [] if isinstance(item, Mapping)]
+    ready: Mapping[str, Any] = next((item for item in conditions if item.get("type") == "Ready"), {})
+    if good:
+        sentence = f"Build {build.get('number')} of {_object(values)} is done."
+    else:
+        sentence = f"{_object(values)}: {ready.get('message') or build.get('phase') or 'nothing was built yet'}"
+    source = _mapping(result.get("source"))
+    facts = (
+        ("Commit", str(source.get("commit") or "")[:12]),
+        ("Branch", source.get("branch")),
+        ("Phase", build.get("phase")),
+        ("Asked by", build.get("requestedBy")),
+    )
+    rows = [item for item in result.get("images") or [] if isinstance(item, Mapping)]
+    columns = (("Image", "name"), ("State", "state"), ("Tag", "tag"), ("Digest", "digest"), ("Why", "message"))
+    fields = tuple((title, _text(value)) for title, value in facts if value)
+    outcome = Outcome.GOOD if good else Outcome.WARNING
+    return Message(sentence, outcome, fields, table_of(rows, columns) if rows else None)
+
+
+def _started(result: Any, values: Values) -> Message:
+    images = ", ".join(str(item) for item in result.get("images") or [])
+    return Message(f"A build of {_object(values)} is asked for{f': {images}' if images else ''}.", Outcome.GOOD)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _drift(result: Any, values: Values) -> Message:
     rows = result.get("drift") or []
     columns = (("Name", "name"), ("Namespace", "namespace"), ("Service", "service"), ("Field", "field"))
@@ -176,27 +274,16 @@ def _logs(result: Any, values: Values) -> Message:
     lines = _log_lines(result)
     if not lines:
         return Message(f"{_object(values)} has written nothing.", Outcome.INFO)
-    known = result if isinstance(result, Mapping) else {}
-    sentence = str(known.get("message") or f"The last {len(lines)} lines of {_object(values)}.")
-    return Message(sentence, lines=tuple(lines))
+    return Message(f"The last {len(lines)} lines of {_object(values)}:", lines=tuple(lines))
 
 
 def _log_lines(result: Any) -> List[str]:
-    """Lines out of text, a list of lines, or a mapping of one of these for each pod."""
-    if isinstance(result, str):
-        return result.splitlines()
-    if isinstance(result, Mapping):
-        for key in ("lines", "logs", "log", "text", "pods"):
-            if result.get(key):
-                return _log_lines(result[key])
-        return []
+    """Lines out of `pods` or `logs`, name -> text; with several, each line has its name in front."""
+    texts = _mapping(_mapping(result).get("pods") or _mapping(result).get("logs"))
     found: List[str] = []
-    for item in result or []:
-        if isinstance(item, Mapping):
-            pod = str(item.get("pod") or item.get("name") or "")
-            found += [f"{pod}: {line}" if pod else line for line in _log_lines({**item, "pods": None})]
-        else:
-            found.append(str(item))
+    for name, text in texts.items():
+        lines = str(text).splitlines()
+        found += [f"{name}: {line}" if len(texts) > 1 else line for line in lines]
     return found
 
 
@@ -235,6 +322,12 @@ TELLERS: Mapping[str, Teller] = {
     "database_list": _databases,
     "database_show": _database,
     "application_list": _applications,
+    "application_show": _application,
+    "application_status": _status,
+    "application_freezer": _freezer,
+    "application_history": _history,
+    "image_build_show": _build,
+    "image_build_start": _started,
     "drift_check": _drift,
     "registry_tags": _tags,
     "why": _why,

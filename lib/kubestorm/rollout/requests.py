@@ -6,12 +6,13 @@ run that it stops. What makes no sense now is refused here, in a sentence.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from typing import Any, Dict, List, Mapping, Optional
 
 from kubestorm.application.spec import parse
-from kubestorm.errors import ConflictError, DefinitionError, NotFoundError
+from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.rollout import history, names
 from kubestorm.rollout.following import annotation_texts, write
 from kubestorm.rollout.history import History
@@ -108,12 +109,15 @@ def freeze(services: Services, namespace: str, name: str, owner: str, reason: st
     return _asked(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
 
 
-def unfreeze(services: Services, namespace: str, name: str, requested_by: str = "") -> Result:
-    """Let rollouts go on."""
+def unfreeze(services: Services, namespace: str, name: str, requested_by: str = "", reason: str = "") -> Result:
+    """Let rollouts go on. An Event says who, and why if that was said."""
     resource = _application(services, namespace, name)
     held = freeze_of(resource)
     if held is not None:
         _annotate(services, resource, names.FREEZE, None)
+        told = f"Unfrozen by {requested_by or 'somebody'}{f': {reason}' if reason else '.'}"
+        with contextlib.suppress(Error):
+            services.kube.create_event(resource, reason="Unfrozen", message=told, now=services.now())
         active = _history(services, resource).active
         if active is not None:
             _wake(services, namespace, active.name)

@@ -59,6 +59,16 @@ RUN = [
     ),
     ("roll back ledger", "application_rollback", {"namespace": "pay-prod", "name": "ledger", "requested_by": "ada"}),
     (
+        "roll back ledger to 1.4.1",
+        "application_rollback",
+        {"namespace": "pay-prod", "name": "ledger", "to": "1.4.1", "requested_by": "ada"},
+    ),
+    (
+        "promote ledger fully",
+        "application_promote",
+        {"namespace": "pay-prod", "name": "ledger", "full": True, "requested_by": "ada"},
+    ),
+    (
         "scale shop-stage/cart to 5",
         "application_scale",
         {"namespace": "shop-stage", "name": "cart", "replicas": 5, "requested_by": "ada"},
@@ -162,6 +172,18 @@ def test_long_work_is_followed(recorder: Recorder) -> None:
     assert result["outcome"] == "working"
     assert (result["follow"]["rollout"], result["follow"]["delay_seconds"]) == ("cart-ab12-1", 5)
     assert as_result(say(recorder, "unfreeze cart in prod"), 5)["follow"] is None
+
+
+def test_rollouts_from_before_are_not_the_awaited_one(recorder: Recorder) -> None:
+    """They are noted before the action runs, so that the one it causes can be told from them."""
+    recorder.result = (True, {"message": "1.4.2 will be rolled out.", "digest": "sha256:ab12"})
+    settings = ChatSettings.from_config({"chat": CONFIG})
+    conversation = Conversation(
+        settings, recorder, lambda plural: EXISTING[plural], list_rollouts=lambda place: [f"{place.name}-ab12-1"]
+    )
+    follow = conversation.answer(Asked("deploy cart 1.4.2 to prod", "ada")).follow
+    assert follow is not None
+    assert (follow.digest, follow.known, follow.rollout) == ("sha256:ab12", ("cart-ab12-1",), "")
 
 
 def test_help_shows_what_the_asker_may_run(recorder: Recorder) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.chat.following import Follow, judge_late, judge_object, judge_rollout, next_look
+from kubestorm.chat.following import Follow, judge_application, judge_build, judge_late, judge_object, next_look
 from kubestorm.chat.formatting import Outcome
 
 DATABASE = Follow("databases", "shop", "orders", generation=2)
@@ -41,33 +41,99 @@ def test_an_object_is_over_when_it_is_ready_or_a_person_has_to_act(found: Any, o
     assert (message.outcome if message else None) == outcome
 
 
+def rollout(phase: str, reason: str = "", name: str = "cart-ab12-1", **image: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"image": {"tag": "1.4.2", "digest": "sha256:ab12", **image}, "requestedBy": "ana"},
+        "status": {"phase": phase, "reason": reason, "message": "The image cannot be pulled."},
+    }
+
+
+def application(digest: str = "sha256:0000", ready: str = "True") -> dict[str, Any]:
+    return {"status": {"image": {"digest": digest, "tag": "1.4.2"}, "conditions": [{"type": "Ready", "status": ready}]}}
+
+
 @pytest.mark.parametrize(
-    "phase, outcome, sentence",
+    "phase, reason, outcome, sentence",
     [
-        ("Complete", Outcome.GOOD, "shop/cart runs 1.4.2."),
-        ("Failed", Outcome.FAILED, "The rollout of 1.4.2 to shop/cart failed: The image cannot be pulled."),
-        ("Aborted", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart was aborted."),
-        ("Superseded", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart was overtaken by a newer one."),
-        ("Progressing", None, ""),
-        ("AwaitingApproval", None, ""),
-        ("", None, ""),
+        ("Complete", "", Outcome.GOOD, "shop/cart runs 1.4.2."),
+        ("Failed", "", Outcome.FAILED, "The rollout of 1.4.2 to shop/cart failed: The image cannot be pulled."),
+        ("Aborted", "", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart was aborted: The image cannot be pulled."),
+        ("Superseded", "", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart was overtaken by a newer one."),
+        ("AwaitingApproval", "AwaitingApproval", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart waits: The image"),
+        ("Paused", "AwaitingPromotion", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart waits: The image"),
+        ("Pending", "Frozen", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart waits: The image"),
+        ("Paused", "Paused", None, ""),
+        ("Progressing", "", None, ""),
+        ("", "", None, ""),
     ],
 )
-def test_a_rollout_is_over_in_a_terminal_phase(phase: str, outcome: Outcome | None, sentence: str) -> None:
-    """Each end has its sentence; the phases before have none."""
-    rollout = {
-        "metadata": {"name": "cart-ab12-1"},
-        "spec": {"image": {"tag": "1.4.2", "digest": "sha256:ab12"}, "requestedBy": "ana"},
-        "status": {"phase": phase, "message": "The image cannot be pulled."},
-    }
-    message = judge_rollout(CART, rollout)
+def test_a_rollout_is_over_at_its_end_or_where_a_person_is_needed(
+    phase: str, reason: str, outcome: Outcome | None, sentence: str
+) -> None:
+    """Each end has its sentence; a pause that ends by itself is waited for."""
+    message = judge_application(CART, application(), [rollout(phase, reason)])
     assert (message.outcome if message else None) == outcome
-    assert (message.sentence if message else "") == sentence
+    assert (message.sentence if message else "").startswith(sentence)
 
 
-def test_a_rollout_that_is_not_there_yet_is_waited_for() -> None:
-    """The run that makes it may not have come to it."""
-    assert judge_rollout(CART, None) is None
+ASKED = Follow("applications", "shop", "cart", digest="sha256:ab12", known=("cart-ab12-1",))
+
+
+@pytest.mark.parametrize(
+    "rollouts, digest, sentence",
+    [
+        ([], "sha256:0000", None),
+        ([rollout("Complete")], "sha256:0000", None),
+        ([rollout("Failed"), rollout("Complete", name="cart-ab12-2")], "sha256:0000", "shop/cart runs 1.4.2."),
+        ([rollout("Complete", name="cart-cd34-2", digest="sha256:cd34")], "sha256:0000", None),
+        ([rollout("Complete")], "sha256:ab12", "shop/cart runs 1.4.2; there was nothing to do."),
+    ],
+    ids=["none yet", "one from before", "a new one", "of another digest", "it runs already"],
+)
+def test_the_awaited_rollout_is_a_new_one_of_the_digest(
+    rollouts: list[dict[str, Any]], digest: str, sentence: str | None
+) -> None:
+    """What was there before the request is not its outcome; what runs already needs none."""
+    message = judge_application(ASKED, application(digest), rollouts)
+    assert (message.sentence if message else None) == sentence
+
+
+def test_an_application_that_is_gone_is_told() -> None:
+    """Nobody waits for ever."""
+    message = judge_application(ASKED, None, [])
+    assert message is not None
+    assert message.sentence == "Application shop/cart is gone."
+
+
+@pytest.mark.parametrize(
+    "request_id, phase, ready, sentence",
+    [
+        ("r1", "Finished", "True", "Build 7 of shop/cart is done."),
+        ("r1", "Finished", "False", "Build 7 of shop/cart failed: No Dockerfile."),
+        ("r1", "Running", "False", None),
+        ("r0", "Finished", "True", None),
+    ],
+    ids=["done", "failed", "running", "an older request"],
+)
+def test_a_build_is_over_when_its_own_request_is_answered(
+    request_id: str, phase: str, ready: str, sentence: str | None
+) -> None:
+    """The build before it says nothing of this one."""
+    build = {
+        "status": {
+            "build": {"number": 7, "phase": phase, "requestId": request_id},
+            "conditions": [{"type": "Ready", "status": ready, "message": "No Dockerfile."}],
+            "images": [{"name": "cart", "state": "Built", "tag": "main-ab12"}],
+        }
+    }
+    message = judge_build(Follow("imagebuilds", "shop", "cart", request="r1"), build)
+    assert (message.sentence if message else None) == sentence
+
+
+def test_a_follow_travels_as_plain_values() -> None:
+    """Between looks it is a mapping of JSON's own kinds."""
+    assert Follow.from_dict({**ASKED.as_dict(), "of a later version": 1}) == ASKED
 
 
 def test_looks_become_rarer_and_end() -> None:
