@@ -77,10 +77,12 @@ class Services:
         return self._registry
 
     def close(self) -> None:
-        """Give up pooled connections to Kubernetes; safe to repeat, and a later use opens them again."""
+        """Give up pooled connections; safe to repeat, and a later use opens them again."""
         client, self._kube = self._kube, None
         if client is not None:
             client.close()
+        if self._registry is not None:
+            self._registry.close()
 
 
 def open_services(config: Optional[Mapping[str, Any]]) -> Services:

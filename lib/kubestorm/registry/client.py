@@ -182,7 +182,7 @@ class _Host:
         self._session.auth = _nobody  # else requests would take a password from ~/.netrc
         # A pooled connection that the registry closed meanwhile is no failure.
         retry = Retry(
-            total=1, connect=1, read=1, status=0, redirect=0, respect_retry_after_header=False, raise_on_status=False
+            total=1, connect=0, read=1, status=0, redirect=0, respect_retry_after_header=False, raise_on_status=False
         )
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))

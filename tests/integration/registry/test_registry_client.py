@@ -6,7 +6,9 @@ import base64
 import datetime as dt
 import hashlib
 import json
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -323,3 +325,33 @@ def test_ecr_is_asked_with_a_password_from_aws(odd, monkeypatch):
         assert client.resolve(ImageName(host, "team/cart"), "1") == digest_of(odd.manifest)
     sent = base64.b64decode(odd.asked[-1][2].partition(" ")[2]).decode()
     assert sent.startswith("AWS:")
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed (Debian: skopeo)")
+def test_what_skopeo_pushes_is_seen_as_it_is(registry, tmp_path):
+    """An image in another family of types, copied by the tool that people use: digest, type and time agree."""
+    with registry.client() as pusher:
+        push_image(pusher, "team/source", "1.0.0")
+    copy = ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"]
+    subprocess.run(
+        [
+            *copy,
+            "--format",
+            "v2s2",
+            f"docker://{registry.host}/team/source:1.0.0",
+            f"docker://{registry.host}/team/copied:1.0.0",
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    image, client = ImageName(registry.host, "team/copied"), client_of(insecure(registry.host))
+    found = client.look(image, "1.0.0")
+    inspected = subprocess.run(
+        ["skopeo", "inspect", "--tls-verify=false", f"docker://{image}:1.0.0"],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (found.digest, found.media_type) == (json.loads(inspected.stdout)["Digest"], DOCKER_MANIFEST)
+    assert client.image_created(image, found.digest) == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

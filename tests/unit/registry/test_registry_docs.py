@@ -23,6 +23,18 @@ def test_a_configuration_in_the_docs_can_be_used(document):
     RegistrySettings.from_config(document)
 
 
+def test_the_example_of_both_sides_fits_together():
+    """The registry posts to the path of the source, and the rule names fields that pushes have."""
+    folder = ROOT / "examples" / "pushed-images"
+    ours = RegistrySettings.from_config(yaml.safe_load((folder / "kubestorm.yaml").read_text()))
+    (endpoint,) = yaml.safe_load((folder / "docker-registry.yml").read_text())["notifications"]["endpoints"]
+    assert endpoint["url"].endswith(f":{ours.listener.port}{ours.sources[0].url_path}")
+    rule = (folder / "rule.yaml").read_text()
+    sensor = yaml.safe_load((ROOT / "sensors" / "image_push_sensor.yaml").read_text())
+    fields = sensor["trigger_types"][0]["payload_schema"]["properties"]
+    assert set(re.findall(r"trigger\.([a-z_]+)", rule)) <= set(fields)
+
+
 def test_the_example_configuration_can_be_used():
     """kubestorm.yaml.example, which operators copy."""
     settings = RegistrySettings.from_config(yaml.safe_load((ROOT / "kubestorm.yaml.example").read_text()))
