@@ -186,6 +186,8 @@ def push_image(
             "created": "2026-01-01T00:00:00Z",
             "config": {"Labels": dict(labels or {}), "Cmd": ["/content"]},
             "rootfs": {"type": "layers", "diff_ids": [_digest(unpacked)]},
+            # Builders refuse to add a layer to an image whose history tells of fewer than it has.
+            "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "COPY content /content"}],
         }
     )
     manifest = _json(

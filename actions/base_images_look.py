@@ -1,0 +1,16 @@
+"""Ask for the builds of images whose base is new."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.bases.look import look
+from st2common.runners.base_action import Action
+
+
+class BaseImagesLook(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self) -> Tuple[bool, Any]:
+        return run_with_services(look, self.config)

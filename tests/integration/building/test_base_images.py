@@ -1,0 +1,114 @@
+"""A new base image rebuilds what stands on it, with real builds, a real registry and the pack's own looks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from kubestorm.bases.look import REQUESTER, look
+from kubestorm.building.running import run_build
+
+from sandbox.registry import RegistryProcess, push_image
+from tests.integration.building.conftest import World
+
+STABLE = {"tags": ["stable"]}
+
+
+@pytest.fixture
+def shop(world: World, registry: RegistryProcess) -> World:
+    """An image of others, an image java that stands on it, and two images that stand on java; all are built."""
+    world.config["registries"] = {
+        "connections": [
+            {"host": registry.host, "insecure_http": True, "credentials": {"vault_path": "registries/main"}}
+        ]
+    }
+    push_os(world, registry, "first")
+    below = f"{registry.host}/{world.namespace}"
+    world.repository.commit(
+        {
+            "java/Dockerfile": f"ARG OS=nothing\nFROM {below}/os:${{OS}}\nCOPY java /java\n",
+            "java/java": "java",
+            "cart/Dockerfile": f"FROM {below}/java:stable\nCOPY cart /cart\n",
+            "cart/cart": "cart",
+            "search/Dockerfile": f"FROM scratch\nCOPY --from={below}/java:stable /java /java\n",
+        }
+    )
+    java = {"name": "java", "context": "java", "repository": f"{world.namespace}/java", "buildArgs": {"OS": "12"}}
+    world.apply("base", images=[{**java, **STABLE}])
+    world.build("base")
+    services = ("cart", "search")
+    world.apply(
+        "shop",
+        images=[
+            {"name": name, "context": name, "repository": f"{world.namespace}/{name}", **STABLE} for name in services
+        ],
+    )
+    world.build("shop")
+    return world
+
+
+def push_os(world: World, registry: RegistryProcess, content: str) -> str:
+    """The image at the bottom, which nobody here builds."""
+    with registry.client() as client:
+        return push_image(client, f"{world.namespace}/os", "12", content=content)
+
+
+def looked(world: World) -> dict[str, Any]:
+    """One look, its images named without the namespace."""
+    found = look(world.services())
+    return json.loads(json.dumps(found).replace(f"{world.namespace}/", ""))
+
+
+def test_what_stands_on_a_new_base_is_built_parents_first(shop: World, registry: RegistryProcess) -> None:
+    """java alone at first, then both that stand on it; each once, and by whom is on the resource."""
+    assert looked(shop)["started"] == []
+    os_digest = push_os(shop, registry, "second")
+    first = looked(shop)
+    assert first["started"] == ["base:java"]
+    assert looked(shop)["started"] == [], "a second look at the same world asks for nothing more"
+    before = shop.image("java", "base")["digest"]
+    shop.build("base")
+    java = shop.image("java", "base")
+    assert java["lastGood"]["bases"] == {f"{registry.host}/{shop.namespace}/os:12": os_digest}
+    assert java["digest"] != before
+    assert looked(shop)["started"] == ["shop:cart", "shop:search"]
+    shop.build("shop")
+    assert shop.get("shop")["status"]["build"]["requestedBy"] == REQUESTER
+    expected = {f"{registry.host}/{shop.namespace}/java:stable": java["digest"]}
+    assert [shop.image(name)["lastGood"]["bases"] for name in ("cart", "search")] == [expected, expected]
+    assert looked(shop)["started"] == []
+    assert shop.get("base")["status"]["build"]["number"] == 2
+    assert shop.get("shop")["status"]["build"]["number"] == 2
+
+
+def test_what_stands_on_itself_is_said_on_the_resource(shop: World, registry: RegistryProcess) -> None:
+    """It is named there, and not built again and again."""
+    own = f"{registry.host}/{shop.namespace}/cart:stable"
+    shop.repository.commit({"cart/Dockerfile": f"FROM {own}\nCOPY cart /cart\n"})
+    shop.annotate("shop", source_pushed="an event")
+    shop.build("shop")
+    said = looked(shop)
+    assert said["cycles"] == [["shop:cart"]]
+    assert "cart stands on itself" in shop.get("shop")["status"]["baseImages"]["message"]
+    assert looked(shop)["started"] == []
+
+
+def test_builds_of_people_come_first_and_failures_are_not_repeated(shop: World, registry: RegistryProcess) -> None:
+    """While a commit's build is queued nothing is asked for; one that failed on a base waits for another base."""
+    push_os(shop, registry, "second")
+    shop.repository.commit(
+        {"java/Dockerfile": "ARG OS\nFROM " + f"{registry.host}/{shop.namespace}/os:$OS\nCOPY gone /\n"}
+    )
+    shop.annotate("base", source_pushed="an event")
+    shop.reconcile("base")
+    shop.take("build_requested")
+    assert looked(shop)["started"] == []
+    run_build(shop.run("base"))
+    assert shop.image("java", "base")["state"] == "Failed"
+    said = looked(shop)
+    assert said["started"] == []
+    assert "its last build on these bases failed" in said["failed"]["base:java"]
+    assert "java is out of date" in shop.get("base")["status"]["baseImages"]["message"]
+    push_os(shop, registry, "third")
+    assert looked(shop)["started"] == ["base:java"]
