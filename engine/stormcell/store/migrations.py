@@ -57,9 +57,18 @@ _UNFINISHED_BY_RUNNER = (
         WHERE status NOT IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')""",
 )
 
+# What is read of traces (stormcell.store.traces): events with a tag, and runs that somebody asked for.
+_TRACES = (
+    """CREATE INDEX trigger_instances_trace ON trigger_instances(trace, occurred_at, id) WHERE trace <> ''""",
+    """CREATE INDEX executions_trace ON executions(
+            nullif(json_extract(CAST(context AS TEXT), '$.trace_context.trace_tag'), ''), started_at, id)
+        WHERE parent IS NULL AND trigger_instance_id IS NULL""",
+)
+
 MIGRATIONS: Sequence[tuple[str, Sequence[str]]] = (
     ("first tables", _FIRST),
     ("unfinished executions by runner", _UNFINISHED_BY_RUNNER),
+    ("traces by tag", _TRACES),
 )
 
 

@@ -14,15 +14,23 @@ from stormcell.store.records import Enforcement, TriggerInstance
 _TAG_OF_RUN = "nullif(json_extract(CAST(context AS TEXT), '$.trace_context.trace_tag'), '')"
 _RUNS = "executions WHERE parent IS NULL AND trigger_instance_id IS NULL"
 # Everything that begins a trace: an event, or a run that neither an event nor another run led to. Where nobody gave
-# a tag it has the one StackStorm would make. Those of one tag are one trace, which began with the first of them.
-_BEGINNINGS = f"""
+# a tag it has the one StackStorm would make, and is a trace alone. Those of one tag are one trace, which began with the
+# first of them. Each of the three is read by an index of its own, and of the untagged no more than a page needs.
+_TAGGED = f"""
     SELECT min(id) AS id, tag, min(at) AS at FROM (
-        SELECT id, coalesce(nullif(trace, ''), 'trigger_instance-' || id) AS tag, occurred_at AS at
-        FROM trigger_instances
+        SELECT id, trace AS tag, occurred_at AS at FROM trigger_instances WHERE trace <> ''
         UNION ALL
-        SELECT id, coalesce({_TAG_OF_RUN}, 'execution-' || id), started_at FROM {_RUNS}
+        SELECT id, {_TAG_OF_RUN}, started_at FROM {_RUNS} AND {_TAG_OF_RUN} IS NOT NULL
     ) GROUP BY tag
 """  # noqa: S608 - constants
+_UNTAGGED_EVENTS = (
+    "SELECT id, 'trigger_instance-' || id AS tag, occurred_at AS at FROM trigger_instances WHERE trace = ''"
+)
+_UNTAGGED_RUNS = f"SELECT id, 'execution-' || id AS tag, started_at AS at FROM {_RUNS} AND {_TAG_OF_RUN} IS NULL"  # noqa: S608
+_COUNT = f"""
+    SELECT (SELECT count(*) FROM trigger_instances) - (SELECT count(*) FROM trigger_instances WHERE trace <> '')
+        + (SELECT count(*) FROM {_RUNS} AND {_TAG_OF_RUN} IS NULL) + (SELECT count(*) FROM ({_TAGGED}))
+"""  # noqa: S608
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +49,10 @@ class Traces:
         self._events = events
 
     def get(self, trace_id: str) -> Beginning | None:
-        rows = self._connection.execute(f"SELECT * FROM ({_BEGINNINGS}) WHERE id = ?", (trace_id,))  # noqa: S608
-        return next((_read(row) for row in rows), None)
+        """The trace that began with this event or run."""
+        tag = self._tag_of_event(trace_id) or self._tag_of_run(trace_id)
+        found = self._by_tag(tag) if tag else None
+        return found if found is not None and found.id == trace_id else None
 
     def find(
         self, filters: Mapping[str, str], *, limit: int, offset: int = 0, newest_first: bool = True
@@ -50,17 +60,63 @@ class Traces:
         """A page of traces and the count of all; filters `trace_tag`, `execution`, `rule`, `trigger_instance` (ids, for
         a rule its ref)."""
         if filters:
-            rows = self._connection.execute(f"{_BEGINNINGS} ORDER BY at DESC, id DESC").fetchall()
-            fitting = [item for item in map(_read, rows) if self._fits(item, filters)]
+            fitting = [item for item in self._candidates(filters) if self._fits(item, filters)]
             if not newest_first:
                 fitting.reverse()
             return fitting[offset : None if limit < 0 else offset + limit], len(fitting)
-        (total,) = self._connection.execute(f"SELECT count(*) FROM ({_BEGINNINGS})").fetchone()  # noqa: S608
-        order = "DESC" if newest_first else "ASC"
+        (total,) = self._connection.execute(_COUNT).fetchone()
+        return self._page(limit, offset, "DESC" if newest_first else "ASC"), int(total)
+
+    def _page(self, limit: int, offset: int, order: str) -> list[Beginning]:
+        enough = -1 if limit < 0 else limit + offset
         rows = self._connection.execute(
-            f"{_BEGINNINGS} ORDER BY at {order}, id {order} LIMIT ? OFFSET ?", (limit, offset)
-        ).fetchall()
-        return [_read(row) for row in rows], int(total)
+            f"SELECT * FROM ({_TAGGED}) "  # noqa: S608
+            f"UNION ALL SELECT * FROM ({_UNTAGGED_EVENTS} ORDER BY rowid {order} LIMIT ?) "
+            f"UNION ALL SELECT * FROM ({_UNTAGGED_RUNS} ORDER BY started_at {order}, id {order} LIMIT ?) "
+            f"ORDER BY at {order}, id {order} LIMIT ? OFFSET ?",
+            (enough, enough, limit, offset),
+        )
+        return [_read(row) for row in rows]
+
+    def _candidates(self, filters: Mapping[str, str]) -> list[Beginning]:
+        """Traces that may fit, newest first: the one that a filter names, or all, where only a rule is named."""
+        if "trace_tag" in filters:
+            tag: str | None = filters["trace_tag"]
+        elif "trigger_instance" in filters:
+            tag = self._tag_of_event(filters["trigger_instance"])
+        elif "execution" in filters:
+            tag = self._tag_of_tree(filters["execution"])
+        else:
+            return self._page(-1, 0, "DESC")
+        found = self._by_tag(tag) if tag else None
+        return [] if found is None else [found]
+
+    def _by_tag(self, tag: str) -> Beginning | None:
+        rows = self._connection.execute(
+            "SELECT min(id), tag, min(at) FROM ("  # noqa: S608
+            "SELECT id, trace AS tag, occurred_at AS at FROM trigger_instances WHERE trace = ?1 AND trace <> '' "
+            f"UNION ALL SELECT id, {_TAG_OF_RUN}, started_at FROM {_RUNS} AND {_TAG_OF_RUN} = ?1 "
+            f"UNION ALL SELECT * FROM ({_UNTAGGED_EVENTS} AND id = ?2) "
+            f"UNION ALL SELECT * FROM ({_UNTAGGED_RUNS} AND id = ?3)) GROUP BY tag",
+            (tag, tag.removeprefix("trigger_instance-"), tag.removeprefix("execution-")),
+        )
+        return next((found for found in map(_read, rows) if found.tag == tag), None)
+
+    def _tag_of_event(self, instance_id: str) -> str | None:
+        row = self._connection.execute("SELECT trace FROM trigger_instances WHERE id = ?", (instance_id,)).fetchone()
+        return None if row is None else str(row[0] or f"trigger_instance-{instance_id}")
+
+    def _tag_of_run(self, execution_id: str) -> str | None:
+        row = self._connection.execute(f"SELECT {_TAG_OF_RUN} FROM {_RUNS} AND id = ?", (execution_id,)).fetchone()  # noqa: S608
+        return None if row is None else str(row[0] or f"execution-{execution_id}")
+
+    def _tag_of_tree(self, execution_id: str) -> str | None:
+        """The tag of what led to an execution, or to the root of its tree."""
+        root = self._root_of(execution_id)
+        row = self._connection.execute("SELECT trigger_instance_id FROM executions WHERE id = ?", (root,)).fetchone()
+        if row is None:
+            return None
+        return self._tag_of_event(row[0]) if row[0] else self._tag_of_run(str(root))
 
     def _fits(self, beginning: Beginning, filters: Mapping[str, str]) -> bool:
         if filters.get("trace_tag", beginning.tag) != beginning.tag:
@@ -89,15 +145,16 @@ class Traces:
 
     def _instance_ids(self, beginning: Beginning) -> list[str]:
         rows = self._connection.execute(
-            "SELECT id FROM trigger_instances WHERE trace = ? OR (trace = '' AND id = ?) ORDER BY rowid",
+            "SELECT id FROM trigger_instances WHERE trace = ? AND trace <> '' "
+            "UNION ALL SELECT id FROM trigger_instances WHERE id = ? AND trace = '' ORDER BY id",
             (beginning.tag, beginning.tag.removeprefix("trigger_instance-")),
         )
         return [row[0] for row in rows]
 
     def _asked_for(self, beginning: Beginning) -> list[str]:
         rows = self._connection.execute(
-            f"SELECT id FROM {_RUNS} AND ({_TAG_OF_RUN} = ? OR ({_TAG_OF_RUN} IS NULL AND id = ?)) "  # noqa: S608
-            "ORDER BY rowid",
+            f"SELECT id FROM {_RUNS} AND {_TAG_OF_RUN} = ? "  # noqa: S608
+            f"UNION ALL SELECT id FROM {_RUNS} AND id = ? AND {_TAG_OF_RUN} IS NULL ORDER BY id",
             (beginning.tag, beginning.tag.removeprefix("execution-")),
         )
         return [row[0] for row in rows]

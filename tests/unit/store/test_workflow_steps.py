@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stormcell.store.executions import apply_changes, step_op
 from stormcell.store.store import Store, open_store
@@ -18,6 +18,7 @@ def _written(store: Store, execution_id: str, steps: list[dict[str, Any]]) -> No
     store.writer.write_now([step_op(store.sealer, execution_id, number, step) for number, step in enumerate(steps)])
 
 
+@settings(max_examples=30)
 @given(steps=st.lists(_CHANGES, max_size=20))
 def test_a_state_is_read_as_its_steps_left_it(tmp_path_factory: Any, steps: list[dict[str, Any]]) -> None:
     """Whatever changed, came and went: the state that is read is the state that was."""
