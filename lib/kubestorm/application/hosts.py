@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kubestorm.application.settings import ApplicationSettings
+from kubestorm.application.settings import INGRESS, ApplicationSettings, is_allowed
 from kubestorm.application.spec import claimed_hosts
 from kubestorm.kube import KubeClient, Resource
 from kubestorm.naming import GROUP, VERSION
@@ -59,11 +59,18 @@ class Verdict(NamedTuple):
 
 
 def claim_of(resource: Mapping[str, Any], settings: ApplicationSettings) -> Claim:
-    """What an Application object claims, whatever else may be wrong with it."""
-    hosts, path = claimed_hosts(resource, settings)
+    """What an Application object claims, whatever else may be wrong with it; nothing that operations do not allow it,
+    so that nobody keeps a host from others by a claim that is never carried out."""
     metadata = resource["metadata"]
     created, uid = str(metadata.get("creationTimestamp") or ""), str(metadata.get("uid") or "")
-    return Claim(created, uid, str(metadata.get("namespace") or ""), str(metadata["name"]), hosts, path)
+    namespace = str(metadata.get("namespace") or "")
+    hosts, path = claimed_hosts(resource, settings)
+    limits = settings.limits_for(namespace)
+    if limits.exposures is not None and INGRESS not in limits.exposures:
+        hosts = ()
+    patterns = limits.hosts_of(namespace)
+    allowed = tuple(host for host in hosts if patterns is None or is_allowed(host, patterns))
+    return Claim(created, uid, namespace, str(metadata["name"]), allowed, path)
 
 
 def decide(mine: Claim, others: Iterable[Claim]) -> Verdict:

@@ -32,6 +32,12 @@ class ApplicationLimits:
     hosts: Optional[Tuple[str, ...]] = None
     """Shell patterns that every ingress host has to fit; `{namespace}` stands for the Application's."""
 
+    def hosts_of(self, namespace: str) -> Optional[Tuple[str, ...]]:
+        """The patterns of hosts for one namespace; None where every host is allowed."""
+        if self.hosts is None:
+            return None
+        return tuple(pattern.replace("{namespace}", namespace) for pattern in self.hosts)
+
 
 @dataclass(frozen=True)
 class ApplicationSources:

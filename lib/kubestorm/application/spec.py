@@ -432,11 +432,9 @@ class _Parser(SpecReader):
         for host in hosts:
             if not HOST.match(host) or len(host) > 253:
                 self.wrong("expose.hosts", f"{host!r} is no host name such as cart.example.com or *.example.com")
-            patterns = self._limits.hosts
-            if patterns is not None:
-                filled = tuple(pattern.replace("{namespace}", self._namespace) for pattern in patterns)
-                if not is_allowed(host, filled):
-                    self.wrong("expose.hosts", f"{host!r} is not allowed here; operations allow {', '.join(filled)}")
+            patterns = self._limits.hosts_of(self._namespace)
+            if patterns is not None and not is_allowed(host, patterns):
+                self.wrong("expose.hosts", f"{host!r} is not allowed here; operations allow {', '.join(patterns)}")
         if len(set(hosts)) < len(hosts):
             self.wrong("expose.hosts", "a host is there twice; remove one")
         self._path("expose.path", required=False)
@@ -602,11 +600,27 @@ class _Parser(SpecReader):
 
     def _check_patch(self, name: str, change: Mapping[str, Any]) -> None:
         for path in OURS_ALONE:
-            value: Any = change
-            for part in path.split("."):
-                value = value.get(part) if isinstance(value, Mapping) and part in value else _ABSENT
-            if value is not _ABSENT:
+            if _at(change, path) is not _ABSENT:
                 self.wrong(f"patch.{name}.{path}", "the pack alone decides this; leave it out")
+        for path in STAND_ON:
+            value = _at(change, path)
+            if value is not _ABSENT and not isinstance(value, Mapping):
+                self.wrong(f"patch.{name}.{path}", "it can be added to, and neither removed nor replaced")
+        containers = _at(change, CONTAINERS)
+        if containers is _ABSENT:
+            return
+        if not isinstance(containers, list) or not all(isinstance(c, Mapping) and c.get("name") for c in containers):
+            self.wrong(
+                f"patch.{name}.{CONTAINERS}", "write a list of containers, each with its name; ours is called app"
+            )
+
+
+def _at(value: Any, path: str) -> Any:
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _ABSENT
+        value = value[part]
+    return value
 
 
 _ABSENT = object()
@@ -618,11 +632,23 @@ OURS_ALONE = (
     "metadata.name",
     "metadata.namespace",
     "metadata.ownerReferences",
-    "metadata.labels.app.kubernetes.io/managed-by",
     "spec.selector",
     "spec.replicas",
     "spec.scaleTargetRef",
 )
+# What a manifest falls apart without.
+STAND_ON = (
+    "metadata",
+    "metadata.labels",
+    "metadata.annotations",
+    "spec",
+    "spec.template",
+    "spec.template.metadata",
+    "spec.template.metadata.labels",
+    "spec.template.metadata.annotations",
+    "spec.template.spec",
+)
+CONTAINERS = "spec.template.spec.containers"
 
 
 def env_name(text: str) -> str:

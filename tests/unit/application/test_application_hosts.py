@@ -7,7 +7,8 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.application.hosts import Claim, decide
+from kubestorm.application.hosts import Claim, claim_of, decide
+from kubestorm.application.settings import ApplicationSettings
 
 OLD, MIDDLE, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"
 SHOP = "shop.example.com"
@@ -78,6 +79,23 @@ def test_a_refusal_says_whose_the_host_is():
     assert str(plain) == "shop.example.com belongs to Application b/pay, which is older"
     wild = decide(claim(NEW, [SHOP]), [claim(OLD, ["*.example.com"], "b", "pay")]).refused[0]
     assert str(wild) == "shop.example.com (below *.example.com) belongs to Application b/pay, which is older"
+
+
+def test_what_operations_do_not_allow_is_no_claim():
+    """Nobody keeps a host from others by asking for what they may not have."""
+    limits = [{"namespaces": ["dev-*"], "hosts": ["*.{namespace}.example.com"]}, {"exposures": ["internal"]}]
+    settings = ApplicationSettings.from_config({"application": {"limits": limits}})
+
+    def claimed(namespace: str) -> tuple[str, ...]:
+        hosts = [SHOP, "x.dev-1.example.com"]
+        resource = {
+            "metadata": {"name": "one", "namespace": namespace, "uid": "1"},
+            "spec": {"expose": {"type": "ingress", "hosts": hosts}},
+        }
+        return claim_of(resource, settings).hosts
+
+    assert claimed("dev-1") == ("x.dev-1.example.com",)
+    assert claimed("prod") == ()
 
 
 CLAIMS = st.lists(
