@@ -1,8 +1,7 @@
 """Dispatches `kubestorm.announcements_due` when news that was held back is to be told."""
 
 from kubestorm.announce.settings import OFF, AnnounceSettings
-from kubestorm.announce.waiting import OutboxWatch
-from kubestorm.services import utc_now
+from kubestorm.announce.waiting import OutboxWatch, utc_now
 from st2reactor.sensor.base import PollingSensor
 
 

@@ -13,6 +13,43 @@ READY = "Ready"
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 # etcd is no place for a service's long answer, and kubectl describe shows it in one line.
 MESSAGE_LENGTH = 1024
+# A condition with one of these reasons is on its way; any other False one is worth a warning.
+UNDER_WAY = frozenset(
+    (
+        "AwaitingApproval",
+        "BackingUp",
+        "Creating",
+        "Deleting",
+        "InstanceBusy",
+        "Modifying",
+        "Optimizing",
+        "Rebooting",
+        "Reconciling",
+        "Restoring",
+        "RotatingCredentials",
+        "Snapshotting",
+        "Starting",
+        "Upgrading",
+        "WaitingForConfiguration",
+        "WaitingForDatabase",
+        "WaitingForImage",
+        "WaitingForInstance",
+        # Rollouts.
+        "AwaitingPromotion",
+        "Complete",
+        "Frozen",
+        "Paused",
+        "Pending",
+        "Progressing",
+        "Promoting",
+        "RollingOut",
+        "Settling",
+        "Superseded",
+        "Testing",
+        "Untested",
+        "WaitingForPush",
+    )
+)
 
 
 class Condition(NamedTuple):

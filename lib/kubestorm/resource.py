@@ -10,7 +10,7 @@ import contextlib
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from kubestorm import conditions as conditions_module
-from kubestorm.conditions import FALSE, READY, TRUE, Condition, roll_up, set_condition
+from kubestorm.conditions import FALSE, READY, TRUE, UNDER_WAY, Condition, roll_up, set_condition
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
 from kubestorm.lease import LeaseLock
@@ -20,44 +20,6 @@ from kubestorm.services import Services
 Object = Dict[str, Any]
 CONFLICT_ATTEMPTS = 5
 NAMESPACES = Resource("", "v1", "namespaces")
-# A condition with one of these reasons is on its way; any other False one is worth a warning.
-UNDER_WAY = frozenset(
-    (
-        "AwaitingApproval",
-        "BackingUp",
-        "Creating",
-        "Deleting",
-        "InstanceBusy",
-        "Modifying",
-        "Optimizing",
-        "Rebooting",
-        "Reconciling",
-        "Restoring",
-        "RotatingCredentials",
-        "Snapshotting",
-        "Starting",
-        "Upgrading",
-        "WaitingForConfiguration",
-        "WaitingForDatabase",
-        "WaitingForImage",
-        "WaitingForInstance",
-        # Rollouts.
-        "AwaitingApproval",
-        "AwaitingPromotion",
-        "Complete",
-        "Frozen",
-        "Paused",
-        "Pending",
-        "Progressing",
-        "Promoting",
-        "RollingOut",
-        "Settling",
-        "Superseded",
-        "Testing",
-        "Untested",
-        "WaitingForPush",
-    )
-)
 
 
 class LeaseLostError(TemporaryError):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from kubestorm.conditions import FALSE, READY, TRUE
-from kubestorm.resource import UNDER_WAY
+from kubestorm.conditions import FALSE, READY, TRUE, UNDER_WAY
 
 GOOD, BAD, WARNING, INFO = "good", "bad", "warning", "info"
 Object = Mapping[str, Any]

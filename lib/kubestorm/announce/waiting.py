@@ -66,6 +66,11 @@ class OutboxWatch:
         return True
 
 
+def utc_now() -> dt.datetime:
+    """The wall clock. Not that of `services`, whose clients a sensor that only looks at keys need not load."""
+    return dt.datetime.now(dt.timezone.utc)
+
+
 def overdue(items: Sequence[Item], now: dt.datetime, window: dt.timedelta) -> Sequence[Item]:
     """The items whose time has come. Pure."""
     return [

@@ -11,7 +11,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.chat.commands import Command
 from kubestorm.chat.formatting import Message, Outcome, table_of
-from kubestorm.resource import UNDER_WAY
+from kubestorm.conditions import UNDER_WAY
 
 # Reasons and phases in which a rollout stands until a person does something.
 _WAITS = {

@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
 
 from kubestorm import conditions, naming
+from kubestorm.conditions import UNDER_WAY
 from kubestorm.database.kinds import as_database
 from kubestorm.database.spec import InvalidSpecError, parse_database
 from kubestorm.database.views import DATABASES
@@ -18,7 +19,6 @@ from kubestorm.drift.compare import PUBLISHED_KEYS, compare
 from kubestorm.drift.values import CONSUL, KIND, RDS, VAULT, Origin, Place, Report, Wish, World
 from kubestorm.errors import Error, NotFoundError
 from kubestorm.kube import Resource
-from kubestorm.resource import UNDER_WAY
 from kubestorm.services import Services
 from kubestorm.settings import KindMapping
 
