@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Callable, Deque, Dict, List, Tuple
 
@@ -15,14 +16,36 @@ MAX_HEADERS = 100
 MAX_AHEAD = 16
 """Requests that one connection may send ahead of their answers."""
 _OF_UPGRADES = ("connection", "upgrade", "http2-settings")
-BAD_REQUEST, TOO_LARGE, URL_TOO_LONG, HEADERS_TOO_LARGE = 400, 413, 414, 431
+BAD_REQUEST, TOO_LARGE, URL_TOO_LONG, HEADERS_TOO_LARGE, UNAVAILABLE = 400, 413, 414, 431, 503
+
+
+class Budget:
+    """Bytes of bodies that all connections together may hold. Safe for threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held, self._lock = most, 0, threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """False where that would be too many; nothing is taken then."""
+        with self._lock:
+            if self._held + count > self._most:
+                return False
+            self._held += count
+            return True
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self._held -= count
 
 
 class Assembly:
     """Feed it what was received; take whole requests from `complete`, each with whether the connection goes on."""
 
-    def __init__(self, settings: ListenerSettings, remote: str, send_continue: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: ListenerSettings, remote: str, send_continue: Callable[[], None], budget: Budget
+    ) -> None:
         self._settings, self._remote, self._send_continue = settings, remote, send_continue
+        self._budget, self._held = budget, 0
         self.complete: Deque[Tuple[Request, bool]] = deque()
         self.is_begun = False
         """Whether a part of a request is here and the rest is not."""
@@ -43,6 +66,19 @@ class Assembly:
         if not self._headers_are_complete and self._in_head > self._settings.max_header_bytes:
             return HEADERS_TOO_LARGE
         return 0
+
+    def take(self) -> Tuple[Request, bool]:
+        """The next whole request, and whether the connection goes on after it."""
+        return self.complete.popleft()
+
+    def let_go(self, count: int) -> None:
+        """So many bytes of bodies are not held any more."""
+        self._held -= count
+        self._budget.give_back(count)
+
+    def close(self) -> None:
+        """Nothing is held any more. Safe to repeat."""
+        self.let_go(self._held)
 
     # -- what the parser calls
 
@@ -76,6 +112,9 @@ class Assembly:
         self._size += len(part)
         if self._size > self._settings.max_body_bytes:
             self._stop(TOO_LARGE)
+        if not self._budget.take(len(part)):
+            self._stop(UNAVAILABLE)
+        self._held += len(part)
         self._body.append(part)
 
     def on_message_complete(self) -> None:

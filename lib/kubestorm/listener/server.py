@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import functools
 import http
 import logging
 import socket
@@ -18,13 +19,15 @@ import time
 from typing import Callable, Dict, Optional, Tuple
 
 from kubestorm.errors import DefinitionError
-from kubestorm.listener.assembly import Assembly
+from kubestorm.listener.assembly import Assembly, Budget
 from kubestorm.listener.messages import Answer, Request
 from kubestorm.listener.settings import ListenerSettings
 from kubestorm.listener.tls import TlsContext
 
 RECEIVE_BYTES = 65536
 BACKLOG = 256
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""Of bodies, in all connections together: what is sent beyond is refused (503)."""
 LINGER_SECONDS = 2.0
 """After a refusal in the middle of a body, what still comes is read away so that the client sees the answer."""
 LINGER_BYTES = 4 * 1024 * 1024
@@ -46,6 +49,7 @@ class HttpServer:
         self._tls = TlsContext.of(settings)
         self._socket = _listen(settings)
         self._connections: Dict[int, _Connection] = {}
+        self._budget = Budget(max(MAX_HELD_BYTES, 2 * settings.max_body_bytes))
         self._lock = threading.Lock()
         self._stopping, self._stopped = threading.Event(), threading.Event()
 
@@ -101,7 +105,8 @@ class HttpServer:
     def _admit(self, peer: socket.socket, remote: str) -> None:
         if len(self._connections) >= self._settings.max_connections:
             self._make_room()
-        connection = _Connection(peer, remote, self._settings, self._tls, self._handle, self._refused)
+        assembly = functools.partial(Assembly, self._settings, remote, budget=self._budget)
+        connection = _Connection(peer, assembly, self._settings, self._tls, self._handle, self._refused)
         with self._lock:
             self._connections[id(connection)] = connection
         threading.Thread(target=self._serve, args=(connection,), name="listener-connection", daemon=True).start()
@@ -133,7 +138,7 @@ class _Connection:
     def __init__(
         self,
         peer: socket.socket,
-        remote: str,
+        assembly: Callable[[Callable[[], None]], Assembly],
         settings: ListenerSettings,
         tls: Optional[TlsContext],
         handle: Handler,
@@ -141,7 +146,7 @@ class _Connection:
     ) -> None:
         self._peer, self._settings, self._tls = peer, settings, tls
         self._handle, self._refused = handle, refused
-        self._assembly = Assembly(settings, remote, self._send_continue)
+        self._assembly = assembly(self._send_continue)
         self.heard = time.monotonic()
         self.is_busy = False
 
@@ -154,7 +159,7 @@ class _Connection:
 
     def serve(self) -> None:
         """Answer requests until the peer is done or has to be. What goes wrong with the peer is not raised."""
-        with contextlib.suppress(OSError):  # also what TLS raises, and timeouts
+        with contextlib.closing(self._assembly), contextlib.suppress(OSError):  # also what TLS raises, and timeouts
             self._peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 self._peer.settimeout(self._settings.request_seconds)
@@ -205,13 +210,14 @@ class _Connection:
     def _answer(self) -> bool:
         """Answer what is complete. False ends the connection."""
         while self._assembly.complete:
-            request, keep = self._assembly.complete.popleft()
+            request, keep = self._assembly.take()
             self.is_busy = True
             try:
                 answer = self._handle(request)
                 self._send(answer, keep=keep, with_body=request.method != "HEAD")
             finally:
                 self.is_busy = False
+                self._assembly.let_go(len(request.body))
             if not keep:
                 self._linger()
                 return False

@@ -312,3 +312,18 @@ def test_it_speaks_tls_and_takes_a_new_certificate_without_a_restart(tmp_path):
         assert post(second) == 202
         with pytest.raises(ssl.SSLError):
             post(first)
+
+
+def test_many_large_bodies_do_not_fill_the_memory(monkeypatch):
+    """What all connections hold together is bounded; afterwards there is room again."""
+    monkeypatch.setattr("kubestorm.listener.server.MAX_HELD_BYTES", 50_000)
+    with serving(max_body_bytes=20_000) as held, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            peer = stack.enter_context(held.connect())
+            peer.sendall(head("Content-Length: 15000") + b"[" + b" " * 14_000)
+        until(lambda: held.listener._server._budget._held >= 42_000)
+        assert held.say(head("Content-Length: 15000") + b"[" + b" " * 14_999).startswith(b"HTTP/1.1 503 ")
+        stack.close()
+        until(lambda: held.listener._server._budget._held == 0)
+        assert [held.post(b"[" + b" " * 14_998 + b"]") for _ in range(5)] == [202] * 5
+        assert held.listener._server._budget._held == 0
