@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,6 @@ from stormcell.catalog import WORKFLOW_RUNNERS
 from stormcell.conducting import (
     Cancel,
     CancelRequested,
-    Conductor,
     Event,
     Finish,
     Rerun,
@@ -34,47 +33,31 @@ from stormcell.content.models import Action
 from stormcell.core import Core, move
 from stormcell.errors import ConflictError, Error, NotFoundError
 from stormcell.leaves import Leaves
-from stormcell.notifying import Notifier, notify_of_task
-from stormcell.policies import Gate, retry_of
+from stormcell.notifying import Notifier
+from stormcell.policies import Gate
 from stormcell.reacting import Reactor, Taken
 from stormcell.runners.registry import Runners
 from stormcell.running import RunResult
+from stormcell.runs import (
+    Batch,
+    Run,
+    child_of,
+    error_result,
+    has_begun,
+    log_fields,
+    retried,
+    sealed_result,
+    trace_of,
+)
 from stormcell.statuses import TERMINAL, ExecutionStatus
 from stormcell.store import Execution
 from stormcell.store.executions import apply_changes, insert_op, outcome_op, status_op, step_op
-from stormcell.store.writing import Op
 from stormcell.times import elapsed_seconds, now, parse_instant
 
 log = logging.getLogger(__name__)
 
 _ROOTS_AT_ONCE = 200  # workflows nobody waits for; sub-workflows are not counted, for their parents hold a place
 INQUIRY_TRIGGER = "core.st2.generic.inquiry"
-_CONTEXT_KEYS = {"action-chain": "chain", "orquesta": "orquesta"}
-
-
-class Run:
-    """A workflow under way. `children` maps the keys of unfinished children to their ids; `steps` counts those that
-    are written."""
-
-    __slots__ = ("children", "conductor", "execution", "secrets", "state", "steps")
-
-    def __init__(
-        self, execution: Execution, conductor: Conductor, state: dict[str, Any], steps: int, secrets: set[str]
-    ) -> None:
-        self.execution = execution
-        self.conductor = conductor
-        self.state = state
-        self.steps = steps
-        self.secrets = secrets
-        self.children: dict[str, str] = {}
-
-
-class Batch:
-    """One transaction in the making, and what is done once it is on disk."""
-
-    def __init__(self) -> None:
-        self.ops: list[Op] = []
-        self.after: list[Callable[[], Any]] = []
 
 
 class Driver:
@@ -305,33 +288,14 @@ class Driver:
         self._advance(parent, event, batch)
 
     def _retry(self, execution: Execution, batch: Batch) -> None:
-        """Run it again, as a new execution, where a policy says so."""
-        retry = retry_of(execution, self._core.catalog.policies_of(execution.action_ref))
-        action = self._core.catalog.content.actions.get(execution.action_ref)
-        if retry is None or action is None:
-            return
-        again = self._core.new_execution(
-            action,
-            self._core.store.sealer.open(execution.parameters),
-            context=retry.context,
-            due_at=time.time() + retry.delay_seconds if retry.delay_seconds > 0 else None,
-        )
-        log.info("execution.retried", extra={**log_fields(execution), "retried_as": again.id})
-        batch.ops.append(insert_op(again))
-        batch.after.append(lambda: self._child_committed(again))
+        again = retried(self._core, execution)
+        if again is not None:
+            log.info("execution.retried", extra={**log_fields(execution), "retried_as": again.id})
+            batch.ops.append(insert_op(again))
+            batch.after.append(lambda: self._child_committed(again))
 
     def _seal_result(self, execution: Execution, result: Any) -> Any:
-        """Seal what the output schema marks as secret, and every secret of the run that shows in the result."""
-        sealer = self._core.store.sealer
-        action = self._core.catalog.content.actions.get(execution.action_ref)
-        if action is not None and action.output_schema and isinstance(result, dict):
-            key = self._core.catalog.runner_type(action).output_key
-            if key and isinstance(result.get(key), dict):
-                result = {**result, key: sealer.seal_by_schema(action.output_schema, result[key])}
-            elif not key:
-                result = sealer.seal_by_schema(action.output_schema, result)
-        run = self._runs.get(execution.id)
-        return sealer.seal_known(result, run.secrets if run else sealer.secrets_in(execution.parameters))
+        return sealed_result(self._core, self._runs.get(execution.id), execution, result)
 
     def _after_end(self, execution: Execution) -> None:
         seconds = elapsed_seconds(execution.started_at, execution.ended_at or execution.started_at)
@@ -383,40 +347,9 @@ class Driver:
         return None
 
     def _start_child(self, run: Run, task: StartTask, batch: Batch) -> TaskRefused | None:
-        core, parent = self._core, run.execution
-        try:
-            action = core.catalog.content.action(task.action)
-            live = core.plain_parameters(action, task.parameters)
-        except NotFoundError as error:
-            return TaskRefused(key=task.key, message=str(error), at=now(), unknown_action=True)
-        except Error as error:
-            return TaskRefused(key=task.key, message=str(error), at=now())
-        context: dict[str, Any] = {
-            "user": parent.user,
-            "pack": action.pack,
-            _CONTEXT_KEYS[parent.runner_type]: task.context,
-            "parent": {"execution_id": parent.id, **parent.context},
-        }
-        option = "notify" if parent.runner_type == "orquesta" else "skip_notify"
-        notify = notify_of_task(
-            parent.runner_type,
-            task.task,
-            action=action,
-            own=task.notify,
-            of_workflow=parent.context.get("notify"),
-            options={option: core.runner_parameter(parent, option)},
-        )
-        if notify:
-            context["notify"] = notify
-        child = core.new_execution(
-            action,
-            live,
-            context=core.store.sealer.seal_known(context, run.secrets),
-            parent=parent,
-            task_key=task.key,
-            due_at=time.time() + task.delay_seconds if task.delay_seconds > 0 else None,
-        )
-        child.parameters = core.store.sealer.seal_known(child.parameters, run.secrets)
+        child = child_of(self._core, run, task)
+        if isinstance(child, TaskRefused):
+            return child
         run.children[task.key] = child.id
         batch.ops.append(insert_op(child))
         batch.after.append(lambda: self._child_committed(child))
@@ -529,26 +462,3 @@ class Driver:
                 self.cancel(execution_id)
             except ConflictError:
                 continue  # it ended in the meantime: what was wanted
-
-
-def has_begun(execution: Execution) -> bool:
-    return execution.status not in (ExecutionStatus.REQUESTED, ExecutionStatus.DELAYED)
-
-
-def error_result(message: str) -> dict[str, str]:
-    return {"error": message, "traceback": ""}
-
-
-def trace_of(execution: Execution) -> str:
-    """The trace tag of the event that a tree came from; a child's context holds its parent's."""
-    context: Any = execution.context
-    while isinstance(context, Mapping):
-        trace = context.get("trace_context")
-        if isinstance(trace, Mapping) and trace.get("trace_tag"):
-            return str(trace["trace_tag"])
-        context = context.get("parent")
-    return ""
-
-
-def log_fields(execution: Execution) -> dict[str, str]:
-    return {"execution_id": execution.id, "action_ref": execution.action_ref, "root": execution.root}

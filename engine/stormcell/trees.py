@@ -9,8 +9,9 @@ from typing import Any
 from stormcell.catalog import WORKFLOW_RUNNERS
 from stormcell.conducting import CancelRequested, PauseRequested, ResumeRequested
 from stormcell.core import move
-from stormcell.driving import Batch, Driver, Run, error_result, has_begun, log_fields
+from stormcell.driving import Driver
 from stormcell.errors import Error, InvalidInputError
+from stormcell.runs import Batch, Run, error_result, has_begun, log_fields
 from stormcell.statuses import TERMINAL, ExecutionStatus
 from stormcell.store import Execution
 from stormcell.store.executions import status_op
