@@ -132,6 +132,8 @@ def drive(run: BuildRun, dispatch: Dispatch) -> Result:
             return {"phase": records.RUNNING, "message": f"{lease.held_by} is at work on it."}
         try:
             resource = _living(run) or resource
+            # Before the next build takes its place in the status.
+            resource = _announce(run, resource, spec, dispatch)
             resource, result = _drive(run, resource, spec)
         finally:
             lease.release()
@@ -242,15 +244,15 @@ def _stop_jobs(run: BuildRun, spec: ImageBuildSpec, build: Mapping[str, Any], im
             builder.cancel(run.order(spec, build, record))
 
 
-def _announce(run: BuildRun, resource: Object, spec: ImageBuildSpec, dispatch: Dispatch) -> None:
+def _announce(run: BuildRun, resource: Object, spec: ImageBuildSpec, dispatch: Dispatch) -> Object:
     """Tell the end of a build once: dispatched first, written after, so that a crash in between tells it again."""
     status = resource.get("status") or {}
     build = dict(status.get("build") or {})
     if build.get("phase") != records.FINISHED or build.get("announced"):
-        return
+        return resource
     images = [dict(each) for each in status.get("images") or ()]
     dispatch(BUILD_FINISHED, records.finished_payload(run.identity._asdict(), spec, build, images))
-    run.write(resource, build={**build, "announced": True})
+    return run.write(resource, build={**build, "announced": True}) or resource
 
 
 def teardown(run: BuildRun) -> Result:

@@ -34,14 +34,14 @@ USER, PASSWORD = "pusher", "registry-password-7"
 BUSYBOX = next((Path(each) for each in ("/bin/busybox", "/usr/bin/busybox") if Path(each).exists()), None)
 
 
-def _is_static(path: Path | None) -> bool:
+def is_static(path: Path | None) -> bool:
     return path is not None and b"ld-linux" not in path.read_bytes()[:4096]
 
 
 @pytest.fixture(scope="session")
 def busybox() -> bytes:
     """A program that runs in an image FROM scratch."""
-    if not _is_static(BUSYBOX):
+    if not is_static(BUSYBOX):
         pytest.skip("busybox-static is not installed: nothing could run in an image FROM scratch")
     assert BUSYBOX is not None
     return BUSYBOX.read_bytes()

@@ -80,6 +80,19 @@ def test_only_what_changed_is_built_again(world: World, source, busybox):
     assert world.condition("Ready")[0] == "True"
 
 
+def test_an_end_is_told_also_when_the_next_build_follows_at_once(world: World, source):
+    """The run that begins the next build tells of the last one first."""
+    world.apply()
+    world.reconcile()
+    run_build(world.run())
+    world.repository.commit({"cart/main": "two"})
+    world.annotate(source_pushed="event-1")
+    world.take("build_requested")
+    world.reconcile()
+    assert [each["number"] for each in world.take("build_finished")] == [1]
+    assert len(world.take("build_requested")) == 1
+
+
 def test_a_failed_build_does_not_hide_a_change(world: World, source):
     """The next commit mends nothing of cart, and yet cart is built: its last good build is two commits back."""
     world.apply()
