@@ -126,9 +126,10 @@ class Cluster:
         context = ssl.create_default_context(cadata=self.server.certificate.ca)
         return HTTPSConnection(self.server.host, self.server.port, context=context, timeout=20)
 
-    def events(self, path: str) -> Iterator[Json]:
-        """The events of a watch, until the server ends it."""
+    def events(self, path: str, *, patience_seconds: float = 20) -> Iterator[Json]:
+        """The events of a watch, until the server ends it; TimeoutError when it says nothing for so long."""
         connection = self.connection()
+        connection.timeout = patience_seconds
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {self.app.token}"})
             answer = connection.getresponse()

@@ -165,7 +165,8 @@ def test_faults(cluster: Any, widgets: str, make_widget: Callable[..., Json]) ->
     version = cluster.raw("GET", widgets)[1]["metadata"]["resourceVersion"]
     silence = cluster.app.faults.add(path=f"{widgets}.*watch=1.*", silent=True, times=None)
     make_widget("b")
-    assert list(cluster.events(f"{widgets}?watch=1&resourceVersion={version}&timeoutSeconds=1")) == []
+    with pytest.raises(TimeoutError):  # neither an event nor the end that was asked for
+        next(cluster.events(f"{widgets}?watch=1&resourceVersion={version}&timeoutSeconds=1", patience_seconds=2))
     cluster.app.faults.remove(silence)
     events = cluster.events(f"{widgets}?watch=1&resourceVersion={version}&timeoutSeconds=5")
     assert seen(next(events)) == ("ADDED", "b")
