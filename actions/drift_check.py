@@ -13,6 +13,6 @@ from st2common.runners.base_action import Action
 class DriftCheck(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
-    def run(self, kind: str = "Database", namespace: str = "", name: str = "") -> Tuple[bool, Any]:
-        scope = Scope(namespace, name)
+    def run(self, kind: str = "", namespace: str = "", name: str = "") -> Tuple[bool, Any]:
+        scope = Scope(namespace, name, kind)
         return run_with_services(lambda services: as_result(inspect(services, scope)), self.config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm import naming
+from kubestorm.database import own_parameters
 from kubestorm.database.plan import ObservedInstance, Refuse, differences, is_pending, needs_password, plan_instance
 from kubestorm.drift.values import (
     CONSUL,
@@ -71,8 +72,10 @@ def _judge(wish: Wish, world: World) -> Tuple[Difference, ...]:
     found: List[Difference] = []
     if world.instances is not None:
         found += _instance(wish, observed)
+        found += _parameters(wish, observed, world)
     if world.secrets is not None:
         found += _secret(wish, observed, version)
+        found += _pending(wish, world)
     if world.published is not None:
         found += _published(wish, observed, world.published.get(wish.place) or {})
     return tuple(found)
@@ -91,9 +94,10 @@ def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Differen
     if wish.spec is None:
         return []
     # Without the version of the credentials: whether they differ is Vault's row.
-    planned = plan_instance(wish.spec, observed, uid=wish.uid, identifier=wish.identifier, tags=wish.tags)
+    spec = own_parameters.with_own_group(wish.spec, wish.own_identifier, observed)
+    planned = plan_instance(spec, observed, uid=wish.uid, identifier=wish.identifier, tags=wish.tags)
     refusal = planned[0] if planned and isinstance(planned[0], Refuse) else None
-    changes = [change for change in differences(wish.spec, observed) if not is_pending(change, observed)]
+    changes = [change for change in differences(spec, observed) if not is_pending(change, observed)]
     found = [
         Difference(RDS, change.field, _plain(change.new), _plain(change.old), DIFFERENT, refusal is None)
         for change in changes
@@ -107,6 +111,38 @@ def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Differen
         what = ("status", observed.status) if refusal.reason == "InstanceBroken" else (refusal.reason, refusal.message)
         found.append(Difference(RDS, what[0], "available" if what[0] == "status" else None, what[1], DIFFERENT))
     return found
+
+
+def _parameters(wish: Wish, observed: Optional[ObservedInstance], world: World) -> List[Difference]:
+    """What `spec.parameters` says against what its group holds. Every run of the instance step writes it."""
+    if wish.spec is None or observed is None or observed.owner_uid != wish.uid or "parameters" not in wish.spec.stated:
+        return []
+    group = own_parameters.with_own_group(wish.spec, wish.own_identifier, observed).parameter_group or ""
+    found = world.parameters.get(group)
+    if found is None:
+        return []
+    changes = own_parameters.compare(wish.spec.parameters, found)
+    differing = [
+        Difference(
+            RDS,
+            f"parameters.{name}",
+            value,
+            found[name].value if name in found else None,
+            DIFFERENT if name in found else MISSING,
+            True,
+        )
+        for name, value in sorted(changes.write.items())
+    ]
+    return differing + [
+        Difference(RDS, f"parameters.{name}", None, found[name].value, EXTRA, True) for name in sorted(changes.reset)
+    ]
+
+
+def _pending(wish: Wish, world: World) -> List[Difference]:
+    """A rotation's copy that no rotation needs any more: a run promotes it, or forgets it."""
+    if wish.place not in world.pending or wish.rotation_due:
+        return []
+    return [Difference(VAULT, "pending", None, naming.pending_vault_path(wish.vault_path), EXTRA, True)]
 
 
 def _secret(wish: Wish, observed: Optional[ObservedInstance], version: Optional[int]) -> List[Difference]:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from kubestorm import conditions, naming
 from kubestorm.conditions import UNDER_WAY
+from kubestorm.database import rotating
 from kubestorm.database.kinds import as_database
+from kubestorm.database.own_parameters import with_own_group
+from kubestorm.database.plan import ObservedInstance
 from kubestorm.database.spec import InvalidSpecError, parse_database
-from kubestorm.database.views import DATABASES
+from kubestorm.database.views import DATABASES, resource_of
 from kubestorm.drift.compare import PUBLISHED_KEYS, compare
 from kubestorm.drift.values import CONSUL, KIND, RDS, VAULT, Origin, Place, Report, Wish, World
 from kubestorm.errors import Error, NotFoundError
 from kubestorm.kube import Resource
+from kubestorm.rds import ObservedParameter
 from kubestorm.services import Services
 from kubestorm.settings import KindMapping
 
@@ -27,10 +31,12 @@ T = TypeVar("T")
 
 
 class Scope(NamedTuple):
-    """What to look at: everything, a namespace, one Database."""
+    """What to look at: everything, a namespace, one Database, one kind of resource."""
 
     namespace: str = ""
     name: str = ""
+    kind: str = ""
+    """Database, or another kind that is read as one, as `plural.group`; empty for all."""
 
     def has(self, place: Place) -> bool:
         return (not self.namespace or self.namespace == place.namespace) and (not self.name or self.name == place.name)
@@ -41,26 +47,39 @@ EVERYTHING = Scope()
 
 def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
     """Compare all in scope. Raises the pack's errors only where Kubernetes itself cannot be asked."""
+    wanted = _origin(services, scope.kind)
     before = _databases(services, scope)
-    world = look(services, scope, [_place(item) for item in before.values()])
+    world = look(services, scope, [wish_of(services, item) for item in before.values()])
     after = _databases(services, scope)
     wishes = [wish_of(services, item, changed=_is_other(item, before.get(uid))) for uid, item in after.items()]
     settings = services.settings
+    judged = [wish for wish in wishes if wanted is None or wanted == (wish.origin.group, wish.origin.plural)]
     report = compare(
-        wishes,
+        judged,
         world,
         cluster=settings.cluster,
         mount=settings.vault.mount,
         prefix="" if scope.namespace or scope.name else settings.database.identifier_prefix,
-        present=frozenset(_place(item) for item in before.values()),
-        uids=frozenset(before),
+        present=frozenset(_place(item) for item in (*before.values(), *after.values())),
+        uids=frozenset((*before, *after)),
     )
+    if wanted is not None and wanted[1] != DATABASES.plural:
+        # Of a leftover nobody can tell which kind it was of; with Databases, the usual kind, they are shown.
+        report = dataclasses.replace(report, findings=tuple(one for one in report.findings if not one.orphan), kept=())
     # RDS knows no scope: of the Databases elsewhere nothing was asked, so nothing is said of their instances.
     return dataclasses.replace(
         report,
         findings=tuple(one for one in report.findings if scope.has(one.place)),
         kept=tuple(one for one in report.kept if scope.has(one.place)),
     )
+
+
+def _origin(services: Services, kind: str) -> Optional[Tuple[str, str]]:
+    """(group, plural) of the kind that is meant, None for all. Raises DefinitionError for one that is not known."""
+    if not kind:
+        return None
+    resource = resource_of(services, "" if kind == KIND else kind)
+    return resource.group, resource.plural
 
 
 def wish_of(services: Services, resource: Object, *, changed: bool = False) -> Wish:
@@ -79,7 +98,9 @@ def wish_of(services: Services, resource: Object, *, changed: bool = False) -> W
         problem = ""
     except InvalidSpecError as error:
         spec, problem = None, f"its spec is invalid ({error})"
-    identifier = known or naming.rds_identifier(settings.database.identifier_prefix, settings.cluster, *place)
+    own = naming.rds_identifier(settings.database.identifier_prefix, settings.cluster, *place)
+    identifier = known or own
+    request = rotating.requested(resource)
     return Wish(
         place=place,
         uid=identity.uid,
@@ -89,22 +110,28 @@ def wish_of(services: Services, resource: Object, *, changed: bool = False) -> W
         tags={**(spec.tags if spec else {}), **naming.owner_tags(identity)},
         host=endpoint.get("host"),
         port=endpoint.get("port"),
+        own_identifier=own,
+        rotation_due=request is not None and request != status.get(rotating.STATUS_FIELD),
         credentials_stored=status.get("vaultVersion") is not None,
         under_way="it changes right now" if changed else _under_way(resource, kind) or problem,
         origin=Origin(identity.group, identity.version, plural, str(resource.get("kind") or KIND)),
     )
 
 
-def look(services: Services, scope: Scope, wished: Sequence[Place]) -> World:
-    """What RDS, Vault and Consul have of this cluster."""
+def look(services: Services, scope: Scope, wishes: Sequence[Wish]) -> World:
+    """What RDS, Vault and Consul have of this cluster; the wishes say what has to be looked at closely."""
     unknown: Dict[str, str] = {}
     instances = _ask(RDS, lambda: tuple(services.rds.list_instances()), unknown)
     snapshots = _ask(RDS, lambda: _snapshots(services), unknown) if instances is not None else None
+    parameters = _ask(RDS, lambda: _parameters(services, wishes, instances or ()), unknown)
+    secrets = _ask(VAULT, lambda: _secrets(services, scope, [wish.place for wish in wishes]), unknown)
     return World(
         instances=instances if snapshots is not None else None,
         snapshots=frozenset(snapshots or ()),
         published=_ask(CONSUL, lambda: _published(services, scope), unknown),
-        secrets=_ask(VAULT, lambda: _secrets(services, scope, wished), unknown),
+        secrets=secrets.versions if secrets is not None else None,
+        pending=secrets.pending if secrets is not None else frozenset(),
+        parameters=parameters or {},
         unknown=unknown,
     )
 
@@ -156,22 +183,47 @@ def _published(services: Services, scope: Scope) -> Mapping[Place, Mapping[str, 
     return found
 
 
-def _secrets(services: Services, scope: Scope, wished: Sequence[Place]) -> Mapping[Place, int]:
+class _Secrets(NamedTuple):
+    versions: Mapping[Place, int]
+    pending: FrozenSet[Place]
+
+
+def _parameters(
+    services: Services, wishes: Sequence[Wish], instances: Sequence[ObservedInstance]
+) -> Mapping[str, Mapping[str, ObservedParameter]]:
+    """What is set in the groups of Databases that state parameters; one or two calls for each of them."""
+    found: Dict[str, Mapping[str, ObservedParameter]] = {}
+    by_identifier = {one.identifier: one for one in instances}
+    for wish in wishes:
+        observed = by_identifier.get(wish.identifier)
+        if wish.spec is None or wish.under_way or observed is None or "parameters" not in wish.spec.stated:
+            continue
+        group = with_own_group(wish.spec, wish.own_identifier, observed).parameter_group or ""
+        with contextlib.suppress(NotFoundError):  # the instance's row says that it has another one
+            found[group] = services.rds.parameters(group, only_set=True)
+    return found
+
+
+def _secrets(services: Services, scope: Scope, wished: Sequence[Place]) -> _Secrets:
     cluster = services.settings.cluster
     root = f"kubestorm/{cluster}/"
     found: Dict[Place, int] = {}
+    pending = set()
     for path in services.vault.list_paths(root + scope.namespace):
         parts = path[len(root) :].split("/")
         # A password that is being rotated in lies one level deeper, and belongs to the same place.
         if len(parts) >= 2 and scope.has(Place(parts[0], parts[1])):
-            found[Place(parts[0], parts[1])] = 0
+            place = Place(parts[0], parts[1])
+            found[place] = 0
+            if path == naming.pending_vault_path(naming.vault_path(cluster, *place)):
+                pending.add(place)
     for place in found.keys() & set(wished):
         described = services.vault.describe(naming.vault_path(cluster, *place))
         if described is None:
             del found[place]
         else:
             found[place] = int(described["version"])
-    return found
+    return _Secrets(found, frozenset(pending))
 
 
 def _snapshots(services: Services) -> List[Place]:

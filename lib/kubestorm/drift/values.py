@@ -8,6 +8,7 @@ from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Tuple
 from kubestorm import naming
 from kubestorm.database.plan import ObservedInstance
 from kubestorm.database.spec import DatabaseSpec
+from kubestorm.rds import ObservedParameter
 
 RDS, VAULT, CONSUL = "AWS RDS", "Vault", "Consul"
 SERVICES = (RDS, VAULT, CONSUL)
@@ -66,6 +67,10 @@ class Wish:
     credentials_stored: bool = False
     """Status says that Vault had them."""
     origin: Origin = DATABASE
+    own_identifier: str = ""
+    """The identifier that its name gives, which its own parameter group is named for, also where it was adopted."""
+    rotation_due: bool = False
+    """New credentials are asked for and not there yet, so that a pending copy in Vault is at work."""
     under_way: str = ""
     """Why it is not compared now (being made, being changed, being deleted); empty when it is."""
 
@@ -82,6 +87,10 @@ class World:
     secrets: Optional[Mapping[Place, int]] = field(default_factory=dict)
     """The current version of each secret in Vault; 0 where it was listed and not looked at."""
     unknown: Mapping[str, str] = field(default_factory=dict)
+    pending: FrozenSet[Place] = frozenset()
+    """The places with a rotation's copy of new credentials in Vault."""
+    parameters: Mapping[str, Mapping[str, ObservedParameter]] = field(default_factory=dict)
+    """What is set in parameter groups, by group; a group that is not there, or was not asked for, is not in it."""
 
 
 @dataclass(frozen=True)

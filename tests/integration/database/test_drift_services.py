@@ -13,6 +13,7 @@ import yaml
 from kubestorm.drift.observe import Scope, inspect
 from kubestorm.drift.poller import DriftPoller
 from kubestorm.drift.report import as_result
+from kubestorm.errors import DefinitionError
 
 from tests.integration.database.conftest import ROOT
 from tests.kube_fixtures import eventually
@@ -233,6 +234,41 @@ def test_no_secret_is_in_what_is_told(world, secrets, keys):
     assert "pl4nted" not in text
 
 
+def test_parameters_changed_by_hand_are_found_and_mended(world, rds):
+    """The group's contents, name by name; a run brings them back."""
+    world.apply(parameters={"work_mem": "4096", "rds.force_ssl": 1})
+    world.until_ready()
+    assert drift(world) == []
+    group = world.get()["status"]["parameterGroup"]
+    by_hand = {"ParameterName": "work_mem", "ParameterValue": "1", "ApplyMethod": "immediate"}
+    rds.modify_db_parameter_group(DBParameterGroupName=group, Parameters=[by_hand])
+    assert drift(world) == [("orders", "AWS RDS", "parameters.work_mem", "different")]
+    world.reconcile()
+    assert drift(world) == []
+
+
+def test_a_rotation_under_way_is_no_drift_and_what_one_left_behind_is(world, secrets):
+    """Its copy beside the secret is no orphan at any step; one that no rotation needs is told, and mended by a run."""
+    world.apply()
+    world.until_ready()
+    world.annotate(**{"kubestorm.io/rotate-credentials": "now"})
+    path = f"kubestorm/test/{world.namespace}/orders"
+    for _ in range(3):
+        assert drift(world) == []
+        world.reconcile()
+        assert drift(world) == []
+        world.let_aws_finish()
+    world.until_ready()
+    assert drift(world) == []
+    current = secrets.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"]
+    left = {**current, "request": "now", "replaces": 1, "token": "t"}
+    secrets.create_or_update_secret(f"{path}/pending", left)
+    assert drift(world) == [("orders", "Vault", "pending", "extra")]
+    world.reconcile()
+    assert drift(world) == []
+    assert secrets.read_secret_version(path, raise_on_deleted_version=True)["data"]["metadata"]["version"] == 2
+
+
 def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys):
     """Keys at its place are no orphan while it is there, and are one without it."""
     crd = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldbs.yaml").read_text())
@@ -248,5 +284,13 @@ def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys)
     world.http.post(url, json=manifest).raise_for_status()
     keys.put(f"kubestorm/test/{world.namespace}/legacy/host", "somewhere")
     assert drift(world) == []
+    world.apply()
+    counted = {
+        kind: inspect(world.services(), Scope(kind=kind)).compared for kind in ("", "Database", f"mysqldbs.{group}")
+    }
+    assert counted == {"": 2, "Database": 1, f"mysqldbs.{group}": 1}
+    with pytest.raises(DefinitionError, match="no kind of database"):
+        inspect(world.services(), Scope(kind="things.example.com"))
     world.http.delete(f"{url}/legacy").raise_for_status()
+    assert drift(world, kind=f"mysqldbs.{group}") == []
     assert drift(world) == [("legacy", "Consul", "keys", "extra")]

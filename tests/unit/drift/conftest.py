@@ -45,6 +45,7 @@ def make_wish(*, spec: dict[str, Any] | None = None, **changes: Any) -> Wish:
         "place": PLACE,
         "uid": UID,
         "identifier": IDENTIFIER,
+        "own_identifier": IDENTIFIER,
         "vault_path": VAULT_PATH,
         "spec": parse_database(resource, DatabaseSettings()),
         "tags": TAGS,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.drift.values import CONSUL, EXTRA, MISSING, RDS, VAULT, World
+from kubestorm.rds import ObservedParameter
 
 from tests.unit.drift.conftest import (
     IDENTIFIER,
@@ -26,7 +27,47 @@ OTHER = "99999999-2222-3333-4444-555555555555"
 ADDRESS = ("database", "host", "port", "username", "vault_path")
 RETAINED = {**TAGS, "kubestorm.io/retained": UID}
 
+GROUP = f"{IDENTIFIER}-postgres16"
+WITH_GROUP = (make_instance(parameter_group=GROUP),)
+PARAMETERS = make_wish(spec={"parameters": {"work_mem": "4096", "rds.force_ssl": "1"}})
+
+
+def in_group(**values):
+    """What is set in the instance's own group."""
+    return {GROUP: {name.replace("__", "."): ObservedParameter(value, True, False) for name, value in values.items()}}
+
+
 DATABASE_CASES = {
+    "parameters as written": (
+        PARAMETERS,
+        make_world(instances=WITH_GROUP, parameters=in_group(work_mem="4096", rds__force_ssl="1")),
+        [],
+    ),
+    "parameters changed, taken out and added by hand": (
+        PARAMETERS,
+        make_world(instances=WITH_GROUP, parameters=in_group(work_mem="1", max_connections="9")),
+        [
+            (RDS, "parameters.max_connections", "extra", True),
+            (RDS, "parameters.rds.force_ssl", "missing", True),
+            (RDS, "parameters.work_mem", "different", True),
+        ],
+    ),
+    "another parameter group than its own": (
+        PARAMETERS,
+        make_world(),
+        [(RDS, "parameterGroup", "different", True)],
+    ),
+    "parameters that the resource does not state": (
+        make_wish(),
+        make_world(instances=WITH_GROUP, parameters=in_group(work_mem="1")),
+        [],
+    ),
+    "a rotation at work": (make_wish(rotation_due=True), make_world(pending=frozenset([PLACE])), []),
+    "a copy that a rotation left": (
+        make_wish(),
+        make_world(pending=frozenset([PLACE])),
+        [(VAULT, "pending", "extra", True)],
+    ),
     "all as wished": (make_wish(), make_world(), []),
     "another class": (
         make_wish(),
