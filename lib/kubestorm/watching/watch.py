@@ -110,6 +110,8 @@ class Watch:
             self._log.warning("watch.memory_damaged: %s records of %s could not be read", unreadable, self.key)
         self._loaded = True
         self._schedule_known()
+        # The ticker sleeps till it has something to do, and a quiet watch would wake it in an hour.
+        self._wake()
 
     def _list(self) -> None:
         seen: Set[str] = set()
@@ -221,7 +223,8 @@ class Watch:
                 self._schedule.forget(key)
             else:
                 settled = not is_unsettled(judgement.record)
-                changed = bool(judgement.changes)
+                # Of what is new and settled no run can have read an older state.
+                changed = any(each.change == judging.UPDATED or not settled for each in judgement.changes)
                 self._schedule.observe(key, settled=settled, changed=changed, now=self._clock(), look_in=look_in)
 
     def _payload(self, change: Change, obj: Optional[Object], key: str) -> Object:

@@ -109,6 +109,9 @@ class Widgets:
     def report(self, name: str, status: dict[str, Any]) -> None:
         self.client.patch_status(self.resource, name, status, self.namespace)
 
+    def annotate(self, name: str, **annotations: str) -> None:
+        self.client.patch(self.resource, name, {"metadata": {"annotations": annotations}}, self.namespace)
+
     def delete(self, name: str) -> None:
         self.client.delete(self.resource, name, self.namespace)
 

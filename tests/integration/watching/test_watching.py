@@ -393,6 +393,35 @@ def test_what_is_not_ready_comes_again_as_resync(widgets: Widgets, start_watchin
     assert ("resync", "one") not in recorder.told[settled_at:]
 
 
+def test_what_is_not_ready_comes_again_after_a_restart_with_no_event_at_all(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
+    """What is remembered is on the schedule from the start; no event has to remind anybody of it."""
+    before = Recorder()
+    widgets.make("one")
+    hub = start_watching(widgets.client, before, {**widgets.parameters, "resync": True})
+    before.wait_told(("created", "one"))
+    before.wait_line("watch.listed")
+    hub.stop()
+    after = Recorder(before.values)
+    settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
+    start_watching(widgets.client, after, {**widgets.parameters, "resync": True}, settings=settings)
+    after.wait(lambda: after.told.count(("resync", "one")) >= 2, "looks at it")
+
+
+def test_a_ready_object_that_is_annotated_comes_once_more(widgets: Widgets, start_watching: StartWatching) -> None:
+    """The run for the change may have ended at the lock of one that had read the object before."""
+    recorder = Recorder()
+    widgets.make("one")
+    widgets.report("one", {"conditions": [{"type": "Ready", "status": "True"}]})
+    settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
+    start_watching(widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
+    recorder.wait_told(("created", "one"))
+    widgets.annotate("one", wish="granted")
+    recorder.wait(lambda: ("resync", "one") in recorder.told, "one more look")
+    assert recorder.told == [("created", "one"), ("updated", "one"), ("resync", "one")]
+
+
 def test_everything_comes_again_at_its_interval(widgets: Widgets, start_watching: StartWatching) -> None:
     """Also what is Ready."""
     for name in ("one", "two"):
