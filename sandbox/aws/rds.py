@@ -196,7 +196,14 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         with _as_rds_errors():
             db_kwargs.update(rds_rules.check_create(db_kwargs))
         self._check_subnet_group(db_kwargs.get("db_subnet_group_name"))
+        self._forget_first_snapshot(db_kwargs["db_instance_identifier"])
         return self._begin(super().create_db_instance(db_kwargs))
+
+    def _forget_first_snapshot(self, name: str) -> None:
+        """moto names an instance's first automated snapshot by the minute, and stumbles over that of a former one."""
+        if name not in self.databases:
+            for known in [each for each in self.database_snapshots if each.startswith(f"rds:{name}-")]:
+                del self.database_snapshots[known]
 
     def restore_db_instance_from_db_snapshot(self, from_snapshot_id: str, overrides: MutableMapping[str, Any]) -> Any:
         self.advance()

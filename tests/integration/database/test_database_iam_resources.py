@@ -177,7 +177,8 @@ def whole_life(world, **spec):
 def test_the_policy_names_what_the_journey_touches_and_each_of_its_statements_is_needed(world, rds, recorder):
     """With parameters, a restore from a snapshot and one to a point in time; nothing is refused, nothing is idle."""
     whole_life(world, parameters={"work_mem": "4096"})
-    kept = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"][0]["DBSnapshotIdentifier"]
+    found = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    kept = next(each["DBSnapshotIdentifier"] for each in found if "-final-" in each["DBSnapshotIdentifier"])
     world.apply(restoreFrom={"snapshot": kept}, parameters={"work_mem": "4096"})
     world.until_ready()
     source = world.get()["status"]["instanceIdentifier"]
