@@ -9,31 +9,45 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from kubestorm.chat.commands import KIND_WORDS, Command
+from kubestorm.chat.commands import APPLICATION, KIND_WORDS, Command
 from kubestorm.chat.formatting import Message, Outcome, Table, table_of
 
 Values = Mapping[str, str]
 Teller = Callable[[Any, Values], Message]
-NEXT_STEPS: Mapping[str, str] = {
-    "NotFoundError": "See what there is: `list apps`, `list databases`.",
-    "ConflictError": "Somebody changed it at the same moment. Look, and say it again.",
-    "DefinitionError": "Say it again with what would be right.",
-    "Fault": "Tell an operator, with the number of this run; nothing more is known here.",
-}
+_HIDDEN = frozenset(
+    (
+        *("message", "namespace", "name", "uid", "follow", "next_step", "annotation", "kind", "cluster", "changed"),
+        *("generation", "requested_by", "digest", "tag", "rollout", "request", "request_id"),
+    )
+)
+"""Keys of results that an answer leaves out: the asker said them, or a machine reads them."""
 
 
 def failed(command: Command, result: Any, values: Values) -> Message:
     """An action's refusal or failure: its own sentence, and what can be done now; never a trace."""
-    known = result if isinstance(result, Mapping) else {}
+    known = _mapping(result)
     sentence = str(known.get("message") or f"`{command.name}` failed without a word.").strip()
+    return Message(sentence, Outcome.FAILED, next_step=_next_step(command, known, _object(values)))
+
+
+def _next_step(command: Command, known: Mapping[str, Any], what: str) -> str:
+    reason = str(known.get("reason") or "")
+    if known.get("next_step"):
+        return str(known["next_step"])
     if known.get("retryable"):
         seconds = known.get("retry_after_seconds")
-        step = f"Try again in {int(seconds)} seconds." if seconds else "Try again in a moment."
-    else:
-        step = str(known.get("next_step") or NEXT_STEPS.get(str(known.get("reason")), ""))
-    if not step and known.get("service") and _object(values) and command.plural:
-        step = f"Ask `why {_object(values)}` for more."
-    return Message(sentence, Outcome.FAILED, next_step=step)
+        return f"Try again in {int(seconds)} seconds." if seconds else "Try again in a moment."
+    if reason == "Fault":
+        return "Tell an operator, with the number of this run; nothing more is known here."
+    if reason.endswith(("Conflict", "ConflictError")):
+        return "Somebody changed it at the same moment. Look, and say it again."
+    if reason.endswith(("Refused", "PermanentError")):
+        return "Trying again does not help; whoever runs that service has to allow it."
+    if reason.endswith(("NotFound", "NotFoundError")) and what and command.plural:
+        return f"See how it stands: `{'status' if command.plural == APPLICATION else 'why'} {what}`."
+    if reason in ("ConfigurationError", "DefinitionError"):
+        return f"Say it with what would be right: `{command.usage}`."
+    return f"Ask `why {what}` for more." if what and command.plural else ""
 
 
 def told(command: Command, result: Any, values: Values) -> Message:
@@ -51,23 +65,10 @@ def general(command: Command, result: Any, values: Values) -> Message:
         return Message(str(result) if result not in (None, "") else "Done.", outcome)
     word = KIND_WORDS.get(command.plural, "")
     sentence = str(result.get("message") or f"{word.capitalize()} {_object(values)}.".strip())
-    hidden = (
-        "message",
-        "namespace",
-        "name",
-        "uid",
-        "follow",
-        "next_step",
-        "annotation",
-        "kind",
-        "cluster",
-        "changed",
-        "generation",
-    )
     fields = tuple(
         (_title(key), _text(value))
         for key, value in result.items()
-        if key not in hidden and value not in (None, "", [], {}) and not isinstance(value, (dict, list))
+        if key not in _HIDDEN and value not in (None, "", [], {}) and not isinstance(value, (dict, list))
     )
     tables = [value for value in result.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
     step = str(result.get("next_step") or "")
@@ -172,10 +173,9 @@ def _status(result: Any, values: Values) -> Message:
         ("Waits for", result.get("waiting_for")),
     )
     fields = tuple((title, _text(value)) for title, value in facts if value not in (None, "", [], {}))
-    links = (("Open", str(result["url"])),) if str(result.get("url") or "").startswith("http") else ()
     step = "" if good else f"Ask `why {_object(values)}` for the reason."
     outcome = Outcome.GOOD if good else Outcome.WARNING
-    return Message(str(result.get("summary") or _object(values)), outcome, fields, links=links, next_step=step)
+    return Message(str(result.get("summary") or _object(values)), outcome, fields, next_step=step)
 
 
 def _freezer(result: Any, values: Values) -> Message:
@@ -184,6 +184,10 @@ def _freezer(result: Any, values: Values) -> Message:
         return Message(f"{_object(values)} is not frozen.", Outcome.GOOD)
     sentence = f"{frozen.get('owner')} froze {_object(values)}: {frozen.get('reason')}"
     return Message(sentence, Outcome.WARNING, next_step=f"Say `unfreeze {_object(values)}` when it is over.")
+
+
+def _unfrozen(result: Any, values: Values) -> Message:
+    return Message(f"{_object(values)} may be rolled out again. {result.get('message') or ''}".strip(), Outcome.GOOD)
 
 
 def _history(result: Any, values: Values) -> Message:
@@ -326,6 +330,7 @@ TELLERS: Mapping[str, Teller] = {
     "application_status": _status,
     "application_freezer": _freezer,
     "application_history": _history,
+    "application_unfreeze": _unfrozen,
     "image_build_show": _build,
     "image_build_start": _started,
     "drift_check": _drift,

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from kubestorm import naming
 from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import EVENTS, Resource
+from kubestorm.rollout.intents import freeze_of
 from kubestorm.services import Services
 
 KINDS = ("applications", "databases", "imagebuilds", "rollouts")
@@ -49,9 +50,9 @@ def explain(
     well = bool(ready and ready.get("status") == "True" and not behind and not metadata.get("deletionTimestamp"))
     findings = [_finding(item) for item in conditions if item.get("type") != "Ready" and item.get("status") != "True"]
     findings = findings[:MOST_CONDITIONS]
-    freeze = (metadata.get("annotations") or {}).get("kubestorm.io/freeze")
-    if freeze:
-        findings.append({"title": "Frozen", "text": str(freeze)})
+    freeze = freeze_of(resource)
+    if freeze is not None:
+        findings.insert(0, {"title": "Frozen", "text": f"by {freeze.owner}: {freeze.reason}"})
     if rollout is not None:
         findings.append(_of_rollout(rollout))
     if not well:
@@ -59,10 +60,10 @@ def explain(
     if status.get("lastRunId"):
         findings.append({"title": "Last run", "text": str(status["lastRunId"])})
     return {
-        "message": _sentence(what, metadata, ready, well, behind),
+        "message": _sentence(what, metadata, ready, well, behind, freeze is not None),
         "well": well,
         "findings": findings,
-        "next_step": "" if well else _step(ready, behind),
+        "next_step": _step(ready, behind) if not well else "Say `unfreeze` when it is over." if freeze else "",
         "namespace": metadata.get("namespace", ""),
         "name": metadata["name"],
         "kind": _WORDS[plural],
@@ -70,8 +71,15 @@ def explain(
 
 
 def _sentence(
-    what: str, metadata: Mapping[str, Any], ready: Optional[Mapping[str, Any]], well: bool, behind: bool
+    what: str,
+    metadata: Mapping[str, Any],
+    ready: Optional[Mapping[str, Any]],
+    well: bool,
+    behind: bool,
+    frozen: bool,
 ) -> str:
+    if well and frozen:
+        return f"{what} is ready; nothing new is rolled out, because it is frozen."
     if well:
         return f"{what} is ready; nothing is wrong with it."
     if metadata.get("deletionTimestamp"):

@@ -43,7 +43,9 @@ class ChatWorld:
 
     def __init__(self, folder: Path) -> None:
         settings = {"chat": CHAT, "lease": {"duration_seconds": 20}}
-        self.environment = Environment(folder, provision_seconds=0.2, resync_seconds=0.3, settings=settings)
+        self.environment = Environment(
+            folder, provision_seconds=0.2, resync_seconds=0.3, settings=settings, registry=True
+        )
         self.engine: EngineProcess
         self._numbers = itertools.count(1)
 

@@ -9,7 +9,28 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.chat.conftest import ChatWorld
+from tests.integration.chat.conftest import ChatWorld, eventually
+
+CART: dict[str, Any] = {
+    "apiVersion": "kubestorm.io/v1alpha1",
+    "kind": "Application",
+    "metadata": {"name": "cart", "namespace": "shop-prod"},
+    "spec": {
+        "image": {"repository": "shop/cart"},
+        "follow": {"tag": "1.4.1"},
+        "port": 8080,
+        "health": {"http": {"path": "/healthz"}},
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi"},
+            "limits": {"cpu": "200m", "memory": "128Mi"},
+        },
+    },
+}
+
+
+def _ready(resource: dict[str, Any] | None) -> bool:
+    conditions = ((resource or {}).get("status") or {}).get("conditions") or []
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
 def test_a_day_by_the_api(world: ChatWorld) -> None:
@@ -28,6 +49,45 @@ def test_a_day_by_the_api(world: ChatWorld) -> None:
     assert "is asked for" in say("snapshot database day-orders as before-sale")
     assert "looked at" in say("drift in prod")
     assert say("delete database day-orders in prod").startswith("day-orders is being deleted")
+
+
+def test_a_day_of_an_application(world: ChatWorld) -> None:
+    """Deployed, deployed again, looked at, rolled back, frozen, scaled: by a deployer of these namespaces, in words."""
+    environment = world.environment
+    for tag in ("1.4.1", "1.4.2"):
+        environment.push_image("shop/cart", tag)
+    environment.apply(CART)
+    eventually(lambda: _ready(environment.read("kubestorm.io/v1alpha1", "Application", "cart", "shop-prod")))
+
+    def say(text: str) -> str:
+        return world.say(text, "ben", "shop")
+
+    assert say("tags shop/cart").splitlines()[1:3] == ["1.4.2", "1.4.1"]
+    assert "cart  " in say("list apps in prod")
+    deployed = say("deploy cart 1.4.2 to prod")
+    assert deployed.startswith("shop-prod/cart runs 1.4.2.")
+    assert "Asked by: ben" in deployed
+    assert say("deploy cart 1.4.2") == "shop-prod/cart runs 1.4.2; there was nothing to do."
+    assert say("status cart").startswith("shop-prod/cart runs 1.4.2, 1 of 1 pods available")
+    assert say("history cart").startswith("The last rollout of shop-prod/cart: 1.4.2, Complete, asked by ben.")
+    assert say("roll back cart").startswith("shop-prod/cart runs 1.4.1.")
+    assert say("freeze cart because sale weekend").endswith("ben: sale weekend")
+    assert say("who froze cart?").startswith("ben froze shop-prod/cart: sale weekend")
+    assert say("deploy cart 1.4.2").startswith("It is frozen by ben: sale weekend")
+    assert "because it is frozen" in say("why is cart frozen?")
+    assert say("unfreeze cart because it is over").startswith("shop-prod/cart may be rolled out again.")
+    assert say("scale cart to 2") == "It asks for 2 pods."
+    assert say("abort cart").startswith("shop-prod/cart has no rollout under way.")
+    assert say("promote cart").startswith("shop-prod/cart has no rollout under way.")
+    assert "shop-prod/cart" in say("logs cart last 5 lines")
+    assert "has no such image" in say("deploy cart 9.9.9")
+    events = environment.read_all("v1", "Event", "shop-prod")
+    assert any(event["message"] == "Unfrozen by ben: it is over" for event in events)
+
+
+def test_a_registry_that_nobody_named_is_not_called(world: ChatWorld) -> None:
+    """A person's word is no address for the pack to call."""
+    assert "is not one that the configuration names" in world.say("tags 169.254.169.254/latest")
 
 
 def test_the_second_key_is_asked_for(world: ChatWorld) -> None:

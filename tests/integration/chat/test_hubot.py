@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.chat.conftest import ChatWorld, eventually
-from tests.integration.chat.hubot import SCRIPTS, Hubot, Unavailable, install
+from tests.integration.chat.hubot import ROOT, SCRIPTS, Hubot, Unavailable, install
+from tests.unit.chat.said import SAID
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +35,40 @@ def hubot(installed: Path, world: ChatWorld, tmp_path: Path) -> Iterator[Hubot]:
         yield hubot
     finally:
         hubot.stop()
+
+
+NODE = """
+import { EventReader, matching, readAliases } from %(script)s
+let input = ''
+for await (const chunk of process.stdin) input += chunk
+const { aliases, said, stream } = JSON.parse(input)
+const known = readAliases(aliases)
+const names = said.map(text => known.sayings.filter(each => each.expression.test(text)).map(each => each.alias.name))
+const reader = new EventReader()
+const events = stream.flatMap(text => [...reader.read(text)])
+console.log(JSON.stringify({ names, rest: matching(known, 'lunch?').alias.name, events }))
+"""
+
+
+def test_formats_mean_the_same_to_hubot(installed: Path) -> None:
+    """In JavaScript, too, each text fits its own command's alias alone; what is no command goes to the catch-all.
+    Events are cut out of a stream wherever it is broken."""
+    aliases = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "aliases").glob("*.yaml"))]
+    said = [(text, name) for text, name, _values in SAID if not text.startswith(("help", "please"))]
+    stream = [": hello\n\n", "event: a\nda", 'ta: {"x":\ndata: 1}\n', "\nevent: b\r\ndata: 2\r\n\r\n", "data: 3\n"]
+    done = subprocess.run(
+        ["node", "--input-type=module", "-e", NODE % {"script": json.dumps(str(SCRIPTS / "kubestorm.mjs"))}],
+        input=json.dumps({"aliases": aliases, "said": [text for text, _name in said], "stream": stream}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["names"] == [[f"kubestorm_{name}"] for _text, name in said]
+    assert found["rest"] == "kubestorm_anything"
+    assert found["events"] == [{"event": "a", "data": '{"x":\n1}'}, {"event": "b", "data": "2"}]
 
 
 def test_a_day_with_hubot(hubot: Hubot, world: ChatWorld) -> None:
