@@ -56,9 +56,11 @@ def google_token(token_file: Optional[str]) -> Secret:
     import requests
 
     try:
-        answer = requests.get(
-            METADATA_URL, headers={"Metadata-Flavor": "Google"}, timeout=METADATA_SECONDS, allow_redirects=False
-        )
+        with requests.Session() as session:
+            session.trust_env = False  # the metadata server is never behind a proxy
+            answer = session.get(
+                METADATA_URL, headers={"Metadata-Flavor": "Google"}, timeout=METADATA_SECONDS, allow_redirects=False
+            )
         answer.raise_for_status()
         return Secret(str(answer.json()["access_token"]))
     except (requests.RequestException, ValueError, KeyError) as error:

@@ -96,6 +96,7 @@ class PubSubQueue:
 
         self._settings = settings
         self._session = requests.Session()
+        self._session.auth = lambda request: request  # else ~/.netrc would win over our token
 
     def receive(self) -> List[Message]:
         answer = self._post("pull", {"maxMessages": BATCH})

@@ -18,6 +18,7 @@ from kubestorm.listener import (
     HmacCheck,
     Listener,
     ListenerSettings,
+    QueryCheck,
     RefusedError,
     Request,
     Route,
@@ -41,9 +42,9 @@ class Known:
         return tuple(Secret(text) for text in self._texts)
 
 
-def request(body: bytes = BODY, *, path: str = "/a", method: str = "POST", **headers: str) -> Request:
+def request(body: bytes = BODY, *, path: str = "/a", query: str = "", method: str = "POST", **headers: str) -> Request:
     named = {name.replace("_", "-").lower(): value for name, value in headers.items()}
-    return Request(method, path, "", {"content-type": "application/json", **named}, body)
+    return Request(method, path, query, {"content-type": "application/json", **named}, body)
 
 
 def digest(secret: str, body: bytes = BODY, algorithm: str = "sha256") -> bytes:
@@ -123,6 +124,12 @@ QUAY = HmacCheck(Known("k"), "X-Sig", "sha1", "base64")
         (BasicCheck(Known("p"), "ann"), {"Authorization": "Basic " + base64.b64encode(b"ann:x").decode()}, 401),
         (BasicCheck(Known("p"), "ann"), {"Authorization": "Basic !"}, 401),
         (BasicCheck(Known("p"), "ann"), {}, 401),
+        (QueryCheck(Known("t")), {"query": "a=b&token=t"}, None),
+        (QueryCheck(Known("t&=ü"), "key"), {"query": "key=t%26%3D%C3%BC"}, None),
+        (QueryCheck(Known("t")), {"query": "token=u"}, 403),
+        (QueryCheck(Known("t")), {"query": "token="}, 401),
+        (QueryCheck(Known("t")), {"query": "&".join(["token=t"] * 50)}, 401),
+        (QueryCheck(Known("t")), {}, 401),
         (Unsigned(), {}, None),
     ],
 )
