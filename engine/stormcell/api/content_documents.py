@@ -9,7 +9,7 @@ import hashlib
 from typing import Any
 
 from stormcell.catalog import Trigger, trigger_for
-from stormcell.content.models import Action, ActionAlias, Pack, Policy, Rule, Sensor, TriggerType
+from stormcell.content.models import Action, ActionAlias, Item, Pack, Policy, Rule, Sensor, TriggerType
 from stormcell.content.runner_types import RunnerType
 
 JsonObject = dict[str, Any]
@@ -19,13 +19,20 @@ def content_id(kind: str, ref: str) -> str:
     return hashlib.sha256(f"{kind}:{ref}".encode()).hexdigest()[:24]
 
 
+def _place(kind: str, item: Item | Trigger, *, uid: str = "") -> JsonObject:
+    """What names a thing of a pack, in every one of StackStorm's ways."""
+    return {
+        "id": content_id(kind, item.ref),
+        "uid": f"{uid or kind}:{item.pack}:{item.name}",
+        "ref": item.ref,
+        "pack": item.pack,
+        "name": item.name,
+    }
+
+
 def action_document(action: Action) -> JsonObject:
     return {
-        "id": content_id("action", action.ref),
-        "uid": f"action:{action.pack}:{action.name}",
-        "ref": action.ref,
-        "pack": action.pack,
-        "name": action.name,
+        **_place("action", action),
         "description": action.description,
         "enabled": action.enabled,
         "entry_point": action.entry_point,
@@ -56,11 +63,7 @@ def runner_document(runner: RunnerType) -> JsonObject:
 def rule_document(rule: Rule) -> JsonObject:
     trigger = trigger_for(rule.trigger.type, rule.trigger.parameters)
     return {
-        "id": content_id("rule", rule.ref),
-        "uid": f"rule:{rule.pack}:{rule.name}",
-        "ref": rule.ref,
-        "pack": rule.pack,
-        "name": rule.name,
+        **_place("rule", rule),
         "description": rule.description,
         "enabled": rule.enabled,
         "type": {"ref": rule.type, "parameters": {}},
@@ -75,11 +78,7 @@ def rule_document(rule: Rule) -> JsonObject:
 
 def trigger_type_document(kind: TriggerType) -> JsonObject:
     return {
-        "id": content_id("trigger_type", kind.ref),
-        "uid": f"trigger_type:{kind.pack}:{kind.name}",
-        "ref": kind.ref,
-        "pack": kind.pack,
-        "name": kind.name,
+        **_place("trigger_type", kind),
         "description": kind.description,
         "payload_schema": kind.payload_schema,
         "parameters_schema": kind.parameters_schema,
@@ -90,11 +89,7 @@ def trigger_type_document(kind: TriggerType) -> JsonObject:
 
 def trigger_document(trigger: Trigger) -> JsonObject:
     return {
-        "id": content_id("trigger", trigger.ref),
-        "uid": f"trigger:{trigger.pack}:{trigger.name}",
-        "ref": trigger.ref,
-        "pack": trigger.pack,
-        "name": trigger.name,
+        **_place("trigger", trigger),
         "type": trigger.type,
         "parameters": trigger.parameters,
     }
@@ -103,11 +98,7 @@ def trigger_document(trigger: Trigger) -> JsonObject:
 def sensor_document(sensor: Sensor, pack: Pack | None) -> JsonObject:
     path = pack.path / "sensors" / sensor.entry_point if pack else sensor.entry_point
     return {
-        "id": content_id("sensor", sensor.ref),
-        "uid": f"sensor_type:{sensor.pack}:{sensor.name}",
-        "ref": sensor.ref,
-        "pack": sensor.pack,
-        "name": sensor.name,
+        **_place("sensor", sensor, uid="sensor_type"),
         "description": sensor.description,
         "enabled": sensor.enabled,
         "entry_point": f"sensors.{sensor.name}" if not sensor.entry_point else sensor.entry_point,
@@ -140,11 +131,7 @@ def pack_document(pack: Pack) -> JsonObject:
 
 def alias_document(alias: ActionAlias) -> JsonObject:
     return {
-        "id": content_id("action_alias", alias.ref),
-        "uid": f"action:{alias.pack}:{alias.name}",  # StackStorm's own: an alias shares its kind with actions there
-        "ref": alias.ref,
-        "pack": alias.pack,
-        "name": alias.name,
+        **_place("action_alias", alias, uid="action"),  # StackStorm's own: an alias shares its kind with actions there
         "description": alias.description,
         "enabled": alias.enabled,
         "action_ref": alias.action_ref,
@@ -159,11 +146,7 @@ def alias_document(alias: ActionAlias) -> JsonObject:
 
 def policy_document(policy: Policy) -> JsonObject:
     return {
-        "id": content_id("policy", policy.ref),
-        "uid": f"policy:{policy.pack}:{policy.name}",
-        "ref": policy.ref,
-        "pack": policy.pack,
-        "name": policy.name,
+        **_place("policy", policy),
         "description": policy.description,
         "enabled": policy.enabled,
         "resource_ref": policy.resource_ref,

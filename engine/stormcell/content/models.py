@@ -19,6 +19,20 @@ class Model(msgspec.Struct, kw_only=True, omit_defaults=False):
     """Base of the content models."""
 
 
+class Item(Model, kw_only=True):
+    """What every kind of content has: a name in its pack."""
+
+    pack: str
+    name: str
+    file: str = ""
+    """Path in the pack; empty for what the API made."""
+    description: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pack}.{self.name}"
+
+
 class Pack(Model):
     """`pack.yaml`, and where the pack lies."""
 
@@ -39,14 +53,10 @@ class Pack(Model):
     """Name of a setting -> its JSON schema (`config.schema.yaml`); empty where the pack has none."""
 
 
-class Action(Model):
+class Action(Item, kw_only=True):
     """One runnable thing."""
 
-    pack: str
-    name: str
     runner_type: str
-    file: str = ""
-    description: str = ""
     enabled: bool = True
     entry_point: str = ""
     """Path relative to the pack's `actions/`; empty for runners that need none."""
@@ -56,10 +66,6 @@ class Action(Model):
     notify: JsonObject = {}
     output_schema: JsonObject = {}
     metadata_hash: str = ""
-
-    @property
-    def ref(self) -> str:
-        return f"{self.pack}.{self.name}"
 
 
 class RuleAction(Model):
@@ -76,15 +82,11 @@ class RuleTrigger(Model):
     parameters: JsonObject = {}
 
 
-class Rule(Model):
+class Rule(Item, kw_only=True):
     """Which trigger leads to which action."""
 
-    pack: str
-    name: str
     trigger: RuleTrigger
     action: RuleAction
-    file: str = ""
-    description: str = ""
     enabled: bool = True
     type: str = "standard"
     """`standard`, or `backstop`: tried only where no standard rule matched."""
@@ -93,83 +95,46 @@ class Rule(Model):
     context: JsonObject = {}
     tags: list[JsonObject] = []
 
-    @property
-    def ref(self) -> str:
-        return f"{self.pack}.{self.name}"
 
-
-class TriggerType(Model):
+class TriggerType(Item, kw_only=True):
     """A kind of event."""
 
-    pack: str
-    name: str
-    description: str = ""
     payload_schema: JsonObject = {}
     parameters_schema: JsonObject = {}
     tags: list[JsonObject] = []
-    file: str = ""
-
-    @property
-    def ref(self) -> str:
-        return f"{self.pack}.{self.name}"
 
 
-class Sensor(Model):
-    """A class that watches something and dispatches triggers."""
+class Sensor(Item, kw_only=True):
+    """A class that watches something and dispatches triggers; its name is the class's."""
 
-    pack: str
-    name: str
-    """The class name."""
     entry_point: str
     """Path relative to the pack's `sensors/`."""
-    file: str = ""
-    description: str = ""
     enabled: bool = True
     poll_interval: int | None = None
     """Seconds between polls; None for a passive sensor."""
     trigger_types: list[str] = []
     """Refs."""
 
-    @property
-    def ref(self) -> str:
-        return f"{self.pack}.{self.name}"
 
-
-class ActionAlias(Model):
+class ActionAlias(Item, kw_only=True):
     """What a person types, and the action it stands for."""
 
-    pack: str
-    name: str
     action_ref: str
     formats: list[Any]
-    file: str = ""
-    description: str = ""
     enabled: bool = True
     ack: JsonObject = {}
     result: JsonObject = {}
     extra: JsonObject = {}
     immutable_parameters: JsonObject = {}
 
-    @property
-    def ref(self) -> str:
-        return f"{self.pack}.{self.name}"
 
-
-class Policy(Model):
+class Policy(Item, kw_only=True):
     """A rule about how often, or how many at once, an action runs."""
 
-    pack: str
-    name: str
     resource_ref: str
     policy_type: str
     parameters: JsonObject = {}
     enabled: bool = True
-    description: str = ""
-    file: str = ""
-
-    @property
-    def ref(self) -> str:
-        return f"{self.pack}.{self.name}"
 
 
 class PackContent(Model):
