@@ -77,8 +77,8 @@ def images_of(build: Mapping[str, Any]) -> Iterator[BuiltImage]:
         yield BuiltImage(
             key=ImageKey(metadata["namespace"], metadata["name"], str(record["name"])),
             produces=frozenset(f"{name}:{tag}" for tag in good.get("tags") or ()),
-            stands_on=dict(good.get("bases") or {}),
-            failed_on=dict(record.get("failedOn") or {}),
+            stands_on=recording.known(good.get("bases") or {}),
+            failed_on=recording.known(record.get("failedOn") or {}),
             state=BUILDING if record["name"] in asked else IDLE,
         )
 
@@ -111,7 +111,7 @@ def _waits_for_people(build: Mapping[str, Any]) -> bool:
 
 def _current(services: Services, base: str) -> str:
     name = read_name(base)
-    return recording.current(services, name) if name is not None else recording.UNKNOWN
+    return recording.current(services, name) if name is not None else ""
 
 
 def _name_of(build: Mapping[str, Any]) -> Tuple[str, str]:

@@ -7,16 +7,16 @@ from typing import Dict, FrozenSet, Mapping
 
 from kubestorm.bases.dockerfile import stands_on
 from kubestorm.bases.names import BaseName, read_name
-from kubestorm.building.settings import BuildSettings
 from kubestorm.errors import DefinitionError, Error
 from kubestorm.registry.settings import RegistrySettings
 from kubestorm.services import Services
 
-UNKNOWN = ""
+UNKNOWN = "unknown"
+"""Stands in a status for a digest that nobody knows; an empty text would be left out there."""
 
 
 def record(services: Services, dockerfile: str, arguments: Mapping[str, str], target: str) -> Dict[str, str]:
-    """Name of each base -> its digest; empty where nobody knows it. A base that is pinned by a digest is left out.
+    """Name of each base -> its digest, or UNKNOWN. A base that is pinned by a digest is left out.
 
     A Dockerfile that cannot be read has none: the builder is about to say so better. Asks each registry that the
     configuration names once a base, and no other.
@@ -31,21 +31,24 @@ def record(services: Services, dockerfile: str, arguments: Mapping[str, str], ta
         if name is None:
             bases[text] = UNKNOWN
         elif not name.digest:
-            bases[str(name)] = current(services, name)
+            bases[str(name)] = current(services, name) or UNKNOWN
     return bases
 
 
 def current(services: Services, name: BaseName) -> str:
     """The digest that a base has now; empty where its registry is not one of ours, or does not say."""
     if name.image.registry not in known_registries(services):
-        return UNKNOWN
+        return ""
     with contextlib.suppress(Error):
         return services.registry.resolve(name.image, name.tag)
-    return UNKNOWN
+    return ""
+
+
+def known(bases: Mapping[str, str]) -> Dict[str, str]:
+    """What was recorded, with an empty text for a digest that nobody knew."""
+    return {base: "" if digest == UNKNOWN else digest for base, digest in bases.items()}
 
 
 def known_registries(services: Services) -> FrozenSet[str]:
-    """The registries that the configuration names."""
-    asked = RegistrySettings.from_config(services.settings.raw).connections
-    pushed = BuildSettings.from_config(services.settings.raw).registries
-    return frozenset(each.host for each in asked) | frozenset(each.host for each in pushed)
+    """The registries that the configuration says how to ask."""
+    return frozenset(each.host for each in RegistrySettings.from_config(services.settings.raw).connections)
