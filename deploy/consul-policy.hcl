@@ -4,3 +4,9 @@
 key_prefix "kubestorm/" {
   policy = "write"
 }
+
+# What application.sources of the pack's configuration lets Applications read beside it, for instance:
+#
+# key_prefix "shared/" {
+#   policy = "read"
+# }

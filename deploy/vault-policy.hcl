@@ -24,3 +24,10 @@ path "secret/data/builds/+/*" {
 path "secret/data/registries/*" {
   capabilities = ["read"]
 }
+
+# What Applications read of their own namespaces is above. What application.sources of the pack's configuration allows
+# beside it, it has to be allowed here too, for instance:
+#
+# path "secret/data/shared/*" {
+#   capabilities = ["read"]
+# }
