@@ -20,6 +20,9 @@ from kubestorm.kube_errors import SERVICE, FieldConflict, FieldConflictError
 
 REPLICAS = ".spec.replicas"
 REPLICAS_MANAGER = f"{FIELD_MANAGER}-replicas"
+AUTOSCALED_ANNOTATION = "kubestorm.io/autoscaled"
+# Ourselves under another name, or by another verb (a rollout scales).
+OUR_MANAGERS = frozenset((FIELD_MANAGER, REPLICAS_MANAGER))
 PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
@@ -75,10 +78,16 @@ def read(kube: KubeClient, resource: Resource, name: str, namespace: str) -> Opt
 
 
 def ensure(
-    kube: KubeClient, manifest: Manifest, *, uid: str, live: Optional[Object] = None, take: bool = False
+    kube: KubeClient,
+    manifest: Manifest,
+    *,
+    uid: str,
+    live: Optional[Object] = None,
+    take: bool = False,
+    take_field: str = "",
 ) -> Outcome:
     """Bring one object to its manifest. `live` is what was read of it just now, if it was; `take` takes others'
-    fields as well, as a person has asked for.
+    fields as well, as a person has asked for, `take_field` one of them.
 
     Raises ForeignObjectError where the name is another's, TemporaryError while an old one is being deleted.
     """
@@ -94,7 +103,11 @@ def ensure(
     try:
         written = kube.apply(resource, _addressed(manifest, live), namespace, force=take)
     except FieldConflictError as error:
-        left = tuple(conflict for conflict in error.conflicts if not is_ours(conflict.field))
+        left = tuple(
+            conflict
+            for conflict in error.conflicts
+            if not (is_ours(conflict.field) or conflict.manager in OUR_MANAGERS or conflict.field == take_field)
+        )
         rest = without(manifest, [conflict.field for conflict in left])
         # What is still in conflict is the pack's alone.
         written = kube.apply(resource, _addressed(rest, live), namespace, force=True)
@@ -134,21 +147,43 @@ def hand_over_replicas(kube: KubeClient, live: Object) -> None:
 
     A field that its one owner no longer applies is set back to its default, which is 1 here. So a second manager
     applies the present number first, once; the autoscaler takes it from there. Source: "Transferring Ownership" of
-    Kubernetes' page on server-side apply. Nothing is written where it is not ours alone.
+    Kubernetes' page on server-side apply. An annotation remembers it until `was_autoscaled` is over. Nothing is written
+    where that has been done.
     """
-    if not owns_replicas(live):
+    alone = owns_replicas(live)
+    if not alone and was_autoscaled(live):
         return
+    body = _of_replicas_manager(live)
+    body["metadata"]["annotations"] = {AUTOSCALED_ANNOTATION: "yes"}
+    if alone:
+        body["spec"] = {"replicas": live["spec"]["replicas"]}
+    # Not forced: a number that has changed since is in conflict, and the next look tries again.
+    _apply_as_replicas_manager(kube, body)
+
+
+def was_autoscaled(live: Mapping[str, Any]) -> bool:
+    """Whether the number of pods was an autoscaler's of ours, so that it may be taken back where there is none now."""
+    return AUTOSCALED_ANNOTATION in (live["metadata"].get("annotations") or {})
+
+
+def forget_autoscaler(kube: KubeClient, live: Object) -> None:
+    """The number of pods is fixed again, and applied as such."""
+    _apply_as_replicas_manager(kube, _of_replicas_manager(live))
+
+
+def _of_replicas_manager(live: Object) -> Object:
     metadata = live["metadata"]
-    body = {
+    return {
         "apiVersion": live["apiVersion"],
         "kind": live["kind"],
         "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
-        "spec": {"replicas": live["spec"]["replicas"]},
     }
-    # Not forced: a number that has changed since is in conflict, and the next look tries again.
-    kube.patch(
-        resource_of(live), metadata["name"], body, metadata["namespace"], kind="apply", field_manager=REPLICAS_MANAGER
-    )
+
+
+def _apply_as_replicas_manager(kube: KubeClient, body: Object) -> None:
+    metadata = body["metadata"]
+    where = resource_of(body)
+    kube.patch(where, metadata["name"], body, metadata["namespace"], kind="apply", field_manager=REPLICAS_MANAGER)
 
 
 def owns_replicas(live: Mapping[str, Any]) -> bool:

@@ -79,7 +79,8 @@ class ApplicationSettings:
     allow_patch: Tuple[str, ...] = ()
     """Namespaces (shell patterns) whose Applications may use `spec.patch`."""
     look_seconds: int = 300
-    """How often Consul, Vault and Databases are looked at for changes, where an Application reads any of them."""
+    """How often Consul, Vault and Databases are looked at for changes, where an Application reads any of them, and
+    whether a host is free that another had."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:

@@ -16,11 +16,11 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 from kubestorm.application import apply, config, deploying, hosts, render, versions
 from kubestorm.application.apply import Outcome
 from kubestorm.application.config import Waiting
-from kubestorm.application.settings import INGRESS, ApplicationSettings
+from kubestorm.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.application.versions import ApiVersions
-from kubestorm.conditions import FALSE, TRUE, Condition, format_time
+from kubestorm.conditions import FALSE, TRUE, Condition, find, format_time
 from kubestorm.errors import Error
 from kubestorm.kube import Resource
 from kubestorm.naming import Identity
@@ -187,7 +187,8 @@ def ensure_objects(run: ApplicationRun) -> Result:
             elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
                 outcomes.append(run.ensure(manifest, look, service if kind == "Service" else None))
         applied = _applied(look, outcomes, _unsupported(app, api))
-        fields = {"url": _url(app, granted), "hosts": list(granted) or None}
+        served = next((each.live for each in outcomes if each.kind == "Service"), service)
+        fields = {"url": _url(app, granted, served), "hosts": list(granted) or None}
         run.handle.write_status(claimed, applied, fields=fields, generation=look.generation)
         refused = [claimed.message] if claimed.status == FALSE else []
         return {**_as_result(outcomes), "hosts": list(granted), "refused": refused}
@@ -233,9 +234,15 @@ def ensure_deployment(run: ApplicationRun) -> Result:
 def _bring_up_to_date(
     run: ApplicationRun, look: Look, track: str, image: deploying.Image, hashed: str, live: Optional[Object]
 ) -> Tuple[List[Outcome], Optional[Object]]:
-    if live is not None and look.app.replicas.autoscaled:
-        apply.hand_over_replicas(run.services.kube, live)
-    outcome = run.ensure(active_deployment(look.app, track, image, hashed, live), look, live)
+    kube, app = run.services.kube, look.app
+    if live is not None and app.replicas.autoscaled:
+        apply.hand_over_replicas(kube, live)
+    manifest = active_deployment(app, track, image, hashed, live)
+    fixed_again = live is not None and not app.replicas.autoscaled and apply.was_autoscaled(live)
+    take_field = apply.REPLICAS if fixed_again else ""
+    outcome = apply.ensure(kube, manifest, uid=app.uid, live=live, take=look.takes, take_field=take_field)
+    if live is not None and fixed_again:
+        apply.forget_autoscaler(kube, live)
     return [outcome], outcome.live
 
 
@@ -343,7 +350,7 @@ def _unsupported(app: ApplicationSpec, api: ApiVersions) -> str:
     return ""
 
 
-def _url(app: ApplicationSpec, granted: Sequence[str]) -> Optional[str]:
+def _url(app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping[str, Any]]) -> Optional[str]:
     """Where people, or else other pods, reach it."""
     if granted:
         scheme = "https" if app.exposure.tls_secret else "http"
@@ -351,17 +358,22 @@ def _url(app: ApplicationSpec, granted: Sequence[str]) -> Optional[str]:
     if app.port is None:
         return None
     port = "" if app.exposure.port == 80 else f":{app.exposure.port}"
+    balancer = ((service or {}).get("status") or {}).get("loadBalancer") or {}
+    for address in balancer.get("ingress") or ():
+        if app.exposure.type == LOAD_BALANCER and (address.get("hostname") or address.get("ip")):
+            return f"http://{address.get('hostname') or address['ip']}{port}/"
     return f"http://{app.name}.{app.namespace}.svc{port}/"
 
 
 def _next_look(run: ApplicationRun, look: Look, due: Optional[str]) -> Dict[str, Any]:
-    """When to look again: a Rollout is due, or Consul, Vault and Databases are looked at for changes.
+    """When to look again: a Rollout is due, another's host may be free, or Consul, Vault and Databases have changed.
 
     Written anew only when that moment has come or comes earlier, as a look that finds all in order leaves no trace.
     """
     planned, now = str(look.status.get("nextLookAt") or ""), run.services.now()
     latest = now + dt.timedelta(seconds=run.settings.look_seconds)
-    wishes = [due or "", format_time(latest) if look.app.reads_outside else ""]
+    refused = (find(look.status.get("conditions") or [], HOST_CLAIMED) or {}).get("status") == FALSE
+    wishes = [due or "", format_time(latest) if look.app.reads_outside or refused else ""]
     wished = min((wish for wish in wishes if wish), default="")
     if not wished:
         return {"nextLookAt": None} if planned else {}

@@ -228,6 +228,31 @@ def test_the_number_of_pods_is_handed_over_to_an_autoscaler_without_a_drop(world
     assert "left to" not in world.condition("RolledOut")[2]
 
 
+@pytest.mark.parametrize("scaled", [False, True], ids=["untouched", "scaled by the autoscaler"])
+def test_a_fixed_number_of_pods_follows_an_autoscaled_one(world, scaled):
+    """What our own autoscaler has left is taken back, once; what a person sets after that is theirs again."""
+    world.apply(replicas={"min": 2, "max": 6})
+    world.wish()
+    world.reconcile()
+    world.reconcile()
+    if scaled:
+        url = f"{world.url('deployments', 'cart')}/scale"
+        hpa = "kube-controller-manager"
+        patch(world.http, url, {"spec": {"replicas": 5}}, "merge", fieldManager=hpa).raise_for_status()
+        world.reconcile()
+        assert world.get("deployments")["spec"]["replicas"] == 5
+    world.apply(replicas={"min": 3})
+    world.reconcile()
+    found = world.get("deployments")
+    assert found["spec"]["replicas"] == 3
+    assert "left to" not in world.condition("RolledOut")[2]
+    assert "kubestorm.io/autoscaled" not in found["metadata"]["annotations"]
+    body = {"spec": {"replicas": 4}}
+    patch(world.http, world.url("deployments", "cart"), body, "merge", fieldManager="kubectl").raise_for_status()
+    world.reconcile()
+    assert world.get("deployments")["spec"]["replicas"] == 4
+
+
 def test_an_application_without_an_image_waits_and_says_so(world):
     """Its other objects are there already."""
     world.apply()

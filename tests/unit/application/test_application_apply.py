@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.application import apply, deploying, render
+from kubestorm.application import apply, deploying, render, steps
 from kubestorm.kube_errors import FieldConflict
 
 SAME = {
@@ -161,3 +161,25 @@ def test_the_image_is_the_last_good_one():
     }
     assert deploying.current_image(live) == deploying.Image("sha256:bb", "2")
     assert deploying.current_image(None) is None
+
+
+ADDRESSES = {
+    "inside": ({}, (), "http://cart.shop.svc/"),
+    "another port": ({"expose": {"port": 8000}}, (), "http://cart.shop.svc:8000/"),
+    "host": ({"expose": {"type": "ingress", "hosts": ["a.example.com"]}}, ("a.example.com",), "https://a.example.com/"),
+    "plain host": (
+        {"expose": {"type": "ingress", "hosts": ["a.example.com"], "tls": False, "path": "/cart"}},
+        ("a.example.com",),
+        "http://a.example.com/cart",
+    ),
+    "another's host": ({"expose": {"type": "ingress", "hosts": ["a.example.com"]}}, (), "http://cart.shop.svc/"),
+    "balancer": ({"expose": {"type": "loadBalancer", "port": 8000}}, (), "http://192.0.2.1:8000/"),
+    "no port": ({"port": None, "health": {"command": ["true"]}}, (), None),
+}
+
+
+@pytest.mark.parametrize("spec, granted, url", ADDRESSES.values(), ids=ADDRESSES)
+def test_where_it_is_reached(parsed, spec, granted, url):
+    """As far out as it is exposed."""
+    service = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+    assert steps._url(parsed(**spec), granted, service) == url
