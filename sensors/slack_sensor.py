@@ -14,13 +14,15 @@ class SlackSensor(Sensor):
     def setup(self):
         settings = SlackSettings.from_config(self.config or {})
         log = self.sensor_service.get_logger(name=self.__class__.__name__)
+        credentials = Credentials.of(load_settings(self.config))
         inbox = Inbox(
             self.sensor_service,
             lambda trigger, payload: self.sensor_service.dispatch(trigger=trigger, payload=payload),
             log,
+            credentials.bot_token,
             settings.teams,
         )
-        self._gate = SlackGate(settings, Credentials.of(load_settings(self.config)), inbox, log)
+        self._gate = SlackGate(settings, credentials, inbox, log)
         self._gate.start()
 
     def run(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from kubestorm.announce.channels import channel_of
@@ -20,6 +21,7 @@ from kubestorm.resource import NAMESPACES
 from kubestorm.services import Services
 
 LEASE = "kubestorm-announcements"
+LEASE_TRIES, LEASE_PAUSE_SECONDS = 4, 0.4
 Result = Dict[str, Any]
 
 
@@ -61,8 +63,13 @@ def way(settings: AnnounceSettings, services: Services) -> str:
 def flush(services: Services, keep: Keep, run_id: str, settings: AnnounceSettings) -> Result:
     """Post what is due, unless another run is at it: the sensor comes back to what is left."""
     lease = LeaseLock(services.kube, LEASE, holder=run_id, now=services.now)
-    if not lease.acquire():
-        return {"posts": [], "posted": 0, "refused": [], "message": "Another run is posting."}
+    for attempt in range(LEASE_TRIES):
+        if lease.acquire():
+            break
+        if attempt + 1 == LEASE_TRIES:
+            return {"posts": [], "posted": 0, "refused": [], "message": "Another run is posting."}
+        # It may have read what waits before this run added to it; a post takes a fraction of a second.
+        time.sleep(LEASE_PAUSE_SECONDS)
     try:
         return _flush(services, keep, settings)
     finally:

@@ -23,7 +23,9 @@ from kubestorm.errors import Error, NotFoundError, PermanentError
 from kubestorm.naming import identity_of
 from kubestorm.secrets import Secret
 from kubestorm.services import Services
+from kubestorm.slack.credentials import Credentials
 from kubestorm.slack.posting import open_web
+from kubestorm.slack.proof import check
 from kubestorm.slack.web import SlackWeb
 
 QUIET_OUTCOMES = ("refused", "warning")
@@ -77,6 +79,7 @@ def answer(
     services: Services, folder: Path, action_service: Any, asked: Mapping[str, Any], *, config: Any
 ) -> Tuple[bool, Result]:
     """Answer a command or a mention; `follow` is what is still under way."""
+    check(asked, Credentials.of(services.settings).bot_token(), services.now().timestamp())
     place = place_of(services, action_service, asked)
     text = _with_number(services, str(asked["text"]), str(asked.get("thread") or ""))
     channel = str(asked.get("channel_name") or asked["channel"])
@@ -105,6 +108,7 @@ def follow_up(services: Services, follow: Mapping[str, Any], channel: str, threa
 
 def click(services: Services, action_service: Any, clicked: Mapping[str, Any]) -> Result:
     """A button of an approval: whose word does not count is told so alone."""
+    check(clicked, Credentials.of(services.settings).bot_token(), services.now().timestamp())
     place = place_of(services, action_service, clicked)
     decision = {approval_messages.APPROVE_ACTION: YES, approval_messages.REFUSE_ACTION: NO}.get(str(clicked["action"]))
     try:

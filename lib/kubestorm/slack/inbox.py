@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections import OrderedDict
 from typing import Any, Callable, Mapping, Protocol, Tuple
 
+from kubestorm.secrets import Secret
+from kubestorm.slack.proof import prove
 from kubestorm.slack.requests import Asked, Ignored, payload
 
 TRIGGER = "kubestorm.slack_command"
@@ -41,8 +44,19 @@ class Datastore(Protocol):
 class Inbox:
     """Safe for threads: requests come in several at once."""
 
-    def __init__(self, store: Datastore, dispatch: Dispatch, log: logging.Logger, teams: Tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        store: Datastore,
+        dispatch: Dispatch,
+        log: logging.Logger,
+        key: Callable[[], Secret],
+        teams: Tuple[str, ...] = (),
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`key` is what proves to the actions that something came through here."""
         self._store, self._dispatch, self._log, self._teams = store, dispatch, log, teams
+        self._key, self._clock = key, clock
         self._seen: OrderedDict[str, bool] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -64,7 +78,8 @@ class Inbox:
         try:
             if self._was_taken(name):
                 return "repeated"
-            self._dispatch(TRIGGER, payload(asked, self._keep_reply(asked)))
+            said = {**payload(asked, self._keep_reply(asked)), "at": str(int(self._clock()))}
+            self._dispatch(TRIGGER, {**said, "proof": prove(said, self._key())})
         except BaseException:
             with self._lock:
                 self._seen.pop(name, None)

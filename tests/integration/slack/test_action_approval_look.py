@@ -12,10 +12,13 @@ import pytest
 import yaml
 from kubestorm.approval.record import ANNOTATION, read
 from kubestorm.approval.steps import look, open_list, person_of, respond
+from kubestorm.errors import PermanentError
 from kubestorm.naming import Identity, identity_of
 from kubestorm.rollout import approval as rollout_approval
+from kubestorm.secrets import Secret
 from kubestorm.services import Services
 from kubestorm.slack.answering import answer, click, follow_up
+from kubestorm.slack.proof import prove
 from kubestorm.slack.requests import parse_interaction, payload
 
 from sandbox.slack import Post, SlackServer
@@ -88,8 +91,16 @@ class Case:
     def click(self, user: str, post: Post, button: str, comment: str = "") -> dict[str, Any]:
         """As the rule passes it on."""
         body = self.slack.click_body(user, post, post.buttons[button], {"approval_comment": comment})
-        found = parse_interaction(body)
-        return click(self.services, self.store, {**payload(found, "")})  # type: ignore[arg-type]
+        return self.pass_on(payload(parse_interaction(body), ""))  # type: ignore[arg-type]
+
+    def proven(self, said: dict[str, Any]) -> dict[str, Any]:
+        """As the sensor hands it on."""
+        whole = {**said, "id": said.get("id") or "1", "at": str(int(self.services.now().timestamp()))}
+        return {**whole, "proof": prove(whole, Secret(self.slack.bot_token))}
+
+    def pass_on(self, said: dict[str, Any]) -> dict[str, Any]:
+        """A click, through the rule to the action."""
+        return click(self.services, self.store, self.proven(said))
 
     @property
     def question(self) -> Post:
@@ -186,7 +197,7 @@ def test_a_change_voids_the_question(case: Case) -> None:
     assert "void" in old.everything
     assert old.buttons == {}
     stale = case.slack.click_body("grace", old, old_buttons["Approve"])
-    result = click(case.services, case.store, payload(parse_interaction(stale), ""))  # type: ignore[arg-type]
+    result = case.pass_on(payload(parse_interaction(stale), ""))  # type: ignore[arg-type]
     assert (result["counted"], old_number in result["message"]) == (False, True)
 
 
@@ -251,6 +262,37 @@ def test_answers_at_the_same_moment_are_judged_against_each_other(case: Case) ->
 ACTIONS = ROOT / "actions"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"user": "U0LINUS"}, id="another person"),
+        pytest.param({"value": "rollouts/a/b/1234567"}, id="another question"),
+        pytest.param({"proof": ""}, id="no proof"),
+        pytest.param({"at": "1"}, id="another time"),
+    ],
+)
+def test_a_click_that_nobody_made_in_slack_counts_nothing(change: dict[str, str], case: Case) -> None:
+    """Whoever may run the action by hand cannot say that somebody else clicked."""
+    about = case.make()
+    case.look(about)
+    body = case.slack.click_body("grace", case.question, case.question.buttons["Approve"])
+    said = case.proven(payload(parse_interaction(body), ""))  # type: ignore[arg-type]
+    with pytest.raises(PermanentError, match="not asked in Slack"):
+        click(case.services, case.store, {**said, **change})
+    assert case.record(about).state == "waiting"
+
+
+def test_an_old_click_counts_nothing(case: Case, clock: Clock) -> None:
+    """What waited for an hour somewhere is no longer what somebody wants now."""
+    about = case.make()
+    case.look(about)
+    body = case.slack.click_body("grace", case.question, case.question.buttons["Approve"])
+    said = case.proven(payload(parse_interaction(body), ""))  # type: ignore[arg-type]
+    clock.advance(3601)
+    with pytest.raises(PermanentError, match="more than an hour ago"):
+        click(case.services, case.store, said)
+
+
 def test_a_reply_in_the_thread_is_an_answer(case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`approve` there means the question above; elsewhere the number says which."""
     import stormcell
@@ -269,7 +311,7 @@ def test_a_reply_in_the_thread_is_an_answer(case: Case, monkeypatch: pytest.Monk
         "reply": "",
     }
     services = case.services
-    well, result = answer(services, ACTIONS, case.store, asked, config=dict(services.settings.raw))
+    well, result = answer(services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw))
     assert well, result
     assert (result["command"], result["person"]) == ("approval_approve", "grace")
     record = case.record(about)
@@ -335,21 +377,24 @@ def test_commands_are_answered_where_they_were_typed(case: Case, monkeypatch: py
     address = case.slack._response_url("C0ELSEWHERE", "U0GRACE")
     case.store.set_value("kept.address", address, encrypt=True)
     services = case.services
-    well, _result = answer(services, ACTIONS, case.store, asked, config=dict(services.settings.raw))
+    well, _result = answer(services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw))
     assert well
     assert [post.channel for post in case.slack.posts] == ["C0ELSEWHERE"]
-    answer(services, ACTIONS, case.store, {**asked, "text": "dance"}, config=dict(services.settings.raw))
+    answer(services, ACTIONS, case.store, case.proven({**asked, "text": "dance"}), config=dict(services.settings.raw))
     assert case.slack.posts[-1].only_for == "U0GRACE"
 
 
-def test_an_outcome_follows_in_the_thread(case: Case) -> None:
+def test_an_outcome_follows_in_the_thread(case: Case, databases: str) -> None:
     """What is still under way says nothing; the end is told once."""
-    about = case.make()
-    follow = {"plural": "applications", "namespace": case.namespace, "name": "cart", "rollout": about.name}
+    spec = {"engine": "postgres", "version": "16", "size": "small"}
+    body = {"apiVersion": "kubestorm.io/v1alpha1", "kind": "Database", "metadata": {"name": "orders"}, "spec": spec}
+    case.http.post(databases, json=body).raise_for_status()
+    follow = {"plural": "databases", "namespace": case.namespace, "name": "orders", "generation": 1}
     channel = case.slack.channels["team-shop"]
     look_again = follow_up(case.services, {**follow, "delay_seconds": 0.1}, channel, "1.1")
     assert (look_again["over"], case.slack.posts) == (False, [])
-    status = {"status": {"phase": "Complete"}}
-    case.http.patch(f"{case.path}/{about.name}/status", json=status, headers=MERGE).raise_for_status()
+    ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1}
+    status = {"status": {"observedGeneration": 1, "conditions": [ready]}}
+    case.http.patch(f"{databases}/orders/status", json=status, headers=MERGE).raise_for_status()
     assert follow_up(case.services, look_again["follow"], channel, "1.1")["over"] is True
     assert [post.thread_ts for post in case.slack.posts] == ["1.1"]

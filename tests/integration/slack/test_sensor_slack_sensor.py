@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from kubestorm.errors import DefinitionError
+from kubestorm.secrets import Secret
 from kubestorm.slack.credentials import Credentials
 from kubestorm.slack.inbox import REPLY, Inbox
 from kubestorm.slack.listening import SlackGate
@@ -37,7 +38,7 @@ class Ear:
         def vault() -> Any:
             raise AssertionError("nothing is in Vault here")
 
-        self.inbox = Inbox(store, self._dispatch, log, settings.teams)
+        self.inbox = Inbox(store, self._dispatch, log, lambda: Secret("xoxb-key"), settings.teams)
         self.gate = SlackGate(settings, Credentials(settings, vault), self.inbox, log, ping_seconds=0.3)
 
     def _dispatch(self, trigger: str, payload: Any) -> None:
