@@ -11,15 +11,13 @@ import functools
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple, Union, cast
 
-import regex
 from semver import Version
 
 from kubestorm.errors import DefinitionError
+from kubestorm.registry.names import TAG
 from kubestorm.registry.versions import VersionRange, parse_range, parse_version
 
 ORDERS = ("alphabetical", "numerical", "time")
-TAG = regex.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-"""What a registry takes as a tag. Source: the "Pulling manifests" part of the OCI distribution specification."""
 MAX_PATTERN_LENGTH = 256
 PATTERN_SECONDS = 0.05
 """For one comparison of a tag with a pattern; a good one takes microseconds."""
@@ -194,7 +192,13 @@ def _rank_by_pattern(follow: Pattern, tag: str) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(text: str) -> Any:
-    return regex.compile(text)
+    """Raises DefinitionError, without a field, for what is no regular expression."""
+    import regex  # here, as it costs more than all else in this module, and few follow a pattern
+
+    try:
+        return regex.compile(text)
+    except (regex.error, OverflowError, RecursionError) as error:
+        raise DefinitionError(f"this is no regular expression: {error}") from error
 
 
 def _parse_semver(said: Mapping[str, Any], field: str) -> Follow:
@@ -241,10 +245,8 @@ def _parse_pattern(said: Mapping[str, Any], field: str) -> Follow:
         )
     try:
         compiled = _compiled(text)
-    except (regex.error, OverflowError, RecursionError) as error:
-        raise DefinitionError(
-            f"{field}.pattern is no regular expression: {error}.", field=f"{field}.pattern"
-        ) from error
+    except DefinitionError as error:
+        raise DefinitionError(f"{field}.pattern: {error}.", field=f"{field}.pattern") from error
     _check_pace(compiled, text, f"{field}.pattern")
     return Pattern(text, order, _group(compiled, said.get("group"), f"{field}.group"))
 
