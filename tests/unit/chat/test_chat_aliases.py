@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,44 @@ def test_only_what_changes_something_says_at_once_that_it_was_heard() -> None:
     """Reading is answered fast enough without."""
     acknowledged = {document["name"] for document in FILES.values() if document["ack"]["enabled"]}
     assert acknowledged == {f"kubestorm_{command.name}" for command in COMMANDS if command.changes}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_page_for_users_lists_every_command(command: Any) -> None:
+    """With how it is said and the role it needs."""
+    page = (ROOT / "docs" / "chatops.md").read_text()
+    usage = command.usage.replace("|", "\\|")
+    assert f"| `{usage}` | {command.summary} | {command.role or 'everybody'} |" in page
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_fits_its_action(command: Any) -> None:
+    """The action exists, takes each value of the phrases by name, and gets all that it requires."""
+    if command.action is None:
+        return
+    metadata = yaml.safe_load((ROOT / "actions" / f"{command.action}.yaml").read_text())
+    parameters: dict[str, Any] = metadata.get("parameters") or {}
+    assert metadata["runner_type"] == "python-script"
+    said = {name for each in command.phrases for name in each.expression.groupindex}
+    given = {command.renames.get(name, name) for name in said} | set(command.fixed)
+    given |= {command.asker} if command.asker else set()
+    # What is run is the action's class: `run` may take more than its metadata offers to others (who asks).
+    tree = ast.parse((ROOT / "actions" / f"{command.action}.py").read_text())
+    (run,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "run")
+    assert given <= {argument.arg for argument in run.args.args}
+    always = {command.renames.get(name, name) for name in command.required} | set(command.fixed) | {command.asker}
+    always |= {"namespace"} if command.needs_namespace else set()
+    assert {name for name, schema in parameters.items() if schema.get("required")} <= always
+
+
+def test_every_action_that_a_person_would_call_has_a_command() -> None:
+    """An action with a person's verb is in the list."""
+    verbs = "list show status create resize rotate snapshot delete rollout rollback abort promote freeze unfreeze scale"
+    wanted = {
+        path.stem
+        for path in (ROOT / "actions").glob("*.py")
+        for noun in ("database", "application", "image_build")
+        if path.stem.removeprefix(f"{noun}_") in [*verbs.split(), "history", "logs", "start", "cancel"]
+    }
+    assert wanted <= {command.action for command in COMMANDS}
+    assert len(wanted) >= 23
