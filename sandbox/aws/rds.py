@@ -246,9 +246,10 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         new_name = at_once.get("new_db_instance_identifier")
         if new_name and new_name in self.databases:
             raise models.DBInstanceAlreadyExists()
-        if at_once.get("db_parameter_group_name") not in (None, instance.db_parameter_group_name):
-            instance.parameters_status = "pending-reboot"  # another group takes effect with a reboot, always
+        another_group = at_once.get("db_parameter_group_name") not in (None, instance.db_parameter_group_name)
         super().modify_db_instance(db_instance_identifier, at_once)
+        if another_group:
+            instance.parameters_status = "pending-reboot"  # it takes effect with a reboot, always
         instance.await_values(later)
         self._start_applying(instance, set(PENDING_NAMES) if request.get("apply_immediately") else set(SOON))
         return instance

@@ -106,7 +106,9 @@ def test_a_refused_change_does_not_hide_that_the_old_one_serves(world, spec, rea
         assert world.condition("Ready") == ("False", reason)
         assert says in message(world, "Ready")
         assert world.condition("InstanceAvailable") == ("True", "Available")
+        before = world.get()
         world.reconcile()
+        assert world.get() == before, "looking again says the same, word for word"
     world.apply(**first)
     world.until_ready()
 
