@@ -1,0 +1,147 @@
+"""The steps of workflows/delivery_pipeline.yaml: look, and tell. Neither waits; the workflow does, without a worker."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
+
+from kubestorm.application.spec import InvalidSpecError, parse
+from kubestorm.building import records
+from kubestorm.building.commands import IMAGE_BUILDS
+from kubestorm.conditions import format_time
+from kubestorm.dispatching import Dispatch
+from kubestorm.errors import NotFoundError
+from kubestorm.pipeline import stages as pipeline
+from kubestorm.pipeline.stages import Follower, Stage
+from kubestorm.registry.names import split_reference
+from kubestorm.rollout import names
+from kubestorm.rollout.following import follows
+from kubestorm.services import Services
+
+STAGE_ENDED = "kubestorm.pipeline_stage_ended"
+STATUS_FIELD = "pipeline"
+START_SECONDS = 120.0
+"""How long an Application may take to begin the rollout of what it follows, before it counts as one that does not."""
+
+Result = Dict[str, Any]
+
+
+def look(services: Services, namespace: str, name: str, request_id: str, run_id: str, dispatch: Dispatch) -> Result:
+    """Where the run is; each stage that has ended since the last look is written on the ImageBuild and told once.
+
+    Dispatched first and written after: a crash in between tells it again. Returns `done`, `outcome`, `message` and
+    `stages`. Raises NotFoundError when the ImageBuild is gone.
+    """
+    build = _read(services, namespace, name)
+    stages = _stages(services, build, request_id)
+    before = _recorded(build, run_id)
+    for stage in stages:
+        if stage.outcome in pipeline.DONE and before.get(stage.name) != stage.outcome:
+            dispatch(STAGE_ENDED, _payload(services, build, run_id, stage, stages))
+    _write(services, build, run_id, stages)
+    outcome = pipeline.outcome_of(stages)
+    return {
+        "done": outcome != pipeline.WAITING,
+        "outcome": outcome,
+        "message": pipeline.sentence(stages),
+        "stages": [{"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages],
+    }
+
+
+def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
+    try:
+        return services.kube.get(IMAGE_BUILDS, name, namespace)
+    except NotFoundError as error:
+        raise NotFoundError(f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes") from error
+
+
+def _stages(services: Services, build: Mapping[str, Any], request_id: str) -> Tuple[Stage, ...]:
+    status = build.get("status") or {}
+    has_test = any(each.get("test") for each in build["spec"].get("images") or ())
+    first = pipeline.build_stages(status, request_id, has_test=has_test)
+    if pipeline.outcome_of(first) == pipeline.FAILED:
+        return (*first, *pipeline.skipped_rollout("Nothing was pushed."))
+    if pipeline.outcome_of(first) == pipeline.WAITING:
+        return (*first, *(Stage(name, pipeline.WAITING) for name in pipeline.NAMES[3:]))
+    return (*first, *pipeline.rollout_stages(_followers(services, status)))
+
+
+def _followers(services: Services, status: Mapping[str, Any]) -> List[Follower]:
+    """The Applications that follow what the build pushed; one that has not begun within its time is left out."""
+    pushed = _pushed(status)
+    finished = records.parse_time((status.get("build") or {}).get("finishedAt"))
+    is_late = finished is not None and services.now() - finished > dt.timedelta(seconds=START_SECONDS)
+    found: List[Follower] = []
+    for resource in services.kube.list_all(names.APPLICATIONS):
+        try:
+            spec = parse(resource, services.settings)
+        except InvalidSpecError:
+            continue
+        for repository, tags, digest in pushed:
+            if repository != f"{spec.registry}/{spec.repository}" or not any(follows(spec, tag) for tag in tags):
+                continue
+            rollout = _rollout(services, spec.namespace, spec.name, digest)
+            if rollout is not None or not is_late:
+                found.append(Follower(f"{spec.namespace}/{spec.name}", digest, rollout))
+    return found
+
+
+def _pushed(status: Mapping[str, Any]) -> Set[Tuple[str, Tuple[str, ...], str]]:
+    """(registry/repository, tags, digest) of each image that the build pushed."""
+    number = (status.get("build") or {}).get("number")
+    return {
+        (split_reference(str(each["reference"]))[0], tuple(each.get("tags") or ()), str(each["digest"]))
+        for each in status.get("images") or ()
+        if each.get("build") == number and each.get("state") == records.PUSHED
+    }
+
+
+def _rollout(services: Services, namespace: str, application: str, digest: str) -> Any:
+    """The newest Rollout of an image to an Application, or None."""
+    found = [
+        each
+        for each in services.kube.list_all(names.ROLLOUTS, namespace)
+        if each["spec"]["applicationRef"]["name"] == application and each["spec"]["image"]["digest"] == digest
+    ]
+    return max(found, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
+
+
+def _recorded(build: Mapping[str, Any], run_id: str) -> Dict[str, str]:
+    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    if known.get("runId") != run_id:
+        return {}
+    return {str(each["name"]): str(each["outcome"]) for each in known.get("stages") or ()}
+
+
+def _write(services: Services, build: Mapping[str, Any], run_id: str, stages: Sequence[Stage]) -> None:
+    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    listed = [{"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages]
+    outcome = pipeline.outcome_of(stages)
+    if (known.get("runId"), known.get("stages")) == (run_id, listed):
+        return
+    begun = known.get("startedAt") if known.get("runId") == run_id else format_time(services.now())
+    fields = {"runId": run_id, "startedAt": begun, "outcome": outcome, "stages": listed, "finishedAt": None}
+    if outcome != pipeline.WAITING:
+        fields["finishedAt"] = format_time(services.now())
+    metadata = build["metadata"]
+    services.kube.patch_status(IMAGE_BUILDS, metadata["name"], {STATUS_FIELD: fields}, metadata["namespace"])
+
+
+def _payload(
+    services: Services, build: Mapping[str, Any], run_id: str, stage: Stage, stages: Sequence[Stage]
+) -> Dict[str, Any]:
+    status, metadata = build.get("status") or {}, build["metadata"]
+    made = status.get("build") or {}
+    return {
+        "cluster": services.settings.cluster,
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "run_id": run_id,
+        "stage": stage.name,
+        "outcome": stage.outcome,
+        "message": stage.message,
+        "pipeline": pipeline.outcome_of(stages),
+        "commit": str(made.get("commit") or ""),
+        "requested_by": str(made.get("requestedBy") or ""),
+    }

@@ -1,0 +1,101 @@
+"""Where a delivery is, as it follows from the ImageBuild and the Rollouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kubestorm.pipeline import stages as pipeline
+from kubestorm.pipeline.stages import Follower, build_stages, outcome_of, rollout_stages, sentence
+
+
+def status(phase: str, outcome: str = "", *images: dict[str, Any]) -> dict[str, Any]:
+    build = {"requestId": "r1", "number": 3, "phase": phase, "outcome": outcome, "message": "said"}
+    return {"build": build, "images": [{"build": 3, **each} for each in images]}
+
+
+def image(state: str, **more: Any) -> dict[str, Any]:
+    return {"name": "cart", "state": state, **more}
+
+
+BUILDS: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
+    "another build": ({"build": {"requestId": "r0", "phase": "Finished"}}, ("waiting", "waiting", "waiting")),
+    "nothing yet": ({}, ("waiting", "waiting", "waiting")),
+    "requested": (status("Requested"), ("waiting", "waiting", "waiting")),
+    "building": (status("Running", "", image("Building")), ("waiting", "waiting", "waiting")),
+    "one waits": (status("Running", "", image("Pushed"), image("Waiting")), ("waiting", "waiting", "waiting")),
+    "testing": (status("Running", "", image("Testing")), ("succeeded", "waiting", "waiting")),
+    "pushing": (status("Running", "", image("Pushing")), ("succeeded", "succeeded", "waiting")),
+    "pushed": (status("Finished", "Succeeded", image("Pushed")), ("succeeded", "succeeded", "succeeded")),
+    "nothing to do": (status("Finished", "NothingToDo", image("Skipped")), ("skipped", "skipped", "skipped")),
+    "the build failed": (
+        status("Finished", "Failed", image("Failed", failedStage="build", message="no")),
+        ("failed", "skipped", "skipped"),
+    ),
+    "the test failed": (
+        status("Finished", "Failed", image("Failed", failedStage="test")),
+        ("succeeded", "failed", "skipped"),
+    ),
+    "the push failed": (
+        status("Finished", "Failed", image("Failed", failedStage="push")),
+        ("succeeded", "succeeded", "failed"),
+    ),
+    "canceled": (status("Finished", "Canceled", image("Canceled")), ("failed", "skipped", "skipped")),
+}
+
+
+@pytest.mark.parametrize("found, outcomes", BUILDS.values(), ids=BUILDS.keys())
+def test_the_stages_of_a_build(found: dict[str, Any], outcomes: tuple[str, str, str]) -> None:
+    """build, test and push, from the build that answers the request."""
+    assert tuple(stage.outcome for stage in build_stages(found, "r1", has_test=True)) == outcomes
+
+
+def test_a_build_without_a_test() -> None:
+    """The stage is skipped, and says why."""
+    found = build_stages(status("Finished", "Succeeded", image("Pushed")), "r1", has_test=False)
+    assert (found[1].outcome, found[1].message) == ("skipped", "The ImageBuild names no test command.")
+
+
+def follower(phase: str, tested: str = "", name: str = "cart", **more: Any) -> Follower:
+    conditions = [{"type": "Tested", "status": tested}] if tested else []
+    rollout = {"status": {"phase": phase, "conditions": conditions, **more}} if phase else None
+    return Follower(name, "sha256:0", rollout)
+
+
+ROLLOUTS: dict[str, tuple[list[Follower], tuple[str, str]]] = {
+    "nobody follows": ([], ("skipped", "skipped")),
+    "not begun": ([follower("")], ("waiting", "waiting")),
+    "under way": ([follower("Progressing")], ("waiting", "waiting")),
+    "asked": ([follower("AwaitingApproval")], ("waiting", "waiting")),
+    "complete without a test": ([follower("Complete")], ("succeeded", "skipped")),
+    "complete and tested": ([follower("Complete", "True")], ("succeeded", "succeeded")),
+    "one of two": ([follower("Complete"), follower("Testing", name="b")], ("waiting", "waiting")),
+    "failed": ([follower("Failed", message="CrashLoop")], ("failed", "skipped")),
+    "failed beside one under way": ([follower("Failed"), follower("Progressing", name="b")], ("failed", "skipped")),
+    "the test failed": ([follower("Failed", "False")], ("succeeded", "failed")),
+    "aborted": ([follower("Aborted")], ("failed", "skipped")),
+    "superseded": ([follower("Superseded")], ("failed", "skipped")),
+}
+
+
+@pytest.mark.parametrize("followers, outcomes", ROLLOUTS.values(), ids=ROLLOUTS.keys())
+def test_the_stages_of_a_rollout(followers: list[Follower], outcomes: tuple[str, str]) -> None:
+    """rollout and post-deploy test, of all Applications that follow."""
+    assert tuple(stage.outcome for stage in rollout_stages(followers)) == outcomes
+
+
+def test_the_sentence_says_what_failed() -> None:
+    """The stage and its reason."""
+    found = rollout_stages([follower("Failed", message="CrashLoop: ended with 1")])
+    assert outcome_of(found) == pipeline.FAILED
+    assert sentence(found) == "rollout failed: cart: CrashLoop: ended with 1"
+
+
+def test_the_sentence_says_what_is_waited_for() -> None:
+    """The first stage that has not ended."""
+    found = (
+        *build_stages(status("Finished", "Succeeded", image("Pushed")), "r1", has_test=True),
+        *rollout_stages([follower("")]),
+    )
+    assert outcome_of(found) == pipeline.WAITING
+    assert sentence(found) == "rollout: cart: its rollout has not begun"
