@@ -43,9 +43,14 @@ def main() -> int:
 
 def _machine() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    busy = (
+        "The machine was busy with other work: what is measured by the clock (ms, s, per second) says more of that\n"
+        "than of these programs; CPU time, ratios and memory hold.\n"
+    )
     return (
-        f"{python}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} CPUs ({platform.machine()}), "
-        f"{platform.system()}; load when it began: {os.getloadavg()[0]:.1f}.\n"
+        f"{python}, SQLite {sqlite3.sqlite_version}, {cpus} CPUs ({platform.machine()}), "
+        f"{platform.system()}; load when it began: {load:.1f}.\n" + (busy if load > cpus else "")
     )
 
 
