@@ -30,6 +30,7 @@ SETTINGS = {
     "resync": {"initial_seconds": 0.3, "max_seconds": 1},
     "lease": {"duration_seconds": 20},
     "application": {"look_seconds": 1},
+    "rollout": {"patience_seconds": 0.5, "settle_seconds": 1},
 }
 
 
