@@ -15,7 +15,19 @@ from typing import Any
 import msgspec
 
 from sandbox.faults import FaultMiddleware, Faults
-from sandbox.kubernetes import discovery, errors, lists, openapi, patches, rbac, reviews, schema, tables, watching
+from sandbox.kubernetes import (
+    discovery,
+    errors,
+    lists,
+    openapi,
+    patches,
+    proxying,
+    rbac,
+    reviews,
+    schema,
+    tables,
+    watching,
+)
 from sandbox.kubernetes.auth import Authenticator, User
 from sandbox.kubernetes.errors import ApiError
 from sandbox.kubernetes.janitor import Janitor
@@ -160,12 +172,23 @@ class KubernetesApi:
         user = self.authenticator.user(request.headers.get("authorization", ""))
         if user is None:
             raise errors.unauthorized()
+        proxied = proxying.parse(request.path)
+        if proxied is not None:
+            await self._proxy(request, user, proxied)
+            return
         location = locate(request.path) if request.path.startswith(("/api/", "/apis/")) else None
         if location is None:
             self._authorize_path(request, user)
             await self._discovery(request)
             return
         await self._resource(request, user, location)
+
+    async def _proxy(self, request: Request, user: User, asked: proxying.Proxied) -> None:
+        wanted = Attributes("get", "", asked.plural, "proxy", asked.namespace, asked.name)
+        if not self.authorizer.allows(user, wanted):
+            raise errors.forbidden("", asked.plural, asked.name, rbac.denial(user, wanted))
+        status, body = proxying.answer(self.registry, asked)
+        await _send(request.send, status, body, _JSON if status == 200 else "text/plain; charset=utf-8")
 
     def _authorize_path(self, request: Request, user: User) -> None:
         asked = Attributes(_VERBS.get(request.method, request.method.lower()), path=request.path)

@@ -12,6 +12,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -37,6 +38,8 @@ from sandbox.kubernetes.podlife import (
     pod_status,
 )
 from sandbox.kubernetes.pulling import Puller
+from sandbox.kubernetes.subresources import LOG_ANNOTATION
+from sandbox.serving import Server, make_certificate
 
 NODE_NAME = "pretend-node"
 NODE_VERSION = "v1.20.2"
@@ -195,7 +198,9 @@ def _decrees(pod: Manifest) -> tuple[object, ...]:
 class NodeKeeper:
     """Registers the node and keeps it Ready."""
 
-    def __init__(self, api: Api, node: str = NODE_NAME) -> None:
+    def __init__(self, api: Api, node: str = NODE_NAME, *, port: int = 0) -> None:
+        """`port` is where the node serves logs; 0 where it serves none."""
+        self._port = port
         self._api = api
         self._node = node
         self._since = timestamp()
@@ -222,6 +227,8 @@ class NodeKeeper:
         # No Hostname: the API server would look it up in DNS when asked for logs.
         addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
         status = {"capacity": capacity, "allocatable": capacity, "addresses": addresses, "nodeInfo": info}
+        if self._port:
+            status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": self._port}}
         await self._beat({**status, "conditions": self._conditions()})
         # Admission marks every new node not-ready until a controller has looked; there may be no controller.
         await self._api.merge(NODES.path(name=self._node), {"spec": {"taints": None}})
@@ -258,6 +265,33 @@ class NodeKeeper:
         return [*calm, ready]
 
 
+class Logs:
+    """What a kubelet serves of its pods' logs, as an ASGI application: `/containerLogs/NAMESPACE/POD/CONTAINER`.
+
+    No container runs, so a log is what stands in the pod's annotation (`sandbox.kubestorm.io/log`).
+    """
+
+    def __init__(self, pods: Informer) -> None:
+        self._pods = pods
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        parts = scope["path"].strip("/").split("/")
+        pod = self._pods.get(parts[1], parts[2]) if len(parts) == 4 and parts[0] == "containerLogs" else None
+        body = b"" if pod is None else self._tail(pod, scope["query_string"].decode())
+        head = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 404 if pod is None else 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+    @staticmethod
+    def _tail(pod: Manifest, query: str) -> bytes:
+        text = str((pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION, ""))
+        lines = text.splitlines(keepends=True)
+        asked = parse_qs(query).get("tailLines", [""])[0]
+        return "".join(lines[-int(asked) :] if asked.isdigit() and int(asked) else lines).encode()
+
+
 class Kubelet(Background):
     """The pretend kubelet alone, for a control plane that has its own controllers. `start`, `stop`, or `with`."""
 
@@ -289,9 +323,12 @@ class Kubelet(Background):
                 kill_delay_seconds=self._kill_delay_seconds,
                 binds_pods=self._binds_pods,
             )
-            node = NodeKeeper(api)
-            await node.register()
-            tasks.create_task(node.keep_alive())
-            tasks.create_task(pods.run())
-            await pods.synced.wait()
-            self._ready.set()
+            # The API server asks the node for logs over TLS, and takes any certificate where it knows no authority.
+            with Server(Logs(pods), certificate=make_certificate(NODE_NAME)) as logs:
+                node = NodeKeeper(api, port=logs.port)
+                await node.register()
+                beats = tasks.create_task(node.keep_alive())
+                tasks.create_task(pods.run())
+                await pods.synced.wait()
+                self._ready.set()
+                await beats

@@ -8,6 +8,7 @@ What becomes of a container is written in its image's name, or in the pod's anno
 | `crash` | starts and exits with 1, again and again: CrashLoopBackOff, restarts counted |
 | `unready` | runs, but its readiness probe never passes |
 | `fail` | in a pod that is to end (a Job's): exits with 1; elsewhere it runs like any other |
+| `unwell` | runs and is ready, but answers every request with 500 (`sandbox.kubernetes.proxying`) |
 | none | runs and is ready; in a pod that is to end: exits with 0 |
 
 Where an image is named by its digest the name says nothing: `FATES_OF_DIGESTS` may, for this process.
@@ -65,11 +66,19 @@ class Step(NamedTuple):
 FATES_OF_DIGESTS: dict[str, str] = {}
 
 
+UNWELL = "unwell"
+
+
+def decreed_for(pod: Manifest, image: str) -> str:
+    """The text in which a fate is looked for: the pod's annotation, or what the image's digest or name says."""
+    said = (pod["metadata"].get("annotations") or {}).get(FATE_ANNOTATION)
+    name, _, digest = image.partition("@")
+    return str(said or FATES_OF_DIGESTS.get(digest) or name)
+
+
 def fate_of(pod: Manifest, container: Manifest) -> Fate:
     """The fate that the pod's annotation or else the image's digest or name decrees."""
-    said = (pod["metadata"].get("annotations") or {}).get(FATE_ANNOTATION)
-    digest = container["image"].partition("@")[2]
-    decreed = said or FATES_OF_DIGESTS.get(digest) or container["image"].partition("@")[0]
+    decreed = decreed_for(pod, container["image"])
     return next((fate for fate in Fate if fate.value in decreed), Fate.FINE)
 
 

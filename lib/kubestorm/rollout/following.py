@@ -17,6 +17,7 @@ from kubestorm.registry.follow import Candidate, is_newer, matches, narrowed, ne
 from kubestorm.rollout import names
 from kubestorm.rollout.intents import Wish, annotations_of, parse_time, wish_annotation, wish_of
 from kubestorm.rollout.model import FOLLOW, PUSH
+from kubestorm.rollout.settings import RolloutSettings
 from kubestorm.services import Services
 
 ATTEMPTS = 5
@@ -95,7 +96,7 @@ def record(services: Services, resource: Mapping[str, Any], spec: ApplicationSpe
         if not is_newer(parse_follow(spec.follow or {}), _candidate(wish), _current(resource, present)):
             return False
         try:
-            write(services, resource, wish)
+            write(services, resource, wish._replace(follows=_is_of_storm(services, wish, present)))
         except NotFoundError:
             return False
         except ConflictError:
@@ -103,6 +104,13 @@ def record(services: Services, resource: Mapping[str, Any], spec: ApplicationSpe
             continue
         return True
     raise ConflictError(f"Application {spec.namespace}/{spec.name} is changed all the time; try again.")
+
+
+def _is_of_storm(services: Services, wish: Wish, present: Optional[Wish]) -> bool:
+    if present is None or present.recorded_at is None or wish.recorded_at is None:
+        return False
+    settle = RolloutSettings.from_config(services.settings.raw).settle_seconds
+    return (wish.recorded_at - present.recorded_at).total_seconds() < settle
 
 
 def write(services: Services, resource: Mapping[str, Any], wish: Wish) -> None:

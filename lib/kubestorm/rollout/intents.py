@@ -28,6 +28,8 @@ class Wish(NamedTuple):
     pushed_at: Optional[dt.datetime] = None
     by: str = ""
     cause: str = PUSH
+    follows: bool = False
+    """Whether another push was so shortly before it that more may come."""
 
 
 class Wanted(NamedTuple):
@@ -97,6 +99,7 @@ def wish_of(application: Mapping[str, Any]) -> Optional[Wish]:
         pushed_at=parse_time(said.get("pushed_at")),
         by=str(said.get("actor") or ""),
         cause=str(said.get("cause") or PUSH),
+        follows=bool(said.get("follows")),
     )
 
 
@@ -110,6 +113,7 @@ def wish_annotation(wish: Wish) -> str:
         "pushed_at": format_moment(wish.pushed_at),
         "actor": wish.by,
         "cause": wish.cause,
+        "follows": wish.follows,
     }
     return json.dumps({key: value for key, value in said.items() if value}, sort_keys=True)
 

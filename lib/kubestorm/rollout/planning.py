@@ -224,7 +224,7 @@ def _seconds_to_settle(
     alone = alone_seconds - age if active is not None else 0.0
     if age >= settings.settle_max_seconds:
         return alone
-    if active is None and age >= settings.storm_seconds:
+    if active is None and not wish.follows:
         return 0.0
     quiet = (now - wish.recorded_at).total_seconds() if wish.recorded_at is not None else settings.settle_seconds
     return max(settings.settle_seconds - quiet, alone)

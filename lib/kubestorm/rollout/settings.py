@@ -18,9 +18,8 @@ class RolloutSettings:
     """How long pods of a new image may be in trouble before that is a failure; what only time can tell has until the
     strategy's deadline."""
     settle_seconds: float = 10.0
-    """Of pushes that follow each other, the last one counts once there was no further one for so long."""
-    storm_seconds: float = 120.0
-    """A push so soon after the last rollout began is one that follows; a later one is rolled out at once."""
+    """Pushes nearer to each other than this are a storm: its last one counts, once there was none for so long. A push
+    that stands alone is rolled out at once unless a rollout is under way."""
     settle_max_seconds: float = 600.0
     """After so long the newest push is rolled out even if they never cease."""
     history: int = 10

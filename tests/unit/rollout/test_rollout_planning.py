@@ -1,0 +1,200 @@
+"""Which rollout comes next: wishes, history, storms, freezes, and going back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kubestorm.rollout import names
+from kubestorm.rollout.intents import Wanted, Wish
+from kubestorm.rollout.model import Freeze
+from kubestorm.rollout.planning import NewRollout, Past, Plan, find_target, plan, superfluous
+from kubestorm.rollout.settings import RolloutSettings
+
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+SETTINGS = RolloutSettings()
+A, B, C = ("sha256:" + letter * 64 for letter in "abc")
+LONG_AGO = NOW - dt.timedelta(hours=1)
+
+
+def past(number: int, digest: str, phase: str = "Complete", **more: object) -> Past:
+    values = {"name": f"cart-{number}", "created_at": LONG_AGO, "wish": f"w{number}", "tag": f"1.{number}", **more}
+    return Past(number=number, digest=digest, phase=phase, **values)  # type: ignore[arg-type]
+
+
+def wish(digest: str, ident: str = "new", **more: object) -> Wish:
+    values = {"tag": "2.0", "recorded_at": NOW - dt.timedelta(seconds=60), "by": "ann", **more}
+    return Wish(digest, id=ident, **values)  # type: ignore[arg-type]
+
+
+def planned(*pasts: Past, wished: Wish | None = None, **more: object) -> Plan:
+    values: dict = {"rollback": None, "retry": "", "freeze": None, **more}
+    running = values.pop("running", "")
+    return plan(wished, values["rollback"], values["retry"], values["freeze"], pasts, SETTINGS, NOW, running=running)
+
+
+GOOD = past(1, A)
+FAILED = past(2, B, "Failed", message="It cannot be pulled.")
+ABORTED = past(2, B, "Aborted", message="bob aborted it.")
+
+
+def test_a_wish_becomes_the_next_rollout():
+    """With what to return to, and who asked."""
+    expected = NewRollout(
+        number=2, digest=B, tag="2.0", previous=A, previous_tag="1.1", cause="push", requested_by="ann", wish="new"
+    )
+    assert planned(GOOD, wished=wish(B)).new == expected
+
+
+def test_the_first_one_returns_to_what_runs():
+    """An Application whose history is gone still has a good image: the one on its pods."""
+    made = planned(wished=wish(B), running=A).new
+    assert made is not None
+    assert made.previous == A
+    nothing = planned(wished=wish(B)).new
+    assert nothing is not None
+    assert nothing.previous == ""
+
+
+@pytest.mark.parametrize(
+    "pasts, wished, more, reason",
+    [
+        pytest.param((GOOD,), None, {}, "", id="nothing is wished"),
+        pytest.param((GOOD,), wish(A), {}, "", id="it runs already"),
+        pytest.param((GOOD, past(2, B, "Progressing")), wish(B), {}, "", id="it is under way"),
+        pytest.param((past(1, A), past(2, B, wish="new"), past(3, A)), wish(B), {}, "", id="answered, then gone back"),
+        pytest.param((GOOD, FAILED), wish(B), {}, "DigestRefused", id="it failed"),
+        pytest.param((GOOD, ABORTED), wish(B), {}, "DigestRefused", id="it was aborted"),
+        pytest.param((GOOD,), wish(B), {"freeze": Freeze("carol", "audit")}, "Frozen", id="frozen"),
+        pytest.param(
+            (GOOD, FAILED),
+            wish(B),
+            {"retry": B, "freeze": Freeze("carol", "audit")},
+            "Frozen",
+            id="retried in a freeze",
+        ),
+    ],
+)
+def test_what_leads_to_no_rollout(pasts, wished, more, reason):
+    """And what is said of it."""
+    found = planned(*pasts, wished=wished, **more)
+    assert found.new is None
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize(
+    "pasts, wished, more",
+    [
+        pytest.param((GOOD, FAILED), wish(B), {"retry": B}, id="retried on demand"),
+        pytest.param((GOOD, FAILED), wish(B, cause="person"), {}, id="a person chose it"),
+        pytest.param((past(1, A), past(2, B), past(3, A)), wish(B), {}, id="pushed anew after going back"),
+        pytest.param((GOOD, past(2, B, "Superseded", wish="new")), wish(B), {}, id="superseded before it ended"),
+        pytest.param((GOOD, past(2, B, "Progressing")), wish(A), {}, id="back while another is under way"),
+    ],
+)
+def test_what_leads_to_one(pasts, wished, more):
+    """The same digest may be right the second time."""
+    made = planned(*pasts, wished=wished, **more).new
+    assert made is not None
+    assert made.digest == wished.digest
+
+
+def test_intents_that_nothing_is_there_for_are_cleared():
+    """An abort that came too late must not hit the next rollout."""
+    assert planned(GOOD).consume == (names.ABORT, names.PROMOTE)
+    assert planned(GOOD, past(2, B, "Paused")).consume == ()
+
+
+@pytest.mark.parametrize(
+    "target, digest",
+    [
+        pytest.param("previous", A, id="previous"),
+        pytest.param("1.1", A, id="tag"),
+        pytest.param("cart-1", A, id="name"),
+        pytest.param(A, A, id="digest"),
+        pytest.param("aaaaaaaa", A, id="short digest"),
+        pytest.param("9.9", None, id="unknown"),
+        pytest.param("ccccccc", None, id="one that was never good"),
+    ],
+)
+def test_where_a_rollback_leads(target, digest):
+    """Only what was good can be returned to."""
+    history = (past(1, A), past(2, B), past(3, C, "Failed"))
+    found = find_target(target, history)
+    assert (found.digest if found else None) == digest
+
+
+def test_a_rollback_is_a_rollout_that_answers_the_wish():
+    """So that the push it undoes does not come again."""
+    found = planned(past(1, A), past(2, B), wished=wish(B, "w2"), rollback=Wanted("previous", "bob"))
+    assert found.new is not None
+    assert (found.new.digest, found.new.cause, found.new.requested_by, found.new.wish) == (A, "rollback", "bob", "w2")
+    assert names.ROLLBACK_TO in found.consume
+    after = planned(past(1, A), past(2, B), past(3, A, wish="w2"), wished=wish(B, "w2"))
+    assert after.new is None
+
+
+def test_a_rollback_during_a_rollout_returns_to_the_good_one():
+    """It supersedes what is under way."""
+    found = planned(past(1, A), past(2, B, "Progressing"), rollback=Wanted("previous", "bob"))
+    assert found.new is not None
+    assert (found.new.number, found.new.digest) == (3, A)
+
+
+def test_the_last_ten_are_kept_and_the_good_one_always():
+    """Also where it is older than ten failures."""
+    history = [past(1, A), *(past(number, B, "Failed") for number in range(2, 15))]
+    gone = superfluous(history, 10)
+    assert "cart-1" not in gone
+    assert gone == ("cart-4", "cart-3", "cart-2")
+    assert superfluous([past(1, A), past(2, B, "Progressing")], 0) == ()
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32), slowest=st.floats(0.01, 1.0), seconds=st.integers(1, 300), bad=st.booleans())
+def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_wins(seed, slowest, seconds, bad):
+    """However long a rollout takes; looked at every second, as a sensor would at the latest."""
+    gaps = random.Random(seed)
+    times = list(itertools.accumulate(gaps.uniform(0, slowest) for _ in range(500)))
+    history: list[Past] = []
+    ends: dict[int, float] = {}
+    clock, seen = 0.0, 0
+    while True:
+        seen = sum(time <= clock for time in times)
+        for number, end in ends.items():
+            if end <= clock and history[number - 1].phase == "Progressing":
+                phase = "Failed" if bad and number < len(history) else "Complete"
+                history[number - 1] = replace(history[number - 1], phase=phase)
+        if seen:
+            last = times[seen - 1]
+            digest = f"sha256:{seen:064x}"
+            wished = Wish(digest, f"1.{seen}", f"e{seen}", NOW + dt.timedelta(seconds=last), follows=seen > 1)
+            found = plan(wished, None, "", None, history, SETTINGS, NOW + dt.timedelta(seconds=clock))
+            if found.new is not None:
+                if history and history[-1].phase == "Progressing":
+                    history[-1] = replace(history[-1], phase="Superseded")
+                made = found.new
+                history.append(
+                    Past(
+                        f"cart-{made.number}",
+                        made.number,
+                        made.digest,
+                        made.tag,
+                        "Progressing",
+                        wish=made.wish,
+                        created_at=NOW + dt.timedelta(seconds=clock),
+                    )
+                )
+                ends[made.number] = clock + seconds
+        done = seen == 500 and history[-1].phase == "Complete" and clock > times[-1] + 60
+        if done or clock > 5000:
+            break
+        clock += 1.0
+    assert len(history) <= 3, [one.created_at for one in history]
+    assert history[-1].wish == "e500"
+    assert history[-1].phase == "Complete"

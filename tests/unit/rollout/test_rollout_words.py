@@ -1,0 +1,202 @@
+"""How rollouts are written down: annotations, approvals, objects, settings, expectations of answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kubestorm.application.values import HttpCheck
+from kubestorm.errors import DefinitionError
+from kubestorm.rollout import approval, intents, objects
+from kubestorm.rollout.expectations import HttpAnswer, unmet
+from kubestorm.rollout.model import Promotion, Request, Status, Strategy, World
+from kubestorm.rollout.settings import RolloutSettings, approval_rules
+
+NOW = dt.datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=dt.UTC)
+DIGEST = "sha256:" + "b" * 64
+
+
+def application(**annotations: str) -> dict[str, Any]:
+    return {"metadata": {"annotations": {f"kubestorm.io/{k.replace('_', '-')}": v for k, v in annotations.items()}}}
+
+
+def rollout(**annotations: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubestorm.io/v1alpha1",
+        "metadata": {"name": "cart-1", "namespace": "prod-shop", "uid": "u", **application(**annotations)["metadata"]},
+        "spec": {"applicationRef": {"name": "cart"}, "image": {"digest": DIGEST, "repository": "team/cart"}},
+    }
+
+
+@pytest.mark.parametrize(
+    "text, by",
+    [
+        pytest.param('{"by": "ann", "rollout": "cart-1"}', "ann", id="by an action"),
+        pytest.param('{"by": "ann", "rollout": "cart-9"}', "", id="about another rollout"),
+        pytest.param("ann", "ann", id="by kubectl, with a name"),
+        pytest.param("true", "somebody", id="by kubectl, without one"),
+        pytest.param("", "somebody", id="empty"),
+    ],
+)
+def test_who_aborts(text, by):
+    """An action says who and what; a person at kubectl may say less."""
+    assert intents.intents_of(application(abort=text), "cart-1").abort == by
+
+
+def test_a_promotion_names_its_stage():
+    """By kubectl it is about wherever the rollout stands."""
+    said = application(promote='{"by": "ann", "rollout": "cart-1", "stage": 3}')
+    assert intents.intents_of(said, "cart-1").promote == Promotion("ann", 3, False)
+    assert intents.intents_of(application(promote="yes"), "cart-1").promote == Promotion("somebody", -1, False)
+
+
+@pytest.mark.parametrize(
+    "text, target",
+    [
+        pytest.param("", "previous", id="empty"),
+        pytest.param("true", "previous", id="true"),
+        pytest.param("1.2.0", "1.2.0", id="a tag"),
+        pytest.param('{"to": "1.2.0", "by": "ann"}', "1.2.0", id="by an action"),
+        pytest.param('{"by": "ann"}', "previous", id="by an action, without one"),
+    ],
+)
+def test_where_to_go_back(text, target):
+    """The image before, unless one is named."""
+    found = intents.rollback_of(application(rollback_to=text))
+    assert found is not None
+    assert found.target == target
+
+
+def test_a_wish_survives_its_annotation():
+    """Round trip; what is no wish is none."""
+    wish = intents.Wish(DIGEST, "1.0", "e1", NOW, NOW, "ann", "push")
+    text = intents.wish_annotation(wish)
+    assert intents.wish_of(application(wanted_image=text)) == wish
+    for nonsense in ("", "{", "[1]", '{"digest": "latest"}'):
+        assert intents.wish_of(application(wanted_image=nonsense)) is None
+
+
+@given(st.datetimes(timezones=st.just(dt.UTC), min_value=dt.datetime(2000, 1, 1)))
+def test_moments_survive_their_text(moment):
+    """To the millisecond."""
+    whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    assert intents.parse_time(intents.format_moment(moment)) == whole
+
+
+def test_a_freeze_names_owner_and_reason():
+    """Also one that a person wrote by hand."""
+    held = intents.freeze_of(application(freeze='{"owner": "carol", "reason": "audit"}'))
+    assert held is not None
+    assert (held.owner, held.reason) == ("carol", "audit")
+    by_hand = intents.freeze_of(application(freeze="carol"))
+    assert by_hand is not None
+    assert by_hand.owner == "carol"
+    assert intents.freeze_of(application()) is None
+
+
+CONFIG = {"approvals": {"rules": [{"namespaces": ["prod-*"], "what": ["rollout", "promote"]}]}}
+
+
+def answered(state: str, what: str, **more: Any) -> dict[str, Any]:
+    hashed = approval.content_hash(rollout(), what)
+    return rollout(approval=json.dumps({"content_hash": hashed, "state": state, "by": "dan", **more}))
+
+
+@pytest.mark.parametrize(
+    "found, config, state",
+    [
+        pytest.param(rollout(), {}, "NotNeeded", id="no rule"),
+        pytest.param(rollout(), CONFIG, "Waiting", id="nobody has answered"),
+        pytest.param(answered("granted", "rollout"), CONFIG, "Granted", id="granted"),
+        pytest.param(answered("refused", "rollout"), CONFIG, "Refused", id="refused"),
+        pytest.param(answered("expired", "rollout"), CONFIG, "Expired", id="expired"),
+        pytest.param(answered("granted", "promote"), CONFIG, "Waiting", id="an answer to another question"),
+        pytest.param(answered("granted", "rollout", content_hash="x"), CONFIG, "Waiting", id="for another image"),
+        pytest.param(rollout(approval="granted"), CONFIG, "Waiting", id="no answer in our form"),
+    ],
+)
+def test_an_approval_is_bound_to_its_content(found, config, state):
+    """Who says yes says it of this digest, and of this question."""
+    assert approval.look(found, config).rollout.state == state
+
+
+def test_an_approval_of_another_digest_is_none():
+    """The hash is of the image."""
+    other = rollout()
+    other["spec"]["image"]["digest"] = "sha256:" + "c" * 64
+    assert approval.content_hash(other, "rollout") != approval.content_hash(rollout(), "rollout")
+
+
+def test_settings_refuse_what_nobody_reads():
+    """With the name of the setting."""
+    with pytest.raises(DefinitionError, match=r"rollout\.patience"):
+        RolloutSettings.from_config({"rollout": {"patience": 1}})
+    with pytest.raises(DefinitionError, match="settle_seconds"):
+        RolloutSettings.from_config({"rollout": {"settle_seconds": -1}})
+    with pytest.raises(DefinitionError, match="ingress_address"):
+        RolloutSettings.from_config({"rollout": {"ingress_address": "10.0.0.5"}})
+    with pytest.raises(DefinitionError, match="what"):
+        approval_rules({"approvals": {"rules": [{"what": ["lunch"]}]}})
+    assert RolloutSettings.from_config({"rollout": {}}) == RolloutSettings()
+
+
+def test_a_status_survives_its_object():
+    """What one decision remembers is what the next is given."""
+    request = Request(DIGEST, "sha256:" + "a" * 64, Strategy(), replicas=3)
+    status = Status(
+        phase="Progressing",
+        stage=0,
+        since=NOW,
+        weight=100,
+        base="stable",
+        total=3,
+        reason="Update",
+        message="x",
+        trouble="CrashLoop",
+        trouble_since=NOW,
+        unsettled_since=NOW,
+        started_at=NOW,
+        tested="It passed.",
+    )
+    fields = objects.status_fields(request, status, World(), next_look=NOW)
+    assert objects.status_of({"status": fields}) == status
+    assert fields["nextLookAt"] == "2026-01-01T12:00:00.250Z"
+
+
+def answer(body: str = "", status: int = 200, seconds: float = 0.1, **headers: str) -> HttpAnswer:
+    return HttpAnswer(status, {key.replace("_", "-"): value for key, value in headers.items()}, body, seconds)
+
+
+JSON = '{"checks": [{"state": "up"}], "ok": true, "n": 3}'
+
+
+@pytest.mark.parametrize(
+    "check, found, wrong",
+    [
+        pytest.param(HttpCheck("/"), answer(), None, id="a status"),
+        pytest.param(HttpCheck("/", 204), answer(status=500, body="no"), "answered 500, expected 204: no", id="other"),
+        pytest.param(HttpCheck("/", contains="up"), answer("it is up"), None, id="contains"),
+        pytest.param(HttpCheck("/", contains="up"), answer("down"), "does not contain 'up': down", id="does not"),
+        pytest.param(HttpCheck("/", matches="v[0-9]+"), answer("v12"), None, id="matches"),
+        pytest.param(HttpCheck("/", matches="^v$"), answer("v12"), "does not match", id="does not match"),
+        pytest.param(HttpCheck("/", matches="(a+)+$"), answer("a" * 40 + "b"), "does not match", id="a pattern astray"),
+        pytest.param(HttpCheck("/", json={"$.checks[0].state": "up"}), answer(JSON), None, id="JSON path"),
+        pytest.param(HttpCheck("/", json={"ok": "true", "n": "3"}), answer(JSON), None, id="no strings"),
+        pytest.param(HttpCheck("/", json={"$.checks[1].state": "up"}), answer(JSON), "has no $.checks[1]", id="absent"),
+        pytest.param(HttpCheck("/", json={"$['ok']": "false"}), answer(JSON), "is true, expected", id="differs"),
+        pytest.param(HttpCheck("/", json={"a": "b"}), answer("<html>"), "is no JSON", id="no JSON"),
+        pytest.param(HttpCheck("/", expect_headers={"X-A": "1"}), answer(x_a="1"), None, id="header"),
+        pytest.param(HttpCheck("/", expect_headers={"X-A": "1"}), answer(), "header X-A is None", id="no header"),
+        pytest.param(HttpCheck("/", within_seconds=0.05), answer(), "took 0.10 s, expected at most 0.05 s", id="slow"),
+    ],
+)
+def test_what_an_answer_has_to_be(check, found, wrong):
+    """The first thing that is wrong, in words."""
+    said = unmet(check, found)
+    assert (said is None) is (wrong is None)
+    if wrong is not None:
+        assert wrong in said
