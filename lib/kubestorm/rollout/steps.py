@@ -11,11 +11,12 @@ import datetime as dt
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from kubestorm import conditions
-from kubestorm.application import versions
+from kubestorm.application import render, versions
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.conditions import FALSE, Condition
 from kubestorm.errors import ConflictError, Error, NotFoundError
+from kubestorm.kube import KubeClient
 from kubestorm.naming import Identity
 from kubestorm.resource import ResourceHandle
 from kubestorm.rollout import approval, history, names, objects
@@ -34,6 +35,7 @@ from kubestorm.rollout.machine import decide, short
 from kubestorm.rollout.model import (
     ABORTED,
     AWAITING_APPROVAL,
+    CANARY_TRACK,
     COMPLETE,
     FAILED,
     PAUSED,
@@ -78,10 +80,13 @@ class RolloutRun:
 
 
 def lock(run: RolloutRun) -> Result:
-    """Take the Application's Lease. `taken` names another run; `uid` is what is to be unlocked."""
+    """Take the Application's Lease. `taken`: there is nothing to do, or another run does it (`holder`); `uid` is what
+    is to be unlocked."""
     rollout = run.handle.read()
     if rollout is None:
-        return {"taken": False, "holder": "", "uid": run.identity.uid, "message": "The Rollout is gone."}
+        return {"taken": True, "holder": "", "uid": run.identity.uid, "message": "The Rollout is gone."}
+    if is_over(rollout):
+        return {"taken": True, "holder": "", "uid": run.identity.uid, "message": "The Rollout is over."}
     application = run.application_handle(rollout)
     holder = application.lock()
     uid = application.identity.uid
@@ -94,6 +99,12 @@ def lock(run: RolloutRun) -> Result:
         _patch_status(run.services, run.handle, {"nextLookAt": soon})
     message = f"Run {holder} is at work on {application.identity}."
     return {"taken": True, "holder": holder, "uid": uid, "message": message}
+
+
+def is_over(rollout: Mapping[str, Any]) -> bool:
+    """Whether nothing is left to be done about it."""
+    status = rollout.get("status") or {}
+    return bool(status.get("phase") in TERMINAL and status.get("finishedAt") and not status.get("keepUntil"))
 
 
 def advance(run: RolloutRun) -> Result:
@@ -335,6 +346,8 @@ def ensure_rollout(services: Services, application: ResourceHandle, *, hold: boo
         with contextlib.suppress(NotFoundError):
             kube.delete(names.ROLLOUTS, name, metadata["namespace"])
     active = made or (past.active.name if past.active is not None else "")
+    if not active:
+        _remove_stray_canary(kube, resource)
     if not made and active and {names.ABORT, names.PROMOTE} & set(annotations_of(resource)):
         _wake(services, active, metadata["namespace"], now)
     good = past.good
@@ -349,6 +362,16 @@ def ensure_rollout(services: Services, application: ResourceHandle, *, hold: boo
         "pruned": list(planned.prune),
         "look_at": _look_at(planned, now),
     }
+
+
+def _remove_stray_canary(kube: KubeClient, resource: Mapping[str, Any]) -> None:
+    """What a Rollout leaves behind that somebody deleted on its way."""
+    metadata = resource["metadata"]
+    name = render.deployment_name(metadata["name"], CANARY_TRACK)
+    with contextlib.suppress(NotFoundError):
+        live = kube.get(names.DEPLOYMENTS, name, metadata["namespace"])
+        if any(owner.get("uid") == metadata["uid"] for owner in live["metadata"].get("ownerReferences") or ()):
+            kube.delete(names.DEPLOYMENTS, name, metadata["namespace"], uid=live["metadata"]["uid"])
 
 
 def _first_wish(

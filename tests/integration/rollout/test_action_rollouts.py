@@ -1,0 +1,113 @@
+"""The actions of rollouts as an engine calls them: parameters in, one wish on the object, a result out."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stormcell
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _st2() -> Any:
+    path = str(Path(stormcell.__file__).parent / "shims" / "st2")
+    sys.path.append(path)
+    yield
+    sys.path.remove(path)
+
+
+def run(action: str, config: dict[str, Any], /, **parameters: Any) -> tuple[bool, Any]:
+    """Load an action's file, and run its one class."""
+    spec = importlib.util.spec_from_file_location(f"pack_action_{action}", ROOT / "actions" / f"{action}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (kind,) = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == spec.name)
+    return kind(config=config).run(**parameters)
+
+
+def test_the_wishes_of_people(world):
+    """Each leaves its annotation, with who asked, and says what will happen; nonsense is refused in a sentence."""
+    world.apply()
+    here = {"namespace": world.namespace, "name": world.name}
+    done, said = run("application_abort", world.config, **here, requested_by="bob")
+    assert (done, said["reason"]) == (False, "PackNotFound")
+    assert "no rollout under way" in said["message"]
+    done, said = run("application_freeze", world.config, **here, owner="carol", reason="audit")
+    assert done, said
+    assert "audit" in world.get("applications")["metadata"]["annotations"]["kubestorm.io/freeze"]
+    done, said = run("application_rollout", world.config, **here, image="sha256:" + "a" * 64, requested_by="bob")
+    assert not done
+    assert "frozen by carol" in said["message"]
+    assert run("application_unfreeze", world.config, **here)[0]
+    done, said = run("application_rollout", world.config, **here, image="sha256:" + "a" * 64, requested_by="bob")
+    assert done, said
+    assert '"actor": "bob"' in world.get("applications")["metadata"]["annotations"]["kubestorm.io/wanted-image"]
+    done, said = run("application_rollback", world.config, **here, to="1.0")
+    assert not done
+    assert "its history holds: none" in said["message"]
+    assert run("application_scale", world.config, **here, replicas=2)[0]
+    assert world.get("applications")["spec"]["replicas"] == {"min": 2}
+    done, said = run("application_history", world.config, **here)
+    assert (done, said["rollouts"]) == (True, [])
+    assert said["wishes"]["wanted-image"]["actor"] == "bob"
+    done, said = run("application_logs", world.config, **here)
+    assert (done, said["pods"]) == (True, {})
+    done, said = run("application_promote", world.config, **here)
+    assert not done
+
+
+def test_a_push_is_routed(world):
+    """Parameters as the rule passes them."""
+    world.apply()
+    done, said = run(
+        "image_route",
+        world.config,
+        registry="registry.test",
+        repository="team/cart",
+        digest="sha256:" + "a" * 64,
+        tag="1.0.0",
+        pushed_at="2026-01-01T00:00:00Z",
+        actor="ann",
+        event_id="e1",
+    )
+    assert done, said
+    assert f"{world.namespace}/cart" in said["wished"]
+    assert run("image_route", world.config, registry="r", repository="x", digest="latest")[0] is False
+
+
+def test_two_runs_of_one_application_never_meet(world):
+    """The second finds the Lease of the Application taken, and the Rollout says when it is looked at again."""
+    world.apply()
+    world.push("1.0.0")
+    world.run_application()
+    metadata = world.newest()["metadata"]
+    identity = {
+        "cluster": "test",
+        "group": "kubestorm.io",
+        "version": "v1alpha1",
+        "plural": "rollouts",
+        "namespace": world.namespace,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+    done, first = run("rollout_lock", world.config, **identity, run_id="one")
+    assert (done, first["taken"]) == (True, False)
+    done, second = run("rollout_lock", world.config, **identity, run_id="two")
+    assert (done, second["taken"], second["uid"]) == (False, True, first["uid"])
+    assert world.status()["nextLookAt"]
+    done, said = run("rollout_advance", world.config, **identity, run_id="one")
+    assert done, said
+    assert said["requested_by"] == "ann"
+    done, said = run("rollout_advance", world.config, **identity, run_id="two")
+    assert not done
+    assert "taken over" in said["message"]
+    application = {**identity, "uid": first["uid"]}
+    assert run("resource_unlock", world.config, **application, run_id="one")[0]
+    assert run("rollout_lock", world.config, **identity, run_id="two")[0]
