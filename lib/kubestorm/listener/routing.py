@@ -141,6 +141,8 @@ class Listener:
             route.check(request)
         except (DefinitionError, NotFoundError) as error:
             return self._later(route, error)  # the secret to compare with cannot be read: no fault of the sender's
+        if request.method == "OPTIONS":  # has no body
+            return route.receive(request)
         if route.content_types and request.content_type not in route.content_types:
             return Answer.text(415, f"Send {' or '.join(route.content_types)}.")
         if request.headers.get("content-encoding", "identity").lower() != "identity":

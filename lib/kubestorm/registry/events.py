@@ -64,6 +64,7 @@ class PushEvents:
             check=check_of(source, lambda: VaultStore(self._services.settings.vault)),
             receive=functools.partial(self._receiver.answer, source),
             content_types=TYPES[source.type].content_types,
+            methods=TYPES[source.type].methods,
         )
 
     def _reader(self, source: SourceSettings) -> QueueReader:

@@ -69,6 +69,9 @@ class PushReceiver:
 
     def answer(self, source: SourceSettings, request: Request) -> Answer:
         """For a posted event. Raises the pack's errors, which the listener turns into 400 or 503."""
+        if request.method == "OPTIONS":
+            origin = request.headers.get("webhook-request-origin", "")
+            return Answer(200, headers={"WebHook-Allowed-Origin": origin} if origin else {}, outcome="validated")
         body = request.json()
         code = validation_code(body) if source.type == "acr" else ""
         if code:

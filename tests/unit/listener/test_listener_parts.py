@@ -262,6 +262,18 @@ def test_each_outcome_has_its_status_and_is_counted(receive, sent, status, outco
     assert made.counters.snapshot() == outcome
 
 
+def test_a_question_by_options_needs_no_content_type():
+    """It has no body; who asks is checked all the same, and where it is not taken it is refused."""
+    secrets = Known("t")
+    route = Route("/a", "a", TokenCheck(secrets), lambda request: Answer(200), methods=("POST", "OPTIONS"))
+    made = Listener(ListenerSettings(), [route], logging.getLogger("test"))
+    made.stop()
+    ask = Request("OPTIONS", "/a", "", {"authorization": "Bearer t"}, b"")
+    assert made.handle(ask).status == 200
+    assert made.handle(Request("OPTIONS", "/a", "", {}, b"")).status == 401
+    assert listener().handle(ask).status == 405
+
+
 def test_a_content_type_may_have_parameters_and_any_letters():
     """Only the media type itself counts."""
     assert listener().handle(request(content_type="Application/JSON; charset=UTF-8")).status == 202

@@ -211,6 +211,15 @@ def test_deliveries_at_once_of_one_push_are_told_once():
     assert len(world.dispatched) == 1
 
 
+def test_event_grid_may_send_cloud_events():
+    """It asks by OPTIONS, and hears its own name."""
+    headers = {"webhook-request-origin": "eventgrid.azure.net"}
+    world = World()
+    answer = world.receiver.answer(SourceSettings(name="acr", type="acr"), Request("OPTIONS", "/a", "", headers, b""))
+    assert (answer.status, answer.headers) == (200, {"WebHook-Allowed-Origin": "eventgrid.azure.net"})
+    assert world.dispatched == []
+
+
 def test_event_grid_hears_its_code():
     """The handshake is answered and triggers nothing."""
     body = [{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "512d"}}]

@@ -20,6 +20,7 @@ class SourceType(NamedTuple):
 
     read: Reader
     content_types: Tuple[str, ...] = JSON
+    methods: Tuple[str, ...] = ("POST",)
 
 
 TYPES: Mapping[str, SourceType] = {
@@ -29,7 +30,7 @@ TYPES: Mapping[str, SourceType] = {
     "dockerhub": SourceType(dockerhub.read),
     "quay": SourceType(quay.read),
     "ghcr": SourceType(github.read),
-    "acr": SourceType(azure.read, (*JSON, "application/cloudevents+json")),
+    "acr": SourceType(azure.read, (*JSON, *azure.CLOUD_EVENTS), azure.METHODS),
     "ecr": SourceType(ecr.read),
     "artifact_registry": SourceType(google.read),
 }

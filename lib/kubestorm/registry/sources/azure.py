@@ -12,6 +12,9 @@ from kubestorm.registry.pushed import MAX_EVENTS, PushedImage, mapping, text
 from kubestorm.registry.sources.distribution import image_of
 
 PUSHED = "Microsoft.ContainerRegistry.ImagePushed"
+CLOUD_EVENTS = ("application/cloudevents+json", "application/cloudevents-batch+json")
+METHODS = ("POST", "OPTIONS")
+"""With the second, Event Grid asks for leave to send CloudEvents. Source: CloudEvents, "HTTP 1.1 Web Hooks", 4."""
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
