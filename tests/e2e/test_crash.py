@@ -132,9 +132,7 @@ def test_a_rotation_goes_from_the_annotation_to_a_new_password(world):
 # The request is on its way when the plug is pulled: it is carried out, and nobody hears the answer. Service, method,
 # path, and how many requests that fit come before it.
 LOST_ANSWERS = {
-    "create-lock": ("create", "kubernetes", "POST", r".*/leases.*", 0),
     "create-finalizer": ("create", "kubernetes", "PATCH", r".*/databases/orders\?fieldManager=kubestorm", 0),
-    "create-status": ("create", "kubernetes", "PATCH", r".*/databases/[^/]+/status.*", 0),
     "create-secret": ("create", "vault", "POST|PUT", "/v1/secret/data/.*", 0),
     "create-instance": ("create", "aws", "POST", ".*", 1),
     "create-keys": ("create", "consul", "PUT", "/v1/txn.*", 0),

@@ -61,11 +61,7 @@ def real_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.stop()
 
 
-WEATHER = {
-    "fair": {},
-    "410": {"create": compacted, "resize": compacted, "delete": compacted},
-    "outage": {"create": stopped, "resize": stopped, "delete": stopped},
-}
+WEATHER = {"fair": {}, "bad": {"create": compacted, "resize": stopped, "delete": compacted}}
 
 
 @pytest.mark.realkube
