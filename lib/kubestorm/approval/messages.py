@@ -8,7 +8,7 @@ from kubestorm.approval.deciding import approvers_text
 from kubestorm.approval.proposal import Proposal
 from kubestorm.approval.record import EXPIRED, GRANTED, NO, REFUSED, WAITING, YES, Record
 from kubestorm.approval.settings import DELETE, Rule
-from kubestorm.naming import Identity
+from kubestorm.naming import GROUP, Identity
 from kubestorm.slack.blocks import MAX_BLOCKS, cut, escape, facts, section
 
 APPROVE_ACTION, REFUSE_ACTION = "approval_approve", "approval_refuse"
@@ -22,11 +22,12 @@ Block = Dict[str, Any]
 
 def button_value(identity: Identity, number: str) -> str:
     """What a button stands for: which object's question, and which one of them."""
-    return f"{identity.plural}/{identity.namespace}/{identity.name}/{number}"
+    kind = identity.plural if identity.group == GROUP else f"{identity.plural}.{identity.group}"
+    return f"{kind}/{identity.namespace}/{identity.name}/{number}"
 
 
 def read_button(value: str) -> Tuple[str, str, str, str]:
-    """Plural, namespace, name, number; ValueError for anything else."""
+    """Kind (its plural, with the group where that is not ours), namespace, name, number; ValueError otherwise."""
     parts = value.split("/")
     if len(parts) != 4 or not all(parts):
         raise ValueError("not a button of ours")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from kubestorm.approval import proposal as proposals
 from kubestorm.approval.deciding import Question
@@ -11,6 +11,7 @@ from kubestorm.approval.gate import AWAITING
 from kubestorm.approval.proposal import Proposal
 from kubestorm.approval.record import ANNOTATION, Record, read, write
 from kubestorm.approval.settings import DELETE
+from kubestorm.database.kinds import as_database, mapping_for
 from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import KubeClient, Resource
 from kubestorm.kube_errors import ForbiddenError
@@ -36,46 +37,64 @@ class Subject:
     proposal: Optional[Proposal] = None
 
 
-def resource_of(plural: str) -> Resource:
-    """Where a kind is in the API; DefinitionError for one that nobody asks about."""
-    if plural not in KINDS:
-        raise DefinitionError(f"Approval is asked for {' and '.join(KINDS)}, not for {plural}.", field="plural")
-    return Resource(GROUP, VERSION, plural)
+def resources(services: Services) -> Tuple[Resource, ...]:
+    """The kinds that people are asked about: ours, and those that ask for databases in words of their own."""
+    others = services.settings.database.kinds
+    return (
+        *(Resource(GROUP, VERSION, plural) for plural in KINDS),
+        *(Resource(one.group, one.version, one.plural) for one in others),
+    )
+
+
+def word_of(resource: Resource) -> str:
+    """A kind in a button: its plural, with the group where that is not ours."""
+    return resource.plural if resource.group == GROUP else f"{resource.plural}.{resource.group}"
+
+
+def resource_of(services: Services, word: str) -> Resource:
+    """Where such a kind is in the API; DefinitionError for one that nobody asks about."""
+    found = next((one for one in resources(services) if word in (word_of(one), f"{one.plural}.{one.group}")), None)
+    if found is None:
+        raise DefinitionError(f"Approval is asked for {' and '.join(KINDS)}, not for {word}.", field="plural")
+    return found
 
 
 def find(services: Services, identity: Identity) -> Optional[Subject]:
     """The object as it is now; None when it is gone, or another has its name."""
     try:
-        obj = services.kube.get(resource_of(identity.plural), identity.name, identity.namespace)
+        resource = resource_of(services, f"{identity.plural}.{identity.group}")
+        obj = services.kube.get(resource, identity.name, identity.namespace)
     except NotFoundError:
         return None
     if identity.uid and obj["metadata"].get("uid") != identity.uid:
         return None
-    return subject_of(services, identity.plural, obj)
+    return subject_of(services, resource, obj)
 
 
-def subject_of(services: Services, plural: str, obj: Object) -> Subject:
+def subject_of(services: Services, resource: Resource, obj: Object) -> Subject:
     """What is open on an object."""
-    obj.setdefault("apiVersion", f"{GROUP}/{VERSION}")
-    identity = identity_of(services.settings.cluster, plural, obj)
+    obj.setdefault("apiVersion", resource.api_version)
+    identity = identity_of(services.settings.cluster, resource.plural, obj)
     record = read(obj["metadata"].get("annotations"))
-    what = _what(services, plural, obj)
+    is_rollout = (resource.group, resource.plural) == (GROUP, ROLLOUTS)
+    what = _what(services, obj, is_rollout=is_rollout)
     if not what:
         return Subject(identity, obj, record)
-    if plural == ROLLOUTS:
+    if is_rollout:
         from kubestorm.rollout import approval as rollouts
 
         content_hash = rollouts.content_hash(obj, what)
         proposal = proposals.of_rollout(obj, what, _application(services.kube, obj), _deployment(services.kube, obj))
     else:
         content_hash = proposals.deletion_hash(obj)
-        proposal = proposals.of_deletion(obj, str((obj.get("status") or {}).get("instanceIdentifier") or "(none)"))
+        database = as_database(obj, mapping_for(identity, services.settings.database.kinds))
+        proposal = proposals.of_deletion(database, str((obj.get("status") or {}).get("instanceIdentifier") or "(none)"))
     question = Question(what, identity.namespace, content_hash, proposal.shown, proposal.requested_by)
     return Subject(identity, obj, record, question, proposal)
 
 
-def _what(services: Services, plural: str, obj: Mapping[str, Any]) -> str:
-    if plural == ROLLOUTS:
+def _what(services: Services, obj: Mapping[str, Any], *, is_rollout: bool) -> str:
+    if is_rollout:
         from kubestorm.rollout import approval as rollouts
 
         return rollouts.asks(obj, services.settings.raw)
@@ -86,14 +105,14 @@ def _what(services: Services, plural: str, obj: Mapping[str, Any]) -> str:
 
 def all_open(services: Services) -> Iterator[Subject]:
     """Every object with a record, answered or not."""
-    for plural in KINDS:
+    for resource in resources(services):
         try:
-            found: List[Object] = list(services.kube.list_all(resource_of(plural)))
+            found: List[Object] = list(services.kube.list_all(resource))
         except NotFoundError:
             continue  # the kind is not installed
         for obj in found:
             if ANNOTATION in (obj["metadata"].get("annotations") or {}):
-                yield subject_of(services, plural, obj)
+                yield subject_of(services, resource, obj)
 
 
 def save(services: Services, subject: Subject, record: Record) -> Subject:
@@ -102,7 +121,7 @@ def save(services: Services, subject: Subject, record: Record) -> Subject:
     body = {
         "metadata": {"annotations": {ANNOTATION: write(record)}, "resourceVersion": metadata["resourceVersion"]},
     }
-    resource = resource_of(subject.identity.plural)
+    resource = resource_of(services, f"{subject.identity.plural}.{subject.identity.group}")
     written = services.kube.patch(resource, subject.identity.name, body, subject.identity.namespace)
     return Subject(subject.identity, written, record, subject.question, subject.proposal)
 

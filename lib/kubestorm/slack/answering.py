@@ -112,8 +112,9 @@ def click(services: Services, action_service: Any, clicked: Mapping[str, Any]) -
     place = place_of(services, action_service, clicked)
     decision = {approval_messages.APPROVE_ACTION: YES, approval_messages.REFUSE_ACTION: NO}.get(str(clicked["action"]))
     try:
-        plural, namespace, name, number = approval_messages.read_button(str(clicked["value"]))
-        obj = services.kube.get(resource_of(plural), name, namespace)
+        word, namespace, name, number = approval_messages.read_button(str(clicked["value"]))
+        resource = resource_of(services, word)
+        obj = services.kube.get(resource, name, namespace)
     except ValueError:
         return {"counted": False, "message": "That button is none of mine."}
     except NotFoundError:
@@ -121,13 +122,13 @@ def click(services: Services, action_service: Any, clicked: Mapping[str, Any]) -
         return {"counted": False, "message": "That is gone."}
     if is_bot(ChatSettings.from_config(services.settings.raw), str(clicked["user"])):
         return {"counted": False, "message": "Bots are not answered."}
-    obj.setdefault("apiVersion", "kubestorm.io/v1alpha1")
+    obj.setdefault("apiVersion", resource.api_version)
     result = respond(
         services,
         person=person_of(services, account=str(clicked["user"])),
         decision=decision or "",
         number=number,
-        identity=identity_of(services.settings.cluster, plural, obj),
+        identity=identity_of(services.settings.cluster, resource.plural, obj),
         via="slack",
         comment=str((clicked.get("inputs") or {}).get(approval_messages.COMMENT_INPUT) or ""),
     )

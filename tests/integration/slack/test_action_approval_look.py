@@ -398,3 +398,28 @@ def test_an_outcome_follows_in_the_thread(case: Case, databases: str) -> None:
     case.http.patch(f"{databases}/orders/status", json=status, headers=MERGE).raise_for_status()
     assert follow_up(case.services, look_again["follow"], channel, "1.1")["over"] is True
     assert [post.thread_ts for post in case.slack.posts] == ["1.1"]
+
+
+def test_other_kinds_that_ask_for_databases_are_asked_about(case: Case) -> None:
+    """A deletion of the form of 2016 waits, is asked about by its own kind, and takes a button's answer."""
+    crd = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldbs.yaml").read_text())
+    mapped = yaml.safe_load((ROOT / "examples" / "mysqldb" / "config.yaml").read_text())["database"]
+    assert case.http.post(CRDS, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
+    kind = mapped["kinds"][0]
+    path = f"/apis/{kind['group']}/{kind['version']}/namespaces/{case.namespace}/{kind['plural']}"
+    eventually(lambda: case.http.get(path).is_success, "the CRD is served")
+    manifest = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldb.yaml").read_text())
+    manifest["metadata"]["namespace"] = case.namespace
+    waiting = {"type": "Ready", "status": "False", "reason": "AwaitingApproval", "message": ""}
+    made = case.http.post(path, json=manifest).raise_for_status().json()
+    status = {"status": {"conditions": [waiting], "instanceIdentifier": "ks-old"}}
+    target = f"{path}/{made['metadata']['name']}"
+    if case.http.patch(f"{target}/status", json=status, headers=MERGE).status_code == httpx.codes.NOT_FOUND:
+        case.http.patch(target, json=status, headers=MERGE).raise_for_status()
+    case.rule.update(what=["delete"])
+    services = case._services(chat=PEOPLE, approvals={"rules": [case.rule]}, database=mapped)
+    about = identity_of("test", kind["plural"], made)
+    assert look(services, about, "run")["state"] == "waiting"
+    body = case.slack.click_body("grace", case.question, case.question.buttons["Approve"])
+    said = case.proven(payload(parse_interaction(body), ""))  # type: ignore[arg-type]
+    assert click(services, case.store, said)["state"] == "granted"
