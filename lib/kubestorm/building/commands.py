@@ -69,9 +69,10 @@ def show(services: Services, namespace: str, name: str) -> Result:
     resource = _read(services, namespace, name)
     status = resource.get("status") or {}
     conditions = status.get("conditions") or []
-    images: List[Dict[str, Any]] = [
-        {key: value for key, value in each.items() if key not in ("logTail",)} for each in status.get("images") or ()
-    ]
+    images: List[Dict[str, Any]] = []
+    for each in status.get("images") or ():
+        known = {key: value for key, value in each.items() if key != "logTail"}
+        images.append({**known, "tag": next(iter(each.get("tags") or ()), "")})
     return {
         "namespace": namespace,
         "name": name,

@@ -22,7 +22,7 @@ from kubestorm.building.running import BuildRun
 from kubestorm.building.settings import BuildSettings, HookSettings, PollSettings
 from kubestorm.building.spec import ImageBuildSpec
 from kubestorm.errors import DefinitionError, Error, NotFoundError, TemporaryError
-from kubestorm.listener import Answer, Listener, Request, Route
+from kubestorm.listener import Answer, Listener, ListenerSettings, Request, Route
 from kubestorm.naming import identity_of
 from kubestorm.resource import Object
 from kubestorm.services import Services
@@ -31,6 +31,7 @@ from kubestorm.watching.knowledge import Store
 TRIGGER = "kubestorm.source_pushed"
 POLLING = "polling"
 WORKERS = 8
+DEFAULT_PORT = 8090
 
 Dispatch = Callable[[str, Mapping[str, Any]], object]
 
@@ -85,7 +86,9 @@ class PushEvents:
         self.listener: Optional[Listener] = None
         if settings.hooks:
             routes = [self._route(hook, index) for index, hook in enumerate(settings.hooks)]
-            self.listener = Listener(settings.listener, routes, log)
+            section = {"port": DEFAULT_PORT, **settings.listener}
+            listener = ListenerSettings.from_config(section, field="build.webhooks.listener")
+            self.listener = Listener(listener, routes, log)
 
     def start(self) -> None:
         if self.listener is not None:

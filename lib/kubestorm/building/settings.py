@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
 
 from kubestorm.errors import DefinitionError
-from kubestorm.listener.settings import ListenerSettings
 
 HOST_BUILDAH, BUILDKIT, BUILDAH, KANIKO = "host-buildah", "buildkit", "buildah", "kaniko"
 BUILDERS = (BUILDKIT, BUILDAH, KANIKO, HOST_BUILDAH)
-DEFAULT_PORT = 8090
 PROTOCOLS = ("https", "ssh", "http", "file")
 
 
@@ -95,7 +93,8 @@ class HookSettings:
 class WebhooksSettings:
     """Where push webhooks are received. Without `hooks` nothing listens."""
 
-    listener: ListenerSettings = field(default_factory=lambda: ListenerSettings(port=DEFAULT_PORT))
+    listener: Mapping[str, Any] = field(default_factory=dict)
+    """As it came: the listener's own settings are read where it is made, since actions need no listener."""
     hooks: Tuple[HookSettings, ...] = ()
 
 
@@ -187,8 +186,6 @@ class BuildSettings:
         source = dict(raw.pop("source", None) or {})
         source["poll"] = _section(PollSettings, source.get("poll"), "build.source.poll")
         webhooks = dict(raw.pop("webhooks", None) or {})
-        listener = {"port": DEFAULT_PORT, **(webhooks.get("listener") or {})}
-        webhooks["listener"] = ListenerSettings.from_config(listener, field="build.webhooks.listener")
         webhooks["hooks"] = tuple(
             _hook(item, f"build.webhooks.hooks[{index}]") for index, item in enumerate(webhooks.get("hooks") or ())
         )
