@@ -99,7 +99,8 @@ class BuildingWorld(World):
     def told(self) -> list[dict[str, Any]]:
         """The payloads of kubestorm.build_finished so far."""
         found = self.engine.get("triggerinstances", trigger_type="kubestorm.build_finished", limit=50)
-        return [self.engine.get(f"triggerinstances/{one['id']}")["payload"] for one in found]
+        mine = [one for one in found if one["trigger"] == "kubestorm.build_finished"]
+        return [self.engine.get(f"triggerinstances/{one['id']}")["payload"] for one in mine]
 
     def state(self) -> str:
         return f"{yaml.safe_dump(self.status())}\n{self.engine.log_tail(60)}"
@@ -138,7 +139,7 @@ def test_commits_become_images(building):
     body = {"action": "kubestorm.image_build_start", "parameters": parameters}
     world.engine.client.post("/v1/executions", json=body).raise_for_status()
     world.wait_until(lambda: world.build().get("requestedBy") == "ada" and world.has_built(second), "built by command")
-    world.wait_until(lambda: len(world.told()) == 3, "each end is told")
+    world.wait_until(lambda: sorted(one["number"] for one in world.told()) == [1, 2, 3], "each end is told once")
     assert {one["outcome"] for one in world.told()} == {"Succeeded"}
 
     world.environment.delete(API, "ImageBuild", "shop", world.namespace)
@@ -178,7 +179,7 @@ def test_a_build_goes_on_after_the_engine_was_killed(building):
     world.engine.kill()
     world.wait_until(lambda: not sleeping(), "what it started dies with it")
     world.engine.start()
-    world.wait_until(lambda: world.build().get("interruptions", 0) >= 1, "the death is noticed")
+    # By the engine, which takes its executions up again, or by a run that finds nobody at work.
     world.wait_until(sleeping, "it is begun again")
     parameters = {"namespace": world.namespace, "name": "shop", "requested_by": "ada"}
     body = {"action": "kubestorm.image_build_cancel", "parameters": parameters}
