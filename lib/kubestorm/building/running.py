@@ -346,7 +346,9 @@ class _Execution:
 
     def _begin_jobs(self, dockerfiles: Mapping[str, str]) -> Result:
         """Make as many Jobs as the namespace may have; those that are left wait for the next look."""
-        with slots.counting(self._run.services, self._run.identity):
+        with slots.counting(self._run.services, self._run.identity) as alone:
+            if not alone:
+                return self._settle()
             builder = self._run.job_builder(self._spec, with_secrets=True)
             builder.collect()
             room = self._run.settings.max_concurrent - builder.active(self._run.identity.namespace)

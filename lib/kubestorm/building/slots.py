@@ -10,7 +10,6 @@ import contextlib
 from typing import Iterator, Optional
 
 from kubestorm.building.settings import BuildSettings
-from kubestorm.errors import TemporaryError
 from kubestorm.lease import LeaseLock
 from kubestorm.naming import Identity
 from kubestorm.services import Services
@@ -26,13 +25,14 @@ def take(services: Services, settings: BuildSettings, identity: Identity, holder
 
 
 @contextlib.contextmanager
-def counting(services: Services, identity: Identity) -> Iterator[None]:
-    """Nobody else makes Jobs for this namespace meanwhile. Raises TemporaryError when somebody does."""
+def counting(services: Services, identity: Identity) -> Iterator[bool]:
+    """Whether nobody else makes Jobs for this namespace meanwhile."""
     lease = _lease(services, f"build-jobs.{identity.namespace}", "")
     if not lease.acquire():
-        raise TemporaryError(f"Another build of namespace {identity.namespace} is being begun.", service="Kubernetes")
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         lease.release()
 

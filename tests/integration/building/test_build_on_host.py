@@ -249,3 +249,39 @@ def test_root_and_a_host_that_was_not_asked_are_refused(world: World, source):
     world.apply(images=[{"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart", "tags": ["x"]}])
     world.reconcile(host={})
     assert "build.host.enabled" in world.condition("SpecValid")[2]
+
+
+def test_layers_come_from_the_cache_repository(world: World, registry, source):
+    """A second build of the same source runs nothing again, though the first one left nothing on the host."""
+    image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart"}
+    world.apply(images=[{**image, "cache": f"{world.namespace}/cache"}])
+    world.build()
+    digest = world.image()["digest"]
+    world.said.clear()
+    world.annotate(build_request=json.dumps({"id": "r-1"}))
+    world.build()
+    assert any("using cache" in line.lower() for line in world.said)
+    assert file_in_image(registry, f"{world.namespace}/cart", world.image()["tags"][0], "made") == b"made of one\n"
+    assert digest.startswith("sha256:")
+
+
+def test_one_image_for_several_platforms(world: World, registry):
+    """The tag is an index of them, and its digest is the image's."""
+    world.repository.commit({"cart/Dockerfile": "FROM scratch\nCOPY main /main\n", "cart/main": "one"})
+    image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart"}
+    world.apply(images=[{**image, "platforms": ["linux/amd64", "linux/arm64"]}])
+    result = world.build()
+    assert result["outcome"] == "Succeeded"
+    digest, found = manifest(registry, f"{world.namespace}/cart", world.image()["tags"][0])
+    assert digest == world.image()["digest"]
+    assert sorted(each["platform"]["architecture"] for each in found["manifests"]) == ["amd64", "arm64"]
+
+
+def test_a_build_without_the_network(world: World, registry, busybox):
+    """RUN reaches nobody, where operations say so; the push does."""
+    run = f'["/bin/busybox", "sh", "-c", "! /bin/busybox wget -q -T 1 {registry.url}"]'
+    dockerfile = f"FROM scratch\nCOPY busybox /bin/busybox\nRUN {run}\n"
+    world.repository.commit({"cart/Dockerfile": dockerfile, "cart/busybox": busybox})
+    world.apply()
+    host = {"enabled": True, "allow_root": True, "network": False}
+    assert world.build(host=host)["outcome"] == "Succeeded"

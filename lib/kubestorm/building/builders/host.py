@@ -143,7 +143,7 @@ class _Build:
     def _build(self, context: Path) -> Ended:
         image, host = self._order.image, self._settings.host
         options = ["--isolation", "chroot", "--format", "oci", "--retry", "1", "--retry-delay", "1s"]
-        options += [f"--authfile={self._auth}", "--pull=true", f"--iidfile={self._workspace.path / 'image-id'}"]
+        options += [f"--authfile={self._auth}", "--pull=true"]
         options += [f"--file={context / self._order.dockerfile}"]
         options += [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
         options += [f"--label={name}={value}" for name, value in sorted(self._order.labels.items())]
@@ -180,8 +180,10 @@ class _Build:
         ended = Ended(0, "")
         for reference in self._order.references:
             options = [f"--authfile={self._auth}", f"--digestfile={self._workspace.path / 'digest'}"]
-            options += ["--retry", "1", "--retry-delay", "1s", *self._certificates(self._order.image.registry)]
-            verb = [*self._buildah("manifest"), "push", "--all"] if self._is_list else self._buildah("push")
+            options += self._certificates(self._order.image.registry)
+            verb = [*self._buildah("push"), "--retry", "1", "--retry-delay", "1s"]
+            if self._is_list:
+                verb = [*self._buildah("manifest"), "push", "--all"]  # it knows no --retry before buildah 1.34
             ended = self._run([*verb, *options, "--", LOCAL_NAME, f"docker://{reference}"])
             if ended.code:
                 return ended
