@@ -298,6 +298,15 @@ class Environment:
                 "sources": [source],
             },
             "application": {"registry": registry.host},
+            # Sources of this machine, built by it: what a sandbox is for, and nothing else.
+            "build": {
+                "builder": "host-buildah",
+                "default_registry": registry.host,
+                "registries": [{"host": registry.host, "insecure": True}],
+                "folder": str(self.folder / "builds"),
+                "source": {"protocols": ["file", "https", "ssh"], "poll": {"interval_seconds": 2}},
+                "host": {"enabled": True, "allow_root": True},
+            },
         }
 
     def _install_in_kubernetes(self, pack_url: str) -> None:

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from sandbox.demo import programs
 from sandbox.demo.application_act import ApplicationAct
+from sandbox.demo.build_act import BuildAct
 from sandbox.demo.database_act import DatabaseAct
 from sandbox.demo.screen import Screen
 from sandbox.demo.stage import Stage
@@ -34,6 +36,7 @@ class Demo:
 
     def play(self, begin: float, *, keep: bool) -> None:
         """All of it. `begin` is when the program started, by the monotonic clock."""
+        programs.install(self.screen)
         self.stage.set_up()
         self.screen.say(f"ready after {time.monotonic() - begin:.1f} s")
         self.database.create()
@@ -42,7 +45,17 @@ class Demo:
         self.application.create()
         self.application.roll_out()
         self.application.break_it()
+        self.application.mend()
         self.application.show()
+        missing = programs.missing()
+        if missing:
+            self.screen.title("A third act, from a commit to its rollout, needs more programs. On Debian, as root:")
+            self.screen.say(f"apt install {' '.join(missing)}")
+        else:
+            build = BuildAct(self.stage, self.application)
+            build.create()
+            build.change()
+            build.show()
         if keep:
             self.keep()
         else:

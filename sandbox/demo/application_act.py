@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sandbox.demo.stage import API_VERSION, Json, Player, Stage
+from sandbox.demo.stage import API_VERSION, EXAMPLES, Json, Player, Stage, example
 from sandbox.environment import ROOT
 from sandbox.kubernetes.podlife import FATE_ANNOTATION
 from sandbox.kubernetes.subresources import LOG_ANNOTATION
 
-FIRST, SECOND, BROKEN = "1.0.0", "1.1.0", "1.2.0"
+FIRST, SECOND, BROKEN, MENDED = "1.0.0", "1.1.0", "1.2.0", "1.2.1"
 LAST_WORDS = "fatal: no such table: carts\n"
 
 
@@ -15,7 +15,8 @@ class ApplicationAct(Player):
     """The Application of examples/application.yaml, with its image in the sandbox's registry."""
 
     def __init__(self, stage: Stage) -> None:
-        super().__init__(stage, "Application", "application.yaml")
+        self.file = EXAMPLES / "application.yaml"
+        super().__init__(stage, example(self.file, "Application"))
         image = self.manifest["spec"]["image"]
         self.repository = image["repository"].partition("/")[2]
         image["repository"] = self.repository
@@ -49,6 +50,14 @@ class ApplicationAct(Player):
         digest = self.environment.push_image(self.repository, BROKEN, labels=labels)
         self.follow("waiting for the pods", lambda: self._outcome(digest) == "Failed" and self._pods_are_well())
         self.screen.say(f"back on {SECOND} {self.screen.elapsed_seconds:.1f} s after the push")
+
+    def mend(self) -> None:
+        """Push the repaired version."""
+        self.screen.title(f"push {self.repository}:{MENDED}, which is mended")
+        self.screen.restart_clock()
+        digest = self.environment.push_image(self.repository, MENDED)
+        self.follow("waiting for the pods", lambda: self._outcome(digest) == "Complete" and self.is_ready())
+        self.screen.say(f"rolled out {self.screen.elapsed_seconds:.1f} s after the push")
 
     def show(self) -> None:
         """What exists now, and why."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.demo.stage import API_VERSION, Json, Player, Stage
+from sandbox.demo.stage import API_VERSION, EXAMPLES, Json, Player, Stage, example
 from sandbox.environment import ROOT
 
 LARGER = "large"
@@ -12,7 +12,8 @@ class DatabaseAct(Player):
     """The Database of examples/database.yaml."""
 
     def __init__(self, stage: Stage) -> None:
-        super().__init__(stage, "Database", "database.yaml")
+        self.file = EXAMPLES / "database.yaml"
+        super().__init__(stage, example(self.file, "Database"))
 
     def create(self) -> None:
         """Apply the example; follow until Ready."""

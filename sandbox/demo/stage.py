@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,7 +15,7 @@ from sandbox.environment import ROOT, Environment
 
 EXAMPLES = ROOT / "examples"
 API_VERSION = "kubestorm.io/v1alpha1"
-STEP_TIMEOUT_SECONDS = 90.0
+STEP_TIMEOUT_SECONDS = 120.0
 
 Json = dict[str, Any]
 
@@ -56,15 +57,20 @@ class Stage:
         self.environment.stop()
 
 
-class Player:
-    """One resource of the demo, from an example file, with the questions that an act asks of it."""
+def example(file: Path, kind: str) -> Json:
+    """The first manifest of a kind in a file."""
+    documents = [document for document in yaml.safe_load_all(file.read_text()) if document]
+    found: Json = next(document for document in documents if document["kind"] == kind)
+    return found
 
-    def __init__(self, stage: Stage, kind: str, file: str) -> None:
-        self.stage, self.kind, self.file = stage, kind, EXAMPLES / file
+
+class Player:
+    """One resource of the demo, with the questions that an act asks of it."""
+
+    def __init__(self, stage: Stage, manifest: Json) -> None:
+        self.stage, self.manifest, self.kind = stage, manifest, str(manifest["kind"])
         self.screen, self.environment = stage.screen, stage.environment
-        documents = [document for document in yaml.safe_load_all(self.file.read_text()) if document]
-        self.manifest: Json = next(document for document in documents if document["kind"] == kind)
-        metadata = self.manifest["metadata"]
+        metadata = manifest["metadata"]
         self.name, self.namespace = metadata["name"], metadata.setdefault("namespace", "default")
 
     def resource(self) -> Json | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.demo import programs
 from sandbox.environment import ROOT
 from sandbox.realkube import ASSETS_VARIABLE
 
@@ -77,12 +78,15 @@ def test_the_demo_plays_to_the_end_and_leaves_nothing(tmp_path):
         "pushed team/cart:1.1.0",
         "1.1.0 Complete",
         "1.2.0 Failed",
+        "1.2.1 Complete",
         "no such table: carts",
     ):
         assert stage in it.text
     assert len(re.findall(r"Ready \d+\.\d s after apply", it.text)) == 2, "the Database and the Application"
     assert re.search(r"back on 1\.1\.0 \d+\.\d s after the push", it.text)
     assert re.search(r"secret/kubestorm/demo/default/orders", it.text)
+    if not programs.missing():
+        assert re.search(r"the commit runs \d+\.\d s after it was made", it.text)
     assert "\x1b[" not in it.text, "colours only on a terminal"
     assert "ERROR" not in it.text
     assert _processes_naming(str(tmp_path)) == []
