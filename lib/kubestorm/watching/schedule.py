@@ -70,6 +70,16 @@ class ResyncSchedule:
         if entry is not None and entry.attempt:
             self._set(key, entry.attempt - 1, now, last=entry.last)
 
+    def remind(self, key: str, now: float) -> None:
+        """A settled object that is known from before: one look, at some time within the longest delay.
+
+        The look that was to follow a change may have been forgotten with the process that had it in mind.
+        """
+        if key not in self._entries:
+            due = now + self._settings.max_seconds * self._random()
+            self._entries[key] = _Entry(due, 1, last=True)
+            heapq.heappush(self._heap, (due, key))
+
     def done(self, key: str) -> None:
         """It was looked at; what was to be looked at once more is settled now, unless it changed again meanwhile."""
         entry = self._entries.get(key)

@@ -384,4 +384,7 @@ class Watch:
         now = self._clock()
         with self._lock:
             for key, record in self.knowledge.items():
-                self._schedule.observe(key, settled=not is_unsettled(record), changed=False, now=now)
+                if is_unsettled(record):
+                    self._schedule.observe(key, settled=False, changed=False, now=now)
+                else:
+                    self._schedule.remind(key, now)

@@ -97,6 +97,20 @@ def test_a_settled_object_that_changed_is_looked_at_once_more() -> None:
     assert (schedule.next_due(), len(schedule)) == (None, 0)
 
 
+def test_what_is_known_from_before_is_looked_at_once_within_the_longest_delay() -> None:
+    """Whatever was in the mind of the process that ended; what is on the schedule already stays there."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.remind("a/b", 0.0)
+    schedule.observe("a/c", settled=False, changed=False, now=0.0)
+    schedule.remind("a/c", 0.0)
+    assert schedule.take_due(15.0) == ["a/c"]
+    schedule.forget("a/c")
+    assert schedule.next_due() == EXACT.max_seconds / 2
+    assert schedule.take_due(EXACT.max_seconds / 2) == ["a/b"]
+    schedule.done("a/b")
+    assert len(schedule) == 0
+
+
 def test_a_change_during_the_last_look_is_looked_at_too() -> None:
     """And what becomes unsettled in between stays on the schedule as usual."""
     schedule = ResyncSchedule(EXACT, middle)
