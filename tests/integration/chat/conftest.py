@@ -14,7 +14,7 @@ import pytest
 from sandbox.engine_process import EngineProcess
 from sandbox.environment import Environment
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 CHAT: dict[str, Any] = {
     "people": [
         {"name": "ana", "accounts": ["ana", "@ana", "ana!ana@localhost"], "roles": ["admin"]},

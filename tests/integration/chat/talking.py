@@ -40,7 +40,7 @@ class Bot:
         """All that it has printed."""
         return "".join(self._printed)
 
-    def wait(self, text: str, *, since: int = 0, seconds: float = 40.0) -> str:
+    def wait(self, text: str, *, since: int = 0, seconds: float = 120.0) -> str:
         """Wait until a text is printed after position `since`; what was printed since then."""
         deadline = time.monotonic() + seconds
         with self._changed:

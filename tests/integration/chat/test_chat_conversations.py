@@ -184,7 +184,9 @@ def test_the_outcome_is_announced_where_it_was_asked(world: ChatWorld) -> None:
 
     def listen() -> None:
         headers = {"St2-Api-Key": world.engine.key}
-        with httpx.stream("GET", f"{world.engine.url}/v1/stream", headers=headers, timeout=60, trust_env=False) as told:
+        with httpx.stream(
+            "GET", f"{world.engine.url}/v1/stream", headers=headers, timeout=120, trust_env=False
+        ) as told:
             name = ""
             for line in told.iter_lines():
                 listening.set()
@@ -212,7 +214,7 @@ def test_the_outcome_is_announced_where_it_was_asked(world: ChatWorld) -> None:
         },
     )
     assert answered.json()["message"] == "On it; I say here how it ends."
-    thread.join(60)
+    thread.join(120)
     told = heard[-1]
     assert (told["channel"], told["user"], told["context"]) == ("shop", "ana", context)
     assert told["message"].startswith("Database shop-prod/told is ready.")
