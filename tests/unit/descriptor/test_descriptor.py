@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.bases.dockerfile import stands_on
 from kubestorm.descriptor.convert import applications, dockerfile, image_build
-from kubestorm.descriptor.model import Descriptor, Service, parse
+from kubestorm.descriptor.model import SCHEMA, Descriptor, Service, parse
 from kubestorm.descriptor.reading import DescriptorError, read
 from kubestorm.descriptor.settings import DescriptorSettings
 from kubestorm.errors import DefinitionError
@@ -161,6 +162,18 @@ def test_nothing_in_it_becomes_an_instruction(hostile: str) -> None:
         "FROM registry.example.com/base/jdk:17 AS build",
         "FROM registry.example.com/base/java:17",
     ]
+
+
+def test_the_example_can_be_used() -> None:
+    """examples/default.json says all that one may say, and each of its services is accepted."""
+    from kubestorm.application.spec import parse as parse_application
+
+    text = (Path(__file__).resolve().parents[3] / "examples" / "default.json").read_text()
+    found = parse(text, ["java"])
+    assert set(read(text).value) == set(SCHEMA["properties"])
+    config = {**CONFIG, "application": {"registry": "registry.example.com"}}
+    made = applications(found, SETTINGS, branch="main", file="default.json")
+    assert [parse_application(each, load_settings(config)).name for each in made] == ["cart", "cart-worker"]
 
 
 def test_the_build_follows_the_branch() -> None:
