@@ -112,6 +112,9 @@ def fingerprint(obj: Mapping[str, Any], table: PathTable, outcome: Optional[Mapp
     room = MAX_FIELDS - len(level)
     while level:
         below: List[Tuple[_Node, Any]] = []
+        if sum([len(value) - 1 for _, value in level if type(value) is dict and value]) > room:
+            # Not all of them can be taken apart: which ones must not depend on the order of the keys.
+            level.sort(key=lambda pair: pair[0].path)
         for node, value in level:
             kind = type(value)
             if kind is str:
