@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from kubestorm.building import records
 from kubestorm.building.builders import Builder
@@ -21,6 +22,8 @@ from kubestorm.services import Services
 PLURAL = "imagebuilds"
 IMAGE_BUILDS = Resource(GROUP, VERSION, PLURAL)
 DEFAULT_LOG_BYTES = 20000
+FOLLOW_BYTES = 1024 * 1024
+FOLLOW_PAUSE_SECONDS = 2.0
 
 Result = Dict[str, Any]
 
@@ -105,9 +108,40 @@ def read_logs(
         "namespace": namespace,
         "name": name,
         "number": build.get("number"),
+        "phase": build.get("phase"),
         "execution_id": build.get("executionId", ""),
         "logs": found,
     }
+
+
+def follow_logs(
+    services: Services,
+    namespace: str,
+    name: str,
+    say: Callable[[str], None],
+    *,
+    image: str = "",
+    seconds: float,
+    pause_seconds: float = FOLLOW_PAUSE_SECONDS,
+) -> None:
+    """Pass on what the logs of the build under way gain, until it is over or the time is; up to one MiB of each.
+
+    A build on another host has its log there, in its execution's output: here only its end is seen.
+    """
+    told: Dict[str, int] = {}
+    deadline = time.monotonic() + seconds
+    while True:
+        found = read_logs(services, namespace, name, image=image, tail_bytes=FOLLOW_BYTES)
+        for each, text in found["logs"].items():
+            fresh = text[told.get(each, 0) :]
+            # A line that is not whole yet waits for its end.
+            whole = fresh[: fresh.rfind("\n") + 1]
+            told[each] = told.get(each, 0) + len(whole)
+            for line in whole.splitlines():
+                say(f"{each}: {line}" if len(found["logs"]) > 1 else line)
+        if found["phase"] == records.FINISHED or time.monotonic() >= deadline:
+            return
+        time.sleep(pause_seconds)
 
 
 def _log_of(

@@ -270,6 +270,47 @@ def test_logs_come_from_the_job_or_the_status(cluster: World):
     assert "it went wrong" in found["logs"]["cart"]
 
 
+def test_a_jobs_log_is_followed_until_it_is_over(sandbox_kube, vault, tmp_path):
+    """Each line once, as it comes."""
+    with a_world(sandbox_kube, vault, tmp_path, "registry.test:5000", builder="buildkit") as world:
+        world.repository.commit({"cart/Dockerfile": "FROM scratch\n"})
+        world.http.post("/api/v1/namespaces", json={"metadata": {"name": BUILDS}})
+        world.apply()
+        begin(world)
+        (job,) = jobs(world)
+        pod = _made_pod(world, job["metadata"]["name"])
+        running = {
+            "name": "build",
+            "ready": True,
+            "restartCount": 0,
+            "image": "b",
+            "imageID": "",
+            "state": {"running": {}},
+        }
+        _patch(world, f"{PODS}/{pod}/status", phase="Running", containerStatuses=[running])
+        lines: list[str] = []
+
+        def write(text: str) -> None:
+            annotations = {"sandbox.kubestorm.io/log": text}
+            headers = {"Content-Type": "application/merge-patch+json"}
+            body = {"metadata": {"annotations": annotations}}
+            world.http.patch(f"{PODS}/{pod}", json=body, headers=headers).raise_for_status()
+
+        def hear(line: str) -> None:
+            lines.append(line)
+            if line == "step 1":
+                write("step 1\nstep 2\nhalf a li")
+            if line == "step 2":
+                write("step 1\nstep 2\nhalf a line\n")
+            if line == "half a line":
+                commands.cancel(world.services(), world.namespace, "shop")
+                world.reconcile()
+
+        write("step 1\n")
+        commands.follow_logs(world.services(), world.namespace, "shop", hear, seconds=30, pause_seconds=0.01)
+        assert lines[:3] == ["step 1", "step 2", "half a line"]
+
+
 def test_every_word_of_buildahs_script_is_quoted():
     """Names of jobs are labels, whatever the object is called."""
     identity = Identity("test", "kubestorm.io", "v1alpha1", "imagebuilds", "a" * 63, "b" * 253, "u")

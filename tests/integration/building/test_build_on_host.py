@@ -47,7 +47,7 @@ def test_a_commit_becomes_an_image(world: World, registry, source):
     """Tagged by branch and commit, known by its digest, its RUN carried out; the status says all of it."""
     world.apply()
     result = world.build()
-    assert result["outcome"] == "Succeeded"
+    assert result["outcome"] == "Succeeded", "\n".join(world.said)
     repository, tag = f"{world.namespace}/cart", f"main-{source[:8]}"
     digest, _ = manifest(registry, repository, tag)
     image = world.image()
@@ -271,7 +271,7 @@ def test_one_image_for_several_platforms(world: World, registry):
     image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart"}
     world.apply(images=[{**image, "platforms": ["linux/amd64", "linux/arm64"]}])
     result = world.build()
-    assert result["outcome"] == "Succeeded"
+    assert result["outcome"] == "Succeeded", "\n".join(world.said)
     digest, found = manifest(registry, f"{world.namespace}/cart", world.image()["tags"][0])
     assert digest == world.image()["digest"]
     assert sorted(each["platform"]["architecture"] for each in found["manifests"]) == ["amd64", "arm64"]

@@ -183,7 +183,8 @@ class _Build:
             options += self._certificates(self._order.image.registry)
             verb = [*self._buildah("push"), "--retry", "1", "--retry-delay", "1s"]
             if self._is_list:
-                verb = [*self._buildah("manifest"), "push", "--all"]  # it knows no --retry before buildah 1.34
+                # It knows no --retry in Debian's buildah (1.28), and takes "insecure" from its own flag alone.
+                verb = [*self._buildah("manifest"), "push", "--all", *self._plainly()]
             ended = self._run([*verb, *options, "--", LOCAL_NAME, f"docker://{reference}"])
             if ended.code:
                 return ended
@@ -215,6 +216,10 @@ class _Build:
             f"--storage-driver={driver}",
             verb,
         ]
+
+    def _plainly(self) -> List[str]:
+        registry = self._settings.registry(self._order.image.registry)
+        return ["--tls-verify=false"] if registry is not None and registry.insecure else []
 
     def _certificates(self, host: str) -> List[str]:
         registry = self._settings.registry(host)
