@@ -25,6 +25,11 @@ path "secret/data/registries/*" {
   capabilities = ["read"]
 }
 
+# What webhooks of git servers are signed with, where it is kept here.
+path "secret/data/webhooks/*" {
+  capabilities = ["read"]
+}
+
 # What Applications read of their own namespaces is above. What application.sources of the pack's configuration allows
 # beside it, it has to be allowed here too, for instance:
 #
