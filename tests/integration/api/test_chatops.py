@@ -210,3 +210,24 @@ def test_the_pack_is_there_as_in_every_stackstorm(chat: Served) -> None:
         "chatops.notify",
         "chatops.notify-errbot",
     }
+
+
+def test_what_is_typed_is_no_template(chat: Served) -> None:
+    """As in StackStorm, what an alias matched are values; braces in them stay braces."""
+    chat.http.put("/v1/keys/shown", json={"name": "shown", "value": "swordfish"}).raise_for_status()
+    answered = _typed(chat, "say {{ st2kv.system.shown }}", None)
+    assert answered["execution"]["parameters"]["text"] == "{{ st2kv.system.shown }}"
+    assert "swordfish" not in json.dumps(chat.ended(answered["execution"]["id"]))
+
+
+def test_a_far_too_long_command_is_not_repeated(chat: Served) -> None:
+    """The answer says that it is too long, in a line."""
+    answered = chat.http.post("/v1/actionalias/match", json={"command": "say " + "x" * 100_000})
+    assert answered.status_code == 400
+    assert answered.json()["faultstring"].startswith("The command is longer than 4096 characters.")
+
+
+def test_the_root_of_the_api_says_its_version(chat: Served) -> None:
+    """err-stackstorm tries its key there."""
+    assert chat.get("/v1/")["version"] == "3.9.0"
+    assert chat.http.get("/v1/", headers={"St2-Api-Key": "wrong"}).status_code == 401
