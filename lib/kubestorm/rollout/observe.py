@@ -48,7 +48,9 @@ def observe(
     """Look at the tracks of one Application, its Service and its autoscaler."""
     namespace, app = application["metadata"]["namespace"], application["metadata"]["name"]
     found = kube.list_all(names.DEPLOYMENTS, namespace, label_selector=names.selector(app))
-    deployments = {track_of(one): one for one in found if track_of(one)}
+    # Lists of built-in kinds leave out what each object is; whoever applies it has to know.
+    typed = {"apiVersion": names.DEPLOYMENTS.api_version, "kind": "Deployment"}
+    deployments = {track_of(one): {**one, **typed} for one in found if track_of(one)}
     service = _get(kube, names.SERVICES, app, namespace)
     scaler = _get(kube, autoscalers, app, namespace)
     explained = _Explainer(kube, namespace, app)
