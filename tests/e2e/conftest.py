@@ -200,7 +200,7 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def world(shared_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
     """The file's world in fair weather, in a namespace of the test's own."""
-    shared_world.enter(request.module.__name__.rpartition("test_")[2])
+    shared_world.enter(request.module.__name__.rpartition("test_")[2].replace("_", "-"))
     yield shared_world
     shared_world.mend()
 
