@@ -429,7 +429,9 @@ def merge_patch(value: Any, change: Any) -> Any:
 
 
 def _is_named(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(i, Mapping) and "name" in i for i in value)
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(item, Mapping) and isinstance(item.get("name"), str) for item in value)
 
 
 def content_hash(*parts: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 from kubestorm.building import records
 from kubestorm.conditions import FALSE, TRUE, find
 from kubestorm.rollout.model import COMPLETE, TERMINAL
+from kubestorm.rollout.objects import NOT_ASKED, TESTED
 
 BUILD, TEST, PUSH, ROLLOUT, POST_DEPLOY_TEST = "build", "test", "push", "rollout", "post-deploy test"
 NAMES = (BUILD, TEST, PUSH, ROLLOUT, POST_DEPLOY_TEST)
@@ -144,5 +145,7 @@ def _said(follower: Follower) -> str:
 
 
 def _tested(follower: Follower) -> str:
+    """The status of the Rollout's condition Tested; empty where no test was asked for."""
     conditions = ((follower.rollout or {}).get("status") or {}).get("conditions") or []
-    return str((find(conditions, "Tested") or {}).get("status") or "")
+    condition = find(conditions, TESTED) or {}
+    return "" if condition.get("reason") == NOT_ASKED else str(condition.get("status") or "")

@@ -37,6 +37,7 @@ from kubestorm.rollout.planning import NewRollout, Past
 from kubestorm.rollout.settings import RolloutSettings
 
 PROGRESSING_CONDITION, TESTED, COMPLETE_CONDITION = "Progressing", "Tested", "Complete"
+NOT_ASKED = "NotAsked"
 TEST_FAILED = "TestFailed"
 Object = Dict[str, Any]
 
@@ -219,7 +220,7 @@ def _why_not(status: Status) -> str:
 
 def _tested(request: Request, status: Status) -> Condition:
     if not request.tested:
-        return Condition(TESTED, TRUE, "NotAsked", "The Application has no post-deploy test.")
+        return Condition(TESTED, TRUE, NOT_ASKED, "The Application has no post-deploy test.")
     if status.reason == TEST_FAILED:
         return Condition(TESTED, FALSE, TEST_FAILED, status.tested or status.message)
     if status.phase == COMPLETE:
