@@ -119,13 +119,15 @@ def test_hubot_does_not_answer_itself(installed: Path, world: ChatWorld, tmp_pat
             since = hubot.type("hubot list databases")
             hubot.say("\\?", "show this help")
             if asked:
-                (run,) = eventually(
+                # The shell adapter passes its own \\? on to the bot as well, so there may be two.
+                runs = eventually(
                     lambda known=before: [
                         item for item in world.executions("kubestorm.chat_run") if item["id"] not in known
                     ]
                 )
-                output = world.ended(run["id"])["result"]["output"]
-                assert (output["silent"], output["text"]) == (True, "")
+                for run in runs:
+                    output = world.ended(run["id"])["result"]["output"]
+                    assert (output["silent"], output["text"]) == (True, "")
             else:
                 assert {item["id"] for item in world.executions("kubestorm.chat_run")} == before
             assert "database" not in hubot.text[since:].replace("list databases", "")
