@@ -161,7 +161,11 @@ _WORDS = {
         "failed",
         "failed",
         ("SpecValid", "SourceFetched", "Built", "Pushed"),
-        (("image", "status.image"), ("digest", "status.digest"), ("commit", "status.commit")),
+        (
+            ("branch", "status.source.branch"),
+            ("commit", "status.source.shortCommit"),
+            ("images", "status.build.message"),
+        ),
     ),
     "environments": _Words(
         "Environment",
