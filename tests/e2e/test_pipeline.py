@@ -45,10 +45,19 @@ class DeliveryWorld(World):
 
     def deliver(self) -> dict[str, Any]:
         """Run the pipeline to its end; the execution."""
-        parameters = {"namespace": self.namespace, "name": "site", "requested_by": "anna", "look_seconds": 1}
-        body = {"action": "kubestorm.delivery_pipeline", "parameters": parameters}
-        run = self.engine.client.post("/v1/executions", json=body).raise_for_status().json()["id"]
-        self.wait_until(lambda: self.engine.get(f"executions/{run}")["status"] in ENDED, "the pipeline has ended")
+        return self.run("kubestorm.delivery_pipeline", look_seconds=1)
+
+    def deliver_by_chat(self) -> dict[str, Any]:
+        """Begin it as a chat does, and wait for the run that this begins."""
+        return self.ended(self.run("kubestorm.delivery_start")["result"]["result"]["run_id"])
+
+    def run(self, action: str, **more: Any) -> dict[str, Any]:
+        parameters = {"namespace": self.namespace, "name": "site", "requested_by": "anna", **more}
+        body = {"action": action, "parameters": parameters}
+        return self.ended(self.engine.client.post("/v1/executions", json=body).raise_for_status().json()["id"])
+
+    def ended(self, run: str) -> dict[str, Any]:
+        self.wait_until(lambda: self.engine.get(f"executions/{run}")["status"] in ENDED, "the run has ended")
         found: dict[str, Any] = self.engine.get(f"executions/{run}")
         return found
 
@@ -122,7 +131,7 @@ def test_a_commit_that_does_not_build_is_not_delivered(delivery):
     world.enter("broken")
     world.repository.commit({"Dockerfile": "FROM scratch\nCOPY gone /\n"})
     world.apply_site()
-    run = world.deliver()
+    run = world.deliver_by_chat()
     assert run["status"] == "failed"
     assert run["result"]["output"]["message"].startswith("build failed: site: ")
     assert world.told() == [

@@ -1,4 +1,4 @@
-"""What the engine's API says of inquiries, asked with the token that the engine gives to the running action.
+"""The engine's API of inquiries and executions, asked with the token that the engine gives to the running action.
 
 The same on StackStorm and stormcell. Without it (an action that runs outside an engine, an API that does not answer)
 everything works but for closing an inquiry that was answered elsewhere.
@@ -22,7 +22,7 @@ MOST_INQUIRIES = 100
 
 
 class EngineApi:
-    """The few calls that approvals need. Raises TemporaryError and PermanentError."""
+    """The few calls that approvals and deliveries need. Raises TemporaryError and PermanentError."""
 
     def __init__(self, url: str, token: Secret) -> None:
         self._url, self._token = url.rstrip("/"), token
@@ -49,6 +49,11 @@ class EngineApi:
         """Answer one."""
         body = {"id": inquiry_id, "response": dict(response)}
         self._send("PUT", f"/inquiries/{quote(inquiry_id, safe='')}", body)
+
+    def start(self, action: str, parameters: Mapping[str, Any]) -> str:
+        """Begin an execution of an action; its id."""
+        made = self._send("POST", "/executions", {"action": action, "parameters": dict(parameters)})
+        return str((made or {}).get("id") or "")
 
     def execution(self, execution_id: str) -> Mapping[str, Any]:
         """One execution with its result and context."""

@@ -30,7 +30,7 @@ TERMINAL = {
 
 @dataclass(frozen=True)
 class Follow:
-    """What is looked at: a rollout of an application, a requested build, or an object that is to become Ready."""
+    """What is looked at: an application's rollout, a requested build, a delivery, or an object that is to be Ready."""
 
     plural: str
     namespace: str
@@ -43,6 +43,8 @@ class Follow:
     """Rollouts that were there before, and so are not the awaited one."""
     request: str = ""
     """A build's request."""
+    run: str = ""
+    """A delivery's execution."""
     generation: int = 0
     """The generation that the answer has to be about; 0 takes the first that is seen."""
     delay_seconds: float = 0.0
@@ -69,6 +71,9 @@ def follow_of(command: Command, values: Mapping[str, str], result: Any, known: S
     if command.follow == "build":
         request = str(result.get("request_id") or "")
         return replace(base, request=request) if request else None
+    if command.follow == "delivery":
+        run = str(result.get("run_id") or "")
+        return replace(base, run=run) if run else None
     return replace(base, generation=int(result.get("generation") or 0))
 
 
@@ -180,6 +185,25 @@ def judge_build(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Option
     message = ready.get("message") or build.get("message") or "nobody says why"
     sentence = f"Build {build.get('number')} of {where} failed: {message}"
     return Message(sentence, Outcome.FAILED, table=table, next_step=f"`build logs {where}` shows the end of its log.")
+
+
+def judge_delivery(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Optional[Message]:
+    """The outcome of a delivery, stage by stage; None while it is under way."""
+    where = f"{follow.namespace}/{follow.name}"
+    if resource is None:
+        return Message(f"ImageBuild {where} is gone.", Outcome.WARNING)
+    delivery: Mapping[str, Any] = (resource.get("status") or {}).get("pipeline") or {}
+    outcome = delivery.get("outcome")
+    if delivery.get("runId") != follow.run or outcome not in ("succeeded", "failed"):
+        return None
+    stages = [item for item in delivery.get("stages") or [] if isinstance(item, Mapping)]
+    table = table_of(stages, (("Stage", "name"), ("Outcome", "outcome"), ("Why", "message"))) if stages else None
+    if outcome == "succeeded":
+        return Message(f"The delivery of {where} is done.", Outcome.GOOD, table=table)
+    failed: Mapping[str, Any] = next((item for item in stages if item.get("outcome") == "failed"), {})
+    why = str(failed.get("message") or "nobody says why")
+    sentence = f"The delivery of {where} failed at {failed.get('name') or 'an unknown stage'}: {why}"
+    return Message(sentence, Outcome.FAILED, table=table, next_step=f"`build logs {where}` shows the build's log.")
 
 
 def judge_late(follow: Follow, watch_seconds: float) -> Optional[Message]:

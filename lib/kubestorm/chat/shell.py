@@ -9,7 +9,15 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from kubestorm import naming
 from kubestorm.chat.answering import Asked, Conversation, as_result, error_answer, message_result, targets_by_kube
 from kubestorm.chat.commands import APPLICATION, KIND_WORDS
-from kubestorm.chat.following import Follow, judge_application, judge_build, judge_late, judge_object, next_look
+from kubestorm.chat.following import (
+    Follow,
+    judge_application,
+    judge_build,
+    judge_delivery,
+    judge_late,
+    judge_object,
+    next_look,
+)
 from kubestorm.chat.formatting import Message, Outcome
 from kubestorm.chat.running import PackActions
 from kubestorm.chat.settings import ChatSettings
@@ -76,6 +84,8 @@ def _judged(services: Services, follow: Follow) -> Optional[Message]:
     found = _get(services, Resource(naming.GROUP, naming.VERSION, follow.plural), follow.name, follow.namespace)
     if follow.plural == APPLICATION:
         return judge_application(follow, found, _rollouts(services, follow.namespace, follow.name))
+    if follow.run:
+        return judge_delivery(follow, found)
     if follow.request:
         return judge_build(follow, found)
     return judge_object(follow, found, KIND_WORDS[follow.plural])

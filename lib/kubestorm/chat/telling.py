@@ -17,7 +17,7 @@ Teller = Callable[[Any, Values], Message]
 _HIDDEN = frozenset(
     (
         *("message", "namespace", "name", "uid", "follow", "next_step", "annotation", "kind", "cluster", "changed"),
-        *("generation", "requested_by", "digest", "tag", "rollout", "request", "request_id"),
+        *("generation", "requested_by", "digest", "tag", "rollout", "request", "request_id", "run_id"),
     )
 )
 """Keys of results that an answer leaves out: the asker said them, or a machine reads them."""

@@ -1,16 +1,17 @@
-"""The steps of workflows/delivery_pipeline.yaml: look, and tell. Neither waits; the workflow does, without a worker."""
+"""Begin workflows/delivery_pipeline.yaml, and its step: look, and tell. Neither waits; the workflow does."""
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from kubestorm.application.spec import InvalidSpecError, parse
+from kubestorm.approval.engine import EngineApi
 from kubestorm.building import records
 from kubestorm.building.commands import IMAGE_BUILDS
 from kubestorm.conditions import format_time
 from kubestorm.dispatching import Dispatch
-from kubestorm.errors import NotFoundError
+from kubestorm.errors import DefinitionError, NotFoundError
 from kubestorm.pipeline import stages as pipeline
 from kubestorm.pipeline.stages import Follower, Stage
 from kubestorm.registry.names import split_reference
@@ -20,10 +21,28 @@ from kubestorm.services import Services
 
 STAGE_ENDED = "kubestorm.pipeline_stage_ended"
 STATUS_FIELD = "pipeline"
+PIPELINE = "kubestorm.delivery_pipeline"
 START_SECONDS = 120.0
 """How long an Application may take to begin the rollout of what it follows, before it counts as one that does not."""
 
 Result = Dict[str, Any]
+
+
+def start(services: Services, namespace: str, name: str, *, by: str, engine: Optional[EngineApi]) -> Result:
+    """Begin a delivery of an ImageBuild, as an execution of its own; `run_id` is also its `status.pipeline.runId`.
+
+    Raises NotFoundError when there is no such ImageBuild, DefinitionError outside of an engine.
+    """
+    _read(services, namespace, name)
+    if engine is None:
+        raise DefinitionError(f"Only a running engine begins a delivery; run {PIPELINE} instead.")
+    parameters = {"namespace": namespace, "name": name, "requested_by": by}
+    return {
+        "namespace": namespace,
+        "name": name,
+        "run_id": engine.start(PIPELINE, parameters),
+        "message": f"The delivery of {namespace}/{name} has begun: {', '.join(pipeline.NAMES)}.",
+    }
 
 
 def look(services: Services, namespace: str, name: str, request_id: str, run_id: str, dispatch: Dispatch) -> Result:

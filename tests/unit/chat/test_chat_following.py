@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.chat.following import Follow, judge_application, judge_build, judge_late, judge_object, next_look
+from kubestorm.chat.commands import BY_NAME
+from kubestorm.chat.following import (
+    Follow,
+    follow_of,
+    judge_application,
+    judge_build,
+    judge_delivery,
+    judge_late,
+    judge_object,
+    next_look,
+)
 from kubestorm.chat.formatting import Outcome
 
 DATABASE = Follow("databases", "shop", "orders", generation=2)
@@ -129,6 +139,37 @@ def test_a_build_is_over_when_its_own_request_is_answered(
     }
     message = judge_build(Follow("imagebuilds", "shop", "cart", request="r1"), build)
     assert (message.sentence if message else None) == sentence
+
+
+def delivery(run: str, outcome: str, **stages: str) -> dict[str, Any]:
+    listed = [{"name": name, "outcome": text, "message": f"About {name}."} for name, text in stages.items()]
+    return {"status": {"pipeline": {"runId": run, "outcome": outcome, "stages": listed}}}
+
+
+@pytest.mark.parametrize(
+    "found, outcome, sentence",
+    [
+        (delivery("r1", "succeeded", build="succeeded"), Outcome.GOOD, "The delivery of shop/site is done."),
+        (
+            delivery("r1", "failed", build="succeeded", rollout="failed"),
+            Outcome.FAILED,
+            "The delivery of shop/site failed at rollout: About rollout.",
+        ),
+        (delivery("r1", "waiting", build="waiting"), None, ""),
+        (delivery("r0", "succeeded", build="succeeded"), None, ""),
+        ({"status": {}}, None, ""),
+        (None, Outcome.WARNING, "ImageBuild shop/site is gone."),
+    ],
+    ids=["done", "failed", "under way", "an older run", "not begun", "gone"],
+)
+def test_a_delivery_is_over_when_its_own_run_is(found: Any, outcome: Outcome | None, sentence: str) -> None:
+    """The thread hears of the stage that failed, and why."""
+    given = {"namespace": "shop", "name": "site"}
+    follow = follow_of(BY_NAME["delivery_start"], given, {**given, "run_id": "r1"})
+    assert follow is not None
+    message = judge_delivery(follow, found)
+    assert (message.outcome if message else None) == outcome
+    assert (message.sentence if message else "") == sentence
 
 
 def test_a_follow_travels_as_plain_values() -> None:

@@ -46,7 +46,8 @@ VIEWING = EVERYBODY | {
     "drift_check",
     "why",
 }
-DEVELOPING = VIEWING | {"application_logs", "image_build_start", "image_build_cancel", "image_build_logs"}
+BUILDING = {"image_build_start", "image_build_cancel", "image_build_logs", "delivery_start"}
+DEVELOPING = VIEWING | BUILDING | {"application_logs"}
 DEPLOYING = DEVELOPING | {
     "application_rollout",
     "application_rollback",

@@ -1,0 +1,20 @@
+"""Begin a delivery."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.approval.engine import EngineApi
+from kubestorm.pipeline.steps import start
+from st2common.runners.base_action import Action
+
+
+class DeliveryStart(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, namespace: str, name: str, requested_by: str = "") -> Tuple[bool, Any]:
+        engine = EngineApi.of_this_action()
+        return run_with_services(
+            lambda services: start(services, namespace, name, by=requested_by, engine=engine), self.config
+        )
