@@ -48,6 +48,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Python actions at once, each in a process of its own."""
     keep_days: int | None = None
     """Days that history is kept after its end; None: for ever."""
+    validate_output: bool = False
+    """Whether an action fails whose output does not fit its `output_schema`."""
     url: str = ""
     """Where the API will answer, for actions that call it."""
     api_key: str = ""
@@ -135,6 +137,7 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
         stream=stream,
         concurrency={"python-script": settings.workers},
         keep_days=settings.keep_days,
+        validate_output=settings.validate_output,
     )
     dispatch.engine = engine
     holder.append(engine)

@@ -24,13 +24,23 @@ SYSTEM_USER = "stanley"  # StackStorm's default system user
 class Core:
     """One of each; `catalog` is replaced whole at a reload."""
 
-    def __init__(self, store: Store, catalog: Catalog, lookups: EngineLookups, stream: EventStream) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        lookups: EngineLookups,
+        stream: EventStream,
+        *,
+        validate_output: bool = False,
+    ) -> None:
+        """`validate_output`: an action whose output does not fit its `output_schema` has failed."""
         self.store = store
         self.catalog = catalog
         self.lookups = lookups
         self.stream = stream
         self.metrics = Metrics()
         self.stopping = False
+        self.validate_output = validate_output
 
     def new_execution(
         self,

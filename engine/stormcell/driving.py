@@ -45,6 +45,7 @@ from stormcell.runs import (
     error_result,
     has_begun,
     log_fields,
+    output_fault_of,
     retried,
     sealed_result,
     trace_of,
@@ -260,6 +261,9 @@ class Driver:
         timer = self._timers.pop(execution.id, None)
         if timer is not None:
             timer.cancel()
+        fault = output_fault_of(self._core, execution, status, result)
+        if fault is not None:
+            status, result = ExecutionStatus.FAILED, fault
         execution.result = self._seal_result(execution, result)
         added = move(execution, status)
         execution.ended_at = now()

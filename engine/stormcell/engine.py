@@ -52,9 +52,10 @@ class Engine:
         concurrency: Mapping[str, int] | None = None,
         clock: Callable[[], datetime] = utc_now,
         keep_days: int | None = None,
+        validate_output: bool = False,
     ) -> None:
         """`keep_days`: history that ended longer ago is removed, at the start and each hour; None keeps all."""
-        self.core = Core(store, catalog, lookups, stream or EventStream())
+        self.core = Core(store, catalog, lookups, stream or EventStream(), validate_output=validate_output)
         self._reactor = Reactor(self.core)
         self.trees = Trees(self.core, self._reactor, runners, concurrency or {})
         self.inquiries = Inquiries(self.core, self.trees)

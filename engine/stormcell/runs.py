@@ -13,6 +13,7 @@ from stormcell.conducting import Conductor, StartTask, TaskRefused
 from stormcell.core import Core
 from stormcell.errors import Error, NotFoundError
 from stormcell.notifying import notify_of_task
+from stormcell.outputs import output_fault, sealed_output
 from stormcell.policies import retry_of
 from stormcell.statuses import ExecutionStatus
 from stormcell.store import Execution
@@ -104,13 +105,17 @@ def sealed_result(core: Core, run: Run | None, execution: Execution, result: Any
     """Seal what the output schema marks as secret, and every secret of the run that shows in the result."""
     sealer = core.store.sealer
     action = core.catalog.content.actions.get(execution.action_ref)
-    if action is not None and action.output_schema and isinstance(result, dict):
-        key = core.catalog.runner_type(action).output_key
-        if key and isinstance(result.get(key), dict):
-            result = {**result, key: sealer.seal_by_schema(action.output_schema, result[key])}
-        elif not key:
-            result = sealer.seal_by_schema(action.output_schema, result)
+    if action is not None:
+        result = sealed_output(sealer, action, core.catalog.runner_type(action), result)
     return sealer.seal_known(result, run.secrets if run else sealer.secrets_in(execution.parameters))
+
+
+def output_fault_of(core: Core, execution: Execution, status: ExecutionStatus, result: Any) -> dict[str, Any] | None:
+    """What an execution that succeeded ends with instead, where outputs are checked and its own does not fit."""
+    action = core.catalog.content.actions.get(execution.action_ref)
+    if not core.validate_output or status is not ExecutionStatus.SUCCEEDED or action is None:
+        return None
+    return output_fault(action, core.catalog.runner_type(action), result)
 
 
 def has_begun(execution: Execution) -> bool:

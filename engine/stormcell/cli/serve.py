@@ -75,6 +75,11 @@ _ADMIN = "st2admin"
     type=click.IntRange(min=1),
     help="Remove the history of what ended more days ago, at the start and each hour; by default it is kept.",
 )
+@click.option(
+    "--validate-output",
+    is_flag=True,
+    help="Fail an action whose output does not fit its output_schema; by default the schema only tells what is secret.",
+)
 @click.option("--grace", default=10.0, show_default=True, help="Seconds that running actions get at the end.")
 @click.option("--body-limit", default=1024 * 1024, show_default=True, help="Largest body of a call, in bytes.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -113,6 +118,7 @@ async def _serve(options: dict[str, Any]) -> None:
                 sync=options["sync"],
                 workers=options["workers"],
                 keep_days=options["keep_days"],
+                validate_output=options["validate_output"],
                 url=url,
                 api_key=_ensure_key(store, data),
             )

@@ -16,12 +16,15 @@ import msgspec
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.expressions.dialect import violations
 from stormcell.expressions.functions import NONE_MARK
+from stormcell.secrecy import holds_secret, part_of
 
 Schemas = Mapping[str, Mapping[str, Any]]
 """Parameter name -> JSON schema."""
 
 MASK = "********"
 _RUNNER_OVERRIDABLE = frozenset({"default", "description", "enum", "immutable", "required"})
+_NAMES_ONLY = frozenset({"required", "additionalProperties"})
+"""Keywords whose messages hold names of properties and no values."""
 _ANY_TYPE = {"anyOf": [{"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")]}
 
 
@@ -74,26 +77,26 @@ def validate_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None
     validate(_object_with_defaults(value, full), full)
 
 
-def validate(value: Any, schema: Mapping[str, Any]) -> None:
+def validate(value: Any, schema: Mapping[str, Any], *, what: str = "parameter") -> None:
     """Check a value against a schema of StackStorm's dialect; raise InvalidInputError with the first error."""
     error = next(violations(schema, value), None)
     if error is None:
         return
     place = ".".join(str(part) for part in error.path)
     message = error.message
-    if _is_secret(schema, list(error.path)):
+    if _is_secret(schema, list(error.path), str(error.validator)):
         message = f"{MASK} does not satisfy {error.validator!r}: {error.validator_value!r}"
-    raise InvalidInputError(f"{message} (parameter {place})" if place else message)
+    raise InvalidInputError(f"{message} ({what} {place})" if place else message)
 
 
-def _is_secret(schema: Mapping[str, Any], path: list[str | int]) -> bool:
-    """Whether a schema on the way to `path` is marked secret: its value must not appear in a message."""
+def _is_secret(schema: Mapping[str, Any], path: list[str | int], keyword: str) -> bool:
+    """Whether a message about the value at `path` may hold a secret: one on the way to it, or one that is in it."""
     for part in path:
-        below = schema.get("properties", {}).get(part, {}) if isinstance(part, str) else schema.get("items", {})
+        below = part_of(schema, part)
         schema = below if isinstance(below, Mapping) else {}
         if schema.get("secret"):
             return True
-    return False
+    return keyword not in _NAMES_ONLY and holds_secret(schema)
 
 
 def _nullable(properties: Schemas) -> dict[str, Any]:
@@ -202,14 +205,14 @@ def cast(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
     try:
         return _CASTS[kind](value)
     except (ValueError, TypeError, SyntaxError) as error:
-        shown = MASK if schema.get("secret") else repr(value)
+        shown = MASK if holds_secret(schema) else repr(value)
         raise InvalidInputError(
             f'Failed to cast value {shown} for parameter "{name}" of type "{kind}": {_reason(error, schema)}'
         ) from error
 
 
 def _reason(error: Exception, schema: Mapping[str, Any]) -> str:
-    return type(error).__name__ if schema.get("secret") else str(error)
+    return type(error).__name__ if holds_secret(schema) else str(error)
 
 
 def mask_secrets(schemas: Schemas, values: Mapping[str, Any]) -> dict[str, Any]:

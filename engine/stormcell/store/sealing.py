@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stormcell.errors import PermanentError
+from stormcell.secrecy import part_of, says_of_parts
 
 MASK = "********"
 PREFIX = "$sealed:v1:"
@@ -74,19 +75,20 @@ class Sealer:
         if not isinstance(values, dict):
             return values
         return {
-            name: self._seal_by(schemas[name], value) if name in schemas else value for name, value in values.items()
+            name: self.seal_by(schemas[name], value) if name in schemas else value for name, value in values.items()
         }
 
-    def _seal_by(self, schema: Any, value: Any) -> Any:
+    def seal_by(self, schema: Any, value: Any) -> Any:
+        """Seal what one schema marks `secret: true`: the value itself, or parts of it."""
         if not isinstance(schema, dict) or value is None:
             return value
         if schema.get("secret") is True:
             return self.seal(value)
-        if isinstance(value, dict) and isinstance(schema.get("properties"), dict):
-            return self.seal_by_schema(schema["properties"], value)
-        if isinstance(value, list) and isinstance(schema.get("items"), dict):
-            return [self._seal_by(schema["items"], item) for item in value]
-        return value
+        if not isinstance(value, dict | list) or not says_of_parts(schema):
+            return value
+        if isinstance(value, dict):
+            return {name: self.seal_by(part_of(schema, name), item) for name, item in value.items()}
+        return [self.seal_by(part_of(schema, index), item) for index, item in enumerate(value)]
 
     def seal_known(self, value: Any, secrets: Collection[str]) -> Any:
         """Seal every text that contains one of these secrets: where a value has wandered, its seal goes along."""

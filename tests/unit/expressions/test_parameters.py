@@ -102,6 +102,29 @@ def test_secret_values_stay_out_of_messages() -> None:
     assert "hunter2" not in str(of_cast.value) + str(of_check.value)
 
 
+HOLDING: dict[str, tuple[dict[str, Any], Any]] = {
+    "a property": ({"type": "array", "items": {"properties": {"k": {"secret": True}}}}, {"k": "hunter2"}),
+    "an item by its place": ({"type": "array", "items": [{"type": "integer", "secret": True}]}, ["hunter2"]),
+    "what a pattern names": (
+        {"type": "object", "patternProperties": {"^k": {"type": "null", "secret": True}}},
+        {"k": "hunter2"},
+    ),
+    "any other property": (
+        {"type": "object", "additionalProperties": {"type": "null", "secret": True}},
+        {"k": "hunter2"},
+    ),
+    "text that is no object": ({"type": "object", "properties": {"k": {"secret": True}}}, '{"k": "hunter2"'),
+}
+
+
+@pytest.mark.parametrize("schema, value", HOLDING.values(), ids=HOLDING)
+def test_what_holds_a_secret_stays_out_of_messages(schema: dict[str, Any], value: Any) -> None:
+    """The value that does not fit is not shown where a secret may be in it, or it in a secret."""
+    with pytest.raises(InvalidInputError) as failed:
+        validate_parameters({"p": schema}, live({"p": schema}, {"p": value}))
+    assert "hunter2" not in str(failed.value)
+
+
 INVALID: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "required": ({"a": {"type": "string", "required": True}}, {}, "'a' is a required property"),
     "unknown": ({"a": {"type": "string"}}, {"b": 1}, "'b' was unexpected"),
