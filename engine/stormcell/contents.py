@@ -13,16 +13,18 @@ from typing import Any, Literal
 
 import msgspec
 
-from stormcell.catalog import Catalog
-from stormcell.content.checking import faults
+from stormcell.catalog import Catalog, trigger_for
+from stormcell.content.checking import closest, faults
 from stormcell.content.models import Action, Rule, RuleAction, RuleTrigger
 from stormcell.content.registry import Content
 from stormcell.content.rules_of_kinds import action_problems, rule_problems
+from stormcell.content.schemas import CompiledSchema
 from stormcell.content.shapes import ActionFile, RuleFile
 from stormcell.engine import Engine
 from stormcell.errors import ConflictError, DefinitionError, InvalidInputError
 from stormcell.sensors.supervisor import SensorSupervisor
 from stormcell.store.access import Override, Overrides
+from stormcell.timers import TIMERS, schedule_of, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class Contents:
         DefinitionError where the body is wrong, ConflictError where there is one already.
         """
         rule = rule_of(body)
+        check_trigger(rule, self._engine.catalog.content)
         await self._put("rules", rule, instead_of)
         return self._engine.catalog.content.rules[rule.ref]
 
@@ -149,6 +152,21 @@ def rule_of(body: dict[str, Any]) -> Rule:
         context=given.get("context") or {},
         tags=given.get("tags") or [],
     )
+
+
+def check_trigger(rule: Rule, content: Content) -> None:
+    """InvalidInputError or DefinitionError where a rule asks for what can never happen. A pack's own rules are only
+    warned of, as another pack may bring the type."""
+    kind = content.trigger_types.get(rule.trigger.type)
+    if kind is None:
+        raise InvalidInputError(
+            f'Trigger "{rule.trigger.type}" defined in the rule does not exist in system or it\'s missing required '
+            f'"parameters" attribute. {closest(rule.trigger.type, content.trigger_types)}'
+        )
+    if kind.parameters_schema:
+        CompiledSchema(kind.parameters_schema).cleaned(rule.trigger.parameters)
+    if kind.ref in TIMERS:
+        schedule_of(trigger_for(kind.ref, rule.trigger.parameters), utc_now())
 
 
 def action_of(body: dict[str, Any], content: Content) -> Action:

@@ -19,6 +19,7 @@ from stormcell.errors import (
     NotFoundError,
     TemporaryError,
 )
+from stormcell.times import format_instant, parse_instant
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ _STATUS: tuple[tuple[type[Error], int], ...] = (
 DEFAULT_LIMIT = 100
 _LARGEST_COUNT = 2**31 - 1  # as in StackStorm; SQLite would take more
 _ALWAYS_SHOWN = "id"
+_BOUNDS = ("_gt", "_lt")
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +105,18 @@ def flag(request: Request, name: str, *, default: bool = False) -> bool:
 
 
 def filters_of(request: Request, names: Iterable[str]) -> dict[str, str]:
-    """Those query arguments that are filters here."""
-    return {name: request.query_params[name] for name in names if name in request.query_params}
+    """Those query arguments that are filters here; instants as records have them, in whatever form they came."""
+    given = {name: request.query_params[name] for name in names if name in request.query_params}
+    return {name: _instant(name, text) if name.endswith(_BOUNDS) else text for name, text in given.items()}
+
+
+def _instant(name: str, text: str) -> str:
+    try:
+        return format_instant(parse_instant(text))
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError(
+            f'The query argument {name} must be an instant such as 2026-03-01T12:00:00.000Z, not "{text}".'
+        ) from error
 
 
 def shaped(request: Request, document: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""What is installed: `/v1/actions`, `rules`, `triggertypes`, `triggers`, `sensortypes`, `packs`, `runnertypes`,
-`policies`, `policytypes`, `ruletypes`, `actionalias`; lists with filters, and one by id or ref."""
+"""What is installed: `/v1/actions`, `rules`, `triggertypes`, `triggers`, `timers`, `sensortypes`, `packs`,
+`runnertypes`, `policies`, `policytypes`, `ruletypes`, `actionalias`; lists with filters, and one by id or ref."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from stormcell.content.registry import Content
 from stormcell.content.rules_of_kinds import POLICY_TYPES, RULE_TYPES
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
+from stormcell.timers import INTERVAL, TIMERS
 
 Handler = Callable[[Request], Awaitable[Response]]
 Source = Callable[[], Iterable[dict[str, Any]]]
@@ -25,6 +26,7 @@ FILTERS: dict[str, tuple[str, ...]] = {
     "rules": ("pack", "name", "action", "trigger", "enabled", "type"),
     "triggertypes": ("pack", "name", "tags"),
     "triggers": ("pack", "name", "type"),
+    "timers": ("type", "timer_type"),
     "sensortypes": ("pack", "name", "enabled", "trigger"),
     "packs": ("name", "ref"),
     "runnertypes": ("name",),
@@ -63,6 +65,7 @@ def _sources(engine: Engine) -> dict[str, Source]:
         "rules": lambda: map(documents.rule_document, content().rules.values()),
         "triggertypes": lambda: map(documents.trigger_type_document, content().trigger_types.values()),
         "triggers": lambda: map(documents.trigger_document, engine.catalog.triggers.values()),
+        "timers": lambda: map(documents.trigger_document, engine.catalog.asked_triggers(TIMERS)),
         "sensortypes": lambda: (
             {
                 **documents.sensor_document(sensor, content().packs.get(sensor.pack)),
@@ -83,6 +86,10 @@ def _handlers(kind: str, source: Source) -> tuple[Handler, Handler]:
     async def get_list(request: Request) -> Response:
         page = page_of(request, default=-1)
         wanted = {name: request.query_params[name] for name in FILTERS[kind] if name in request.query_params}
+        if wanted.get("timer_type", INTERVAL) not in TIMERS:
+            raise InvalidInputError(
+                f"Timer type {wanted['timer_type']} not in supported types - {', '.join(sorted(TIMERS))}."
+            )
         found = sorted((item for item in source() if _fits(item, wanted)), key=_place(request))
         if _descending(request):
             found.reverse()
@@ -121,7 +128,7 @@ def _fits(document: dict[str, Any], wanted: dict[str, str]) -> bool:
 
 def _values(document: dict[str, Any], name: str) -> tuple[str, ...]:
     """What a filter is compared with; flags in both spellings that clients send."""
-    found = document.get(name)
+    found = document.get("type" if name == "timer_type" else name)
     if name == "trigger" and "trigger_types" in document:
         return tuple(document["trigger_types"])
     if isinstance(found, list):

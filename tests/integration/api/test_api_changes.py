@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.integration.engine.serving import Served
 
 RULE = {
@@ -40,6 +44,38 @@ def test_a_wrong_rule_is_refused_with_its_field(served: Served) -> None:
     response = served.http.post("/v1/rules", json=wrong)
     assert response.status_code == 400
     assert "equalz" in response.json()["faultstring"]
+
+
+@pytest.mark.parametrize(
+    "trigger, said",
+    [
+        ({"type": "engine_demo.hapened"}, "engine_demo.happened"),
+        ({"type": "core.st2.webhook"}, "url"),
+        ({"type": "core.st2.IntervalTimer", "parameters": {"unit": "fortnights", "delta": 1}}, "unit"),
+        ({"type": "core.st2.CronTimer", "parameters": {"hour": "99"}}, "cannot be scheduled"),
+    ],
+    ids=["unknown type", "missing parameter", "wrong parameter", "no such hour"],
+)
+def test_a_rule_for_what_cannot_happen_is_refused(served: Served, trigger: dict[str, Any], said: str) -> None:
+    """400 that names what is wrong, and there is no such rule afterwards."""
+    refused = served.http.post("/v1/rules", json={**RULE, "trigger": trigger})
+    assert (refused.status_code, said in refused.json()["faultstring"]) == (400, True), refused.text
+    assert served.http.get("/v1/rules/engine_demo.by_hand").status_code == 404
+
+
+def test_timers_are_listed_while_rules_ask_for_them(served: Served) -> None:
+    """By type, with their parameters; a type that is none is a 400."""
+    parameters = {"unit": "hours", "delta": 2}
+    timer = {**RULE, "name": "hourly", "trigger": {"type": "core.st2.IntervalTimer", "parameters": parameters}}
+    made = served.http.post("/v1/rules", json=timer)
+    assert made.status_code == 201, made.text
+    (shown,) = served.get("/v1/timers", timer_type="core.st2.IntervalTimer")
+    assert (shown["type"], shown["parameters"]) == ("core.st2.IntervalTimer", parameters)
+    assert served.get(f"/v1/timers/{shown['ref']}") == shown
+    assert served.get("/v1/timers", timer_type="core.st2.CronTimer") == []
+    assert served.http.get("/v1/timers", params={"timer_type": "core.noop"}).status_code == 400
+    assert served.http.delete("/v1/rules/engine_demo.hourly").status_code == 204
+    assert served.get("/v1/timers") == []
 
 
 def test_a_packs_rule_is_switched_off_and_on_but_not_deleted(served: Served) -> None:

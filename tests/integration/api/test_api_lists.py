@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.integration.engine.serving import Served
 
 _KINDS = (
-    *("actions", "rules", "triggertypes", "triggers", "sensortypes", "packs", "runnertypes", "policies"),
+    *("actions", "rules", "triggertypes", "triggers", "timers", "sensortypes", "packs", "runnertypes", "policies"),
     *("policytypes", "ruletypes", "actionalias", "executions", "triggerinstances", "ruleenforcements", "keys"),
     *("traces", "inquiries", "webhooks", "apikeys", "configs", "config_schemas"),
 )
@@ -83,6 +84,31 @@ def test_executions_are_ordered_by_time(served: Served) -> None:
     assert listed(sort_asc="True", timestamp_gt=start) == ids[1:]
     assert listed(timestamp_gt=start) == ids[1:]
     assert listed(sort_desc="True", timestamp_gt=start) == ids[:0:-1]
+
+
+def test_bounds_of_time_are_instants(served: Served) -> None:
+    """However StackStorm lets an instant be written, it is compared by time; what is none is a 400."""
+    ended = served.run("core.noop")
+    start = datetime.fromisoformat(ended["start_timestamp"])
+    second = start.replace(microsecond=0)
+
+    def listed(kind: str, **query: str) -> list[str]:
+        return [item["id"] for item in served.get(f"/v1/{kind}", **query)]
+
+    for before in (
+        f"{second - timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}",
+        f"{second:%Y-%m-%d %H:%M:%S}+00:00",
+        f"{second:%Y-%m-%d %H:%M:%S}.000Z",
+    ):
+        assert ended["id"] in listed("executions", timestamp_gt=before)
+        assert ended["id"] not in listed("executions", timestamp_lt=before)
+    for kind, name in (
+        ("executions", "timestamp_lt"),
+        ("triggerinstances", "timestamp_gt"),
+        ("ruleenforcements", "enforced_at_gt"),
+    ):
+        wrong = served.http.get(f"/v1/{kind}", params={name: "yesterday"})
+        assert (wrong.status_code, name in wrong.json()["faultstring"]) == (400, True)
 
 
 @pytest.mark.parametrize(
