@@ -59,7 +59,7 @@ def plan(run: BuildRun) -> Result:
     try:
         run.parse(resource)
     except InvalidSpecError as error:
-        run.write(resource, Condition(records.SPEC_VALID, FALSE, "InvalidSpec", str(error)))
+        run.write(resource, Condition(records.SPEC_VALID, FALSE, records.INVALID_SPEC, str(error)))
         return {"todo": [], "reason": f"InvalidSpec: {error}"}
     with reporting(run, records.SPEC_VALID):
         run.handle.ensure_finalizer()

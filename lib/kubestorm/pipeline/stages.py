@@ -108,6 +108,38 @@ def rollout_stages(followers: Sequence[Follower]) -> Tuple[Stage, ...]:
     return Stage(ROLLOUT, SUCCEEDED, f"{names} run it."), after
 
 
+def why_stopped(resource: Mapping[str, Any], request_id: str) -> str:
+    """Why the build that answers a request will not come (any more); empty while it may, or is there.
+
+    The status has room for one build and the annotations for one request: whoever asks later takes the place.
+    """
+    status, metadata = resource.get("status") or {}, resource["metadata"]
+    if (status.get("build") or {}).get("requestId") == request_id:
+        return ""
+    asked = records.read_request(metadata.get("annotations") or {})
+    if asked is None:
+        return "The request for its build was taken away."
+    if asked.id != request_id:
+        return f"{asked.by or 'Somebody'} asked for another build in the meantime."
+    valid = find(status.get("conditions") or [], records.SPEC_VALID) or {}
+    is_about_it = valid.get("observedGeneration") == metadata.get("generation")
+    if valid.get("reason") == records.INVALID_SPEC and is_about_it:
+        return str(valid.get("message") or "The ImageBuild's spec is refused.")
+    return ""
+
+
+def stopped_stages(before: Sequence[Stage], why: str) -> Tuple[Stage, ...]:
+    """A run that cannot go on: what was done stays so, the stage that it stood at failed."""
+    done = {stage.name: stage for stage in before if stage.outcome in DONE}
+    stages: List[Stage] = []
+    for name in NAMES:
+        if any(each.outcome == FAILED for each in stages):
+            stages.append(Stage(name, SKIPPED, why))
+        else:
+            stages.append(done.get(name) or Stage(name, FAILED, why))
+    return tuple(stages)
+
+
 def skipped_rollout(why: str) -> Tuple[Stage, ...]:
     """The last two stages, where it does not come to them."""
     return tuple(Stage(name, SKIPPED, why) for name in (ROLLOUT, POST_DEPLOY_TEST))

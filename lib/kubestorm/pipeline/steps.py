@@ -52,10 +52,12 @@ def look(services: Services, namespace: str, name: str, request_id: str, run_id:
     `stages`. Raises NotFoundError when the ImageBuild is gone.
     """
     build = _read(services, namespace, name)
-    stages = _stages(services, build, request_id)
     before = _recorded(build, run_id)
+    why = pipeline.why_stopped(build, request_id)
+    stages = pipeline.stopped_stages(before, why) if why else _stages(services, build, request_id)
+    told = {stage.name: stage.outcome for stage in before}
     for stage in stages:
-        if stage.outcome in pipeline.DONE and before.get(stage.name) != stage.outcome:
+        if stage.outcome in pipeline.DONE and told.get(stage.name) != stage.outcome:
             dispatch(STAGE_ENDED, _payload(services, build, run_id, stage, stages))
     _write(services, build, run_id, stages)
     outcome = pipeline.outcome_of(stages)
@@ -125,11 +127,13 @@ def _rollout(services: Services, namespace: str, application: str, digest: str) 
     return max(found, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
 
 
-def _recorded(build: Mapping[str, Any], run_id: str) -> Dict[str, str]:
+def _recorded(build: Mapping[str, Any], run_id: str) -> Tuple[Stage, ...]:
+    """The stages as the look before left them; none of another run."""
     known = (build.get("status") or {}).get(STATUS_FIELD) or {}
     if known.get("runId") != run_id:
-        return {}
-    return {str(each["name"]): str(each["outcome"]) for each in known.get("stages") or ()}
+        return ()
+    listed = known.get("stages") or ()
+    return tuple(Stage(str(each["name"]), str(each["outcome"]), str(each.get("message") or "")) for each in listed)
 
 
 def _write(services: Services, build: Mapping[str, Any], run_id: str, stages: Sequence[Stage]) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 from kubestorm.pipeline import stages as pipeline
-from kubestorm.pipeline.stages import Follower, build_stages, outcome_of, rollout_stages, sentence
+from kubestorm.pipeline.stages import (
+    Follower,
+    Stage,
+    build_stages,
+    outcome_of,
+    rollout_stages,
+    sentence,
+    stopped_stages,
+    why_stopped,
+)
 
 
 def status(phase: str, outcome: str = "", *images: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +57,56 @@ BUILDS: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
 def test_the_stages_of_a_build(found: dict[str, Any], outcomes: tuple[str, str, str]) -> None:
     """build, test and push, from the build that answers the request."""
     assert tuple(stage.outcome for stage in build_stages(found, "r1", has_test=True)) == outcomes
+
+
+def image_build(
+    asked: str, build: str = "", *, by: str = "ben", valid: tuple[str, int] = ("Valid", 2)
+) -> dict[str, Any]:
+    request = {"kubestorm.io/build-request": f'{{"id": "{asked}", "by": "{by}"}}'} if asked else {}
+    condition = {"type": "SpecValid", "status": "False", "reason": valid[0], "message": "Says why."}
+    return {
+        "metadata": {"generation": 2, "annotations": request},
+        "status": {
+            "build": {"requestId": build} if build else {},
+            "conditions": [{**condition, "observedGeneration": valid[1]}],
+        },
+    }
+
+
+STOPPED: dict[str, tuple[dict[str, Any], str]] = {
+    "it is being built": (image_build("r1", "r1"), ""),
+    "it was built, and another is asked for": (image_build("r2", "r1"), ""),
+    "it waits to begin": (image_build("r1", "r0"), ""),
+    "another took its place": (image_build("r2", "r2"), "ben asked for another build in the meantime."),
+    "another came before it began": (
+        image_build("r2", "r0", by=""),
+        "Somebody asked for another build in the meantime.",
+    ),
+    "it was taken away": (image_build("", "r0"), "The request for its build was taken away."),
+    "the spec is refused": (image_build("r1", valid=("InvalidSpec", 2)), "Says why."),
+    "an older spec was refused": (image_build("r1", valid=("InvalidSpec", 1)), ""),
+    "Kubernetes was away for a moment": (image_build("r1", valid=("KubernetesUnavailable", 2)), ""),
+}
+
+
+@pytest.mark.parametrize("found, why", STOPPED.values(), ids=STOPPED.keys())
+def test_a_run_that_cannot_go_on(found: dict[str, Any], why: str) -> None:
+    """Nobody waits for a build that will not come."""
+    assert why_stopped(found, "r1") == why
+
+
+def test_what_was_done_stays_done_when_a_run_stops() -> None:
+    """The stage that it stood at failed, with the reason, and so the run."""
+    before = [
+        Stage("build", "succeeded"),
+        Stage("test", "skipped"),
+        Stage("push", "succeeded"),
+        Stage("rollout", "waiting"),
+    ]
+    stages = stopped_stages(before, "Why.")
+    assert [each.outcome for each in stages] == ["succeeded", "skipped", "succeeded", "failed", "skipped"]
+    assert sentence(stages) == "rollout failed: Why."
+    assert outcome_of(stopped_stages((), "Why.")) == "failed"
 
 
 def test_a_build_without_a_test() -> None:
