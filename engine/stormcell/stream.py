@@ -15,6 +15,8 @@ from typing import Any
 EXECUTION_CREATED = "st2.execution__create"
 EXECUTION_UPDATED = "st2.execution__update"
 EXECUTION_OUTPUT = "st2.execution.output__create"
+LIVEACTION_OF = {EXECUTION_CREATED: "st2.liveaction__create", EXECUTION_UPDATED: "st2.liveaction__update"}
+"""What StackStorm tells besides, of the record that it keeps of what was asked for; ours is the execution's."""
 ANNOUNCEMENT_PREFIX = "st2.announcement__"
 _KEPT_EVENTS = 1_000
 

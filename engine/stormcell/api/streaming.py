@@ -15,12 +15,12 @@ from stormcell.api.documents import execution_document
 from stormcell.engine import Engine
 from stormcell.errors import NotFoundError
 from stormcell.store import Execution
-from stormcell.stream import ANNOUNCEMENT_PREFIX, EXECUTION_CREATED, EXECUTION_UPDATED
+from stormcell.stream import ANNOUNCEMENT_PREFIX, EXECUTION_UPDATED, LIVEACTION_OF
 
 IDLE_SECONDS = 10.0
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 SSE_TYPE = "text/event-stream"
-_DEFAULT_EVENTS = (f"{ANNOUNCEMENT_PREFIX}*", EXECUTION_CREATED, EXECUTION_UPDATED)
+_DEFAULT_EVENTS = (f"{ANNOUNCEMENT_PREFIX}*", *LIVEACTION_OF, *LIVEACTION_OF.values())
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -43,7 +43,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     def ends_with(self, name: str, body: Any) -> bool:
         """Whether this event is the last one: the end of the execution that was named."""
-        if name != (self.end_event or EXECUTION_UPDATED) or not isinstance(body, Execution):
+        ends = (EXECUTION_UPDATED, LIVEACTION_OF[EXECUTION_UPDATED])
+        if name != EXECUTION_UPDATED or (self.end_event or name) not in ends or not isinstance(body, Execution):
             return False
         return body.id == self.end_execution_id and body.is_finished
 
@@ -85,8 +86,9 @@ class _Stream:
                     yield "\n"
                     continue
                 name, body = event[0], event[1]()
-                if wanted.takes(name, body):
-                    yield self._event(name, body)
+                for told in (name, LIVEACTION_OF.get(name)):
+                    if told is not None and wanted.takes(told, body):
+                        yield self._event(told, body)
                 if wanted.ends_with(name, body):
                     return
 
@@ -100,8 +102,18 @@ class _Stream:
         return found if found.is_finished else None
 
     def _event(self, name: str, body: Any) -> str:
-        document = execution_document(body, self._engine.core) if isinstance(body, Execution) else body
+        document = body
+        if isinstance(body, Execution):
+            document = execution_document(body, self._engine.core)
+        if name in LIVEACTION_OF.values():
+            document = _liveaction(document)
         return f"event: {name}\ndata: {_encode(document).decode()}\n\n"
+
+
+def _liveaction(execution: dict[str, Any]) -> dict[str, Any]:
+    """An execution as StackStorm's liveaction of it; what is empty is left out there, too."""
+    names = ("status", "start_timestamp", "end_timestamp", "context", "result")
+    return {**execution["liveaction"], **{name: execution[name] for name in names if name in execution}}
 
 
 def _belongs_to(body: Any) -> tuple[str | None, str | None]:

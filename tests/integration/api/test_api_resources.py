@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.integration.engine.serving import Served, eventually
@@ -97,6 +100,70 @@ def test_keys_are_kept_listed_and_masked(served: Served) -> None:
     assert served.get("/v1/keys/team.pin", decrypt="true")["value"] == "4711"
     assert served.http.delete("/v1/keys/team.name").status_code == 204
     assert served.http.get("/v1/keys/team.name").status_code == 404
+
+
+def test_a_key_lives_as_long_as_was_said(served: Served) -> None:
+    """With `ttl` the answer tells when it ends; after that the key is found neither alone nor in the list."""
+    kept = served.http.put("/v1/keys/brief.key", json={"value": "storm", "ttl": 1}).json()
+    life = datetime.fromisoformat(kept["expire_timestamp"]) - datetime.now(UTC)
+    assert life < timedelta(seconds=2)
+    assert eventually(lambda: served.http.get("/v1/keys/brief.key").status_code == 404)
+    assert served.get("/v1/keys", prefix="brief.") == []
+    assert served.http.put("/v1/keys/brief.key", json={"value": "again"}).json().get("expire_timestamp") is None
+    assert served.get("/v1/keys/brief.key")["value"] == "again"
+
+
+def test_keys_of_users_are_apart(served: Served) -> None:
+    """A key of the caller's own does not hide the system's; the list shows one scope, or all."""
+    served.http.put("/v1/keys/scoped.key", json={"value": "everybody's"})
+    served.http.put("/v1/keys/scoped.key", json={"value": "mine", "scope": "user"})
+    assert served.get("/v1/keys/scoped.key")["value"] == "everybody's"
+    assert served.get("/v1/keys/scoped.key", scope="st2kv.user")["value"] == "mine"
+    listed = {
+        scope: [item["value"] for item in served.get("/v1/keys", prefix="scoped.", scope=scope)]
+        for scope in ("system", "user", "all")
+    }
+    assert listed == {"system": ["everybody's"], "user": ["mine"], "all": ["everybody's", "mine"]}
+
+
+def test_the_stream_tells_each_step_of_a_run(served: Served) -> None:
+    """By StackStorm's names for the execution and for its liveaction, with secrets masked."""
+    told: list[tuple[str, str]] = []
+    name = ""
+    with served.http.stream("GET", "/v1/stream", params={"action_refs": "engine_demo.greet"}) as response:
+        for line in response.iter_lines():
+            if not told and not name:
+                body = {"action": "engine_demo.greet", "parameters": {"name": "Sue", "password": "sesame-street"}}
+                assert served.http.post("/v1/executions", json=body).status_code == 201
+                name = "asked"
+            elif line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                assert "sesame-street" not in line
+                document = json.loads(line.removeprefix("data: "))
+                told.append((name, document["status"]))
+                if told[-1] == ("st2.liveaction__update", "succeeded"):
+                    break
+    assert document["action"] == "engine_demo.greet"
+    assert document["result"]["result"] == {"text": "Hello, Sue", "echo": "********"}
+    assert told == [
+        (f"st2.{kind}__{event}", status)
+        for event, status in (("create", "requested"), ("update", "running"), ("update", "succeeded"))
+        for kind in ("execution", "liveaction")
+    ]
+
+
+def test_metrics_count_what_ended(served: Served) -> None:
+    """Executions by runner and status, in Prometheus' format."""
+    line = 'stormcell_executions_total{runner="local-shell-cmd",status="failed"}'
+
+    def count() -> float:
+        lines = served.http.get("/metrics").text.splitlines()
+        return sum(float(found.split()[-1]) for found in lines if found.startswith(line))
+
+    before = count()
+    assert served.run("core.local", cmd="exit 3")["status"] == "failed"
+    assert count() == before + 1
 
 
 def test_output_is_followed_to_the_end(served: Served) -> None:
