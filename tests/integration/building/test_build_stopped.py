@@ -107,6 +107,32 @@ def run_build_until_over(world: World) -> None:
     assert world.build()["outcome"] == "Succeeded"
 
 
+def test_a_build_killed_while_its_test_runs(world: World, registry, busybox):
+    """What the test started dies, nothing was pushed, and the next run builds and tests it after all."""
+    world.config.update(LEASE)
+    test = {"command": json.loads(SLOW)}
+    image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart", "test": test}
+    dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\n"
+    world.repository.commit({"cart/Dockerfile": dockerfile, "cart/busybox": busybox})
+    world.apply(images=[image])
+    world.reconcile()
+    with build_process(world) as process:
+        wait_for(process, "waiting here")
+        (path,) = [path for path in (world.folder / "runs").iterdir() if (path / "storage").exists()]
+        assert world.image()["state"] == "Testing"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    eventually(lambda: not workspace.is_alive(path), "its lock is free")
+    world.repository.commit({"cart/Dockerfile": f"{dockerfile}COPY Dockerfile /go\n"})
+    world.take("build_requested")
+    eventually(lambda: world.reconcile() and world.take("build_requested"), "the dead build is noticed")
+    assert world.get()["status"]["build"]["interruptions"] == 1
+    with registry.client() as client:
+        assert f"{world.namespace}/cart" not in client.get("/v2/_catalog").raise_for_status().json()["repositories"]
+    run_build_until_over(world)
+    assert (world.left_over(), processes_of(world)) == ([], [])
+
+
 def test_what_a_killed_build_had_started_dies_with_it(world: World, slow):
     """Also what a Dockerfile's RUN started, in its own root and with its own environment."""
     world.apply()
