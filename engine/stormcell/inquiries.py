@@ -71,7 +71,7 @@ class Inquiries:
             ) from error
         # What the schema marks as secret is sealed like any other secret, and goes on into the workflow sealed.
         sealer = self._core.store.sealer
-        sealed = sealer.seal_by_schema(inquiry.schema.get("properties") or {}, response)
+        sealed = sealer.seal_by(inquiry.schema, response)
         result = {**(execution.result or {}), "response": sealed}
         context = {"inquiry": {"answered_by": user or SYSTEM_USER}}
         self._trees.ended(execution, RunResult(status=ExecutionStatus.SUCCEEDED, result=result, context=context))

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from stormcell.content.models import Action
 from stormcell.core import Core, move
 from stormcell.errors import Error
@@ -187,8 +189,20 @@ class Leaves:
         action = self._core.catalog.content.action(execution.action_ref)
         runner = self._runners.get(execution.runner_type)
         request = self._request(execution, action)
-        secrets = self._core.store.sealer.secrets_in(execution.parameters)
-        return await runner.run(request, self._sink(execution, secrets))
+        secrets = self._secrets(execution, action, request)
+        result = await runner.run(request, self._sink(execution, secrets))
+        # What was given is looked for where the result is kept; what came of defaults is known here alone.
+        return msgspec.structs.replace(result, result=self._core.store.sealer.seal_known(result.result, secrets))
+
+    def _secrets(self, execution: Execution, action: Action, request: RunRequest) -> set[str]:
+        """The texts in this run's parameters that are secret: as they were given, and as defaults were rendered."""
+        sealer, schemas = self._core.store.sealer, self._core.catalog.schemas(action)
+        rendered = {
+            name: value
+            for name, value in {**request.parameters, **request.runner_parameters}.items()
+            if name not in execution.parameters and value != schemas.get(name, {}).get("default")
+        }
+        return sealer.secrets_in([execution.parameters, sealer.seal_by_schema(schemas, rendered)])
 
     def _request(self, execution: Execution, action: Action) -> RunRequest:
         own, runner = self._core.final_parameters(action, execution)

@@ -30,6 +30,17 @@ def test_output_is_masked_and_checked(serve: Callable[..., Served]) -> None:
     assert failed["status"] == "failed", "a task whose output does not fit has failed"
 
 
+def test_a_secret_default_is_masked_where_it_shows(serve: Callable[..., Served]) -> None:
+    """A default read from the datastore is as secret as a value that was given: in the result, and as it is written."""
+    served = serve("engine_outputs")
+    assert served.http.put("/v1/keys/door.pin", json={"value": PIN, "secret": True}).status_code == 200
+    told = served.run("engine_outputs.tell")
+    assert (told["status"], told["result"]["stdout"]) == ("succeeded", "********")
+    output = served.http.get(f"/v1/executions/{told['id']}/output").text
+    assert "the pin is ********" in output
+    assert PIN not in output + served.http.get("/v1/executions").text
+
+
 def test_output_is_not_checked_by_default(serve: Callable[..., Served]) -> None:
     """As in StackStorm, the schema then says what is secret and no more."""
     brought = serve("engine_outputs").run("engine_outputs.bring", output={"count": "many", "pin": PIN})
