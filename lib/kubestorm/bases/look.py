@@ -6,6 +6,7 @@ registries say at that moment. One look at a time: a Lease keeps two from asking
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Set, Tuple
 
 from kubestorm.bases import recording
@@ -50,7 +51,7 @@ def _look(services: Services) -> Result:
         images,
         digests,
         limit=BaseImageSettings.from_config(services.settings.raw).concurrency,
-        interactive_waiting=sum(_waits_for_people(build) for build in builds),
+        interactive_waiting=sum(_waits_for_people(build, services.now()) for build in builds),
     )
     started = _start(services, decision.start, {_name_of(build): build for build in builds})
     _report(services, builds, decision)
@@ -103,10 +104,13 @@ def _asked_for(build: Mapping[str, Any]) -> FrozenSet[str]:
     return frozenset(asked)
 
 
-def _waits_for_people(build: Mapping[str, Any]) -> bool:
-    """Whether a build that is not ours waits for its turn."""
+def _waits_for_people(build: Mapping[str, Any], now: dt.datetime) -> bool:
+    """Whether a build that is not ours waits for its turn, rather than for another try or its end."""
     state = (build.get("status") or {}).get("build") or {}
-    return state.get("phase") == records.REQUESTED_PHASE and state.get("requestedBy") != REQUESTER
+    if state.get("phase") != records.REQUESTED_PHASE or state.get("requestedBy") == REQUESTER:
+        return False
+    due = records.parse_time(state.get("notBefore"))
+    return not build["metadata"].get("deletionTimestamp") and (due is None or due <= now)
 
 
 def _current(services: Services, base: str) -> str:

@@ -143,10 +143,10 @@ BODY = {"type": "url_verification", "challenge": "c"}
         pytest.param({"secret": "another"}, 403, id="another secret"),
         pytest.param({"signature": "v0=" + "0" * 64}, 403, id="another signature"),
         pytest.param({"signature": "v0=ä"}, 403, id="no signature at all"),
-        pytest.param({"timestamp": int(time.time()) - 301}, 403, id="older than five minutes"),
-        pytest.param({"timestamp": int(time.time()) + 400}, 403, id="from the future"),
+        pytest.param({"age": 301}, 403, id="older than five minutes"),
+        pytest.param({"age": -400}, 403, id="from the future"),
         pytest.param({"timestamp": "yesterday"}, 403, id="a timestamp of words"),
-        pytest.param({"timestamp": int(time.time()) - 60}, 200, id="a minute old"),
+        pytest.param({"age": 60}, 200, id="a minute old"),
     ],
 )
 def test_only_slacks_own_requests_are_heard(
@@ -154,6 +154,8 @@ def test_only_slacks_own_requests_are_heard(
 ) -> None:
     """The signature is over the raw body and the time."""
     ear = start_ear()
+    if "age" in signing:
+        signing = {"timestamp": int(time.time()) - signing["age"]}
     if "ä" in str(signing):
         headers = {**slack.signed("x"), "Content-Type": "application/json"}
         raw = [
