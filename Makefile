@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# More workers than cores: the end-to-end tests mostly wait.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 
 .PHONY: help
 help: ## Show this list
