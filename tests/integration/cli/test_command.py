@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.engine.serving import PACKS, Served
+from tests.integration.engine.serving import PACKS, Served, eventually
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,76 @@ def test_a_backup_is_made_while_it_runs(served: Served, tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o600
     assert target.read_bytes().startswith(b"SQLite format 3")
     assert _command("backup", str(target), data=served.data).returncode == 2
+
+
+def test_what_was_backed_up_serves_again(tmp_path: Path) -> None:
+    """With the key of the secrets beside it, history, keys and encrypted values are there, and rules go on."""
+    first = Served(tmp_path / "data", PACKS / "engine_demo")
+    ran = first.run("engine_demo.greet", name="Bob", password="sesame-street")["id"]
+    first.http.put("/v1/keys/pin", json={"value": "4711-4711", "secret": True}).raise_for_status()
+    assert _command("backup", str(tmp_path / "copy.db"), data=first.data).returncode == 0
+    later = first.run("core.noop")["id"]
+    assert first.stop() == 0
+
+    (tmp_path / "restored").mkdir()
+    (tmp_path / "copy.db").rename(tmp_path / "restored" / "stormcell.db")
+    shutil.copy(first.data / "datastore-key", tmp_path / "restored")
+    again = Served(tmp_path / "restored", PACKS / "engine_demo")
+    try:
+        assert again.get(f"/v1/executions/{ran}")["status"] == "succeeded"
+        assert again.http.get(f"/v1/executions/{later}").status_code == 404
+        assert again.get("/v1/keys/pin", decrypt="true")["value"] == "4711-4711"
+        rerun = again.http.post(f"/v1/executions/{ran}/re_run", json={}).json()["id"]
+        assert again.ended(rerun)["result"]["result"] == {"text": "Hello, Bob", "echo": "********"}
+    finally:
+        assert again.stop() == 0
+
+
+def test_prune_removes_what_has_ended(tmp_path: Path) -> None:
+    """Executions and events of the past go, with what they wrote; an open question and the datastore stay."""
+    served = Served(tmp_path / "data", PACKS / "engine_demo")
+    try:
+        served.http.put("/v1/keys/stays", json={"value": "yes"}).raise_for_status()
+        asked = served.http.post("/v1/executions", json={"action": "core.ask", "parameters": {"ttl": 0}}).json()["id"]
+        eventually(lambda: served.get(f"/v1/executions/{asked}")["status"] == "pending")
+        served.run("engine_demo.greet_twice", name="Bob")
+        served.run("core.local", cmd="echo out")
+        assert _command("prune", "--days", "1", data=served.data).returncode == 0
+        assert len(served.get("/v1/executions", limit=-1)) > 3
+        pruned = _command("prune", "--days", "0", data=served.data)
+        assert (pruned.returncode, pruned.stdout.startswith("Removed 1 execution output")) == (0, True), pruned
+        assert [execution["id"] for execution in served.get("/v1/executions", limit=-1)] == [asked]
+        assert served.get("/v1/ruleenforcements") == []
+        assert served.get("/v1/keys/stays")["value"] == "yes"
+    finally:
+        assert served.stop() == 0
+
+
+def test_reload_takes_changed_files_without_a_restart(tmp_path: Path) -> None:
+    """A rule that is added works, one that is changed works as it now is, one that is removed is gone; a broken file
+    is told and leaves the rest."""
+    pack = tmp_path / "engine_demo"
+    shutil.copytree(PACKS / "engine_demo", pack)
+    served = Served(tmp_path / "data", pack)
+    try:
+        rule = pack / "rules" / "happened_greet.yaml"
+        (pack / "rules" / "added.yaml").write_text(
+            "name: added\npack: engine_demo\nenabled: true\ntrigger: {type: engine_demo.happened}\n"
+            "action: {ref: core.noop}\n"
+        )
+        rule.write_text(rule.read_text().replace("pattern: W", "pattern: V"))
+        (pack / "rules" / "happened_never.yaml").unlink()
+        (pack / "rules" / "broken.yaml").write_text("name: [")
+        reloaded = _command("reload", data=served.data)
+        assert reloaded.returncode == 0, reloaded.stderr
+        body = {"trigger": "engine_demo.happened", "payload": {"name": "Vera", "number": 1}}
+        instance = served.http.post("/v1/webhooks/st2", json=body).headers["X-Trigger-Instance-Id"]
+        matched = {item["rule"]["ref"] for item in served.get("/v1/ruleenforcements", trigger_instance=instance)}
+        assert matched == {"engine_demo.added", "engine_demo.happened_greet"}
+        assert served.http.get("/v1/rules/engine_demo.happened_never").status_code == 404
+        assert "broken.yaml" in (tmp_path / "data.log").read_text()
+    finally:
+        assert served.stop() == 0
 
 
 def test_without_an_engine_the_sentence_says_what_to_do(tmp_path: Path) -> None:

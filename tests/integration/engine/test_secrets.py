@@ -50,3 +50,18 @@ def test_a_secret_parameter_leaves_no_trace(serve: Callable[..., Served], tmp_pa
     for form in _forms(SECRET):
         assert form not in _written(tmp_path)
         assert form not in answers
+
+
+def test_an_encrypted_key_leaves_no_trace(serve: Callable[..., Served], tmp_path: Path) -> None:
+    """Neither its value nor what an action was given of it lies open in the data folder, the log or a list; the file
+    of the key that opens it is the owner's alone."""
+    served = serve("engine_demo")
+    served.http.put("/v1/keys/pin", json={"value": SECRET, "secret": True}).raise_for_status()
+    done = served.run("engine_demo.greet", name="World", password="{{ st2kv.system.pin | decrypt_kv }}")
+    assert done["result"]["result"]["echo"] == "********"
+    answers = b"".join(served.http.get(path).content for path in ("/v1/keys?scope=all", "/v1/executions"))
+    assert (tmp_path / "data" / "datastore-key").stat().st_mode & 0o777 == 0o600
+    served.stop()
+    for form in _forms(SECRET):
+        assert form not in _written(tmp_path)
+        assert form not in answers
