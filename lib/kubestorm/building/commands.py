@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -13,7 +14,7 @@ from kubestorm.building.builders.host import HostBuilder
 from kubestorm.building.running import BuildRun
 from kubestorm.building.settings import HOST_BUILDAH
 from kubestorm.conditions import format_time
-from kubestorm.errors import DefinitionError, NotFoundError
+from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import Resource
 from kubestorm.naming import GROUP, VERSION, identity_of
 from kubestorm.resource import Object
@@ -52,6 +53,8 @@ def start(
         "at": format_time(services.now()),
     }
     _annotate(services, resource, {records.REQUEST_ANNOTATION: json.dumps(request)})
+    what = f" of {', '.join(images)}" if images else ""
+    _leave_event(services, resource, "BuildRequested", f"{by or 'Somebody'} asked for a build{what}.")
     return {"namespace": namespace, "name": name, "request_id": request["id"], "images": list(images) or known}
 
 
@@ -63,6 +66,10 @@ def cancel(services: Services, namespace: str, name: str, *, by: str = "", reaso
         return {"namespace": namespace, "name": name, "canceled": False, "message": "No build is under way."}
     wish = {"build": int(build["number"]), "by": by, "reason": reason, "at": format_time(services.now())}
     _annotate(services, resource, {records.CANCEL_ANNOTATION: json.dumps(wish)})
+    why = f": {reason}" if reason else "."
+    _leave_event(
+        services, resource, "CancelRequested", f"{by or 'Somebody'} asked build {build['number']} to stop{why}"
+    )
     message = f"Build {build['number']} is asked to stop."
     return {"namespace": namespace, "name": name, "canceled": True, "number": build["number"], "message": message}
 
@@ -165,6 +172,12 @@ def _read(services: Services, namespace: str, name: str) -> Object:
         return services.kube.get(IMAGE_BUILDS, name, namespace)
     except NotFoundError as error:
         raise NotFoundError(f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes") from error
+
+
+def _leave_event(services: Services, resource: Object, reason: str, message: str) -> None:
+    """Who asked for what, on the object; that it cannot be left stops nothing."""
+    with contextlib.suppress(Error):
+        services.kube.create_event(resource, reason=reason, message=message, type="Normal", now=services.now())
 
 
 def _annotate(services: Services, resource: Object, annotations: Mapping[str, str]) -> None:

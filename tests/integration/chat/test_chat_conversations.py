@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.integration.building.git_servers import Repository
 from tests.integration.chat.conftest import ChatWorld, eventually
 
 CART: dict[str, Any] = {
@@ -83,6 +86,36 @@ def test_a_day_of_an_application(world: ChatWorld) -> None:
     assert "has no such image" in say("deploy cart 9.9.9")
     events = environment.read_all("v1", "Event", "shop-prod")
     assert any(event["message"] == "Unfrozen by ben: it is over" for event in events)
+
+
+@pytest.mark.skipif(not shutil.which("buildah"), reason="buildah is not installed")
+def test_a_day_of_a_build(world: ChatWorld, tmp_path: Path) -> None:
+    """Asked for, looked at, delivered, and broken, in words; the object's Event says who asked."""
+    repository = Repository(tmp_path / "site.git")
+    repository.commit({"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+    image = {"name": "site", "repository": "shop-prod/site"}
+    world.environment.apply(
+        {
+            "apiVersion": "kubestorm.io/v1alpha1",
+            "kind": "ImageBuild",
+            "metadata": {"name": "site", "namespace": "shop-prod"},
+            "spec": {"source": {"url": repository.url, "branch": "main"}, "images": [image], "suspend": True},
+        }
+    )
+
+    def say(text: str) -> str:
+        return world.say(text, "ben", "shop")
+
+    assert say("build site").startswith("Build 1 of shop-prod/site is done.")
+    assert "Pushed" in say("show build site")
+    assert "STEP 1/" in say("build logs site")
+    assert say("cancel build site").startswith("No build is under way.")
+    assert say("deliver site").startswith("The delivery of shop-prod/site is done.")
+    repository.commit({"Dockerfile": "FROM scratch\nCOPY gone /\n"})
+    assert say("deliver site in prod").startswith("The delivery of shop-prod/site failed at build: site: ")
+    assert say("deliver nowhere").startswith("There is no build nowhere")
+    events = world.environment.read_all("v1", "Event", "shop-prod")
+    assert any(event["message"] == "ben asked for a build." for event in events)
 
 
 def test_a_registry_that_nobody_named_is_not_called(world: ChatWorld) -> None:
