@@ -99,6 +99,18 @@ def page_of(request: Request, *, default: int = DEFAULT_LIMIT) -> Page:
     return Page(limit=limit, offset=offset)
 
 
+def newest_first(request: Request, field: str, *, default: bool = True) -> bool:
+    """How a list of records is ordered: by the instant `field`, `sort=-field` the newest first."""
+    wanted = request.query_params.get("sort", "").strip()  # a plus sign may have come as a blank
+    if not wanted:
+        return default
+    if wanted.lstrip("+-") not in (field, "id"):
+        raise InvalidInputError(
+            f'The list cannot be sorted by "{wanted}". Use {field}, or -{field} for the newest first.'
+        )
+    return wanted.startswith("-")
+
+
 def flag(request: Request, name: str, *, default: bool = False) -> bool:
     value = request.query_params.get(name)
     return default if value is None else value.lower() in ("1", "true", "yes", "on")

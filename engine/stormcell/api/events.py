@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from stormcell.api.access import BodyTooLargeError
-from stormcell.api.answers import answer, fault_of, filters_of, listing, page_of, read_body, shaped
+from stormcell.api.answers import answer, fault_of, filters_of, listing, newest_first, page_of, read_body, shaped
 from stormcell.api.content_documents import content_id
 from stormcell.api.documents import enforcement_document, instance_document
 from stormcell.catalog import WEBHOOK_TYPE
@@ -52,7 +52,10 @@ class _Events:
         page = page_of(request)
         self._store.writer.flush()
         found, total = self._store.events.find_instances(
-            filters_of(request, _INSTANCE_FILTERS), limit=page.limit, offset=page.offset
+            filters_of(request, _INSTANCE_FILTERS),
+            limit=page.limit,
+            offset=page.offset,
+            newest_first=newest_first(request, "occurrence_time"),
         )
         return listing([shaped(request, instance_document(instance)) for instance in found], total, page)
 
@@ -78,7 +81,10 @@ class _Events:
         page = page_of(request)
         self._store.writer.flush()
         found, total = self._store.events.find_enforcements(
-            filters_of(request, _ENFORCEMENT_FILTERS), limit=page.limit, offset=page.offset
+            filters_of(request, _ENFORCEMENT_FILTERS),
+            limit=page.limit,
+            offset=page.offset,
+            newest_first=newest_first(request, "enforced_at"),
         )
         return listing([shaped(request, enforcement_document(item)) for item in found], total, page)
 

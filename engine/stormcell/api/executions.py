@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from stormcell.api.access import user_of
-from stormcell.api.answers import answer, fault, filters_of, flag, listing, page_of, read_body, shaped
+from stormcell.api.answers import answer, fault, filters_of, flag, listing, newest_first, page_of, read_body, shaped
 from stormcell.api.documents import execution_document
 from stormcell.engine import Engine
 from stormcell.errors import ConflictError, InvalidInputError, NotFoundError
@@ -55,12 +55,13 @@ class _Executions:
         parent = request.query_params.get("parent")
         if parent is not None:
             filters["parent"] = None if parent in ("null", "None", "") else parent
-        newest_first = not flag(request, "sort_asc") and not (
+        by_default = not flag(request, "sort_asc") and not (
             "timestamp_gt" in filters and not flag(request, "sort_desc")
         )
+        order = newest_first(request, "start_timestamp", default=by_default)
         self._core.store.writer.flush()
         found, total = self._core.store.executions.find(
-            filters, limit=page.limit, offset=page.offset, newest_first=newest_first
+            filters, limit=page.limit, offset=page.offset, newest_first=order
         )
         return listing(self._documents(request, found), total, page)
 

@@ -82,10 +82,11 @@ class Events:
         return [_read_instance(row) for row in rows]
 
     def find_instances(
-        self, filters: Mapping[str, str], *, limit: int, offset: int = 0
+        self, filters: Mapping[str, str], *, limit: int, offset: int = 0, newest_first: bool = True
     ) -> tuple[list[TriggerInstance], int]:
-        """Newest first, and the count of all that fit."""
-        rows, total = self._find("trigger_instances", _INSTANCE, _INSTANCE_FILTERS, filters, limit, offset)
+        """Those that fit, and the count of all of them."""
+        select = (_INSTANCE, _INSTANCE_FILTERS)
+        rows, total = self._find("trigger_instances", *select, filters, limit, offset, newest_first)
         return [_read_instance(row) for row in rows], total
 
     def enforcement(self, enforcement_id: str) -> Enforcement | None:
@@ -93,10 +94,11 @@ class Events:
         return None if row is None else _read_enforcement(row)
 
     def find_enforcements(
-        self, filters: Mapping[str, str], *, limit: int, offset: int = 0
+        self, filters: Mapping[str, str], *, limit: int, offset: int = 0, newest_first: bool = True
     ) -> tuple[list[Enforcement], int]:
-        """Newest first, and the count of all that fit."""
-        rows, total = self._find("rule_enforcements", _ENFORCEMENT, _ENFORCEMENT_FILTERS, filters, limit, offset)
+        """Those that fit, and the count of all of them."""
+        select = (_ENFORCEMENT, _ENFORCEMENT_FILTERS)
+        rows, total = self._find("rule_enforcements", *select, filters, limit, offset, newest_first)
         return [_read_enforcement(row) for row in rows], total
 
     def _find(
@@ -107,13 +109,15 @@ class Events:
         filters: Mapping[str, str],
         limit: int,
         offset: int,
+        newest_first: bool,
     ) -> tuple[list[Any], int]:
         where = " AND ".join(known[name] for name in filters)
         clause = f" WHERE {where}" if where else ""
         values = tuple(filters.values())
         (total,) = self._connection.execute(f"SELECT count(*) FROM {table}{clause}", values).fetchone()  # noqa: S608
+        order = "DESC" if newest_first else "ASC"
         rows = self._connection.execute(
-            f"{select}{clause} ORDER BY rowid DESC LIMIT ? OFFSET ?", (*values, limit, offset)
+            f"{select}{clause} ORDER BY rowid {order} LIMIT ? OFFSET ?", (*values, limit, offset)
         )
         return rows.fetchall(), int(total)
 

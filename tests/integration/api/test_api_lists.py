@@ -86,6 +86,25 @@ def test_executions_are_ordered_by_time(served: Served) -> None:
     assert listed(sort_desc="True", timestamp_gt=start) == ids[:0:-1]
 
 
+@pytest.mark.parametrize(
+    "kind, field",
+    [("executions", "start_timestamp"), ("triggerinstances", "occurrence_time"), ("ruleenforcements", "enforced_at")],
+)
+def test_records_are_sorted_by_their_instant(served: Served, kind: str, field: str) -> None:
+    """`sort` names it, with a minus for the newest first; nothing else can be sorted by."""
+    for name in ("Wim", "Wanda"):
+        body = {"trigger": "engine_demo.happened", "payload": {"name": name, "number": 1}}
+        served.http.post("/v1/webhooks/st2", json=body).raise_for_status()
+    for query in ({}, {"sort": f"-{field}"}):
+        newest = [item[field] for item in served.get(f"/v1/{kind}", limit=3, **query)]
+        assert newest == sorted(newest, reverse=True)
+    oldest = [item[field] for item in served.get(f"/v1/{kind}", limit=3, sort=f"+{field}")]
+    assert oldest == sorted(oldest)
+    assert oldest[0] < newest[0]
+    wrong = served.http.get(f"/v1/{kind}", params={"sort": "colour"})
+    assert (wrong.status_code, "colour" in wrong.json()["faultstring"]) == (400, True)
+
+
 def test_bounds_of_time_are_instants(served: Served) -> None:
     """However StackStorm lets an instant be written, it is compared by time; what is none is a 400."""
     ended = served.run("core.noop")
