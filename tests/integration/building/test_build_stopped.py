@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubestorm.building import workspace
+from kubestorm.building import commands, workspace
 from kubestorm.building.running import run_build
 
 from tests.integration.building.conftest import World
@@ -160,11 +160,13 @@ def test_a_canceled_build_stops_within_seconds(world: World, slow):
     thread.start()
     eventually(lambda: "waiting here" in world.said, "the build is under way")
     begun = time.monotonic()
-    world.annotate(build_cancel=json.dumps({"build": 1, "by": "ada", "reason": "a typo"}))
+    commands.cancel(world.services(), world.namespace, "shop", by="ada", reason="a typo")
     thread.join(30)
     assert time.monotonic() - begun < 15
     assert (results[0]["outcome"], world.image()["state"]) == ("Canceled", "Canceled")
     assert world.condition("Built")[1:] == ("Canceled", "cart: ada canceled it: a typo.")
+    events = world.http.get(f"/api/v1/namespaces/{world.namespace}/events").raise_for_status().json()["items"]
+    assert "ada asked build 1 to stop: a typo" in [event["message"] for event in events]
     world.reconcile()
     assert world.take("build_finished")[0]["outcome"] == "Canceled"
     assert "kubestorm.io/build-cancel" not in (world.get()["metadata"].get("annotations") or {})
