@@ -162,10 +162,12 @@ class Engine:
         context: Mapping[str, Any] | None = None,
         delay_seconds: float = 0.0,
         templates: bool = True,
+        values: Mapping[str, Any] | None = None,
     ) -> Execution:
         """Ask for a run of an action; returns when that is on disk. InvalidInputError where parameters do not fit.
 
-        Without `templates` the given parameters are values as they are, whatever they look like.
+        Without `templates` the given parameters are values as they are, whatever they look like; those in `values`
+        always are.
         """
         if self.core.stopping:
             raise TemporaryError("stormcell is stopping; ask again in a moment.", retry_after_seconds=1.0)
@@ -177,7 +179,11 @@ class Engine:
         full: dict[str, Any] = {**(context or {}), "user": user, "pack": action.pack}
         if templates:
             schemas = self.catalog.schemas(action)
-            live = render_live_parameters(schemas, parameters, action_context=full, lookups=self.core.lookups)
+            kept = {name: value for name, value in (values or {}).items() if name not in parameters}
+            rendered = render_live_parameters(
+                schemas, parameters, action_context=full, lookups=self.core.lookups, additional=kept
+            )
+            live = {**kept, **rendered}
             self.catalog.check_parameters(action, live)
         else:
             live = self.core.plain_parameters(action, parameters)
@@ -210,10 +216,12 @@ class Engine:
             again["tasks"] = tasks
         if reset:
             again["reset"] = reset
+        # What was rendered then is a value now: it may hold what an outsider wrote, and is not evaluated again.
         given = self.store.sealer.open(earlier.parameters) if merge else {}
         return await self.request(
             earlier.action_ref,
-            {**given, **parameters},
+            parameters,
+            values=given,
             user=user,
             context={"re-run": again},
             delay_seconds=delay_seconds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,37 @@ def test_a_rerun_keeps_and_changes_parameters(served: Served) -> None:
     assert again["parameters"] == {"name": "Eve", "password": "********"}
     assert again["result"]["result"] == {"text": "Hello, Eve", "echo": "********"}
     assert again["context"]["re-run"] == {"ref": first["id"]}
+
+
+def test_a_rerun_evaluates_nothing_that_came_from_outside(served: Served) -> None:
+    """What an event brought stays as it was, whatever it looks like; what the caller gives now may be a template."""
+    body = {"trigger": "engine_demo.happened", "payload": {"name": "W{{ 6 * 7 }}", "number": 1}}
+    instance = served.http.post("/v1/webhooks/st2", json=body).headers["X-Trigger-Instance-Id"]
+    (enforced,) = served.get("/v1/ruleenforcements", trigger_instance=instance, rule_ref="engine_demo.happened_greet")
+    first = served.ended(enforced["execution_id"])
+    assert first["parameters"]["name"] == "W{{ 6 * 7 }}"
+    again = served.http.post(f"/v1/executions/{first['id']}/re_run", json={}).json()
+    assert served.ended(again["id"])["parameters"]["name"] == "W{{ 6 * 7 }}"
+    changed = served.http.post(f"/v1/executions/{first['id']}/re_run", json={"parameters": {"name": "X{{ 6 * 7 }}"}})
+    assert served.ended(changed.json()["id"])["parameters"]["name"] == "X42"
+
+
+@pytest.mark.parametrize(
+    "body, said",
+    [
+        ({"tasks": ["first"]}, "only supported for Orquesta"),
+        ({"tasks": ["first"], "parameters": {"name": "x"}}, "not supported when re-running"),
+        ({"reset": ["first"]}, "does not match the tasks"),
+        ({"parameters": {"nam": "x"}}, "'nam' was unexpected"),
+        ({"delay": "soon"}, "delay"),
+    ],
+    ids=["tasks of a chain", "tasks and parameters", "reset alone", "unknown parameter", "wrong delay"],
+)
+def test_a_rerun_that_cannot_be_is_refused(served: Served, body: dict[str, Any], said: str) -> None:
+    """400 in StackStorm's words."""
+    done = served.run("engine_demo.greet_twice", name="Bob")
+    refused = served.http.post(f"/v1/executions/{done['id']}/re_run", json=body)
+    assert (refused.status_code, said in refused.json()["faultstring"]) == (400, True), refused.text
 
 
 def test_keys_are_kept_listed_and_masked(served: Served) -> None:
