@@ -8,10 +8,11 @@ What the sensors read (`watch`, `resync`, `kubernetes`) is theirs: kube.py and w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Type, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Mapping, Optional, Tuple, TypeVar
 
 from kubestorm.errors import DefinitionError
+from kubestorm.sections import build
 
 CLUSTER_PATTERN = re.compile(r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
 
@@ -239,17 +240,17 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
             field="cluster",
         )
     vault = dict(config.get("vault") or {})
-    auth = _build(VaultAuth, vault.pop("auth", None), "vault.auth")
+    auth = build(VaultAuth, vault.pop("auth", None), "vault.auth")
     if auth.method not in ("token", "approle", "kubernetes"):
         raise DefinitionError(
             f"vault.auth.method is {auth.method!r}; it is one of token, approle, kubernetes.", field="vault.auth.method"
         )
     return Settings(
         cluster=cluster,
-        lease=_build(LeaseSettings, config.get("lease"), "lease"),
-        aws=_build(AwsSettings, config.get("aws"), "aws"),
-        vault=_build(VaultSettings, {**vault, "auth": auth}, "vault"),
-        consul=_build(ConsulSettings, config.get("consul"), "consul"),
+        lease=build(LeaseSettings, config.get("lease"), "lease"),
+        aws=build(AwsSettings, config.get("aws"), "aws"),
+        vault=build(VaultSettings, {**vault, "auth": auth}, "vault"),
+        consul=build(ConsulSettings, config.get("consul"), "consul"),
         database=_database(config.get("database") or {}),
         raw=dict(config),
     )
@@ -260,14 +261,14 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
     engines = values.pop("engines", None)
     if engines:
         values["engines"] = {name: _engine(name, offer) for name, offer in engines.items()}
-    values["defaults"] = _build(DatabaseDefaults, values.get("defaults"), "database.defaults")
+    values["defaults"] = build(DatabaseDefaults, values.get("defaults"), "database.defaults")
     values["limits"] = tuple(
         _limits(item, f"database.limits[{index}]") for index, item in enumerate(values.get("limits") or ())
     )
     values["kinds"] = tuple(
-        _build(KindMapping, item, f"database.kinds[{index}]") for index, item in enumerate(values.get("kinds") or ())
+        build(KindMapping, item, f"database.kinds[{index}]") for index, item in enumerate(values.get("kinds") or ())
     )
-    settings = _build(DatabaseSettings, values, "database")
+    settings = build(DatabaseSettings, values, "database")
     if settings.defaults.size is not None and settings.defaults.size not in settings.sizes:
         raise DefinitionError(
             f"database.defaults.size is {settings.defaults.size!r}; database.sizes offers {', '.join(settings.sizes)}.",
@@ -289,7 +290,7 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
 
 
 def _limits(raw: Any, where: str) -> NamespaceLimits:
-    limits = _build(NamespaceLimits, raw, where)
+    limits = build(NamespaceLimits, raw, where)
     _check_fields((*limits.fixed_fields, *limits.allowed_values, *limits.ranges), where)
     for name, values in limits.allowed_values.items():
         if not isinstance(values, (list, tuple)) or not values:
@@ -310,7 +311,7 @@ def _check_fields(names: Iterable[str], where: str) -> None:
 
 
 def _engine(name: str, raw: Any) -> EngineOffer:
-    offer = _build(EngineOffer, raw, f"database.engines.{name}")
+    offer = build(EngineOffer, raw, f"database.engines.{name}")
     if not offer.versions:
         raise DefinitionError(f"database.engines.{name}.versions is empty; name at least one version.")
     if offer.default_version is not None and offer.default_version not in offer.versions:
@@ -319,30 +320,3 @@ def _engine(name: str, raw: Any) -> EngineOffer:
             f"its versions are {', '.join(offer.versions)}."
         )
     return offer
-
-
-def _build(kind: Type[T], raw: Any, where: str) -> T:
-    """Make a settings value; a key nobody reads is an error, not a silence.
-
-    None, an empty object and an empty list count as not given: StackStorm puts `{}` and `[]` where the schema has an
-    object or a list and the operator wrote nothing (st2common/util/config_loader.py, _assign_default_values).
-    """
-    if raw is None:
-        raw = {}
-    if not isinstance(raw, Mapping):
-        raise DefinitionError(f"{where} holds {raw!r}; it is an object of settings.", field=where)
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    unknown: List[str] = sorted(str(key) for key in raw if key not in known)
-    if unknown:
-        raise DefinitionError(
-            f"{where} has no setting {', '.join(unknown)}; there are {', '.join(known)}.", field=f"{where}.{unknown[0]}"
-        )
-    values: Dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in raw.items()
-        if value not in (None, {}, [], ())
-    }
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise DefinitionError(f"{where} is incomplete: {error}.", field=where) from error

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, List, Mapping, Optional, Tuple
 
 from kubestorm.application.quantity import parse_quantity
 from kubestorm.errors import DefinitionError
+from kubestorm.sections import build
 
 INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS = "internal", "nodePort", "loadBalancer", "ingress"
 EXPOSURES = (INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS)
 DEFAULT_SOURCES = ("kubestorm/{cluster}/{namespace}/*",)
 """What every Application may read of Consul and Vault: the things of its own namespace."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,11 @@ class ApplicationSettings:
     def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:
         """Raises DefinitionError naming the key that is wrong."""
         values = dict(config.get("application") or {})
-        values["ingress"] = _build(IngressSettings, values.get("ingress"), "application.ingress")
+        values["ingress"] = build(IngressSettings, values.get("ingress"), "application.ingress")
         for key, kind in (("limits", ApplicationLimits), ("sources", ApplicationSources)):
             items: List[Any] = values.get(key) or []
-            values[key] = tuple(_build(kind, item, f"application.{key}[{index}]") for index, item in enumerate(items))
-        settings = _build(cls, values, "application")
+            values[key] = tuple(build(kind, item, f"application.{key}[{index}]") for index, item in enumerate(items))
+        settings = build(cls, values, "application")
         for index, limits in enumerate(settings.limits):
             _check_limits(limits, f"application.limits[{index}]")
         if (
@@ -140,21 +139,3 @@ def _check_limits(limits: ApplicationLimits, where: str) -> None:
     if wrong:
         message = f"{where}.exposures has {wrong[0]!r}; there are {', '.join(EXPOSURES)}."
         raise DefinitionError(message, field=f"{where}.exposures")
-
-
-def _build(kind: Type[T], raw: Any, where: str) -> T:
-    """Make a settings value; empty counts as not given, as StackStorm fills `{}` and `[]` in."""
-    section = raw or {}
-    if not isinstance(section, Mapping):
-        raise DefinitionError(f"{where} holds {raw!r}; it is an object of settings.", field=where)
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    unknown = sorted(str(key) for key in section if key not in known)
-    if unknown:
-        message = f"{where} has no setting {unknown[0]}; there are {', '.join(known)}."
-        raise DefinitionError(message, field=f"{where}.{unknown[0]}")
-    values: Dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in section.items()
-        if value not in (None, {}, [], (), "")
-    }
-    return kind(**values)

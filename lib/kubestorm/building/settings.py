@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Mapping, Optional, Tuple
 
 from kubestorm.errors import DefinitionError
+from kubestorm.sections import build
 
 HOST_BUILDAH, BUILDKIT, BUILDAH, KANIKO = "host-buildah", "buildkit", "buildah", "kaniko"
 BUILDERS = (BUILDKIT, BUILDAH, KANIKO, HOST_BUILDAH)
@@ -184,25 +185,25 @@ class BuildSettings:
         """Raises DefinitionError naming the key that is wrong. Nothing is read from disk."""
         raw = dict(config.get("build") or {})
         source = dict(raw.pop("source", None) or {})
-        source["poll"] = _section(PollSettings, source.get("poll"), "build.source.poll")
+        source["poll"] = build(PollSettings, source.get("poll"), "build.source.poll")
         webhooks = dict(raw.pop("webhooks", None) or {})
         webhooks["hooks"] = tuple(
             _hook(item, f"build.webhooks.hooks[{index}]") for index, item in enumerate(webhooks.get("hooks") or ())
         )
         cluster = dict(raw.pop("cluster", None) or {})
-        cluster["resources"] = _section(ResourceSettings, cluster.get("resources"), "build.cluster.resources")
+        cluster["resources"] = build(ResourceSettings, cluster.get("resources"), "build.cluster.resources")
         raw["registries"] = tuple(
-            _section(RegistrySettings, item, f"build.registries[{index}]")
+            build(RegistrySettings, item, f"build.registries[{index}]")
             for index, item in enumerate(raw.get("registries") or ())
         )
-        settings = _section(
+        settings = build(
             cls,
             {
                 **raw,
-                "source": _section(SourceSettings, source, "build.source"),
-                "webhooks": _section(WebhooksSettings, webhooks, "build.webhooks"),
-                "host": _section(HostSettings, raw.get("host"), "build.host"),
-                "cluster": _section(ClusterSettings, cluster, "build.cluster"),
+                "source": build(SourceSettings, source, "build.source"),
+                "webhooks": build(WebhooksSettings, webhooks, "build.webhooks"),
+                "host": build(HostSettings, raw.get("host"), "build.host"),
+                "cluster": build(ClusterSettings, cluster, "build.cluster"),
             },
             "build",
         )
@@ -227,11 +228,8 @@ class BuildSettings:
         return (base if base.is_dir() else Path(tempfile.gettempdir())) / f"kubestorm-{os.getuid()}"
 
 
-T = TypeVar("T")
-
-
 def _hook(raw: Any, where: str) -> HookSettings:
-    hook = _section(HookSettings, raw, where)
+    hook = build(HookSettings, raw, where)
     if hook.kind not in ("github", "gitea", "gitlab"):
         raise DefinitionError(f"{where}.kind is {hook.kind!r}; it is github, gitea or gitlab.", field=f"{where}.kind")
     if not hook.name or bool(hook.secret_file) == bool(hook.vault_path):
@@ -253,19 +251,3 @@ def _check(settings: BuildSettings) -> None:
             raise DefinitionError(message, field=f"build.registries[{index}].host")
     if settings.max_concurrent < 1 or settings.attempts < 1:
         raise DefinitionError("build.max_concurrent and build.attempts are 1 or more.", field="build.max_concurrent")
-
-
-def _section(kind: Type[T], raw: Any, where: str) -> T:
-    if isinstance(raw, kind):
-        return raw
-    if raw is not None and not isinstance(raw, Mapping):
-        raise DefinitionError(f"{where} holds settings by name, not {raw!r}.", field=where)
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    values: Dict[str, Any] = {}
-    for key, value in (raw or {}).items():
-        if key not in known:
-            raise DefinitionError(f"the pack configuration has no setting {where}.{key}", field=f"{where}.{key}")
-        if value in (None, "", {}, [], ()):
-            continue  # StackStorm fills in what the operator left out
-        values[key] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Dict, List, Mapping, Tuple, Type, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Tuple
 
 from kubestorm.errors import DefinitionError
+from kubestorm.sections import build, given
 
 VIEWER, DEVELOPER, DEPLOYER, DBA, ADMIN, APPROVER = "viewer", "developer", "deployer", "dba", "admin", "approver"
 
@@ -85,26 +86,23 @@ class ChatSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ChatSettings:
         """Raises DefinitionError naming the key that is wrong. Empty objects and lists count as not given."""
-        section = _given(config.get("chat"), "chat")
+        section = given(config.get("chat"), "chat")
         people = tuple(
-            _build(PersonEntry, item, f"chat.people[{index}]") for index, item in enumerate(section.pop("people", ()))
+            build(PersonEntry, item, f"chat.people[{index}]") for index, item in enumerate(section.pop("people", ()))
         )
         channels = tuple(
-            _build(ChannelEntry, item, f"chat.channels[{index}]")
+            build(ChannelEntry, item, f"chat.channels[{index}]")
             for index, item in enumerate(section.pop("channels", ()))
         )
         own = {
-            name: _build(Role, item, f"chat.roles.{name}")
-            for name, item in _given(section.pop("roles", None), "chat.roles").items()
+            name: build(Role, item, f"chat.roles.{name}")
+            for name, item in given(section.pop("roles", None), "chat.roles").items()
         }
         roles = {**DEFAULT_ROLES, **own}
-        settings = _build(cls, {**section, "people": people, "channels": channels, "roles": roles}, "chat")
+        settings = build(cls, {**section, "people": people, "channels": channels, "roles": roles}, "chat")
         _check_roles(settings)
         _check_accounts(settings)
         return settings
-
-
-T = TypeVar("T")
 
 
 def split_role(text: str) -> Tuple[str, str]:
@@ -135,26 +133,3 @@ def _check_accounts(settings: ChatSettings) -> None:
                     f"chat.people: the account {account!r} is {other}'s and {person.name}'s; it can be only one's.",
                     field="chat.people",
                 )
-
-
-def _given(raw: Any, where: str) -> Dict[str, Any]:
-    if raw is None:
-        return {}
-    if not isinstance(raw, Mapping):
-        raise DefinitionError(f"{where} holds {raw!r}; it is an object of settings.", field=where)
-    return {key: value for key, value in raw.items() if value not in (None, {}, [], (), "")}
-
-
-def _build(kind: Type[T], raw: Any, where: str) -> T:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in _given(raw, where).items()}
-    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]
-    unknown = sorted(str(key) for key in values if key not in known)
-    if unknown:
-        raise DefinitionError(
-            f"the pack configuration has no setting {where}.{unknown[0]}; there are {', '.join(known)}.",
-            field=f"{where}.{unknown[0]}",
-        )
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise DefinitionError(f"{where} is incomplete: {error}.", field=where) from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Mapping, Optional, Tuple
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Tuple
 
-from kubestorm.errors import DefinitionError
+from kubestorm.sections import build, given, wrong
 
 DEFAULT_HEALTH: Mapping[str, Any] = {"http": {"path": "/healthz"}}
 DEFAULT_RESOURCES: Mapping[str, Any] = {
@@ -18,7 +18,7 @@ DEFAULT_RESOURCES: Mapping[str, Any] = {
 class TypeSettings:
     """The standard of one type: what it is built with, what it stands on, and how it is known to be well."""
 
-    base_image: str = ""
+    base_image: str
     """What the image stands on, for instance registry.example.com/base/java:17."""
     build_image: Optional[str] = None
     """Where the build steps run; None is the base image itself."""
@@ -41,22 +41,9 @@ class DescriptorSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DescriptorSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = config.get("descriptor") or {}
-        unknown = sorted(set(section) - {item.name for item in fields(cls)})
-        if unknown:
-            raise DefinitionError(f"descriptor has no setting {unknown[0]}.", field=f"descriptor.{unknown[0]}")
-        types = {name: _type(name, raw) for name, raw in (section.get("types") or {}).items()}
-        return cls(types=types, shell=tuple(section.get("shell") or cls.shell))
-
-
-def _type(name: str, raw: Optional[Mapping[str, Any]]) -> TypeSettings:
-    where = f"descriptor.types.{name}"
-    values: Dict[str, Any] = {key: value for key, value in (raw or {}).items() if value not in (None, {}, [], "")}
-    known = [item.name for item in fields(TypeSettings)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        message = f"{where} has no setting {unknown[0]}; there are {', '.join(known)}."
-        raise DefinitionError(message, field=f"{where}.{unknown[0]}")
-    if not values.get("base_image"):
-        raise DefinitionError(f"{where} needs base_image: what its images stand on.", field=f"{where}.base_image")
-    return TypeSettings(**{**values, "command": tuple(values.get("command") or ())})
+        section = given(config.get("descriptor"), "descriptor")
+        types = section.pop("types", {})
+        if not isinstance(types, Mapping):
+            raise wrong("descriptor.types", "an object of types by name", types)
+        section["types"] = {name: build(TypeSettings, raw, f"descriptor.types.{name}") for name, raw in types.items()}
+        return build(cls, section, "descriptor")

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Mapping, Optional, Tuple, Type, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Tuple
 
 from kubestorm.errors import DefinitionError
 from kubestorm.listener.authenticity import ALGORITHMS, ENCODINGS
@@ -15,6 +15,7 @@ from kubestorm.listener.settings import ListenerSettings
 from kubestorm.registry.follow import parse_follow
 from kubestorm.registry.names import DOCKER_HUB, HOST, ImageName
 from kubestorm.registry.sources import TYPES
+from kubestorm.sections import build, given, wrong
 
 SECTION = "registries"
 DEFAULT_PORT = 8089
@@ -189,7 +190,7 @@ class RegistrySettings:
     def from_config(cls, config: Mapping[str, Any]) -> RegistrySettings:
         """Read the section. Raises DefinitionError naming the setting and what would be right."""
         section = dict(config.get(SECTION) or {})
-        listener = {**_mapping(section.pop("listener", None), f"{SECTION}.listener")}
+        listener = {**given(section.pop("listener", None), f"{SECTION}.listener")}
         if listener.get("port") is None:
             listener["port"] = DEFAULT_PORT
         settings = cls(
@@ -216,28 +217,25 @@ class RegistrySettings:
         return settings
 
 
-T = TypeVar("T")
-
-
 def _connection(item: Any, where: str) -> ConnectionSettings:
-    raw = _mapping(item, where)
-    credentials = _build(CredentialSettings, raw.pop("credentials", None), f"{where}.credentials")
-    settings = _build(ConnectionSettings, {**raw, "credentials": credentials}, where)
+    raw = given(item, where)
+    credentials = build(CredentialSettings, raw.pop("credentials", None), f"{where}.credentials")
+    settings = build(ConnectionSettings, {**raw, "credentials": credentials}, where)
     if not HOST.fullmatch(settings.host):
-        raise _wrong(f"{where}.host", "a host with an optional port, as image references begin", settings.host)
+        raise wrong(f"{where}.host", "a host with an optional port, as image references begin", settings.host)
     if settings.base_url.startswith("http://") and not settings.insecure_http:
-        raise _wrong(f"{where}.url", "an https address unless insecure_http is true", settings.url)
+        raise wrong(f"{where}.url", "an https address unless insecure_http is true", settings.url)
     if not settings.base_url.startswith(("http://", "https://")):
-        raise _wrong(f"{where}.url", "an https address", settings.url)
+        raise wrong(f"{where}.url", "an https address", settings.url)
     if credentials.cloud not in (None, ECR, GOOGLE):
-        raise _wrong(f"{where}.credentials.cloud", f"{ECR} or {GOOGLE}", credentials.cloud)
+        raise wrong(f"{where}.credentials.cloud", f"{ECR} or {GOOGLE}", credentials.cloud)
     if bool(credentials.username) != bool(credentials.password_file):
         raise DefinitionError(
             f"{where}.credentials needs both username and password_file, or vault_path, or cloud.",
             field=f"{where}.credentials.password_file",
         )
-    given = [each for each in (credentials.username, credentials.vault_path, credentials.cloud) if each]
-    if len(given) > 1:
+    places = [each for each in (credentials.username, credentials.vault_path, credentials.cloud) if each]
+    if len(places) > 1:
         raise DefinitionError(
             f"{where}.credentials names several places; keep one of password_file, vault_path and cloud.",
             field=f"{where}.credentials",
@@ -246,20 +244,20 @@ def _connection(item: Any, where: str) -> ConnectionSettings:
 
 
 def _source(item: Any, where: str) -> SourceSettings:
-    raw = _mapping(item, where)
+    raw = given(item, where)
     for key, kind in (("auth", AuthSettings), ("sqs", SqsSettings), ("pubsub", PubSubSettings)):
-        given = raw.pop(key, None)
-        if given:
-            raw[key] = _build(kind, given, f"{where}.{key}")
-    source = _build(SourceSettings, raw, where)
+        nested = raw.pop(key, None)
+        if nested:
+            raw[key] = build(kind, nested, f"{where}.{key}", keep_empty=True)
+    source = build(SourceSettings, raw, where)
     if not SOURCE_NAME.fullmatch(source.name):
-        raise _wrong(f"{where}.name", "a word of small letters, digits, - and _", source.name)
+        raise wrong(f"{where}.name", "a word of small letters, digits, - and _", source.name)
     if source.type not in TYPES:
-        raise _wrong(f"{where}.type", f"one of {', '.join(sorted(TYPES))}", source.type)
+        raise wrong(f"{where}.type", f"one of {', '.join(sorted(TYPES))}", source.type)
     if source.registry is not None and not HOST.fullmatch(source.registry):
-        raise _wrong(f"{where}.registry", "a host with an optional port, as image references begin", source.registry)
+        raise wrong(f"{where}.registry", "a host with an optional port, as image references begin", source.registry)
     if source.path and not source.path.startswith("/"):
-        raise _wrong(f"{where}.path", "a path that begins with a slash", source.path)
+        raise wrong(f"{where}.path", "a path that begins with a slash", source.path)
     if source.sqs and source.pubsub:
         raise DefinitionError(f"{where} has both sqs and pubsub; keep one.", field=f"{where}.pubsub")
     if source.is_posted:
@@ -280,11 +278,11 @@ def _check_auth(source: SourceSettings, where: str) -> None:
     if source.unsigned:
         raise DefinitionError(f"{where} has auth and unsigned: true; keep one.", field=f"{where}.unsigned")
     if auth.method not in AUTH_METHODS:
-        raise _wrong(f"{where}.auth.method", f"one of {', '.join(AUTH_METHODS)}", auth.method)
+        raise wrong(f"{where}.auth.method", f"one of {', '.join(AUTH_METHODS)}", auth.method)
     if auth.algorithm not in ALGORITHMS:
-        raise _wrong(f"{where}.auth.algorithm", f"one of {', '.join(ALGORITHMS)}", auth.algorithm)
+        raise wrong(f"{where}.auth.algorithm", f"one of {', '.join(ALGORITHMS)}", auth.algorithm)
     if auth.encoding not in ENCODINGS:
-        raise _wrong(f"{where}.auth.encoding", f"one of {', '.join(ENCODINGS)}", auth.encoding)
+        raise wrong(f"{where}.auth.encoding", f"one of {', '.join(ENCODINGS)}", auth.encoding)
     if auth.query and (auth.method != "token" or auth.header):
         raise DefinitionError(f"{where}.auth.query goes with method token and no header.", field=f"{where}.auth.query")
     if auth.method == "basic" and not auth.username:
@@ -297,24 +295,24 @@ def _check_auth(source: SourceSettings, where: str) -> None:
 
 
 def _polling(item: Any, where: str) -> PollingSettings:
-    raw = _mapping(item, where)
+    raw = given(item, where)
     repositories = tuple(
         _polled(each, f"{where}.repositories[{index}]")
         for index, each in enumerate(raw.pop("repositories", None) or ())
     )
-    settings = _build(PollingSettings, {**raw, "repositories": repositories}, where)
+    settings = build(PollingSettings, {**raw, "repositories": repositories}, where)
     for name in ("interval_seconds", "max_backoff_seconds", "max_tags"):
         _check_at_least(getattr(settings, name), 1, f"{where}.{name}")
     if not 0 <= settings.jitter <= 1:
-        raise _wrong(f"{where}.jitter", "between 0 and 1", settings.jitter)
+        raise wrong(f"{where}.jitter", "between 0 and 1", settings.jitter)
     _check_unique([each.repository for each in repositories], f"{where}.repositories", "repository")
     return settings
 
 
 def _polled(item: Any, where: str) -> PolledSettings:
-    raw = _mapping({"repository": item} if isinstance(item, str) else item, where)
+    raw = given({"repository": item} if isinstance(item, str) else item, where)
     follow = raw.pop("follow", None)
-    settings = _build(PolledSettings, raw, where)
+    settings = build(PolledSettings, raw, where)
     ImageName.parse(settings.repository, field=f"{where}.repository")
     if settings.interval_seconds is not None:
         _check_at_least(settings.interval_seconds, 1, f"{where}.interval_seconds")
@@ -326,60 +324,10 @@ def _polled(item: Any, where: str) -> PolledSettings:
 
 def _check_at_least(value: Any, least: float, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
-        raise _wrong(where, f"a number of {least} or more", value)
+        raise wrong(where, f"a number of {least} or more", value)
 
 
 def _check_unique(values: Any, where: str, what: str) -> None:
     for value in values:
         if values.count(value) > 1:
             raise DefinitionError(f"{where} has the {what} {value} twice; each is given once.", field=where)
-
-
-def _mapping(item: Any, where: str) -> Any:
-    if item is None:
-        return {}
-    if not isinstance(item, Mapping):
-        raise _wrong(where, "an object of settings", item)
-    return dict(item)
-
-
-def _build(kind: Type[T], raw: Any, where: str) -> T:
-    """StackStorm fills in {} and [] for what the operator left out: these are not said."""
-    values = {key: value for key, value in _mapping(raw, where).items() if value not in (None, {}, [])}
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    for key, value in values.items():
-        if key not in known:
-            raise DefinitionError(
-                f"{where} has no setting {key}; there are {', '.join(known)}.", field=f"{where}.{key}"
-            )
-        _check_kind(str(known[key].type), value, f"{where}.{key}")
-        if isinstance(value, list):
-            values[key] = tuple(value)
-    try:
-        return kind(**values)
-    except TypeError as error:
-        missing = [
-            name
-            for name, item in known.items()
-            if name not in values and item.default is MISSING and item.default_factory is MISSING
-        ]
-        raise DefinitionError(f"{where} needs {', '.join(missing)}.", field=f"{where}.{missing[0]}") from error
-
-
-def _check_kind(annotation: str, value: Any, where: str) -> None:
-    """Refuse a value of another kind, by the annotation of its field."""
-    if "bool" in annotation:
-        if not isinstance(value, bool):
-            raise _wrong(where, "true or false", value)
-    elif "float" in annotation or "int" in annotation:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            raise _wrong(where, "a number of 0 or more", value)
-    elif "Tuple[str" in annotation:
-        if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-            raise _wrong(where, "a list of texts", value)
-    elif annotation in ("str", "Optional[str]") and not isinstance(value, str):
-        raise _wrong(where, "a text", value)
-
-
-def _wrong(where: str, right: str, found: Any) -> DefinitionError:
-    return DefinitionError(f"{where} is {right} (found: {found!r}).", field=where)

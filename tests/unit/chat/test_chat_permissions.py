@@ -199,9 +199,9 @@ def test_roles_may_include_each_other() -> None:
 @pytest.mark.parametrize(
     "section, message",
     [
-        ({"peeple": [1]}, "no setting chat.peeple"),
-        ({"people": [{"name": "ann", "role": ["x"]}]}, r"no setting chat.people\[0\].role"),
-        ({"people": [{"accounts": ["ann"]}]}, r"chat.people\[0\] is incomplete"),
+        ({"peeple": [1]}, "chat has no setting peeple"),
+        ({"people": [{"name": "ann", "role": ["x"]}]}, r"chat.people\[0\] has no setting role"),
+        ({"people": [{"accounts": ["ann"]}]}, r"chat.people\[0\] needs name"),
         ({"people": [{"name": "ann", "roles": ["boss"]}]}, "chat.people .ann. names the role 'boss'"),
         ({"default_roles": ["boss"]}, "chat.default_roles names the role 'boss'; there are admin"),
         ({"commands": {"help": "boss"}}, "chat.commands.help names the role 'boss'"),
