@@ -105,7 +105,7 @@ class ChatWorld:
         return str(execution["result"]["output"]["text"])
 
 
-@pytest.fixture(scope="package")  # no longer: AWS keeps one state for each process
+@pytest.fixture(scope="module")  # no longer: AWS keeps one state for each process
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatWorld]:
     world = ChatWorld(tmp_path_factory.mktemp("chat"))
     try:
