@@ -371,7 +371,8 @@ def _walk_back(request: Request, status: Status, world: World, intents: Intents,
             return Decision((*consumed, *effects), status, LOOK_SECONDS)
         status = replace(status, stage=status.stage + 1, **_fresh(now))
     back = f" Back at {short(request.previous)}." if request.previous else ""
-    message = status.message if status.message.endswith(back) else f"{status.message}{back}"
+    said = status.message if status.message.endswith((".", "!", "?")) else f"{status.message}."
+    message = status.message if status.message.endswith(back) else f"{said}{back}"
     ended = replace(status, phase=status.outcome, message=message, finished_at=now)
     return Decision(tuple(consumed), ended, None)
 
