@@ -28,8 +28,14 @@ demo: setup ## Run the main job against the sandbox (KEEP=1 leaves it up, KUBE=r
 	@$(BIN)/python -m sandbox.demo $(if $(KEEP),--keep) $(if $(KUBE),--kube $(KUBE))
 
 .PHONY: test
-test: setup ## Run all tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## Run all tests (TESTS=tests/unit runs some)
+ifdef TESTS
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(TESTS)
+else
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit tests/integration
+	@# By themselves: the control planes of the integration tests would take a third of the machine.
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e
+endif
 
 .PHONY: check
 check: setup ## Lint, types, import rules, pack metadata
