@@ -42,7 +42,9 @@ def look(services: Services) -> Result:
 
 
 def _look(services: Services) -> Result:
-    builds = list(services.kube.list_all(commands.IMAGE_BUILDS))
+    found = services.kube.list_all(commands.IMAGE_BUILDS)
+    # What is being deleted builds nothing any more, whatever its last status says.
+    builds = [build for build in found if not build["metadata"].get("deletionTimestamp")]
     images = [image for build in builds for image in images_of(build)]
     digests = {
         base: _current(services, base) for base in sorted({base for image in images for base in image.stands_on})
@@ -110,7 +112,7 @@ def _waits_for_people(build: Mapping[str, Any], now: dt.datetime) -> bool:
     if state.get("phase") != records.REQUESTED_PHASE or state.get("requestedBy") == REQUESTER:
         return False
     due = records.parse_time(state.get("notBefore"))
-    return not build["metadata"].get("deletionTimestamp") and (due is None or due <= now)
+    return due is None or due <= now
 
 
 def _current(services: Services, base: str) -> str:
@@ -135,7 +137,7 @@ def _start(services: Services, keys: Sequence[ImageKey], builds: Mapping[Tuple[s
         is_open = request is not None and request.id != state.get("requestId")
         known = {str(each["name"]) for each in build["spec"].get("images") or ()}
         images = sorted(key.image for key in group if key.image in known)
-        if is_open or not images or build["metadata"].get("deletionTimestamp"):
+        if is_open or not images:
             continue
         commands.start(services, namespace, name, by=REQUESTER, images=images)
         started += [key for key in group if key.image in known]

@@ -23,6 +23,7 @@ def shop(world: World, registry: RegistryProcess) -> World:
             {"host": registry.host, "insecure_http": True, "credentials": {"vault_path": "registries/main"}}
         ]
     }
+    world.config["base_images"] = {"concurrency": 50}  # other tests' namespaces are on the same API server
     push_os(world, registry, "first")
     below = f"{registry.host}/{world.namespace}"
     world.repository.commit(
