@@ -24,7 +24,11 @@ class AnnouncementTell(Action):  # type: ignore[misc]
         **identity: Any,
     ) -> Tuple[bool, Any]:
         about = Identity(**{key: identity.get(key) or "" for key in Identity._fields})
-        notice = Notice(about.namespace, sentence, topic or "notices", tone, subject, state) if sentence else None
+        notice = (
+            Notice(about.namespace, sentence, topic or "notices", tone, subject, state)
+            if sentence
+            else None
+        )
         done, result = run_with_services(
             lambda services: tell(
                 services,

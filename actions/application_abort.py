@@ -13,4 +13,6 @@ class ApplicationAbort(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, namespace: str, name: str, requested_by: str = "") -> Tuple[bool, Any]:
-        return run_with_services(lambda services: requests.abort(services, namespace, name, requested_by), self.config)
+        return run_with_services(
+            lambda services: requests.abort(services, namespace, name, requested_by), self.config
+        )

@@ -13,4 +13,6 @@ class ApplicationHistory(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, namespace: str, name: str) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: requests.show_history(services, namespace, name), self.config)
+        return run_with_services(
+            lambda services: requests.show_history(services, namespace, name), self.config
+        )

@@ -13,4 +13,6 @@ class ApplicationList(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, namespace: str = "") -> Tuple[bool, Any]:
-        return run_with_services(lambda services: list_applications(services, namespace), self.config)
+        return run_with_services(
+            lambda services: list_applications(services, namespace), self.config
+        )

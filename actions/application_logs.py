@@ -16,5 +16,6 @@ class ApplicationLogs(Action):  # type: ignore[misc]
         self, namespace: str, name: str, lines: int = 50, previous: bool = False, pod: str = ""
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.logs(services, namespace, name, lines, previous, pod), self.config
+            lambda services: requests.logs(services, namespace, name, lines, previous, pod),
+            self.config,
         )

@@ -12,7 +12,10 @@ from st2common.runners.base_action import Action
 class ApplicationPromote(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
-    def run(self, namespace: str, name: str, full: bool = False, requested_by: str = "") -> Tuple[bool, Any]:
+    def run(
+        self, namespace: str, name: str, full: bool = False, requested_by: str = ""
+    ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.promote(services, namespace, name, full, requested_by), self.config
+            lambda services: requests.promote(services, namespace, name, full, requested_by),
+            self.config,
         )

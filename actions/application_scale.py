@@ -13,8 +13,16 @@ class ApplicationScale(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, namespace: str, name: str, replicas: int, most: Optional[int] = None, requested_by: str = ""
+        self,
+        namespace: str,
+        name: str,
+        replicas: int,
+        most: Optional[int] = None,
+        requested_by: str = "",
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.scale(services, namespace, name, replicas, most, requested_by), self.config
+            lambda services: requests.scale(
+                services, namespace, name, replicas, most, requested_by
+            ),
+            self.config,
         )

@@ -12,7 +12,10 @@ from st2common.runners.base_action import Action
 class ApplicationUnfreeze(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
-    def run(self, namespace: str, name: str, requested_by: str = "", reason: str = "") -> Tuple[bool, Any]:
+    def run(
+        self, namespace: str, name: str, requested_by: str = "", reason: str = ""
+    ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.unfreeze(services, namespace, name, requested_by, reason), self.config
+            lambda services: requests.unfreeze(services, namespace, name, requested_by, reason),
+            self.config,
         )

@@ -12,10 +12,13 @@ from st2common.runners.base_action import Action
 class ApprovalAnswer(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out.
 
-    `person` is no parameter of the action: a conversation that knows who asks gives it within the same process.
+    `person` is no parameter of the action: a conversation that knows who asks gives it within the
+    same process.
     """
 
-    def run(self, number: str, decision: str, comment: str = "", user: str = "", person: str = "") -> Tuple[bool, Any]:
+    def run(
+        self, number: str, decision: str, comment: str = "", user: str = "", person: str = ""
+    ) -> Tuple[bool, Any]:
         done, result = run_with_services(
             lambda services: respond(
                 services,

@@ -14,4 +14,6 @@ class ApprovalLook(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, **identity: str) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: look(services, Identity(**identity), running_id()), self.config)
+        return run_with_services(
+            lambda services: look(services, Identity(**identity), running_id()), self.config
+        )

@@ -15,7 +15,15 @@ class BuildRun(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out; the build's log is the execution's output."""
 
     def run(
-        self, cluster: str, group: str, version: str, plural: str, namespace: str, name: str, uid: str, run_id: str
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
     ) -> Tuple[bool, Any]:
         def say(line: str) -> None:
             sys.stdout.write(line + "\n")

@@ -13,7 +13,14 @@ class ChatAnswer(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, text: str, user: str, channel: str = "", options: Optional[Dict[str, str]] = None, speaker: str = ""
+        self,
+        text: str,
+        user: str,
+        channel: str = "",
+        options: Optional[Dict[str, str]] = None,
+        speaker: str = "",
     ) -> Tuple[bool, Any]:
         folder = Path(__file__).resolve().parent
-        return answer_text(folder, self.config, self.action_service, text, user, channel, options, speaker)
+        return answer_text(
+            folder, self.config, self.action_service, text, user, channel, options, speaker
+        )

@@ -16,5 +16,6 @@ class DatabaseRotate(Action):  # type: ignore[misc]
         self, namespace: str, name: str, request: str = "", kind: str = "", requested_by: str = ""
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: rotate(services, namespace, name, request, kind, requested_by), self.config
+            lambda services: rotate(services, namespace, name, request, kind, requested_by),
+            self.config,
         )

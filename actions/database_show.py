@@ -13,4 +13,6 @@ class DatabaseShow(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, namespace: str, name: str) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: show_database(services, namespace, name), self.config)
+        return run_with_services(
+            lambda services: show_database(services, namespace, name), self.config
+        )

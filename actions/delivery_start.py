@@ -16,5 +16,6 @@ class DeliveryStart(Action):  # type: ignore[misc]
     def run(self, namespace: str, name: str, requested_by: str = "") -> Tuple[bool, Any]:
         engine = EngineApi.of_this_action()
         return run_with_services(
-            lambda services: start(services, namespace, name, by=requested_by, engine=engine), self.config
+            lambda services: start(services, namespace, name, by=requested_by, engine=engine),
+            self.config,
         )

@@ -13,11 +13,21 @@ class DescriptorApply(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, namespace: str, url: str, branch: str = "", file: str = "default.json", credentials_path: str = ""
+        self,
+        namespace: str,
+        url: str,
+        branch: str = "",
+        file: str = "default.json",
+        credentials_path: str = "",
     ) -> Tuple[bool, Any]:
         return run_with_services(
             lambda services: apply(
-                services, namespace, url, branch=branch, file=file, credentials_path=credentials_path
+                services,
+                namespace,
+                url,
+                branch=branch,
+                file=file,
+                credentials_path=credentials_path,
             ),
             self.config,
         )

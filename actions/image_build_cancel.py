@@ -12,7 +12,12 @@ from st2common.runners.base_action import Action
 class ImageBuildCancel(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
-    def run(self, namespace: str, name: str, reason: str = "", requested_by: str = "") -> Tuple[bool, Any]:
+    def run(
+        self, namespace: str, name: str, reason: str = "", requested_by: str = ""
+    ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: commands.cancel(services, namespace, name, by=requested_by, reason=reason), self.config
+            lambda services: commands.cancel(
+                services, namespace, name, by=requested_by, reason=reason
+            ),
+            self.config,
         )

@@ -13,7 +13,12 @@ class ImageBuildStart(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, namespace: str, name: str, images: Optional[List[str]] = None, force: bool = True, requested_by: str = ""
+        self,
+        namespace: str,
+        name: str,
+        images: Optional[List[str]] = None,
+        force: bool = True,
+        requested_by: str = "",
     ) -> Tuple[bool, Any]:
         return run_with_services(
             lambda services: commands.start(

@@ -16,5 +16,6 @@ class PipelineLook(Action):  # type: ignore[misc]
     def run(self, namespace: str, name: str, request_id: str, run_id: str) -> Tuple[bool, Any]:
         dispatch = dispatcher(self.action_service)
         return run_with_services(
-            lambda services: look(services, namespace, name, request_id, run_id, dispatch), self.config
+            lambda services: look(services, namespace, name, request_id, run_id, dispatch),
+            self.config,
         )

@@ -14,6 +14,8 @@ class PullSecretEnsure(Action):  # type: ignore[misc]
 
     def run(self, namespace: str, name: str = "", service_account: str = "") -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: ensure_pull_secret(services, namespace, name=name, service_account=service_account),
+            lambda services: ensure_pull_secret(
+                services, namespace, name=name, service_account=service_account
+            ),
             self.config,
         )

@@ -13,4 +13,6 @@ class RdsDescribe(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, identifier: str) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: describe_instance(services, identifier), self.config)
+        return run_with_services(
+            lambda services: describe_instance(services, identifier), self.config
+        )

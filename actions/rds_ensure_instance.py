@@ -26,4 +26,6 @@ class RdsEnsureInstance(Action):  # type: ignore[misc]
         wanted: bool = True,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_database_step(steps.ensure_instance, self.config, identity, run_id, wanted=wanted)
+        return run_database_step(
+            steps.ensure_instance, self.config, identity, run_id, wanted=wanted
+        )

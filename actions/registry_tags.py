@@ -13,4 +13,6 @@ class RegistryTags(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, repository: str, most: int = 50) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: list_tags(services, repository, most), self.config)
+        return run_with_services(
+            lambda services: list_tags(services, repository, most), self.config
+        )

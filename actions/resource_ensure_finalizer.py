@@ -13,7 +13,15 @@ class ResourceEnsureFinalizer(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, cluster: str, group: str, version: str, plural: str, namespace: str, name: str, uid: str, run_id: str
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
         return actions.run_on_resource(

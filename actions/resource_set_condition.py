@@ -31,5 +31,8 @@ class ResourceSetCondition(Action):  # type: ignore[misc]
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
         condition = Condition(type, status, reason, message)
         return actions.run_on_resource(
-            lambda handle: {"exists": handle.write_status(condition) is not None}, self.config, identity, run_id
+            lambda handle: {"exists": handle.write_status(condition) is not None},
+            self.config,
+            identity,
+            run_id,
         )

@@ -25,5 +25,7 @@ class ResourceUnlock(Action):  # type: ignore[misc]
         failed: bool = False,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        done, result = actions.run_on_resource(lambda handle: handle.unlock(), self.config, identity, run_id)
+        done, result = actions.run_on_resource(
+            lambda handle: handle.unlock(), self.config, identity, run_id
+        )
         return done and not failed, {"failed": failed, "unlocked": done, "error": result}

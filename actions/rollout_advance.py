@@ -14,7 +14,17 @@ class RolloutAdvance(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, cluster: str, group: str, version: str, plural: str, namespace: str, name: str, uid: str, run_id: str
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_with_services(lambda it: steps.advance(steps.RolloutRun(it, identity, run_id)), self.config)
+        return run_with_services(
+            lambda it: steps.advance(steps.RolloutRun(it, identity, run_id)), self.config
+        )

@@ -14,9 +14,19 @@ class RolloutLock(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, cluster: str, group: str, version: str, plural: str, namespace: str, name: str, uid: str, run_id: str
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+        run_id: str,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        done, result = run_with_services(lambda it: steps.lock(steps.RolloutRun(it, identity, run_id)), self.config)
+        done, result = run_with_services(
+            lambda it: steps.lock(steps.RolloutRun(it, identity, run_id)), self.config
+        )
         result = {"taken": False, "uid": uid, **result}
         return done and not result["taken"], result

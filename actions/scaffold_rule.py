@@ -14,7 +14,9 @@ from st2common.runners.base_action import Action
 class ScaffoldRule(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
-    def run(self, crd: str, version: str = "", rule_pack: str = "default", action: str = NO_ACTION) -> Tuple[bool, Any]:
+    def run(
+        self, crd: str, version: str = "", rule_pack: str = "default", action: str = NO_ACTION
+    ) -> Tuple[bool, Any]:
         try:
             found = fetch_crd(connect(KubeSettings.from_config(self.config)), crd)
             return True, scaffold(found, version=version, pack=rule_pack, action=action)._asdict()

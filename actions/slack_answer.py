@@ -18,6 +18,8 @@ class SlackAnswer(Action):  # type: ignore[misc]
     def run(self, **asked: Any) -> Tuple[bool, Any]:
         try:
             folder = Path(__file__).resolve().parent
-            return answer(open_services(self.config), folder, self.action_service, asked, config=self.config)
+            return answer(
+                open_services(self.config), folder, self.action_service, asked, config=self.config
+            )
         except Error as error:
             return False, failure(error)

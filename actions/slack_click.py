@@ -13,4 +13,6 @@ class SlackClick(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, **clicked: Any) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: click(services, self.action_service, clicked), self.config)
+        return run_with_services(
+            lambda services: click(services, self.action_service, clicked), self.config
+        )

@@ -13,4 +13,6 @@ class SlackFollow(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, follow: Dict[str, Any], channel: str, thread: str) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: follow_up(services, follow, channel, thread), self.config)
+        return run_with_services(
+            lambda services: follow_up(services, follow, channel, thread), self.config
+        )

@@ -12,7 +12,12 @@ from st2common.runners.base_action import Action
 class SourceRoute(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
-    def run(self, urls: List[str], branch: str, commit: str, actor: str = "", event_id: str = "") -> Tuple[bool, Any]:
+    def run(
+        self, urls: List[str], branch: str, commit: str, actor: str = "", event_id: str = ""
+    ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: note_push(services, urls, branch, commit, actor=actor, event_id=event_id), self.config
+            lambda services: note_push(
+                services, urls, branch, commit, actor=actor, event_id=event_id
+            ),
+            self.config,
         )

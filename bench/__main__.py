@@ -1,4 +1,6 @@
-"""Runs every program here in a process of its own and writes results.md with the machine's description."""
+"""Runs every program here in a process of its own and writes results.md with the machine's
+description.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def main() -> int:
     sections = [_HEAD, _machine()]
     for name in PROGRAMS:
         print(name, flush=True)
-        done = subprocess.run([sys.executable, "-m", f"bench.{name}"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", f"bench.{name}"], capture_output=True, text=True, check=False
+        )
         text = done.stdout.strip()
         if done.returncode:
             failed += 1

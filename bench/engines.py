@@ -1,4 +1,6 @@
-"""Real engines for the programs here: a pack in a folder, `stormcell serve` in a process, what it wrote and holds."""
+"""Real engines for the programs here: a pack in a folder, `stormcell serve` in a process, what it
+wrote and holds.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,12 @@ def started(engine: EngineProcess) -> list[Started]:
     with contextlib.closing(sqlite3.connect(engine.data / "stormcell.db")) as connection:
         rows = connection.execute(_STARTED).fetchall()
     return [
-        Started(action, _instant(log, "running"), msgspec.json.decode(payload), msgspec.json.decode(result))
+        Started(
+            action,
+            _instant(log, "running"),
+            msgspec.json.decode(payload),
+            msgspec.json.decode(result),
+        )
         for action, log, result, payload in rows
         if result is not None
     ]

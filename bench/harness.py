@@ -1,4 +1,6 @@
-"""How the programs here measure and say it: CPU seconds or instants, medians of rounds in turn, one line a figure."""
+"""How the programs here measure and say it: CPU seconds or instants, medians of rounds in turn, one
+line a figure.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import msgspec
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One measured number; `bar` is what design asks for, and `reached` whether it is met (None: no bar)."""
+    """One measured number; `bar` is what design asks for, and `reached` whether it is met (None: no
+    bar).
+    """
 
     name: str
     value: float
@@ -47,8 +51,9 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 
 
 def interleaved(works: Mapping[str, Callable[[], Any]], *, rounds: int = 5) -> dict[str, float]:
-    """Return the median CPU seconds of each piece of work. They take turns, so that what else the machine does, and how
-    fast it runs just then, falls on all alike; a first turn that warms caches is not counted."""
+    """Return the median CPU seconds of each piece of work. They take turns, so that what else the
+    machine does, and how fast it runs just then, falls on all alike; a first turn that warms caches
+    is not counted."""
     spent: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():

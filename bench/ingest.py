@@ -1,8 +1,9 @@
-"""Event to durable execution: decode, match among 1,000 rules, commit instance, enforcement and execution.
+"""Event to durable execution: decode, match among 1,000 rules, commit instance, enforcement and
+execution.
 
-Beside it, in turns, the bare script: decode, one equality test in Python, two rows in SQLite with the same settings, as
-many to a transaction. The engine is asked in batches, as sensors hand events in; its log is at `warning`, for a line
-per event costs as much as the event.
+Beside it, in turns, the bare script: decode, one equality test in Python, two rows in SQLite with
+the same settings, as many to a transaction. The engine is asked in batches, as sensors hand events
+in; its log is at `warning`, for a line per event costs as much as the event.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ BAR_PER_CPU_SECOND = 20_000
 BAR_RATIO = 0.4
 
 _BODIES = [
-    msgspec.json.encode({"name": f"object-{number}", "kind": f"kind-{number % RULES}", "generation": number})
+    msgspec.json.encode(
+        {"name": f"object-{number}", "kind": f"kind-{number % RULES}", "generation": number}
+    )
     for number in range(EVENTS)
 ]
 
@@ -58,7 +61,9 @@ def _content() -> Content:
         for number in range(RULES)
     ]
     kind = TriggerType(pack="bench", name="event", payload_schema={"type": "object"})
-    return Content([load_pack(CORE_PACK), PackContent(pack=pack, rules=rules, trigger_types=[kind])])
+    return Content(
+        [load_pack(CORE_PACK), PackContent(pack=pack, rules=rules, trigger_types=[kind])]
+    )
 
 
 async def _ingest(engine: Engine) -> None:
@@ -84,7 +89,9 @@ def _bare(connection: sqlite3.Connection) -> Callable[[], None]:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = normal")
     connection.execute("CREATE TABLE instances (id TEXT PRIMARY KEY, at TEXT, payload BLOB)")
-    connection.execute("CREATE TABLE executions (id TEXT PRIMARY KEY, instance TEXT, at TEXT, action TEXT)")
+    connection.execute(
+        "CREATE TABLE executions (id TEXT PRIMARY KEY, instance TEXT, at TEXT, action TEXT)"
+    )
     wanted = {f"kind-{number}": "core.noop" for number in range(RULES)}
 
     def script() -> None:
@@ -97,7 +104,9 @@ def _bare(connection: sqlite3.Connection) -> Callable[[], None]:
                     continue
                 instance, at = new_id(), now()
                 connection.execute("INSERT INTO instances VALUES (?, ?, ?)", (instance, at, body))
-                connection.execute("INSERT INTO executions VALUES (?, ?, ?, ?)", (new_id(), instance, at, action))
+                connection.execute(
+                    "INSERT INTO executions VALUES (?, ?, ?, ?)", (new_id(), instance, at, action)
+                )
             connection.execute("COMMIT")
 
     return script
@@ -116,7 +125,12 @@ def measure() -> list[Figure]:
         connection.close()
     ours, script = EVENTS / spent["ours"], EVENTS / spent["bare"]
     return [
-        at_least("event, match among 1,000 rules, durable execution", ours, "per CPU second", BAR_PER_CPU_SECOND),
+        at_least(
+            "event, match among 1,000 rules, durable execution",
+            ours,
+            "per CPU second",
+            BAR_PER_CPU_SECOND,
+        ),
         Figure("bare script: decode, match, two rows", script, "per CPU second"),
         at_least("ratio to the bare script", ours / script, "", BAR_RATIO),
     ]

@@ -1,7 +1,7 @@
 """Matching: events judged per CPU second, and what a thousand rules on one trigger cost beside ten.
 
-The bar (design.md, section 8): with 1,000 rules at least 0.8 of the rate with 10. Each rule asks for a kind, a
-namespace and a name; one event in ten rules' reach matches one rule.
+The bar (design.md, section 8): with 1,000 rules at least 0.8 of the rate with 10. Each rule asks
+for a kind, a namespace and a name; one event in ten rules' reach matches one rule.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ def _rule(number: int) -> Rule:
 
 def _events() -> list[dict[str, Any]]:
     return [
-        {"change": "updated", "kind": "Database", "namespace": f"team-{number % 10}", "name": f"orders-{number}"}
+        {
+            "change": "updated",
+            "kind": "Database",
+            "namespace": f"team-{number % 10}",
+            "name": f"orders-{number}",
+        }
         for number in range(EVENTS)
     ]
 
@@ -48,9 +53,13 @@ def _work(rules: int, events: list[dict[str, Any]]) -> Callable[[], None]:
     lookups = StaticLookups()
 
     def work() -> None:
-        matched = sum(len(index.match(TRIGGER, PARAMETERS, event, lookups).matched) for event in events)
+        matched = sum(
+            len(index.match(TRIGGER, PARAMETERS, event, lookups).matched) for event in events
+        )
         if matched != len(events):
-            raise AssertionError(f"{matched} matches for {len(events)} events: the measurement is wrong")
+            raise AssertionError(
+                f"{matched} matches for {len(events)} events: the measurement is wrong"
+            )
 
     return work
 

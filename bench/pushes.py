@@ -1,8 +1,10 @@
-"""A registry's signed POST to the listener of the pack's own sensor: durable and matched when it is answered.
+"""A registry's signed POST to the listener of the pack's own sensor: durable and matched when it is
+answered.
 
-Each event is another push, so that each is checked, read, dispatched, remembered and run. CPU seconds are those of the
-engine and the sensor's process together. Beside it, asked in the same way, a bare program on uvicorn and httptools that
-decodes the body and answers, and the same listener with 64 connections that are slow or stuck.
+Each event is another push, so that each is checked, read, dispatched, remembered and run. CPU
+seconds are those of the engine and the sensor's process together. Beside it, asked in the same way,
+a bare program on uvicorn and httptools that decodes the body and answers, and the same listener
+with 64 connections that are slow or stuck.
 """
 
 from __future__ import annotations
@@ -74,7 +76,11 @@ def _pack(folder: Path) -> Path:
 def _configure(folder: Path, port: int) -> None:
     secret = folder / "secret"
     secret.write_bytes(SECRET)
-    source = {"name": "ci", "type": "distribution", "auth": {"method": "hmac", "secret_file": str(secret)}}
+    source = {
+        "name": "ci",
+        "type": "distribution",
+        "auth": {"method": "hmac", "secret_file": str(secret)},
+    }
     config = {"cluster": "bench", "registries": {"listener": {"port": port}, "sources": [source]}}
     (folder / "configs").mkdir()
     (folder / "configs" / "kubestorm.yaml").write_text(yaml.safe_dump(config))
@@ -119,14 +125,22 @@ def _post(url: str, count: int) -> list[float]:
     return took
 
 
-def _rate(post: Callable[[int], list[float]], pids: list[int]) -> tuple[list[float], float, list[float]]:
-    """CPU seconds of each process, posts per second, and what each post took, with some clients at once."""
+def _rate(
+    post: Callable[[int], list[float]], pids: list[int]
+) -> tuple[list[float], float, list[float]]:
+    """CPU seconds of each process, posts per second, and what each post took, with some clients at
+    once.
+    """
     post(200)
     before, wall = [process_cpu_seconds(pid) for pid in pids], time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
         took = [each for part in pool.map(post, [POSTS // CLIENTS] * CLIENTS) for each in part]
     wall = time.perf_counter() - wall
-    return [process_cpu_seconds(pid) - begin for pid, begin in zip(pids, before, strict=True)], POSTS / wall, took
+    return (
+        [process_cpu_seconds(pid) - begin for pid, begin in zip(pids, before, strict=True)],
+        POSTS / wall,
+        took,
+    )
 
 
 @contextlib.contextmanager
@@ -135,7 +149,11 @@ def _besieged(port: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for number in range(HOSTILE):
             peer = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            peer.sendall((b"", b"POST /reg", b"POST /registry/ci HTTP/1.1\r\nContent-Length: 99\r\n\r\n{")[number % 3])
+            peer.sendall(
+                (b"", b"POST /reg", b"POST /registry/ci HTTP/1.1\r\nContent-Length: 99\r\n\r\n{")[
+                    number % 3
+                ]
+            )
         yield
 
 
@@ -188,9 +206,19 @@ def measure() -> list[Figure]:
         ),
         Figure("the sensor's part of it", POSTS / sum(cpu[1:]), "per CPU second of the sensor"),
         Figure("the same by the clock, clients on the same machine", by_clock, "per second"),
-        Figure("ratio to a bare program on uvicorn and httptools", ours / bare_rate, f"of its {bare_rate:,.0f}"),
-        Figure(f"ratio with {HOSTILE} slow or stuck connections to none", POSTS / sum(held) / ours, ""),
-        Figure(f"{CLIENTS} clients and {HOSTILE} slow or stuck connections, p99", percentile(took, 99) * 1000, "ms"),
+        Figure(
+            "ratio to a bare program on uvicorn and httptools",
+            ours / bare_rate,
+            f"of its {bare_rate:,.0f}",
+        ),
+        Figure(
+            f"ratio with {HOSTILE} slow or stuck connections to none", POSTS / sum(held) / ours, ""
+        ),
+        Figure(
+            f"{CLIENTS} clients and {HOSTILE} slow or stuck connections, p99",
+            percentile(took, 99) * 1000,
+            "ms",
+        ),
         Figure("one client, p50", percentile(alone, 50) * 1000, "ms"),
         Figure("one client, p99", percentile(alone, 99) * 1000, "ms"),
     ]

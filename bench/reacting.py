@@ -1,9 +1,11 @@
-"""From an event in a sensor to the start of its action, at 50 events a second, through a real `stormcell serve`.
+"""From an event in a sensor to the start of its action, at 50 events a second, through a real
+`stormcell serve`.
 
-Two ways in: a sensor of ten lines that dispatches by the clock, and kubestorm's own sensor on the sandbox's Kubernetes
-API, from before the object's POST. A core.noop has started when its execution says `running`; a Python action when its
-`run` reads the clock, in its worker. Peer: kopf 1.38 took 1.4 ms (p50) and 3.8 ms (p99) from watch event to handler on
-a machine of this kind, without any history on disk (the figures recorded in the design; kopf is not run here).
+Two ways in: a sensor of ten lines that dispatches by the clock, and kubestorm's own sensor on the
+sandbox's Kubernetes API, from before the object's POST. A core.noop has started when its execution
+says `running`; a Python action when its `run` reads the clock, in its worker. Peer: kopf 1.38 took
+1.4 ms (p50) and 3.8 ms (p99) from watch event to handler on a machine of this kind, without any
+history on disk (the figures recorded in the design; kopf is not run here).
 """
 
 from __future__ import annotations
@@ -62,14 +64,25 @@ class Clock(Action):
 
 
 def _rule(name: str, trigger: dict[str, object], action: str, **criteria: object) -> str:
-    rule = {"name": name, "pack": "bench", "enabled": True, "trigger": trigger, "action": {"ref": action}}
+    rule = {
+        "name": name,
+        "pack": "bench",
+        "enabled": True,
+        "trigger": trigger,
+        "action": {"ref": action},
+    }
     return yaml.safe_dump({**rule, "criteria": criteria} if criteria else rule)
 
 
 def _ticking_pack(folder: Path) -> Path:
     sensor = {"class_name": "Ticker", "entry_point": "ticker.py", "description": "Ticks."}
     tick = {"name": "tick", "payload_schema": {"type": "object"}}
-    clock = {"name": "clock", "runner_type": "python-script", "entry_point": "clock.py", "enabled": True}
+    clock = {
+        "name": "clock",
+        "runner_type": "python-script",
+        "entry_point": "clock.py",
+        "enabled": True,
+    }
     files = {
         "sensors/ticker.yaml": yaml.safe_dump({**sensor, "trigger_types": [tick]}),
         "sensors/ticker.py": _SENSOR,
@@ -117,7 +130,14 @@ def _kubestorm_without_rules(folder: Path) -> Path:
     """The pack as it is, but for its rules: nothing shall act on the objects that are made here."""
     folder.mkdir()
     for item in ROOT.iterdir():
-        if item.name in ("pack.yaml", "config.schema.yaml", "sensors", "actions", "lib", "workflows"):
+        if item.name in (
+            "pack.yaml",
+            "config.schema.yaml",
+            "sensors",
+            "actions",
+            "lib",
+            "workflows",
+        ):
             (folder / item.name).symlink_to(item)
     return folder
 
@@ -126,7 +146,9 @@ def _watching(folder: Path) -> list[Figure]:
     asked = {"group": "kubestorm.io", "version": "v1alpha1", "plural": "databases", "resync": False}
     trigger = {"type": "kubestorm.resource_event", "parameters": asked}
     wanted = {"trigger.change": {"type": "eq", "pattern": "created"}}
-    rules = write_pack(folder / "bench", {"rules/seen.yaml": _rule("seen", trigger, "core.noop", **wanted)})
+    rules = write_pack(
+        folder / "bench", {"rules/seen.yaml": _rule("seen", trigger, "core.noop", **wanted)}
+    )
     packs = [_kubestorm_without_rules(folder / "kubestorm"), rules]
     with Environment(folder / "sandbox") as outside:
         outside.create_namespace("bench")
@@ -141,8 +163,12 @@ def _watching(folder: Path) -> list[Figure]:
     waits = [(item.started_at - _sent_at(item)) * 1000 for item in found]
     parts = " + ".join(f"{size:,.0f}" for size in held.values())
     return [
-        Figure("object's POST in the sandbox to core.noop started, p50", percentile(waits, 50), "ms"),
-        Figure("object's POST in the sandbox to core.noop started, p99", percentile(waits, 99), "ms"),
+        Figure(
+            "object's POST in the sandbox to core.noop started, p50", percentile(waits, 50), "ms"
+        ),
+        Figure(
+            "object's POST in the sandbox to core.noop started, p99", percentile(waits, 99), "ms"
+        ),
         at_most(
             f"memory of engine, worker and kubestorm's sensors, libraries loaded ({parts})",
             sum(held.values()),

@@ -1,7 +1,9 @@
-"""The start of `stormcell serve` with 1,000 rules, from the command to the line that says it is ready, and its memory.
+"""The start of `stormcell serve` with 1,000 rules, from the command to the line that says it is
+ready, and its memory.
 
-Beside it, in turns, the start of a Python that imports the libraries of the HTTP server and nothing else. Both find
-compiled modules, as an installed program does; the folder for them is the bench's own.
+Beside it, in turns, the start of a Python that imports the libraries of the HTTP server and nothing
+else. Both find compiled modules, as an installed program does; the folder for them is the bench's
+own.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ _BARE = "import sqlite3, uvicorn, starlette.applications, msgspec, jinja2, yaql;
 
 def _pack(folder: Path) -> Path:
     files = {
-        "triggers/event.yaml": yaml.safe_dump({"name": "event", "payload_schema": {"type": "object"}}),
+        "triggers/event.yaml": yaml.safe_dump(
+            {"name": "event", "payload_schema": {"type": "object"}}
+        ),
     }
     for number in range(RULES):
         rule = {
@@ -51,11 +55,15 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**kept, "PYTHONPYCACHEPREFIX": str(folder)}
 
 
-def _start(arguments: list[str], env: dict[str, str], *, settle: bool = False) -> tuple[float, float, float]:
-    """Seconds until a program's first line, CPU seconds of its own till then, and megabytes of it and its children once
-    they have settled."""
+def _start(
+    arguments: list[str], env: dict[str, str], *, settle: bool = False
+) -> tuple[float, float, float]:
+    """Seconds until a program's first line, CPU seconds of its own till then, and megabytes of it
+    and its children once they have settled."""
     begin = time.perf_counter()
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env) as process:
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         seconds, cpu, held = time.perf_counter() - begin, process_cpu_seconds(process.pid), 0.0
@@ -92,8 +100,14 @@ def measure() -> list[Figure]:
     return [
         at_most(f"start with {RULES:,} rules in as many files", median, "s", BAR_SECONDS),
         Figure("of it CPU time of the engine's own process", statistics.median(spent[1:]), "s"),
-        Figure("ratio to a Python that imports the same libraries", median / other, f"of its {other:.2f} s"),
-        at_most("memory of engine and worker, idle, no library loaded", held, "MB (PSS)", BAR_MEGABYTES),
+        Figure(
+            "ratio to a Python that imports the same libraries",
+            median / other,
+            f"of its {other:.2f} s",
+        ),
+        at_most(
+            "memory of engine and worker, idle, no library loaded", held, "MB (PSS)", BAR_MEGABYTES
+        ),
     ]
 
 

@@ -1,8 +1,10 @@
-"""A workflow's step, on disk: CPU time per task of an Orquesta workflow that the engine runs on SQLite.
+"""A workflow's step, on disk: CPU time per task of an Orquesta workflow that the engine runs on
+SQLite.
 
-A step is the end of one task, the workflow's changed state and the next task, in one transaction, and the next task's
-start: with 10 tasks in a row and with 100. Beside it, in turns, the bare script: the same number of transactions with
-four statements each (child in, child under way, child done, state replaced).
+A step is the end of one task, the workflow's changed state and the next task, in one transaction,
+and the next task's start: with 10 tasks in a row and with 100. Beside it, in turns, the bare
+script: the same number of transactions with four statements each (child in, child under way, child
+done, state replaced).
 """
 
 from __future__ import annotations
@@ -32,7 +34,13 @@ TASKS = 100
 """In each round, as one workflow of 100 or ten of 10."""
 BAR_MILLISECONDS = 0.2
 BAR_RATIO = 1.2
-_STATE = {"status": "running", "vars": {"x": "abc"}, "task": "t1", "attempt": 0, "published": [{"x": "abc"}]}
+_STATE = {
+    "status": "running",
+    "vars": {"x": "abc"},
+    "task": "t1",
+    "attempt": 0,
+    "published": [{"x": "abc"}],
+}
 
 
 def _workflow(tasks: int) -> str:
@@ -50,7 +58,12 @@ def _pack(folder: Path) -> Path:
     files = {}
     for name, tasks in {"ten": 10, "hundred": 100}.items():
         files[f"actions/{name}.yaml"] = yaml.safe_dump(
-            {"name": name, "runner_type": "orquesta", "entry_point": f"workflows/{name}.yaml", "enabled": True}
+            {
+                "name": name,
+                "runner_type": "orquesta",
+                "entry_point": f"workflows/{name}.yaml",
+                "enabled": True,
+            }
         )
         files[f"actions/workflows/{name}.yaml"] = _workflow(tasks)
     return write_pack(folder, files)
@@ -67,7 +80,9 @@ async def _run(engine: Engine, action: str, times: int) -> None:
 def _bare(connection: sqlite3.Connection) -> Callable[[], None]:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = normal")
-    connection.execute("CREATE TABLE children (id TEXT PRIMARY KEY, status TEXT, at TEXT, context BLOB, result BLOB)")
+    connection.execute(
+        "CREATE TABLE children (id TEXT PRIMARY KEY, status TEXT, at TEXT, context BLOB, result BLOB)"
+    )
     connection.execute("CREATE TABLE states (id TEXT PRIMARY KEY, value BLOB)")
     encode = msgspec.json.encode
 
@@ -76,10 +91,14 @@ def _bare(connection: sqlite3.Connection) -> Callable[[], None]:
             child = new_id()
             connection.execute("BEGIN")
             connection.execute(
-                "INSERT INTO children VALUES (?, 'requested', ?, ?, NULL)", (child, now(), encode(_STATE))
+                "INSERT INTO children VALUES (?, 'requested', ?, ?, NULL)",
+                (child, now(), encode(_STATE)),
             )
             connection.execute("UPDATE children SET status = 'running' WHERE id = ?", (child,))
-            connection.execute("UPDATE children SET status = 'done', result = ? WHERE id = ?", (encode(_STATE), child))
+            connection.execute(
+                "UPDATE children SET status = 'done', result = ? WHERE id = ?",
+                (encode(_STATE), child),
+            )
             connection.execute("REPLACE INTO states VALUES ('1', ?)", (encode(_STATE),))
             connection.execute("COMMIT")
 
@@ -115,7 +134,11 @@ def measure() -> list[Figure]:
         at_most("step of a workflow of 10 tasks", each["ten"], "ms CPU", BAR_MILLISECONDS),
         at_most("step of a workflow of 100 tasks", each["hundred"], "ms CPU", BAR_MILLISECONDS),
         at_most("ratio of 100 tasks to 10", each["hundred"] / each["ten"], "", BAR_RATIO),
-        Figure("ratio to a bare script with a transaction of four statements", each["hundred"] / each["bare"], ""),
+        Figure(
+            "ratio to a bare script with a transaction of four statements",
+            each["hundred"] / each["bare"],
+            "",
+        ),
     ]
 
 

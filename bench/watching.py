@@ -1,8 +1,9 @@
 """Watching: memory per object at 100,000 objects, and how fast the first list is worked through.
 
-The bars (design.md, section 8): 1 KB per object held, and an initial list at 20 times kopf's 1,400 objects per CPU
-second. Pages are made beforehand and handed over as the bytes a server would send; what is measured is parsing,
-judging, remembering, making the payload and a dispatch that does nothing.
+The bars (design.md, section 8): 1 KB per object held, and an initial list at 20 times kopf's 1,400
+objects per CPU second. Pages are made beforehand and handed over as the bytes a server would send;
+what is measured is parsing, judging, remembering, making the payload and a dispatch that does
+nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class _Stream:
 
 
 class _Api:
-    """Serves the prepared pages; parsing is the watch's cost, so it happens here, at the time of the call."""
+    """Serves the prepared pages; parsing is the watch's cost, so it happens here, at the time of
+    the call.
+    """
 
     def __init__(self, pages: list[bytes]) -> None:
         self._pages = pages
@@ -88,7 +91,13 @@ def _database(number: int) -> dict[str, Any]:
             "creationTimestamp": "2024-01-01T00:00:00Z",
             "labels": {"team": f"team-{number % 500}", "app.kubernetes.io/part-of": "orders"},
             "annotations": {"owner": f"person-{number}@example.org"},
-            "managedFields": [{"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:size": {}}}}],
+            "managedFields": [
+                {
+                    "manager": "kubectl",
+                    "operation": "Update",
+                    "fieldsV1": {"f:spec": {"f:size": {}}},
+                }
+            ],
         },
         "spec": {
             "engine": "postgres",
@@ -102,7 +111,12 @@ def _database(number: int) -> dict[str, Any]:
         "status": {
             "observedGeneration": 2,
             "conditions": [
-                {"type": name, "status": "True", "reason": "Done", "lastTransitionTime": "2024-01-01T00:00:00Z"}
+                {
+                    "type": name,
+                    "status": "True",
+                    "reason": "Done",
+                    "lastTransitionTime": "2024-01-01T00:00:00Z",
+                }
                 for name in ("SpecValid", "InstanceAvailable", "Ready")
             ],
         },
@@ -115,14 +129,24 @@ def _pages(objects: int) -> list[bytes]:
         end = start + PAGE
         metadata = {"resourceVersion": "1", "continue": str(end // PAGE) if end < objects else ""}
         items = [_database(number) for number in range(start, min(end, objects))]
-        pages.append(json.dumps({"kind": "DatabaseList", "metadata": metadata, "items": items}).encode())
+        pages.append(
+            json.dumps({"kind": "DatabaseList", "metadata": metadata, "items": items}).encode()
+        )
     return pages
 
 
 def _watch(pages: list[bytes], store: _Store) -> Watch:
     knowledge = Knowledge(store, "watch.bench", {}, time.monotonic)
     settings = WatchSettings(cluster="bench")
-    return Watch(KEY, _Api(pages), knowledge, lambda payload: None, settings, clock=time.monotonic, random=lambda: 0.5)
+    return Watch(
+        KEY,
+        _Api(pages),
+        knowledge,
+        lambda payload: None,
+        settings,
+        clock=time.monotonic,
+        random=lambda: 0.5,
+    )
 
 
 def _list_rate(pages: list[bytes], store: _Store) -> float:

@@ -1,7 +1,9 @@
-"""POST /v1/webhooks/NAME with an API key, through the real HTTP server: durable and matched when it is answered.
+"""POST /v1/webhooks/NAME with an API key, through the real HTTP server: durable and matched when it
+is answered.
 
-Clients keep their connections. Beside it, asked in the same way, a bare program on the same HTTP stack that decodes the
-body and answers. Registries' signed webhooks have a listener of their own: `pushes.py` measures that.
+Clients keep their connections. Beside it, asked in the same way, a bare program on the same HTTP
+stack that decodes the body and answers. Registries' signed webhooks have a listener of their own:
+`pushes.py` measures that.
 """
 
 from __future__ import annotations
@@ -33,7 +35,14 @@ BAR_PER_CPU_SECOND = 8 * 1_157
 _BODY = msgspec.json.encode(
     {
         "events": [
-            {"action": "push", "target": {"repository": "shop/orders", "tag": "1.4.2", "digest": "sha256:" + "a" * 64}}
+            {
+                "action": "push",
+                "target": {
+                    "repository": "shop/orders",
+                    "tag": "1.4.2",
+                    "digest": "sha256:" + "a" * 64,
+                },
+            }
         ]
     }
 )
@@ -58,7 +67,9 @@ def serve_bare(listener: socket.socket) -> None:
         return Response(msgspec.json.encode(msgspec.json.decode(await request.body())), 202)
 
     app = Starlette(routes=[Route("/v1/webhooks/{name:path}", receive, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None))
+    server = uvicorn.Server(
+        uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None)
+    )
     server.run(sockets=[listener])
 
 
@@ -81,7 +92,9 @@ def _post(url: str, key: str, count: int) -> list[float]:
 
 
 def _rates(post: Callable[[int], list[float]], pid: int) -> tuple[float, float, list[float]]:
-    """Posts per CPU second of the server, posts per second, and what each took, with some clients at once."""
+    """Posts per CPU second of the server, posts per second, and what each took, with some clients
+    at once.
+    """
     post(100)
     cpu, wall = process_cpu_seconds(pid), time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -108,9 +121,18 @@ def measure() -> list[Figure]:
             bare.terminate()
             bare.join()
     return [
-        at_least(f"{CLIENTS} clients, durable, matched and run", ours[0], "per CPU second", BAR_PER_CPU_SECOND),
+        at_least(
+            f"{CLIENTS} clients, durable, matched and run",
+            ours[0],
+            "per CPU second",
+            BAR_PER_CPU_SECOND,
+        ),
         Figure("the same by the clock, clients on the same machine", ours[1], "per second"),
-        Figure("ratio to a bare program on the same HTTP stack", ours[0] / others[0], f"of its {others[0]:,.0f}"),
+        Figure(
+            "ratio to a bare program on the same HTTP stack",
+            ours[0] / others[0],
+            f"of its {others[0]:,.0f}",
+        ),
         Figure("one client, p50", percentile(alone, 50) * 1000, "ms"),
         Figure("one client, p99", percentile(alone, 99) * 1000, "ms"),
     ]

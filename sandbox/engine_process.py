@@ -1,4 +1,5 @@
-"""stormcell as a program beside the sandbox: started, asked, ended or killed, as an operator would do it.
+"""stormcell as a program beside the sandbox: started, asked, ended or killed, as an operator would
+do it.
 
 The demo and the end-to-end tests use it. It knows the engine by its command line and its API alone.
 """
@@ -26,10 +27,17 @@ POLL_SECONDS = 0.02
 
 
 class EngineProcess:
-    """One `stormcell serve`. Its log is `FOLDER/stormcell.log`, its data `FOLDER/data`; both survive a restart."""
+    """One `stormcell serve`. Its log is `FOLDER/stormcell.log`, its data `FOLDER/data`; both
+    survive a restart.
+    """
 
     def __init__(
-        self, folder: Path, *, packs: Sequence[Path], configs: Path, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        packs: Sequence[Path],
+        configs: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -64,7 +72,9 @@ class EngineProcess:
         return [*arguments, "--data", str(self.data), "--configs", str(self._configs)]
 
     def start(self) -> Self:
-        """Start it and wait until `/healthz` answers. Raises RuntimeError with the log's last lines if it does not."""
+        """Start it and wait until `/healthz` answers. Raises RuntimeError with the log's last lines
+        if it does not.
+        """
         (self.data / "url").unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._guardian = Guardian()
@@ -83,7 +93,9 @@ class EngineProcess:
                 self.kill()
                 raise RuntimeError(f"stormcell did not start:\n{self.log_tail()}")
             time.sleep(POLL_SECONDS)
-        self._client = httpx.Client(base_url=self.url, headers={"St2-Api-Key": self.key}, timeout=30)
+        self._client = httpx.Client(
+            base_url=self.url, headers={"St2-Api-Key": self.key}, timeout=30
+        )
         return self
 
     def _is_ready(self) -> bool:
@@ -142,6 +154,9 @@ class EngineProcess:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()

@@ -1,14 +1,16 @@
-"""The whole outside world of the pack on loopback, with the credentials and the configuration that the pack needs.
+"""The whole outside world of the pack on loopback, with the credentials and the configuration that
+the pack needs.
 
-`Environment(folder)` starts a Kubernetes API (the sandbox's, or a real one), AWS, Consul and Vault, installs what
-`crds/` and `deploy/` hold as an operator would, and leaves in the folder:
+`Environment(folder)` starts a Kubernetes API (the sandbox's, or a real one), AWS, Consul and Vault,
+installs what `crds/` and `deploy/` hold as an operator would, and leaves in the folder:
 
     kubeconfig                 for the person who tries things (cluster administrator)
-    pack/kubeconfig            for the pack: a service account with the rights of deploy/kubernetes-rbac.yaml
-    pack/vault-secret-id       the secret half of the pack's AppRole, bound to deploy/vault-policy.hcl
-    pack/consul-token          a token with the rules of deploy/consul-policy.hcl
-    pack/registry-token        what the registry sends with each report of a push, where there is one
-    configs/kubestorm.yaml     the pack's configuration, which names these files
+    pack/kubeconfig            for the pack: a service account with the rights of
+    deploy/kubernetes-rbac.yaml pack/vault-secret-id       the secret half of the pack's AppRole,
+    bound to deploy/vault-policy.hcl pack/consul-token          a token with the rules of
+    deploy/consul-policy.hcl pack/registry-token        what the registry sends with each report of
+    a push, where there is one configs/kubestorm.yaml     the pack's configuration, which names
+    these files
 """
 
 from __future__ import annotations
@@ -62,11 +64,12 @@ KubeKind = Literal["sandbox", "real"]
 class Environment:
     """Everything outside the engine. Use as a context manager, or `start` and `stop`.
 
-    `provision_seconds` is how long RDS takes to make an instance, `resync_seconds` the first resync interval of the
-    pack; `settings` replaces whole sections of the pack's configuration. With `proxied` the pack reaches each service
-    through `proxies[...]`, which can be told to misbehave on the wire. `faults[...]` makes the service itself answer
-    badly, to everybody; a real API server has none. With `registry` there is a container registry (docker-registry
-    where it is installed) whose pushes are reported to the pack.
+    `provision_seconds` is how long RDS takes to make an instance, `resync_seconds` the first resync
+    interval of the pack; `settings` replaces whole sections of the pack's configuration. With
+    `proxied` the pack reaches each service through `proxies[...]`, which can be told to misbehave
+    on the wire. `faults[...]` makes the service itself answer badly, to everybody; a real API
+    server has none. With `registry` there is a container registry (docker-registry where it is
+    installed) whose pushes are reported to the pack.
     """
 
     cluster = "demo"
@@ -95,18 +98,26 @@ class Environment:
         self._stack = contextlib.ExitStack()
         self.aws = AwsServer(provision_seconds=provision_seconds, faults=self._faulty("aws"))
         self._vault_token = secrets.token_urlsafe(24)
-        self.vault = VaultServer(dev=True, root_token=self._vault_token, faults=self._faulty("vault"))
+        self.vault = VaultServer(
+            dev=True, root_token=self._vault_token, faults=self._faulty("vault")
+        )
         self._consul_token = secrets.token_urlsafe(24)
-        self.consul = ConsulServer(management_token=self._consul_token, faults=self._faulty("consul"))
+        self.consul = ConsulServer(
+            management_token=self._consul_token, faults=self._faulty("consul")
+        )
         self.kubernetes: KubeBackend
 
     def start(self) -> Self:
-        """Start everything and prepare it for the pack. On failure what has started is stopped again."""
+        """Start everything and prepare it for the pack. On failure what has started is stopped
+        again.
+        """
         with contextlib.ExitStack() as stack:
             (self.folder / "pack").mkdir(parents=True, exist_ok=True)
             for server in (self.aws, self.vault, self.consul):
                 stack.enter_context(server)
-            self.kubernetes = stack.enter_context(start_kubernetes(self._kube, self.folder / "kube"))
+            self.kubernetes = stack.enter_context(
+                start_kubernetes(self._kube, self.folder / "kube")
+            )
             if self.kubernetes.faults:
                 self.faults["kubernetes"] = self.kubernetes.faults
             urls = {
@@ -146,7 +157,9 @@ class Environment:
         )
 
     def push_image(self, repository: str, tag: str, **more: Any) -> str:
-        """Push an image to the registry; its digest. `sandbox.registry.push_image` says what else there is."""
+        """Push an image to the registry; its digest. `sandbox.registry.push_image` says what else
+        there is.
+        """
         if self.registry is None:
             raise RuntimeError("this environment has no registry; make it with registry=True")
         with self.registry.client() as client:
@@ -156,7 +169,9 @@ class Environment:
 
     def apply(self, manifest: Json) -> Json:
         """Server-side apply, as an administrator; returns the object as stored."""
-        api = self._dynamic().resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
+        api = self._dynamic().resources.get(
+            api_version=manifest["apiVersion"], kind=manifest["kind"]
+        )
         metadata = manifest["metadata"]
         answer: Json = api.server_side_apply(
             body=manifest,
@@ -178,7 +193,9 @@ class Environment:
         ).to_dict()
         return answer
 
-    def read(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Json | None:
+    def read(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None
+    ) -> Json | None:
         """One object, or None."""
         api = self._dynamic().resources.get(api_version=api_version, kind=kind)
         try:
@@ -196,10 +213,14 @@ class Environment:
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
         """Ask for an object's deletion; finalizers may hold it."""
-        self._dynamic().resources.get(api_version=api_version, kind=kind).delete(name=name, namespace=namespace)
+        self._dynamic().resources.get(api_version=api_version, kind=kind).delete(
+            name=name, namespace=namespace
+        )
 
     def refusal(self, call: Callable[[], object]) -> str:
-        """The message with which the API server refuses what `call` does. Raises AssertionError if it does not."""
+        """The message with which the API server refuses what `call` does. Raises AssertionError if
+        it does not.
+        """
         try:
             call()
         except kubernetes.client.ApiException as error:
@@ -237,7 +258,9 @@ class Environment:
 
     def consul_tree(self, prefix: str) -> dict[str, str]:
         """Key -> text of all Consul keys below a prefix."""
-        client = consul.Consul(host=self.consul.host, port=self.consul.port, token=self._consul_token)
+        client = consul.Consul(
+            host=self.consul.host, port=self.consul.port, token=self._consul_token
+        )
         _index, entries = client.kv.get(prefix, recurse=True)
         return {entry["Key"]: (entry["Value"] or b"").decode() for entry in entries or ()}
 
@@ -252,10 +275,14 @@ class Environment:
         return self._vault_token
 
     def write_private(self, name: str, content: str | Mapping[str, Any]) -> Path:
-        """Write a file that only its owner can read, from the first byte on; a mapping becomes YAML."""
+        """Write a file that only its owner can read, from the first byte on; a mapping becomes
+        YAML.
+        """
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = content if isinstance(content, str) else yaml.safe_dump(dict(content), sort_keys=False)
+        text = (
+            content if isinstance(content, str) else yaml.safe_dump(dict(content), sort_keys=False)
+        )
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
         return path
@@ -271,7 +298,9 @@ class Environment:
         return self._client
 
     def _start_registry(self, stack: contextlib.ExitStack) -> None:
-        """A registry that reports pushes to the pack's listener, which is not there yet: its port is chosen here."""
+        """A registry that reports pushes to the pack's listener, which is not there yet: its port
+        is chosen here.
+        """
         token = secrets.token_urlsafe(24)
         token_file = self.write_private("pack/registry-token", token)
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -322,7 +351,9 @@ class Environment:
         client = self.vault_client()
         client.sys.create_or_update_policy(VAULT_POLICY, (DEPLOY / "vault-policy.hcl").read_text())
         client.sys.enable_auth_method("approle")
-        client.auth.approle.create_or_update_approle("kubestorm", token_policies=[VAULT_POLICY], token_ttl="20m")
+        client.auth.approle.create_or_update_approle(
+            "kubestorm", token_policies=[VAULT_POLICY], token_ttl="20m"
+        )
         role_id = client.auth.approle.read_role_id("kubestorm")["data"]["role_id"]
         secret_id = client.auth.approle.generate_secret_id("kubestorm")["data"]["secret_id"]
         self.write_private("pack/vault-secret-id", secret_id)
@@ -339,7 +370,10 @@ class Environment:
             {
                 "cluster": self.cluster,
                 "kubernetes": {"kubeconfig": str(pack / "kubeconfig"), "namespace": PACK_NAMESPACE},
-                "aws": {"region": AWS_ENVIRONMENT["AWS_DEFAULT_REGION"], "endpoint_url": urls["aws"]},
+                "aws": {
+                    "region": AWS_ENVIRONMENT["AWS_DEFAULT_REGION"],
+                    "endpoint_url": urls["aws"],
+                },
                 "vault": {
                     "url": urls["vault"],
                     "auth": {
@@ -359,6 +393,9 @@ class Environment:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()

@@ -1,5 +1,5 @@
-"""Faults on demand, in front of any server of the sandbox: what networks and services do on a bad day, exactly when a
-test asks.
+"""Faults on demand, in front of any server of the sandbox: what networks and services do on a bad
+day, exactly when a test asks.
 
     faults.add(path="/v1/secret/.*", times=2, status=503)
     faults.add(method="GET", path=".*watch=.*", silent=True)
@@ -24,7 +24,9 @@ AsgiApp = Callable[..., Any]
 
 @dataclass
 class Fault:
-    """What happens to matching requests, `times` times (None: until removed); `hits` counts how often it has."""
+    """What happens to matching requests, `times` times (None: until removed); `hits` counts how
+    often it has.
+    """
 
     method: re.Pattern[str]
     path: re.Pattern[str]
@@ -65,12 +67,12 @@ class Faults:
         silent: bool = False,
         after: int = 0,
     ) -> Fault:
-        """Let matching requests fail: answer `status`, wait `delay_seconds` first, `drop` the connection (before the
-        answer, or in the middle of its body), or say nothing more in a streamed answer (`silent`, also one already
-        open; `times` then counts what was not said).
+        """Let matching requests fail: answer `status`, wait `delay_seconds` first, `drop` the
+        connection (before the answer, or in the middle of its body), or say nothing more in a
+        streamed answer (`silent`, also one already open; `times` then counts what was not said).
 
-        A fault of delay alone lets the request through afterwards, also when the client has gone meanwhile. The first
-        `after` matching requests are spared.
+        A fault of delay alone lets the request through afterwards, also when the client has gone
+        meanwhile. The first `after` matching requests are spared.
         """
         data = body.encode() if isinstance(body, str) else body
         fault = Fault(
@@ -148,7 +150,8 @@ class FaultMiddleware:
             nonlocal silenced
             if message["type"] == "http.response.body":
                 more = bool(message.get("more_body"))
-                # What was swallowed is never followed by what came after it: no connection loses a part in the middle.
+                # What was swallowed is never followed by what came after it: no connection loses a
+                # part in the middle.
                 silenced = silenced or (more and self._faults.is_silenced(method, path))
                 if silenced:
                     if not more:
@@ -200,10 +203,14 @@ async def _happens(fault: Fault, send: AsgiApp) -> bool:
 
 
 def _abort(send: AsgiApp) -> None:
-    """Close the connection without an answer. ASGI has no word for it, so this reaches for uvicorn's transport."""
+    """Close the connection without an answer. ASGI has no word for it, so this reaches for
+    uvicorn's transport.
+    """
     cycle = getattr(send, "__self__", None)
     transport = getattr(cycle, "transport", None)
     if transport is None:
-        raise RuntimeError("this server does not let a fault drop its connections; serve with sandbox.serving.Server")
+        raise RuntimeError(
+            "this server does not let a fault drop its connections; serve with sandbox.serving.Server"
+        )
     cycle.disconnected = True  # type: ignore[union-attr]
     transport.abort()

@@ -1,9 +1,9 @@
-"""The small part of HashiCorp's configuration language that Vault policies and Consul ACL rules are written in, or
-its JSON form.
+"""The small part of HashiCorp's configuration language that Vault policies and Consul ACL rules are
+written in, or its JSON form.
 
-Blocks with labels, assignments, strings, numbers, booleans, lists and objects; no expressions and no interpolation. A
-whole HCL 2 grammar (python-hcl2) would bring a parser generator for that, and it refuses what HCL 1 allows in
-policies.
+Blocks with labels, assignments, strings, numbers, booleans, lists and objects; no expressions and
+no interpolation. A whole HCL 2 grammar (python-hcl2) would bring a parser generator for that, and
+it refuses what HCL 1 allows in policies.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class _Parser:
                 block.blocks.append(self.body(Block(name, tuple(labels)), closed=True))
                 return
             if kind not in ("string", "word"):
-                raise HclError(f"line {line}: expected = or {{ after {name}, found {value or 'the end'}")
+                raise HclError(
+                    f"line {line}: expected = or {{ after {name}, found {value or 'the end'}"
+                )
             labels.append(str(value))
 
     def _value(self) -> Any:

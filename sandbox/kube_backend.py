@@ -1,4 +1,6 @@
-"""One face for both Kubernetes APIs that the environment can stand on: the sandbox's own and a real one."""
+"""One face for both Kubernetes APIs that the environment can stand on: the sandbox's own and a real
+one.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ TOKEN_LIFETIME_SECONDS = 86400
 class KubeBackend:
     """An API server that answers: where it is, whom to trust, and an administrator's token.
 
-    `faults` makes the sandbox's own answer badly on purpose; a real one has none, and can be stopped instead (`real`).
-    `compact` lets it forget the past, so that watches which go on from there are answered 410.
+    `faults` makes the sandbox's own answer badly on purpose; a real one has none, and can be
+    stopped instead (`real`). `compact` lets it forget the past, so that watches which go on from
+    there are answered 410.
     """
 
     def __init__(
@@ -56,10 +59,15 @@ class KubeBackend:
             "kind": "Config",
             "current-context": name,
             "clusters": [
-                {"name": name, "cluster": {"server": url or self.url, "certificate-authority-data": authority}}
+                {
+                    "name": name,
+                    "cluster": {"server": url or self.url, "certificate-authority-data": authority},
+                }
             ],
             "users": [{"name": name, "user": {"token": token or self.token}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+            "contexts": [
+                {"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}
+            ],
         }
 
     def client(self) -> Any:
@@ -70,8 +78,12 @@ class KubeBackend:
         """A token of a service account, by the TokenRequest API."""
         with self.client() as api_client:
             request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
-            answer = kubernetes.client.CoreV1Api(api_client).create_namespaced_service_account_token(
-                name, namespace, {**request, "spec": {"audiences": [], "expirationSeconds": TOKEN_LIFETIME_SECONDS}}
+            answer = kubernetes.client.CoreV1Api(
+                api_client
+            ).create_namespaced_service_account_token(
+                name,
+                namespace,
+                {**request, "spec": {"audiences": [], "expirationSeconds": TOKEN_LIFETIME_SECONDS}},
             )
             return str(answer.status.token)
 
@@ -80,9 +92,13 @@ class KubeBackend:
         deadline = time.monotonic() + CRD_TIMEOUT_SECONDS
         with self.client() as api_client:
             api = kubernetes.client.ApiextensionsV1Api(api_client)
-            while not all(_is_established(crd) for crd in api.list_custom_resource_definition().items):
+            while not all(
+                _is_established(crd) for crd in api.list_custom_resource_definition().items
+            ):
                 if time.monotonic() > deadline:
-                    raise TimeoutError("a custom resource definition is not established; kubectl describe crd says why")
+                    raise TimeoutError(
+                        "a custom resource definition is not established; kubectl describe crd says why"
+                    )
                 time.sleep(POLL_SECONDS)
 
 
@@ -107,11 +123,15 @@ def start_kubernetes(kind: Literal["sandbox", "real"], folder: Path) -> Iterator
             api = KubernetesApi()
             certificate = make_certificate("kubernetes")
             server = stack.enter_context(Server(api, certificate=certificate))
-            backend = KubeBackend(server.url, api.token, certificate.ca, compact=api.compact, faults=api.faults)
+            backend = KubeBackend(
+                server.url, api.token, certificate.ca, compact=api.compact, faults=api.faults
+            )
             stack.enter_context(Controllers(backend.url, backend.token, backend.ca))
         yield backend
 
 
 def _is_established(crd: Any) -> bool:
     conditions = (crd.status and crd.status.conditions) or ()
-    return any(condition.type == "Established" and condition.status == "True" for condition in conditions)
+    return any(
+        condition.type == "Established" and condition.status == "True" for condition in conditions
+    )

@@ -1,7 +1,9 @@
-"""A small container registry in memory, for machines without docker-registry: push, pull, tags, and webhooks on a push.
+"""A small container registry in memory, for machines without docker-registry: push, pull, tags, and
+webhooks on a push.
 
-It speaks the parts of the OCI distribution specification that `sandbox.registry.push_image`, the pack and the pretend
-node use, and reports pushes in CNCF distribution's own format. Where docker-registry is installed, that is used.
+It speaks the parts of the OCI distribution specification that `sandbox.registry.push_image`, the
+pack and the pretend node use, and reports pushes in CNCF distribution's own format. Where
+docker-registry is installed, that is used.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ EVENTS_TYPE = "application/vnd.docker.distribution.events.v1+json"
 
 
 class PretendRegistry:
-    """The registry on a loopback port, from `start` to `stop`. It asks nobody who they are, and keeps nothing."""
+    """The registry on a loopback port, from `start` to `stop`. It asks nobody who they are, and
+    keeps nothing.
+    """
 
     def __init__(self, *, webhooks: Sequence[Webhook] = ()) -> None:
         self._webhooks = list(webhooks)
@@ -110,7 +114,9 @@ class PretendRegistry:
         return Response(status_code=201, headers={"Docker-Content-Digest": digest})
 
     async def _manifest(self, request: Request) -> Response:
-        found = self._manifests.get((request.path_params["repository"], request.path_params["reference"]))
+        found = self._manifests.get(
+            (request.path_params["repository"], request.path_params["reference"])
+        )
         if found is None:
             return _error(404, "MANIFEST_UNKNOWN", "manifest unknown")
         kind, content = found
@@ -135,7 +141,9 @@ class PretendRegistry:
                 for pause in (0.0, 1.0, 2.0):
                     await asyncio.sleep(pause)
                     with contextlib.suppress(httpx.HTTPError):
-                        answer = await http.post(hook.url, content=json.dumps({"events": [event]}), headers=headers)
+                        answer = await http.post(
+                            hook.url, content=json.dumps({"events": [event]}), headers=headers
+                        )
                         if answer.is_success:
                             break
 
@@ -143,13 +151,22 @@ class PretendRegistry:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
 
 def _event(repository: str, tag: str, digest: str, kind: str, size: int) -> dict[str, Any]:
-    target = {"mediaType": kind, "digest": digest, "size": size, "length": size, "repository": repository}
+    target = {
+        "mediaType": kind,
+        "digest": digest,
+        "size": size,
+        "length": size,
+        "repository": repository,
+    }
     return {
         "id": str(uuid.uuid4()),
         "timestamp": dt.datetime.now(dt.UTC).isoformat(),

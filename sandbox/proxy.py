@@ -1,7 +1,8 @@
-"""A TCP forwarder that can be told to misbehave: bad weather between the pack and a service, on the wire itself.
+"""A TCP forwarder that can be told to misbehave: bad weather between the pack and a service, on the
+wire itself.
 
-What HTTP can express (500, 429) is for the servers' own faults; this is for what lies below: refused, reset, silent.
-TLS passes through untouched.
+What HTTP can express (500, 429) is for the servers' own faults; this is for what lies below:
+refused, reset, silent. TLS passes through untouched.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Weather(StrEnum):
 class Proxy:
     """Forwards a loopback port to another address. `url` is the target's URL with this port in it.
 
-    `struck` counts what the present weather has hit: connections cut or reset, pieces held back. Who is refused is
-    known to the kernel alone, so refusals do not count.
+    `struck` counts what the present weather has hit: connections cut or reset, pieces held back.
+    Who is refused is known to the kernel alone, so refusals do not count.
     """
 
     def __init__(self, target_url: str) -> None:
@@ -121,7 +122,9 @@ class Proxy:
             _reset(writer)
             return
         try:
-            there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
+            there_reader, there_writer = await asyncio.open_connection(
+                self._target.hostname, self._target.port
+            )
         except OSError:
             _reset(writer)
             return
@@ -147,13 +150,18 @@ class Proxy:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close so that the other side sees ECONNRESET: linger with a time of zero makes the kernel send RST."""
+    """Close so that the other side sees ECONNRESET: linger with a time of zero makes the kernel
+    send RST.
+    """
     connection = writer.get_extra_info("socket")
     if connection is not None:
         with contextlib.suppress(OSError):

@@ -1,8 +1,10 @@
-"""A real Kubernetes control plane on loopback, without containers: etcd, kube-apiserver and, if wanted, more.
+"""A real Kubernetes control plane on loopback, without containers: etcd, kube-apiserver and, if
+wanted, more.
 
-The sandbox's own Kubernetes API is judged by this one, and the demo can run on it (`KUBE=real`). The binaries come
-from a folder that `KUBEBUILDER_ASSETS` names, as the field does it (envtest, setup-envtest). Data and keys are
-throw-away: etcd writes without fsync, every start makes new keys, and `stop` kills rather than asks.
+The sandbox's own Kubernetes API is judged by this one, and the demo can run on it (`KUBE=real`).
+The binaries come from a folder that `KUBEBUILDER_ASSETS` names, as the field does it (envtest,
+setup-envtest). Data and keys are throw-away: etcd writes without fsync, every start makes new keys,
+and `stop` kills rather than asks.
 
 Run alone: `KUBEBUILDER_ASSETS=... python -m sandbox.realkube`.
 """
@@ -53,17 +55,20 @@ class RealKubeError(RuntimeError):
 
 
 class AddressInUseError(RealKubeError):
-    """Another process took a port between our choosing it and the program's binding it; worth another attempt."""
+    """Another process took a port between our choosing it and the program's binding it; worth
+    another attempt.
+    """
 
 
 class RealKube:
     """One control plane, started by `start` or `with`, and killed by `stop`.
 
-    `folder` receives keys, logs, data and the kubeconfig. `token` is a member of system:masters; `plain_token` belongs
-    to the user `plain`, who may nothing but what every authenticated user may. With `controller_manager` the real
-    controllers run (garbage collection, namespaces, Deployments ...), or `only_controllers` of them. Where none makes
-    service accounts pods need none, so that the sandbox's own controllers can be tried on the API. There is never a
-    node: see `sandbox.kubernetes.kubelet`.
+    `folder` receives keys, logs, data and the kubeconfig. `token` is a member of system:masters;
+    `plain_token` belongs to the user `plain`, who may nothing but what every authenticated user
+    may. With `controller_manager` the real controllers run (garbage collection, namespaces,
+    Deployments ...), or `only_controllers` of them. Where none makes service accounts pods need
+    none, so that the sandbox's own controllers can be tried on the API. There is never a node: see
+    `sandbox.kubernetes.kubelet`.
     """
 
     def __init__(
@@ -97,13 +102,16 @@ class RealKube:
     def assets_from_environment() -> Path | None:
         """The folder that `KUBEBUILDER_ASSETS` names, or None where it is unset.
 
-        Raises RealKubeError where it is set and holds no kube-apiserver or etcd: a wish that cannot be met.
+        Raises RealKubeError where it is set and holds no kube-apiserver or etcd: a wish that cannot
+        be met.
         """
         named = os.environ.get(ASSETS_VARIABLE)
         if not named:
             return None
         folder = Path(named).expanduser()
-        missing = [name for name in ("etcd", "kube-apiserver") if not os.access(folder / name, os.X_OK)]
+        missing = [
+            name for name in ("etcd", "kube-apiserver") if not os.access(folder / name, os.X_OK)
+        ]
         if missing:
             raise RealKubeError(
                 f"{ASSETS_VARIABLE}={named} holds no {' and no '.join(missing)}; name the folder with the binaries, "
@@ -132,7 +140,9 @@ class RealKube:
         return "kube-controller-manager" in self._processes
 
     def start(self) -> Self:
-        """Start everything and return once it answers; about 9 seconds. Raises RealKubeError with the log's end."""
+        """Start everything and return once it answers; about 9 seconds. Raises RealKubeError with
+        the log's end.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for attempt in range(1, START_ATTEMPTS + 1):
             try:
@@ -171,8 +181,9 @@ class RealKube:
     def compact(self, *, restart_api: bool = True) -> int:
         """Forget all history before now, and return the revision that is kept.
 
-        Continue tokens and exact lists of older versions are answered by 410 at once. A watch is answered from the API
-        server's own memory while that reaches back far enough; `restart_api` empties it, so that watches give 410 too.
+        Continue tokens and exact lists of older versions are answered by 410 at once. A watch is
+        answered from the API server's own memory while that reaches back far enough; `restart_api`
+        empties it, so that watches give 410 too.
         """
         answer = self._etcd("/v3/maintenance/status", {})
         revision = int(answer["header"]["revision"])
@@ -190,7 +201,10 @@ class RealKube:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -201,7 +215,9 @@ class RealKube:
         self.port = self._fixed_port or api_port
         self._write_files()
         self._guardian = Guardian()
-        self._client = httpx.Client(verify=ssl.create_default_context(cadata=self.ca), timeout=5, trust_env=False)
+        self._client = httpx.Client(
+            verify=ssl.create_default_context(cadata=self.ca), timeout=5, trust_env=False
+        )
         self._spawn_etcd(etcd_peer_port)
         self._wait("etcd", self._etcd_is_healthy)
         self._spawn_api()
@@ -212,7 +228,8 @@ class RealKube:
             self._spawn_scheduler()
         if self._manager_wanted:
             self._wait(
-                "kube-controller-manager", self._default_account_exists if self._makes_accounts() else lambda: True
+                "kube-controller-manager",
+                self._default_account_exists if self._makes_accounts() else lambda: True,
             )
         if self._scheduler_wanted:
             self._wait("kube-scheduler", lambda: True)
@@ -234,7 +251,8 @@ class RealKube:
         )
         public = service_accounts.public_key()
         self._secret(
-            "service-accounts.pub", public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+            "service-accounts.pub",
+            public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo).decode(),
         )
         self._secret(
             "tokens.csv",
@@ -250,9 +268,16 @@ class RealKube:
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": name,
-            "clusters": [{"name": name, "cluster": {"server": self.url, "certificate-authority-data": authority}}],
+            "clusters": [
+                {
+                    "name": name,
+                    "cluster": {"server": self.url, "certificate-authority-data": authority},
+                }
+            ],
             "users": [{"name": name, "user": {"token": token}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}],
+            "contexts": [
+                {"name": name, "context": {"cluster": name, "user": name, "namespace": "default"}}
+            ],
         }
 
     def _secret(self, name: str, text: str) -> Path:
@@ -303,9 +328,12 @@ class RealKube:
             "--leader-elect=false",
             f"--service-account-private-key-file={self.folder / 'service-accounts.key'}",
             f"--root-ca-file={self.ca_file}",
-            "--controllers=" + (",".join(self._only_controllers) or "*,-" + LEFT_OUT_CONTROLLERS.replace(",", ",-")),
+            "--controllers="
+            + (",".join(self._only_controllers) or "*,-" + LEFT_OUT_CONTROLLERS.replace(",", ",-")),
         ]
-        self._spawn("kube-controller-manager", [*command, *self._no_plain_port("kube-controller-manager")])
+        self._spawn(
+            "kube-controller-manager", [*command, *self._no_plain_port("kube-controller-manager")]
+        )
 
     def _spawn_scheduler(self) -> None:
         command = [f"--kubeconfig={self.kubeconfig}", "--secure-port=0", "--leader-elect=false"]
@@ -313,14 +341,18 @@ class RealKube:
 
     def _no_plain_port(self, name: str) -> list[str]:
         """Versions before 1.24 also listen without TLS, on a fixed port, unless told not to."""
-        text = subprocess.run([self.assets / name, "--version"], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            [self.assets / name, "--version"], capture_output=True, text=True, check=True
+        ).stdout
         minor = int(text.split("v1.", 1)[1].split(".", 1)[0])
         return ["--port=0"] if minor < 24 else []
 
     def _spawn(self, name: str, arguments: Sequence[str]) -> None:
         program = self.assets / name
         if not os.access(program, os.X_OK):
-            raise RealKubeError(f"{program} is not there; build the assets anew, or do without {name}")
+            raise RealKubeError(
+                f"{program} is not there; build the assets anew, or do without {name}"
+            )
         if not self._guardian:
             raise RealKubeError("the control plane is stopped; call start first")
         with self.log(name).open("ab") as log:
@@ -347,12 +379,18 @@ class RealKube:
                 if is_ready():
                     return
             if time.monotonic() > deadline:
-                raise self._failure(name, f"was not ready within {START_TIMEOUT_SECONDS:.0f} seconds")
+                raise self._failure(
+                    name, f"was not ready within {START_TIMEOUT_SECONDS:.0f} seconds"
+                )
             time.sleep(POLL_SECONDS)
 
     def _failure(self, name: str, what: str) -> RealKubeError:
         lines = self.log(name).read_text(errors="replace").splitlines()
-        kind = AddressInUseError if any("address already in use" in line for line in lines) else RealKubeError
+        kind = (
+            AddressInUseError
+            if any("address already in use" in line for line in lines)
+            else RealKubeError
+        )
         end = "\n".join(lines[-LOG_LINES_IN_ERRORS:])
         return kind(f"{name} {what}; the last lines of {self.log(name)}:\n{end}")
 
@@ -382,7 +420,9 @@ class RealKube:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; all are chosen before one is given back, so that they differ."""
+    """Ports that nobody listens on now; all are chosen before one is given back, so that they
+    differ.
+    """
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in listeners]
@@ -391,23 +431,37 @@ def _free_ports(count: int) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a control plane until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox.realkube", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m sandbox.realkube",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--folder", type=Path, help="where keys, data and logs go (default: a temporary folder)")
-    parser.add_argument("--port", type=int, default=0, help="port of the API server, 0 for a free one (default: 0)")
-    parser.add_argument("--no-controller-manager", action="store_true", help="etcd and kube-apiserver alone")
+    parser.add_argument(
+        "--folder", type=Path, help="where keys, data and logs go (default: a temporary folder)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="port of the API server, 0 for a free one (default: 0)"
+    )
+    parser.add_argument(
+        "--no-controller-manager", action="store_true", help="etcd and kube-apiserver alone"
+    )
     parser.add_argument("--scheduler", action="store_true", help="start kube-scheduler too")
-    parser.add_argument("--kubelet", action="store_true", help="start the pretend kubelet, so that pods run")
+    parser.add_argument(
+        "--kubelet", action="store_true", help="start the pretend kubelet, so that pods run"
+    )
     options = parser.parse_args(arguments)
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     with contextlib.ExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="realkube-")))
+        folder = options.folder or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="realkube-"))
+        )
         try:
             assets = RealKube.assets_from_environment()
             if assets is None:
-                raise RealKubeError(f"{ASSETS_VARIABLE} is not set; name the folder with kube-apiserver and etcd in it")
+                raise RealKubeError(
+                    f"{ASSETS_VARIABLE} is not set; name the folder with kube-apiserver and etcd in it"
+                )
             kube = stack.enter_context(
                 RealKube(
                     assets,
@@ -423,7 +477,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.kubelet:
             from sandbox.kubernetes.kubelet import Kubelet
 
-            stack.enter_context(Kubelet(kube.url, kube.token, kube.ca, binds_pods=not options.scheduler))
+            stack.enter_context(
+                Kubelet(kube.url, kube.token, kube.ca, binds_pods=not options.scheduler)
+            )
         print(f"kube-apiserver on {kube.url}\nexport KUBECONFIG={kube.kubeconfig}", flush=True)
         done.wait()
     return 0

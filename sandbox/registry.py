@@ -1,7 +1,9 @@
-"""A real container registry on loopback: Debian's docker-registry (CNCF distribution), as a child process.
+"""A real container registry on loopback: Debian's docker-registry (CNCF distribution), as a child
+process.
 
-It keeps images in a folder, asks for a user and password where one is given, and tells webhooks about each push. The
-images that `push_image` makes stand on nothing (FROM scratch), so nothing is ever pulled from the internet.
+It keeps images in a folder, asks for a user and password where one is given, and tells webhooks
+about each push. The images that `push_image` makes stand on nothing (FROM scratch), so nothing is
+ever pulled from the internet.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class RegistryMissingError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """Where docker-registry reports each push, with what headers (the only proof of origin that it can give)."""
+    """Where docker-registry reports each push, with what headers (the only proof of origin that it
+    can give).
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -57,10 +61,11 @@ def is_installed() -> bool:
 
 
 class RegistryProcess:
-    """One docker-registry on 127.0.0.1. Its log is `FOLDER/registry.log`; the images survive a restart.
+    """One docker-registry on 127.0.0.1. Its log is `FOLDER/registry.log`; the images survive a
+    restart.
 
-    `users` (name -> password) turns basic authentication on. The port is the kernel's choice at the first start and
-    stays the same after a restart, because image references name it.
+    `users` (name -> password) turns basic authentication on. The port is the kernel's choice at the
+    first start and stays the same after a restart, because image references name it.
     """
 
     def __init__(
@@ -92,9 +97,13 @@ class RegistryProcess:
         return f"{'https' if self._certificate else 'http'}://{self.host}"
 
     def start(self) -> Self:
-        """Start it and wait until it listens. Raises RegistryMissingError, or RuntimeError with the end of its log."""
+        """Start it and wait until it listens. Raises RegistryMissingError, or RuntimeError with the
+        end of its log.
+        """
         if not is_installed():
-            raise RegistryMissingError("docker-registry is not installed; on Debian: apt install docker-registry")
+            raise RegistryMissingError(
+                "docker-registry is not installed; on Debian: apt install docker-registry"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.yml"
         config.touch(mode=0o600)  # it holds the webhooks' tokens
@@ -111,7 +120,9 @@ class RegistryProcess:
         while not (found := LISTENING.search(self.log_path.read_bytes())):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"docker-registry did not start:\n{self.log_path.read_text()[-2000:]}")
+                raise RuntimeError(
+                    f"docker-registry did not start:\n{self.log_path.read_text()[-2000:]}"
+                )
             time.sleep(POLL_SECONDS)
         self.port = int(found[1])
         return self
@@ -131,8 +142,12 @@ class RegistryProcess:
     def client(self) -> httpx.Client:
         """A client of its API, as the first of the users. The caller closes it."""
         auth = next(iter(self._users.items()), None)
-        verify = ssl.create_default_context(cadata=self._certificate.ca) if self._certificate else True
-        return httpx.Client(base_url=self.url, auth=auth, verify=verify, timeout=30, trust_env=False)
+        verify = (
+            ssl.create_default_context(cadata=self._certificate.ca) if self._certificate else True
+        )
+        return httpx.Client(
+            base_url=self.url, auth=auth, verify=verify, timeout=30, trust_env=False
+        )
 
     def _config(self) -> dict[str, Any]:
         http: dict[str, Any] = {"addr": self.host, "secret": "not-used-with-one-registry"}
@@ -155,7 +170,9 @@ class RegistryProcess:
         if self._users:
             htpasswd = self.folder / "htpasswd"
             htpasswd.touch(mode=0o600)
-            htpasswd.write_text("".join(f"{user}:{_bcrypt(password)}\n" for user, password in self._users.items()))
+            htpasswd.write_text(
+                "".join(f"{user}:{_bcrypt(password)}\n" for user, password in self._users.items())
+            )
             config["auth"] = {"htpasswd": {"realm": "sandbox", "path": str(htpasswd)}}
         if self._webhooks:
             config["notifications"] = {"endpoints": [_endpoint(each) for each in self._webhooks]}
@@ -165,18 +182,26 @@ class RegistryProcess:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
 
 def push_image(
-    client: httpx.Client, repository: str, tag: str, *, content: str = "", labels: Mapping[str, str] | None = None
+    client: httpx.Client,
+    repository: str,
+    tag: str,
+    *,
+    content: str = "",
+    labels: Mapping[str, str] | None = None,
 ) -> str:
     """Push a one-layer image FROM scratch by the distribution API and return its manifest's digest.
 
-    The layer holds one file, `/content`; the same content and labels make the same digest. Safe to repeat, but each
-    time the registry reports a push.
+    The layer holds one file, `/content`; the same content and labels make the same digest. Safe to
+    repeat, but each time the registry reports a push.
     """
     layer, unpacked = _layer(content or f"{repository}:{tag}")
     config = _json(
@@ -200,7 +225,11 @@ def push_image(
     )
     for blob in (layer, config):
         _push_blob(client, repository, blob)
-    answer = client.put(f"/v2/{repository}/manifests/{tag}", content=manifest, headers={"Content-Type": MANIFEST_TYPE})
+    answer = client.put(
+        f"/v2/{repository}/manifests/{tag}",
+        content=manifest,
+        headers={"Content-Type": MANIFEST_TYPE},
+    )
     answer.raise_for_status()
     return _digest(manifest)
 
@@ -219,7 +248,9 @@ def _push_blob(client: httpx.Client, repository: str, blob: bytes) -> None:
 
 
 def _layer(content: str) -> tuple[bytes, bytes]:
-    """A gzipped tar archive with one file, and the same unpacked; the same bytes for the same content."""
+    """A gzipped tar archive with one file, and the same unpacked; the same bytes for the same
+    content.
+    """
     body = content.encode()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -238,7 +269,8 @@ def _digest(content: bytes) -> str:
 
 
 def _bcrypt(password: str) -> str:
-    # The registry checks it at each request: the cheapest cost that bcrypt allows is right for a sandbox.
+    # The registry checks it at each request: the cheapest cost that bcrypt allows is right for a
+    # sandbox.
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=4)).decode()
 
 

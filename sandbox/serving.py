@@ -1,6 +1,8 @@
-"""How every server of the sandbox is put on a loopback port, with or without TLS, in a thread or as a program.
+"""How every server of the sandbox is put on a loopback port, with or without TLS, in a thread or as
+a program.
 
-The servers themselves are plain ASGI applications; they know nothing of ports, threads or certificates.
+The servers themselves are plain ASGI applications; they know nothing of ports, threads or
+certificates.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class Certificate(NamedTuple):
 
 
 def make_certificate(common_name: str = "sandbox") -> Certificate:
-    """Make a throw-away authority and a certificate for localhost and 127.0.0.1, valid for ten years."""
+    """Make a throw-away authority and a certificate for localhost and 127.0.0.1, valid for ten
+    years.
+    """
 
     def name(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
@@ -78,7 +82,10 @@ def make_certificate(common_name: str = "sandbox") -> Certificate:
     ca = (
         builder(f"{common_name}-ca", ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **usage), critical=True)
+        .add_extension(
+            x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **usage),
+            critical=True,
+        )
         .add_extension(ca_key_id, critical=False)
         .sign(ca_key, hashes.SHA256())
     )
@@ -87,22 +94,31 @@ def make_certificate(common_name: str = "sandbox") -> Certificate:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]),
+            x509.SubjectAlternativeName(
+                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
+            ),
             critical=False,
         )
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_key_id), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_key_id),
+            critical=False,
+        )
         .sign(ca_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
     return Certificate(
         ca=ca.public_bytes(pem).decode(),
         certificate=leaf.public_bytes(pem).decode(),
-        key=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode(),
+        key=key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
     )
 
 
 class _ClosingServer(uvicorn.Server):
-    """uvicorn, but a connection whose client does not answer the TLS farewell is not left behind for the collector."""
+    """uvicorn, but a connection whose client does not answer the TLS farewell is not left behind
+    for the collector.
+    """
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -150,13 +166,18 @@ class Server:
             config.load()
             config.ssl = _server_context(certificate)
         self._uvicorn = _ClosingServer(config)
-        self._thread = threading.Thread(target=self._run, name=f"serve-{type(app).__name__}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"serve-{type(app).__name__}", daemon=True
+        )
 
     def bind(self) -> Self:
-        """Take the port, so that `url` is known before `start` serves. Safe to repeat; `stop` gives it back."""
+        """Take the port, so that `url` is known before `start` serves. Safe to repeat; `stop` gives
+        it back.
+        """
         if self._socket is None:
             self._socket = socket.create_server((self.host, self._wanted_port), backlog=512)
-            # Connections inherit it. Without it an answer written in two parts waits 40 ms for the other side's ACK.
+            # Connections inherit it. Without it an answer written in two parts waits 40 ms for the
+            # other side's ACK.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.host, self._port = self._socket.getsockname()[:2]
         return self
@@ -165,7 +186,9 @@ class Server:
     def port(self) -> int:
         """The port, also after `stop`. Raises RuntimeError before there is one."""
         if self._port is None:
-            raise RuntimeError("the server has no port yet: start it, or call bind() to have one before")
+            raise RuntimeError(
+                "the server has no port yet: start it, or call bind() to have one before"
+            )
         return self._port
 
     @property
@@ -181,7 +204,9 @@ class Server:
         waited = 0.0
         while not self._uvicorn.started:
             if not self._thread.is_alive() or waited > START_TIMEOUT_SECONDS:
-                raise RuntimeError(f"the server on port {self.port} did not start; its log says why")
+                raise RuntimeError(
+                    f"the server on port {self.port} did not start; its log says why"
+                )
             deadline.wait(0.005)
             waited += 0.005
         return self
@@ -206,13 +231,18 @@ class Server:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Drop uvicorn's complaint that watches and idle connections were cut at the end: that is how a stop looks here."""
+    """Drop uvicorn's complaint that watches and idle connections were cut at the end: that is how a
+    stop looks here.
+    """
     return "timeout graceful shutdown exceeded" not in record.getMessage()
 
 
@@ -229,10 +259,17 @@ def _server_context(certificate: Certificate) -> ssl.SSLContext:
 
 def argument_parser(description: str, port: int) -> argparse.ArgumentParser:
     """The arguments every server of the sandbox takes when it is run alone."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--host", default=LOOPBACK, help="address to listen on (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--port", type=int, default=port, help="port to listen on, 0 for a free one (default: %(default)s)"
+        "--host", default=LOOPBACK, help="address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=port,
+        help="port to listen on, 0 for a free one (default: %(default)s)",
     )
     return parser
 
@@ -242,7 +279,9 @@ def run_program(server: Server, banner: str) -> int:
     print(banner, flush=True)
 
     def ignore(_signal: int, _frame: FrameType | None) -> None:
-        """uvicorn re-raises the signal it ended on once it has stopped; the program ends with 0 all the same."""
+        """uvicorn re-raises the signal it ended on once it has stopped; the program ends with 0 all
+        the same.
+        """
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ignore)

@@ -11,10 +11,13 @@ class CustomResourceSensor(Sensor):
 
     def __init__(self, sensor_service, config=None):
         super().__init__(sensor_service=sensor_service, config=config)
-        # Made here and not in setup: StackStorm sends the existing triggers around setup, not after it.
+        # Made here and not in setup: StackStorm sends the existing triggers around setup, not after
+        # it.
         self._hub = WatchHub(
             store=sensor_service,
-            dispatch=lambda trigger, payload: sensor_service.dispatch(trigger=trigger, payload=payload),
+            dispatch=lambda trigger, payload: sensor_service.dispatch(
+                trigger=trigger, payload=payload
+            ),
             log=sensor_service.get_logger(name=self.__class__.__name__),
         )
 

@@ -1,4 +1,6 @@
-"""Compares Databases with RDS, Vault and Consul from time to time and dispatches `kubestorm.drift_detected`."""
+"""Compares Databases with RDS, Vault and Consul from time to time and dispatches
+`kubestorm.drift_detected`.
+"""
 
 from kubestorm.drift.poller import DriftPoller
 from kubestorm.drift.settings import DriftSettings

@@ -1,4 +1,6 @@
-"""Looks at the branches that ImageBuilds follow and dispatches `kubestorm.source_pushed` for what is new there."""
+"""Looks at the branches that ImageBuilds follow and dispatches `kubestorm.source_pushed` for what
+is new there.
+"""
 
 from kubestorm.building.following import BranchPoller
 from kubestorm.building.settings import BuildSettings

@@ -1,4 +1,6 @@
-"""Looks at repositories whose registry cannot call and dispatches `kubestorm.image_pushed` for what is new there."""
+"""Looks at repositories whose registry cannot call and dispatches `kubestorm.image_pushed` for what
+is new there.
+"""
 
 from kubestorm.registry.polling import RegistryPoller
 from kubestorm.registry.settings import RegistrySettings

@@ -1,7 +1,9 @@
-"""Fixtures for tests that need a Kubernetes API: the sandbox's own, and a real one where its binaries are.
+"""Fixtures for tests that need a Kubernetes API: the sandbox's own, and a real one where its
+binaries are.
 
-`kube` runs a test twice, on both; `sandbox_kube` and `real_kube` on one of them. All last for the whole session of one
-test process, so tests take a namespace of their own (`namespace`) and names of their own for cluster-scoped objects.
+`kube` runs a test twice, on both; `sandbox_kube` and `real_kube` on one of them. All last for the
+whole session of one test process, so tests take a namespace of their own (`namespace`) and names of
+their own for cluster-scoped objects.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ SKIPPED_BECAUSE = (
 
 @dataclass(frozen=True)
 class Kube:
-    """A running Kubernetes API as tests see it; `ca` is PEM text, `ca_file` and `kubeconfig` are files.
+    """A running Kubernetes API as tests see it; `ca` is PEM text, `ca_file` and `kubeconfig` are
+    files.
 
     `compact` makes the server forget all versions before now.
     """
@@ -63,7 +66,9 @@ def kube_of(real: RealKube) -> Kube:
 
 
 def eventually(check: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-    """What `check` returns once that is true; fails naming `what` and the last value. For other processes' work."""
+    """What `check` returns once that is true; fails naming `what` and the last value. For other
+    processes' work.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = check()
@@ -76,7 +81,9 @@ def eventually(check: Callable[[], Any], what: str, seconds: float = 30.0) -> An
 
 @pytest.fixture(scope="session")
 def real_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKube]:
-    """kube-apiserver, etcd and kube-controller-manager on loopback; skips where there are no binaries."""
+    """kube-apiserver, etcd and kube-controller-manager on loopback; skips where there are no
+    binaries.
+    """
     assets = RealKube.assets_from_environment()
     if assets is None:
         pytest.skip(SKIPPED_BECAUSE)
@@ -103,7 +110,10 @@ def sandbox_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
             "clusters": [{"name": "sandbox", "cluster": cluster}],
             "users": [{"name": "sandbox", "user": {"token": app.token}}],
             "contexts": [
-                {"name": "sandbox", "context": {"cluster": "sandbox", "user": "sandbox", "namespace": "default"}}
+                {
+                    "name": "sandbox",
+                    "context": {"cluster": "sandbox", "user": "sandbox", "namespace": "default"},
+                }
             ],
         }
         kubeconfig = folder / "kubeconfig"
@@ -121,7 +131,9 @@ def sandbox_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
         )
 
 
-@pytest.fixture(scope="session", params=["sandbox", pytest.param("real", marks=pytest.mark.realkube)])
+@pytest.fixture(
+    scope="session", params=["sandbox", pytest.param("real", marks=pytest.mark.realkube)]
+)
 def kube(request: pytest.FixtureRequest) -> Kube:
     """First the sandbox's API, then the real one."""
     if request.param == "sandbox":
@@ -144,7 +156,9 @@ def http_client(kube: Kube, token: str | None) -> httpx.Client:
     """A bare HTTP client for `kube`, as the bearer of `token` or as nobody."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     context = ssl.create_default_context(cadata=kube.ca)
-    return httpx.Client(base_url=kube.url, verify=context, headers=headers, timeout=30, trust_env=False)
+    return httpx.Client(
+        base_url=kube.url, verify=context, headers=headers, timeout=30, trust_env=False
+    )
 
 
 @pytest.fixture

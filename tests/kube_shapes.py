@@ -9,12 +9,16 @@ from typing import Any
 import httpx
 
 # What no two servers, and no two calls, agree on.
-VOLATILE = frozenset({"uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink", "time"})
+VOLATILE = frozenset(
+    {"uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink", "time"}
+)
 WATCH_SECONDS = "5"
 
 
 def stable(value: Any) -> Any:
-    """The value without uids, versions, times and field ownership, so that whole answers can be compared."""
+    """The value without uids, versions, times and field ownership, so that whole answers can be
+    compared.
+    """
     if isinstance(value, dict):
         return {key: stable(item) for key, item in value.items() if key not in VOLATILE}
     if isinstance(value, list):
@@ -38,17 +42,31 @@ def status(code: int, reason: str, message: str, **details: Any) -> dict[str, An
 
 def config_map(name: str, data: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
     """A ConfigMap manifest."""
-    made: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}}
+    made: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, **metadata},
+    }
     return made if data is None else {**made, "data": data}
 
 
-def deployment(name: str, image: str = "shop:1", replicas: int | None = 1, **metadata: Any) -> dict[str, Any]:
+def deployment(
+    name: str, image: str = "shop:1", replicas: int | None = 1, **metadata: Any
+) -> dict[str, Any]:
     """A Deployment manifest of one container."""
-    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "web", "image": image}]}}
+    template = {
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": "web", "image": image}]},
+    }
     spec: dict[str, Any] = {"selector": {"matchLabels": {"app": name}}, "template": template}
     if replicas is not None:
         spec["replicas"] = replicas
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, **metadata}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, **metadata},
+        "spec": spec,
+    }
 
 
 def names(answer: httpx.Response) -> list[str]:
@@ -68,7 +86,9 @@ def watch(http: httpx.Client, path: str, **parameters: str) -> Iterator[dict[str
             yield json.loads(line)
 
 
-def apply_patch(http: httpx.Client, path: str, body: dict[str, Any], manager: str, **query: str) -> httpx.Response:
+def apply_patch(
+    http: httpx.Client, path: str, body: dict[str, Any], manager: str, **query: str
+) -> httpx.Response:
     """A server-side apply in the name of `manager`."""
     return http.patch(
         path,
@@ -81,5 +101,8 @@ def apply_patch(http: httpx.Client, path: str, body: dict[str, Any], manager: st
 def patch(http: httpx.Client, path: str, body: Any, kind: str, **query: str) -> httpx.Response:
     """A patch of one of the kinds `json`, `merge`, `strategic-merge`."""
     return http.patch(
-        path, content=json.dumps(body), params=query, headers={"Content-Type": f"application/{kind}-patch+json"}
+        path,
+        content=json.dumps(body),
+        params=query,
+        headers={"Content-Type": f"application/{kind}-patch+json"},
     )

@@ -1,4 +1,6 @@
-"""Wires an engine up: picks the real store, content, runners and sensors. Nothing else here connects parts."""
+"""Wires an engine up: picks the real store, content, runners and sensors. Nothing else here
+connects parts.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     packs: tuple[Path, ...]
     data: Path
     configs: Path | None = None
-    """Folder of `<pack>.yaml` files; by default `configs` in the data folder, where the API puts what it is given."""
+    """Folder of `<pack>.yaml` files; by default `configs` in the data folder, where the API puts
+    what it is given.
+    """
     sync: Sync = "normal"
     workers: int = 4
     """Python actions at once, each in a process of its own."""
@@ -61,9 +65,12 @@ def load_catalog(settings: Settings, overrides: Overrides) -> Catalog:
     content = Content(contents)
     apply_overrides(content, overrides)
     if any(action.runner_type == "orquesta" for action in content.actions.values()):
-        # YAQL's parser takes a third of a second: paid at the start, and only where there are such workflows.
+        # YAQL's parser takes a third of a second: paid at the start, and only where there are such
+        # workflows.
         importlib.import_module("stormcell.orquesta")
-    return Catalog(content, make_conductor=lambda action, pack: make_conductor(action, pack, content))
+    return Catalog(
+        content, make_conductor=lambda action, pack: make_conductor(action, pack, content)
+    )
 
 
 def _read(folder: Path) -> PackContent:
@@ -71,7 +78,9 @@ def _read(folder: Path) -> PackContent:
     for problem in reading.problems:
         log.error("content.refused", extra={"reason": str(problem)})
     if reading.content is None:
-        raise DefinitionError("is not a pack.", file=folder, remedy=f"`stormcell check {folder}` tells why.")
+        raise DefinitionError(
+            "is not a pack.", file=folder, remedy=f"`stormcell check {folder}` tells why."
+        )
     return reading.content
 
 
@@ -89,7 +98,9 @@ def make_conductor(action: Action, pack: Pack, content: Content) -> Conductor:
 
 
 def _finder(content: Content) -> Callable[[str], dict[str, Any] | None]:
-    """What inspection asks: the parameters of an action by its ref, None where there is no such action."""
+    """What inspection asks: the parameters of an action by its ref, None where there is no such
+    action.
+    """
 
     def find(ref: str) -> dict[str, Any] | None:
         action = content.actions.get(ref)
@@ -120,7 +131,9 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
 
     runners = Runners.make(
         services=Services(
-            datastore=PackDatastore(store.datastore), dispatch=dispatch, chatops=PackChatOps(dispatch, announce)
+            datastore=PackDatastore(store.datastore),
+            dispatch=dispatch,
+            chatops=PackChatOps(dispatch, announce),
         ),
         announce=announce,
         virtualenvs=settings.data / "virtualenvs",
@@ -179,7 +192,9 @@ def make_contents(engine: Engine, sensors: SensorSupervisor, settings: Settings)
 
 
 def sensor_triggers(catalog: Catalog) -> list[dict[str, Any]]:
-    """What sensors are told: plain triggers, and those with parameters that an enabled rule asks for."""
+    """What sensors are told: plain triggers, and those with parameters that an enabled rule asks
+    for.
+    """
     asked = {
         trigger_for(rule.trigger.type, rule.trigger.parameters).ref
         for rule in catalog.content.rules.values()
@@ -193,4 +208,8 @@ def sensor_triggers(catalog: Catalog) -> list[dict[str, Any]]:
 
 
 def _sensor_environment(settings: Settings) -> dict[str, str]:
-    return {"ST2_API_URL": f"{settings.url}/v1", "ST2_AUTH_TOKEN": settings.api_key} if settings.url else {}
+    return (
+        {"ST2_API_URL": f"{settings.url}/v1", "ST2_AUTH_TOKEN": settings.api_key}
+        if settings.url
+        else {}
+    )

@@ -1,6 +1,8 @@
-"""What is installed, compiled for use: actions with their parameters' schemas, rules in their index, triggers.
+"""What is installed, compiled for use: actions with their parameters' schemas, rules in their
+index, triggers.
 
-A catalog is a value: a reload builds a new one and the engine swaps it in whole, so that a run never sees half of it.
+A catalog is a value: a reload builds a new one and the engine swaps it in whole, so that a run
+never sees half of it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def trigger_for(trigger_type: str, parameters: Mapping[str, Any]) -> Trigger:
-    """Name a trigger: the type's ref, or for one with parameters `<pack>.<hash>`, the same at each start."""
+    """Name a trigger: the type's ref, or for one with parameters `<pack>.<hash>`, the same at each
+    start.
+    """
     if not parameters:
         return Trigger(ref=trigger_type, type=trigger_type)
     text = msgspec.json.encode([trigger_type, parameters], order="deterministic")
@@ -56,7 +60,9 @@ def trigger_for(trigger_type: str, parameters: Mapping[str, Any]) -> Trigger:
 class Catalog:
     """All content at one moment."""
 
-    def __init__(self, content: Content, *, make_conductor: Callable[[Action, Pack], Conductor]) -> None:
+    def __init__(
+        self, content: Content, *, make_conductor: Callable[[Action, Pack], Conductor]
+    ) -> None:
         self.content = content
         self._make_conductor = make_conductor
         self._schemas: dict[str, Schemas] = {}
@@ -85,11 +91,18 @@ class Catalog:
 
     @cached_property
     def triggers(self) -> dict[str, Trigger]:
-        """By ref: one for each type without parameters, and one for each (type, parameters) a rule names."""
+        """By ref: one for each type without parameters, and one for each (type, parameters) a rule
+        names.
+        """
         plain = [
-            Trigger(ref=ref, type=ref) for ref, kind in self.content.trigger_types.items() if not kind.parameters_schema
+            Trigger(ref=ref, type=ref)
+            for ref, kind in self.content.trigger_types.items()
+            if not kind.parameters_schema
         ]
-        asked = [trigger_for(rule.trigger.type, rule.trigger.parameters) for rule in self.content.rules.values()]
+        asked = [
+            trigger_for(rule.trigger.type, rule.trigger.parameters)
+            for rule in self.content.rules.values()
+        ]
         return {trigger.ref: trigger for trigger in (*plain, *asked)}
 
     @cached_property
@@ -117,60 +130,80 @@ class Catalog:
         """Schemas of all parameters an execution of this action takes: the runner's and its own."""
         found = self._schemas.get(action.ref)
         if found is None:
-            found = merge_schemas(self.runner_type(action).runner_parameters, action.parameters, action_ref=action.ref)
+            found = merge_schemas(
+                self.runner_type(action).runner_parameters, action.parameters, action_ref=action.ref
+            )
             self._schemas[action.ref] = found
         return found
 
     def check_parameters(self, action: Action, live: Mapping[str, Any]) -> None:
-        """Raise InvalidInputError where live parameters do not fit. The compiled check says only "surely right"; what
-        it doubts goes through the slow one, which has StackStorm's sentences."""
+        """Raise InvalidInputError where live parameters do not fit. The compiled check says only
+        "surely right"; what it doubts goes through the slow one, which has StackStorm's sentences.
+        """
         check = self._checks.get(action.ref)
         if check is None:
-            check = self._checks[action.ref] = CompiledSchema(parameters_schema(self.schemas(action)))
+            check = self._checks[action.ref] = CompiledSchema(
+                parameters_schema(self.schemas(action))
+            )
         immutable = any(self.schemas(action).get(name, {}).get("immutable") for name in live)
         if immutable or check.problems(dict(live)):
             validate_parameters(self.schemas(action), live)
 
     def fixed_parameters(self, rule: Rule, action: Action) -> dict[str, Any] | None:
-        """The live parameters, checked, of a rule whose action has nothing to render: the same for every event. None
-        for any other rule. InvalidInputError where they do not fit."""
+        """The live parameters, checked, of a rule whose action has nothing to render: the same for
+        every event. None for any other rule. InvalidInputError where they do not fit."""
         if rule.ref not in self._fixed:
             schemas = self.schemas(action)
             given = rule.action.parameters
             live: dict[str, Any] | None = None
             if not any(
-                _may_render(value) for value in (*given.values(), *(s.get("default") for s in schemas.values()))
+                _may_render(value)
+                for value in (*given.values(), *(s.get("default") for s in schemas.values()))
             ):
-                live = {name: cast(name, value, schemas.get(name) or {}) for name, value in given.items()}
+                live = {
+                    name: cast(name, value, schemas.get(name) or {})
+                    for name, value in given.items()
+                }
                 self.check_parameters(action, live)
             self._fixed[rule.ref] = live
         return self._fixed[rule.ref]
 
     def check_payload(self, trigger_type: str, payload: Any) -> None:
-        """Raise InvalidInputError where a payload does not fit its type's schema; a type without one takes any."""
+        """Raise InvalidInputError where a payload does not fit its type's schema; a type without
+        one takes any.
+        """
         check = self._payload_checks.get(trigger_type)
         if check is None:
             kind = self.content.trigger_types.get(trigger_type)
-            check = self._payload_checks[trigger_type] = CompiledSchema(kind.payload_schema if kind else {})
+            check = self._payload_checks[trigger_type] = CompiledSchema(
+                kind.payload_schema if kind else {}
+            )
         problems = check.problems(payload)
         if problems:
-            raise InvalidInputError(f"The payload does not fit the trigger type {trigger_type}: {'; '.join(problems)}.")
+            raise InvalidInputError(
+                f"The payload does not fit the trigger type {trigger_type}: {'; '.join(problems)}."
+            )
 
     def conductor(self, action: Action) -> Conductor:
         """The conductor of a chain or workflow, made once. DefinitionError where the file is wrong."""
         found = self._conductors.get(action.ref)
         if found is None:
-            found = self._conductors[action.ref] = self._make_conductor(action, self.content.pack(action.pack))
+            found = self._conductors[action.ref] = self._make_conductor(
+                action, self.content.pack(action.pack)
+            )
         return found
 
     def resolve_trigger(self, trigger: str | Mapping[str, Any]) -> Trigger | None:
         """Find what a dispatch names: a ref, or `{type, parameters}`.
 
-        None for a type that takes parameters when none are given and for a (type, parameters) that no rule asks for:
-        there is no such trigger, as in StackStorm. NotFoundError for a name that nothing carries.
+        None for a type that takes parameters when none are given and for a (type, parameters) that
+        no rule asks for: there is no such trigger, as in StackStorm. NotFoundError for a name that
+        nothing carries.
         """
         if isinstance(trigger, Mapping):
-            return self.triggers.get(trigger_for(str(trigger.get("type")), trigger.get("parameters") or {}).ref)
+            return self.triggers.get(
+                trigger_for(str(trigger.get("type")), trigger.get("parameters") or {}).ref
+            )
         found = self.triggers.get(trigger)
         if found is None and trigger not in self.content.trigger_types:
             raise NotFoundError(

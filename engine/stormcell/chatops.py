@@ -1,7 +1,8 @@
 """What a chat is told of an execution that has ended: in the words of its alias, or plainly.
 
-Pure functions over the documents of the API. Source of behaviour: contrib/chatops/actions/format_execution_result.py of
-StackStorm 3.9; an undefined name in an alias's `result.format` is empty text there, and so it is here.
+Pure functions over the documents of the API. Source of behaviour:
+contrib/chatops/actions/format_execution_result.py of StackStorm 3.9; an undefined name in an
+alias's `result.format` is empty text there, and so it is here.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class _Six:
 
 
 def formatted(execution: Mapping[str, Any], alias: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return `enabled`, `message` and perhaps `extra`, for an execution and the alias it was asked through, if any.
+    """Return `enabled`, `message` and perhaps `extra`, for an execution and the alias it was asked
+    through, if any.
 
     What cannot be rendered says so in its place: somebody waits for an answer.
     """
@@ -84,7 +86,9 @@ def plain_message(execution: Mapping[str, Any]) -> str:
     if execution.get("web_url"):
         lines.append(f"web_url: {execution['web_url']}")
     if execution.get("elapsed_seconds"):
-        lines.append(f"Took {to_human_time_from_seconds(execution['elapsed_seconds'])} to complete.")
+        lines.append(
+            f"Took {to_human_time_from_seconds(execution['elapsed_seconds'])} to complete."
+        )
     result = execution.get("result")
     if result:
         lines += ["result :", "--------", *_result_lines(execution, result)]
@@ -118,4 +122,6 @@ def _lines(values: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=str).decode() if isinstance(value, list) else str(value)
+    return (
+        msgspec.json.encode(value, enc_hook=str).decode() if isinstance(value, list) else str(value)
+    )

@@ -1,15 +1,17 @@
 """What a conductor is: the pure core that decides what a chain or a workflow does next.
 
-The engine owns effects (it starts executions, keeps time, writes SQLite) and a conductor owns decisions. Both
-action-chains (`stormcell.chains`) and Orquesta workflows (`stormcell.orquesta`) speak this one small language:
+The engine owns effects (it starts executions, keeps time, writes SQLite) and a conductor owns
+decisions. Both action-chains (`stormcell.chains`) and Orquesta workflows (`stormcell.orquesta`)
+speak this one small language:
 
     step = conductor.begin(...)                 # the run is asked for
     step = conductor.advance(state, event)      # something happened to it
 
-`state` is a mapping of text keys to JSON values. A step does not return a whole new state but the keys that changed
-(`changes`; a value of None removes the key), so that what is written per step does not grow with the workflow. The
-engine commits `changes` together with the executions that the decisions ask for, in one transaction, and only then
-acts. After a crash it reads the keys back and goes on: `advance(load(...), event)` must continue identically.
+`state` is a mapping of text keys to JSON values. A step does not return a whole new state but the
+keys that changed (`changes`; a value of None removes the key), so that what is written per step
+does not grow with the workflow. The engine commits `changes` together with the executions that the
+decisions ask for, in one transaction, and only then acts. After a crash it reads the keys back and
+goes on: `advance(load(...), event)` must continue identically.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ class StartTask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Run an action as a child execution."""
 
     key: str
-    """Unique within the run and stable over a replay: what `TaskFinished` names (task, route, item, attempt)."""
+    """Unique within the run and stable over a replay: what `TaskFinished` names (task, route, item,
+    attempt).
+    """
     task: str
     """The task's name, as its author wrote it."""
     action: str
@@ -36,7 +40,9 @@ class StartTask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Rendered; not yet checked against the action's parameters."""
     delay_seconds: float = 0.0
     context: dict[str, Any] = {}
-    """Goes into the child's context under the runner's name (`chain` or `orquesta`), as StackStorm does."""
+    """Goes into the child's context under the runner's name (`chain` or `orquesta`), as StackStorm
+    does.
+    """
     notify: dict[str, Any] | None = None
 
 
@@ -75,7 +81,9 @@ class TaskFinished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class TaskRefused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A child could not be made: no such action, or parameters that do not fit. Treated as a failed task."""
+    """A child could not be made: no such action, or parameters that do not fit. Treated as a failed
+    task.
+    """
 
     key: str
     message: str
@@ -110,7 +118,15 @@ class CancelRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Somebody asked to cancel: be canceled once nothing runs."""
 
 
-Event = TaskFinished | TaskRefused | TaskPaused | TaskResumed | PauseRequested | ResumeRequested | CancelRequested
+Event = (
+    TaskFinished
+    | TaskRefused
+    | TaskPaused
+    | TaskResumed
+    | PauseRequested
+    | ResumeRequested
+    | CancelRequested
+)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +140,9 @@ class Lookups(Protocol):
     """What expressions may read that is not in the state. Implementations must not block."""
 
     def datastore(self, name: str, *, scope: str, decrypt: bool = False, user: str = "") -> Any:
-        """Return the value of a key (`scope` is `system` or `user`); raise NotFoundError where there is none."""
+        """Return the value of a key (`scope` is `system` or `user`); raise NotFoundError where
+        there is none.
+        """
 
     def pack_config(self, pack: str) -> dict[str, Any]:
         """Return a pack's configuration with defaults, datastore references resolved."""
@@ -141,13 +159,23 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conductor(Protocol):
-    """Decides for one definition. Holds no state of a run; one instance serves all runs of the definition."""
+    """Decides for one definition. Holds no state of a run; one instance serves all runs of the
+    definition.
+    """
 
     def begin(
-        self, *, inputs: dict[str, Any], context: dict[str, Any], lookups: Lookups, rerun: Rerun | None = None
+        self,
+        *,
+        inputs: dict[str, Any],
+        context: dict[str, Any],
+        lookups: Lookups,
+        rerun: Rerun | None = None,
     ) -> Step:
-        """Start a run. `inputs` are the rendered parameters, `context` is StackStorm's action context
-        (`execution_id`, `user`, `parent`, `pack`, ...). An error in the definition is a `Finish` with status failed."""
+        """Start a run. `inputs` are the rendered parameters, `context` is StackStorm's action
+        context (`execution_id`, `user`, `parent`, `pack`, ...). An error in the definition is a
+        `Finish` with status failed."""
 
     def advance(self, state: State, event: Event, *, lookups: Lookups) -> Step:
-        """Answer an event. Does not change `state`. An event for an unknown or finished key changes nothing."""
+        """Answer an event. Does not change `state`. An event for an unknown or finished key changes
+        nothing.
+        """

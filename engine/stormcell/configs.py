@@ -1,4 +1,6 @@
-"""Packs' configurations as the engine uses them: read once, resolved at each use (a datastore value may change)."""
+"""Packs' configurations as the engine uses them: read once, resolved at each use (a datastore value
+may change).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Configs:
         """Packs whose configuration was found wrong when all were looked at last."""
 
     def of(self, pack: Pack | None, lookups: Lookups) -> dict[str, Any]:
-        """A pack's configuration in clear; empty for a pack that is not there. DefinitionError for a wrong file."""
+        """A pack's configuration in clear; empty for a pack that is not there. DefinitionError for
+        a wrong file.
+        """
         if pack is None:
             return {}
         config = self.loaded(pack)
@@ -43,8 +47,9 @@ class Configs:
         return found
 
     def faults(self, packs: Iterable[Pack]) -> dict[str, str]:
-        """Pack -> what is wrong with its configuration, of those packs where something is; logged too. Nothing stops
-        for it: what the pack runs fails with the same sentence until the file is mended and read again."""
+        """Pack -> what is wrong with its configuration, of those packs where something is; logged
+        too. Nothing stops for it: what the pack runs fails with the same sentence until the file is
+        mended and read again."""
         found: dict[str, str] = {}
         for pack in packs:
             try:
@@ -58,7 +63,9 @@ class Configs:
     def write(self, pack: Pack, values: dict[str, Any]) -> None:
         """Check settings and put them into the pack's file (0600). DefinitionError leaves what was."""
         if self._folder is None:
-            raise InvalidInputError("There is no folder for configurations. Start stormcell with --configs DIR.")
+            raise InvalidInputError(
+                "There is no folder for configurations. Start stormcell with --configs DIR."
+            )
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{pack.ref}.yaml"
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as draft:

@@ -1,7 +1,8 @@
-"""Changes to what is installed while the engine runs: a reload of the packs' files, and what the API changes.
+"""Changes to what is installed while the engine runs: a reload of the packs' files, and what the
+API changes.
 
-What the API makes or switches is kept as overrides in the store and laid over the files at each load, so a rule made
-by hand and a switch thrown by hand survive a restart.
+What the API makes or switches is kept as overrides in the store and laid over the files at each
+load, so a rule made by hand and a switch thrown by hand survive a restart.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def apply_overrides(content: Content, overrides: Overrides) -> None:
         items: dict[str, Any] = getattr(content, kind)
         for override in overrides.list(kind):
             if override.enabled is not None and override.ref in items:
-                items[override.ref] = msgspec.structs.replace(items[override.ref], enabled=override.enabled)
+                items[override.ref] = msgspec.structs.replace(
+                    items[override.ref], enabled=override.enabled
+                )
 
 
 class Contents:
@@ -92,22 +95,32 @@ class Contents:
         return self._engine.catalog.content.rules[rule.ref]
 
     async def put_action(self, body: dict[str, Any], *, instead_of: str | None = None) -> Action:
-        """Make an action of a loaded pack, or change the one of that ref. DefinitionError, ConflictError."""
+        """Make an action of a loaded pack, or change the one of that ref. DefinitionError,
+        ConflictError.
+        """
         action = action_of(body, self._engine.catalog.content)
         await self._put("actions", action, instead_of)
         return self._engine.catalog.content.actions[action.ref]
 
-    async def _put(self, kind: Literal["actions", "rules"], item: Action | Rule, instead_of: str | None) -> None:
+    async def _put(
+        self, kind: Literal["actions", "rules"], item: Action | Rule, instead_of: str | None
+    ) -> None:
         if instead_of is None and item.ref in getattr(self._engine.catalog.content, kind):
-            raise ConflictError(f'Object with same unique identifier already exists: {kind[:-1]} "{item.ref}".')
+            raise ConflictError(
+                f'Object with same unique identifier already exists: {kind[:-1]} "{item.ref}".'
+            )
         if instead_of not in (None, item.ref):
-            raise InvalidInputError(f"{instead_of} keeps its pack and name. Make {item.ref} anew and delete it.")
+            raise InvalidInputError(
+                f"{instead_of} keeps its pack and name. Make {item.ref} anew and delete it."
+            )
         document = msgspec.to_builtins(item)
         self._overrides.put(Override(kind=kind, ref=item.ref, enabled=None, document=document))
         await self.reload()
 
     async def delete(self, kind: Literal["actions", "rules"], item: Action | Rule) -> None:
-        """Remove what the API made; a pack's own comes back at each load and can only be switched off."""
+        """Remove what the API made; a pack's own comes back at each load and can only be switched
+        off.
+        """
         if item.file:
             raise ConflictError(
                 f'"{item.ref}" belongs to its pack ({item.file}). Remove the file and reload, or disable it.'
@@ -131,7 +144,9 @@ class Contents:
 
 def rule_of(body: dict[str, Any]) -> Rule:
     """Build a rule from a body; DefinitionError with the first fault."""
-    given = {name: value for name, value in body.items() if name in _RULE_FIELDS and value is not None}
+    given = {
+        name: value for name, value in body.items() if name in _RULE_FIELDS and value is not None
+    }
     given.setdefault("pack", "default")
     found = faults(given, RuleFile, file=_OF_THE_API, name="rule")
     found = found or rule_problems(given, file=_OF_THE_API, name="rule")
@@ -143,8 +158,12 @@ def rule_of(body: dict[str, Any]) -> Rule:
     return Rule(
         pack=given["pack"],
         name=given["name"],
-        trigger=RuleTrigger(type=given["trigger"]["type"], parameters=given["trigger"].get("parameters") or {}),
-        action=RuleAction(ref=given["action"]["ref"], parameters=given["action"].get("parameters") or {}),
+        trigger=RuleTrigger(
+            type=given["trigger"]["type"], parameters=given["trigger"].get("parameters") or {}
+        ),
+        action=RuleAction(
+            ref=given["action"]["ref"], parameters=given["action"].get("parameters") or {}
+        ),
         description=given.get("description") or "",
         enabled=given.get("enabled") is True,
         type=kind["ref"] if kind else "standard",
@@ -155,8 +174,8 @@ def rule_of(body: dict[str, Any]) -> Rule:
 
 
 def check_trigger(rule: Rule, content: Content) -> None:
-    """InvalidInputError or DefinitionError where a rule asks for what can never happen. A pack's own rules are only
-    warned of, as another pack may bring the type."""
+    """InvalidInputError or DefinitionError where a rule asks for what can never happen. A pack's
+    own rules are only warned of, as another pack may bring the type."""
     kind = content.trigger_types.get(rule.trigger.type)
     if kind is None:
         raise InvalidInputError(
@@ -171,9 +190,13 @@ def check_trigger(rule: Rule, content: Content) -> None:
 
 def action_of(body: dict[str, Any], content: Content) -> Action:
     """Build an action from a body; DefinitionError with the first fault."""
-    given = {name: value for name, value in body.items() if name in _ACTION_FIELDS and value is not None}
+    given = {
+        name: value for name, value in body.items() if name in _ACTION_FIELDS and value is not None
+    }
     if body.get("data_files"):
-        raise InvalidInputError("Files are not taken here. Put them into the pack's folder and register the pack.")
+        raise InvalidInputError(
+            "Files are not taken here. Put them into the pack's folder and register the pack."
+        )
     pack = content.packs.get(str(given.get("pack") or "default"))
     if pack is None:
         raise InvalidInputError(
@@ -195,5 +218,16 @@ _ACTION_FIELDS = frozenset(
     }
 )
 _RULE_FIELDS = frozenset(
-    {"name", "pack", "description", "enabled", "type", "trigger", "criteria", "action", "context", "tags"}
+    {
+        "name",
+        "pack",
+        "description",
+        "enabled",
+        "type",
+        "trigger",
+        "criteria",
+        "action",
+        "context",
+        "tags",
+    }
 )

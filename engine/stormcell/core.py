@@ -1,4 +1,6 @@
-"""What all parts of the engine share: the store, the present catalog, the stream, and the making of executions."""
+"""What all parts of the engine share: the store, the present catalog, the stream, and the making of
+executions.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,8 @@ class Core:
         execution_id: str | None = None,
         at: str | None = None,
     ) -> Execution:
-        """Make an execution of checked live parameters; what is secret in them is sealed here. `at`: the instant of
-        the request, by default now."""
+        """Make an execution of checked live parameters; what is secret in them is sealed here.
+        `at`: the instant of the request, by default now."""
         identity = execution_id or new_id()
         if parent is None and action.notify:
             context = {**context, "notify": action.notify}
@@ -82,18 +84,24 @@ class Core:
         )
 
     def plain_parameters(self, action: Action, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Cast and check parameters that are values already (a task's): nothing in them is a template any more, so
-        that what an outsider put into a result is never evaluated."""
+        """Cast and check parameters that are values already (a task's): nothing in them is a
+        template any more, so that what an outsider put into a result is never evaluated."""
         schemas = self.catalog.schemas(action)
         live = {name: cast(name, value, schemas.get(name) or {}) for name, value in given.items()}
         self.catalog.check_parameters(action, live)
         return live
 
-    def final_parameters(self, action: Action, execution: Execution) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the action's own and its runner's parameters, complete and in clear. Never log them."""
+    def final_parameters(
+        self, action: Action, execution: Execution
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the action's own and its runner's parameters, complete and in clear. Never log
+        them.
+        """
         schemas = self.catalog.schemas(action)
         live = self.store.sealer.open(execution.parameters)
-        final = render_final_parameters(schemas, live, action_context=execution.context, lookups=self.lookups)
+        final = render_final_parameters(
+            schemas, live, action_context=execution.context, lookups=self.lookups
+        )
         runner: Schemas = self.catalog.runner_type(action).runner_parameters
         own = {name: value for name, value in final.items() if name not in runner}
         return own, {name: value for name, value in final.items() if name in runner}
@@ -109,7 +117,9 @@ class Core:
         """Tell the stream of a new or changed execution."""
         if self.stream.listener_count:
             snapshot = copy.copy(execution)
-            self.stream.publish(EXECUTION_CREATED if created else EXECUTION_UPDATED, lambda: snapshot)
+            self.stream.publish(
+                EXECUTION_CREATED if created else EXECUTION_UPDATED, lambda: snapshot
+            )
 
 
 def move(execution: Execution, status: ExecutionStatus) -> str:

@@ -1,7 +1,9 @@
-"""Drives execution trees: starts what is requested, takes in what ended, and asks conductors what follows.
+"""Drives execution trees: starts what is requested, takes in what ended, and asks conductors what
+follows.
 
-One event moves a tree by one transaction: the end of a child, the workflow's changed state and the next children are
-committed together, and only then acted upon. So a crash leaves either all of a step or nothing of it.
+One event moves a tree by one transaction: the end of a child, the workflow's changed state and the
+next children are committed together, and only then acted upon. So a crash leaves either all of a
+step or nothing of it.
 """
 
 from __future__ import annotations
@@ -57,19 +59,24 @@ from stormcell.times import elapsed_seconds, now, parse_instant
 
 log = logging.getLogger(__name__)
 
-_ROOTS_AT_ONCE = 200  # workflows nobody waits for; sub-workflows are not counted, for their parents hold a place
+_ROOTS_AT_ONCE = (
+    200  # workflows nobody waits for; sub-workflows are not counted, for their parents hold a place
+)
 INQUIRY_TRIGGER = "core.st2.generic.inquiry"
 
 
 class Driver:
     """Starts, moves on and cancels; `Trees` adds what people ask of a workflow, and recovery."""
 
-    def __init__(self, core: Core, reactor: Reactor, runners: Runners, concurrency: Mapping[str, int]) -> None:
+    def __init__(
+        self, core: Core, reactor: Reactor, runners: Runners, concurrency: Mapping[str, int]
+    ) -> None:
         self._core = core
         self._reactor = reactor
         self._notifier = Notifier(core, reactor)
         self._gate = Gate(
-            lambda ref: core.catalog.policies_of(ref), lambda execution: core.store.sealer.open(execution.parameters)
+            lambda ref: core.catalog.policies_of(ref),
+            lambda execution: core.store.sealer.open(execution.parameters),
         )
         self.leaves = Leaves(core, runners, self, concurrency)
         self._runs: dict[str, Run] = {}
@@ -96,19 +103,23 @@ class Driver:
             self._begin(execution)
 
     def admit(self, execution: Execution) -> bool:
-        """Whether the concurrency policies let a requested execution run now. One that they hold back is delayed or,
-        where a policy says so, canceled."""
+        """Whether the concurrency policies let a requested execution run now. One that they hold
+        back is delayed or, where a policy says so, canceled."""
         refusal = self._gate.ask(execution)
         if refusal is None:
             return True
         policy, batch = refusal.policy.ref, Batch()
         if refusal.is_final:
-            log.info("execution.canceled_by_policy", extra={**log_fields(execution), "policy": policy})
+            log.info(
+                "execution.canceled_by_policy", extra={**log_fields(execution), "policy": policy}
+            )
             message = f"Canceled by policy {policy}: {refusal.threshold} executions run already."
             self._end(execution, ExecutionStatus.CANCELED, {"message": message}, batch)
         elif execution.status is not ExecutionStatus.DELAYED:
             log.info("execution.delayed", extra={**log_fields(execution), "policy": policy})
-            batch.ops.append(status_op(execution, log_added=move(execution, ExecutionStatus.DELAYED)))
+            batch.ops.append(
+                status_op(execution, log_added=move(execution, ExecutionStatus.DELAYED))
+            )
             batch.after.append(lambda: self._core.announce(execution))
         self._commit(batch)
         return False
@@ -129,7 +140,9 @@ class Driver:
         self._core.store.writer.flush()
         for runner_type in sorted(WORKFLOW_RUNNERS):
             room = _ROOTS_AT_ONCE - len(self._active_roots)
-            found = self._core.store.executions.requested(runner_type, limit=room + 1, excluding=self._runs)
+            found = self._core.store.executions.requested(
+                runner_type, limit=room + 1, excluding=self._runs
+            )
             for execution in found:
                 self.start(execution)
 
@@ -152,7 +165,9 @@ class Driver:
         if execution.parent is None:
             self._active_roots.add(execution.id)
         batch = Batch()
-        added = move(execution, ExecutionStatus.SCHEDULED) + move(execution, ExecutionStatus.RUNNING)
+        added = move(execution, ExecutionStatus.SCHEDULED) + move(
+            execution, ExecutionStatus.RUNNING
+        )
         batch.ops.append(status_op(execution, log_added=added))
         batch.after.append(lambda: self._core.announce(execution))
         log.info("execution.started", extra=log_fields(execution))
@@ -164,13 +179,20 @@ class Driver:
             self._end(execution, ExecutionStatus.FAILED, error_result(str(error)), batch)
         except Exception as error:
             log.exception("workflow.broken", extra=log_fields(execution))
-            self._end(execution, ExecutionStatus.FAILED, error_result(f"{type(error).__name__}: {error}"), batch)
+            self._end(
+                execution,
+                ExecutionStatus.FAILED,
+                error_result(f"{type(error).__name__}: {error}"),
+                batch,
+            )
         else:
             self._runs[execution.id] = run
             self._apply(run, step, batch)
         self._commit(batch)
 
-    def _new_run(self, execution: Execution, action: Action, state: dict[str, Any], steps: int = 0) -> Run:
+    def _new_run(
+        self, execution: Execution, action: Action, state: dict[str, Any], steps: int = 0
+    ) -> Run:
         conductor = self._core.catalog.conductor(action)
         secrets = self._core.store.sealer.secrets_in([execution.parameters, execution.context])
         return Run(execution, conductor, state, steps, secrets)
@@ -184,14 +206,19 @@ class Driver:
         if execution.runner_type == "action-chain":
             context["runner_parameters"] = runner
         return run.conductor.begin(
-            inputs=own, context=context, lookups=self._core.lookups, rerun=self._rerun(execution.context.get("re-run"))
+            inputs=own,
+            context=context,
+            lookups=self._core.lookups,
+            rerun=self._rerun(execution.context.get("re-run")),
         )
 
     def _rerun(self, asked: Mapping[str, Any] | None) -> Rerun | None:
         if not asked or "tasks" not in asked:
             return None
         state, _ = self._core.store.executions.state(str(asked["ref"]))
-        return Rerun(state=state, tasks=tuple(asked["tasks"]), reset=tuple(asked.get("reset") or ()))
+        return Rerun(
+            state=state, tasks=tuple(asked["tasks"]), reset=tuple(asked.get("reset") or ())
+        )
 
     # Moving on
 
@@ -213,11 +240,15 @@ class Driver:
         batch.after.append(lambda: self._keep_time(execution))
         if self._reactor.is_wanted(INQUIRY_TRIGGER):
             route = result.get("route") if isinstance(result, dict) else ""
-            self._emit(INQUIRY_TRIGGER, {"id": execution.id, "route": str(route or "")}, execution, batch)
+            self._emit(
+                INQUIRY_TRIGGER, {"id": execution.id, "route": str(route or "")}, execution, batch
+            )
         self._release(execution, batch)
         parent = self._run_of(execution.parent)
         if parent is not None:
-            self._advance(parent, TaskPaused(key=execution.task_key or "", status=execution.status), batch)
+            self._advance(
+                parent, TaskPaused(key=execution.task_key or "", status=execution.status), batch
+            )
 
     def _keep_time(self, execution: Execution) -> None:
         """Let an inquiry time out once its time to live, in minutes since it was asked, has passed."""
@@ -232,7 +263,9 @@ class Driver:
         log.info("inquiry.expired", extra=log_fields(execution))
         self.ended(execution, RunResult(status=ExecutionStatus.TIMEOUT, result=execution.result))
 
-    def _emit(self, trigger: str, payload: dict[str, Any], execution: Execution, batch: Batch) -> None:
+    def _emit(
+        self, trigger: str, payload: dict[str, Any], execution: Execution, batch: Batch
+    ) -> None:
         """Dispatch a trigger of our own, in the transaction of what it tells of."""
         try:
             taken = self._reactor.take_in(trigger, payload, trace_of(execution))
@@ -254,7 +287,9 @@ class Driver:
                 self._core.announce(execution, created=True)
                 self.start(execution)
 
-    def _end(self, execution: Execution, status: ExecutionStatus, result: Any, batch: Batch) -> None:
+    def _end(
+        self, execution: Execution, status: ExecutionStatus, result: Any, batch: Batch
+    ) -> None:
         """Bring an execution to its end and its parent, in the same transaction, one step further."""
         if execution.is_finished:
             return
@@ -303,7 +338,10 @@ class Driver:
 
     def _after_end(self, execution: Execution) -> None:
         seconds = elapsed_seconds(execution.started_at, execution.ended_at or execution.started_at)
-        log.info("execution.ended", extra={**log_fields(execution), "status": execution.status, "seconds": seconds})
+        log.info(
+            "execution.ended",
+            extra={**log_fields(execution), "status": execution.status, "seconds": seconds},
+        )
         self._core.metrics.ended(execution.status, execution.runner_type, seconds)
         self._core.announce(execution)
         waiter = self._ended.pop(execution.id, None)
@@ -321,16 +359,23 @@ class Driver:
             return run.conductor.advance(run.state, event, lookups=self._core.lookups)
         except Exception as error:
             log.exception("workflow.broken", extra=log_fields(run.execution))
-            finish = Finish(status=ExecutionStatus.FAILED, result=error_result(f"{type(error).__name__}: {error}"))
+            finish = Finish(
+                status=ExecutionStatus.FAILED,
+                result=error_result(f"{type(error).__name__}: {error}"),
+            )
             return Step(decisions=(Cancel(), finish))
 
     def _apply(self, run: Run, step: Step, batch: Batch) -> None:
-        """Carry out a step. A child that cannot be made is answered at once, within the same transaction."""
+        """Carry out a step. A child that cannot be made is answered at once, within the same
+        transaction.
+        """
         steps = deque([step])
         while steps:
             step = steps.popleft()
             if step.changes:
-                batch.ops.append(step_op(self._core.store.sealer, run.execution.id, run.steps, step.changes))
+                batch.ops.append(
+                    step_op(self._core.store.sealer, run.execution.id, run.steps, step.changes)
+                )
                 apply_changes(run.state, step.changes)
                 run.steps += 1
             for decision in step.decisions:
@@ -342,7 +387,11 @@ class Driver:
         if isinstance(decision, StartTask):
             return self._start_child(run, decision, batch)
         if isinstance(decision, Cancel):
-            ids = [id_ for key, id_ in run.children.items() if not decision.keys or key in decision.keys]
+            ids = [
+                id_
+                for key, id_ in run.children.items()
+                if not decision.keys or key in decision.keys
+            ]
             batch.after.append(lambda: self._cancel_all(ids))
         elif isinstance(decision, SetStatus):
             self._set_status(run.execution, decision.status, batch)
@@ -403,7 +452,11 @@ class Driver:
         store = self._core.store
         store.writer.flush()
         execution = store.executions.get(execution_id)
-        if execution is None or execution.is_finished or execution.runner_type not in WORKFLOW_RUNNERS:
+        if (
+            execution is None
+            or execution.is_finished
+            or execution.runner_type not in WORKFLOW_RUNNERS
+        ):
             return None
         action = self._core.catalog.content.action(execution.action_ref)
         run = self._new_run(execution, action, *store.executions.state(execution_id))
@@ -452,11 +505,16 @@ class Driver:
             if not run.execution.is_finished and not run.children:
                 self._end(run.execution, ExecutionStatus.CANCELED, {}, batch)
             execution = run.execution
-        elif self.leaves.active(execution_id) is not None and self.leaves.withdraw(execution_id) is None:
+        elif (
+            self.leaves.active(execution_id) is not None
+            and self.leaves.withdraw(execution_id) is None
+        ):
             self._set_status(execution, ExecutionStatus.CANCELING, batch)
             batch.after.append(lambda: self.leaves.cancel(execution_id))
         else:
-            self._end(execution, ExecutionStatus.CANCELED, {"message": "Action canceled by user."}, batch)
+            self._end(
+                execution, ExecutionStatus.CANCELED, {"message": "Action canceled by user."}, batch
+            )
         self._commit(batch)
         return execution
 

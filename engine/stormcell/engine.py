@@ -1,7 +1,9 @@
-"""The engine: takes events in, matches rules, starts and steers executions; everything else hangs on it.
+"""The engine: takes events in, matches rules, starts and steers executions; everything else hangs
+on it.
 
-An event is matched before it is committed and committed, with the executions it leads to, in one transaction; a
-dispatch returns after that. So whatever is acknowledged is on disk together with its consequences.
+An event is matched before it is committed and committed, with the executions it leads to, in one
+transaction; a dispatch returns after that. So whatever is acknowledged is on disk together with its
+consequences.
 """
 
 from __future__ import annotations
@@ -54,8 +56,12 @@ class Engine:
         keep_days: int | None = None,
         validate_output: bool = False,
     ) -> None:
-        """`keep_days`: history that ended longer ago is removed, at the start and each hour; None keeps all."""
-        self.core = Core(store, catalog, lookups, stream or EventStream(), validate_output=validate_output)
+        """`keep_days`: history that ended longer ago is removed, at the start and each hour; None
+        keeps all.
+        """
+        self.core = Core(
+            store, catalog, lookups, stream or EventStream(), validate_output=validate_output
+        )
         self._reactor = Reactor(self.core)
         self.trees = Trees(self.core, self._reactor, runners, concurrency or {})
         self.inquiries = Inquiries(self.core, self.trees)
@@ -107,9 +113,10 @@ class Engine:
     ) -> TriggerInstance | None:
         """Take an event in; returns when it is on disk with all it leads to.
 
-        `trigger` is a ref or `{type, parameters}`. None where there is no such trigger (a type with parameters that no
-        rule asks for). NotFoundError for an unknown name, InvalidInputError for a payload that does not fit,
-        TemporaryError where it could not be written: nothing happened then, and it may be sent again.
+        `trigger` is a ref or `{type, parameters}`. None where there is no such trigger (a type with
+        parameters that no rule asks for). NotFoundError for an unknown name, InvalidInputError for
+        a payload that does not fit, TemporaryError where it could not be written: nothing happened
+        then, and it may be sent again.
         """
         taken = self._take_in(trigger, payload, trace)
         if taken is None:
@@ -118,16 +125,21 @@ class Engine:
         self.trees.react(taken)
         return taken.instance
 
-    async def dispatch_many(self, events: Iterable[tuple[str | Mapping[str, Any], Any, str]]) -> None:
-        """Take in what came together, (trigger, payload, trace) each, in one transaction: all or, where that cannot be
-        written (TemporaryError), none. What does not fit is dropped with a warning, as in StackStorm."""
+    async def dispatch_many(
+        self, events: Iterable[tuple[str | Mapping[str, Any], Any, str]]
+    ) -> None:
+        """Take in what came together, (trigger, payload, trace) each, in one transaction: all or,
+        where that cannot be written (TemporaryError), none. What does not fit is dropped with a
+        warning, as in StackStorm."""
         batch: list[Taken] = []
         at = now()
         for trigger, payload, trace in events:
             try:
                 taken = self._take_in(trigger, payload, trace, at)
             except (InvalidInputError, NotFoundError) as error:
-                log.warning("trigger.dropped", extra={"trigger": str(trigger), "reason": str(error)})
+                log.warning(
+                    "trigger.dropped", extra={"trigger": str(trigger), "reason": str(error)}
+                )
                 continue
             if taken is not None:
                 batch.append(taken)
@@ -139,7 +151,9 @@ class Engine:
         self, trigger: str | Mapping[str, Any], payload: Any, trace: str, at: str | None = None
     ) -> Taken | None:
         if self.core.stopping:
-            raise TemporaryError("stormcell is stopping; send the event again in a moment.", retry_after_seconds=1.0)
+            raise TemporaryError(
+                "stormcell is stopping; send the event again in a moment.", retry_after_seconds=1.0
+            )
         return self._reactor.take_in(trigger, payload, trace, at)
 
     def reload(self, catalog: Catalog) -> None:
@@ -148,7 +162,9 @@ class Engine:
         self.timers.set_triggers(catalog.asked_triggers(TIMERS))
         self.trees.ask_policies_again()
 
-    async def _on_timer(self, trigger: Mapping[str, Any], payload: dict[str, Any], trace: str) -> None:
+    async def _on_timer(
+        self, trigger: Mapping[str, Any], payload: dict[str, Any], trace: str
+    ) -> None:
         await self.dispatch(trigger, payload, trace=trace)
 
     # Executions
@@ -164,13 +180,16 @@ class Engine:
         templates: bool = True,
         values: Mapping[str, Any] | None = None,
     ) -> Execution:
-        """Ask for a run of an action; returns when that is on disk. InvalidInputError where parameters do not fit.
+        """Ask for a run of an action; returns when that is on disk. InvalidInputError where
+        parameters do not fit.
 
-        Without `templates` the given parameters are values as they are, whatever they look like; those in `values`
-        always are.
+        Without `templates` the given parameters are values as they are, whatever they look like;
+        those in `values` always are.
         """
         if self.core.stopping:
-            raise TemporaryError("stormcell is stopping; ask again in a moment.", retry_after_seconds=1.0)
+            raise TemporaryError(
+                "stormcell is stopping; ask again in a moment.", retry_after_seconds=1.0
+            )
         action = self.catalog.content.actions.get(action_ref)
         if action is None:
             raise InvalidInputError(f'Action "{action_ref}" cannot be found.')
@@ -205,7 +224,9 @@ class Engine:
         merge: bool = True,
         delay_seconds: float = 0.0,
     ) -> Execution:
-        """Run an action again with the parameters of an earlier run, changed as asked; a workflow from some tasks."""
+        """Run an action again with the parameters of an earlier run, changed as asked; a workflow
+        from some tasks.
+        """
         earlier = self.trees.find(execution_id)
         if set(reset) - set(tasks):
             raise InvalidInputError("List of tasks to reset does not match the tasks to rerun.")
@@ -216,7 +237,8 @@ class Engine:
             again["tasks"] = tasks
         if reset:
             again["reset"] = reset
-        # What was rendered then is a value now: it may hold what an outsider wrote, and is not evaluated again.
+        # What was rendered then is a value now: it may hold what an outsider wrote, and is not
+        # evaluated again.
         given = self.store.sealer.open(earlier.parameters) if merge else {}
         return await self.request(
             earlier.action_ref,
@@ -239,7 +261,9 @@ class Engine:
 
     def _prune(self, days: int) -> None:
         try:
-            counts = self.store.prune(before=format_instant(datetime.now(UTC) - timedelta(days=days)))
+            counts = self.store.prune(
+                before=format_instant(datetime.now(UTC) - timedelta(days=days))
+            )
         except sqlite3.Error as error:
             log.error("history.not_pruned", extra={"error": str(error), "keep_days": days})
             return

@@ -20,9 +20,13 @@ class Error(Exception):
 
 
 class DefinitionError(Error):
-    """A file of a pack is wrong. `str()` names the file, the path inside it, what is wrong and what would be right."""
+    """A file of a pack is wrong. `str()` names the file, the path inside it, what is wrong and what
+    would be right.
+    """
 
-    def __init__(self, message: str, *, file: Path | str | None = None, path: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, file: Path | str | None = None, path: str = "", remedy: str = ""
+    ) -> None:
         self.message = message
         self.file = file
         self.path = path
@@ -41,7 +45,9 @@ class ConflictError(Error):
 
 
 class InvalidInputError(Error):
-    """Parameters, a payload or a body that do not fit; the message names the field and what would be right."""
+    """Parameters, a payload or a body that do not fit; the message names the field and what would
+    be right.
+    """
 
 
 class ForbiddenError(Error):

@@ -1,4 +1,6 @@
-"""The answer to "why did, or did not, this happen?": each rule that was tried, and the tree of what ran."""
+"""The answer to "why did, or did not, this happen?": each rule that was tried, and the tree of what
+ran.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,21 @@ JsonObject = dict[str, Any]
 
 
 def explain(engine: Engine, wanted: str) -> JsonObject:
-    """Return `{trigger_instance, rules, executions}` for the id of a trigger instance or of an execution.
+    """Return `{trigger_instance, rules, executions}` for the id of a trigger instance or of an
+    execution.
 
-    Rules are judged anew, as they are now. `executions` are trees: `{id, action, task, status, error, children}`.
-    NotFoundError where nothing has the id.
+    Rules are judged anew, as they are now. `executions` are trees: `{id, action, task, status,
+    error, children}`. NotFoundError where nothing has the id.
     """
     engine.store.writer.flush()
     instance = engine.store.events.instance(wanted)
     if instance is None:
         root = _root_of(engine, wanted)
-        instance = engine.store.events.instance(root.trigger_instance_id) if root.trigger_instance_id else None
+        instance = (
+            engine.store.events.instance(root.trigger_instance_id)
+            if root.trigger_instance_id
+            else None
+        )
         roots = [root]
     else:
         roots, _ = engine.store.executions.find(
@@ -63,8 +70,12 @@ def _rules(engine: Engine, instance: TriggerInstance) -> list[JsonObject]:
         return []
     if trigger is None:
         return []
-    result = engine.catalog.rule_index.match(trigger.type, trigger.parameters, instance.payload, engine.core.lookups)
-    enforcements, _ = engine.store.events.find_enforcements({"trigger_instance": instance.id}, limit=-1)
+    result = engine.catalog.rule_index.match(
+        trigger.type, trigger.parameters, instance.payload, engine.core.lookups
+    )
+    enforcements, _ = engine.store.events.find_enforcements(
+        {"trigger_instance": instance.id}, limit=-1
+    )
     failures = {item.rule_ref: item.failure_reason for item in enforcements if item.failure_reason}
     return [_attempt(attempt, failures) for attempt in result.attempts()]
 

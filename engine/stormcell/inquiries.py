@@ -1,8 +1,9 @@
 """Inquiries: executions that wait for a person's answer (`core.ask`, runner `inquirer`).
 
-An inquiry is an execution with status `pending` whose result says what is asked and of whom; an answer that fits ends
-it as succeeded, and whatever conducts it goes on. Its time to live is kept by `Driver`.
-Source of behaviour and of the sentences: st2common/services/inquiry.py and exceptions/inquiry.py of StackStorm 3.9.
+An inquiry is an execution with status `pending` whose result says what is asked and of whom; an
+answer that fits ends it as succeeded, and whatever conducts it goes on. Its time to live is kept by
+`Driver`. Source of behaviour and of the sentences: st2common/services/inquiry.py and
+exceptions/inquiry.py of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ class Inquiries:
         return [self._inquiry(execution) for execution in found if execution.runner_type == RUNNER]
 
     def get(self, inquiry_id: str) -> Inquiry:
-        """One that waits. NotFoundError for no execution; InvalidInputError for one that is no inquiry or does not
-        wait any more (StackStorm's API answers 400 to both)."""
+        """One that waits. NotFoundError for no execution; InvalidInputError for one that is no
+        inquiry or does not wait any more (StackStorm's API answers 400 to both)."""
         return self._inquiry(self._waiting(inquiry_id))
 
     async def respond(self, inquiry_id: str, response: Any, user: str) -> Execution:
-        """Answer an inquiry; returns when that is on disk. ForbiddenError where it asks others, InvalidInputError
-        where the answer does not fit its schema, and the errors of `get`."""
+        """Answer an inquiry; returns when that is on disk. ForbiddenError where it asks others,
+        InvalidInputError where the answer does not fit its schema, and the errors of `get`."""
         execution = self._waiting(inquiry_id)
         inquiry = self._inquiry(execution)
         self._check_user(inquiry, user or SYSTEM_USER)
@@ -69,12 +70,15 @@ class Inquiries:
             raise InvalidInputError(
                 f'Response for inquiry "{inquiry_id}" did not pass schema validation. {error}'
             ) from error
-        # What the schema marks as secret is sealed like any other secret, and goes on into the workflow sealed.
+        # What the schema marks as secret is sealed like any other secret, and goes on into the
+        # workflow sealed.
         sealer = self._core.store.sealer
         sealed = sealer.seal_by(inquiry.schema, response)
         result = {**(execution.result or {}), "response": sealed}
         context = {"inquiry": {"answered_by": user or SYSTEM_USER}}
-        self._trees.ended(execution, RunResult(status=ExecutionStatus.SUCCEEDED, result=result, context=context))
+        self._trees.ended(
+            execution, RunResult(status=ExecutionStatus.SUCCEEDED, result=result, context=context)
+        )
         await self._core.store.writer.settled()
         return execution
 
@@ -87,7 +91,9 @@ class Inquiries:
         if execution.is_finished:
             raise InvalidInputError(f'Inquiry "{inquiry_id}" has already been responded to.')
         if execution.status is not ExecutionStatus.PENDING:
-            raise NotFoundError(f'Inquiry "{inquiry_id}" is not asked yet; it is {execution.status}.')
+            raise NotFoundError(
+                f'Inquiry "{inquiry_id}" is not asked yet; it is {execution.status}.'
+            )
         return execution
 
     def _inquiry(self, execution: Execution) -> Inquiry:
@@ -104,11 +110,14 @@ class Inquiries:
     def _check_user(self, inquiry: Inquiry, user: str) -> None:
         allowed = not inquiry.users or user in inquiry.users
         known = self._core.store.api_keys.roles()
-        # Where no key has roles there is no role-based access, and as in StackStorm without it, everybody has any role.
+        # Where no key has roles there is no role-based access, and as in StackStorm without it,
+        # everybody has any role.
         if inquiry.roles and known:
             allowed = allowed and not known.get(user, frozenset()).isdisjoint(inquiry.roles)
         if not allowed:
-            raise ForbiddenError(f'User "{user}" does not have permission to respond to inquiry "{inquiry.id}".')
+            raise ForbiddenError(
+                f'User "{user}" does not have permission to respond to inquiry "{inquiry.id}".'
+            )
 
 
 def ttl_minutes(result: Any) -> int:

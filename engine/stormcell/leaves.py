@@ -1,7 +1,8 @@
-"""Runs executions that are not workflows: a bounded queue and a bounded number at once for each runner.
+"""Runs executions that are not workflows: a bounded queue and a bounded number at once for each
+runner.
 
-The queue holds a window of what is requested; the rest waits in the store and is read when the window runs empty, so
-that a storm of events takes disk and not memory.
+The queue holds a window of what is requested; the rest waits in the store and is read when the
+window runs empty, so that a storm of events takes disk and not memory.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _WINDOW = 1_000  # executions held in memory per runner while they wait
 _DEFAULT_TIMEOUT_SECONDS = 600.0
 _SHORT_OF_ALL = 100
 CONCURRENCY: Mapping[str, int] = {"noop": 500, "announcement": 500, "inquirer": 500}
-"""Executions at once per runner; StackStorm's action runner has 60 slots for all. Others get `_SHORT_OF_ALL`."""
+"""Executions at once per runner; StackStorm's action runner has 60 slots for all. Others get
+`_SHORT_OF_ALL`.
+"""
 
 
 class Outcome(Protocol):
@@ -62,7 +65,9 @@ class _Lane:
 class Leaves:
     """Starts executions as slots come free and reports how they ended."""
 
-    def __init__(self, core: Core, runners: Runners, outcome: Outcome, concurrency: Mapping[str, int]) -> None:
+    def __init__(
+        self, core: Core, runners: Runners, outcome: Outcome, concurrency: Mapping[str, int]
+    ) -> None:
         self._core = core
         self._runners = runners
         self._outcome = outcome
@@ -116,8 +121,8 @@ class Leaves:
         return True
 
     async def stop(self, *, grace_seconds: float) -> None:
-        """Start nothing more, give what runs this long, then stop it. What was stopped stays `running` in the store:
-        the next start runs it again."""
+        """Start nothing more, give what runs this long, then stop it. What was stopped stays
+        `running` in the store: the next start runs it again."""
         tasks = [task for lane in self._lanes.values() for task in lane.running.values()]
         if tasks and grace_seconds > 0:
             await asyncio.wait(tasks, timeout=grace_seconds)
@@ -141,14 +146,18 @@ class Leaves:
             if not lane.waiting and not self._refill(lane):
                 break
             execution = lane.waiting.popleft()
-            task = asyncio.get_running_loop().create_task(self._run(execution, lane), name=f"execution-{execution.id}")
+            task = asyncio.get_running_loop().create_task(
+                self._run(execution, lane), name=f"execution-{execution.id}"
+            )
             lane.running[execution.id] = task
 
     def _refill(self, lane: _Lane) -> bool:
         """Read the next window of what waits in the store."""
         while lane.more_in_store:
             self._core.store.writer.flush()
-            found = self._core.store.executions.requested(lane.name, limit=_WINDOW, excluding=lane.running)
+            found = self._core.store.executions.requested(
+                lane.name, limit=_WINDOW, excluding=lane.running
+            )
             unknown = [execution for execution in found if execution.id not in self._known]
             lane.more_in_store = len(found) == _WINDOW
             fresh = [execution for execution in unknown if self._outcome.admit(execution)]
@@ -166,7 +175,9 @@ class Leaves:
         except asyncio.CancelledError:
             if execution.id not in self._canceled:
                 return  # the engine stops: the row stays `running` and is run again
-            result = RunResult(status=ExecutionStatus.CANCELED, result={"message": "Action canceled by user."})
+            result = RunResult(
+                status=ExecutionStatus.CANCELED, result={"message": "Action canceled by user."}
+            )
         except Error as error:
             result = _failure(str(error))
         except Exception as error:
@@ -181,7 +192,9 @@ class Leaves:
 
     async def _perform(self, execution: Execution) -> RunResult:
         writer = self._core.store.writer
-        added = move(execution, ExecutionStatus.SCHEDULED) + move(execution, ExecutionStatus.RUNNING)
+        added = move(execution, ExecutionStatus.SCHEDULED) + move(
+            execution, ExecutionStatus.RUNNING
+        )
         # Not waited for: after a crash a requested and a running execution are treated alike.
         writer.record([status_op(execution, log_added=added)])
         self._core.announce(execution)
@@ -191,11 +204,16 @@ class Leaves:
         request = self._request(execution, action)
         secrets = self._secrets(execution, action, request)
         result = await runner.run(request, self._sink(execution, secrets))
-        # What was given is looked for where the result is kept; what came of defaults is known here alone.
-        return msgspec.structs.replace(result, result=self._core.store.sealer.seal_known(result.result, secrets))
+        # What was given is looked for where the result is kept; what came of defaults is known here
+        # alone.
+        return msgspec.structs.replace(
+            result, result=self._core.store.sealer.seal_known(result.result, secrets)
+        )
 
     def _secrets(self, execution: Execution, action: Action, request: RunRequest) -> set[str]:
-        """The texts in this run's parameters that are secret: as they were given, and as defaults were rendered."""
+        """The texts in this run's parameters that are secret: as they were given, and as defaults
+        were rendered.
+        """
         sealer, schemas = self._core.store.sealer, self._core.catalog.schemas(action)
         rendered = {
             name: value
@@ -244,4 +262,8 @@ def _failure(message: str, *, trace: str = "") -> RunResult:
 
 
 def _fields(execution: Execution) -> dict[str, str]:
-    return {"execution_id": execution.id, "action_ref": execution.action_ref, "root": execution.root}
+    return {
+        "execution_id": execution.id,
+        "action_ref": execution.action_ref,
+        "root": execution.root,
+    }

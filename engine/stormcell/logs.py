@@ -1,4 +1,6 @@
-"""How log lines look: a constant event name and fields. For people on a terminal, as JSON for machines."""
+"""How log lines look: a constant event name and fields. For people on a terminal, as JSON for
+machines.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,15 @@ def set_up_logging(log_format: Format, level: str = "INFO", stream: TextIO | Non
     """Send the engine's log to `stream` (standard error by default)."""
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
-    handler.setFormatter(JsonLines() if log_format == "json" else TextLines(colored=target.isatty()))
+    handler.setFormatter(
+        JsonLines() if log_format == "json" else TextLines(colored=target.isatty())
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("stormcell").setLevel(level.upper())
-    # Nothing of this is shown, and finding it out is half of what a line costs (see "Optimization" in Python's
-    # logging HOWTO): where in the source, which thread, which process.
+    # Nothing of this is shown, and finding it out is half of what a line costs (see "Optimization"
+    # in Python's logging HOWTO): where in the source, which thread, which process.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -82,5 +86,7 @@ class TextLines(logging.Formatter):
 
 
 def _shown(value: Any) -> str:
-    text = value if type(value) is str else f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = (
+        value if type(value) is str else f"{value:.3f}" if isinstance(value, float) else str(value)
+    )
     return repr(text) if " " in text or not text else text

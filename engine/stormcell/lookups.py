@@ -1,4 +1,6 @@
-"""What expressions may read beside their context: the datastore and packs' configuration (the port `Lookups`)."""
+"""What expressions may read beside their context: the datastore and packs' configuration (the port
+`Lookups`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class EngineLookups:
         self._pack_config = pack_config
 
     def datastore(self, name: str, *, scope: str, decrypt: bool = False, user: str = "") -> Any:
-        """Return a key's value; a secret one is `********` unless `decrypt`. NotFoundError where there is none."""
+        """Return a key's value; a secret one is `********` unless `decrypt`. NotFoundError where
+        there is none.
+        """
         entry = self._datastore.get(name, scope=scope, user=user)
         if entry is None:
             raise NotFoundError(f'The key "{name}" does not exist in the scope "{scope}".')

@@ -16,9 +16,13 @@ class Metrics:
             ["status"],
             registry=self._registry,
         )
-        self.rules_matched = Counter("stormcell_rules_matched", "Rules that matched.", registry=self._registry)
+        self.rules_matched = Counter(
+            "stormcell_rules_matched", "Rules that matched.", registry=self._registry
+        )
         self.enforcements_failed = Counter(
-            "stormcell_rule_enforcements_failed", "Rules that could not be judged or enforced.", registry=self._registry
+            "stormcell_rule_enforcements_failed",
+            "Rules that could not be judged or enforced.",
+            registry=self._registry,
         )
         self.executions = Counter(
             "stormcell_executions",
@@ -34,11 +38,21 @@ class Metrics:
             registry=self._registry,
         )
         self.running = Gauge(
-            "stormcell_executions_running", "Executions that run.", ["runner"], registry=self._registry
+            "stormcell_executions_running",
+            "Executions that run.",
+            ["runner"],
+            registry=self._registry,
         )
-        self.queued = Gauge("stormcell_executions_queued", "Executions that wait.", ["runner"], registry=self._registry)
+        self.queued = Gauge(
+            "stormcell_executions_queued",
+            "Executions that wait.",
+            ["runner"],
+            registry=self._registry,
+        )
         self.write_failures = Gauge(
-            "stormcell_store_write_failures", "Transactions that the disk refused.", registry=self._registry
+            "stormcell_store_write_failures",
+            "Transactions that the disk refused.",
+            registry=self._registry,
         )
 
         self._ends: dict[tuple[str, str], tuple[Counter, Histogram]] = {}

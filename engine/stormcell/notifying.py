@@ -1,7 +1,8 @@
-"""What the end of an execution tells others: the generic action trigger, and notifications that were asked for.
+"""What the end of an execution tells others: the generic action trigger, and notifications that
+were asked for.
 
-Source of behaviour and of the payloads: st2actions/notifier/notifier.py of StackStorm 3.9. What is secret is masked in
-all of it, as a trigger instance is kept and shown.
+Source of behaviour and of the payloads: st2actions/notifier/notifier.py of StackStorm 3.9. What is
+secret is masked in all of it, as a trigger instance is kept and shown.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Notifier:
         if self._reactor.is_wanted(ACTION_TRIGGER):
             yield ACTION_TRIGGER, action_payload(execution)
 
-    def _notifications(self, execution: Execution, notify: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _notifications(
+        self, execution: Execution, notify: Mapping[str, Any]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         for section, suffix in _SECTIONS:
             asked = notify.get(section)
             if not asked or not _applies(section, execution.status):
@@ -113,9 +116,10 @@ def notify_of_task(
 ) -> Mapping[str, Any] | None:
     """Who is notified of a task's end: None for nobody.
 
-    The action's own `notify` wins, then (in a chain) the task's, then the workflow's. `options` are the workflow's
-    runner parameters: a chain leaves out the tasks in `skip_notify`, an Orquesta workflow takes those in `notify` only.
-    Source: `_is_notify_skipped` of st2common/services/action.py and the two runners.
+    The action's own `notify` wins, then (in a chain) the task's, then the workflow's. `options` are
+    the workflow's runner parameters: a chain leaves out the tasks in `skip_notify`, an Orquesta
+    workflow takes those in `notify` only. Source: `_is_notify_skipped` of
+    st2common/services/action.py and the two runners.
     """
     if runner_type == "orquesta":
         if not of_workflow or task not in (options.get("notify") or []):

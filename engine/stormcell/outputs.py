@@ -1,4 +1,5 @@
-"""What an action brings, held to its `output_schema`: what is secret in it is sealed, and on request it is checked.
+"""What an action brings, held to its `output_schema`: what is secret in it is sealed, and on
+request it is checked.
 
 Source: st2common/util/output_schema.py of StackStorm 3.9.
 """
@@ -17,13 +18,15 @@ JsonObject = dict[str, Any]
 
 
 def is_full(schema: JsonObject) -> bool:
-    """Whether it is a JSON schema; in StackStorm's older form it maps the names of properties to theirs."""
+    """Whether it is a JSON schema; in StackStorm's older form it maps the names of properties to
+    theirs.
+    """
     return isinstance(schema.get("type"), str | list)
 
 
 def sealed_output(sealer: Sealer, action: Action, runner: RunnerType, result: Any) -> Any:
-    """Seal what the schema marks as secret: in the part of the result that the runner calls its output, in the whole
-    result where it calls none so."""
+    """Seal what the schema marks as secret: in the part of the result that the runner calls its
+    output, in the whole result where it calls none so."""
     if not action.output_schema:
         return result
     schema = action.output_schema
@@ -38,8 +41,9 @@ def sealed_output(sealer: Sealer, action: Action, runner: RunnerType, result: An
 
 
 def output_fault(action: Action, runner: RunnerType, result: Any) -> JsonObject | None:
-    """The result of an execution whose output does not fit, None where it does. As in StackStorm, what a runner
-    without a schema of its own brings is not checked, and neither is it against a schema of the older form."""
+    """The result of an execution whose output does not fit, None where it does. As in StackStorm,
+    what a runner without a schema of its own brings is not checked, and neither is it against a
+    schema of the older form."""
     if not result or not runner.output_schema:
         return None
     try:
@@ -47,7 +51,10 @@ def output_fault(action: Action, runner: RunnerType, result: Any) -> JsonObject 
         if is_full(action.output_schema):
             key = runner.output_key or ""
             part = {name: value for name, value in result.items() if name == key}
-            whole = {"type": "object", "properties": {key: {**action.output_schema, "required": True}}}
+            whole = {
+                "type": "object",
+                "properties": {key: {**action.output_schema, "required": True}},
+            }
             validate(part, whole, what="output")
     except InvalidInputError as error:
         return {

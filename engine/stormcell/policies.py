@@ -1,9 +1,10 @@
 """Policies: how many executions of an action run at once, and whether a failed one is tried again.
 
-The gate counts in memory, for one process decides alone: what waits at it is `delayed` in the store and asks anew
-after a restart. StackStorm counts what is scheduled or running; here an execution that was let through counts from
-then on, and one that is paused or waits for an answer does not.
-Source of behaviour: st2actions/policies/{concurrency,concurrency_by_attr,retry}.py of StackStorm 3.9.
+The gate counts in memory, for one process decides alone: what waits at it is `delayed` in the store
+and asks anew after a restart. StackStorm counts what is scheduled or running; here an execution
+that was let through counts from then on, and one that is paused or waits for an answer does not.
+Source of behaviour: st2actions/policies/{concurrency,concurrency_by_attr,retry}.py of StackStorm
+3.9.
 """
 
 from __future__ import annotations
@@ -44,10 +45,14 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate:
-    """Lets executions through, first come first served, as far as the concurrency policies of their actions allow."""
+    """Lets executions through, first come first served, as far as the concurrency policies of their
+    actions allow.
+    """
 
     def __init__(
-        self, policies_of: Callable[[str], Sequence[Policy]], values_of: Callable[[Execution], Mapping[str, Any]]
+        self,
+        policies_of: Callable[[str], Sequence[Policy]],
+        values_of: Callable[[Execution], Mapping[str, Any]],
     ) -> None:
         self._policies_of = policies_of
         self._values_of = values_of
@@ -57,8 +62,8 @@ class Gate:
         self._waits_at: dict[str, Key] = {}
 
     def ask(self, execution: Execution) -> Refusal | None:
-        """Let an execution through (None; twice is once), or say what is in its way; then it is in the queue, unless
-        the refusal is final."""
+        """Let an execution through (None; twice is once), or say what is in its way; then it is in
+        the queue, unless the refusal is final."""
         if execution.id in self._keys or execution.id in self._waits_at:
             return None if execution.id in self._keys else self._refusal_of_waiting(execution)
         found = self._keyed_policies(execution)
@@ -78,10 +83,14 @@ class Gate:
             self._take(execution.id, [key for key, _ in self._keyed_policies(execution)])
 
     def release(self, execution_id: str) -> list[Execution]:
-        """Stop counting an execution, or take it out of its queue; return those that are let through instead."""
+        """Stop counting an execution, or take it out of its queue; return those that are let
+        through instead.
+        """
         place = self._waits_at.pop(execution_id, None)
         if place is not None:
-            self._waiting[place] = deque(one for one in self._waiting[place] if one.id != execution_id)
+            self._waiting[place] = deque(
+                one for one in self._waiting[place] if one.id != execution_id
+            )
         freed: list[Execution] = []
         for key in self._keys.pop(execution_id, ()):
             self._running[key].discard(execution_id)
@@ -89,7 +98,9 @@ class Gate:
         return freed
 
     def dissolve(self) -> list[Execution]:
-        """Empty the queues; who waited there asks again (after a reload: the policies may be others)."""
+        """Empty the queues; who waited there asks again (after a reload: the policies may be
+        others).
+        """
         waited = [execution for queue in self._waiting.values() for execution in queue]
         self._waiting.clear()
         self._waits_at.clear()
@@ -133,7 +144,11 @@ class Gate:
                 found.append(((policy.ref, b""), policy))
             elif policy.policy_type == CONCURRENCY_BY_ATTRIBUTE:
                 given = self._values_of(execution)
-                values = {name: given[name] for name in policy.parameters.get("attributes") or [] if name in given}
+                values = {
+                    name: given[name]
+                    for name in policy.parameters.get("attributes") or []
+                    if name in given
+                }
                 found.append(((policy.ref, _encode(values)), policy))
         return found
 
@@ -151,16 +166,27 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def retry_of(execution: Execution, policies: Sequence[Policy]) -> Retry | None:
-    """Whether a policy has an execution that ended run again. Tasks of chains and workflows are not retried."""
+    """Whether a policy has an execution that ended run again. Tasks of chains and workflows are not
+    retried.
+    """
     if execution.parent is not None or execution.status not in _RETRIED:
         return None
     for policy in policies:
-        if policy.policy_type != RETRY or policy.parameters.get("retry_on") != _RETRIED[execution.status]:
+        if (
+            policy.policy_type != RETRY
+            or policy.parameters.get("retry_on") != _RETRIED[execution.status]
+        ):
             continue
-        done = int(((execution.context.get("policies") or {}).get("retry") or {}).get("retry_count") or 0)
+        done = int(
+            ((execution.context.get("policies") or {}).get("retry") or {}).get("retry_count") or 0
+        )
         if done >= int(policy.parameters.get("max_retry_count", 2)):
             continue
-        applied = {"applied_policy": policy.ref, "retry_count": done + 1, "retried_liveaction_id": execution.id}
+        applied = {
+            "applied_policy": policy.ref,
+            "retry_count": done + 1,
+            "retried_liveaction_id": execution.id,
+        }
         return Retry(
             delay_seconds=float(policy.parameters.get("delay") or 0),
             context={**execution.context, "policies": {"retry": applied}},

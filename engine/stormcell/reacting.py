@@ -1,8 +1,8 @@
 """What an event leads to: the rules that match, and the rows and executions that follow.
 
-Nothing here writes or starts anything. An event is taken in as a value, `Taken`, which its caller commits in one
-transaction and acts upon after that: with an answer to a sender (`Engine.dispatch`) or together with what the event
-tells of, such as the end of an execution (`Driver`).
+Nothing here writes or starts anything. An event is taken in as a value, `Taken`, which its caller
+commits in one transaction and acts upon after that: with an answer to a sender (`Engine.dispatch`)
+or together with what the event tells of, such as the end of an execution (`Driver`).
 """
 
 from __future__ import annotations
@@ -44,14 +44,16 @@ class Reactor:
         self._core = core
 
     def is_wanted(self, trigger_type: str) -> bool:
-        """Whether an enabled rule asks for a trigger of this type; what nobody asks for need not be made."""
+        """Whether an enabled rule asks for a trigger of this type; what nobody asks for need not be
+        made.
+        """
         return trigger_type in self._core.catalog.wanted_types
 
     def take_in(
         self, trigger: str | Mapping[str, Any], payload: Any, trace: str = "", at: str | None = None
     ) -> Taken | None:
-        """None where there is no such trigger; NotFoundError, InvalidInputError as `Engine.dispatch` says. `at`: when
-        it came in, by default now."""
+        """None where there is no such trigger; NotFoundError, InvalidInputError as
+        `Engine.dispatch` says. `at`: when it came in, by default now."""
         catalog = self._core.catalog
         found = catalog.resolve_trigger(trigger)
         if found is None:
@@ -67,7 +69,9 @@ class Reactor:
             trace=trace,
         )
         ops, executions = self._consequences(found, instance)
-        return Taken(instance=instance, ops=[insert_instance_op(instance), *ops], executions=executions)
+        return Taken(
+            instance=instance, ops=[insert_instance_op(instance), *ops], executions=executions
+        )
 
     def take_again(self, instance: TriggerInstance) -> Taken:
         """Take an instance through the rules that is committed already."""
@@ -82,14 +86,20 @@ class Reactor:
             instance.status = TriggerInstanceStatus.PROCESSED
             ops, executions = self._consequences(found, instance)
         return Taken(
-            instance=instance, ops=[instance_status_op(instance.id, instance.status), *ops], executions=executions
+            instance=instance,
+            ops=[instance_status_op(instance.id, instance.status), *ops],
+            executions=executions,
         )
 
-    def _consequences(self, trigger: Trigger, instance: TriggerInstance) -> tuple[list[Op], list[Execution]]:
+    def _consequences(
+        self, trigger: Trigger, instance: TriggerInstance
+    ) -> tuple[list[Op], list[Execution]]:
         """What an instance leads to: rows to write with it, and executions to start then."""
         try:
             index = self._core.catalog.rule_index
-            result = index.match(trigger.type, trigger.parameters, instance.payload, self._core.lookups)
+            result = index.match(
+                trigger.type, trigger.parameters, instance.payload, self._core.lookups
+            )
         except Exception:
             # The event is kept and said to have failed; the next one must not suffer for it.
             log.exception("trigger_instance.failed", extra={"trigger_instance_id": instance.id})
@@ -111,7 +121,11 @@ class Reactor:
             if log.isEnabledFor(logging.INFO):
                 log.info(
                     "rule.matched",
-                    extra={"rule_ref": rule.ref, "trigger_instance_id": instance.id, "execution_id": execution.id},
+                    extra={
+                        "rule_ref": rule.ref,
+                        "trigger_instance_id": instance.id,
+                        "execution_id": execution.id,
+                    },
                 )
         return ops, executions
 
@@ -140,11 +154,16 @@ class Reactor:
 
     def _failed_enforcement(self, rule: Rule, instance: TriggerInstance, reason: str) -> Op:
         self._core.metrics.enforcements_failed.inc()
-        log.warning("rule.failed", extra={"rule_ref": rule.ref, "trigger_instance_id": instance.id, "reason": reason})
+        log.warning(
+            "rule.failed",
+            extra={"rule_ref": rule.ref, "trigger_instance_id": instance.id, "reason": reason},
+        )
         return _enforcement_op(rule, instance, None, reason)
 
 
-def _enforcement_op(rule: Rule, instance: TriggerInstance, execution_id: str | None, reason: str | None) -> Op:
+def _enforcement_op(
+    rule: Rule, instance: TriggerInstance, execution_id: str | None, reason: str | None
+) -> Op:
     return insert_enforcement_op(
         Enforcement(
             id=new_id(),

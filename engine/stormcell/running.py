@@ -1,4 +1,6 @@
-"""What a runner is: the part that carries out one execution of an action that is not a chain or a workflow."""
+"""What a runner is: the part that carries out one execution of an action that is not a chain or a
+workflow.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from stormcell.statuses import ExecutionStatus
 
 Stream = Literal["stdout", "stderr", "output"]
 OutputSink = Callable[[Stream, str], None]
-"""Called with each line or chunk as it comes, from the event loop; for live output (`/executions/ID/output`)."""
+"""Called with each line or chunk as it comes, from the event loop; for live output
+(`/executions/ID/output`).
+"""
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +51,9 @@ class Runner(Protocol):
     """Carries out executions; `run` is called concurrently."""
 
     async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
-        """Run to the end. Keeps the time limit itself and answers `timeout`. When the task is cancelled, the work is
-        really stopped (process group killed) before CancelledError goes on. Raises nothing else."""
+        """Run to the end. Keeps the time limit itself and answers `timeout`. When the task is
+        cancelled, the work is really stopped (process group killed) before CancelledError goes on.
+        Raises nothing else."""
 
     async def close(self) -> None:
         """Stop everything. Safe to repeat."""

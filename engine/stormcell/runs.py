@@ -1,4 +1,5 @@
-"""What driving moves: a workflow under way, a transaction in the making, and the executions that come of both.
+"""What driving moves: a workflow under way, a transaction in the making, and the executions that
+come of both.
 
 Nothing here starts or commits anything; `stormcell.driving` decides when.
 """
@@ -24,13 +25,18 @@ _CONTEXT_KEYS = {"action-chain": "chain", "orquesta": "orquesta"}
 
 
 class Run:
-    """A workflow under way. `children` maps the keys of unfinished children to their ids; `steps` counts those that
-    are written."""
+    """A workflow under way. `children` maps the keys of unfinished children to their ids; `steps`
+    counts those that are written."""
 
     __slots__ = ("children", "conductor", "execution", "secrets", "state", "steps")
 
     def __init__(
-        self, execution: Execution, conductor: Conductor, state: dict[str, Any], steps: int, secrets: set[str]
+        self,
+        execution: Execution,
+        conductor: Conductor,
+        state: dict[str, Any],
+        steps: int,
+        secrets: set[str],
     ) -> None:
         self.execution = execution
         self.conductor = conductor
@@ -102,16 +108,24 @@ def retried(core: Core, execution: Execution) -> Execution | None:
 
 
 def sealed_result(core: Core, run: Run | None, execution: Execution, result: Any) -> Any:
-    """Seal what the output schema marks as secret, and every secret of the run that shows in the result."""
+    """Seal what the output schema marks as secret, and every secret of the run that shows in the
+    result.
+    """
     sealer = core.store.sealer
     action = core.catalog.content.actions.get(execution.action_ref)
     if action is not None:
         result = sealed_output(sealer, action, core.catalog.runner_type(action), result)
-    return sealer.seal_known(result, run.secrets if run else sealer.secrets_in(execution.parameters))
+    return sealer.seal_known(
+        result, run.secrets if run else sealer.secrets_in(execution.parameters)
+    )
 
 
-def output_fault_of(core: Core, execution: Execution, status: ExecutionStatus, result: Any) -> dict[str, Any] | None:
-    """What an execution that succeeded ends with instead, where outputs are checked and its own does not fit."""
+def output_fault_of(
+    core: Core, execution: Execution, status: ExecutionStatus, result: Any
+) -> dict[str, Any] | None:
+    """What an execution that succeeded ends with instead, where outputs are checked and its own
+    does not fit.
+    """
     action = core.catalog.content.actions.get(execution.action_ref)
     if not core.validate_output or status is not ExecutionStatus.SUCCEEDED or action is None:
         return None
@@ -138,4 +152,8 @@ def trace_of(execution: Execution) -> str:
 
 
 def log_fields(execution: Execution) -> dict[str, str]:
-    return {"execution_id": execution.id, "action_ref": execution.action_ref, "root": execution.root}
+    return {
+        "execution_id": execution.id,
+        "action_ref": execution.action_ref,
+        "root": execution.root,
+    }

@@ -1,4 +1,6 @@
-"""Where a JSON schema of StackStorm's dialect says `secret: true`, and which part of a schema a value is held to."""
+"""Where a JSON schema of StackStorm's dialect says `secret: true`, and which part of a schema a
+value is held to.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from typing import Any
 
 
 def part_of(schema: Mapping[str, Any], place: str | int) -> Any:
-    """The schema of a property or an item; None where nothing is said of it. As in StackStorm, properties go first,
-    then patterns, then what is said of all others."""
+    """The schema of a property or an item; None where nothing is said of it. As in StackStorm,
+    properties go first, then patterns, then what is said of all others."""
     return _of_item(schema, place) if isinstance(place, int) else _of_property(schema, place)
 
 

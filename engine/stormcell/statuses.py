@@ -1,4 +1,5 @@
-"""The words StackStorm uses for the state of an execution and of a trigger instance, and the sets that matter.
+"""The words StackStorm uses for the state of an execution and of a trigger instance, and the sets
+that matter.
 
 Source: st2common/constants/action.py and st2common/constants/triggers.py of StackStorm 3.9.
 """
@@ -28,7 +29,9 @@ class ExecutionStatus(StrEnum):
     CANCELED = "canceled"
 
 
-FAILURES: Final = frozenset({ExecutionStatus.FAILED, ExecutionStatus.TIMEOUT, ExecutionStatus.ABANDONED})
+FAILURES: Final = frozenset(
+    {ExecutionStatus.FAILED, ExecutionStatus.TIMEOUT, ExecutionStatus.ABANDONED}
+)
 TERMINAL: Final = FAILURES | {ExecutionStatus.SUCCEEDED, ExecutionStatus.CANCELED}
 
 

@@ -1,7 +1,9 @@
-"""What happens, told to whoever listens: the source of `/v1/stream` and of waiting for an execution.
+"""What happens, told to whoever listens: the source of `/v1/stream` and of waiting for an
+execution.
 
-A listener that does not keep up loses the oldest events rather than hold the engine back; what it needs whole, it
-reads from the store. Event names are StackStorm's (st2common/constants/triggers.py, st2stream).
+A listener that does not keep up loses the oldest events rather than hold the engine back; what it
+needs whole, it reads from the store. Event names are StackStorm's (st2common/constants/triggers.py,
+st2stream).
 """
 
 from __future__ import annotations
@@ -15,8 +17,13 @@ from typing import Any
 EXECUTION_CREATED = "st2.execution__create"
 EXECUTION_UPDATED = "st2.execution__update"
 EXECUTION_OUTPUT = "st2.execution.output__create"
-LIVEACTION_OF = {EXECUTION_CREATED: "st2.liveaction__create", EXECUTION_UPDATED: "st2.liveaction__update"}
-"""What StackStorm tells besides, of the record that it keeps of what was asked for; ours is the execution's."""
+LIVEACTION_OF = {
+    EXECUTION_CREATED: "st2.liveaction__create",
+    EXECUTION_UPDATED: "st2.liveaction__update",
+}
+"""What StackStorm tells besides, of the record that it keeps of what was asked for; ours is the
+execution's.
+"""
 ANNOUNCEMENT_PREFIX = "st2.announcement__"
 _KEPT_EVENTS = 1_000
 

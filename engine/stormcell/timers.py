@@ -1,8 +1,10 @@
-"""Timers: the triggers `core.st2.IntervalTimer`, `core.st2.CronTimer` and `core.st2.DateTimer` that rules ask for.
+"""Timers: the triggers `core.st2.IntervalTimer`, `core.st2.CronTimer` and `core.st2.DateTimer` that
+rules ask for.
 
-What a schedule means is APScheduler's (as in st2reactor/timer/base.py of StackStorm 3.9); when to look and what to
-dispatch is ours. Ticks that fell into a stop are not made up for, and a date that has passed is not scheduled, both as
-in StackStorm; a tick that the database refuses is tried again until it is `GRACE_SECONDS` late.
+What a schedule means is APScheduler's (as in st2reactor/timer/base.py of StackStorm 3.9); when to
+look and what to dispatch is ours. Ticks that fell into a stop are not made up for, and a date that
+has passed is not scheduled, both as in StackStorm; a tick that the database refuses is tried again
+until it is `GRACE_SECONDS` late.
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ CRON = "core.st2.CronTimer"
 DATE = "core.st2.DateTimer"
 TIMERS = frozenset({INTERVAL, CRON, DATE})
 GRACE_SECONDS = 60.0
-"""A tick that could not be dispatched for this long (a full disk, a machine that slept) is skipped."""
+"""A tick that could not be dispatched for this long (a full disk, a machine that slept) is skipped.
+"""
 _RETRY_SECONDS = 1.0
 _LONGEST_SLEEP_SECONDS = 30.0  # a clock that is set anew is noticed within this time
 
 Dispatch = Callable[[Mapping[str, Any], dict[str, Any], str], Awaitable[Any]]
-"""(trigger as `{type, parameters}`, payload, trace tag); returns once it is on disk, TemporaryError where it is not."""
+"""(trigger as `{type, parameters}`, payload, trace tag); returns once it is on disk, TemporaryError
+where it is not.
+"""
 
 
 def utc_now() -> datetime:
@@ -63,7 +68,9 @@ class Timers:
         self._task: asyncio.Task[None] | None = None
 
     def set_triggers(self, wanted: Iterable[Trigger]) -> None:
-        """Keep the timers that are still wanted as they run, drop the others, schedule the new ones."""
+        """Keep the timers that are still wanted as they run, drop the others, schedule the new
+        ones.
+        """
         now = self._clock()
         timers: dict[str, Timer] = {}
         for trigger in wanted:
@@ -76,7 +83,10 @@ class Timers:
             if kept is None:
                 at = timers[trigger.ref].next_at
                 if at is None:
-                    log.warning("timer.expired", extra={"trigger": trigger.ref, "parameters": trigger.parameters})
+                    log.warning(
+                        "timer.expired",
+                        extra={"trigger": trigger.ref, "parameters": trigger.parameters},
+                    )
                 else:
                     log.info("timer.scheduled", extra={"trigger": trigger.ref, "next_at": str(at)})
         self._timers = timers
@@ -95,12 +105,21 @@ class Timers:
     @property
     def next_at(self) -> datetime | None:
         """When the next timer is due; None where there is none."""
-        return min((timer.next_at for timer in self._timers.values() if timer.next_at is not None), default=None)
+        return min(
+            (timer.next_at for timer in self._timers.values() if timer.next_at is not None),
+            default=None,
+        )
 
     async def fire_due(self) -> bool:
-        """Dispatch what is due by the clock; False where the database refused and it has to be tried again."""
+        """Dispatch what is due by the clock; False where the database refused and it has to be
+        tried again.
+        """
         now = self._clock()
-        due = [timer for timer in self._timers.values() if timer.next_at is not None and timer.next_at <= now]
+        due = [
+            timer
+            for timer in self._timers.values()
+            if timer.next_at is not None and timer.next_at <= now
+        ]
         all_taken = True
         for timer in sorted(due, key=lambda one: one.next_at or now):
             all_taken = await self._fire(timer, now) and all_taken
@@ -116,7 +135,9 @@ class Timers:
         payload = {"executed_at": str(now), "schedule": dict(trigger.parameters)}
         trace = f"{trigger.type.partition('.')[2]}-{trigger.name}"
         try:
-            await self._dispatch({"type": trigger.type, "parameters": trigger.parameters}, payload, trace)
+            await self._dispatch(
+                {"type": trigger.type, "parameters": trigger.parameters}, payload, trace
+            )
         except TemporaryError as error:
             log.warning("timer.put_off", extra={**fields, "reason": str(error)})
             return False
@@ -146,7 +167,9 @@ class Timers:
 
 
 def schedule_of(trigger: Trigger, now: datetime) -> Any:
-    """APScheduler's trigger for a timer's parameters. DefinitionError says what cannot be understood."""
+    """APScheduler's trigger for a timer's parameters. DefinitionError says what cannot be
+    understood.
+    """
     from apscheduler.triggers.cron import CronTrigger  # slow to import, for those who have timers
     from apscheduler.triggers.date import DateTrigger
     from apscheduler.triggers.interval import IntervalTrigger
@@ -160,7 +183,9 @@ def schedule_of(trigger: Trigger, now: datetime) -> Any:
             length = timedelta(**{given["unit"]: given["delta"]})
             if length <= timedelta(0):
                 raise ValueError("delta must be 1 or more")
-            return IntervalTrigger(seconds=length.total_seconds(), start_date=now + length, timezone=zone)
+            return IntervalTrigger(
+                seconds=length.total_seconds(), start_date=now + length, timezone=zone
+            )
         if trigger.type == DATE:
             date = DateTrigger(date_parser.parse(given["date"]), timezone=zone)
             return _Never() if date.run_date < now else date

@@ -1,4 +1,6 @@
-"""Instants as StackStorm writes them: UTC, microseconds, `Z` (st2common/util/isotime.py, `offset=False`)."""
+"""Instants as StackStorm writes them: UTC, microseconds, `Z` (st2common/util/isotime.py,
+`offset=False`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from datetime import UTC, datetime
 
 
 def now() -> str:
-    """Return the present instant, e.g. `2026-03-01T12:00:00.123456Z`. Sorts as text in the order of time."""
+    """Return the present instant, e.g. `2026-03-01T12:00:00.123456Z`. Sorts as text in the order of
+    time.
+    """
     return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 

@@ -1,4 +1,6 @@
-"""All execution trees: the driver, with pausing and resuming, and with going on after a stop or a crash."""
+"""All execution trees: the driver, with pausing and resuming, and with going on after a stop or a
+crash.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ class Trees(Driver):
         self._set_status(run.execution, ExecutionStatus.RESUMING, batch)
         self._advance(run, ResumeRequested(), batch)
         if self.find(execution_id).status is ExecutionStatus.RESUMING:
-            # It waits on: for an answer, or for a workflow below that resumes next and then says so.
+            # It waits on: for an answer, or for a workflow below that resumes next and then says
+            # so.
             self._set_status(run.execution, before, batch)
         below = [child.execution.id for child in self._below(run, ExecutionStatus.PAUSED)]
         batch.after.append(lambda: self._each_quietly(self.resume, below))
@@ -60,11 +63,15 @@ class Trees(Driver):
             try:
                 act(execution_id)
             except Error as error:
-                log.info("execution.unmoved", extra={"execution_id": execution_id, "reason": str(error)})
+                log.info(
+                    "execution.unmoved", extra={"execution_id": execution_id, "reason": str(error)}
+                )
 
     def _below(self, run: Run, status: ExecutionStatus) -> list[Run]:
         children = [self._run_of(child) for child in run.children.values()]
-        return [child for child in children if child is not None and child.execution.status is status]
+        return [
+            child for child in children if child is not None and child.execution.status is status
+        ]
 
     def _workflow(self, execution_id: str, verb: str) -> Run:
         execution = self.find(execution_id)
@@ -74,15 +81,23 @@ class Trees(Driver):
             )
         run = self._run_of(execution_id) if has_begun(execution) else None
         if run is None:
-            raise InvalidInputError(f'Unable to {verb} execution "{execution_id}" because it is {execution.status}.')
+            raise InvalidInputError(
+                f'Unable to {verb} execution "{execution_id}" because it is {execution.status}.'
+            )
         return run
 
     # Recovery
 
     def recover(self) -> int:
-        """Go on with everything that had not ended when the engine last stopped; return how many there were."""
+        """Go on with everything that had not ended when the engine last stopped; return how many
+        there were.
+        """
         executions = self._core.store.executions
-        restless = [status for status in ExecutionStatus if status not in TERMINAL | {ExecutionStatus.REQUESTED}]
+        restless = [
+            status
+            for status in ExecutionStatus
+            if status not in TERMINAL | {ExecutionStatus.REQUESTED}
+        ]
         found = executions.unfinished(restless)
         for execution in found:
             if execution.runner_type not in WORKFLOW_RUNNERS:
@@ -105,7 +120,9 @@ class Trees(Driver):
             self._delay(execution)
         elif status is ExecutionStatus.CANCELING:
             batch = Batch()
-            self._end(execution, ExecutionStatus.CANCELED, {"message": "Action canceled by user."}, batch)
+            self._end(
+                execution, ExecutionStatus.CANCELED, {"message": "Action canceled by user."}, batch
+            )
             self._commit(batch)
         elif status is ExecutionStatus.PENDING:
             self._keep_time(execution)

@@ -1,7 +1,9 @@
-"""What every action of the pack does around its one library call: services from configuration, errors as results.
+"""What every action of the pack does around its one library call: services from configuration,
+errors as results.
 
-A step that fails returns `(False, {...})` instead of raising: the error is then data that the next task of a chain can
-read, and the execution shows one sentence instead of a traceback. What is no error of ours is a bug, and raises.
+A step that fails returns `(False, {...})` instead of raising: the error is then data that the next
+task of a chain can read, and the execution shows one sentence instead of a traceback. What is no
+error of ours is a bug, and raises.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ Config = Optional[Mapping[str, Any]]
 
 
 def run_with_services(call: Callable[[Services], Any], config: Config) -> Outcome:
-    """Run a call on the configured services; an error of the pack becomes the result of a failed action."""
+    """Run a call on the configured services; an error of the pack becomes the result of a failed
+    action.
+    """
     try:
         return True, call(open_services(config))
     except Error as error:
@@ -42,9 +46,13 @@ def run_database_step(
     return run_with_services(lambda services: step(DatabaseRun(services, identity, run_id)), config)
 
 
-def run_on_resource(call: Callable[[ResourceHandle], Any], config: Config, identity: Identity, run_id: str) -> Outcome:
+def run_on_resource(
+    call: Callable[[ResourceHandle], Any], config: Config, identity: Identity, run_id: str
+) -> Outcome:
     """Run a call on one object of any kind."""
-    return run_with_services(lambda services: call(ResourceHandle(services, identity, run_id)), config)
+    return run_with_services(
+        lambda services: call(ResourceHandle(services, identity, run_id)), config
+    )
 
 
 def lock(config: Config, identity: Identity, run_id: str) -> Outcome:
@@ -54,7 +62,11 @@ def lock(config: Config, identity: Identity, run_id: str) -> Outcome:
     except Error as error:
         return False, {"taken": False, **failure(error)}
     if holder is None:
-        return True, {"taken": False, "run_id": run_id, "message": f"Run {run_id} holds {identity}."}
+        return True, {
+            "taken": False,
+            "run_id": run_id,
+            "message": f"Run {run_id} holds {identity}.",
+        }
     message = f"Run {holder} is at work on {identity}; the next event or resync looks again."
     return False, {"taken": True, "run_id": "", "message": message}
 

@@ -1,4 +1,6 @@
-"""Clients of AWS services as the pack's configuration says: profile or environment, a role to assume, an endpoint."""
+"""Clients of AWS services as the pack's configuration says: profile or environment, a role to
+assume, an endpoint.
+"""
 
 from __future__ import annotations
 

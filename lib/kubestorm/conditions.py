@@ -1,7 +1,8 @@
 """Conditions as Kubernetes keeps them: how one is set, and how `Ready` follows from the others.
 
-Pure: the time is passed in. Source of the rules: "Typical status properties" in kubernetes/community's
-api-conventions.md (`lastTransitionTime` moves only when `status` does; absent reads as Unknown).
+Pure: the time is passed in. Source of the rules: "Typical status properties" in
+kubernetes/community's api-conventions.md (`lastTransitionTime` moves only when `status` does;
+absent reads as Unknown).
 """
 
 from __future__ import annotations
@@ -85,11 +86,14 @@ def set_condition(
     return [entry if item is old else item for item in before]
 
 
-def roll_up(conditions: Iterable[Mapping[str, Any]], order: Sequence[str], *, generation: int) -> Condition:
-    """`Ready` out of the conditions in `order`: the first one that is not True, or answers for an older spec, decides.
+def roll_up(
+    conditions: Iterable[Mapping[str, Any]], order: Sequence[str], *, generation: int
+) -> Condition:
+    """`Ready` out of the conditions in `order`: the first one that is not True, or answers for an
+    older spec, decides.
 
-    A condition that was True for an earlier generation does not count: without that, `kubectl wait` would see Ready
-    between the edit of a size and the call that changes it.
+    A condition that was True for an earlier generation does not count: without that, `kubectl wait`
+    would see Ready between the edit of a size and the call that changes it.
     """
     by_type = {item.get("type"): item for item in conditions}
     for kind in order:
@@ -97,9 +101,13 @@ def roll_up(conditions: Iterable[Mapping[str, Any]], order: Sequence[str], *, ge
         if item is None:
             return Condition(READY, FALSE, "Reconciling", f"{kind} is not known yet.")
         if item.get("status") != TRUE:
-            return Condition(READY, FALSE, str(item.get("reason", "Unknown")), str(item.get("message", "")))
+            return Condition(
+                READY, FALSE, str(item.get("reason", "Unknown")), str(item.get("message", ""))
+            )
         if int(item.get("observedGeneration", 0)) < generation:
-            return Condition(READY, FALSE, "Reconciling", f"{kind} does not answer for the latest change yet.")
+            return Condition(
+                READY, FALSE, "Reconciling", f"{kind} does not answer for the latest change yet."
+            )
     return Condition(READY, TRUE, "Ready", "Everything that was asked for is in place.")
 
 
@@ -111,7 +119,9 @@ def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Optional[Mapping
 def is_true(conditions: Iterable[Mapping[str, Any]], kind: str, *, generation: int = 0) -> bool:
     """Whether it is True, for this generation or a later one."""
     item = find(conditions, kind)
-    return bool(item and item.get("status") == TRUE and int(item.get("observedGeneration", 0)) >= generation)
+    return bool(
+        item and item.get("status") == TRUE and int(item.get("observedGeneration", 0)) >= generation
+    )
 
 
 def format_time(moment: dt.datetime) -> str:

@@ -1,4 +1,5 @@
-"""Consul's key-value store through py-consul: a small tree made to be, in one transaction, or left as it is.
+"""Consul's key-value store through py-consul: a small tree made to be, in one transaction, or left
+as it is.
 
 Named for what it wraps: a module called `consul` would hide the library's own.
 """
@@ -38,7 +39,8 @@ class ConsulStore:
         with self._translated("read", prefix):
             _, entries = self._open().kv.get(prefix, recurse=True)
         return {
-            entry["Key"][len(prefix) :]: (entry["Value"] or b"").decode("utf-8", "replace") for entry in entries or ()
+            entry["Key"][len(prefix) :]: (entry["Value"] or b"").decode("utf-8", "replace")
+            for entry in entries or ()
         }
 
     def read_key(self, key: str) -> Optional[str]:
@@ -48,18 +50,24 @@ class ConsulStore:
         return None if entry is None else (entry["Value"] or b"").decode("utf-8", "replace")
 
     def ensure_tree(self, prefix: str, values: Mapping[str, str]) -> PublishResult:
-        """Bring these keys to these values, all or none; nothing is written when nothing differs. Others stay."""
+        """Bring these keys to these values, all or none; nothing is written when nothing differs.
+        Others stay.
+        """
         present = self.read_tree(prefix)
         differing = sorted(key for key, value in values.items() if present.get(key) != value)
         if differing:
-            operations: List[Mapping[str, Any]] = [_set(prefix + key, values[key]) for key in differing]
+            operations: List[Mapping[str, Any]] = [
+                _set(prefix + key, values[key]) for key in differing
+            ]
             self._transact(prefix, operations)
         return PublishResult(prefix, tuple(differing))
 
     def delete_tree(self, prefix: str) -> None:
         """Remove everything under a prefix, which has to end in a slash. Safe to repeat."""
         if not prefix.endswith("/") or prefix.count("/") < 3:
-            raise PermanentError(f"{prefix!r} is no prefix of one resource; nothing was deleted.", service=SERVICE)
+            raise PermanentError(
+                f"{prefix!r} is no prefix of one resource; nothing was deleted.", service=SERVICE
+            )
         with self._translated("delete", prefix):
             self._open().kv.delete(prefix, recurse=True)
 
@@ -67,7 +75,9 @@ class ConsulStore:
         with self._translated("write", prefix):
             answer = self._open().txn.put(operations)
         if not answer or answer.get("Errors"):
-            raise TemporaryError(f"Consul did not carry out the transaction on {prefix}.", service=SERVICE)
+            raise TemporaryError(
+                f"Consul did not carry out the transaction on {prefix}.", service=SERVICE
+            )
 
     def _open(self) -> Any:
         if self._client is not None:
@@ -77,7 +87,9 @@ class ConsulStore:
         settings = self._settings
         address = urlsplit(settings.url)
         if address.scheme not in DEFAULT_PORTS or not address.hostname:
-            message = f"consul.url is {settings.url!r}; it looks like https://consul.example.com:8501."
+            message = (
+                f"consul.url is {settings.url!r}; it looks like https://consul.example.com:8501."
+            )
             raise DefinitionError(message, field="consul.url")
         client = consul.Consul(
             host=address.hostname,
@@ -86,8 +98,8 @@ class ConsulStore:
             verify=settings.ca_file or True if settings.verify_tls else False,
             connections_timeout=settings.timeout_seconds,
         )
-        # py-consul prefers CONSUL_HTTP_TOKEN to its argument and forgets the token on txn.put: the session's header
-        # reaches every call, and the configured token is the one that counts.
+        # py-consul prefers CONSUL_HTTP_TOKEN to its argument and forgets the token on txn.put: the
+        # session's header reaches every call, and the configured token is the one that counts.
         client.token = None
         if settings.token_file:
             client.http.session.headers["X-Consul-Token"] = _read_token(settings.token_file)
@@ -106,13 +118,20 @@ class ConsulStore:
         try:
             yield
         except (consul.BadRequest, consul.NotFound) as error:
-            raise PermanentError(f"Consul refused to {what}: {str(error)[:200]}", service=SERVICE) from error
+            raise PermanentError(
+                f"Consul refused to {what}: {str(error)[:200]}", service=SERVICE
+            ) from error
         except consul.ConsulException as error:
             # A transaction tells a missing permission with 409 and words, everything else with 403.
-            if isinstance(error, (consul.ACLPermissionDenied, consul.ACLDisabled)) or DENIED in str(error).lower():
+            if (
+                isinstance(error, (consul.ACLPermissionDenied, consul.ACLDisabled))
+                or DENIED in str(error).lower()
+            ):
                 message = f"Consul does not let the pack {what}. The ACL rules needed are in deploy/consul-policy.hcl."
                 raise PermanentError(message, service=SERVICE, status_code=403) from error
-            raise TemporaryError(f"Consul could not {what}: {str(error)[:200]}", service=SERVICE) from error
+            raise TemporaryError(
+                f"Consul could not {what}: {str(error)[:200]}", service=SERVICE
+            ) from error
         except requests.RequestException as error:
             message = f"Consul cannot be reached at {self._settings.url} ({type(error).__name__})."
             raise TemporaryError(message, service=SERVICE) from error

@@ -7,8 +7,9 @@
     ├── TemporaryError       worth retrying; carries `retry_after_seconds`
     └── PermanentError       retrying will not help (refused, forbidden)
 
-Adapters translate their library's exceptions once, into one of these, with `raise ... from`. `service` names who
-answered (or did not) in the words a developer reads in a condition: "Kubernetes", "AWS RDS", "Vault", "Consul".
+Adapters translate their library's exceptions once, into one of these, with `raise ... from`.
+`service` names who answered (or did not) in the words a developer reads in a condition:
+"Kubernetes", "AWS RDS", "Vault", "Consul".
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from typing import Optional
 
 
 class Error(Exception):
-    """Root of everything the pack raises on purpose. `str(error)` is a sentence for a person, without secrets."""
+    """Root of everything the pack raises on purpose. `str(error)` is a sentence for a person,
+    without secrets.
+    """
 
-    def __init__(self, message: str, *, service: str = "", status_code: Optional[int] = None) -> None:
+    def __init__(
+        self, message: str, *, service: str = "", status_code: Optional[int] = None
+    ) -> None:
         super().__init__(message)
         self.service = service
         self.status_code = status_code

@@ -1,8 +1,10 @@
-"""The pack's connection to a Kubernetes API: plain dictionaries in and out over the official client's connection.
+"""The pack's connection to a Kubernetes API: plain dictionaries in and out over the official
+client's connection.
 
-The official client brings kubeconfig, in-cluster accounts, exec plugins, token refresh and TLS. Its typed models are
-not used: they refuse incomplete objects, know nothing of custom resources and cost many times the parsing (decision
-0060). Every error is translated once, by `kube_errors`. Leases are in `lease`.
+The official client brings kubeconfig, in-cluster accounts, exec plugins, token refresh and TLS. Its
+typed models are not used: they refuse incomplete objects, know nothing of custom resources and cost
+many times the parsing (decision 0060). Every error is translated once, by `kube_errors`. Leases are
+in `lease`.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ Object = Dict[str, Any]
 
 
 def _fastest_decoder() -> Callable[[bytes], Any]:
-    """StackStorm ships orjson and stormcell msgspec; both read JSON several times faster than the standard library."""
+    """StackStorm ships orjson and stormcell msgspec; both read JSON several times faster than the
+    standard library.
+    """
     try:
         import orjson  # type: ignore[import-not-found, unused-ignore]
 
@@ -71,7 +75,8 @@ decode: Callable[[bytes], Any] = _fastest_decoder()
 
 
 def decode_page(data: bytes) -> Any:
-    """Decode without the cyclic garbage collector, which would go through the half-made page over and over.
+    """Decode without the cyclic garbage collector, which would go through the half-made page over
+    and over.
 
     JSON has no cycles. It halves the time of a large list, and a page takes milliseconds.
     """
@@ -86,10 +91,14 @@ def decode_page(data: bytes) -> Any:
 
 @dataclass(frozen=True)
 class KubeSettings:
-    """Where the cluster is and how long to wait for it; holds no credential, only where one is found."""
+    """Where the cluster is and how long to wait for it; holds no credential, only where one is
+    found.
+    """
 
     kubeconfig: str = ""
-    """Path of a kubeconfig. Empty: the in-cluster account if there is one, else $KUBECONFIG or ~/.kube/config."""
+    """Path of a kubeconfig. Empty: the in-cluster account if there is one, else $KUBECONFIG or
+    ~/.kube/config.
+    """
     context: str = ""
     """Context within it; empty for its current one."""
     in_cluster: Optional[bool] = None
@@ -102,12 +111,15 @@ class KubeSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> KubeSettings:
-        """Read the pack configuration's `kubernetes` section; raises DefinitionError naming a key it does not know."""
+        """Read the pack configuration's `kubernetes` section; raises DefinitionError naming a key
+        it does not know.
+        """
         section = config.get("kubernetes") or {}
         unknown = sorted(set(section) - set(cls.__dataclass_fields__))
         if unknown:
             raise DefinitionError(
-                f"the pack configuration has no setting kubernetes.{unknown[0]}", field=f"kubernetes.{unknown[0]}"
+                f"the pack configuration has no setting kubernetes.{unknown[0]}",
+                field=f"kubernetes.{unknown[0]}",
             )
         return cls(**{key: value for key, value in section.items() if value is not None})
 
@@ -125,7 +137,9 @@ class Resource(NamedTuple):
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The URL path of the collection, or of one object (`name`), or of its `status`, `scale` ..."""
+        """The URL path of the collection, or of one object (`name`), or of its `status`, `scale`
+        ...
+        """
         parts = [f"/apis/{self.group}" if self.group else "/api", self.version]
         if namespace:
             parts += ["namespaces", quote(namespace, safe="")]
@@ -134,14 +148,20 @@ class Resource(NamedTuple):
         return "/".join(parts)
 
     def __str__(self) -> str:
-        return f"{self.plural}.{self.version}.{self.group}" if self.group else f"{self.plural}.{self.version}"
+        return (
+            f"{self.plural}.{self.version}.{self.group}"
+            if self.group
+            else f"{self.plural}.{self.version}"
+        )
 
 
 EVENTS = Resource("", "v1", "events")
 
 
 def connect(settings: KubeSettings) -> KubeClient:
-    """Read the credentials and make a client; no request is sent. Raises DefinitionError for an unusable kubeconfig."""
+    """Read the credentials and make a client; no request is sent. Raises DefinitionError for an
+    unusable kubeconfig.
+    """
     # Only what talks to a cluster pays for the client's import.
     library = kube_library.load()
     config = library.config
@@ -160,8 +180,14 @@ def connect(settings: KubeSettings) -> KubeClient:
                 persist_config=False,
             )
     except config.ConfigException as error:
-        where = "the pod's service account" if in_cluster else settings.kubeconfig or "the default kubeconfig"
-        raise DefinitionError(f"cannot use {where}: {error}", field="kubernetes.kubeconfig") from error
+        where = (
+            "the pod's service account"
+            if in_cluster
+            else settings.kubeconfig or "the default kubeconfig"
+        )
+        raise DefinitionError(
+            f"cannot use {where}: {error}", field="kubernetes.kubeconfig"
+        ) from error
     configuration.connection_pool_maxsize = POOL_SIZE
     if not settings.verify_tls:
         configuration.verify_ssl = False
@@ -170,7 +196,9 @@ def connect(settings: KubeSettings) -> KubeClient:
 
 
 class KubeClient:
-    """Raw requests to one API server. Safe to share between threads. Every method raises the pack's errors only."""
+    """Raw requests to one API server. Safe to share between threads. Every method raises the pack's
+    errors only.
+    """
 
     def __init__(self, api_client: Any, settings: Optional[KubeSettings] = None) -> None:
         self.settings = settings or KubeSettings()
@@ -178,7 +206,9 @@ class KubeClient:
         self._pool = api_client.rest_client.pool_manager
         self.host: str = api_client.configuration.host.rstrip("/")
 
-    def get(self, resource: Resource, name: str, namespace: str = "", subresource: str = "") -> Object:
+    def get(
+        self, resource: Resource, name: str, namespace: str = "", subresource: str = ""
+    ) -> Object:
         """One object as it is now; NotFoundError when there is none."""
         asked = self._request(resource, "get", namespace, name, subresource)
         return self._send("GET", resource.path(namespace, name, subresource), asked)
@@ -194,7 +224,9 @@ class KubeClient:
         field_selector: str = "",
         resource_version: str = "",
     ) -> Object:
-        """One page: `items` and `metadata.resourceVersion` / `metadata.continue`. ExpiredError: start over."""
+        """One page: `items` and `metadata.resourceVersion` / `metadata.continue`. ExpiredError:
+        start over.
+        """
         query = {
             "limit": limit or None,
             "continue": continue_token or None,
@@ -202,7 +234,9 @@ class KubeClient:
             "fieldSelector": field_selector or None,
             "resourceVersion": resource_version or None,
         }
-        return self._send("GET", resource.path(namespace), self._request(resource, "list", namespace), query=query)
+        return self._send(
+            "GET", resource.path(namespace), self._request(resource, "list", namespace), query=query
+        )
 
     def list_all(
         self, resource: Resource, namespace: str = "", *, label_selector: str = "", limit: int = 500
@@ -210,7 +244,13 @@ class KubeClient:
         """Every object, page by page; for collections that may be read without a consistent whole."""
         token = ""
         while True:
-            page = self.list_page(resource, namespace, limit=limit, continue_token=token, label_selector=label_selector)
+            page = self.list_page(
+                resource,
+                namespace,
+                limit=limit,
+                continue_token=token,
+                label_selector=label_selector,
+            )
             yield from page.get("items") or []
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
@@ -221,8 +261,12 @@ class KubeClient:
         asked = self._request(resource, "create", namespace)
         return self._send("POST", resource.path(namespace), asked, body=body)
 
-    def update(self, resource: Resource, body: Object, namespace: str = "", subresource: str = "") -> Object:
-        """Replace it; ConflictError when `metadata.resourceVersion` in the body is no longer the current one."""
+    def update(
+        self, resource: Resource, body: Object, namespace: str = "", subresource: str = ""
+    ) -> Object:
+        """Replace it; ConflictError when `metadata.resourceVersion` in the body is no longer the
+        current one.
+        """
         name = body["metadata"]["name"]
         asked = self._request(resource, "update", namespace, name, subresource)
         return self._send("PUT", resource.path(namespace, name, subresource), asked, body=body)
@@ -239,54 +283,92 @@ class KubeClient:
         field_manager: str = FIELD_MANAGER,
         force: bool = False,
     ) -> Object:
-        """Change a part; `kind` is merge, json (a list of operations), strategic, or apply (server-side, makes it too).
+        """Change a part; `kind` is merge, json (a list of operations), strategic, or apply
+        (server-side, makes it too).
 
         `force` takes fields over from other managers and belongs to apply alone.
         """
-        query = {"fieldManager": field_manager, "force": "true" if force and kind == "apply" else None}
+        query = {
+            "fieldManager": field_manager,
+            "force": "true" if force and kind == "apply" else None,
+        }
         asked = self._request(resource, "patch", namespace, name, subresource)
         path = resource.path(namespace, name, subresource)
-        return self._send("PATCH", path, asked, body=body, query=query, content_type=_PATCH_TYPES[kind])
+        return self._send(
+            "PATCH", path, asked, body=body, query=query, content_type=_PATCH_TYPES[kind]
+        )
 
-    def apply(self, resource: Resource, body: Object, namespace: str = "", *, force: bool = True) -> Object:
+    def apply(
+        self, resource: Resource, body: Object, namespace: str = "", *, force: bool = True
+    ) -> Object:
         """Server-side apply: make it, or bring the fields named in the body to it. Safe to repeat."""
-        return self.patch(resource, body["metadata"]["name"], body, namespace, kind="apply", force=force)
+        return self.patch(
+            resource, body["metadata"]["name"], body, namespace, kind="apply", force=force
+        )
 
     def patch_status(
-        self, resource: Resource, name: str, status: Object, namespace: str = "", *, resource_version: str = ""
+        self,
+        resource: Resource,
+        name: str,
+        status: Object,
+        namespace: str = "",
+        *,
+        resource_version: str = "",
     ) -> Object:
-        """Merge into `status`; with `resource_version`, ConflictError when the object has changed since."""
+        """Merge into `status`; with `resource_version`, ConflictError when the object has changed
+        since.
+        """
         body: Object = {"status": status}
         if resource_version:
             body["metadata"] = {"resourceVersion": resource_version}
         return self.patch(resource, name, body, namespace, subresource="status")
 
     def delete(
-        self, resource: Resource, name: str, namespace: str = "", *, uid: str = "", propagation: str = "Background"
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        propagation: str = "Background",
     ) -> Object:
-        """Ask for deletion; NotFoundError when it is gone, ConflictError when it is another object than `uid`."""
-        body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        """Ask for deletion; NotFoundError when it is gone, ConflictError when it is another object
+        than `uid`.
+        """
+        body: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+        }
         if uid:
             body["preconditions"] = {"uid": uid}
         asked = self._request(resource, "delete", namespace, name)
         return self._send("DELETE", resource.path(namespace, name), asked, body=body)
 
-    def request(self, method: str, path: str, *, query: Optional[Mapping[str, Any]] = None, body: Any = None) -> Object:
+    def request(
+        self, method: str, path: str, *, query: Optional[Mapping[str, Any]] = None, body: Any = None
+    ) -> Object:
         """Any other path of the API (`/version`, `/apis/GROUP/VERSION`), answered as JSON."""
         asked = Request(_VERBS.get(method, method.lower()), "", path, "", "")
         return self._send(method, path, asked, query=query, body=body)
 
-    def read_text(self, path: str, asked: Request, *, query: Optional[Mapping[str, Any]] = None) -> str:
+    def read_text(
+        self, path: str, asked: Request, *, query: Optional[Mapping[str, Any]] = None
+    ) -> str:
         """What is served as text, for instance a pod's log; bytes that are no UTF-8 are replaced."""
-        response = self._open("GET", path, asked, query, None, "", self.settings.read_timeout_seconds, True)
+        response = self._open(
+            "GET", path, asked, query, None, "", self.settings.read_timeout_seconds, True
+        )
         return bytes(response.data).decode("utf-8", "replace")
 
     def proxy(
         self, path: str, asked: Request, *, headers: Mapping[str, str], timeout_seconds: float
     ) -> Tuple[int, Mapping[str, str], bytes]:
-        """GET something behind the API server (a pod's or a Service's `proxy` subresource): status, headers, body.
+        """GET something behind the API server (a pod's or a Service's `proxy` subresource): status,
+        headers, body.
 
-        An answer of 400 or above is an answer, unless it is the API server's own: that raises the pack's errors.
+        An answer of 400 or above is an answer, unless it is the API server's own: that raises the
+        pack's errors.
         """
         sent: Dict[str, str] = {"User-Agent": FIELD_MANAGER, **headers}
         parameters: List[Any] = []
@@ -296,7 +378,9 @@ class KubeClient:
                 "GET",
                 f"{self.host}{path}",
                 headers=sent,
-                timeout=urllib3.Timeout(connect=self.settings.connect_timeout_seconds, read=timeout_seconds),
+                timeout=urllib3.Timeout(
+                    connect=self.settings.connect_timeout_seconds, read=timeout_seconds
+                ),
                 retries=False,
                 redirect=False,
             )
@@ -317,7 +401,9 @@ class KubeClient:
         read_timeout_seconds: float,
         label_selector: str = "",
     ) -> WatchStream:
-        """Open a watch with bookmarks; iterate the result for raw lines. ExpiredError when the version is too old."""
+        """Open a watch with bookmarks; iterate the result for raw lines. ExpiredError when the
+        version is too old.
+        """
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -326,7 +412,9 @@ class KubeClient:
             "labelSelector": label_selector or None,
         }
         asked = self._request(resource, "watch", namespace)
-        response = self._open("GET", resource.path(namespace), asked, query, None, "", read_timeout_seconds, False)
+        response = self._open(
+            "GET", resource.path(namespace), asked, query, None, "", read_timeout_seconds, False
+        )
         return WatchStream(response, asked, self.host)
 
     def create_event(
@@ -341,21 +429,32 @@ class KubeClient:
     ) -> Object:
         """Leave a Kubernetes Event on an object, as `kubectl describe` shows it.
 
-        `involved` is the object (apiVersion, kind, metadata). The same reason and message again raise the count of the
-        one Event, as client-go's recorder does. `message` is cut to 1,024 characters, the API's limit.
+        `involved` is the object (apiVersion, kind, metadata). The same reason and message again
+        raise the count of the one Event, as client-go's recorder does. `message` is cut to 1,024
+        characters, the API's limit.
         """
         metadata = involved["metadata"]
         namespace = metadata.get("namespace") or "default"
-        message = message if len(message) <= MAX_EVENT_MESSAGE else message[: MAX_EVENT_MESSAGE - 1] + "…"
+        message = (
+            message if len(message) <= MAX_EVENT_MESSAGE else message[: MAX_EVENT_MESSAGE - 1] + "…"
+        )
         key = "\n".join((metadata.get("uid", ""), type, reason, message, component))
         name = f"{metadata['name'][:200]}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
         stamp = (now or dt.datetime.now(dt.timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        reference = {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in metadata}
+        reference = {
+            key: metadata[key]
+            for key in ("name", "namespace", "uid", "resourceVersion")
+            if key in metadata
+        }
         body: Object = {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": namespace},
-            "involvedObject": {"apiVersion": involved["apiVersion"], "kind": involved["kind"], **reference},
+            "involvedObject": {
+                "apiVersion": involved["apiVersion"],
+                "kind": involved["kind"],
+                **reference,
+            },
             "type": type,
             "reason": reason,
             "message": message,
@@ -376,7 +475,9 @@ class KubeClient:
         self._pool.clear()
 
     @staticmethod
-    def _request(resource: Resource, verb: str, namespace: str = "", name: str = "", subresource: str = "") -> Request:
+    def _request(
+        resource: Resource, verb: str, namespace: str = "", name: str = "", subresource: str = ""
+    ) -> Request:
         kind = f"{resource.plural}/{subresource}" if subresource else resource.plural
         return Request(verb, resource.group, kind, namespace, name)
 
@@ -396,7 +497,8 @@ class KubeClient:
             answer = decode_page(response.data)
         except ValueError as error:
             raise TemporaryError(
-                f"the answer of {self.host} to {asked.verb} {asked.resource} is not JSON", service=kube_errors.SERVICE
+                f"the answer of {self.host} to {asked.verb} {asked.resource} is not JSON",
+                service=kube_errors.SERVICE,
             ) from error
         return answer if isinstance(answer, dict) else {"items": answer}
 
@@ -412,7 +514,9 @@ class KubeClient:
         preload: bool,
     ) -> Any:
         headers: Dict[str, str] = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
-        parameters: List[Any] = [(key, value) for key, value in (query or {}).items() if value is not None]
+        parameters: List[Any] = [
+            (key, value) for key, value in (query or {}).items() if value is not None
+        ]
         try:
             # Refreshes an expired token first, where the kubeconfig says how.
             self._api.update_params_for_auth(headers, parameters, ["BearerToken"])
@@ -424,7 +528,9 @@ class KubeClient:
                 url,
                 headers=headers,
                 body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
-                timeout=urllib3.Timeout(connect=self.settings.connect_timeout_seconds, read=read_timeout),
+                timeout=urllib3.Timeout(
+                    connect=self.settings.connect_timeout_seconds, read=read_timeout
+                ),
                 retries=False,
                 preload_content=preload,
             )
@@ -439,10 +545,11 @@ class KubeClient:
 
 
 class WatchStream:
-    """An open watch: iterate for one `bytes` line per event; `close` may be called from any thread and ends it.
+    """An open watch: iterate for one `bytes` line per event; `close` may be called from any thread
+    and ends it.
 
-    Iteration ends when the server ends the watch. A connection that breaks, or is silent for longer than the read
-    timeout, raises TemporaryError.
+    Iteration ends when the server ends the watch. A connection that breaks, or is silent for longer
+    than the read timeout, raises TemporaryError.
     """
 
     def __init__(self, response: Any, asked: Request, host: str) -> None:
@@ -464,7 +571,8 @@ class WatchStream:
                 if whole:
                     yield whole
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
-            # ValueError and AttributeError: what the ssl module makes of a socket closed under a reader.
+            # ValueError and AttributeError: what the ssl module makes of a socket closed under a
+            # reader.
             if not self._closed:
                 raise kube_errors.from_transport(error, self._asked, self._host) from error
         finally:
@@ -473,12 +581,15 @@ class WatchStream:
     def close(self) -> None:
         """End the iteration, wherever it waits. Safe to repeat."""
         self._closed = True
-        connection = getattr(self._response, "connection", None) or getattr(self._response, "_connection", None)
+        connection = getattr(self._response, "connection", None) or getattr(
+            self._response, "_connection", None
+        )
         sock = getattr(connection, "sock", None)
         if sock is None:
             return
-        # Closing a socket does not wake a thread that reads it; shutting it down does. The plain socket's method,
-        # since the ssl module's own would pull the TLS state from under the reader.
+        # Closing a socket does not wake a thread that reads it; shutting it down does. The plain
+        # socket's method, since the ssl module's own would pull the TLS state from under the
+        # reader.
         try:
             if isinstance(sock, socket.socket):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -1,7 +1,8 @@
-"""What a Kubernetes API answer or a broken connection means to us: one of the pack's errors, decided in one place.
+"""What a Kubernetes API answer or a broken connection means to us: one of the pack's errors,
+decided in one place.
 
-The sentences end up in conditions and logs, so they name what to do next. Response bodies are `Status` objects made by
-the API server from names and rules; nothing else of a body is repeated.
+The sentences end up in conditions and logs, so they name what to do next. Response bodies are
+`Status` objects made by the API server from names and rules; nothing else of a body is repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _USER = re.compile(r'User "([^"]*)"')
 
 
 class Request(NamedTuple):
-    """What was asked, in RBAC's words; `namespace` is empty for all namespaces or a cluster-scoped resource."""
+    """What was asked, in RBAC's words; `namespace` is empty for all namespaces or a cluster-scoped
+    resource.
+    """
 
     verb: str
     group: str
@@ -48,7 +51,9 @@ class FieldConflict(NamedTuple):
     """One field that server-side apply did not take from its owner."""
 
     field: str
-    """As the API server writes it: `.spec.replicas`, `.spec.ports[port=80,protocol="TCP"].targetPort`."""
+    """As the API server writes it: `.spec.replicas`,
+    `.spec.ports[port=80,protocol="TCP"].targetPort`.
+    """
     manager: str
 
 
@@ -68,8 +73,12 @@ class ExpiredError(TemporaryError):
     """410: the resourceVersion or the continue token is too old; list again."""
 
 
-def from_response(status_code: int, headers: Mapping[str, str], body: bytes, request: Request) -> Error:
-    """Choose the error for an answer of 400 or above (also for a `Status` inside a watch: no headers then)."""
+def from_response(
+    status_code: int, headers: Mapping[str, str], body: bytes, request: Request
+) -> Error:
+    """Choose the error for an answer of 400 or above (also for a `Status` inside a watch: no
+    headers then).
+    """
     status = _status_of(body)
     said = str(status.get("message") or "").strip()
     what = _describe(request)
@@ -87,31 +96,45 @@ def from_response(status_code: int, headers: Mapping[str, str], body: bytes, req
         conflicts = _field_conflicts(status)
         if conflicts:
             return FieldConflictError(f"{what}: {said}", conflicts)
-        return ConflictError(f"{what}: {said or 'changed meanwhile'}", service=SERVICE, status_code=409)
+        return ConflictError(
+            f"{what}: {said or 'changed meanwhile'}", service=SERVICE, status_code=409
+        )
     if status_code == 410:
-        return ExpiredError(f"{what}: {said or 'resourceVersion too old'}", service=SERVICE, status_code=410)
+        return ExpiredError(
+            f"{what}: {said or 'resourceVersion too old'}", service=SERVICE, status_code=410
+        )
     if status_code in (400, 422):
         return _invalid(status_code, status, what, said)
     if status_code in (429, 408) or status_code >= 500:
         return TemporaryError(
-            f"Kubernetes cannot answer {what} now (HTTP {status_code})" + (f": {said}" if said else ""),
+            f"Kubernetes cannot answer {what} now (HTTP {status_code})"
+            + (f": {said}" if said else ""),
             service=SERVICE,
             status_code=status_code,
             retry_after_seconds=_retry_after(headers, status),
         )
     return PermanentError(
-        f"Kubernetes refused {what} (HTTP {status_code}): {said}", service=SERVICE, status_code=status_code
+        f"Kubernetes refused {what} (HTTP {status_code}): {said}",
+        service=SERVICE,
+        status_code=status_code,
     )
 
 
 def from_transport(error: Exception, request: Request, host: str) -> Error:
-    """Choose the error for a connection that could not be made or broke, which urllib3 reports in many classes."""
+    """Choose the error for a connection that could not be made or broke, which urllib3 reports in
+    many classes.
+    """
     reason = getattr(error, "reason", None) or error
-    if isinstance(reason, urllib3.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(reason):
+    if isinstance(reason, urllib3.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(
+        reason
+    ):
         return PermanentError(
-            f"the certificate of {host} is not trusted; give the kubeconfig its certificate-authority", service=SERVICE
+            f"the certificate of {host} is not trusted; give the kubeconfig its certificate-authority",
+            service=SERVICE,
         )
-    return TemporaryError(f"no answer from {host} for {_describe(request)}: {type(reason).__name__}", service=SERVICE)
+    return TemporaryError(
+        f"no answer from {host} for {_describe(request)}: {type(reason).__name__}", service=SERVICE
+    )
 
 
 def _describe(request: Request) -> str:
@@ -140,7 +163,9 @@ def _invalid(status_code: int, status: Mapping[str, Any], what: str, said: str) 
         error = DefinitionError(f"Kubernetes refused {what}: {said or 'invalid'}")
     else:
         text = "; ".join(f"{row.get('field', '')}: {row.get('message', '')}" for row in rows)
-        error = DefinitionError(f"Kubernetes refused {what}: {text}", field=str(rows[0].get("field") or ""))
+        error = DefinitionError(
+            f"Kubernetes refused {what}: {text}", field=str(rows[0].get("field") or "")
+        )
     error.service, error.status_code = SERVICE, status_code
     return error
 
@@ -159,7 +184,9 @@ def _field_conflicts(status: Mapping[str, Any]) -> Sequence[FieldConflict]:
 
 def _retry_after(headers: Mapping[str, str], status: Mapping[str, Any]) -> Optional[float]:
     details = status.get("details")
-    said = headers.get("Retry-After") or (details.get("retryAfterSeconds") if isinstance(details, dict) else None)
+    said = headers.get("Retry-After") or (
+        details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    )
     try:
         return max(0.0, float(said)) if said is not None else None
     except (TypeError, ValueError):

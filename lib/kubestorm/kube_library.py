@@ -1,9 +1,10 @@
 """The official Kubernetes client without its 700 models.
 
-`import kubernetes` executes a module for every kind of every API group: half a second and 55 MB in each process that
-talks to a cluster, for classes that `kube.KubeClient` never uses (it reads and writes plain objects). Here the
-packages whose `__init__` does that are put in place unexecuted; what is used of them is imported from its own module.
-They stay real: whoever asks them for anything else, in this process or by another library, has them executed then.
+`import kubernetes` executes a module for every kind of every API group: half a second and 55 MB in
+each process that talks to a cluster, for classes that `kube.KubeClient` never uses (it reads and
+writes plain objects). Here the packages whose `__init__` does that are put in place unexecuted;
+what is used of them is imported from its own module. They stay real: whoever asks them for anything
+else, in this process or by another library, has them executed then.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Library(NamedTuple):
 
 
 def load() -> Library:
-    """Import what is used of the client. Safe to repeat and from any thread. ImportError where it is not installed."""
+    """Import what is used of the client. Safe to repeat and from any thread. ImportError where it
+    is not installed.
+    """
     with _loading:
         for name in _LAZY:
             if name not in sys.modules:
@@ -37,13 +40,19 @@ def load() -> Library:
         client = sys.modules["kubernetes.client"]
         for name, module in (("Configuration", "configuration"), ("ApiClient", "api_client")):
             if name not in vars(client):
-                setattr(client, name, getattr(importlib.import_module(f"kubernetes.client.{module}"), name))
+                setattr(
+                    client,
+                    name,
+                    getattr(importlib.import_module(f"kubernetes.client.{module}"), name),
+                )
         config = importlib.import_module("kubernetes.config")
         return Library(vars(client)["Configuration"], vars(client)["ApiClient"], config)
 
 
 def _put_in_place(name: str) -> None:
-    """Make a package known without executing it; it executes itself when it is asked for what it does not have."""
+    """Make a package known without executing it; it executes itself when it is asked for what it
+    does not have.
+    """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
         raise ImportError(f"The package {name} is not installed.", name=name)
@@ -52,7 +61,9 @@ def _put_in_place(name: str) -> None:
 
     def missing(attribute: str) -> Any:
         if attribute == "__version__":
-            return importlib.metadata.version("kubernetes")  # its own modules ask while they are imported
+            return importlib.metadata.version(
+                "kubernetes"
+            )  # its own modules ask while they are imported
         if attribute.startswith("__") and attribute != "__all__":
             raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
         if importlib.util.find_spec(f"{name}.{attribute}") is not None:

@@ -1,9 +1,10 @@
-"""One run per object: a Kubernetes Lease as a lock between processes and machines that share nothing else.
+"""One run per object: a Kubernetes Lease as a lock between processes and machines that share
+nothing else.
 
-A run that finds the Lease taken ends at once; a run that died is overtaken when its Lease runs out. Times are compared
-with this machine's clock, as no watch is kept long enough to observe the other's: `skew_seconds` is the difference
-between two machines' clocks that is tolerated. Taking over and renewing are checked by resourceVersion, so of two that
-try only one succeeds.
+A run that finds the Lease taken ends at once; a run that died is overtaken when its Lease runs out.
+Times are compared with this machine's clock, as no watch is kept long enough to observe the
+other's: `skew_seconds` is the difference between two machines' clocks that is tolerated. Taking
+over and renewing are checked by resourceVersion, so of two that try only one succeeds.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class LeaseTakenError(TemporaryError):
 
 
 class LeaseLock:
-    """`acquire` / `renew` / `release` one Lease; as a context manager, raises LeaseTakenError when it is taken.
+    """`acquire` / `renew` / `release` one Lease; as a context manager, raises LeaseTakenError when
+    it is taken.
 
     `name` is usually an object's uid. Not for sharing between threads.
     """
@@ -66,7 +68,9 @@ class LeaseLock:
         self._lease: Optional[Dict[str, Any]] = None
 
     def acquire(self) -> bool:
-        """Take it if it is free, ours already, released or run out; False (and `held_by`) when another holds it."""
+        """Take it if it is free, ours already, released or run out; False (and `held_by`) when
+        another holds it.
+        """
         try:
             lease = self._client.get(LEASES, self.name, self.namespace)
         except NotFoundError:
@@ -94,7 +98,10 @@ class LeaseLock:
         """Let the next one in at once. Safe to repeat, and harmless when it was lost."""
         if self._lease is None:
             return
-        body = {**self._lease, "spec": {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}}
+        body = {
+            **self._lease,
+            "spec": {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1},
+        }
         self._lease = None
         # Otherwise another took it, or its namespace went.
         with contextlib.suppress(ConflictError, NotFoundError):
@@ -106,7 +113,10 @@ class LeaseLock:
         return self
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
     ) -> None:
         self.release()
 
@@ -119,12 +129,18 @@ class LeaseLock:
             "leaseDurationSeconds": self._duration,
             "acquireTime": before.get("acquireTime", stamp) if same else stamp,
             "renewTime": stamp,
-            "leaseTransitions": int(before.get("leaseTransitions") or 0) + (0 if same or lease is None else 1),
+            "leaseTransitions": int(before.get("leaseTransitions") or 0)
+            + (0 if same or lease is None else 1),
         }
         try:
             if lease is None:
                 metadata = {"name": self.name, "namespace": self.namespace}
-                body = {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec}
+                body = {
+                    "apiVersion": LEASES.api_version,
+                    "kind": "Lease",
+                    "metadata": metadata,
+                    "spec": spec,
+                }
                 self._lease = self._client.create(LEASES, body, self.namespace)
             else:
                 self._lease = self._client.update(LEASES, {**lease, "spec": spec}, self.namespace)

@@ -1,6 +1,8 @@
-"""What things are called, so that clusters and teams share one AWS account, Vault and Consul without meeting.
+"""What things are called, so that clusters and teams share one AWS account, Vault and Consul
+without meeting.
 
-Pure; a name follows from cluster, namespace and name alone, so that a re-run finds what an earlier run made.
+Pure; a name follows from cluster, namespace and name alone, so that a re-run finds what an earlier
+run made.
 """
 
 from __future__ import annotations
@@ -27,14 +29,17 @@ TAG_CLUSTER = "kubestorm.io/cluster"
 TAG_NAMESPACE = "kubestorm.io/namespace"
 TAG_NAME = "kubestorm.io/name"
 TAG_UID = "kubestorm.io/uid"
-# The uid of the Database that was deleted with Retain: tells what was left on purpose from what was forgotten.
+# The uid of the Database that was deleted with Retain: tells what was left on purpose from what was
+# forgotten.
 TAG_RETAINED = "kubestorm.io/retained"
 TAG_CREDENTIALS_VERSION = "kubestorm.io/credentials-version"
 TAG_CREDENTIALS_PENDING = "kubestorm.io/credentials-pending"
 
 
 class Identity(NamedTuple):
-    """Which object is meant: all that a rule passes on. `plural` is the resource's name in the API (`databases`)."""
+    """Which object is meant: all that a rule passes on. `plural` is the resource's name in the API
+    (`databases`).
+    """
 
     cluster: str
     group: str
@@ -49,11 +54,13 @@ class Identity(NamedTuple):
 
 
 def rds_identifier(prefix: str, cluster: str, namespace: str, name: str) -> str:
-    """`<prefix>-<cluster>-<namespace>-<name>` as RDS allows it; a hash keeps cut or cleaned names apart.
+    """`<prefix>-<cluster>-<namespace>-<name>` as RDS allows it; a hash keeps cut or cleaned names
+    apart.
 
-    RDS wants letters, digits and single hyphens, a letter first, no hyphen last. Whatever had to change for that, or
-    was longer than 63 characters, ends in eight characters of a hash of the whole. So does a name whose prefix,
-    cluster or namespace holds a hyphen: `a-b` + `c` and `a` + `b-c` are different databases.
+    RDS wants letters, digits and single hyphens, a letter first, no hyphen last. Whatever had to
+    change for that, or was longer than 63 characters, ends in eight characters of a hash of the
+    whole. So does a name whose prefix, cluster or namespace holds a hyphen: `a-b` + `c` and `a` +
+    `b-c` are different databases.
     """
     parts = (prefix, cluster, namespace, name)
     plain = "-".join(parts)
@@ -68,16 +75,20 @@ def rds_identifier(prefix: str, cluster: str, namespace: str, name: str) -> str:
 
 
 def snapshot_identifier(instance_identifier: str, uid: str, kind: str) -> str:
-    """The snapshot of one object's life; the uid keeps those of an earlier object of the same name apart.
+    """The snapshot of one object's life; the uid keeps those of an earlier object of the same name
+    apart.
 
-    `kind` is `manual` (checked first) or `final` (made by the deletion), or `asked-` and the word of whoever asked.
+    `kind` is `manual` (checked first) or `final` (made by the deletion), or `asked-` and the word
+    of whoever asked.
     """
     digest = hashlib.sha256(uid.encode()).hexdigest()[:HASH_LENGTH]
     return f"{instance_identifier}-{kind}-{digest}"[:SNAPSHOT_IDENTIFIER_LENGTH]
 
 
 def parameter_group(identifier: str, family: str) -> str:
-    """The instance's own DB parameter group: one for each family, because a group cannot change its family."""
+    """The instance's own DB parameter group: one for each family, because a group cannot change its
+    family.
+    """
     return f"{identifier}-{family.replace('.', '-')}"
 
 
@@ -87,7 +98,9 @@ def vault_path(cluster: str, namespace: str, name: str) -> str:
 
 
 def pending_vault_path(path: str) -> str:
-    """Where a rotation keeps the new password until it is promoted; no database's own path, as names hold no slash."""
+    """Where a rotation keeps the new password until it is promoted; no database's own path, as
+    names hold no slash.
+    """
     return f"{path}/pending"
 
 
@@ -110,4 +123,12 @@ def identity_of(cluster: str, plural: str, resource: Mapping[str, Any]) -> Ident
     """The identity of an object as the Kubernetes API returned it."""
     group, _, version = str(resource["apiVersion"]).rpartition("/")
     metadata = resource["metadata"]
-    return Identity(cluster, group, version, plural, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+    return Identity(
+        cluster,
+        group,
+        version,
+        plural,
+        metadata.get("namespace", ""),
+        metadata["name"],
+        metadata["uid"],
+    )

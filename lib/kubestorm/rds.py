@@ -1,7 +1,8 @@
 """RDS through boto3, in our words: describe, create or restore, modify, tag, snapshot, delete.
 
-Each call is one request or two, never a waiter: what takes minutes is looked at again by a later run. botocore retries
-throttled and broken calls a few times with its standard back-off; what is left is translated once, in `_translated`.
+Each call is one request or two, never a waiter: what takes minutes is looked at again by a later
+run. botocore retries throttled and broken calls a few times with its standard back-off; what is
+left is translated once, in `_translated`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from kubestorm import aws
 from kubestorm.database.deletion import ObservedSnapshot
 from kubestorm.database.plan import Change, ObservedInstance, is_major_upgrade
 from kubestorm.database.spec import DatabaseSpec
-from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError, PermanentError, TemporaryError
+from kubestorm.errors import (
+    ConflictError,
+    DefinitionError,
+    Error,
+    NotFoundError,
+    PermanentError,
+    TemporaryError,
+)
 from kubestorm.secrets import Secret
 from kubestorm.settings import AwsSettings
 
@@ -55,7 +63,8 @@ CREDENTIAL_CODES = frozenset(
         "UnrecognizedClientException",
     )
 )
-# Parameters of ModifyDBInstance that a change may carry; anything else in a plan is a mistake of ours.
+# Parameters of ModifyDBInstance that a change may carry; anything else in a plan is a mistake of
+# ours.
 MODIFIABLE = frozenset(
     (
         "AllocatedStorage",
@@ -131,22 +140,32 @@ class RdsClient:
                     MaxAllocatedStorage=spec.max_storage_gib or None,
                     PreferredBackupWindow=spec.backup_window,
                     PreferredMaintenanceWindow=spec.maintenance_window,
-                    MonitoringRoleArn=spec.monitoring_role_arn if spec.monitoring_interval_seconds else None,
+                    MonitoringRoleArn=spec.monitoring_role_arn
+                    if spec.monitoring_interval_seconds
+                    else None,
                 ),
             )
 
     def restore(self, spec: DatabaseSpec, identifier: str, *, tags: Mapping[str, str]) -> None:
-        """Make it from the snapshot or the point in time that the spec names; the rest is modified later."""
+        """Make it from the snapshot or the point in time that the spec names; the rest is modified
+        later.
+        """
         common = _common(spec, identifier, tags)
         if spec.restore_snapshot:
             with _translated("RestoreDBInstanceFromDBSnapshot"):
-                self._client.restore_db_instance_from_db_snapshot(DBSnapshotIdentifier=spec.restore_snapshot, **common)
+                self._client.restore_db_instance_from_db_snapshot(
+                    DBSnapshotIdentifier=spec.restore_snapshot, **common
+                )
             return
         if spec.restore_point is None:
-            raise DefinitionError("spec.restoreFrom names nothing to restore.", field="spec.restoreFrom")
+            raise DefinitionError(
+                "spec.restoreFrom names nothing to restore.", field="spec.restoreFrom"
+            )
         common["TargetDBInstanceIdentifier"] = common.pop("DBInstanceIdentifier")
         moment = (
-            {"RestoreTime": spec.restore_point.time} if spec.restore_point.time else {"UseLatestRestorableTime": True}
+            {"RestoreTime": spec.restore_point.time}
+            if spec.restore_point.time
+            else {"UseLatestRestorableTime": True}
         )
         with _translated("RestoreDBInstanceToPointInTime"):
             self._client.restore_db_instance_to_point_in_time(
@@ -162,25 +181,34 @@ class RdsClient:
         immediately: bool = True,
         beside: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        """Carry out the changes of a plan. `beside`: what RDS wants to be told with them though it stays the same."""
+        """Carry out the changes of a plan. `beside`: what RDS wants to be told with them though it
+        stays the same.
+        """
         unknown = [change.parameter for change in changes if change.parameter not in MODIFIABLE]
         if unknown:
-            raise PermanentError(f"{unknown[0]} is no parameter that can be modified.", service=SERVICE)
+            raise PermanentError(
+                f"{unknown[0]} is no parameter that can be modified.", service=SERVICE
+            )
         values: Dict[str, Any] = dict(beside or {})
         values.update(
-            (change.parameter, list(change.new) if isinstance(change.new, tuple) else change.new) for change in changes
+            (change.parameter, list(change.new) if isinstance(change.new, tuple) else change.new)
+            for change in changes
         )
         version = next((change for change in changes if change.parameter == "EngineVersion"), None)
         if version is not None and is_major_upgrade(engine, version.old, version.new):
             values["AllowMajorVersionUpgrade"] = True
         with _translated("ModifyDBInstance"):
-            self._client.modify_db_instance(DBInstanceIdentifier=identifier, ApplyImmediately=immediately, **values)
+            self._client.modify_db_instance(
+                DBInstanceIdentifier=identifier, ApplyImmediately=immediately, **values
+            )
 
     def set_password(self, identifier: str, password: Secret) -> None:
         """Give it this master password; RDS does so at once."""
         with _translated("ModifyDBInstance"):
             self._client.modify_db_instance(
-                DBInstanceIdentifier=identifier, MasterUserPassword=password.reveal(), ApplyImmediately=True
+                DBInstanceIdentifier=identifier,
+                MasterUserPassword=password.reveal(),
+                ApplyImmediately=True,
             )
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
@@ -193,7 +221,9 @@ class RdsClient:
         with _translated("DescribePendingMaintenanceActions"):
             answer = self._client.describe_pending_maintenance_actions(ResourceIdentifier=arn)
         found = [
-            item for each in answer["PendingMaintenanceActions"] for item in each["PendingMaintenanceActionDetails"]
+            item
+            for each in answer["PendingMaintenanceActions"]
+            for item in each["PendingMaintenanceActionDetails"]
         ]
         return tuple(_maintenance_phrase(item) for item in found)
 
@@ -218,11 +248,15 @@ class RdsClient:
             )
 
     def parameters(self, group: str, *, only_set: bool) -> Mapping[str, ObservedParameter]:
-        """The group's parameters by name: those that somebody set, or all there are (some hundreds, page by page)."""
+        """The group's parameters by name: those that somebody set, or all there are (some hundreds,
+        page by page).
+        """
         found: Dict[str, ObservedParameter] = {}
         source = {"Source": "user"} if only_set else {}
         with _translated("DescribeDBParameters"):
-            pages = self._client.get_paginator("describe_db_parameters").paginate(DBParameterGroupName=group, **source)
+            pages = self._client.get_paginator("describe_db_parameters").paginate(
+                DBParameterGroupName=group, **source
+            )
             for page in pages:
                 for raw in page["Parameters"]:
                     found[raw["ParameterName"]] = ObservedParameter(
@@ -232,22 +266,36 @@ class RdsClient:
                     )
         return found
 
-    def set_parameters(self, group: str, values: Mapping[str, str], static: Collection[str]) -> None:
+    def set_parameters(
+        self, group: str, values: Mapping[str, str], static: Collection[str]
+    ) -> None:
         """Write values, dynamic ones at once, the `static` ones for the next reboot; twenty a call."""
         names = sorted(values)
-        for chunk in (names[at : at + PARAMETERS_A_CALL] for at in range(0, len(names), PARAMETERS_A_CALL)):
+        for chunk in (
+            names[at : at + PARAMETERS_A_CALL] for at in range(0, len(names), PARAMETERS_A_CALL)
+        ):
             parameters = [
-                {"ParameterName": name, "ParameterValue": values[name], "ApplyMethod": _method(name in static)}
+                {
+                    "ParameterName": name,
+                    "ParameterValue": values[name],
+                    "ApplyMethod": _method(name in static),
+                }
                 for name in chunk
             ]
             with _translated("ModifyDBParameterGroup"):
-                self._client.modify_db_parameter_group(DBParameterGroupName=group, Parameters=parameters)
+                self._client.modify_db_parameter_group(
+                    DBParameterGroupName=group, Parameters=parameters
+                )
 
     def reset_parameters(self, group: str, names: Collection[str], static: Collection[str]) -> None:
         """Take values back to the family's defaults."""
         ordered = sorted(names)
-        for chunk in (ordered[at : at + PARAMETERS_A_CALL] for at in range(0, len(ordered), PARAMETERS_A_CALL)):
-            parameters = [{"ParameterName": name, "ApplyMethod": _method(name in static)} for name in chunk]
+        for chunk in (
+            ordered[at : at + PARAMETERS_A_CALL] for at in range(0, len(ordered), PARAMETERS_A_CALL)
+        ):
+            parameters = [
+                {"ParameterName": name, "ApplyMethod": _method(name in static)} for name in chunk
+            ]
             with _translated("ResetDBParameterGroup"):
                 self._client.reset_db_parameter_group(
                     DBParameterGroupName=group, ResetAllParameters=False, Parameters=parameters
@@ -268,15 +316,21 @@ class RdsClient:
         found = answer["DBSnapshots"]
         return ObservedSnapshot(identifier, found[0].get("Status", "")) if found else None
 
-    def create_snapshot(self, identifier: str, snapshot_identifier: str, tags: Mapping[str, str]) -> None:
+    def create_snapshot(
+        self, identifier: str, snapshot_identifier: str, tags: Mapping[str, str]
+    ) -> None:
         """Begin a manual snapshot; one of that name counts as done."""
         with contextlib.suppress(ConflictError), _translated("CreateDBSnapshot"):
             self._client.create_db_snapshot(
-                DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot_identifier, Tags=_tag_list(tags)
+                DBInstanceIdentifier=identifier,
+                DBSnapshotIdentifier=snapshot_identifier,
+                Tags=_tag_list(tags),
             )
 
     def delete(self, identifier: str, *, final_snapshot: Optional[str]) -> None:
-        """Begin the deletion: with a final snapshot and its automated backups kept, or (None) with nothing left."""
+        """Begin the deletion: with a final snapshot and its automated backups kept, or (None) with
+        nothing left.
+        """
         if final_snapshot:
             how: Dict[str, Any] = {
                 "SkipFinalSnapshot": False,
@@ -298,14 +352,17 @@ class RdsClient:
     def list_snapshots(self) -> Iterator[Mapping[str, str]]:
         """The tags of every manual and final snapshot of the region, page by page."""
         with _translated("DescribeDBSnapshots"):
-            for page in self._client.get_paginator("describe_db_snapshots").paginate(SnapshotType="manual"):
+            for page in self._client.get_paginator("describe_db_snapshots").paginate(
+                SnapshotType="manual"
+            ):
                 for raw in page["DBSnapshots"]:
                     yield {item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()}
 
 
 def connect(settings: AwsSettings) -> RdsClient:
     """A client as configured; assuming a role is the only request it sends."""
-    # Making one reads megabytes of service descriptions; but an assumed role's keys end after an hour.
+    # Making one reads megabytes of service descriptions; but an assumed role's keys end after an
+    # hour.
     return _open(settings) if settings.role_arn else _kept(settings)
 
 
@@ -324,7 +381,9 @@ def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
     endpoint = raw.get("Endpoint") or {}
     groups = raw.get("DBParameterGroups") or [{}]
     pending = {
-        key: value for key, value in (raw.get("PendingModifiedValues") or {}).items() if key != "MasterUserPassword"
+        key: value
+        for key, value in (raw.get("PendingModifiedValues") or {}).items()
+        if key != "MasterUserPassword"
     }
     return ObservedInstance(
         identifier=raw["DBInstanceIdentifier"],
@@ -345,7 +404,9 @@ def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
         username=raw.get("MasterUsername", ""),
         deletion_protection=bool(raw.get("DeletionProtection", False)),
         subnet_group=(raw.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
-        security_groups=tuple(item["VpcSecurityGroupId"] for item in raw.get("VpcSecurityGroups") or ()),
+        security_groups=tuple(
+            item["VpcSecurityGroupId"] for item in raw.get("VpcSecurityGroups") or ()
+        ),
         parameter_group=groups[0].get("DBParameterGroupName"),
         encryption_key=raw.get("KmsKeyId"),
         monitoring_interval_seconds=int(raw.get("MonitoringInterval") or 0),
@@ -353,7 +414,9 @@ def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
         port=endpoint.get("Port"),
         tags={item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()},
         pending=pending,
-        pending_reboot=any(group.get("ParameterApplyStatus") == "pending-reboot" for group in groups),
+        pending_reboot=any(
+            group.get("ParameterApplyStatus") == "pending-reboot" for group in groups
+        ),
         arn=raw.get("DBInstanceArn", ""),
         password_pending="MasterUserPassword" in (raw.get("PendingModifiedValues") or {}),
     )
@@ -388,7 +451,9 @@ def _method(static: bool) -> str:
 
 def _maintenance_phrase(raw: Mapping[str, Any]) -> str:
     """`system-update: New operating system patch, by 2026-03-01`."""
-    when = raw.get("CurrentApplyDate") or raw.get("AutoAppliedAfterDate") or raw.get("ForcedApplyDate")
+    when = (
+        raw.get("CurrentApplyDate") or raw.get("AutoAppliedAfterDate") or raw.get("ForcedApplyDate")
+    )
     text = f"{raw.get('Action', 'maintenance')}: {raw.get('Description') or 'by AWS'}"
     return f"{text}, from {when:%Y-%m-%d}" if when else text
 
@@ -410,14 +475,24 @@ def _translated(operation: str) -> Iterator[None]:
     except exceptions.ClientError as error:
         raise _from_answer(error, operation) from error
     except exceptions.ParamValidationError as error:
-        raise PermanentError(f"{operation} cannot be asked of {SERVICE}: {error}", service=SERVICE) from error
-    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound) as error:
+        raise PermanentError(
+            f"{operation} cannot be asked of {SERVICE}: {error}", service=SERVICE
+        ) from error
+    except (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.ProfileNotFound,
+    ) as error:
         message = f"There are no AWS credentials to use for {operation}: {error}. Set aws.profile or aws.role_arn."
         raise PermanentError(message, service=SERVICE) from error
     except exceptions.NoRegionError as error:
         raise PermanentError("No AWS region is known; set aws.region.", service=SERVICE) from error
-    except exceptions.BotoCoreError as error:  # connections refused, reset, timed out, names not found, TLS
-        raise TemporaryError(f"{SERVICE} cannot be reached for {operation}: {error}", service=SERVICE) from error
+    except (
+        exceptions.BotoCoreError
+    ) as error:  # connections refused, reset, timed out, names not found, TLS
+        raise TemporaryError(
+            f"{SERVICE} cannot be reached for {operation}: {error}", service=SERVICE
+        ) from error
 
 
 def _from_answer(error: Any, operation: str) -> Error:

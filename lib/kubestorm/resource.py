@@ -1,7 +1,8 @@
 """One custom resource during one run: its lock, its status, its finalizer, the Events it leaves.
 
-Knows no kind in particular: `order` names the conditions that lead to Ready. Every write is an ensure: status is
-patched only where something differs, so that a look which finds all in order leaves no trace and wakes no watcher.
+Knows no kind in particular: `order` names the conditions that lead to Ready. Every write is an
+ensure: status is patched only where something differs, so that a look which finds all in order
+leaves no trace and wakes no watcher.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ class LeaseLostError(TemporaryError):
 
 
 class ResourceHandle:
-    """What a step does to the object itself. `run_id` names the run in the Lease and in `status.lastRunId`."""
+    """What a step does to the object itself. `run_id` names the run in the Lease and in
+    `status.lastRunId`.
+    """
 
-    def __init__(self, services: Services, identity: Identity, run_id: str, order: Sequence[str] = ()) -> None:
+    def __init__(
+        self, services: Services, identity: Identity, run_id: str, order: Sequence[str] = ()
+    ) -> None:
         self.identity = identity
         self.run_id = run_id
         self.resource = Resource(identity.group, identity.version, identity.plural)
@@ -37,7 +42,8 @@ class ResourceHandle:
         self._order = tuple(order)
         kinds = services.settings.database.kinds
         self._plain_status = any(
-            (kind.group, kind.plural, kind.status) == (identity.group, identity.plural, "object") for kind in kinds
+            (kind.group, kind.plural, kind.status) == (identity.group, identity.plural, "object")
+            for kind in kinds
         )
 
     @property
@@ -110,8 +116,14 @@ class ResourceHandle:
                 return False
             if wanted and metadata.get("deletionTimestamp"):
                 return False  # the API server refuses new finalizers on what is being deleted
-            changed = [*finalizers, FINALIZER] if wanted else [item for item in finalizers if item != FINALIZER]
-            body = {"metadata": {"finalizers": changed, "resourceVersion": metadata["resourceVersion"]}}
+            changed = (
+                [*finalizers, FINALIZER]
+                if wanted
+                else [item for item in finalizers if item != FINALIZER]
+            )
+            body = {
+                "metadata": {"finalizers": changed, "resourceVersion": metadata["resourceVersion"]}
+            }
             try:
                 self._kube.patch(self.resource, self.identity.name, body, self.identity.namespace)
             except ConflictError:
@@ -119,10 +131,14 @@ class ResourceHandle:
             except NotFoundError:
                 return False
             return True
-        raise ConflictError(f"{self.identity} is changed by others all the time; try again.", service="Kubernetes")
+        raise ConflictError(
+            f"{self.identity} is changed by others all the time; try again.", service="Kubernetes"
+        )
 
     def remove_annotation(self, key: str) -> None:
-        """Take away an annotation that has been acted upon. Safe to repeat, also when the object is gone."""
+        """Take away an annotation that has been acted upon. Safe to repeat, also when the object is
+        gone.
+        """
         found = self.read()
         if found is None or key not in (found["metadata"].get("annotations") or {}):
             return
@@ -141,7 +157,9 @@ class ResourceHandle:
         if self._plain_status:
             body = {"metadata": {"resourceVersion": version}, "status": dict(changes)}
             return self._kube.patch(self.resource, name, body, namespace)
-        return self._kube.patch_status(self.resource, name, dict(changes), namespace, resource_version=version)
+        return self._kube.patch_status(
+            self.resource, name, dict(changes), namespace, resource_version=version
+        )
 
     def write_status(
         self,
@@ -150,10 +168,11 @@ class ResourceHandle:
         generation: Optional[int] = None,
         ready: Optional[Condition] = None,
     ) -> Optional[Object]:
-        """Set conditions and fields, and Ready as it follows from them (or as `ready` says); leave Events of changes.
+        """Set conditions and fields, and Ready as it follows from them (or as `ready` says); leave
+        Events of changes.
 
-        `generation` is that of the spec which the step read; without it, that of the object now. A field of None is
-        removed. The object as it then is, None when it is gone.
+        `generation` is that of the spec which the step read; without it, that of the object now. A
+        field of None is removed. The object as it then is, None when it is gone.
         """
         for _ in range(CONFLICT_ATTEMPTS):
             found = self.read()
@@ -184,14 +203,22 @@ class ResourceHandle:
                 return None
             self._leave_events(written, before, after)
             return written
-        raise ConflictError(f"{self.identity} is changed by others all the time; try again.", service="Kubernetes")
+        raise ConflictError(
+            f"{self.identity} is changed by others all the time; try again.", service="Kubernetes"
+        )
 
     def report(self, condition_type: str, error: Error) -> None:
-        """Write a failed step's condition: the service's name and its reason, in the developer's words."""
+        """Write a failed step's condition: the service's name and its reason, in the developer's
+        words.
+        """
         self.write_status(Condition(condition_type, FALSE, reason_of(error), str(error)))
 
-    def event(self, involved: Mapping[str, Any], reason: str, message: str, *, warning: bool = False) -> None:
-        """Leave an Event; that it cannot be left (a namespace that is being deleted refuses it) stops nothing."""
+    def event(
+        self, involved: Mapping[str, Any], reason: str, message: str, *, warning: bool = False
+    ) -> None:
+        """Leave an Event; that it cannot be left (a namespace that is being deleted refuses it)
+        stops nothing.
+        """
         with contextlib.suppress(Error):
             self._kube.create_event(
                 involved,
@@ -202,7 +229,10 @@ class ResourceHandle:
             )
 
     def _leave_events(
-        self, involved: Mapping[str, Any], before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+        self,
+        involved: Mapping[str, Any],
+        before: Sequence[Mapping[str, Any]],
+        after: Sequence[Mapping[str, Any]],
     ) -> None:
         for condition in after:
             kind = str(condition["type"])
@@ -212,11 +242,15 @@ class ResourceHandle:
             if kind == READY and condition["status"] != TRUE:
                 continue  # the condition that keeps it from being Ready has told already
             warning = condition["status"] != TRUE and condition["reason"] not in UNDER_WAY
-            self.event(involved, condition["reason"], f"{kind}: {condition['message']}", warning=warning)
+            self.event(
+                involved, condition["reason"], f"{kind}: {condition['message']}", warning=warning
+            )
 
 
 def reason_of(error: Error) -> str:
-    """One word for a condition: whose fault, and whether waiting helps (`VaultUnavailable`, `AWSRDSRefused`)."""
+    """One word for a condition: whose fault, and whether waiting helps (`VaultUnavailable`,
+    `AWSRDSRefused`).
+    """
     service = "".join(part for part in error.service.split()) or "Pack"
     if isinstance(error, TemporaryError):
         return f"{service}Unavailable"

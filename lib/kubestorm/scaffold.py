@@ -1,8 +1,9 @@
-"""From a CustomResourceDefinition of anybody's to a StackStorm rule and a description of what the rule receives.
+"""From a CustomResourceDefinition of anybody's to a StackStorm rule and a description of what the
+rule receives.
 
-`python -m kubestorm.scaffold CRD` writes both; the action `kubestorm.scaffold_rule` returns them. No Python is needed
-to react to a kind of one's own: the rule names the kind, the sensor watches it, and the payload's fields are those that
-the CRD's OpenAPI schema describes.
+`python -m kubestorm.scaffold CRD` writes both; the action `kubestorm.scaffold_rule` returns them.
+No Python is needed to react to a kind of one's own: the rule names the kind, the sensor watches it,
+and the payload's fields are those that the CRD's OpenAPI schema describes.
 """
 
 from __future__ import annotations
@@ -56,10 +57,16 @@ class Kind(NamedTuple):
     schema: Mapping[str, Any]
 
 
-def scaffold(crd: Any, *, version: str = "", pack: str = "default", action: str = NO_ACTION) -> Scaffold:
-    """Write a rule and a description for a CRD; DefinitionError says what is wrong with it. Safe to repeat."""
+def scaffold(
+    crd: Any, *, version: str = "", pack: str = "default", action: str = NO_ACTION
+) -> Scaffold:
+    """Write a rule and a description for a CRD; DefinitionError says what is wrong with it. Safe to
+    repeat.
+    """
     if not _PLAIN.fullmatch(pack):
-        raise DefinitionError(f"{pack!r} is no name of a pack: letters, digits and underscores", field="pack")
+        raise DefinitionError(
+            f"{pack!r} is no name of a pack: letters, digits and underscores", field="pack"
+        )
     if not _ACTION.fullmatch(action):
         raise DefinitionError(f"{action!r} is no action: it is written PACK.NAME", field="action")
     kind = read_kind(crd, version)
@@ -69,15 +76,26 @@ def scaffold(crd: Any, *, version: str = "", pack: str = "default", action: str 
 
 
 def read_kind(crd: Any, version: str = "") -> Kind:
-    """Find the version (by default the stored one, if served) and its schema in a CRD, of v1 or of v1beta1."""
+    """Find the version (by default the stored one, if served) and its schema in a CRD, of v1 or of
+    v1beta1.
+    """
     if not isinstance(crd, dict) or crd.get("kind") != "CustomResourceDefinition":
-        raise DefinitionError("this is no CustomResourceDefinition: its `kind` must say so", field="kind")
+        raise DefinitionError(
+            "this is no CustomResourceDefinition: its `kind` must say so", field="kind"
+        )
     spec = crd.get("spec") or {}
     names = spec.get("names") or {}
-    for path, value in (("spec.group", spec.get("group")), ("spec.names.plural", names.get("plural"))):
+    for path, value in (
+        ("spec.group", spec.get("group")),
+        ("spec.names.plural", names.get("plural")),
+    ):
         if not value:
             raise DefinitionError(f"the CustomResourceDefinition has no {path}", field=path)
-    versions = [one for one in spec.get("versions") or [] if isinstance(one, dict) and one.get("served", True)]
+    versions = [
+        one
+        for one in spec.get("versions") or []
+        if isinstance(one, dict) and one.get("served", True)
+    ]
     if not versions and spec.get("version"):
         versions = [{"name": spec["version"], "storage": True}]
     chosen = _choose(versions, version, names["plural"])
@@ -95,7 +113,9 @@ def read_kind(crd: Any, version: str = "") -> Kind:
 
 
 def fields_of(schema: Mapping[str, Any]) -> Iterator[Field]:
-    """Every field that a schema describes, outermost first, in the schema's order; metadata is Kubernetes' own."""
+    """Every field that a schema describes, outermost first, in the schema's order; metadata is
+    Kubernetes' own.
+    """
     for name, inner in (schema.get("properties") or {}).items():
         if name not in ("apiVersion", "kind", "metadata"):
             yield from _fields(_joined("", name), inner, name in (schema.get("required") or []), 1)
@@ -110,7 +130,9 @@ def _fields(path: str, schema: Any, required: bool, depth: int) -> Iterator[Fiel
     if isinstance(items, dict) and items.get("properties"):
         path, schema = f"{path}[]", items
     for name, inner in (schema.get("properties") or {}).items():
-        yield from _fields(_joined(path, name), inner, name in (schema.get("required") or []), depth + 1)
+        yield from _fields(
+            _joined(path, name), inner, name in (schema.get("required") or []), depth + 1
+        )
 
 
 def _joined(path: str, name: str) -> str:
@@ -125,7 +147,9 @@ def _choose(versions: Sequence[Mapping[str, Any]], wanted: str, plural: str) -> 
     if versions and not wanted:
         return versions[0]
     served = ", ".join(str(one.get("name")) for one in versions) or "none"
-    raise DefinitionError(f"{plural} has no version {wanted or 'at all'}; served are: {served}", field="version")
+    raise DefinitionError(
+        f"{plural} has no version {wanted or 'at all'}; served are: {served}", field="version"
+    )
 
 
 def _type_of(schema: Mapping[str, Any]) -> str:
@@ -138,7 +162,9 @@ def _type_of(schema: Mapping[str, Any]) -> str:
         return f"map of {_type_of(schema['additionalProperties'])}"
     notes: List[str] = []
     if schema.get("enum"):
-        notes.append("one of " + ", ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"]))
+        notes.append(
+            "one of " + ", ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
+        )
     if schema.get("format"):
         notes.append(str(schema["format"]))
     if "default" in schema:
@@ -147,17 +173,25 @@ def _type_of(schema: Mapping[str, Any]) -> str:
 
 
 def _examples(fields: Sequence[Field]) -> List[str]:
-    """Criteria one might add, as comments: the required plain fields first, then those with few values."""
+    """Criteria one might add, as comments: the required plain fields first, then those with few
+    values.
+    """
     plain = [
         one
         for one in fields
-        if one.path.startswith("spec.") and "[" not in one.path and one.type.split(" ")[0] in ("string", "boolean")
+        if one.path.startswith("spec.")
+        and "[" not in one.path
+        and one.type.split(" ")[0] in ("string", "boolean")
     ]
     plain.sort(key=lambda one: (not one.required, not one.values))
     lines = ["  # To hear of some objects only, add criteria on what they are:"] if plain else []
     for one in plain[:MAX_EXAMPLES]:
         value = one.values[0] if one.values else (True if one.type.startswith("boolean") else "...")
-        lines += [f"  # trigger.object.{one.path}:", "  #   type: equals", f"  #   pattern: {json.dumps(value)}"]
+        lines += [
+            f"  # trigger.object.{one.path}:",
+            "  #   type: equals",
+            f"  #   pattern: {json.dumps(value)}",
+        ]
     return lines
 
 
@@ -187,10 +221,17 @@ def _rule(kind: Kind, fields: Sequence[Field], name: str, pack: str, action: str
         f"  ref: {action}",
     ]
     if action == NO_ACTION:
-        lines += ["  # An action of your own gets the identity, and reads the object as it is then:", "  # parameters:"]
+        lines += [
+            "  # An action of your own gets the identity, and reads the object as it is then:",
+            "  # parameters:",
+        ]
         lines += [f"  # {line[2:]}" for line in identity]
     else:
-        lines += ["  # Identity only: the action reads the object as it is then.", "  parameters:", *identity]
+        lines += [
+            "  # Identity only: the action reads the object as it is then.",
+            "  parameters:",
+            *identity,
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -198,10 +239,18 @@ _PAYLOAD = (
     ("change", "string", "created, updated, deleting, deleted or resync"),
     ("cluster", "string", "name of the cluster, from the pack's configuration"),
     ("group, version, plural, kind", "string", "what kind of object"),
-    ("namespace, name, uid", "string", "which object; namespace is empty for a cluster-scoped kind"),
+    (
+        "namespace, name, uid",
+        "string",
+        "which object; namespace is empty for a cluster-scoped kind",
+    ),
     ("generation", "integer", "count of changes to the desired state"),
     ("labels, annotations", "map of string", "the object's own"),
-    ("changed_fields", "array of string", "with updated: the paths that differ, for example `spec.size`"),
+    (
+        "changed_fields",
+        "array of string",
+        "with updated: the paths that differ, for example `spec.size`",
+    ),
     ("object", "object", "the object as it was then, without managedFields; its fields are below"),
 )
 
@@ -225,7 +274,12 @@ def _description(kind: Kind, fields: Sequence[Field], name: str) -> str:
     for title, prefix in (("What is asked", ""), ("What is reported", "status")):
         rows = [one for one in fields if (one.path.split(".")[0] == "status") == bool(prefix)]
         if rows:
-            lines += [f"## {title}", "", "| field | type | required | meaning |", "|---|---|---|---|"]
+            lines += [
+                f"## {title}",
+                "",
+                "| field | type | required | meaning |",
+                "|---|---|---|---|",
+            ]
             lines += [_row(one) for one in rows] + [""]
     if not fields:
         lines += ["The definition describes no fields: `trigger.object` may hold anything.", ""]
@@ -233,22 +287,37 @@ def _description(kind: Kind, fields: Sequence[Field], name: str) -> str:
 
 
 def _row(field: Field) -> str:
-    cells = (f"`object.{field.path}`", field.type, "yes" if field.required else "", field.description)
+    cells = (
+        f"`object.{field.path}`",
+        field.type,
+        "yes" if field.required else "",
+        field.description,
+    )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def load_crd(path: Path) -> Any:
-    """The one CustomResourceDefinition in a YAML or JSON file; DefinitionError when there is not exactly one."""
+    """The one CustomResourceDefinition in a YAML or JSON file; DefinitionError when there is not
+    exactly one.
+    """
     # PyYAML comes with the kubernetes client.
     import yaml
 
     try:
-        documents = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None]
+        documents = [
+            one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None
+        ]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DefinitionError(f"cannot read {path}: {error}") from error
-    found = [one for one in documents if isinstance(one, dict) and one.get("kind") == "CustomResourceDefinition"]
+    found = [
+        one
+        for one in documents
+        if isinstance(one, dict) and one.get("kind") == "CustomResourceDefinition"
+    ]
     if len(found) != 1:
-        raise DefinitionError(f"{path} holds {len(found)} CustomResourceDefinitions; give a file with one")
+        raise DefinitionError(
+            f"{path} holds {len(found)} CustomResourceDefinitions; give a file with one"
+        )
     return found[0]
 
 
@@ -260,13 +329,28 @@ def fetch_crd(client: KubeClient, name: str) -> Dict[str, Any]:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Write the two files and say where; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="kubestorm-scaffold", description="Write a rule and a payload description from a CustomResourceDefinition."
+        prog="kubestorm-scaffold",
+        description="Write a rule and a payload description from a CustomResourceDefinition.",
     )
-    parser.add_argument("crd", help="a YAML or JSON file, or the CRD's name in the cluster (plural.group)")
-    parser.add_argument("--version", default="", help="version of the kind (default: the one that is stored)")
-    parser.add_argument("--pack", default="default", help="pack that the rule belongs to (default: %(default)s)")
-    parser.add_argument("--action", default=NO_ACTION, help="what the rule runs (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write (default: here)")
+    parser.add_argument(
+        "crd", help="a YAML or JSON file, or the CRD's name in the cluster (plural.group)"
+    )
+    parser.add_argument(
+        "--version", default="", help="version of the kind (default: the one that is stored)"
+    )
+    parser.add_argument(
+        "--pack", default="default", help="pack that the rule belongs to (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--action", default=NO_ACTION, help="what the rule runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where to write (default: here)",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument("--kubeconfig", default="", help="kubeconfig for a CRD in the cluster")
     parser.add_argument("--context", default="", help="context within it")
@@ -278,7 +362,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         elif "/" in asked.crd or path.suffix in (".yaml", ".yml", ".json"):
             raise DefinitionError(f"there is no file {asked.crd}")
         else:
-            crd = fetch_crd(connect(KubeSettings(kubeconfig=asked.kubeconfig, context=asked.context)), asked.crd)
+            crd = fetch_crd(
+                connect(KubeSettings(kubeconfig=asked.kubeconfig, context=asked.context)), asked.crd
+            )
         made = scaffold(crd, version=asked.version, pack=asked.pack, action=asked.action)
         for written in write(made, asked.output, force=asked.force):
             print(written)  # noqa: T201 (a program's output)
@@ -289,8 +375,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def write(made: Scaffold, folder: Path, *, force: bool = False) -> List[Path]:
-    """Write NAME.yaml and NAME.md; DefinitionError when one exists and `force` is not given, and nothing is written."""
-    files = {folder / f"{made.rule_name}.yaml": made.rule, folder / f"{made.rule_name}.md": made.description}
+    """Write NAME.yaml and NAME.md; DefinitionError when one exists and `force` is not given, and
+    nothing is written.
+    """
+    files = {
+        folder / f"{made.rule_name}.yaml": made.rule,
+        folder / f"{made.rule_name}.md": made.description,
+    }
     for path in files:
         if path.exists() and not force:
             raise DefinitionError(f"{path} exists; add --force to overwrite it")

@@ -1,4 +1,6 @@
-"""A value that must not be seen: its text leaves only through `reveal`, and a search for that word finds each use."""
+"""A value that must not be seen: its text leaves only through `reveal`, and a search for that word
+finds each use.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,17 @@ import hmac
 import secrets
 import string
 
-# RDS refuses "/", "@", the double quote and spaces, and MySQL counts at most 41 characters, PostgreSQL 128.
-# Source: the MasterUserPassword parameter of the CreateDBInstance page of the RDS API reference.
+# RDS refuses "/", "@", the double quote and spaces, and MySQL counts at most 41 characters,
+# PostgreSQL 128. Source: the MasterUserPassword parameter of the CreateDBInstance page of the RDS
+# API reference.
 PASSWORD_ALPHABET = string.ascii_letters + string.digits + "-_.~"
 PASSWORD_LENGTH = 40
 
 
 class Secret:
-    """Text whose `repr`, `str` and pickled form hide it. Equality and hash follow identity, so that it is no oracle."""
+    """Text whose `repr`, `str` and pickled form hide it. Equality and hash follow identity, so that
+    it is no oracle.
+    """
 
     __slots__ = ("_value",)
 
@@ -21,7 +26,9 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text, for the one call that needs it. Never put it into a variable that outlives that call."""
+        """The text, for the one call that needs it. Never put it into a variable that outlives that
+        call.
+        """
         return self._value
 
     def same_as(self, other: Secret) -> bool:
@@ -41,7 +48,11 @@ class Secret:
 
 
 def make_password() -> Secret:
-    """A new password of 40 characters (240 bits), legal for every engine of RDS and inside URLs without quoting."""
-    first = secrets.choice(string.ascii_letters)  # some clients read a leading "-" or "~" as something else
+    """A new password of 40 characters (240 bits), legal for every engine of RDS and inside URLs
+    without quoting.
+    """
+    first = secrets.choice(
+        string.ascii_letters
+    )  # some clients read a leading "-" or "~" as something else
     rest = "".join(secrets.choice(PASSWORD_ALPHABET) for _ in range(PASSWORD_LENGTH - 1))
     return Secret(first + rest)

@@ -1,8 +1,10 @@
-"""How a section of the pack's configuration becomes a settings value. Pure; every part reads its own section with this.
+"""How a section of the pack's configuration becomes a settings value. Pure; every part reads its
+own section with this.
 
-None, an empty object, an empty list and an empty text count as not given: StackStorm puts `{}` and `[]` where the
-schema has an object or a list and the operator wrote nothing (st2common/util/config_loader.py,
-_assign_default_values). A key nobody reads is an error, not a silence.
+None, an empty object, an empty list and an empty text count as not given: StackStorm puts `{}` and
+`[]` where the schema has an object or a list and the operator wrote nothing
+(st2common/util/config_loader.py, _assign_default_values). A key nobody reads is an error, not a
+silence.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ _LISTS_OF_TEXT = frozenset(("Tuple[str, ...]", "Optional[Tuple[str, ...]]"))
 
 
 def build(kind: Type[T], raw: Any, where: str, *, keep_empty: bool = False) -> T:
-    """Make a frozen dataclass of settings from an object of the configuration; `where` is its path, for errors.
+    """Make a frozen dataclass of settings from an object of the configuration; `where` is its path,
+    for errors.
 
-    Fields that are annotated as booleans, numbers (0 or more), texts or lists of texts are checked; a list becomes a
-    tuple. A value of the kind itself is returned as it is. With `keep_empty` an empty text is a value: nothing, in
-    place of the default. Raises DefinitionError naming the setting.
+    Fields that are annotated as booleans, numbers (0 or more), texts or lists of texts are checked;
+    a list becomes a tuple. A value of the kind itself is returned as it is. With `keep_empty` an
+    empty text is a value: nothing, in place of the default. Raises DefinitionError naming the
+    setting.
     """
     if isinstance(raw, kind):
         return raw
@@ -32,7 +36,8 @@ def build(kind: Type[T], raw: Any, where: str, *, keep_empty: bool = False) -> T
     for key, value in values.items():
         if key not in known:
             raise DefinitionError(
-                f"{where} has no setting {key}; there are {', '.join(known)}.", field=f"{where}.{key}"
+                f"{where} has no setting {key}; there are {', '.join(known)}.",
+                field=f"{where}.{key}",
             )
         _check(str(known[key].type), value, f"{where}.{key}")
         if isinstance(value, list):
@@ -48,7 +53,9 @@ def build(kind: Type[T], raw: Any, where: str, *, keep_empty: bool = False) -> T
 
 
 def given(raw: Any, where: str, *, keep_empty: bool = False) -> Dict[str, Any]:
-    """What the operator wrote of a section, as a new dict. Raises DefinitionError where it is no object."""
+    """What the operator wrote of a section, as a new dict. Raises DefinitionError where it is no
+    object.
+    """
     if raw is None:
         return {}
     if not isinstance(raw, Mapping):

@@ -1,4 +1,6 @@
-"""One place that wires the pack up: configuration in, the clients out. Nothing connects before it is used."""
+"""One place that wires the pack up: configuration in, the clients out. Nothing connects before it
+is used.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,10 @@ class Services:
 
             settings = RegistrySettings.from_config(self.settings.raw)
             self._registry = RegistryClient(
-                settings, vault=lambda: VaultStore(self.settings.vault), aws=self.settings.aws, now=self.now
+                settings,
+                vault=lambda: VaultStore(self.settings.vault),
+                aws=self.settings.aws,
+                now=self.now,
             )
         return self._registry
 
@@ -86,5 +91,7 @@ class Services:
 
 
 def open_services(config: Optional[Mapping[str, Any]]) -> Services:
-    """The services as the pack's configuration says. Raises DefinitionError for a configuration that cannot be used."""
+    """The services as the pack's configuration says. Raises DefinitionError for a configuration
+    that cannot be used.
+    """
     return Services(load_settings(config))

@@ -1,8 +1,9 @@
 """The pack's configuration as values: one tree, under each field its unit, default and reason.
 
-`config.schema.yaml` is the same tree for StackStorm; it checks shapes, this module checks what a schema cannot say.
-Settings say where a credential is found (file, profile, role): StackStorm puts configuration on a command line.
-What the sensors read (`watch`, `resync`, `kubernetes`) is theirs: kube.py and watching/.
+`config.schema.yaml` is the same tree for StackStorm; it checks shapes, this module checks what a
+schema cannot say. Settings say where a credential is found (file, profile, role): StackStorm puts
+configuration on a command line. What the sensors read (`watch`, `resync`, `kubernetes`) is theirs:
+kube.py and watching/.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class AwsSettings:
     profile: Optional[str] = None
     """A name in ~/.aws/config; None uses boto3's own chain (environment, instance role, IRSA)."""
     role_arn: Optional[str] = None
-    """A role to assume with those credentials, for instance in the account that holds the databases."""
+    """A role to assume with those credentials, for instance in the account that holds the
+    databases.
+    """
     external_id: Optional[str] = None
     endpoint_url: Optional[str] = None
     """Where the API is, if not at Amazon: a VPC endpoint, or a stand-in."""
@@ -38,7 +41,9 @@ class AwsSettings:
     timeout_seconds: float = 15.0
     """Per connection and per answer; a step has to return within seconds."""
     attempts: int = 4
-    """Calls including the first, with botocore's standard back-off, before the step leaves it to the resync."""
+    """Calls including the first, with botocore's standard back-off, before the step leaves it to
+    the resync.
+    """
 
 
 @dataclass(frozen=True)
@@ -185,8 +190,8 @@ class KindMapping:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Field of our `spec` (dotted) -> what it always is, for instance engine: mysql."""
     status: str = "subresource"
-    """`subresource`, or `object` where its CRD has no status subresource: then `generation` counts our own writes too
-    and is not looked at."""
+    """`subresource`, or `object` where its CRD has no status subresource: then `generation` counts
+    our own writes too and is not looked at."""
 
 
 @dataclass(frozen=True)
@@ -194,14 +199,17 @@ class DatabaseSettings:
     identifier_prefix: str = "ks"
     """First part of every RDS identifier; short, because RDS allows 63 characters in all."""
     username: str = "dbadmin"
-    """The master user. Not `admin`, `root` or `postgres`: each is reserved by one of the engines."""
+    """The master user. Not `admin`, `root` or `postgres`: each is reserved by one of the engines.
+    """
     sizes: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SIZES))
     """Name that developers use -> RDS instance class."""
     engines: Mapping[str, EngineOffer] = field(default_factory=lambda: dict(DEFAULT_ENGINES))
     defaults: DatabaseDefaults = field(default_factory=DatabaseDefaults)
     limits: Tuple[NamespaceLimits, ...] = ()
     label_overrides: Mapping[str, str] = field(default_factory=dict)
-    """Label -> the field of `spec` it sets where `spec` itself says nothing, dotted (`storage.sizeGiB`)."""
+    """Label -> the field of `spec` it sets where `spec` itself says nothing, dotted
+    (`storage.sizeGiB`).
+    """
     tags: Mapping[str, str] = field(default_factory=dict)
     """Put on every instance, beside the four that say whose it is."""
     kinds: Tuple[KindMapping, ...] = ()
@@ -213,7 +221,9 @@ class DatabaseSettings:
 @dataclass(frozen=True)
 class Settings:
     cluster: str
-    """The word for this Kubernetes cluster in every name outside it. Never change it: names follow from it."""
+    """The word for this Kubernetes cluster in every name outside it. Never change it: names follow
+    from it.
+    """
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     aws: AwsSettings = field(default_factory=AwsSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)
@@ -229,7 +239,8 @@ T = TypeVar("T")
 def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
     """Read the pack's configuration as StackStorm hands it to actions and sensors.
 
-    Raises DefinitionError naming the setting and what would be right. Nothing is connected or read from disk.
+    Raises DefinitionError naming the setting and what would be right. Nothing is connected or read
+    from disk.
     """
     config = config or {}
     cluster = config.get("cluster")
@@ -243,7 +254,8 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
     auth = build(VaultAuth, vault.pop("auth", None), "vault.auth")
     if auth.method not in ("token", "approle", "kubernetes"):
         raise DefinitionError(
-            f"vault.auth.method is {auth.method!r}; it is one of token, approle, kubernetes.", field="vault.auth.method"
+            f"vault.auth.method is {auth.method!r}; it is one of token, approle, kubernetes.",
+            field="vault.auth.method",
         )
     return Settings(
         cluster=cluster,
@@ -263,10 +275,12 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
         values["engines"] = {name: _engine(name, offer) for name, offer in engines.items()}
     values["defaults"] = build(DatabaseDefaults, values.get("defaults"), "database.defaults")
     values["limits"] = tuple(
-        _limits(item, f"database.limits[{index}]") for index, item in enumerate(values.get("limits") or ())
+        _limits(item, f"database.limits[{index}]")
+        for index, item in enumerate(values.get("limits") or ())
     )
     values["kinds"] = tuple(
-        build(KindMapping, item, f"database.kinds[{index}]") for index, item in enumerate(values.get("kinds") or ())
+        build(KindMapping, item, f"database.kinds[{index}]")
+        for index, item in enumerate(values.get("kinds") or ())
     )
     settings = build(DatabaseSettings, values, "database")
     if settings.defaults.size is not None and settings.defaults.size not in settings.sizes:
@@ -275,14 +289,14 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
             field="database.defaults.size",
         )
     if settings.defaults.monitoring_interval_seconds and not settings.defaults.monitoring_role_arn:
-        message = (
-            "database.defaults.monitoring_interval_seconds needs monitoring_role_arn, the role that writes readings."
-        )
+        message = "database.defaults.monitoring_interval_seconds needs monitoring_role_arn, the role that writes readings."
         raise DefinitionError(message, field="database.defaults.monitoring_role_arn")
     for index, kind in enumerate(settings.kinds):
         _check_fields((*kind.fields.values(), *kind.values), f"database.kinds[{index}]")
     _check_fields(settings.label_overrides.values(), "database.label_overrides")
-    wrong = next((kind for kind in settings.kinds if kind.status not in ("subresource", "object")), None)
+    wrong = next(
+        (kind for kind in settings.kinds if kind.status not in ("subresource", "object")), None
+    )
     if wrong is not None:
         message = f"database.kinds: status of {wrong.plural}.{wrong.group} is {wrong.status!r}; subresource or object."
         raise DefinitionError(message, field="database.kinds")
@@ -294,18 +308,26 @@ def _limits(raw: Any, where: str) -> NamespaceLimits:
     _check_fields((*limits.fixed_fields, *limits.allowed_values, *limits.ranges), where)
     for name, values in limits.allowed_values.items():
         if not isinstance(values, (list, tuple)) or not values:
-            raise DefinitionError(f"{where}.allowed_values.{name} is {values!r}; it is a list of values.", field=where)
+            raise DefinitionError(
+                f"{where}.allowed_values.{name} is {values!r}; it is a list of values.", field=where
+            )
     for name, ends in limits.ranges.items():
         numbers = isinstance(ends, (list, tuple)) and all(type(end) is int for end in ends)
         if not numbers or len(ends) != 2 or ends[0] > ends[1]:
-            raise DefinitionError(f"{where}.ranges.{name} is {ends!r}; it is [least, most].", field=where)
+            raise DefinitionError(
+                f"{where}.ranges.{name} is {ends!r}; it is [least, most].", field=where
+            )
     return limits
 
 
 def _check_fields(names: Iterable[str], where: str) -> None:
-    """A field that there is not would limit nothing without a word; one with others below it means them all."""
+    """A field that there is not would limit nothing without a word; one with others below it means
+    them all.
+    """
     for name in names:
-        if name not in SPEC_FIELDS and not any(known.startswith(f"{name}.") for known in SPEC_FIELDS):
+        if name not in SPEC_FIELDS and not any(
+            known.startswith(f"{name}.") for known in SPEC_FIELDS
+        ):
             message = f"{where} names {name}, which is no field of a Database's spec; there are: "
             raise DefinitionError(message + ", ".join(sorted(SPEC_FIELDS)) + ".", field=where)
 
@@ -313,7 +335,9 @@ def _check_fields(names: Iterable[str], where: str) -> None:
 def _engine(name: str, raw: Any) -> EngineOffer:
     offer = build(EngineOffer, raw, f"database.engines.{name}")
     if not offer.versions:
-        raise DefinitionError(f"database.engines.{name}.versions is empty; name at least one version.")
+        raise DefinitionError(
+            f"database.engines.{name}.versions is empty; name at least one version."
+        )
     if offer.default_version is not None and offer.default_version not in offer.versions:
         raise DefinitionError(
             f"database.engines.{name}.default_version is {offer.default_version!r}; "

@@ -1,7 +1,8 @@
-"""Vault's KV version 2 through hvac: credentials made and kept there, and handed on by path and version only.
+"""Vault's KV version 2 through hvac: credentials made and kept there, and handed on by path and
+version only.
 
-A secret is written with check-and-set and only when it has to change, so that two runs at once, or a run that died
-after the write, end with one password.
+A secret is written with check-and-set and only when it has to change, so that two runs at once, or
+a run that died after the write, end with one password.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
-from kubestorm.errors import ConflictError, DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.errors import (
+    ConflictError,
+    DefinitionError,
+    NotFoundError,
+    PermanentError,
+    TemporaryError,
+)
 from kubestorm.naming import pending_vault_path
 from kubestorm.secrets import Secret, make_password
 from kubestorm.settings import VaultSettings
@@ -61,7 +68,9 @@ class PendingCredentials:
 
 
 class VaultStore:
-    """The KV engine at the configured mount. Logs in with the first call. Raises the pack's errors only."""
+    """The KV engine at the configured mount. Logs in with the first call. Raises the pack's errors
+    only.
+    """
 
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
@@ -72,7 +81,9 @@ class VaultStore:
         return f"{self._settings.mount}/{path}"
 
     def ensure_credentials(self, path: str, username: str) -> CredentialsRef:
-        """Make username and password if they are not there; what is there stays as it is. Safe to repeat."""
+        """Make username and password if they are not there; what is there stays as it is. Safe to
+        repeat.
+        """
         found = self._current(path)
         if found is None or not found.password.reveal():
             try:
@@ -82,7 +93,9 @@ class VaultStore:
         return CredentialsRef(self.full_path(path), found.version, False)
 
     def rename_user(self, path: str, username: str) -> CredentialsRef:
-        """Keep the password under another username (a restored instance has its snapshot's). Safe to repeat."""
+        """Keep the password under another username (a restored instance has its snapshot's). Safe
+        to repeat.
+        """
         found = self.read(path)
         if found.username == username:
             return CredentialsRef(self.full_path(path), found.version, False)
@@ -93,13 +106,19 @@ class VaultStore:
         return self._current(path)
 
     def version(self, path: str) -> int:
-        """The version that check-and-set has to name: 0 where nothing was ever, also that of a deleted one."""
+        """The version that check-and-set has to name: 0 where nothing was ever, also that of a
+        deleted one.
+        """
         found = self.describe(path)
         return int(found["version"]) if found else 0
 
     def write(self, path: str, username: str, password: Secret, *, replaces: int) -> CredentialsRef:
-        """Store credentials as the version after `replaces`; ConflictError when that is not the current one."""
-        version = self._write(path, {"username": username, "password": password.reveal()}, cas=replaces)
+        """Store credentials as the version after `replaces`; ConflictError when that is not the
+        current one.
+        """
+        version = self._write(
+            path, {"username": username, "password": password.reveal()}, cas=replaces
+        )
         return CredentialsRef(self.full_path(path), version, True)
 
     def find_pending(self, path: str) -> Optional[PendingCredentials]:
@@ -117,7 +136,9 @@ class VaultStore:
         )
 
     def store_pending(self, path: str, username: str, *, request: str, replaces: int) -> None:
-        """Make a new password and keep it beside the current one. ConflictError when another run was first."""
+        """Make a new password and keep it beside the current one. ConflictError when another run
+        was first.
+        """
         where = pending_vault_path(path)
         values = {
             "username": username,
@@ -136,7 +157,9 @@ class VaultStore:
         """The current version. NotFoundError when there is none."""
         found = self._current(path)
         if found is None:
-            raise NotFoundError(f"Vault has no credentials at {self.full_path(path)}.", service=SERVICE)
+            raise NotFoundError(
+                f"Vault has no credentials at {self.full_path(path)}.", service=SERVICE
+            )
         return found
 
     def read_values(self, path: str) -> Optional[Mapping[str, Secret]]:
@@ -144,7 +167,9 @@ class VaultStore:
         found = self._values(path)
         if found is None:
             return None
-        return {str(key): Secret(str(value)) for key, value in found[0].items() if value is not None}
+        return {
+            str(key): Secret(str(value)) for key, value in found[0].items() if value is not None
+        }
 
     def find_values(self, path: str) -> Optional[SecretValues]:
         """All values of any secret, hidden, and their version; None where there is none."""
@@ -152,13 +177,17 @@ class VaultStore:
         if found is None:
             return None
         values, version = found
-        return SecretValues({str(key): Secret(_text_of(value)) for key, value in values.items()}, version)
+        return SecretValues(
+            {str(key): Secret(_text_of(value)) for key, value in values.items()}, version
+        )
 
     def describe(self, path: str) -> Optional[Mapping[str, Any]]:
         """Path, current version and times of a secret, without its contents; None if there is none."""
         try:
             with self._translated("read the metadata", path):
-                answer = self._kv().read_secret_metadata(path=path, mount_point=self._settings.mount)
+                answer = self._kv().read_secret_metadata(
+                    path=path, mount_point=self._settings.mount
+                )
         except NotFoundError:
             return None
         data = answer["data"]
@@ -170,7 +199,9 @@ class VaultStore:
         }
 
     def list_paths(self, folder: str) -> Iterator[str]:
-        """The paths of all secrets below a folder, relative to the mount; none where there is no such folder."""
+        """The paths of all secrets below a folder, relative to the mount; none where there is no
+        such folder.
+        """
         folder = folder.rstrip("/")
         try:
             with self._translated("list", f"{folder}/"):
@@ -193,7 +224,9 @@ class VaultStore:
         if found is None:
             return None
         values, version = found
-        return Credentials(str(values.get("username", "")), Secret(str(values.get("password", ""))), version)
+        return Credentials(
+            str(values.get("username", "")), Secret(str(values.get("password", ""))), version
+        )
 
     def _values(self, path: str) -> Optional[Tuple[Mapping[str, Any], int]]:
         try:
@@ -222,7 +255,8 @@ class VaultStore:
         import hvac
 
         settings, auth = self._settings, self._settings.auth
-        # An empty token, not None: hvac would take None as leave to read VAULT_TOKEN and ~/.vault-token.
+        # An empty token, not None: hvac would take None as leave to read VAULT_TOKEN and
+        # ~/.vault-token.
         client = hvac.Client(
             url=settings.url,
             token="",
@@ -248,7 +282,9 @@ class VaultStore:
 
     @contextlib.contextmanager
     def _translated(self, verb: str, path: str) -> Iterator[None]:
-        """Turn hvac's and requests' exceptions into ours. Only Vault's own short error texts are passed on."""
+        """Turn hvac's and requests' exceptions into ours. Only Vault's own short error texts are
+        passed on.
+        """
         import hvac.exceptions as vault
         import requests
 
@@ -256,22 +292,28 @@ class VaultStore:
         try:
             yield
         except (vault.Forbidden, vault.Unauthorized) as error:
-            message = (
-                f"Vault does not let the pack {what} ({_said(error)}). The policy needed is in deploy/vault-policy.hcl."
-            )
+            message = f"Vault does not let the pack {what} ({_said(error)}). The policy needed is in deploy/vault-policy.hcl."
             raise PermanentError(message, service=SERVICE, status_code=403) from error
         except vault.InvalidPath as error:
-            raise NotFoundError(f"Vault has nothing at {self.full_path(path)}.", service=SERVICE) from error
+            raise NotFoundError(
+                f"Vault has nothing at {self.full_path(path)}.", service=SERVICE
+            ) from error
         except vault.InvalidRequest as error:
             if CAS_MISMATCH in _said(error):
-                raise ConflictError(f"Somebody else wrote {self.full_path(path)} first.", service=SERVICE) from error
-            raise PermanentError(f"Vault refused to {what}: {_said(error)}", service=SERVICE) from error
+                raise ConflictError(
+                    f"Somebody else wrote {self.full_path(path)} first.", service=SERVICE
+                ) from error
+            raise PermanentError(
+                f"Vault refused to {what}: {_said(error)}", service=SERVICE
+            ) from error
         except vault.VaultDown as error:
             raise TemporaryError(
                 "Vault is sealed or in standby; unseal it.", service=SERVICE, status_code=503
             ) from error
         except vault.VaultError as error:
-            raise TemporaryError(f"Vault could not {what}: {_said(error)}", service=SERVICE) from error
+            raise TemporaryError(
+                f"Vault could not {what}: {_said(error)}", service=SERVICE
+            ) from error
         except requests.RequestException as error:
             reason = type(error).__name__
             message = f"Vault cannot be reached at {self._settings.url} ({reason})."
@@ -280,17 +322,24 @@ class VaultStore:
 
 def _said(error: Any) -> str:
     """Vault's error list; never the exception's text, which may hold a whole response."""
-    return "; ".join(str(item).strip() for item in getattr(error, "errors", None) or ()) or type(error).__name__
+    return (
+        "; ".join(str(item).strip() for item in getattr(error, "errors", None) or ())
+        or type(error).__name__
+    )
 
 
 def _text_of(value: Any) -> str:
-    """A value as a program reads it; what is no text is written as JSON, as `vault kv get -format=json` would."""
+    """A value as a program reads it; what is no text is written as JSON, as `vault kv get
+    -format=json` would.
+    """
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _required(value: Optional[str], setting: str) -> str:
     if not value:
-        raise DefinitionError(f"The pack's configuration needs {setting} for this way to log in.", field=setting)
+        raise DefinitionError(
+            f"The pack's configuration needs {setting} for this way to log in.", field=setting
+        )
     return value
 
 

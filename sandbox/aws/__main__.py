@@ -19,7 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="how long an RDS instance takes to become available (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
-    server = AwsServer(host=options.host, port=options.port, provision_seconds=options.provision_seconds).bind()
+    server = AwsServer(
+        host=options.host, port=options.port, provision_seconds=options.provision_seconds
+    ).bind()
     return run_program(server, f"AWS (moto) at {server.url}\nexport AWS_ENDPOINT_URL={server.url}")
 
 

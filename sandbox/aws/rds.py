@@ -1,7 +1,8 @@
 """RDS as moto models it, with the two things it lacks: time, and refusals.
 
-A change is scheduled on the world's clock and carried out when somebody next looks, so there are no threads and a
-test can move the clock. The statuses and their order are those of the RDS user guide ("Viewing DB instance status").
+A change is scheduled on the world's clock and carried out when somebody next looks, so there are no
+threads and a test can move the clock. The statuses and their order are those of the RDS user guide
+("Viewing DB instance status").
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ class TimedInstance(models.DBInstance):  # type: ignore[misc]
         """Remember values to apply later, and show them, the password only as asterisks."""
         self.pending = {**self.pending, **values}
         shown = {
-            PENDING_NAMES[key]: MASK if key == "master_user_password" else value for key, value in self.pending.items()
+            PENDING_NAMES[key]: MASK if key == "master_user_password" else value
+            for key, value in self.pending.items()
         }
         self.pending_modified_values = shown
 
@@ -154,7 +156,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
     # -- time
 
     def advance(self) -> None:
-        """Carry out what has come due, oldest first; a step may schedule another that is due already."""
+        """Carry out what has come due, oldest first; a step may schedule another that is due
+        already.
+        """
         now = _world.clock()
         while self._schedule and self._schedule[0][0] <= now:
             _, step = self._schedule.pop(0)
@@ -166,7 +170,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         self._schedule.sort(key=lambda entry: entry[0])
         return due
 
-    def _status_in(self, seconds: float, thing: Any, status: str, after: float | None = None) -> float:
+    def _status_in(
+        self, seconds: float, thing: Any, status: str, after: float | None = None
+    ) -> float:
         def step() -> None:
             if thing.status != "deleting":
                 thing.status = status
@@ -191,7 +197,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
 
     def create_db_instance(self, db_kwargs: MutableMapping[str, Any]) -> Any:
         self.advance()
-        if db_kwargs.get("engine") not in rds_rules.ENGINES or db_kwargs.get("db_cluster_identifier"):
+        if db_kwargs.get("engine") not in rds_rules.ENGINES or db_kwargs.get(
+            "db_cluster_identifier"
+        ):
             return super().create_db_instance(db_kwargs)
         with _as_rds_errors():
             db_kwargs.update(rds_rules.check_create(db_kwargs))
@@ -200,36 +208,51 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         return self._begin(super().create_db_instance(db_kwargs))
 
     def _forget_first_snapshot(self, name: str) -> None:
-        """moto names an instance's first automated snapshot by the minute, and stumbles over that of a former one."""
+        """moto names an instance's first automated snapshot by the minute, and stumbles over that
+        of a former one.
+        """
         if name not in self.databases:
-            for known in [each for each in self.database_snapshots if each.startswith(f"rds:{name}-")]:
+            for known in [
+                each for each in self.database_snapshots if each.startswith(f"rds:{name}-")
+            ]:
                 del self.database_snapshots[known]
 
-    def restore_db_instance_from_db_snapshot(self, from_snapshot_id: str, overrides: MutableMapping[str, Any]) -> Any:
+    def restore_db_instance_from_db_snapshot(
+        self, from_snapshot_id: str, overrides: MutableMapping[str, Any]
+    ) -> Any:
         self.advance()
         name = from_snapshot_id.rpartition(":")[2]
         snapshot = self.database_snapshots.get(name)
         if snapshot and snapshot.status != AVAILABLE:
             raise RDSClientError(
-                "InvalidDBSnapshotState", f"Cannot restore from snapshot {name}: it is not in the available state."
+                "InvalidDBSnapshotState",
+                f"Cannot restore from snapshot {name}: it is not in the available state.",
             )
         with _as_rds_errors():
-            rds_rules.check_identifier("DBInstanceIdentifier", overrides.get("db_instance_identifier"))
+            rds_rules.check_identifier(
+                "DBInstanceIdentifier", overrides.get("db_instance_identifier")
+            )
             if overrides.get("db_instance_class"):
                 rds_rules.check_class(overrides["db_instance_class"])
         self._check_subnet_group(overrides.get("db_subnet_group_name"))
         return super().restore_db_instance_from_db_snapshot(from_snapshot_id, overrides)
 
-    def describe_db_instances(self, db_instance_identifier: str | None = None, filters: Any = None) -> Any:
+    def describe_db_instances(
+        self, db_instance_identifier: str | None = None, filters: Any = None
+    ) -> Any:
         self.advance()
         return super().describe_db_instances(db_instance_identifier, filters)
 
-    def modify_db_instance(self, db_instance_identifier: str, db_kwargs: MutableMapping[str, Any]) -> Any:
+    def modify_db_instance(
+        self, db_instance_identifier: str, db_kwargs: MutableMapping[str, Any]
+    ) -> Any:
         instance = self.describe_db_instances(db_instance_identifier)[0]
         if not isinstance(instance, TimedInstance) or instance.engine not in rds_rules.ENGINES:
             return super().modify_db_instance(db_instance_identifier, db_kwargs)
         if instance.status != AVAILABLE:
-            raise RDSClientError("InvalidDBInstanceState", "Database instance is not in available state.")
+            raise RDSClientError(
+                "InvalidDBInstanceState", "Database instance is not in available state."
+            )
         request = {key: db_kwargs[key] for key in db_kwargs}
         if request.get("db_port_number"):
             request["port"] = request.pop("db_port_number")
@@ -240,18 +263,25 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
             role = request.get("monitoring_role_arn") or instance.monitoring_role_arn
             rds_rules.check_monitoring(request.get("monitoring_interval"), role)
         later = {
-            k: v for k, v in request.items() if k in PENDING_NAMES and v is not None and self._differs(instance, k, v)
+            k: v
+            for k, v in request.items()
+            if k in PENDING_NAMES and v is not None and self._differs(instance, k, v)
         }
         at_once = {key: value for key, value in request.items() if key not in PENDING_NAMES}
         new_name = at_once.get("new_db_instance_identifier")
         if new_name and new_name in self.databases:
             raise models.DBInstanceAlreadyExists()
-        another_group = at_once.get("db_parameter_group_name") not in (None, instance.db_parameter_group_name)
+        another_group = at_once.get("db_parameter_group_name") not in (
+            None,
+            instance.db_parameter_group_name,
+        )
         super().modify_db_instance(db_instance_identifier, at_once)
         if another_group:
             instance.parameters_status = "pending-reboot"  # it takes effect with a reboot, always
         instance.await_values(later)
-        self._start_applying(instance, set(PENDING_NAMES) if request.get("apply_immediately") else set(SOON))
+        self._start_applying(
+            instance, set(PENDING_NAMES) if request.get("apply_immediately") else set(SOON)
+        )
         return instance
 
     @staticmethod
@@ -259,7 +289,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         return key == "master_user_password" or getattr(instance, key) != value
 
     def _start_applying(self, instance: TimedInstance, names: set[str]) -> None:
-        """Begin to apply those pending values, if there are any: the instance is busy until they hold."""
+        """Begin to apply those pending values, if there are any: the instance is busy until they
+        hold.
+        """
         names = names & set(instance.pending)
         if not names:
             return
@@ -290,7 +322,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
             raise models.DBParameterGroupNotFoundError(name)
         return super().describe_db_parameter_groups(db_parameter_group_kwargs)
 
-    def modify_db_parameter_group(self, db_parameter_group_name: str, db_parameter_group_parameters: Any) -> Any:
+    def modify_db_parameter_group(
+        self, db_parameter_group_name: str, db_parameter_group_parameters: Any
+    ) -> Any:
         group = self.db_parameter_groups.get(db_parameter_group_name)
         wanted = list(db_parameter_group_parameters)
         if group is not None:
@@ -300,7 +334,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         self._await_reboot(db_parameter_group_name, wanted)
         return changed
 
-    def reset_db_parameter_group(self, name: str, parameters: list[dict[str, Any]], everything: bool) -> Any:
+    def reset_db_parameter_group(
+        self, name: str, parameters: list[dict[str, Any]], everything: bool
+    ) -> Any:
         """ResetDBParameterGroup, which moto lacks."""
         group = self.db_parameter_groups.get(name)
         if group is None:
@@ -314,7 +350,8 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
     def delete_db_parameter_group(self, db_parameter_group_name: str) -> Any:
         self.advance()
         if any(
-            getattr(it, "db_parameter_group_name", None) == db_parameter_group_name for it in self.databases.values()
+            getattr(it, "db_parameter_group_name", None) == db_parameter_group_name
+            for it in self.databases.values()
         ):
             message = "One or more database instances are still members of this parameter group."
             raise RDSClientError("InvalidDBParameterGroupState", message)
@@ -323,7 +360,10 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
     def _await_reboot(self, group: str, parameters: list[dict[str, Any]]) -> None:
         if any(parameter.get("ApplyMethod") == "pending-reboot" for parameter in parameters):
             for instance in self.databases.values():
-                if isinstance(instance, TimedInstance) and instance.db_parameter_group_name == group:
+                if (
+                    isinstance(instance, TimedInstance)
+                    and instance.db_parameter_group_name == group
+                ):
                     instance.parameters_status = "pending-reboot"
 
     def reboot_db_instance(self, db_instance_identifier: str) -> Any:
@@ -334,7 +374,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         self._status_in(_world.times.reboot, instance, AVAILABLE)
         return instance
 
-    def stop_db_instance(self, db_instance_identifier: str, db_snapshot_identifier: str | None = None) -> Any:
+    def stop_db_instance(
+        self, db_instance_identifier: str, db_snapshot_identifier: str | None = None
+    ) -> Any:
         self.advance()
         instance = super().stop_db_instance(db_instance_identifier, db_snapshot_identifier)
         instance.status = "stopping"
@@ -358,13 +400,18 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         instance = self.describe_db_instances(db_instance_identifier)[0]
         if not isinstance(instance, TimedInstance) or instance.db_cluster_identifier:
             return super().delete_db_instance(
-                db_instance_identifier, final_db_snapshot_identifier, skip_final_snapshot, delete_automated_backups
+                db_instance_identifier,
+                final_db_snapshot_identifier,
+                skip_final_snapshot,
+                delete_automated_backups,
             )
         name = instance.db_instance_identifier
         with _as_rds_errors():
             rds_rules.check_delete(bool(skip_final_snapshot), final_db_snapshot_identifier)
         if instance.status == "deleting":
-            raise RDSClientError("InvalidDBInstanceState", f"Instance {name} is already being deleted.")
+            raise RDSClientError(
+                "InvalidDBInstanceState", f"Instance {name} is already being deleted."
+            )
         if instance.deletion_protection:
             message = "Cannot delete protected DB Instance, please disable deletion protection and try again."
             raise RDSClientError("InvalidParameterCombination", message)
@@ -379,7 +426,9 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
 
         def step() -> None:
             if self.databases.get(name) is instance:
-                _ORIGINAL_BACKEND.delete_db_instance(self, name, None, True, delete_automated_backups)
+                _ORIGINAL_BACKEND.delete_db_instance(
+                    self, name, None, True, delete_automated_backups
+                )
 
         self._in(seconds, step)
         return instance
@@ -392,7 +441,11 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
         self.advance()
         instance = self.databases.get(db_instance_identifier)
         automated = named.get("snapshot_type") == "automated"
-        if instance is not None and not automated and instance.status not in (AVAILABLE, "storage-optimization"):
+        if (
+            instance is not None
+            and not automated
+            and instance.status not in (AVAILABLE, "storage-optimization")
+        ):
             raise _not_available_for_snapshot(db_instance_identifier)
         return self._snapshot(db_instance_identifier, db_snapshot_identifier, *rest, **named)
 
@@ -422,7 +475,11 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
     def delete_db_snapshot(self, db_snapshot_identifier: str) -> Any:
         self.advance()
         snapshot = self.database_snapshots.get(db_snapshot_identifier)
-        if snapshot is not None and snapshot.snapshot_type == "manual" and snapshot.status != AVAILABLE:
+        if (
+            snapshot is not None
+            and snapshot.snapshot_type == "manual"
+            and snapshot.status != AVAILABLE
+        ):
             message = "Cannot delete the snapshot because it is not currently in the available or failed state."
             raise RDSClientError("InvalidDBSnapshotState", message)
         return super().delete_db_snapshot(db_snapshot_identifier)
@@ -432,11 +489,15 @@ class TimedBackend(models.RDSBackend):  # type: ignore[misc]
     def _require_available(self, instance: Any) -> None:
         if instance.status != AVAILABLE:
             name = instance.db_instance_identifier
-            raise RDSClientError("InvalidDBInstanceState", f"Instance {name} is not in available state.")
+            raise RDSClientError(
+                "InvalidDBInstanceState", f"Instance {name} is not in available state."
+            )
 
     def _check_subnet_group(self, name: str | None) -> None:
         if name and name != "default" and name not in self.subnet_groups:
-            raise RDSClientError("DBSubnetGroupNotFoundFault", f"DB subnet group '{name}' does not exist.")
+            raise RDSClientError(
+                "DBSubnetGroupNotFoundFault", f"DB subnet group '{name}' does not exist."
+            )
 
 
 # moto finds a backend's URLs by the name of the module its class says it is in.
@@ -450,28 +511,40 @@ def describe_db_engine_versions(response: Any) -> ActionResult:
         {"Engine": name, "EngineVersion": known, "Status": AVAILABLE, "DBEngineDescription": name}
         for name in rds_rules.ENGINES
         for known in rds_rules.ENGINE_VERSIONS[name]
-        if engine in (None, name) and (version is None or known == version or known.startswith(version + "."))
+        if engine in (None, name)
+        and (version is None or known == version or known.startswith(version + "."))
     ]
     if response.params.get("DefaultOnly"):
-        found = [entry for entry in found if rds_rules.DEFAULT_VERSION[entry["Engine"]] == entry["EngineVersion"]]
+        found = [
+            entry
+            for entry in found
+            if rds_rules.DEFAULT_VERSION[entry["Engine"]] == entry["EngineVersion"]
+        ]
     return ActionResult({"DBEngineVersions": found})
 
 
 def describe_db_parameters(response: Any) -> ActionResult:
-    """DescribeDBParameters with all that the family has, and the filter by source; moto tells what was set."""
+    """DescribeDBParameters with all that the family has, and the filter by source; moto tells what
+    was set.
+    """
     name = response.params.get("DBParameterGroupName")
     groups = response.backend.describe_db_parameter_groups({"db_parameter_group_name": name})
     if not groups:
         raise models.DBParameterGroupNotFoundError(name)
     found = rds_parameters.described(groups[0].family or "", groups[0].parameters)
     source = response.params.get("Source")
-    return ActionResult({"Parameters": [each for each in found if source in (None, each["Source"])]})
+    return ActionResult(
+        {"Parameters": [each for each in found if source in (None, each["Source"])]}
+    )
 
 
 def reset_db_parameter_group(response: Any) -> ActionResult:
     """ResetDBParameterGroup, which moto lacks."""
     parameters = [parameter.original_dict() for parameter in response.params.get("Parameters", [])]
-    name, everything = response.params.get("DBParameterGroupName"), bool(response.params.get("ResetAllParameters"))
+    name, everything = (
+        response.params.get("DBParameterGroupName"),
+        bool(response.params.get("ResetAllParameters")),
+    )
     response.backend.reset_db_parameter_group(name, parameters, everything)
     return ActionResult({"DBParameterGroupName": name})
 
@@ -480,9 +553,14 @@ def describe_pending_maintenance_actions(response: Any) -> ActionResult:
     """DescribePendingMaintenanceActions, which moto lacks."""
     wanted = response.params.get("ResourceIdentifier")
     found = [
-        {"ResourceIdentifier": instance.arn, "PendingMaintenanceActionDetails": instance.maintenance}
+        {
+            "ResourceIdentifier": instance.arn,
+            "PendingMaintenanceActionDetails": instance.maintenance,
+        }
         for instance in response.backend.databases.values()
-        if isinstance(instance, TimedInstance) and instance.maintenance and wanted in (None, instance.arn)
+        if isinstance(instance, TimedInstance)
+        and instance.maintenance
+        and wanted in (None, instance.arn)
     ]
     return ActionResult({"PendingMaintenanceActions": found})
 

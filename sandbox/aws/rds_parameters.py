@@ -1,6 +1,8 @@
-"""A few of the parameters that each engine's parameter groups have, and what RDS refuses about them.
+"""A few of the parameters that each engine's parameter groups have, and what RDS refuses about
+them.
 
-RDS has some hundreds a family; these are enough to tell dynamic ones from static ones, and both from what there is not.
+RDS has some hundreds a family; these are enough to tell dynamic ones from static ones, and both
+from what there is not.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from typing import Any
 from sandbox.aws.rds_rules import invalid
 
 STATIC, DYNAMIC = "static", "dynamic"
-# Source: the parameter lists of the RDS user guide for PostgreSQL and MySQL. Name -> (apply type, modifiable).
+# Source: the parameter lists of the RDS user guide for PostgreSQL and MySQL. Name -> (apply type,
+# modifiable).
 _POSTGRES = {
     "log_min_duration_statement": (DYNAMIC, True),
     "max_connections": (STATIC, True),

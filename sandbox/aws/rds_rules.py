@@ -1,8 +1,8 @@
 """What RDS accepts, as functions from a request to a refusal.
 
-Nothing here knows moto or the time. The limits are those of the RDS API reference (CreateDBInstance,
-ModifyDBInstance, DeleteDBInstance) and of the user guide's pages on storage and on instance classes; the lists of
-versions and classes are the recent ones.
+Nothing here knows moto or the time. The limits are those of the RDS API reference
+(CreateDBInstance, ModifyDBInstance, DeleteDBInstance) and of the user guide's pages on storage and
+on instance classes; the lists of versions and classes are the recent ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 MYSQL, MARIADB, POSTGRES = "mysql", "mariadb", "postgres"
-# Engines whose whole life is timed and checked here; what moto knows beyond these it answers by itself.
+# Engines whose whole life is timed and checked here; what moto knows beyond these it answers by
+# itself.
 ENGINES = (MYSQL, MARIADB, POSTGRES)
 
 ENGINE_VERSIONS: Mapping[str, tuple[str, ...]] = {
@@ -30,7 +31,8 @@ LICENSES: Mapping[str, str] = {
     MARIADB: "general-public-license",
     POSTGRES: "postgresql-license",
 }
-# The most characters a master password (limits of CreateDBInstance) and a master user name may have.
+# The most characters a master password (limits of CreateDBInstance) and a master user name may
+# have.
 MAX_PASSWORD: Mapping[str, int] = {MYSQL: 41, MARIADB: 41, POSTGRES: 128}
 MAX_USERNAME: Mapping[str, int] = {MYSQL: 16, MARIADB: 16, POSTGRES: 63}
 MIN_PASSWORD = 8
@@ -53,7 +55,9 @@ _BURSTABLE = dict.fromkeys(("t3", "t4g"), _SIZES[:6])
 _STANDARD = dict.fromkeys(
     ("m5", "m6g", "m6i", "m7g", "m7i", "m8g", "r5", "r6g", "r6i", "r7g", "r7i", "r8g"), _SIZES[3:]
 )
-INSTANCE_CLASSES = frozenset(f"db.{f}.{s}" for f, sizes in {**_BURSTABLE, **_STANDARD}.items() for s in sizes)
+INSTANCE_CLASSES = frozenset(
+    f"db.{f}.{s}" for f, sizes in {**_BURSTABLE, **_STANDARD}.items() for s in sizes
+)
 
 # Least and most GiB, by storage type, for the three engines.
 STORAGE_LIMITS: Mapping[str, tuple[int, int]] = {
@@ -63,7 +67,11 @@ STORAGE_LIMITS: Mapping[str, tuple[int, int]] = {
     "io2": (100, 65536),
     "standard": (5, 3072),
 }
-IOPS_LIMITS: Mapping[str, tuple[int, int]] = {"gp3": (12000, 64000), "io1": (1000, 256000), "io2": (1000, 256000)}
+IOPS_LIMITS: Mapping[str, tuple[int, int]] = {
+    "gp3": (12000, 64000),
+    "io1": (1000, 256000),
+    "io2": (1000, 256000),
+}
 # Below this size gp3 has 3,000 IOPS and 125 MiB/s, and nothing to choose.
 GP3_CHOICE_GIB = 400
 MAX_RETENTION_DAYS = 35
@@ -114,7 +122,9 @@ def check_identifier(parameter: str, value: str | None, longest: int = 63) -> No
 
 
 def check_password(engine: str, password: str | None) -> None:
-    """Refuse a master password that is missing, too short, too long, or has one of the characters / @ " or space."""
+    """Refuse a master password that is missing, too short, too long, or has one of the characters /
+    @ " or space.
+    """
     if not password:
         raise invalid("The parameter MasterUserPassword must be provided and must not be blank.")
     problem = "The parameter MasterUserPassword is not a valid password"
@@ -123,7 +133,9 @@ def check_password(engine: str, password: str | None) -> None:
     if len(password) > MAX_PASSWORD[engine]:
         raise invalid(f"{problem} because it is longer than {MAX_PASSWORD[engine]} characters.")
     if any(not "!" <= character <= "~" or character in '/@"' for character in password):
-        raise invalid(f"{problem}. Only printable ASCII characters besides '/', '@', '\"', ' ' may be used.")
+        raise invalid(
+            f"{problem}. Only printable ASCII characters besides '/', '@', '\"', ' ' may be used."
+        )
 
 
 def check_username(engine: str, username: str | None) -> None:
@@ -136,7 +148,9 @@ def check_username(engine: str, username: str | None) -> None:
             f"contain only letters, digits and underscores, and have at most {MAX_USERNAME[engine]} characters."
         )
     if username.lower() in RESERVED_USERNAMES:
-        raise invalid(f"MasterUsername {username} cannot be used as it is a reserved word used by the engine")
+        raise invalid(
+            f"MasterUsername {username} cannot be used as it is a reserved word used by the engine"
+        )
 
 
 def check_class(instance_class: str | None) -> None:
@@ -146,44 +160,68 @@ def check_class(instance_class: str | None) -> None:
 
 
 def resolve_version(engine: str, version: str | None) -> str:
-    """The full version: the default without one, the newest of a line when only the line is named (16, 8.0)."""
+    """The full version: the default without one, the newest of a line when only the line is named
+    (16, 8.0).
+    """
     if version is None:
         return DEFAULT_VERSION[engine]
-    matching = [known for known in ENGINE_VERSIONS[engine] if known == version or known.startswith(version + ".")]
+    matching = [
+        known
+        for known in ENGINE_VERSIONS[engine]
+        if known == version or known.startswith(version + ".")
+    ]
     if not matching:
         raise contradictory(f"Cannot find version {version} for {engine}")
     return version if version in matching else matching[-1]
 
 
 def check_storage(
-    engine: str, storage_type: str, size: int | None, iops: int | None, throughput: int | None = None
+    engine: str,
+    storage_type: str,
+    size: int | None,
+    iops: int | None,
+    throughput: int | None = None,
 ) -> None:
-    """Refuse a size outside the storage type's limits, and IOPS or throughput that are missing or not allowed."""
+    """Refuse a size outside the storage type's limits, and IOPS or throughput that are missing or
+    not allowed.
+    """
     limits = STORAGE_LIMITS.get(storage_type)
     if limits is None:
         raise invalid(f"Invalid storage type: {storage_type}")
     if size is None or not limits[0] <= size <= limits[1]:
-        raise invalid(f"Invalid storage size for engine name {engine} and storage type {storage_type}: {size}")
+        raise invalid(
+            f"Invalid storage size for engine name {engine} and storage type {storage_type}: {size}"
+        )
     if storage_type in ("io1", "io2") and not iops:
-        raise contradictory(f"You must specify both a storage size and iops when using storage type {storage_type}.")
+        raise contradictory(
+            f"You must specify both a storage size and iops when using storage type {storage_type}."
+        )
     if iops and storage_type in ("gp2", "standard"):
         raise contradictory(f"You can't specify IOPS for the storage type {storage_type}.")
     if throughput and storage_type != "gp3":
-        raise contradictory(f"You can't specify storage throughput for the storage type {storage_type}.")
+        raise contradictory(
+            f"You can't specify storage throughput for the storage type {storage_type}."
+        )
     if storage_type == "gp3" and (iops or throughput) and size < GP3_CHOICE_GIB:
         what = f"engine {engine} and a storage size less than {GP3_CHOICE_GIB}"
         raise contradictory(f"You can't specify IOPS or storage throughput for {what}.")
     low, high = IOPS_LIMITS.get(storage_type, (0, 0))
     if iops and not low <= iops <= high:
-        raise contradictory(f"IOPS must be between {low} and {high} for the storage type {storage_type}: {iops}")
+        raise contradictory(
+            f"IOPS must be between {low} and {high} for the storage type {storage_type}: {iops}"
+        )
     if iops and throughput and throughput * 4 > iops:
         raise contradictory("The storage throughput to IOPS ratio must be no more than 0.25.")
 
 
 def check_ceiling(size: int, ceiling: int | None) -> None:
-    """Refuse a ceiling of storage autoscaling that is not a tenth above the disk; its own size turns it off."""
+    """Refuse a ceiling of storage autoscaling that is not a tenth above the disk; its own size
+    turns it off.
+    """
     if ceiling is not None and ceiling != size and ceiling * 10 < size * 11:
-        raise contradictory(f"Max storage size {ceiling} must be at least 10% greater than the storage size {size}.")
+        raise contradictory(
+            f"Max storage size {ceiling} must be at least 10% greater than the storage size {size}."
+        )
 
 
 def check_monitoring(interval: int | None, role: str | None) -> None:
@@ -214,12 +252,16 @@ def check_create(request: Mapping[str, Any]) -> dict[str, Any]:
     check_username(engine, request.get("master_username"))
     if request.get("manage_master_user_password"):
         if request.get("master_user_password"):
-            raise contradictory("You can't specify MasterUserPassword when ManageMasterUserPassword is turned on.")
+            raise contradictory(
+                "You can't specify MasterUserPassword when ManageMasterUserPassword is turned on."
+            )
     else:
         check_password(engine, request.get("master_user_password"))
     storage_type = request.get("storage_type") or ("io1" if request.get("iops") else "gp2")
     size = request.get("allocated_storage")
-    check_storage(engine, storage_type, size, request.get("iops"), request.get("storage_throughput"))
+    check_storage(
+        engine, storage_type, size, request.get("iops"), request.get("storage_throughput")
+    )
     check_ceiling(size or 0, request.get("max_allocated_storage"))
     check_retention(request.get("backup_retention_period"))
     return {
@@ -232,7 +274,8 @@ def check_create(request: Mapping[str, Any]) -> dict[str, Any]:
 def check_modify(current: InstanceShape, request: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse a ModifyDBInstance that RDS would; return the values it rounds or completes.
 
-    Storage never shrinks, and grows by a tenth at least: a smaller step is rounded up, as the API reference says.
+    Storage never shrinks, and grows by a tenth at least: a smaller step is rounded up, as the API
+    reference says.
     """
     changed: dict[str, Any] = {}
     if "db_instance_class" in request:
@@ -251,9 +294,13 @@ def check_modify(current: InstanceShape, request: Mapping[str, Any]) -> dict[str
 def check_delete(skip_final_snapshot: bool, final_snapshot: str | None) -> None:
     """Refuse a DeleteDBInstance that asks for both or neither of a final snapshot and none."""
     if skip_final_snapshot and final_snapshot:
-        raise contradictory("FinalDBSnapshotIdentifier cannot be specified when SkipFinalSnapshot is true.")
+        raise contradictory(
+            "FinalDBSnapshotIdentifier cannot be specified when SkipFinalSnapshot is true."
+        )
     if not skip_final_snapshot and not final_snapshot:
-        raise contradictory("FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.")
+        raise contradictory(
+            "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."
+        )
     if final_snapshot:
         check_identifier("FinalDBSnapshotIdentifier", final_snapshot, longest=255)
 
@@ -262,15 +309,21 @@ def _check_upgrade(current: InstanceShape, request: Mapping[str, Any]) -> str:
     target = resolve_version(current.engine, request["engine_version"])
     known = ENGINE_VERSIONS[current.engine]
     if known.index(target) < known.index(current.engine_version):
-        raise contradictory(f"Cannot upgrade {current.engine} from {current.engine_version} to {target}")
+        raise contradictory(
+            f"Cannot upgrade {current.engine} from {current.engine_version} to {target}"
+        )
     next_major = _line(current.engine, target) != _line(current.engine, current.engine_version)
     if next_major and not request.get("allow_major_version_upgrade"):
-        raise contradictory("The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version.")
+        raise contradictory(
+            "The AllowMajorVersionUpgrade flag must be present when upgrading to a new major version."
+        )
     return target
 
 
 def _line(engine: str, version: str) -> str:
-    """What counts as the major version: the first number of PostgreSQL, the first two of the others."""
+    """What counts as the major version: the first number of PostgreSQL, the first two of the
+    others.
+    """
     return ".".join(version.split(".")[: 1 if engine == POSTGRES else 2])
 
 

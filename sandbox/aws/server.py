@@ -30,8 +30,9 @@ _running = threading.Lock()
 class AwsServer(Server):
     """moto with a realistic RDS on a loopback port; any credentials and any region will do.
 
-    `provision_seconds` is how long an instance takes to become available, on `clock`; everything else RDS does takes
-    a part of it (`rds.RdsTimes`). `faults` wraps the application in a further ASGI layer.
+    `provision_seconds` is how long an instance takes to become available, on `clock`; everything
+    else RDS does takes a part of it (`rds.RdsTimes`). `faults` wraps the application in a further
+    ASGI layer.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class AwsServer(Server):
         super().__init__(app, host=host, port=port, certificate=certificate)
 
     def start(self) -> Self:
-        """Take over moto's state, empty it and serve. Raises RuntimeError while another one runs in this process."""
+        """Take over moto's state, empty it and serve. Raises RuntimeError while another one runs in
+        this process.
+        """
         self._take_state()
         return super().start()
 
@@ -74,20 +77,28 @@ class AwsServer(Server):
         reset_model_data()
 
     def enforce_iam(self, enforced: bool) -> None:
-        """Check each call's signature and policies from now on, as moto's IAM does; or stop checking."""
+        """Check each call's signature and policies from now on, as moto's IAM does; or stop
+        checking.
+        """
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0 if enforced else NEVER
         ActionAuthenticatorMixin.request_count = 0
 
     def throttle_next(self, calls: int, action: str | None = None) -> None:
-        """Refuse the next `calls` requests (of one action, such as DescribeDBInstances, or of any) for their rate."""
+        """Refuse the next `calls` requests (of one action, such as DescribeDBInstances, or of any)
+        for their rate.
+        """
         self.throttle.refuse_next(calls, action)
 
     def run_maintenance(self) -> None:
-        """Let a maintenance window come: begin to apply what waits in PendingModifiedValues, in all regions."""
+        """Let a maintenance window come: begin to apply what waits in PendingModifiedValues, in all
+        regions.
+        """
         for backend in self._rds_backends():
             backend.run_maintenance()
 
-    def announce_maintenance(self, db_instance_identifier: str, action: str, description: str) -> None:
+    def announce_maintenance(
+        self, db_instance_identifier: str, action: str, description: str
+    ) -> None:
         """Let AWS have maintenance of its own for an instance, until a window comes."""
         for backend in self._rds_backends():
             if db_instance_identifier in backend.databases:
@@ -97,7 +108,9 @@ class AwsServer(Server):
     def password_matches(self, db_instance_identifier: str, password: str) -> bool:
         """Whether this is the instance's master password now; there is no way to read it."""
         found = [
-            b.databases[db_instance_identifier] for b in self._rds_backends() if db_instance_identifier in b.databases
+            b.databases[db_instance_identifier]
+            for b in self._rds_backends()
+            if db_instance_identifier in b.databases
         ]
         # moto keeps it and, like AWS, lets nobody read it.
         return any(instance._master_user_password == password for instance in found)

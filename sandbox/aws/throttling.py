@@ -35,7 +35,9 @@ class Throttle:
         with self._lock:
             self._left, self._action = calls, action
 
-    async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    async def __call__(
+        self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
         if scope["type"] != "http" or not self._left:
             await self._app(scope, receive, send)
             return
@@ -64,7 +66,9 @@ def header(scope: dict[str, Any], name: bytes) -> str:
 
 
 def action_of(scope: dict[str, Any], body: bytes) -> str | None:
-    """The API action a request asks for, in the query protocol's form or the JSON protocols' target header."""
+    """The API action a request asks for, in the query protocol's form or the JSON protocols' target
+    header.
+    """
     target = header(scope, b"x-amz-target")
     if target:
         return target.rpartition(".")[2]

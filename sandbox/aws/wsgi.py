@@ -1,7 +1,8 @@
-"""moto's WSGI application as an ASGI one, so that all servers of the sandbox start, stop and fail alike.
+"""moto's WSGI application as an ASGI one, so that all servers of the sandbox start, stop and fail
+alike.
 
-Requests run in a worker thread each. Starlette's and uvicorn's own bridges are deprecated, and what AWS clients send
-needs little of WSGI: whole bodies both ways.
+Requests run in a worker thread each. Starlette's and uvicorn's own bridges are deprecated, and what
+AWS clients send needs little of WSGI: whole bodies both ways.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ async def read_body(receive: Callable[..., Any]) -> bytes:
             return b"".join(chunks)
 
 
-async def send_response(send: Callable[..., Any], status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+async def send_response(
+    send: Callable[..., Any], status: int, headers: list[tuple[str, str]], body: bytes
+) -> None:
     """Send a whole response; the server adds the Date header."""
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
@@ -69,7 +72,9 @@ class WsgiBridge:
     def __init__(self, wsgi: WsgiApp) -> None:
         self._wsgi = wsgi
 
-    async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    async def __call__(
+        self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
         if scope["type"] != "http":
             raise NotImplementedError(f"only http is served here, not {scope['type']}")
         environ = make_environ(scope, await read_body(receive))
@@ -79,7 +84,9 @@ class WsgiBridge:
     def _call(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
         answer: list[Any] = []
 
-        def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Callable[..., Any]:
+        def start_response(
+            status: str, headers: list[tuple[str, str]], _error: Any = None
+        ) -> Callable[..., Any]:
             answer[:] = [int(status.split(" ", 1)[0]), headers]
             return lambda _chunk: None
 

@@ -1,7 +1,8 @@
-"""Consul's access control in the size the pack meets: policies of rules, tokens with policies, a default.
+"""Consul's access control in the size the pack meets: policies of rules, tokens with policies, a
+default.
 
-After the pages "ACL policies" and "ACL rules". Roles, auth methods, service and node identities, templated policies,
-tokens that expire and sentinel code are left out.
+After the pages "ACL policies" and "ACL rules". Roles, auth methods, service and node identities,
+templated policies, tokens that expire and sentinel code are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ MANAGEMENT_POLICY = "global-management"
 RESOURCES = ("key", "service", "session", "node", "agent", "event", "query")
 WHOLE = ("operator", "acl", "keyring", "mesh", "peering")
 # What each level includes. Deny includes nothing, and beats the others where rules meet.
-_GRANTS = {"deny": set(), "read": {"read"}, "list": {"read", "list"}, "write": {"read", "list", "write"}}
+_GRANTS = {
+    "deny": set(),
+    "read": {"read"},
+    "list": {"read", "list"},
+    "write": {"read", "list", "write"},
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ def parse_rules(text: str) -> list[Rule]:
         resource = block.kind.removesuffix("_prefix")
         if resource not in RESOURCES or len(block.labels) != 1:
             raise ConsulError(
-                400, f"Invalid rule {block.kind!r}: use one of {', '.join(RESOURCES)}, with a name in quotes"
+                400,
+                f"Invalid rule {block.kind!r}: use one of {', '.join(RESOURCES)}, with a name in quotes",
             )
         level = _level(str(block.attributes.get("policy", "")), resource)
         rules.append(Rule(resource, block.labels[0], level, exact=resource == block.kind))
@@ -104,11 +111,17 @@ class Acl:
         self.default = default
         self.policies: dict[str, Policy] = {
             MANAGEMENT_POLICY_ID: Policy(
-                MANAGEMENT_POLICY_ID, MANAGEMENT_POLICY, "", [], "Builtin Policy that grants unlimited access"
+                MANAGEMENT_POLICY_ID,
+                MANAGEMENT_POLICY,
+                "",
+                [],
+                "Builtin Policy that grants unlimited access",
             )
         }
         self.tokens: dict[str, Token] = {
-            ANONYMOUS_ACCESSOR: Token(ANONYMOUS_ACCESSOR, "anonymous", description="Anonymous Token")
+            ANONYMOUS_ACCESSOR: Token(
+                ANONYMOUS_ACCESSOR, "anonymous", description="Anonymous Token"
+            )
         }
         self.bootstrapped = False
         if management_token:
@@ -117,26 +130,44 @@ class Acl:
     def bootstrap(self, secret: str = "") -> Token:
         """Make the first token that may do everything. Raises ConsulError if that was done before."""
         if self.bootstrapped:
-            raise ConsulError(403, "Permission denied: ACL bootstrap no longer allowed (reset index: 1)")
+            raise ConsulError(
+                403, "Permission denied: ACL bootstrap no longer allowed (reset index: 1)"
+            )
         self.bootstrapped = True
-        return self.add_token([MANAGEMENT_POLICY_ID], secret=secret, description="Bootstrap Token (Global Management)")
+        return self.add_token(
+            [MANAGEMENT_POLICY_ID], secret=secret, description="Bootstrap Token (Global Management)"
+        )
 
     def add_token(
-        self, policies: Iterable[str], *, secret: str = "", accessor: str = "", description: str = ""
+        self,
+        policies: Iterable[str],
+        *,
+        secret: str = "",
+        accessor: str = "",
+        description: str = "",
     ) -> Token:
-        token = Token(accessor or str(uuid.uuid4()), secret or str(uuid.uuid4()), list(policies), description)
+        token = Token(
+            accessor or str(uuid.uuid4()), secret or str(uuid.uuid4()), list(policies), description
+        )
         self.tokens[token.accessor] = token
         return token
 
-    def add_policy(self, name: str, rules: str, description: str = "", policy_id: str = "") -> Policy:
-        """Store a policy under a new id, or the given one. Raises ConsulError for rules or a name that will not do."""
+    def add_policy(
+        self, name: str, rules: str, description: str = "", policy_id: str = ""
+    ) -> Policy:
+        """Store a policy under a new id, or the given one. Raises ConsulError for rules or a name
+        that will not do.
+        """
         if not name or not all(character.isalnum() or character in "-_/" for character in name):
             raise ConsulError(
-                400, "Invalid Policy: invalid Name. Only alphanumeric characters, a '-' and '_' are allowed"
+                400,
+                "Invalid Policy: invalid Name. Only alphanumeric characters, a '-' and '_' are allowed",
             )
         if any(policy.name == name and policy.id != policy_id for policy in self.policies.values()):
             raise ConsulError(500, f'Invalid Policy: A Policy with Name "{name}" already exists')
-        policy = Policy(policy_id or str(uuid.uuid4()), name, rules, parse_rules(rules), description)
+        policy = Policy(
+            policy_id or str(uuid.uuid4()), name, rules, parse_rules(rules), description
+        )
         self.policies[policy.id] = policy
         return policy
 
@@ -153,11 +184,17 @@ class Acl:
         return token or self.tokens[ANONYMOUS_ACCESSOR]
 
     def allows(self, token: Token, resource: str, name: str, access: str) -> bool:
-        """Whether a token may do this: the exact rule decides, else the longest prefix, else the default."""
+        """Whether a token may do this: the exact rule decides, else the longest prefix, else the
+        default.
+        """
         if not self.enabled or MANAGEMENT_POLICY_ID in token.policies:
             return True
         rules = [
-            r for i in token.policies if i in self.policies for r in self.policies[i].rules if r.resource == resource
+            r
+            for i in token.policies
+            if i in self.policies
+            for r in self.policies[i].rules
+            if r.resource == resource
         ]
         deciding = [rule for rule in rules if rule.exact and rule.name == name]
         if not deciding:
@@ -170,12 +207,22 @@ class Acl:
         return "deny" not in levels and any(access in _GRANTS[level] for level in levels)
 
     def allows_tree(self, token: Token, prefix: str) -> bool:
-        """Whether a token may write every key below a prefix, those included that a narrower rule speaks of."""
+        """Whether a token may write every key below a prefix, those included that a narrower rule
+        speaks of.
+        """
         if not self.enabled or MANAGEMENT_POLICY_ID in token.policies:
             return True
-        rules = [r for i in token.policies if i in self.policies for r in self.policies[i].rules if r.resource == "key"]
+        rules = [
+            r
+            for i in token.policies
+            if i in self.policies
+            for r in self.policies[i].rules
+            if r.resource == "key"
+        ]
         below = [rule for rule in rules if rule.name.startswith(prefix)]
-        return self.allows(token, "key", prefix, "write") and all(rule.level == "write" for rule in below)
+        return self.allows(token, "key", prefix, "write") and all(
+            rule.level == "write" for rule in below
+        )
 
     def require(self, token: Token, resource: str, name: str, access: str) -> None:
         """Raises ConsulError (403) in Consul's words unless the token may do this."""
@@ -188,10 +235,14 @@ class Acl:
         if token.accessor == ANONYMOUS_ACCESSOR:
             hint = "The anonymous token is used implicitly when a request does not specify a token."
             return ConsulError(403, f"Permission denied: anonymous token {what}. {hint}")
-        return ConsulError(403, f"Permission denied: token with AccessorID '{token.accessor}' {what}")
+        return ConsulError(
+            403, f"Permission denied: token with AccessorID '{token.accessor}' {what}"
+        )
 
     def describe_token(self, token: Token) -> dict[str, Any]:
-        links = [{"ID": i, "Name": self.policies[i].name} for i in token.policies if i in self.policies]
+        links = [
+            {"ID": i, "Name": self.policies[i].name} for i in token.policies if i in self.policies
+        ]
         return {
             "AccessorID": token.accessor,
             "SecretID": token.secret,

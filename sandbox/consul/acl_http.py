@@ -35,14 +35,19 @@ def _policy(call: Call) -> Policy:
 
 async def list_policies(call: Call) -> Answer:
     _require(call, "read")
-    return [{k: v for k, v in policy.describe().items() if k != "Rules"} for policy in call.acl.policies.values()]
+    return [
+        {k: v for k, v in policy.describe().items() if k != "Rules"}
+        for policy in call.acl.policies.values()
+    ]
 
 
 async def create_policy(call: Call) -> Answer:
     _require(call, "write")
     body = await call.fields()
     policy = call.acl.add_policy(
-        str(body.get("name") or ""), str(body.get("rules") or ""), str(body.get("description") or "")
+        str(body.get("name") or ""),
+        str(body.get("rules") or ""),
+        str(body.get("description") or ""),
     )
     policy.index = call.store.change("acl", policy.id)
     return policy.describe()
@@ -57,7 +62,9 @@ async def read_policy_by_name(call: Call) -> Answer:
     _require(call, "read")
     policy = call.acl.policy_named(call.path["name"])
     if not policy:
-        raise ConsulError(404, f"Requested policy does not exist: ACL not found: {call.path['name']}")
+        raise ConsulError(
+            404, f"Requested policy does not exist: ACL not found: {call.path['name']}"
+        )
     return policy.describe()
 
 
@@ -65,7 +72,9 @@ async def update_policy(call: Call) -> Answer:
     _require(call, "write")
     old, body = _policy(call), await call.fields()
     if old.id == MANAGEMENT_POLICY_ID:
-        raise ConsulError(400, "Changing the Rules for the builtin global-management policy is not permitted")
+        raise ConsulError(
+            400, "Changing the Rules for the builtin global-management policy is not permitted"
+        )
     policy = call.acl.add_policy(
         str(body.get("name") or old.name),
         str(body.get("rules", old.rules_text)),
@@ -79,7 +88,9 @@ async def update_policy(call: Call) -> Answer:
 async def delete_policy(call: Call) -> Answer:
     _require(call, "write")
     if call.path["id"] == MANAGEMENT_POLICY_ID:
-        raise ConsulError(400, "Delete operation not permitted on the builtin global-management policy")
+        raise ConsulError(
+            400, "Delete operation not permitted on the builtin global-management policy"
+        )
     call.acl.policies.pop(call.path["id"], None)
     call.store.change("acl", call.path["id"])
     return True
@@ -119,7 +130,9 @@ async def own_token(call: Call) -> Answer:
 async def list_tokens(call: Call) -> Answer:
     _require(call, "read")
     described = [call.acl.describe_token(token) for token in call.acl.tokens.values()]
-    return [{key: value for key, value in entry.items() if key != "SecretID"} for entry in described]
+    return [
+        {key: value for key, value in entry.items() if key != "SecretID"} for entry in described
+    ]
 
 
 async def create_token(call: Call) -> Answer:

@@ -29,7 +29,13 @@ def _member(call: Call) -> dict[str, Any]:
         "Name": own.name,
         "Addr": own.address,
         "Port": 8301,
-        "Tags": {"role": "consul", "dc": own.datacenter, "id": own.id, "bootstrap": "1", "build": VERSION},
+        "Tags": {
+            "role": "consul",
+            "dc": own.datacenter,
+            "id": own.id,
+            "bootstrap": "1",
+            "build": VERSION,
+        },
         "Status": 1,
         "ProtocolMin": 1,
         "ProtocolMax": 5,
@@ -54,7 +60,13 @@ async def self_(call: Call) -> Answer:
         "BuildDate": "2024-10-29T19:04:05Z",
     }
     stats = {"consul": {"leader": str(call.world.has_leader).lower(), "server": "true"}}
-    return {"Config": config, "DebugConfig": {}, "Stats": stats, "Member": _member(call), "Meta": own.meta}
+    return {
+        "Config": config,
+        "DebugConfig": {},
+        "Stats": stats,
+        "Member": _member(call),
+        "Meta": own.meta,
+    }
 
 
 async def members(call: Call) -> Answer:
@@ -62,13 +74,19 @@ async def members(call: Call) -> Answer:
 
 
 def _agent_service(call: Call, service: Service) -> dict[str, Any]:
-    described = {k: v for k, v in service.describe().items() if k not in ("CreateIndex", "ModifyIndex")}
+    described = {
+        k: v for k, v in service.describe().items() if k not in ("CreateIndex", "ModifyIndex")
+    }
     return {**described, "Datacenter": call.catalog.datacenter}
 
 
 async def services(call: Call) -> Answer:
     own = call.catalog.own.services
-    return {i: _agent_service(call, service) for i, service in own.items() if call.may("service", service.name, "read")}
+    return {
+        i: _agent_service(call, service)
+        for i, service in own.items()
+        if call.may("service", service.name, "read")
+    }
 
 
 async def service(call: Call) -> Answer:
@@ -96,7 +114,11 @@ async def deregister_service(call: Call) -> Answer:
 
 
 async def checks(call: Call) -> Answer:
-    return {check.id: check.describe() for check in call.catalog.own.checks.values() if check.id != "serfHealth"}
+    return {
+        check.id: check.describe()
+        for check in call.catalog.own.checks.values()
+        if check.id != "serfHealth"
+    }
 
 
 async def register_check(call: Call) -> Answer:
@@ -110,7 +132,9 @@ async def register_check(call: Call) -> Answer:
 async def deregister_check(call: Call) -> Answer:
     call.require("node", call.catalog.own.name, "write")
     if not call.catalog.remove_check(call.catalog.own, call.path["id"]):
-        raise ConsulError(404, f'Unknown check ID "{call.path["id"]}". Ensure that the check ID is passed.')
+        raise ConsulError(
+            404, f'Unknown check ID "{call.path["id"]}". Ensure that the check ID is passed.'
+        )
 
 
 def _reporting(status: str) -> Handler:

@@ -1,5 +1,5 @@
-"""Consul's HTTP face: routes, tokens, blocking queries and headers in one place; what is asked for is in the other
-modules.
+"""Consul's HTTP face: routes, tokens, blocking queries and headers in one place; what is asked for
+is in the other modules.
 
 A value is never logged.
 """
@@ -77,11 +77,15 @@ class Call:
         self.acl.require(self.token, resource, name, access)
 
     async def watched(self, topic: Topic, query: Callable[[], tuple[int, Answer]]) -> Answer:
-        """The answer of a query, once its index has passed the caller's `index` or the wait is over."""
+        """The answer of a query, once its index has passed the caller's `index` or the wait is
+        over.
+        """
         index = self.number("index")
         if index is not None:
             waited = wait_seconds(self.query.get("wait"))
-            self.index, answer = await self.store.watchers.until_changed(topic, index, waited, query)
+            self.index, answer = await self.store.watchers.until_changed(
+                topic, index, waited, query
+            )
         else:
             self.index, answer = query()
         return answer
@@ -98,7 +102,9 @@ class World:
         self._timer: asyncio.TimerHandle | None = None
 
     def look_at_the_time(self) -> None:
-        """Carry out what is due, and come back by itself when the next session ends, for those who wait."""
+        """Carry out what is due, and come back by itself when the next session ends, for those who
+        wait.
+        """
         self.store.expire()
         self.catalog.expire()
         if self._timer:
@@ -106,11 +112,15 @@ class World:
             self._timer = None
         due = self.store.next_expiry()
         if due is not None and self.loop:
-            self._timer = self.loop.call_later(max(due - self.store.clock(), 0.05), self.look_at_the_time)
+            self._timer = self.loop.call_later(
+                max(due - self.store.clock(), 0.05), self.look_at_the_time
+            )
 
 
 def endpoint(world: World, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """A Starlette endpoint around a handler: leader, time and token before it, headers and errors after it."""
+    """A Starlette endpoint around a handler: leader, time and token before it, headers and errors
+    after it.
+    """
 
     async def serve(request: Request) -> Response:
         world.loop = asyncio.get_running_loop()
@@ -132,7 +142,9 @@ def endpoint(world: World, handler: Handler) -> Callable[[Request], Awaitable[Re
         except ConsulError as error:
             return PlainTextResponse(error.text, error.status, _headers(world, call))
         except ValueError:
-            return PlainTextResponse("Request decode failed: a field has the wrong type", 400, _headers(world, call))
+            return PlainTextResponse(
+                "Request decode failed: a field has the wrong type", 400, _headers(world, call)
+            )
 
     return serve
 
@@ -163,7 +175,11 @@ def _headers(world: World, call: Call | None) -> dict[str, str]:
 def _secret(request: Request) -> str:
     header = request.headers.get("x-consul-token")
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    return header or (bearer.strip() if scheme.lower() == "bearer" else "") or request.query_params.get("token", "")
+    return (
+        header
+        or (bearer.strip() if scheme.lower() == "bearer" else "")
+        or request.query_params.get("token", "")
+    )
 
 
 def make_app(world: World) -> Starlette:

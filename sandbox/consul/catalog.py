@@ -1,7 +1,8 @@
 """Consul's nodes, services and checks, one agent's among them.
 
-After the API pages "Catalog", "Health" and "Agent". Checks of TTL kind change by themselves when their time is over;
-HTTP, TCP, gRPC and script checks are kept but not run, and stay at the status they were given.
+After the API pages "Catalog", "Health" and "Agent". Checks of TTL kind change by themselves when
+their time is over; HTTP, TCP, gRPC and script checks are kept but not run, and stay at the status
+they were given.
 """
 
 from __future__ import annotations
@@ -114,13 +115,21 @@ class Catalog:
         self.nodes = {node: self.own}
         self._touch(self.own, "")
         self._keep_check(
-            self.own, Check("serfHealth", node, "Serf Health Status", PASSING, output="Agent alive and reachable")
+            self.own,
+            Check(
+                "serfHealth",
+                node,
+                "Serf Health Status",
+                PASSING,
+                output="Agent alive and reachable",
+            ),
         )
 
     # -- registration
 
     def register(self, body: dict[str, Any]) -> None:
-        """Register a node with its service and checks, from a catalog/register body in lower-case keys.
+        """Register a node with its service and checks, from a catalog/register body in lower-case
+        keys.
 
         Raises ConsulError.
         """
@@ -155,7 +164,9 @@ class Catalog:
             self._store.destroy_sessions_of(node.name)
 
     def add_service(self, node: Node, body: dict[str, Any]) -> Service:
-        """Add or replace a service, and its checks, from a body in lower-case keys. Raises ConsulError."""
+        """Add or replace a service, and its checks, from a body in lower-case keys. Raises
+        ConsulError.
+        """
         name = str(body.get("name") or body.get("service") or "")
         if not name:
             raise ConsulError(400, "Missing service name")
@@ -177,14 +188,22 @@ class Catalog:
         for number, check in enumerate(checks, start=1):
             default_id = f"service:{service.id}" + (f":{number}" if len(checks) > 1 else "")
             self.add_check(
-                node, {"id": default_id, "name": f"Service '{name}' check", **lowered(check), "serviceid": service.id}
+                node,
+                {
+                    "id": default_id,
+                    "name": f"Service '{name}' check",
+                    **lowered(check),
+                    "serviceid": service.id,
+                },
             )
         return service
 
     def remove_service(self, node: Node, service_id: str) -> bool:
         service = node.services.pop(service_id, None)
         if service:
-            for check in [check for check in node.checks.values() if check.service_id == service_id]:
+            for check in [
+                check for check in node.checks.values() if check.service_id == service_id
+            ]:
                 del node.checks[check.id]
             self._touch(node, service.name)
         return service is not None
@@ -199,9 +218,9 @@ class Catalog:
         if service_id and service_id not in node.services:
             raise ConsulError(500, f'ServiceID "{service_id}" does not exist')
         ttl = parse_duration(str(body["ttl"])) if body.get("ttl") else 0
-        kinds = [kind for kind in ("ttl", "http", "tcp", "grpc", "udp") if body.get(kind)] or ["script"] * bool(
-            body.get("args")
-        )
+        kinds = [kind for kind in ("ttl", "http", "tcp", "grpc", "udp") if body.get(kind)] or [
+            "script"
+        ] * bool(body.get("args"))
         status = str(body.get("status") or CRITICAL)
         if status not in (PASSING, WARNING, CRITICAL):
             raise ConsulError(400, "Bad check status")
@@ -228,11 +247,14 @@ class Catalog:
         return check is not None
 
     def report(self, check_id: str, status: str, output: str) -> None:
-        """Take a TTL check's report. Raises ConsulError for a check that is not there or is not of TTL kind."""
+        """Take a TTL check's report. Raises ConsulError for a check that is not there or is not of
+        TTL kind.
+        """
         check = self.own.checks.get(check_id)
         if not check:
             raise ConsulError(
-                404, f'Unknown check ID "{check_id}". Ensure that the check ID is passed, not the check name.'
+                404,
+                f'Unknown check ID "{check_id}". Ensure that the check ID is passed, not the check name.',
             )
         if not check.ttl_seconds:
             raise ConsulError(500, f'CheckID "{check_id}" does not have associated TTL')
@@ -299,7 +321,9 @@ class Catalog:
 def catalog_service(node: Node, service: Service) -> dict[str, Any]:
     """An instance as catalog/service/NAME shows it."""
     described = {
-        key: value for key, value in node.describe().items() if key not in ("Meta", "CreateIndex", "ModifyIndex")
+        key: value
+        for key, value in node.describe().items()
+        if key not in ("Meta", "CreateIndex", "ModifyIndex")
     }
     return {
         **described,
@@ -318,7 +342,8 @@ def catalog_service(node: Node, service: Service) -> dict[str, Any]:
 
 
 def lowered(body: Any) -> dict[str, Any]:
-    """A body's fields under lower-case names without underscores, as Consul reads them whatever their case.
+    """A body's fields under lower-case names without underscores, as Consul reads them whatever
+    their case.
 
     Raises ConsulError.
     """

@@ -30,7 +30,9 @@ async def register(call: Call) -> Answer:
     call.require("node", str(body.get("node") or ""), "write")
     service = body.get("service") or {}
     if service:
-        call.require("service", str(service.get("Service") or service.get("service") or ""), "write")
+        call.require(
+            "service", str(service.get("Service") or service.get("service") or ""), "write"
+        )
     call.catalog.register(body)
     return True
 
@@ -48,12 +50,20 @@ async def datacenters(call: Call) -> Answer:
 
 async def nodes(call: Call) -> Answer:
     meta = _node_meta(call)
-    found = await call.watched(Topic("catalog"), lambda: (call.catalog.index(), list(call.catalog.nodes.values())))
-    return [node.describe() for node in found if call.may("node", node.name, "read") and _fits(node, meta)]
+    found = await call.watched(
+        Topic("catalog"), lambda: (call.catalog.index(), list(call.catalog.nodes.values()))
+    )
+    return [
+        node.describe()
+        for node in found
+        if call.may("node", node.name, "read") and _fits(node, meta)
+    ]
 
 
 async def services(call: Call) -> Answer:
-    found = await call.watched(Topic("catalog"), lambda: (call.catalog.index(), call.catalog.service_tags()))
+    found = await call.watched(
+        Topic("catalog"), lambda: (call.catalog.index(), call.catalog.service_tags())
+    )
     return {name: tags for name, tags in found.items() if call.may("service", name, "read")}
 
 
@@ -71,10 +81,14 @@ async def service(call: Call) -> Answer:
 
 async def node(call: Call) -> Answer:
     name = call.path["node"]
-    found = await call.watched(Topic("catalog"), lambda: (call.catalog.index(), call.catalog.nodes.get(name)))
+    found = await call.watched(
+        Topic("catalog"), lambda: (call.catalog.index(), call.catalog.nodes.get(name))
+    )
     if not found or not call.may("node", name, "read"):
         return {"Node": None, "Services": {}}
-    shown = {i: s.describe() for i, s in found.services.items() if call.may("service", s.name, "read")}
+    shown = {
+        i: s.describe() for i, s in found.services.items() if call.may("service", s.name, "read")
+    }
     return {"Node": found.describe(), "Services": shown}
 
 
@@ -89,9 +103,13 @@ async def health_service(call: Call) -> Answer:
         answer = []
         for found, instance in call.catalog.instances(name, _tags(call)):
             checks = call.catalog.checks_of(found, instance)
-            if _fits(found, meta) and not (passing and any(check.status != PASSING for check in checks)):
+            if _fits(found, meta) and not (
+                passing and any(check.status != PASSING for check in checks)
+            ):
                 described = [check.describe() for check in checks]
-                answer.append({"Node": found.describe(), "Service": instance.describe(), "Checks": described})
+                answer.append(
+                    {"Node": found.describe(), "Service": instance.describe(), "Checks": described}
+                )
         return call.catalog.index(), answer
 
     shown = await call.watched(Topic("catalog", name, exact=True), query)
@@ -118,7 +136,9 @@ async def health_node(call: Call) -> Answer:
 
 async def health_checks(call: Call) -> Answer:
     name = call.path["service"]
-    return await _checks(call, Topic("catalog", name, exact=True), lambda check: check.service_name == name)
+    return await _checks(
+        call, Topic("catalog", name, exact=True), lambda check: check.service_name == name
+    )
 
 
 async def health_state(call: Call) -> Answer:

@@ -55,7 +55,9 @@ async def get_key(call: Call) -> Answer:
     key = _key(call)
     call.require("key", key, "read")
     topic = Topic("kv", key, exact=True)
-    entry: Entry | None = await call.watched(topic, lambda: (call.store.key_index(key), call.store.keys.get(key)))
+    entry: Entry | None = await call.watched(
+        topic, lambda: (call.store.key_index(key), call.store.keys.get(key))
+    )
     if not entry:
         return Response(status_code=404)
     if call.has("raw"):
@@ -66,14 +68,18 @@ async def get_key(call: Call) -> Answer:
 
 async def _get_tree(call: Call) -> Answer:
     prefix = _key(call, optional=True)
-    entries = await call.watched(Topic("kv", prefix), lambda: (call.store.tree_index(prefix), call.store.tree(prefix)))
+    entries = await call.watched(
+        Topic("kv", prefix), lambda: (call.store.tree_index(prefix), call.store.tree(prefix))
+    )
     shown = [describe(entry) for entry in entries if call.may("key", entry.key, "read")]
     return shown or Response(status_code=404)
 
 
 async def _get_names(call: Call) -> Answer:
     prefix, separator = _key(call, optional=True), call.query.get("separator", "")
-    entries = await call.watched(Topic("kv", prefix), lambda: (call.store.tree_index(prefix), call.store.tree(prefix)))
+    entries = await call.watched(
+        Topic("kv", prefix), lambda: (call.store.tree_index(prefix), call.store.tree(prefix))
+    )
     names: list[str] = []
     for entry in entries:
         if not call.may("key", entry.key, "read"):
@@ -126,11 +132,19 @@ async def transact(call: Call) -> Answer:
         access = "read" if verb in txn.READS else "write"
         if verb == "get-tree":
             return None
-        allowed = call.acl.allows_tree(call.token, key) if verb == "delete-tree" else call.may("key", key, access)
+        allowed = (
+            call.acl.allows_tree(call.token, key)
+            if verb == "delete-tree"
+            else call.may("key", key, access)
+        )
         return None if allowed else call.acl.refusal(call.token, "key", key, access).text
 
     results, errors = txn.apply(call.store, operations, may)
-    shown = [{"KV": describe(e, value=value)} for e, value in results if call.may("key", e.key, "read") or not value]
+    shown = [
+        {"KV": describe(e, value=value)}
+        for e, value in results
+        if call.may("key", e.key, "read") or not value
+    ]
     body = {"Results": shown or None, "Errors": errors or None}
     return JSONResponse(body, 409 if errors else 200)
 
@@ -139,7 +153,9 @@ async def transact(call: Call) -> Answer:
 
 
 def _seconds(value: Any) -> float:
-    """A duration as Consul reads it from JSON: text with a unit, or a number: nanoseconds when large, else seconds."""
+    """A duration as Consul reads it from JSON: text with a unit, or a number: nanoseconds when
+    large, else seconds.
+    """
     if isinstance(value, int | float):
         return value / 1e9 if value >= 1000 else float(value)
     return parse_duration(str(value))
@@ -191,7 +207,9 @@ async def _sessions(call: Call, topic: Topic, chosen: Any) -> Answer:
 
 async def session_info(call: Call) -> Answer:
     wanted = call.path["id"]
-    return await _sessions(call, Topic("session", wanted, exact=True), lambda session: session.id == wanted)
+    return await _sessions(
+        call, Topic("session", wanted, exact=True), lambda session: session.id == wanted
+    )
 
 
 async def list_sessions(call: Call) -> Answer:
@@ -199,7 +217,9 @@ async def list_sessions(call: Call) -> Answer:
 
 
 async def node_sessions(call: Call) -> Answer:
-    return await _sessions(call, Topic("session"), lambda session: session.node == call.path["node"])
+    return await _sessions(
+        call, Topic("session"), lambda session: session.node == call.path["node"]
+    )
 
 
 ROUTES: list[tuple[str, str, Handler]] = [

@@ -15,9 +15,10 @@ from sandbox.serving import LOOPBACK, AsgiApp, Certificate, Server
 class ConsulServer(Server):
     """A Consul of one server node, with everything in memory.
 
-    Without `management_token` and with the default "allow" there is no access control. Either of `management_token` or
-    `default_policy="deny"` turns it on; the management token may then do everything, and make policies and tokens.
-    `faults` wraps the application in a further ASGI layer.
+    Without `management_token` and with the default "allow" there is no access control. Either of
+    `management_token` or `default_policy="deny"` turns it on; the management token may then do
+    everything, and make policies and tokens. `faults` wraps the application in a further ASGI
+    layer.
     """
 
     def __init__(
@@ -36,16 +37,24 @@ class ConsulServer(Server):
         store = Store(clock)
         enabled = bool(management_token) or default_policy == "deny"
         self._acl = Acl(enabled=enabled, default=default_policy, management_token=management_token)
-        self._world = World(store, Catalog(store, node=node, datacenter=datacenter, address=LOOPBACK), self._acl)
+        self._world = World(
+            store, Catalog(store, node=node, datacenter=datacenter, address=LOOPBACK), self._acl
+        )
         app: AsgiApp = make_app(self._world)
-        super().__init__(faults(app) if faults else app, host=host, port=port, certificate=certificate)
+        super().__init__(
+            faults(app) if faults else app, host=host, port=port, certificate=certificate
+        )
 
     def add_token(self, rules: str, *, name: str = "policy") -> str:
-        """Make a policy of these rules (HCL or JSON) and a token that has it; returns the token's secret."""
+        """Make a policy of these rules (HCL or JSON) and a token that has it; returns the token's
+        secret.
+        """
         return self._acl.add_token([self._acl.add_policy(name, rules).id]).secret
 
     def lose_leader(self) -> None:
-        """From now on requests fail with `No cluster leader`, except the agent's own and stale reads."""
+        """From now on requests fail with `No cluster leader`, except the agent's own and stale
+        reads.
+        """
         self._world.has_leader = False
 
     def regain_leader(self) -> None:
@@ -53,7 +62,9 @@ class ConsulServer(Server):
         self._world.has_leader = True
 
     def look_at_the_time(self) -> None:
-        """Carry out what has come due on a clock that a test has moved, for queries that are waiting."""
+        """Carry out what has come due on a clock that a test has moved, for queries that are
+        waiting.
+        """
         if self._world.loop:
             self._world.loop.call_soon_threadsafe(self._world.look_at_the_time)
 

@@ -1,7 +1,7 @@
 """Consul's keys and sessions, with the raft index that orders every change.
 
-Follows the API pages "KV store" and "Session" and the state store's rules for locks: a lock is a key with a session,
-and ends with it. All calls come from one thread.
+Follows the API pages "KV store" and "Session" and the state store's rules for locks: a lock is a
+key with a session, and ends with it. All calls come from one thread.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Store:
     index: int = FIRST_INDEX
     keys: dict[str, Entry] = field(default_factory=dict, repr=False)
     sessions: dict[str, Session] = field(default_factory=dict)
-    # The index at which a key was last deleted, so that an index never goes back for who watches it.
+    # The index at which a key was last deleted, so that an index never goes back for who watches
+    # it.
     graves: dict[str, int] = field(default_factory=dict)
     table_index: dict[str, int] = field(default_factory=dict)
     _lock_delays: dict[str, float] = field(default_factory=dict)
@@ -88,7 +89,9 @@ class Store:
     # -- index
 
     def change(self, table: str, name: str) -> int:
-        """Count a change and wake who waits for it; returns its index. In a transaction all changes share one."""
+        """Count a change and wake who waits for it; returns its index. In a transaction all changes
+        share one.
+        """
         if not self._in_transaction:
             self.index += 1
         self.table_index[table] = self.index
@@ -112,7 +115,9 @@ class Store:
     # -- keys
 
     def key_index(self, key: str) -> int:
-        """The index of a single key: its last change, or that of the whole table when it is not there."""
+        """The index of a single key: its last change, or that of the whole table when it is not
+        there.
+        """
         entry = self.keys.get(key)
         return entry.modify_index if entry else self.table_index.get("kv", FIRST_INDEX)
 
@@ -148,14 +153,18 @@ class Store:
         return entry
 
     def set_if(self, key: str, value: bytes, flags: int, index: int) -> Entry | None:
-        """Check-and-set: 0 for a key that must not exist, else its ModifyIndex. None if it does not hold."""
+        """Check-and-set: 0 for a key that must not exist, else its ModifyIndex. None if it does not
+        hold.
+        """
         old = self.keys.get(key)
         if (old.modify_index if old else 0) != index:
             return None
         return self.set(key, value, flags)
 
     def lock(self, key: str, value: bytes, flags: int, session_id: str) -> Entry | None:
-        """Acquire a key for a session. None while another holds it or its lock delay lasts. Raises ConsulError."""
+        """Acquire a key for a session. None while another holds it or its lock delay lasts. Raises
+        ConsulError.
+        """
         self.require_session(session_id)
         old = self.keys.get(key)
         if old and old.session and old.session != session_id:
@@ -167,7 +176,9 @@ class Store:
         return self.set(key, value, flags, session=session_id, lock_index=lock_index)
 
     def unlock(self, key: str, value: bytes, flags: int, session_id: str) -> Entry | None:
-        """Give a key back. None if that session does not hold it. Raises ConsulError without a session."""
+        """Give a key back. None if that session does not hold it. Raises ConsulError without a
+        session.
+        """
         if not session_id:
             raise ConsulError(500, "missing session")
         old = self.keys.get(key)
@@ -201,13 +212,17 @@ class Store:
     # -- sessions
 
     def create_session(self, body: dict[str, Any], node: str) -> Session:
-        """Make a session from a request's fields in lower case (durations in seconds). Raises ConsulError."""
+        """Make a session from a request's fields in lower case (durations in seconds). Raises
+        ConsulError.
+        """
         behavior = str(body.get("behavior") or "release")
         if behavior not in ("release", "delete"):
             raise ConsulError(400, f"Invalid Behavior setting '{behavior}'")
         ttl = float(body.get("ttl_seconds") or 0)
         if ttl and not MIN_TTL_SECONDS <= ttl <= MAX_TTL_SECONDS:
-            raise ConsulError(400, f"Invalid Session TTL '{int(ttl * 1e9)}', must be between [10s=24h0m0s]")
+            raise ConsulError(
+                400, f"Invalid Session TTL '{int(ttl * 1e9)}', must be between [10s=24h0m0s]"
+            )
         session_id = str(uuid.uuid4())
         session = Session(
             id=session_id,
@@ -216,7 +231,9 @@ class Store:
             behavior=behavior,
             ttl=str(body.get("ttl") or ""),
             ttl_seconds=ttl,
-            lock_delay=min(float(body.get("lock_delay", DEFAULT_LOCK_DELAY_SECONDS)), MAX_LOCK_DELAY_SECONDS),
+            lock_delay=min(
+                float(body.get("lock_delay", DEFAULT_LOCK_DELAY_SECONDS)), MAX_LOCK_DELAY_SECONDS
+            ),
             node_checks=list(body.get("nodechecks") or body.get("checks") or ["serfHealth"]),
             service_checks=list(body.get("servicechecks") or []),
             create_index=self.change("session", session_id),
@@ -238,7 +255,9 @@ class Store:
         return session
 
     def destroy_session(self, session_id: str) -> None:
-        """End a session: its keys are released or deleted, and cannot be locked until the lock delay is over."""
+        """End a session: its keys are released or deleted, and cannot be locked until the lock
+        delay is over.
+        """
         session = self.sessions.pop(session_id, None)
         if not session:
             return
@@ -252,16 +271,24 @@ class Store:
                 self.set(entry.key, entry.value, entry.flags, session="")
 
     def destroy_sessions_of(self, node: str, check_id: str | None = None) -> None:
-        """End the sessions of a node that is gone, or those that depend on a check of it that has become critical."""
+        """End the sessions of a node that is gone, or those that depend on a check of it that has
+        become critical.
+        """
         for session in list(self.sessions.values()):
             if session.node == node and (check_id is None or check_id in session.node_checks):
                 self.destroy_session(session.id)
 
     def expire(self) -> None:
-        """End the sessions whose time is over. Runs before every request, and when the next one is due."""
+        """End the sessions whose time is over. Runs before every request, and when the next one is
+        due.
+        """
         now = self.clock()
-        for session in [s for s in self.sessions.values() if s.expires is not None and s.expires <= now]:
+        for session in [
+            s for s in self.sessions.values() if s.expires is not None and s.expires <= now
+        ]:
             self.destroy_session(session.id)
 
     def next_expiry(self) -> float | None:
-        return min((s.expires for s in self.sessions.values() if s.expires is not None), default=None)
+        return min(
+            (s.expires for s in self.sessions.values() if s.expires is not None), default=None
+        )

@@ -32,7 +32,9 @@ def parse_operations(body: Any) -> list[dict[str, Any]]:
     if not isinstance(body, list):
         raise ConsulError(400, "Failed to parse body: expected a list of operations")
     if len(body) > MAX_OPERATIONS:
-        raise ConsulError(413, f"Transaction contains too many operations ({len(body)} > {MAX_OPERATIONS})")
+        raise ConsulError(
+            413, f"Transaction contains too many operations ({len(body)} > {MAX_OPERATIONS})"
+        )
     operations = []
     for entry in body:
         kinds = lowered(entry)
@@ -45,7 +47,9 @@ def parse_operations(body: Any) -> list[dict[str, Any]]:
             raise ConsulError(400, "Failed to parse body: illegal base64 data in Value") from None
         if len(operation["value"]) > MAX_VALUE_BYTES:
             key, size = operation.get("key"), len(operation["value"])
-            raise ConsulError(413, f'Value for key "{key}" is too large ({size} > {MAX_VALUE_BYTES} bytes)')
+            raise ConsulError(
+                413, f'Value for key "{key}" is too large ({size} > {MAX_VALUE_BYTES} bytes)'
+            )
         operations.append(operation)
     return operations
 
@@ -53,7 +57,8 @@ def parse_operations(body: Any) -> list[dict[str, Any]]:
 def apply(
     store: Store, operations: list[dict[str, Any]], may: Callable[[str, str], str | None]
 ) -> tuple[list[tuple[Entry, bool]], list[dict[str, Any]]]:
-    """Carry out a transaction; returns the results, each with whether its value is shown, and the errors.
+    """Carry out a transaction; returns the results, each with whether its value is shown, and the
+    errors.
 
     `may(verb, key)` gives the reason why the caller may not, or None.
     """
@@ -73,7 +78,9 @@ def apply(
     return results, errors
 
 
-def _one(store: Store, operation: dict[str, Any], may: Callable[[str, str], str | None]) -> list[tuple[Entry, bool]]:
+def _one(
+    store: Store, operation: dict[str, Any], may: Callable[[str, str], str | None]
+) -> list[tuple[Entry, bool]]:
     verb, key = str(operation.get("verb") or ""), str(operation.get("key") or "")
     if verb not in READS | WRITES:
         raise OperationFailed(f'unknown KV verb "{verb}"')
@@ -82,7 +89,9 @@ def _one(store: Store, operation: dict[str, Any], may: Callable[[str, str], str 
     refusal = may(verb, key)
     if refusal:
         raise OperationFailed(refusal)
-    return _read(store, verb, key, operation) if verb in READS else _write(store, verb, key, operation)
+    return (
+        _read(store, verb, key, operation) if verb in READS else _write(store, verb, key, operation)
+    )
 
 
 def _read(store: Store, verb: str, key: str, operation: dict[str, Any]) -> list[tuple[Entry, bool]]:
@@ -103,11 +112,15 @@ def _read(store: Store, verb: str, key: str, operation: dict[str, Any]) -> list[
             f'failed index check for key "{key}", current modify index {entry.modify_index} != {wanted}'
         )
     if verb == "check-session" and entry.session != session:
-        raise OperationFailed(f'failed session check for key "{key}", current session "{entry.session}" != "{session}"')
+        raise OperationFailed(
+            f'failed session check for key "{key}", current session "{entry.session}" != "{session}"'
+        )
     return [(entry, False)]
 
 
-def _write(store: Store, verb: str, key: str, operation: dict[str, Any]) -> list[tuple[Entry, bool]]:
+def _write(
+    store: Store, verb: str, key: str, operation: dict[str, Any]
+) -> list[tuple[Entry, bool]]:
     value, flags = operation["value"], int(operation.get("flags") or 0)
     index, session = int(operation.get("index") or 0), str(operation.get("session") or "")
     if verb == "delete":
@@ -122,8 +135,14 @@ def _write(store: Store, verb: str, key: str, operation: dict[str, Any]) -> list
         return []
     actions: dict[str, tuple[Callable[[], Entry | None], str]] = {
         "set": (lambda: store.set(key, value, flags), ""),
-        "cas": (lambda: store.set_if(key, value, flags, index), f'failed to set key "{key}", index is stale'),
-        "lock": (lambda: store.lock(key, value, flags, session), f'failed to lock key "{key}", lock is already held'),
+        "cas": (
+            lambda: store.set_if(key, value, flags, index),
+            f'failed to set key "{key}", index is stale',
+        ),
+        "lock": (
+            lambda: store.lock(key, value, flags, session),
+            f'failed to lock key "{key}", lock is already held',
+        ),
         "unlock": (
             lambda: store.unlock(key, value, flags, session),
             f'failed to unlock key "{key}", lock isn\'t held, or is held by another session',

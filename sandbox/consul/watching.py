@@ -1,7 +1,7 @@
 """Blocking queries: who waits for what, and who is woken by a change.
 
-A watcher waits for one name or for all names below a prefix, so that a change wakes only those it concerns (the
-"Blocking Queries" page of the API). Everything happens in the server's event loop.
+A watcher waits for one name or for all names below a prefix, so that a change wakes only those it
+concerns (the "Blocking Queries" page of the API). Everything happens in the server's event loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Topic(NamedTuple):
     exact: bool = False
 
     def concerns(self, table: str, name: str) -> bool:
-        return self.table == table and (name == self.name if self.exact else name.startswith(self.name))
+        return self.table == table and (
+            name == self.name if self.exact else name.startswith(self.name)
+        )
 
 
 class Watchers:
@@ -44,7 +46,9 @@ class Watchers:
     def notify_tree(self, table: str, prefix: str) -> None:
         """Wake the queries on anything below a prefix, and those that hold it."""
         for event, topic in self._waiting.items():
-            if topic.table == table and (topic.name.startswith(prefix) or topic.concerns(table, prefix)):
+            if topic.table == table and (
+                topic.name.startswith(prefix) or topic.concerns(table, prefix)
+            ):
                 event.set()
 
     def wake_all(self) -> None:
@@ -58,7 +62,9 @@ class Watchers:
     async def until_changed(
         self, topic: Topic, index: int, wait_seconds: float, query: Callable[[], tuple[int, T]]
     ) -> tuple[int, T]:
-        """Run a query until its index passes `index` or the time is over; returns its last index and result."""
+        """Run a query until its index passes `index` or the time is over; returns its last index
+        and result.
+        """
         deadline = asyncio.get_running_loop().time() + wait_seconds
         event = asyncio.Event()
         self._waiting[event] = topic
@@ -78,7 +84,9 @@ class Watchers:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from Go's form of a duration (10s, 1m30s, 500ms) or a plain number. Raises ConsulError."""
+    """Seconds from Go's form of a duration (10s, 1m30s, 500ms) or a plain number. Raises
+    ConsulError.
+    """
     units = {"ms": 0.001, "us": 1e-6, "ns": 1e-9, "s": 1.0, "m": 60.0, "h": 3600.0}
     total, rest = 0.0, text.strip()
     if rest.replace(".", "", 1).isdigit():

@@ -1,4 +1,6 @@
-"""`python -m sandbox.demo`: the main jobs on one machine: a database from apply to teardown, and an image's rollout."""
+"""`python -m sandbox.demo`: the main jobs on one machine: a database from apply to teardown, and an
+image's rollout.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Demo:
         self.application.show()
         missing = programs.missing()
         if missing:
-            self.screen.title("A third act, from a commit to its rollout, needs more programs. On Debian, as root:")
+            self.screen.title(
+                "A third act, from a commit to its rollout, needs more programs. On Debian, as root:"
+            )
             self.screen.say(f"apt install {' '.join(missing)}")
         else:
             build = BuildAct(self.stage, self.application)
@@ -72,7 +76,9 @@ class Demo:
             signal.pause()
 
     def hand_over(self) -> None:
-        """Say how to try things by hand. Every line is a command or a comment, to be run in this folder."""
+        """Say how to try things by hand. Every line is a command or a comment, to be run in this
+        folder.
+        """
         it, folder = self.stage.environment, _relative(self.stage.environment.folder)
         say, database, application = self.screen.say, self.database, self.application
         below = f"kubestorm/{it.cluster}/{database.namespace}/{database.name}"
@@ -89,12 +95,18 @@ class Demo:
         say(f'curl -sS -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/secret/data/{below}')
         say(f"# where vault is installed: vault kv get secret/{below}")
         say("")
-        say(f"export CONSUL_HTTP_ADDR={it.consul.url} CONSUL_HTTP_TOKEN=$(cat {folder}/consul-token)")
-        say('curl -sS -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" "$CONSUL_HTTP_ADDR/v1/kv/kubestorm/?recurse"')
+        say(
+            f"export CONSUL_HTTP_ADDR={it.consul.url} CONSUL_HTTP_TOKEN=$(cat {folder}/consul-token)"
+        )
+        say(
+            'curl -sS -H "X-Consul-Token: $CONSUL_HTTP_TOKEN" "$CONSUL_HTTP_ADDR/v1/kv/kubestorm/?recurse"'
+        )
         say("# where consul is installed: consul kv get -recurse kubestorm/")
         say("")
         say("# what the engine did:")
-        say(f"{_relative(Path(sys.executable).parent)}/stormcell executions --data {_relative(self.stage.engine.data)}")
+        say(
+            f"{_relative(Path(sys.executable).parent)}/stormcell executions --data {_relative(self.stage.engine.data)}"
+        )
 
 
 def _relative(path: Path) -> Path:
@@ -102,7 +114,9 @@ def _relative(path: Path) -> Path:
 
 
 class Interrupted(BaseException):
-    """A signal asked the demo to end. No Exception: nothing that handles errors may take it for one."""
+    """A signal asked the demo to end. No Exception: nothing that handles errors may take it for
+    one.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -127,11 +141,21 @@ def _ignore_signals() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; the exit code is 0 when every act ended as it should."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="leave everything up afterwards, until Ctrl-C (KEEP=1)")
     parser.add_argument(
-        "--kube", choices=["sandbox", "real"], default="sandbox", help="which Kubernetes API (KUBE=real: a real one)"
+        "--keep", action="store_true", help="leave everything up afterwards, until Ctrl-C (KEEP=1)"
     )
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where it keeps its files (default: %(default)s)")
+    parser.add_argument(
+        "--kube",
+        choices=["sandbox", "real"],
+        default="sandbox",
+        help="which Kubernetes API (KUBE=real: a real one)",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=FOLDER,
+        help="where it keeps its files (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     begin = time.monotonic()
     screen = Screen()
@@ -140,7 +164,9 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            screen.say("Another demo runs in this checkout; end it with Ctrl-C in its terminal first.")
+            screen.say(
+                "Another demo runs in this checkout; end it with Ctrl-C in its terminal first."
+            )
             return 1
         return _play(screen, options, begin)
 
@@ -148,7 +174,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _play(screen: Screen, options: argparse.Namespace, begin: float) -> int:
     if not _is_ours(options.folder):
         return _failure(
-            screen, f"{options.folder} holds something else; name an empty folder, or one of an earlier demo."
+            screen,
+            f"{options.folder} holds something else; name an empty folder, or one of an earlier demo.",
         )
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -178,7 +205,12 @@ def _play(screen: Screen, options: argparse.Namespace, begin: float) -> int:
 
 def _is_ours(folder: Path) -> bool:
     """Whether a folder may be emptied: nothing in it, or the files of an earlier demo."""
-    return folder == FOLDER or not folder.exists() or (folder / MARK).exists() or not any(folder.iterdir())
+    return (
+        folder == FOLDER
+        or not folder.exists()
+        or (folder / MARK).exists()
+        or not any(folder.iterdir())
+    )
 
 
 def _failure(screen: Screen, sentence: str) -> int:

@@ -27,7 +27,9 @@ class ApplicationAct(Player):
         """Push a first image, apply the Application that follows it, and wait until it runs."""
         registry = self.environment.registry
         assert registry is not None  # noqa: S101 (the demo's environment always has one)
-        self.screen.title(f"push {registry.host}/{self.repository}:{FIRST}; kubectl apply -f {self._file}")
+        self.screen.title(
+            f"push {registry.host}/{self.repository}:{FIRST}; kubectl apply -f {self._file}"
+        )
         self.screen.restart_clock()
         self.environment.push_image(self.repository, FIRST)
         self.apply()
@@ -39,7 +41,9 @@ class ApplicationAct(Player):
         self.screen.title(f"push {self.repository}:{SECOND}")
         self.screen.restart_clock()
         digest = self.environment.push_image(self.repository, SECOND)
-        self.follow("waiting for the pods", lambda: self._outcome(digest) == "Complete" and self.is_ready())
+        self.follow(
+            "waiting for the pods", lambda: self._outcome(digest) == "Complete" and self.is_ready()
+        )
         self.screen.say(f"rolled out {self.screen.elapsed_seconds:.1f} s after the push")
 
     def break_it(self) -> None:
@@ -48,7 +52,10 @@ class ApplicationAct(Player):
         self.screen.restart_clock()
         labels = {FATE_ANNOTATION: "crash", LOG_ANNOTATION: LAST_WORDS}
         digest = self.environment.push_image(self.repository, BROKEN, labels=labels)
-        self.follow("waiting for the pods", lambda: self._outcome(digest) == "Failed" and self._pods_are_well())
+        self.follow(
+            "waiting for the pods",
+            lambda: self._outcome(digest) == "Failed" and self._pods_are_well(),
+        )
         self.screen.say(f"back on {SECOND} {self.screen.elapsed_seconds:.1f} s after the push")
 
     def mend(self) -> None:
@@ -56,7 +63,9 @@ class ApplicationAct(Player):
         self.screen.title(f"push {self.repository}:{MENDED}, which is mended")
         self.screen.restart_clock()
         digest = self.environment.push_image(self.repository, MENDED)
-        self.follow("waiting for the pods", lambda: self._outcome(digest) == "Complete" and self.is_ready())
+        self.follow(
+            "waiting for the pods", lambda: self._outcome(digest) == "Complete" and self.is_ready()
+        )
         self.screen.say(f"rolled out {self.screen.elapsed_seconds:.1f} s after the push")
 
     def show(self) -> None:
@@ -64,7 +73,13 @@ class ApplicationAct(Player):
         found = self.environment.read("apps/v1", "Deployment", self.name, self.namespace) or {}
         status = found.get("status") or {}
         image = found["spec"]["template"]["spec"]["containers"][0]["image"]
-        rows = [("Deployment", self.name, f"{status.get('availableReplicas', 0)} available, {_short(image)}")]
+        rows = [
+            (
+                "Deployment",
+                self.name,
+                f"{status.get('availableReplicas', 0)} available, {_short(image)}",
+            )
+        ]
         for rollout in self._rollouts():
             spec, state = rollout["spec"], rollout.get("status") or {}
             said = state.get("message") or state.get("reason") or ""
@@ -89,7 +104,10 @@ class ApplicationAct(Player):
         found = self.environment.read("apps/v1", "Deployment", self.name, self.namespace) or {}
         status = found.get("status") or {}
         wanted = found.get("spec", {}).get("replicas")
-        return all(status.get(key) == wanted for key in ("updatedReplicas", "availableReplicas", "replicas"))
+        return all(
+            status.get(key) == wanted
+            for key in ("updatedReplicas", "availableReplicas", "replicas")
+        )
 
 
 def _short(image: str) -> str:

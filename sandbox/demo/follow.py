@@ -1,6 +1,8 @@
-"""Turns what the engine recorded and what the resource says into one line a step, in the order it happened.
+"""Turns what the engine recorded and what the resource says into one line a step, in the order it
+happened.
 
-It reads the engine's API only, as any client of StackStorm could; nothing here knows how the pack works.
+It reads the engine's API only, as any client of StackStorm could; nothing here knows how the pack
+works.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ PAGE = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One thing that happened. `kind` chooses the colour; `quiet` ones belong to a look that changed nothing."""
+    """One thing that happened. `kind` chooses the colour; `quiet` ones belong to a look that
+    changed nothing.
+    """
 
     at: dt.datetime
     kind: str
@@ -44,7 +48,9 @@ class Follower:
         return lambda: self.new_lines(read_resource)
 
     def new_lines(self, read_resource: Callable[[], Json | None]) -> list[Line]:
-        """Return the lines for all that has happened since the last call, oldest first. Reads, changes nothing."""
+        """Return the lines for all that has happened since the last call, oldest first. Reads,
+        changes nothing.
+        """
         # Read from the effects back to the causes, so that nothing is shown before what led to it.
         executions, enforcements = self._new("executions"), self._new("ruleenforcements")
         instances = self._new("triggerinstances")
@@ -95,7 +101,8 @@ class Follower:
             self._seen.add(execution["id"])
             origin = (execution.get("context") or {}).get("trigger_instance") or {}
             inner = _inner_result(execution)
-            # Another run at work is no failure, only the reason to end; a step with nothing to do is no news.
+            # Another run at work is no failure, only the reason to end; a step with nothing to do
+            # is no news.
             idle = bool(inner.get("skipped") or inner.get("taken"))
             failed = execution["status"] != "succeeded" and not idle
             yield Line(
@@ -126,7 +133,12 @@ def _pushed(instance: Json) -> Line:
     """A registry's report of a push."""
     payload = instance["payload"]
     what = f"pushed {payload['repository']}:{payload.get('tag', '')}"
-    return Line(at=_time(instance["occurrence_time"]), kind="event", what=what, detail=payload["digest"][:19])
+    return Line(
+        at=_time(instance["occurrence_time"]),
+        kind="event",
+        what=what,
+        detail=payload["digest"][:19],
+    )
 
 
 def _inner_result(execution: Json) -> Json:

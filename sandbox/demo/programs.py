@@ -1,4 +1,6 @@
-"""The programs that the demo's third act needs: installed where that can be done, and otherwise named."""
+"""The programs that the demo's third act needs: installed where that can be done, and otherwise
+named.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def missing() -> list[str]:
 
 
 def install(screen: Screen) -> None:
-    """Install what is missing, as root on Debian; elsewhere, and where apt cannot, nothing happens. Safe to repeat."""
+    """Install what is missing, as root on Debian; elsewhere, and where apt cannot, nothing happens.
+    Safe to repeat.
+    """
     packages = missing()
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
@@ -46,7 +50,9 @@ def install(screen: Screen) -> None:
 
 @contextlib.contextmanager
 def _no_services() -> Iterator[None]:
-    """Debian's packages start what they bring; a registry on its usual port is not what the demo is for."""
+    """Debian's packages start what they bring; a registry on its usual port is not what the demo is
+    for.
+    """
     if POLICY.exists():
         yield
         return

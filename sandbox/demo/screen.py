@@ -1,4 +1,5 @@
-"""What the demo shows: a line a step with its time, a spinner on what takes long, tables at the end.
+"""What the demo shows: a line a step with its time, a spinner on what takes long, tables at the
+end.
 
 Colours and the spinner appear on a terminal alone; in a file or a pipe the same lines stand plain.
 """
@@ -28,7 +29,9 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         # A file or a pipe has no width: nothing is cut there.
-        self._console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        self._console = console or Console(
+            highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH
+        )
         self._begin = dt.datetime.now(dt.UTC)
 
     def restart_clock(self) -> None:
@@ -59,7 +62,9 @@ class Screen:
 
     def table(self, title: str, rows: Sequence[tuple[str, str, str]]) -> None:
         """What now exists: where, what, and a remark."""
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 2), show_header=False)
+        table = Table(
+            title=title, title_justify="left", box=None, padding=(0, 2), show_header=False
+        )
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print(table)
@@ -69,7 +74,12 @@ class Screen:
         return self._console.status(text)
 
     def follow(
-        self, waiting_for: str, read: Callable[[], list[Line]], is_done: Callable[[], bool], *, timeout_seconds: float
+        self,
+        waiting_for: str,
+        read: Callable[[], list[Line]],
+        is_done: Callable[[], bool],
+        *,
+        timeout_seconds: float,
     ) -> None:
         """Print what `read` gives until `is_done`, and what came with the end. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_seconds
@@ -86,5 +96,7 @@ class Screen:
                 if done:
                     return
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{waiting_for}: not reached within {timeout_seconds:.0f} seconds")
+                    raise TimeoutError(
+                        f"{waiting_for}: not reached within {timeout_seconds:.0f} seconds"
+                    )
                 time.sleep(POLL_SECONDS)

@@ -1,4 +1,6 @@
-"""What all acts of the demo play on: the environment, the engine, the screen, and how a resource is followed."""
+"""What all acts of the demo play on: the environment, the engine, the screen, and how a resource is
+followed.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,12 @@ class Stage:
     def addresses(self) -> dict[str, str]:
         """Name -> URL of the services."""
         it = self.environment
-        urls = {"Kubernetes": it.kubernetes.url, "AWS": it.aws.url, "Consul": it.consul.url, "Vault": it.vault.url}
+        urls = {
+            "Kubernetes": it.kubernetes.url,
+            "AWS": it.aws.url,
+            "Consul": it.consul.url,
+            "Vault": it.vault.url,
+        }
         if it.registry is not None:
             urls["registry"] = it.registry.url
         return urls
@@ -86,7 +93,10 @@ class Player:
         """Ready for the newest generation."""
         found = self.resource() or {}
         status = found.get("status") or {}
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
+        ready = any(
+            each["type"] == "Ready" and each["status"] == "True"
+            for each in status.get("conditions") or ()
+        )
         return ready and status.get("observedGeneration") == found["metadata"]["generation"]
 
     def apply(self) -> None:

@@ -24,7 +24,9 @@ def read_tokens(path: Path) -> dict[str, User]:
                     f'{path}: a line has the form token,user,uid,"group1,group2"; one has {len(line)} fields'
                 )
             token, name, uid, *groups = (field.strip() for field in line)
-            users[token] = User(name, tuple(g for g in (groups[0] if groups else "").split(",") if g), uid)
+            users[token] = User(
+                name, tuple(g for g in (groups[0] if groups else "").split(",") if g), uid
+            )
     return users
 
 
@@ -46,13 +48,20 @@ def main() -> int:
         help="where to write it (default: %(default)s)",
     )
     parser.add_argument(
-        "--tokens", type=Path, metavar="FILE", help='further users, a line each: token,user,uid,"group1,group2"'
+        "--tokens",
+        type=Path,
+        metavar="FILE",
+        help='further users, a line each: token,user,uid,"group1,group2"',
     )
     arguments = parser.parse_args()
     app = KubernetesApi(tokens=read_tokens(arguments.tokens) if arguments.tokens else None)
-    server = Server(app, host=arguments.host, port=arguments.port, certificate=make_certificate("kubernetes")).bind()
+    server = Server(
+        app, host=arguments.host, port=arguments.port, certificate=make_certificate("kubernetes")
+    ).bind()
     write_private(arguments.kubeconfig, kubeconfig_text(server, app.token))
-    return run_program(server, f"kubernetes: {server.url}  (export KUBECONFIG={arguments.kubeconfig.resolve()})")
+    return run_program(
+        server, f"kubernetes: {server.url}  (export KUBECONFIG={arguments.kubeconfig.resolve()})"
+    )
 
 
 if __name__ == "__main__":

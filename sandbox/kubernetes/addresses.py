@@ -1,4 +1,6 @@
-"""Cluster IPs and node ports of Services, handed out in order and never twice while the server runs."""
+"""Cluster IPs and node ports of Services, handed out in order and never twice while the server
+runs.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,15 @@ class Addresses:
             spec.setdefault("clusterIP", before.get("clusterIP") or self._address())
             spec.setdefault("clusterIPs", [spec["clusterIP"]])
         if spec.get("type") in ("NodePort", "LoadBalancer"):
-            known = {(port.get("name"), port.get("port")): port.get("nodePort") for port in before.get("ports") or []}
+            known = {
+                (port.get("name"), port.get("port")): port.get("nodePort")
+                for port in before.get("ports") or []
+            }
             for port in spec.get("ports") or []:
                 if not port.get("nodePort"):
-                    port["nodePort"] = known.get((port.get("name"), port.get("port"))) or self._port()
+                    port["nodePort"] = (
+                        known.get((port.get("name"), port.get("port"))) or self._port()
+                    )
                 elif port["nodePort"] not in known.values():
                     self._claim(service, port["nodePort"])
 
@@ -52,6 +59,9 @@ class Addresses:
             raise invalid("", "Service", name, [wrong("spec.ports[0].nodePort", port, why)])
         if port in self._ports:
             raise invalid(
-                "", "Service", name, [wrong("spec.ports[0].nodePort", port, "provided port is already allocated")]
+                "",
+                "Service",
+                name,
+                [wrong("spec.ports[0].nodePort", port, "provided port is already allocated")],
             )
         self._ports.add(port)

@@ -1,4 +1,5 @@
-"""The ASGI application: a request is authenticated, authorized, and handed to the registry, a list or a watch.
+"""The ASGI application: a request is authenticated, authorized, and handed to the registry, a list
+or a watch.
 
 Written against raw ASGI: the paths are regular, and a watch needs no more than `send`.
 """
@@ -46,8 +47,20 @@ log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_CORE_PATCHES = [patches.JSON_PATCH, patches.MERGE_PATCH, patches.STRATEGIC_PATCH, patches.APPLY_PATCH]
+_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+_CORE_PATCHES = [
+    patches.JSON_PATCH,
+    patches.MERGE_PATCH,
+    patches.STRATEGIC_PATCH,
+    patches.APPLY_PATCH,
+]
 _CUSTOM_PATCHES = [patches.JSON_PATCH, patches.MERGE_PATCH, patches.APPLY_PATCH]
 DEFAULT_WATCH_SECONDS = 1800
 DEFAULT_BOOKMARK_SECONDS = 60.0
@@ -60,7 +73,9 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query = Query(scope.get("query_string", b"").decode("latin-1"))
-        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         self.body = body
         self.receive = receive
         self._send = send
@@ -80,16 +95,19 @@ class Request:
 
     def manager(self) -> str:
         """The field manager: the one named, else the program's name in User-Agent."""
-        return self.query.text("fieldManager") or self.headers.get("user-agent", "unknown").split("/")[0][:128]
+        return (
+            self.query.text("fieldManager")
+            or self.headers.get("user-agent", "unknown").split("/")[0][:128]
+        )
 
 
 class KubernetesApi:
     """A Kubernetes API server as an ASGI application, with its own in-memory store.
 
-    `token` is the administrator's bearer token. `tokens` adds others. `faults` makes requests fail on purpose.
-    `window` is how many changes of a resource a watch may resume over; `compact()` forgets them all, so that the next
-    resume and the next page of a list are answered 410. `bookmark_seconds` is how often a watch that allows them gets a
-    bookmark.
+    `token` is the administrator's bearer token. `tokens` adds others. `faults` makes requests fail
+    on purpose. `window` is how many changes of a resource a watch may resume over; `compact()`
+    forgets them all, so that the next resume and the next page of a list are answered 410.
+    `bookmark_seconds` is how often a watch that allows them gets a bookmark.
     """
 
     def __init__(
@@ -115,7 +133,9 @@ class KubernetesApi:
         self._bootstrap()
 
     def compact(self) -> None:
-        """Forget the past, as etcd does every few minutes: watches and pages from before now are answered 410."""
+        """Forget the past, as etcd does every few minutes: watches and pages from before now are
+        answered 410.
+        """
         self.store.compact()
 
     async def __call__(self, scope: Message, receive: Send, send: Send) -> None:
@@ -129,7 +149,12 @@ class KubernetesApi:
             row = self.catalog.by_plural(group, plural)
             if row is None:
                 raise RuntimeError(f"the table of kinds has no {plural}")
-            target = Target(resource=row, version=row.stored_version, namespace=namespace, manager="kube-apiserver")
+            target = Target(
+                resource=row,
+                version=row.stored_version,
+                namespace=namespace,
+                manager="kube-apiserver",
+            )
             self.registry.create(target, obj)
 
         for name in _NAMESPACES:
@@ -145,7 +170,8 @@ class KubernetesApi:
         create("", "services", service, "default")
         self._janitor.run()
 
-    # --- one request ---------------------------------------------------------------------------------------------
+    # --- one request
+    # ---------------------------------------------------------------------------------------------
 
     async def _serve(self, scope: Message, receive: Send, send: Send) -> None:
         try:
@@ -161,7 +187,9 @@ class KubernetesApi:
             if token:
                 body["metadata"]["continue"] = token
             await _send_json(send, error.code, body)
-        except Exception as error:  # the outer loop: one bad request must not look like a broken connection
+        except (
+            Exception
+        ) as error:  # the outer loop: one bad request must not look like a broken connection
             if request.has_begun:
                 raise
             log.exception("request.failed", extra={"method": request.method, "path": request.path})
@@ -188,14 +216,17 @@ class KubernetesApi:
         if not self.authorizer.allows(user, wanted):
             raise errors.forbidden("", asked.plural, asked.name, rbac.denial(user, wanted))
         status, body = proxying.answer(self.registry, asked)
-        await _send(request.send, status, body, _JSON if status == 200 else "text/plain; charset=utf-8")
+        await _send(
+            request.send, status, body, _JSON if status == 200 else "text/plain; charset=utf-8"
+        )
 
     def _authorize_path(self, request: Request, user: User) -> None:
         asked = Attributes(_VERBS.get(request.method, request.method.lower()), path=request.path)
         if not self.authorizer.allows(user, asked):
             raise ApiError(403, "Forbidden", f"forbidden: {rbac.denial(user, asked)}", {})
 
-    # --- discovery -----------------------------------------------------------------------------------------------
+    # --- discovery
+    # -----------------------------------------------------------------------------------------------
 
     async def _discovery(self, request: Request) -> None:
         path = request.path.rstrip("/") or "/"
@@ -245,7 +276,9 @@ class KubernetesApi:
     async def _openapi(self, request: Request, path: str) -> None:
         accept = request.headers.get("accept", "")
         if path == "/openapi/v2" and "protobuf" in accept:
-            await _send(request.send, 200, openapi.v2_protobuf(self.catalog), openapi.PROTOBUF_ANSWER)
+            await _send(
+                request.send, 200, openapi.v2_protobuf(self.catalog), openapi.PROTOBUF_ANSWER
+            )
             return
         if path == "/openapi/v2":
             document: Json | None = openapi.v2(self.catalog)
@@ -258,16 +291,23 @@ class KubernetesApi:
         else:
             await _send_json(request.send, 200, document)
 
-    # --- resources -----------------------------------------------------------------------------------------------
+    # --- resources
+    # -----------------------------------------------------------------------------------------------
 
     async def _resource(self, request: Request, user: User, location: Location) -> None:
         verb = self._verb(request, location)
         within = location.namespace or (location.name if _is_namespace(location) else "")
-        asked = Attributes(verb, location.group, location.plural, location.subresource, within, location.name)
+        asked = Attributes(
+            verb, location.group, location.plural, location.subresource, within, location.name
+        )
         if not self.authorizer.allows(user, asked):
-            raise errors.forbidden(location.group, location.plural, location.name, rbac.denial(user, asked))
+            raise errors.forbidden(
+                location.group, location.plural, location.name, rbac.denial(user, asked)
+            )
         row = self.catalog.find(location.group, location.version, location.plural)
-        if row is None or (location.subresource and not row.has(location.subresource, location.version)):
+        if row is None or (
+            location.subresource and not row.has(location.subresource, location.version)
+        ):
             if self._is_built_in(location):
                 raise errors.no_such_path()
             await _send(request.send, 404, b"404 page not found\n", "text/plain; charset=utf-8")
@@ -282,22 +322,33 @@ class KubernetesApi:
             await self._review(request, user, target)
         elif location.subresource and location.subresource not in ("status", "scale"):
             body = request.decoded() if request.body else {}
-            code, data, kind = self._subresources.answer(request.method, target, body, request.query)
+            code, data, kind = self._subresources.answer(
+                request.method, target, body, request.query
+            )
             await _send(request.send, code, data, kind)
         else:
             await self._perform(request, verb, target)
 
     def _is_built_in(self, location: Location) -> bool:
-        """A path within a core group is answered with a Status; any other unknown one in plain text."""
+        """A path within a core group is answered with a Status; any other unknown one in plain
+        text.
+        """
         rows = self.catalog.rows()
-        return any(r.group == location.group and location.version in r.versions and not r.is_custom for r in rows)
+        return any(
+            r.group == location.group and location.version in r.versions and not r.is_custom
+            for r in rows
+        )
 
     @staticmethod
     def _verb(request: Request, location: Location) -> str:
         verb = _VERBS.get(request.method)
         if verb is None:
             raise errors.method_not_allowed()
-        if verb == "get" and (location.watch or request.query.flag("watch")) and not location.subresource:
+        if (
+            verb == "get"
+            and (location.watch or request.query.flag("watch"))
+            and not location.subresource
+        ):
             return "watch"
         if verb == "get" and not location.name:
             return "list"
@@ -309,7 +360,9 @@ class KubernetesApi:
         if request.method != "POST":
             raise errors.method_not_allowed()
         body = request.decoded()
-        answer = reviews.answer(target.resource.kind, body, user, target.namespace, self.authenticator, self.authorizer)
+        answer = reviews.answer(
+            target.resource.kind, body, user, target.namespace, self.authenticator, self.authorizer
+        )
         await _send_json(request.send, 201, answer)
 
     async def _perform(self, request: Request, verb: str, target: Target) -> None:
@@ -317,9 +370,15 @@ class KubernetesApi:
             await self._watch(request, target)
         elif verb == "list":
             form = lists.wanted_form(request.headers.get("accept", ""))
-            await _send(request.send, 200, lists.answer(self.registry, target, request.query, form), _JSON)
+            await _send(
+                request.send, 200, lists.answer(self.registry, target, request.query, form), _JSON
+            )
         elif verb == "get":
-            obj = self.registry.scale(target) if target.subresource == "scale" else self.registry.read(target)
+            obj = (
+                self.registry.scale(target)
+                if target.subresource == "scale"
+                else self.registry.read(target)
+            )
             await self._answer(request, target, 200, obj)
         elif verb == "create":
             if target.name:
@@ -329,7 +388,9 @@ class KubernetesApi:
         elif verb in ("update", "patch"):
             if not target.name:
                 raise errors.method_not_allowed()
-            await (self._update(request, target) if verb == "update" else self._patch(request, target))
+            await (
+                self._update(request, target) if verb == "update" else self._patch(request, target)
+            )
         elif verb == "delete":
             await self._delete(request, target)
         else:
@@ -358,8 +419,8 @@ class KubernetesApi:
         await self._answer(request, target, 201 if made else 200, obj)
 
     def _strict(self, request: Request, target: Target, body: Any) -> Any:
-        """Fields that a custom resource's schema does not know: refused, warned of, or dropped, as `fieldValidation`
-        says.
+        """Fields that a custom resource's schema does not know: refused, warned of, or dropped, as
+        `fieldValidation` says.
         """
         how = request.query.text("fieldValidation") or "Warn"
         if how == "Ignore" or not target.resource.is_custom or not isinstance(body, dict):
@@ -398,12 +459,20 @@ class KubernetesApi:
         items = []
         for entry in page.entries:
             metadata = entry.obj["metadata"]
-            one = Target(**{**target.__dict__, "name": metadata["name"], "namespace": metadata.get("namespace", "")})
+            one = Target(
+                **{
+                    **target.__dict__,
+                    "name": metadata["name"],
+                    "namespace": metadata.get("namespace", ""),
+                }
+            )
             if self.store.get(one.resource.bucket, one.key):
                 items.append(self.registry.delete(one, options)[0])
         kind = {"kind": target.resource.list_kind, "apiVersion": target.api_version}
         await _send_json(
-            request.send, 200, {**kind, "metadata": {"resourceVersion": str(self.store.version)}, "items": items}
+            request.send,
+            200,
+            {**kind, "metadata": {"resourceVersion": str(self.store.version)}, "items": items},
         )
 
     async def _answer(self, request: Request, target: Target, code: int, obj: Json) -> None:
@@ -420,16 +489,21 @@ class KubernetesApi:
             data = msgspec.json.format(data, indent=2)
         await _send(request.send, code, data, _JSON, headers)
 
-    # --- watch ---------------------------------------------------------------------------------------------------
+    # --- watch
+    # ---------------------------------------------------------------------------------------------------
 
     async def _watch(self, request: Request, target: Target) -> None:
         query = request.query
         form = lists.wanted_form(request.headers.get("accept", ""))
         render = lists.renderer(target, form, query.text("includeObject") or "Metadata")
         bucket = self.store.bucket(target.resource.bucket)
-        watch = watching.Watch(bucket, lists.prefix_of(target), lists.selection(target, query), render)
+        watch = watching.Watch(
+            bucket, lists.prefix_of(target), lists.selection(target, query), render
+        )
         self._catch_up(watch, target, query)
-        seconds = query.number("timeoutSeconds") or DEFAULT_WATCH_SECONDS + secrets.randbelow(DEFAULT_WATCH_SECONDS)
+        seconds = query.number("timeoutSeconds") or DEFAULT_WATCH_SECONDS + secrets.randbelow(
+            DEFAULT_WATCH_SECONDS
+        )
         headers = [(b"content-type", _JSON.encode()), (b"cache-control", b"no-cache, private")]
         try:
             await request.send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -439,7 +513,9 @@ class KubernetesApi:
             watch.close()
 
     def _catch_up(self, watch: watching.Watch, target: Target, query: Query) -> None:
-        """Open a watch and queue what it starts with: the state now, or what changed since the version it names."""
+        """Open a watch and queue what it starts with: the state now, or what changed since the
+        version it names.
+        """
         version = query.version()
         bucket = target.resource.bucket
         initial = query.flag("sendInitialEvents")
@@ -449,7 +525,11 @@ class KubernetesApi:
                 if matches(entry.obj):
                     watch.added(entry)
             if initial:
-                watch.put(watching.line("BOOKMARK", self._bookmark(target, {"k8s.io/initial-events-end": "true"})))
+                watch.put(
+                    watching.line(
+                        "BOOKMARK", self._bookmark(target, {"k8s.io/initial-events-end": "true"})
+                    )
+                )
             watch.open()
             return
         try:
@@ -464,9 +544,15 @@ class KubernetesApi:
         metadata: Json = {"resourceVersion": str(self.store.version), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
-        return {"kind": target.resource.kind, "apiVersion": target.api_version, "metadata": metadata}
+        return {
+            "kind": target.resource.kind,
+            "apiVersion": target.api_version,
+            "metadata": metadata,
+        }
 
-    async def _stream(self, request: Request, target: Target, watch: watching.Watch, seconds: float) -> None:
+    async def _stream(
+        self, request: Request, target: Target, watch: watching.Watch, seconds: float
+    ) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         gone = asyncio.ensure_future(_disconnected(request.receive))
@@ -481,7 +567,9 @@ class KubernetesApi:
                     next_bookmark = loop.time() + self.bookmark_seconds
                 data = watch.take()
                 if data:
-                    await request.send({"type": "http.response.body", "body": data, "more_body": True})
+                    await request.send(
+                        {"type": "http.response.body", "body": data, "more_body": True}
+                    )
                     continue
                 if watch.is_over or gone.done() or loop.time() >= end:
                     break
@@ -490,7 +578,8 @@ class KubernetesApi:
                 watch.wake.clear()
                 await watch.wake.wait()
             if bookmarks and not gone.done() and not watch.is_over:
-                # The real server sends one shortly before it ends a watch, so that the next one starts from here.
+                # The real server sends one shortly before it ends a watch, so that the next one
+                # starts from here.
                 last = watching.line("BOOKMARK", self._bookmark(target))
                 await request.send({"type": "http.response.body", "body": last, "more_body": True})
         finally:
@@ -499,14 +588,22 @@ class KubernetesApi:
                 alarm.cancel()
 
 
-_RETURNED_WHEN_DELETED = frozenset({"Pod", "Service", "PersistentVolumeClaim", "ServiceAccount", "ResourceQuota"})
+_RETURNED_WHEN_DELETED = frozenset(
+    {"Pod", "Service", "PersistentVolumeClaim", "ServiceAccount", "ResourceQuota"}
+)
 
 
 def _deleted(target: Target, obj: Json) -> Json:
     details = {"name": target.name, "kind": target.resource.plural, "uid": obj["metadata"]["uid"]}
     if target.resource.group:
         details["group"] = target.resource.group
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    }
 
 
 def _is_namespace(location: Location) -> bool:
@@ -546,7 +643,9 @@ async def _send_json(send: Send, code: int, body: Json) -> None:
     await _send(send, code, msgspec.json.encode(body), _JSON)
 
 
-async def _send(send: Send, code: int, body: bytes, kind: str, more: list[tuple[bytes, bytes]] | None = None) -> None:
+async def _send(
+    send: Send, code: int, body: bytes, kind: str, more: list[tuple[bytes, bytes]] | None = None
+) -> None:
     headers = [
         (b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-cache, private"), *(more or []),

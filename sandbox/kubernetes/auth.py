@@ -1,4 +1,6 @@
-"""Who a bearer token belongs to: the tokens given at the start, and those of service accounts (signed, with an end)."""
+"""Who a bearer token belongs to: the tokens given at the start, and those of service accounts
+(signed, with an end).
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 class Authenticator:
-    """Tokens to users. Service-account tokens are JWTs signed with a key of this process and hold while their
-    account does.
+    """Tokens to users. Service-account tokens are JWTs signed with a key of this process and hold
+    while their account does.
     """
 
     def __init__(self, store: Store, tokens: dict[str, User]) -> None:
@@ -45,7 +47,9 @@ class Authenticator:
         self._tokens[token] = _member(user)
 
     def user(self, authorization: str) -> User | None:
-        """The user of an `Authorization` header: anonymous without one, None when the token is not known."""
+        """The user of an `Authorization` header: anonymous without one, None when the token is not
+        known.
+        """
         if not authorization:
             return ANONYMOUS
         scheme, _, token = authorization.partition(" ")
@@ -57,7 +61,9 @@ class Authenticator:
     def issue(
         self, namespace: str, name: str, uid: str, seconds: int | None = DEFAULT_TOKEN_SECONDS
     ) -> tuple[str, int]:
-        """A token for a service account, and when it ends (seconds since 1970; far away when `seconds` is None)."""
+        """A token for a service account, and when it ends (seconds since 1970; far away when
+        `seconds` is None).
+        """
         now = int(time.time())
         end = now + (10 * 365 * 86400 if seconds is None else seconds)
         account = {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}}
@@ -76,7 +82,11 @@ class Authenticator:
         text = body.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         account = claims["kubernetes.io"]
-        namespace, name, uid = account["namespace"], account["serviceaccount"]["name"], account["serviceaccount"]["uid"]
+        namespace, name, uid = (
+            account["namespace"],
+            account["serviceaccount"]["name"],
+            account["serviceaccount"]["uid"],
+        )
         found = self._store.get(("", "serviceaccounts"), f"{namespace}/{name}")
         if claims["exp"] < time.time() or found is None or found.obj["metadata"]["uid"] != uid:
             return None

@@ -1,7 +1,8 @@
-"""One object in several versions: what is stored, and what a request for another version or group sees.
+"""One object in several versions: what is stored, and what a request for another version or group
+sees.
 
-Custom resources convert by name alone (`strategy: None`); of the core kinds two differ in form: HorizontalPodAutoscaler
-(autoscaling/v1 and v2) and Event (the core group and events.k8s.io).
+Custom resources convert by name alone (`strategy: None`); of the core kinds two differ in form:
+HorizontalPodAutoscaler (autoscaling/v1 and v2) and Event (the core group and events.k8s.io).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def is_as_stored(resource: Resource, version: str) -> bool:
 
 
 def to_version(resource: Resource, obj: Json, version: str) -> Json:
-    """A stored object as the version asked for shows it; the object itself when that is what is stored."""
+    """A stored object as the version asked for shows it; the object itself when that is what is
+    stored.
+    """
     api_version = resource.api_version(version)
     if obj["apiVersion"] == api_version:
         return obj
@@ -72,5 +75,9 @@ def _hpa_to_v1(obj: Json) -> Json:
         if resource.get("name") == "cpu" and percent is not None:
             spec["targetCPUUtilizationPercentage"] = percent
     spec.pop("behavior", None)
-    status = {k: v for k, v in (obj.get("status") or {}).items() if k not in ("currentMetrics", "conditions")}
+    status = {
+        k: v
+        for k, v in (obj.get("status") or {}).items()
+        if k not in ("currentMetrics", "conditions")
+    }
     return {**obj, "spec": spec, "status": status}

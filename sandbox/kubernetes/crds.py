@@ -1,4 +1,6 @@
-"""CustomResourceDefinitions: what is wrong with one, its defaults, and the rows it adds to the catalog."""
+"""CustomResourceDefinitions: what is wrong with one, its defaults, and the rows it adds to the
+catalog.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,15 @@ def set_defaults(crd: Json, *, deleting: bool = False) -> None:
 
 
 def check(crd: Json) -> list[Cause]:
-    """The mistakes that make a definition useless; not every rule of the real server, but its commonest."""
+    """The mistakes that make a definition useless; not every rule of the real server, but its
+    commonest.
+    """
     spec = crd.get("spec") or {}
     names = spec.get("names") or {}
     causes = [required(f"spec.{field}") for field in ("group", "scope") if not spec.get(field)]
-    causes += [required(f"spec.names.{field}") for field in ("plural", "kind") if not names.get(field)]
+    causes += [
+        required(f"spec.names.{field}") for field in ("plural", "kind") if not names.get(field)
+    ]
     if causes:
         return causes
     wanted = f"{names['plural']}.{spec['group']}"
@@ -57,7 +63,13 @@ def check(crd: Json) -> list[Cause]:
 
 def _check_versions(versions: list[Json]) -> list[Cause]:
     if sum(bool(version.get("storage")) for version in versions) != 1:
-        return [wrong("spec.versions", len(versions), "must have exactly one version marked as storage version")]
+        return [
+            wrong(
+                "spec.versions",
+                len(versions),
+                "must have exactly one version marked as storage version",
+            )
+        ]
     causes = []
     for place, version in enumerate(versions):
         path = f"spec.versions[{place}].schema.openAPIV3Schema"
@@ -70,7 +82,9 @@ def _check_versions(versions: list[Json]) -> list[Cause]:
 
 
 def _check_schema(schema: Json, path: str, *, root: bool = False) -> list[Cause]:
-    """Structural: each place has a type (or says it takes anything), and properties stand alone; defaults must fit."""
+    """Structural: each place has a type (or says it takes anything), and properties stand alone;
+    defaults must fit.
+    """
     causes: list[Cause] = []
     free = schema.get(INT_OR_STRING) or schema.get(PRESERVE)
     if not schema.get("type") and not (free and not root):
@@ -94,19 +108,32 @@ def _check_schema(schema: Json, path: str, *, root: bool = False) -> list[Cause]
 
 
 def established(crd: Json, now: str, others: list[Resource]) -> Json:
-    """The status of a definition: names accepted and established, or refused because another kind has them."""
+    """The status of a definition: names accepted and established, or refused because another kind
+    has them.
+    """
     spec = crd["spec"]
     names = dict(spec["names"])
     old = {c["type"]: c for c in (crd.get("status") or {}).get("conditions") or []}
     taken = [
         row
         for row in others
-        if row.group == spec["group"] and row.plural != names["plural"] and row.kind == names["kind"]
+        if row.group == spec["group"]
+        and row.plural != names["plural"]
+        and row.kind == names["kind"]
     ]
     if taken:
         conditions = [
-            _condition("NamesAccepted", "False", "KindConflict", f'"{names["kind"]}" is already in use', now, old),
-            _condition("Established", "False", "NotAccepted", "not all names are accepted", now, old),
+            _condition(
+                "NamesAccepted",
+                "False",
+                "KindConflict",
+                f'"{names["kind"]}" is already in use',
+                now,
+                old,
+            ),
+            _condition(
+                "Established", "False", "NotAccepted", "not all names are accepted", now, old
+            ),
         ]
     else:
         accepted = "the initial names have been accepted"
@@ -123,10 +150,18 @@ def established(crd: Json, now: str, others: list[Resource]) -> Json:
     }
 
 
-def _condition(kind: str, status: str, reason: str, message: str, now: str, old: dict[str, Json]) -> Json:
+def _condition(
+    kind: str, status: str, reason: str, message: str, now: str, old: dict[str, Json]
+) -> Json:
     before = old.get(kind)
     since = before["lastTransitionTime"] if before and before["status"] == status else now
-    return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since}
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since,
+    }
 
 
 def is_established(crd: Json) -> bool:
@@ -142,7 +177,9 @@ def to_resource(crd: Json) -> Resource:
     return Resource(
         group=spec["group"],
         versions=tuple(version["name"] for version in served),
-        storage_version=next(version["name"] for version in spec["versions"] if version.get("storage")),
+        storage_version=next(
+            version["name"] for version in spec["versions"] if version.get("storage")
+        ),
         plural=names["plural"],
         singular=names.get("singular") or names["kind"].lower(),
         kind=names["kind"],

@@ -1,7 +1,8 @@
 """The defaults and checks of the core kinds that clients and controllers rely on.
 
-A chosen few of k8s.io/kubernetes/pkg/apis/*/{defaults,validation}: what a Deployment, Service, Pod or Job needs to be
-understood by `kubectl` and by controllers. Fields nobody here reads are stored as they were given.
+A chosen few of k8s.io/kubernetes/pkg/apis/*/{defaults,validation}: what a Deployment, Service, Pod
+or Job needs to be understood by `kubectl` and by controllers. Fields nobody here reads are stored
+as they were given.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def check(kind: str, obj: Json, old: Json | None) -> list[Cause]:
     return test(obj, old) if test else []
 
 
-# --- defaults -----------------------------------------------------------------------------------------------------
+# --- defaults
+# -----------------------------------------------------------------------------------------------------
 
 
 def _pod_spec(spec: Json) -> None:
@@ -62,7 +64,10 @@ def _container(container: Json) -> None:
     container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
     limits = container["resources"].get("limits")
     if limits:
-        container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
+        container["resources"]["requests"] = {
+            **limits,
+            **(container["resources"].get("requests") or {}),
+        }
     for port in container.get("ports") or []:
         port.setdefault("protocol", "TCP")
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
@@ -106,13 +111,17 @@ def _pod(obj: Json) -> None:
 
 
 def _quality(spec: Json) -> str:
-    resources = [c.get("resources") or {} for c in (spec.get("containers") or []) + (spec.get("initContainers") or [])]
+    resources = [
+        c.get("resources") or {}
+        for c in (spec.get("containers") or []) + (spec.get("initContainers") or [])
+    ]
     if not any(r.get("requests") or r.get("limits") for r in resources):
         return "BestEffort"
     wanted = ("cpu", "memory")
     full = all(set(wanted) <= (r.get("limits") or {}).keys() for r in resources)
     same = all(
-        all((r.get("requests") or {}).get(w) == (r.get("limits") or {}).get(w) for w in wanted) for r in resources
+        all((r.get("requests") or {}).get(w) == (r.get("limits") or {}).get(w) for w in wanted)
+        for r in resources
     )
     return "Guaranteed" if full and same else "Burstable"
 
@@ -155,9 +164,17 @@ def _stateful_set(obj: Json) -> None:
 def _daemon_set(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
     spec.setdefault("revisionHistoryLimit", 10)
-    spec.setdefault("updateStrategy", {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}})
+    spec.setdefault(
+        "updateStrategy",
+        {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}},
+    )
     _template(spec)
-    counts = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
+    counts = (
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+    )
     for count in counts:
         obj.setdefault("status", {}).setdefault(count, 0)
 
@@ -178,7 +195,12 @@ def _job(obj: Json) -> None:
 def _job_spec(spec: Json) -> None:
     if "completions" not in spec and "parallelism" not in spec:
         spec["completions"] = 1
-    for field, value in (("parallelism", 1), ("backoffLimit", 6), ("completionMode", "NonIndexed"), ("suspend", False)):
+    for field, value in (
+        ("parallelism", 1),
+        ("backoffLimit", 6),
+        ("completionMode", "NonIndexed"),
+        ("suspend", False),
+    ):
         spec.setdefault(field, value)
     _template(spec)
 
@@ -211,7 +233,9 @@ def _service(obj: Json) -> None:
 
 
 def _namespace(obj: Json) -> None:
-    obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
+    obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"].get(
+        "name", ""
+    )
     obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
     obj.setdefault("status", {}).setdefault("phase", "Active")
 
@@ -219,7 +243,9 @@ def _namespace(obj: Json) -> None:
 def _secret(obj: Json) -> None:
     plain = obj.pop("stringData", None) or {}
     if plain:
-        encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()}
+        encoded = {
+            key: base64.b64encode(str(value).encode()).decode() for key, value in plain.items()
+        }
         obj["data"] = {**(obj.get("data") or {}), **encoded}
     obj.setdefault("type", "Opaque")
 
@@ -267,7 +293,8 @@ _DEFAULTS: dict[str, Default] = {
     "ClusterRoleBinding": _binding,
 }  # fmt: skip
 
-# --- checks -------------------------------------------------------------------------------------------------------
+# --- checks
+# -------------------------------------------------------------------------------------------------------
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -326,7 +353,11 @@ def check_metadata(kind: str, obj: Json) -> list[Cause]:
         path = f"metadata.ownerReferences[{place}]"
         for field in ("apiVersion", "kind", "name", "uid"):
             if not reference.get(field):
-                causes.append(wrong(f"{path}.{field}", reference.get(field) or "", f"{field} must not be empty"))
+                causes.append(
+                    wrong(
+                        f"{path}.{field}", reference.get(field) or "", f"{field} must not be empty"
+                    )
+                )
     return causes
 
 
@@ -368,7 +399,9 @@ def _check_containers(spec: Json, path: str) -> list[Cause]:
         elif not _LABEL.fullmatch(name):
             causes.append(wrong(f"{here}.name", name, _LABEL_WHY))
         elif name in seen:
-            causes.append(Cause(f"{here}.name", "FieldValueDuplicate", f"Duplicate value: {go_value(name)}"))
+            causes.append(
+                Cause(f"{here}.name", "FieldValueDuplicate", f"Duplicate value: {go_value(name)}")
+            )
         seen.add(name)
         if not container.get("image"):
             causes.append(required(f"{here}.image"))
@@ -397,10 +430,18 @@ def _check_pod_update(new: Json, old: Json) -> list[Cause]:
         kept = {
             k: v
             for k, v in spec.items()
-            if k not in ("tolerations", "activeDeadlineSeconds", "nodeName", "terminationGracePeriodSeconds")
+            if k
+            not in (
+                "tolerations",
+                "activeDeadlineSeconds",
+                "nodeName",
+                "terminationGracePeriodSeconds",
+            )
         }
         for word in ("containers", "initContainers"):
-            kept[word] = [{k: v for k, v in c.items() if k != "image"} for c in spec.get(word) or []]
+            kept[word] = [
+                {k: v for k, v in c.items() if k != "image"} for c in spec.get(word) or []
+            ]
         return kept
 
     if fixed(new) == fixed(old) and new.get("nodeName") == old.get("nodeName"):
@@ -441,7 +482,9 @@ def _check_job(obj: Json, old: Json | None) -> list[Cause]:
     causes = _check_containers(spec["template"]["spec"], "spec.template.spec")
     policy = spec["template"]["spec"].get("restartPolicy")
     if policy not in ("OnFailure", "Never"):
-        causes.append(unsupported("spec.template.spec.restartPolicy", policy, ["OnFailure", "Never"]))
+        causes.append(
+            unsupported("spec.template.spec.restartPolicy", policy, ["OnFailure", "Never"])
+        )
     if old is not None and old["spec"].get("template") != spec.get("template"):
         causes.append(wrong("spec.template", {}, "field is immutable"))
     return causes
@@ -486,18 +529,32 @@ def _check_frozen(obj: Json, old: Json | None) -> list[Cause]:
         return []
     same = all(old.get(field) == obj.get(field) for field in ("data", "binaryData"))
     return (
-        [] if same else [Cause("data", "FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set")]
+        []
+        if same
+        else [
+            Cause(
+                "data",
+                "FieldValueForbidden",
+                "Forbidden: field is immutable when `immutable` is set",
+            )
+        ]
     )
 
 
 def _check_hpa(obj: Json, _old: Json | None) -> list[Cause]:
     spec = obj["spec"]
-    causes = [] if (spec.get("scaleTargetRef") or {}).get("name") else [required("spec.scaleTargetRef.name")]
+    causes = (
+        []
+        if (spec.get("scaleTargetRef") or {}).get("name")
+        else [required("spec.scaleTargetRef.name")]
+    )
     most, least = spec.get("maxReplicas"), spec.get("minReplicas", 1)
     if not isinstance(most, int) or most < 1:
         causes.append(wrong("spec.maxReplicas", most or 0, "must be greater than 0"))
     elif most < least:
-        causes.append(wrong("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`"))
+        causes.append(
+            wrong("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
+        )
     return causes
 
 

@@ -8,7 +8,8 @@ from sandbox.kubernetes.resources import REVIEWS, Catalog, Resource
 
 Json = dict[str, Any]
 
-# The version is that of the API the table of kinds mirrors; the part after the plus sign says who answers.
+# The version is that of the API the table of kinds mirrors; the part after the plus sign says who
+# answers.
 VERSION: Json = {
     "major": "1", "minor": "29", "gitVersion": "v1.29.0+kubestorm.sandbox", "gitCommit": "0", "gitTreeState": "clean",
     "buildDate": "2024-01-01T00:00:00Z", "goVersion": "none", "compiler": "python", "platform": "linux/amd64",
@@ -47,7 +48,11 @@ def api_groups(catalog: Catalog) -> Json:
 def api_group(catalog: Catalog, name: str) -> Json | None:
     """`/apis/GROUP`."""
     versions = catalog.groups().get(name)
-    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)} if name and versions else None
+    return (
+        {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)}
+        if name and versions
+        else None
+    )
 
 
 def api_resources(catalog: Catalog, group: str, version: str) -> Json | None:
@@ -59,11 +64,21 @@ def api_resources(catalog: Catalog, group: str, version: str) -> Json | None:
     if not listed:
         return None
     name = f"{group}/{version}" if group else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": listed}
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": name,
+        "resources": listed,
+    }
 
 
 def _entries(row: Resource, version: str) -> list[Json]:
-    main: Json = {"name": row.plural, "singularName": row.singular, "namespaced": row.namespaced, "kind": row.kind}
+    main: Json = {
+        "name": row.plural,
+        "singularName": row.singular,
+        "namespaced": row.namespaced,
+        "kind": row.kind,
+    }
     main["verbs"] = list(row.verbs)
     if row.short_names:
         main["shortNames"] = list(row.short_names)
@@ -77,5 +92,10 @@ def _entries(row: Resource, version: str) -> list[Json]:
 
 def _subresource(row: Resource, name: str) -> Json:
     kind = _SUBRESOURCE_KINDS.get(name, {"kind": row.kind})
-    entry = {"name": f"{row.plural}/{name}", "singularName": "", "namespaced": row.namespaced, **kind}
+    entry = {
+        "name": f"{row.plural}/{name}",
+        "singularName": "",
+        "namespaced": row.namespaced,
+        **kind,
+    }
     return {**entry, "verbs": list(_SUBRESOURCE_VERBS[name])}

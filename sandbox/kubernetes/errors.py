@@ -1,7 +1,7 @@
 """Every answer of the API that is not a success, in the real API server's words.
 
-Wordings and codes follow k8s.io/apimachinery/pkg/api/errors and pkg/util/validation/field; clients and people match on
-them.
+Wordings and codes follow k8s.io/apimachinery/pkg/api/errors and pkg/util/validation/field; clients
+and people match on them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ Json = dict[str, Any]
 
 
 class Cause(NamedTuple):
-    """One field that is wrong: where, which kind of wrong (`FieldValue...`), and the sentence without the field."""
+    """One field that is wrong: where, which kind of wrong (`FieldValue...`), and the sentence
+    without the field.
+    """
 
     field: str
     reason: str
@@ -64,7 +66,9 @@ def unauthorized() -> ApiError:
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
-def forbidden(group: str, resource: str, name: str, why: str, causes: list[Json] | None = None) -> ApiError:
+def forbidden(
+    group: str, resource: str, name: str, why: str, causes: list[Json] | None = None
+) -> ApiError:
     subject = f'{qualified(group, resource)} "{name}"' if name else qualified(group, resource)
     details = _details(group, resource, name)
     if causes:
@@ -74,7 +78,10 @@ def forbidden(group: str, resource: str, name: str, why: str, causes: list[Json]
 
 def not_found(group: str, resource: str, name: str) -> ApiError:
     return ApiError(
-        404, "NotFound", f'{qualified(group, resource)} "{name}" not found', _details(group, resource, name)
+        404,
+        "NotFound",
+        f'{qualified(group, resource)} "{name}" not found',
+        _details(group, resource, name),
     )
 
 
@@ -83,16 +90,26 @@ def no_such_path() -> ApiError:
 
 
 def method_not_allowed() -> ApiError:
-    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+    return ApiError(
+        405,
+        "MethodNotAllowed",
+        "the server does not allow this method on the requested resource",
+        {},
+    )
 
 
 def already_exists(group: str, resource: str, name: str) -> ApiError:
     return ApiError(
-        409, "AlreadyExists", f'{qualified(group, resource)} "{name}" already exists', _details(group, resource, name)
+        409,
+        "AlreadyExists",
+        f'{qualified(group, resource)} "{name}" already exists',
+        _details(group, resource, name),
     )
 
 
-MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 def conflict(group: str, resource: str, name: str, why: str = MODIFIED) -> ApiError:
@@ -107,7 +124,10 @@ def expired(message: str, continue_token: str = "") -> ApiError:
 
 
 def unsupported_media_type(accepted: list[str]) -> ApiError:
-    message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted)
+    message = (
+        "the body of the request was in an unknown format - accepted media types include: "
+        + ", ".join(accepted)
+    )
     return ApiError(415, "UnsupportedMediaType", message)
 
 
@@ -116,8 +136,12 @@ def invalid(group: str, kind: str, name: str, causes: list[Cause]) -> ApiError:
     listed = [f"{cause.field}: {cause.message}" for cause in causes]
     text = listed[0] if len(listed) == 1 else f"[{', '.join(listed)}]"
     details = _details(group, kind, name)
-    details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
-    return ApiError(422, "Invalid", f'{qualified(group, kind)} "{name}" is invalid: {text}', details)
+    details["causes"] = [
+        {"reason": c.reason, "message": c.message, "field": c.field} for c in causes
+    ]
+    return ApiError(
+        422, "Invalid", f'{qualified(group, kind)} "{name}" is invalid: {text}', details
+    )
 
 
 def too_large_version(asked: int, current: int) -> ApiError:
@@ -152,7 +176,11 @@ def required(field: str, why: str = "") -> Cause:
 
 def unsupported(field: str, value: Any, allowed: list[Any]) -> Cause:
     choices = ", ".join(go_value(a if isinstance(a, str) else json.dumps(a)) for a in allowed)
-    return Cause(field, "FieldValueNotSupported", f"Unsupported value: {go_value(value)}: supported values: {choices}")
+    return Cause(
+        field,
+        "FieldValueNotSupported",
+        f"Unsupported value: {go_value(value)}: supported values: {choices}",
+    )
 
 
 def duplicate(field: str, value: Any) -> Cause:

@@ -1,9 +1,10 @@
-"""The controllers that no API server is complete without: garbage collection by owner, emptying namespaces and deleted
-CustomResourceDefinitions, the default service account of a namespace, tokens for token secrets.
+"""The controllers that no API server is complete without: garbage collection by owner, emptying
+namespaces and deleted CustomResourceDefinitions, the default service account of a namespace, tokens
+for token secrets.
 
-They react to the store's changes: a change queues work, and the work is done right after the request that caused it, on
-the same thread. Deployments, Jobs, Pods and the like are not here: their controllers are clients of the API, as in a
-real cluster.
+They react to the store's changes: a change queues work, and the work is done right after the
+request that caused it, on the same thread. Deployments, Jobs, Pods and the like are not here: their
+controllers are clients of the API, as in a real cluster.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Janitor:
         self._is_scheduled = False
         self._store.listeners.append(self._observe)
 
-    # --- the queue ---------------------------------------------------------------------------------------------
+    # --- the queue
+    # ---------------------------------------------------------------------------------------------
 
     def _enqueue(self, work: Callable[[Place], None], place: Place) -> None:
         if (work.__name__, place) not in self._queued:
@@ -85,7 +87,8 @@ class Janitor:
         self._queued.discard((work.__name__, place))
         work(place)
 
-    # --- what a change asks for ----------------------------------------------------------------------------------
+    # --- what a change asks for
+    # ----------------------------------------------------------------------------------
 
     def _observe(self, bucket: BucketKey, event: Event) -> None:
         place = Place(bucket, event.key)
@@ -93,7 +96,10 @@ class Janitor:
         metadata = obj["metadata"]
         self._index(place, event)
         if bucket == _NAMESPACES:
-            self._enqueue(self._empty_namespace if metadata.get("deletionTimestamp") else self._add_account, place)
+            self._enqueue(
+                self._empty_namespace if metadata.get("deletionTimestamp") else self._add_account,
+                place,
+            )
         elif bucket == _CRDS:
             self._serve(event)
             if metadata.get("deletionTimestamp"):
@@ -122,7 +128,9 @@ class Janitor:
     def _definition_of(self, bucket: BucketKey) -> list[Place]:
         key = f"{bucket[1]}.{bucket[0]}"
         found = self._store.get(_CRDS, key)
-        return [Place(_CRDS, key)] if found and found.obj["metadata"].get("deletionTimestamp") else []
+        return (
+            [Place(_CRDS, key)] if found and found.obj["metadata"].get("deletionTimestamp") else []
+        )
 
     def _index(self, place: Place, event: Event) -> None:
         metadata = event.entry.obj["metadata"]
@@ -141,17 +149,27 @@ class Janitor:
         if after:
             self._enqueue(self._check_owners, place)
 
-    # --- garbage collection --------------------------------------------------------------------------------------
+    # --- garbage collection
+    # --------------------------------------------------------------------------------------
 
     def _target(self, place: Place) -> Target | None:
         row = next(
-            (row for row in self._catalog.rows() if row.bucket == place.bucket and row.storage_group is None), None
+            (
+                row
+                for row in self._catalog.rows()
+                if row.bucket == place.bucket and row.storage_group is None
+            ),
+            None,
         )
         if row is None:
             return None
         namespace, _, name = place.key.rpartition("/")
         return Target(
-            resource=row, version=row.stored_version, namespace=namespace, name=name, manager="garbage-collector"
+            resource=row,
+            version=row.stored_version,
+            namespace=namespace,
+            name=name,
+            manager="garbage-collector",
         )
 
     def _delete(self, place: Place, policy: str | None) -> None:
@@ -165,12 +183,16 @@ class Janitor:
         if entry is None:
             return
         references = entry.obj["metadata"].get("ownerReferences") or []
-        live = [reference for reference in references if self._exists(reference, entry.obj["metadata"])]
+        live = [
+            reference for reference in references if self._exists(reference, entry.obj["metadata"])
+        ]
         if not references or len(live) == len(references):
             return
         if not live:
             if not entry.obj["metadata"].get("deletionTimestamp"):
-                self._delete(place, None if entry.obj["metadata"].get("finalizers") else "Background")
+                self._delete(
+                    place, None if entry.obj["metadata"].get("finalizers") else "Background"
+                )
             return
         self._set_metadata(place, ownerReferences=live)
 
@@ -186,7 +208,9 @@ class Janitor:
         entry = self._store.get(place.bucket, place.key)
         if entry is None:
             return
-        metadata = {k: v for k, v in {**entry.obj["metadata"], **fields}.items() if v or k not in fields}
+        metadata = {
+            k: v for k, v in {**entry.obj["metadata"], **fields}.items() if v or k not in fields
+        }
         obj = {**entry.obj, "metadata": metadata}
         held = (obj.get("spec") or {}).get("finalizers") if place.bucket == _NAMESPACES else None
         pending = metadata.get("finalizers") or held or metadata.get("deletionGracePeriodSeconds")
@@ -196,7 +220,9 @@ class Janitor:
             self._store.put(place.bucket, place.key, obj)
 
     def _finish_owner(self, place: Place) -> None:
-        """Foreground: delete the dependents, then let the owner go. Orphan: free them, then let the owner go."""
+        """Foreground: delete the dependents, then let the owner go. Orphan: free them, then let the
+        owner go.
+        """
         entry = self._store.get(place.bucket, place.key)
         if entry is None:
             return
@@ -208,17 +234,23 @@ class Janitor:
         elif "foregroundDeletion" in finalizers:
             if self._delete_dependents(metadata["uid"]):
                 return
-            self._set_metadata(place, finalizers=[name for name in finalizers if name != "foregroundDeletion"])
+            self._set_metadata(
+                place, finalizers=[name for name in finalizers if name != "foregroundDeletion"]
+            )
 
     def _orphan(self, uid: str) -> None:
         for place in list(self._dependents.get(uid, ())):
             entry = self._store.get(place.bucket, place.key)
             if entry:
                 references = entry.obj["metadata"].get("ownerReferences") or []
-                self._set_metadata(place, ownerReferences=[r for r in references if r.get("uid") != uid])
+                self._set_metadata(
+                    place, ownerReferences=[r for r in references if r.get("uid") != uid]
+                )
 
     def _delete_dependents(self, uid: str) -> bool:
-        """Delete what an owner owns; returns whether something that blocks the owner's deletion is still there."""
+        """Delete what an owner owns; returns whether something that blocks the owner's deletion is
+        still there.
+        """
         for place in list(self._dependents.get(uid, ())):
             entry = self._store.get(place.bucket, place.key)
             if entry and not entry.obj["metadata"].get("deletionTimestamp"):
@@ -230,10 +262,13 @@ class Janitor:
         references = (entry.obj["metadata"].get("ownerReferences") or []) if entry else []
         return any(r.get("uid") == uid and r.get("blockOwnerDeletion") for r in references)
 
-    # --- namespaces ----------------------------------------------------------------------------------------------
+    # --- namespaces
+    # ----------------------------------------------------------------------------------------------
 
     def _empty_namespace(self, place: Place) -> None:
-        """Delete everything in a namespace that is being deleted; then the namespace, or say what is left."""
+        """Delete everything in a namespace that is being deleted; then the namespace, or say what
+        is left.
+        """
         entry = self._store.get(place.bucket, place.key)
         if entry is None:
             return
@@ -266,8 +301,13 @@ class Janitor:
                 self._delete(Place(row.bucket, entry_key), "Background")
         return [entry.obj for entry in self._store.snapshot(row.bucket, prefix)]
 
-    def _report_remaining(self, place: Place, namespace: Json, remaining: list[tuple[Resource, list[Json]]]) -> None:
-        kinds = [f"{row.plural}.{row.group or ''} has {len(left)} resource instances" for row, left in remaining]
+    def _report_remaining(
+        self, place: Place, namespace: Json, remaining: list[tuple[Resource, list[Json]]]
+    ) -> None:
+        kinds = [
+            f"{row.plural}.{row.group or ''} has {len(left)} resource instances"
+            for row, left in remaining
+        ]
         counts: dict[str, int] = {}
         for _row, left in remaining:
             for obj in left:
@@ -282,23 +322,32 @@ class Janitor:
             "Some resources are remaining: " + ", ".join(kinds),
         )
         finalizers = "Some content in the namespace has finalizers remaining: " + ", ".join(held)
-        wanted = [content, ("NamespaceFinalizersRemaining", "SomeFinalizersRemain", finalizers)][: 2 if held else 1]
+        wanted = [content, ("NamespaceFinalizersRemaining", "SomeFinalizersRemain", finalizers)][
+            : 2 if held else 1
+        ]
         conditions = [_calm(kind, why, before, self._registry.clock()) for kind, why in _CALM]
         for kind, reason, message in wanted:
-            conditions.append(_condition(kind, "True", reason, message, before, self._registry.clock()))
+            conditions.append(
+                _condition(kind, "True", reason, message, before, self._registry.clock())
+            )
         if status.get("conditions") != conditions:
             status = {**status, "phase": "Terminating", "conditions": conditions}
             self._store.put(
-                place.bucket, place.key, {**namespace, "metadata": dict(namespace["metadata"]), "status": status}
+                place.bucket,
+                place.key,
+                {**namespace, "metadata": dict(namespace["metadata"]), "status": status},
             )
 
     def _add_account(self, place: Place) -> None:
-        if self._store.get(_NAMESPACES, place.key) and not self._store.get(_ACCOUNTS, f"{place.key}/default"):
+        if self._store.get(_NAMESPACES, place.key) and not self._store.get(
+            _ACCOUNTS, f"{place.key}/default"
+        ):
             target = self._target(Place(_ACCOUNTS, f"{place.key}/default"))
             if target:
                 self._registry.create(target, {"metadata": {"name": "default"}})
 
-    # --- definitions ---------------------------------------------------------------------------------------------
+    # --- definitions
+    # ---------------------------------------------------------------------------------------------
 
     def _serve(self, event: Event) -> None:
         """Begin, change or end serving what a CustomResourceDefinition describes."""
@@ -312,14 +361,19 @@ class Janitor:
         entry = self._store.get(place.bucket, place.key)
         if entry is None:
             return
-        row = self._catalog.by_plural(entry.obj["spec"]["group"], entry.obj["spec"]["names"]["plural"])
+        row = self._catalog.by_plural(
+            entry.obj["spec"]["group"], entry.obj["spec"]["names"]["plural"]
+        )
         if row and self._delete_all(row, ""):
             return
         finalizers = entry.obj["metadata"].get("finalizers") or []
         if crds.CLEANUP in finalizers:
-            self._set_metadata(place, finalizers=[name for name in finalizers if name != crds.CLEANUP])
+            self._set_metadata(
+                place, finalizers=[name for name in finalizers if name != crds.CLEANUP]
+            )
 
-    # --- service accounts ----------------------------------------------------------------------------------------
+    # --- service accounts
+    # ----------------------------------------------------------------------------------------
 
     def _fill_token(self, place: Place) -> None:
         """Put a token into a secret that asks for one by its type and annotation."""
@@ -338,7 +392,11 @@ class Janitor:
         self._store.put(
             place.bucket,
             place.key,
-            {**entry.obj, "metadata": dict(metadata), "data": {**(entry.obj.get("data") or {}), **data}},
+            {
+                **entry.obj,
+                "metadata": dict(metadata),
+                "data": {**(entry.obj.get("data") or {}), **data},
+            },
         )
 
 
@@ -358,7 +416,15 @@ def _calm(kind: str, reason: str, before: dict[str, Json], now: str) -> Json:
     return _condition(kind, "False", reason, messages[reason], before, now)
 
 
-def _condition(kind: str, status: str, reason: str, message: str, before: dict[str, Json], now: str) -> Json:
+def _condition(
+    kind: str, status: str, reason: str, message: str, before: dict[str, Json], now: str
+) -> Json:
     old = before.get(kind)
     since = old["lastTransitionTime"] if old and old["status"] == status else now
-    return {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
+    return {
+        "type": kind,
+        "status": status,
+        "lastTransitionTime": since,
+        "reason": reason,
+        "message": message,
+    }

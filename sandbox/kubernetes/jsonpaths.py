@@ -1,4 +1,6 @@
-"""The JSONPath that printer columns and scale paths use: `.a.b`, `['a.b']`, `[0]`, `[*]`, `[?(@.type=="Ready")]`."""
+"""The JSONPath that printer columns and scale paths use: `.a.b`, `['a.b']`, `[0]`, `[*]`,
+`[?(@.type=="Ready")]`.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,13 @@ def _take(value: Any, kind: str, argument: Any) -> list[Any]:
     if kind == "name":
         return [value[argument]] if isinstance(value, dict) and argument in value else []
     if kind == "all":
-        return list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list) else []
+        return (
+            list(value.values())
+            if isinstance(value, dict)
+            else list(value)
+            if isinstance(value, list)
+            else []
+        )
     if not isinstance(value, list):
         return []
     if kind == "index":

@@ -1,8 +1,9 @@
 """A pretend kubelet: one node on which every pod is said to run, on any Kubernetes API.
 
-It registers the node, renews its Lease and Ready condition, binds pods that no scheduler has bound, reports each pod's
-life as `sandbox.kubernetes.podlife` decrees, and really removes pods that are being deleted. No process is started.
-Works on the sandbox's API and on a real control plane without nodes (`sandbox.realkube`).
+It registers the node, renews its Lease and Ready condition, binds pods that no scheduler has bound,
+reports each pod's life as `sandbox.kubernetes.podlife` decrees, and really removes pods that are
+being deleted. No process is started. Works on the sandbox's API and on a real control plane without
+nodes (`sandbox.realkube`).
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class PodRunner:
         self._puller = Puller(api)
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._dying: set[str] = set()
-        self._addresses = (f"10.200.{high}.{low}" for high in itertools.count() for low in range(1, 251))
+        self._addresses = (
+            f"10.200.{high}.{low}" for high in itertools.count() for low in range(1, 251)
+        )
         pods.handlers.append(self._on_change)
 
     def _on_change(self, before: Manifest | None, after: Manifest | None) -> None:
@@ -104,7 +107,9 @@ class PodRunner:
         self._end(uid)
         task = self._tasks.create_task(life)
         self._lives[uid] = task
-        task.add_done_callback(lambda done: self._lives.pop(uid, None) if self._lives.get(uid) is done else None)
+        task.add_done_callback(
+            lambda done: self._lives.pop(uid, None) if self._lives.get(uid) is done else None
+        )
 
     def _end(self, uid: str) -> None:
         if task := self._lives.pop(uid, None):
@@ -155,27 +160,40 @@ class PodRunner:
             waiting = container["state"].get("waiting") or {}
             image, reason = container["image"], waiting.get("reason")
             if reason == "ErrImagePull":
-                self._events.warning(pod, "Failed", f'Failed to pull image "{image}": {waiting["message"]}')
+                self._events.warning(
+                    pod, "Failed", f'Failed to pull image "{image}": {waiting["message"]}'
+                )
             elif reason == "ImagePullBackOff":
                 self._events.normal(pod, "BackOff", waiting["message"])
                 self._events.warning(pod, "Failed", "Error: ImagePullBackOff")
             elif reason == "CrashLoopBackOff":
                 self._events.warning(pod, "BackOff", "Back-off restarting failed container")
             elif stage == Stage.RUNNING:
-                self._events.normal(pod, "Pulled", f'Container image "{image}" already present on machine')
+                self._events.normal(
+                    pod, "Pulled", f'Container image "{image}" already present on machine'
+                )
                 self._events.normal(pod, "Started", f"Started container {container['name']}")
                 if not container["ready"]:
-                    self._events.warning(pod, "Unhealthy", "Readiness probe failed: the image says unready")
+                    self._events.warning(
+                        pod, "Unhealthy", "Readiness probe failed: the image says unready"
+                    )
 
-    async def _insist(self, pod: Manifest, call: Callable[[], Awaitable[Manifest]]) -> Manifest | None:
-        """Call until the server answers; None where it refuses because the pod is gone or was changed."""
+    async def _insist(
+        self, pod: Manifest, call: Callable[[], Awaitable[Manifest]]
+    ) -> Manifest | None:
+        """Call until the server answers; None where it refuses because the pod is gone or was
+        changed.
+        """
         while True:
             try:
                 return await call()
             except ApiError as error:
                 if error.code < 500 and error.code != httpx.codes.TOO_MANY_REQUESTS:
                     if not (error.is_missing or error.is_conflict):
-                        log.warning("kubelet.refused", extra={"pod": pod["metadata"]["name"], "error": str(error)})
+                        log.warning(
+                            "kubelet.refused",
+                            extra={"pod": pod["metadata"]["name"], "error": str(error)},
+                        )
                     return None
             except httpx.HTTPError as error:
                 log.debug("kubelet.unreachable", extra={"error": type(error).__name__})
@@ -183,15 +201,21 @@ class PodRunner:
 
 
 def _starts_anew(before: Manifest | None, after: Manifest) -> bool:
-    """Whether the pod begins a life: just bound, first seen, or its images or fate were changed in place."""
+    """Whether the pod begins a life: just bound, first seen, or its images or fate were changed in
+    place.
+    """
     if (after.get("status") or {}).get("phase") in TERMINAL_PHASES:
         return False
-    return before is None or not before["spec"].get("nodeName") or _decrees(before) != _decrees(after)
+    return (
+        before is None or not before["spec"].get("nodeName") or _decrees(before) != _decrees(after)
+    )
 
 
 def _decrees(pod: Manifest) -> tuple[object, ...]:
     annotations = pod["metadata"].get("annotations") or {}
-    images = tuple((container["name"], container["image"]) for container in pod["spec"]["containers"])
+    images = tuple(
+        (container["name"], container["image"]) for container in pod["spec"]["containers"]
+    )
     return (*images, annotations.get(FATE_ANNOTATION), annotations.get(DELAY_ANNOTATION))
 
 
@@ -207,15 +231,25 @@ class NodeKeeper:
 
     async def register(self) -> None:
         """Make the node or take over the one of that name. Safe to repeat."""
-        labels = {"kubernetes.io/hostname": self._node, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-        manifest = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self._node, "labels": labels}}
+        labels = {
+            "kubernetes.io/hostname": self._node,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": "amd64",
+        }
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": self._node, "labels": labels},
+        }
         try:
             await self._api.create(NODES.path(), manifest)
         except ApiError as error:
             if not error.is_conflict:
                 raise
         capacity = {"cpu": "64", "memory": "256Gi", "pods": "5000", "ephemeral-storage": "1Ti"}
-        versions = dict.fromkeys(("machineID", "systemUUID", "bootID", "kernelVersion", "osImage"), "pretend")
+        versions = dict.fromkeys(
+            ("machineID", "systemUUID", "bootID", "kernelVersion", "osImage"), "pretend"
+        )
         info = {
             **versions,
             "architecture": "amd64",
@@ -226,11 +260,17 @@ class NodeKeeper:
         }
         # No Hostname: the API server would look it up in DNS when asked for logs.
         addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
-        status = {"capacity": capacity, "allocatable": capacity, "addresses": addresses, "nodeInfo": info}
+        status = {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "addresses": addresses,
+            "nodeInfo": info,
+        }
         if self._port:
             status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": self._port}}
         await self._beat({**status, "conditions": self._conditions()})
-        # Admission marks every new node not-ready until a controller has looked; there may be no controller.
+        # Admission marks every new node not-ready until a controller has looked; there may be no
+        # controller.
         await self._api.merge(NODES.path(name=self._node), {"spec": {"taints": None}})
 
     async def keep_alive(self) -> None:
@@ -247,26 +287,45 @@ class NodeKeeper:
         await self._api.merge(NODES.path(name=self._node, subresource="status"), {"status": status})
 
     async def _renew_lease(self) -> None:
-        spec = {"holderIdentity": self._node, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": micro_timestamp()}
+        spec = {
+            "holderIdentity": self._node,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": micro_timestamp(),
+        }
         try:
             await self._api.merge(LEASES.path(LEASE_NAMESPACE, self._node), {"spec": spec})
         except ApiError as error:
             if not error.is_missing:
                 raise
             metadata = {"name": self._node, "namespace": LEASE_NAMESPACE}
-            lease = {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec}
+            lease = {
+                "apiVersion": LEASES.api_version,
+                "kind": "Lease",
+                "metadata": metadata,
+                "spec": spec,
+            }
             await self._api.create(LEASES.path(LEASE_NAMESPACE), lease)
 
     def _conditions(self) -> list[Manifest]:
         beat = {"lastHeartbeatTime": timestamp(), "lastTransitionTime": self._since}
         trouble = ("MemoryPressure", "DiskPressure", "PIDPressure")
-        calm = [{"type": kind, "status": "False", "reason": f"KubeletHasNo{kind}", **beat} for kind in trouble]
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "all is pretended", **beat}
+        calm = [
+            {"type": kind, "status": "False", "reason": f"KubeletHasNo{kind}", **beat}
+            for kind in trouble
+        ]
+        ready = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "KubeletReady",
+            "message": "all is pretended",
+            **beat,
+        }
         return [*calm, ready]
 
 
 class Logs:
-    """What a kubelet serves of its pods' logs, as an ASGI application: `/containerLogs/NAMESPACE/POD/CONTAINER`.
+    """What a kubelet serves of its pods' logs, as an ASGI application:
+    `/containerLogs/NAMESPACE/POD/CONTAINER`.
 
     No container runs, so a log is what stands in the pod's annotation (`sandbox.kubestorm.io/log`).
     """
@@ -278,10 +337,16 @@ class Logs:
         if scope["type"] != "http":
             return
         parts = scope["path"].strip("/").split("/")
-        pod = self._pods.get(parts[1], parts[2]) if len(parts) == 4 and parts[0] == "containerLogs" else None
+        pod = (
+            self._pods.get(parts[1], parts[2])
+            if len(parts) == 4 and parts[0] == "containerLogs"
+            else None
+        )
         body = b"" if pod is None else self._tail(pod, scope["query_string"].decode())
         head = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 404 if pod is None else 200, "headers": head})
+        await send(
+            {"type": "http.response.start", "status": 404 if pod is None else 200, "headers": head}
+        )
         await send({"type": "http.response.body", "body": body})
 
     @staticmethod
@@ -293,7 +358,9 @@ class Logs:
 
 
 class Kubelet(Background):
-    """The pretend kubelet alone, for a control plane that has its own controllers. `start`, `stop`, or `with`."""
+    """The pretend kubelet alone, for a control plane that has its own controllers. `start`, `stop`,
+    or `with`.
+    """
 
     def __init__(
         self,
@@ -305,7 +372,9 @@ class Kubelet(Background):
         kill_delay_seconds: float = 0.0,
         binds_pods: bool = True,
     ) -> None:
-        """`ca` is PEM text. Without `binds_pods` a real scheduler is expected to bind pods to the node."""
+        """`ca` is PEM text. Without `binds_pods` a real scheduler is expected to bind pods to the
+        node.
+        """
         super().__init__("pretend-kubelet")
         self._server = (url, token, ca)
         self._ready_delay_seconds = ready_delay_seconds
@@ -323,7 +392,8 @@ class Kubelet(Background):
                 kill_delay_seconds=self._kill_delay_seconds,
                 binds_pods=self._binds_pods,
             )
-            # The API server asks the node for logs over TLS, and takes any certificate where it knows no authority.
+            # The API server asks the node for logs over TLS, and takes any certificate where it
+            # knows no authority.
             with Server(Logs(pods), certificate=make_certificate(NODE_NAME)) as logs:
                 node = NodeKeeper(api, port=logs.port)
                 await node.register()

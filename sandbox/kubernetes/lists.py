@@ -1,5 +1,5 @@
-"""GET on a collection: pages, snapshots, selections, and the three forms an answer can have (list, table, metadata
-alone).
+"""GET on a collection: pages, snapshots, selections, and the three forms an answer can have (list,
+table, metadata alone).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ encode = msgspec.json.Encoder().encode
 
 
 def wanted_form(accept: str) -> str:
-    """`Table`, `PartialObjectMetadata`, `PartialObjectMetadataList` or an empty word, whichever Accept names first."""
+    """`Table`, `PartialObjectMetadata`, `PartialObjectMetadataList` or an empty word, whichever
+    Accept names first.
+    """
     for part in accept.split(","):
         parameters = dict(p.strip().partition("=")[::2] for p in part.split(";")[1:])
         if "as" in parameters and parameters.get("g") == "meta.k8s.io":
@@ -37,7 +39,9 @@ def wanted_form(accept: str) -> str:
 def selection(target: Target, query: Query) -> Predicate:
     """The predicate of a request's selectors, on stored objects."""
     labels = label_selector(query.text("labelSelector"))
-    fields = field_selector(query.text("fieldSelector"), target.resource.fields, custom=target.resource.is_custom)
+    fields = field_selector(
+        query.text("fieldSelector"), target.resource.fields, custom=target.resource.is_custom
+    )
     tests = [test for test in (labels, fields) if test]
     if target.name:
         name = target.name
@@ -47,7 +51,9 @@ def selection(target: Target, query: Query) -> Predicate:
         return _everything
     if not converted:
         return tests[0] if len(tests) == 1 else lambda obj: all(test(obj) for test in tests)
-    return lambda obj: all(test(conversion.to_version(target.resource, obj, target.version)) for test in tests)
+    return lambda obj: all(
+        test(conversion.to_version(target.resource, obj, target.version)) for test in tests
+    )
 
 
 def _everything(_obj: Json) -> bool:
@@ -91,7 +97,11 @@ class Page:
         self.version = store.version if at is None else at
         matches = selection(target, query)
         found = self._from(token, at)
-        chosen = (entry for entry in found if matches(entry.obj)) if matches is not _everything else found
+        chosen = (
+            (entry for entry in found if matches(entry.obj))
+            if matches is not _everything
+            else found
+        )
         self.entries = list(itertools.islice(chosen, limit)) if limit > 0 else list(chosen)
         self.metadata: Json = {"resourceVersion": str(self.version)}
         if limit > 0 and len(self.entries) == limit:
@@ -111,7 +121,9 @@ class Page:
     def _from(self, token: Continue | None, at: int | None) -> Iterator[Entry]:
         after = token.after if token else ""
         try:
-            return self._store.snapshot(self._target.resource.bucket, prefix_of(self._target), after, at)
+            return self._store.snapshot(
+                self._target.resource.bucket, prefix_of(self._target), after, at
+            )
         except ExpiredVersionError:
             raise expired_continue(after) from None
 
@@ -133,7 +145,9 @@ def answer(registry: Registry, target: Target, query: Query, form: str) -> bytes
     if form == "Table":
         objects = (conversion.to_version(resource, entry.obj, version) for entry in page.entries)
         return encode(
-            tables.table(resource, version, objects, query.text("includeObject") or "Metadata", page.metadata)
+            tables.table(
+                resource, version, objects, query.text("includeObject") or "Metadata", page.metadata
+            )
         )
     if form.startswith("PartialObjectMetadata"):
         items = [tables.partial(entry.obj) for entry in page.entries]
@@ -150,7 +164,14 @@ def answer(registry: Registry, target: Target, query: Query, form: str) -> bytes
 def _items(target: Target, entries: list[Entry]) -> Iterator[bytes]:
     """Items as JSON; those of core kinds carry no type, as in the real server's answers."""
     render = renderer(target, "", "")
-    head = b'{"apiVersion":%b,"kind":%b,' % (encode(target.api_version), encode(target.resource.kind))
+    head = b'{"apiVersion":%b,"kind":%b,' % (
+        encode(target.api_version),
+        encode(target.resource.kind),
+    )
     for entry in entries:
         item = render(entry)
-        yield b"{" + item[len(head) :] if not target.resource.is_custom and item.startswith(head) else item
+        yield (
+            b"{" + item[len(head) :]
+            if not target.resource.is_custom and item.startswith(head)
+            else item
+        )

@@ -1,7 +1,8 @@
-"""The OpenAPI documents that kubectl reads before it applies or explains: v2 (JSON and protobuf) and v3.
+"""The OpenAPI documents that kubectl reads before it applies or explains: v2 (JSON and protobuf)
+and v3.
 
-Custom resources are described in full, from their CRDs. The core kinds carry their names alone; kubectl then leaves the
-checking of their fields to the server.
+Custom resources are described in full, from their CRDs. The core kinds carry their names alone;
+kubectl then leaves the checking of their fields to the server.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from sandbox.kubernetes.resources import Catalog, Resource
 
 Json = dict[str, Any]
 
-# What real servers of 1.20 answer with; the type that clients ask for holds an "@", which Go refuses to parse.
+# What real servers of 1.20 answer with; the type that clients ask for holds an "@", which Go
+# refuses to parse.
 PROTOBUF_ANSWER = "application/octet-stream"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _V2_KEYS = frozenset(
@@ -59,18 +61,31 @@ def _definition(row: Resource, version: str, reference: str, *, v2: bool) -> Jso
 def _v2_schema(schema: Json, *, root: bool = False) -> Json:
     """A structural schema in the words of OpenAPI v2, which has neither nullable nor alternatives.
 
-    As the real server does: what takes anything, or null, or one of several types, is left without a type.
+    As the real server does: what takes anything, or null, or one of several types, is left without
+    a type.
     """
     if schema.get("nullable") or schema.get("x-kubernetes-int-or-string"):
-        kept = {key: schema[key] for key in ("description", "x-kubernetes-int-or-string") if key in schema}
+        kept = {
+            key: schema[key]
+            for key in ("description", "x-kubernetes-int-or-string")
+            if key in schema
+        }
         return {**kept, **({"x-nullable": True} if schema.get("nullable") else {})}
     if schema.get("x-kubernetes-preserve-unknown-fields") and not root:
         return {
-            key: schema[key] for key in ("description", "x-kubernetes-preserve-unknown-fields", "type") if key in schema
+            key: schema[key]
+            for key in ("description", "x-kubernetes-preserve-unknown-fields", "type")
+            if key in schema
         }
-    result = {key: value for key, value in schema.items() if key in _V2_KEYS or key.startswith("x-kubernetes-")}
+    result = {
+        key: value
+        for key, value in schema.items()
+        if key in _V2_KEYS or key.startswith("x-kubernetes-")
+    }
     if "properties" in schema:
-        result["properties"] = {name: _v2_schema(below) for name, below in schema["properties"].items()}
+        result["properties"] = {
+            name: _v2_schema(below) for name, below in schema["properties"].items()
+        }
     if isinstance(schema.get("items"), dict):
         result["items"] = _v2_schema(schema["items"])
     if isinstance(schema.get("additionalProperties"), dict):
@@ -83,14 +98,21 @@ def _object_meta() -> Json:
     texts = {"type": "object", "additionalProperties": text}
     owner = {"type": "object", "properties": {"apiVersion": text, "kind": text, "name": text, "uid": text,
              "controller": {"type": "boolean"}, "blockOwnerDeletion": {"type": "boolean"}}}  # fmt: skip
-    properties: Json = dict.fromkeys(("name", "namespace", "generateName", "uid", "resourceVersion", "selfLink"), text)
-    properties |= {"labels": texts, "annotations": texts, "finalizers": {"type": "array", "items": text}}
+    properties: Json = dict.fromkeys(
+        ("name", "namespace", "generateName", "uid", "resourceVersion", "selfLink"), text
+    )
+    properties |= {
+        "labels": texts,
+        "annotations": texts,
+        "finalizers": {"type": "array", "items": text},
+    }
     properties |= {
         "generation": {"type": "integer", "format": "int64"},
         "ownerReferences": {"type": "array", "items": owner},
     }
     properties |= {
-        name: {"type": "string", "format": "date-time"} for name in ("creationTimestamp", "deletionTimestamp")
+        name: {"type": "string", "format": "date-time"}
+        for name in ("creationTimestamp", "deletionTimestamp")
     }
     properties |= {"deletionGracePeriodSeconds": {"type": "integer", "format": "int64"}}
     properties |= {"managedFields": {"type": "array", "items": {"type": "object"}}}
@@ -110,7 +132,9 @@ def v2(catalog: Catalog) -> Json:
     definitions: Json = {_META: _object_meta()}
     for row, version in _rows(catalog):
         if row.is_custom:
-            definitions[definition_name(row, version)] = _definition(row, version, "#/definitions/", v2=True)
+            definitions[definition_name(row, version)] = _definition(
+                row, version, "#/definitions/", v2=True
+            )
     paths: Json = {}
     for row, version in _rows(catalog):
         paths |= _paths(row, version, "#/definitions/")
@@ -128,7 +152,9 @@ def v2_protobuf(catalog: Catalog) -> bytes:
 
 
 def _paths(row: Resource, version: str, reference: str) -> Json:
-    """The PATCH of an object: where kubectl looks whether the server checks fields (`fieldValidation`) and dry runs."""
+    """The PATCH of an object: where kubectl looks whether the server checks fields
+    (`fieldValidation`) and dry runs.
+    """
     group = f"/apis/{row.group}/{version}" if row.group else f"/api/{version}"
     where = (
         f"{group}/namespaces/{{namespace}}/{row.plural}/{{name}}"

@@ -1,4 +1,5 @@
-"""An OpenAPI v2 document in gnostic's protobuf form (openapiv2/OpenAPIv2.proto), which kubectl before 1.24 insists on.
+"""An OpenAPI v2 document in gnostic's protobuf form (openapiv2/OpenAPIv2.proto), which kubectl
+before 1.24 insists on.
 
 Only the messages that such a document of ours uses. Field numbers are gnostic's.
 """
@@ -14,14 +15,28 @@ Json = dict[str, Any]
 _STRINGS = {"$ref": 1, "format": 2, "title": 3, "description": 4, "pattern": 13}
 _DOUBLES = {"multipleOf": 6, "maximum": 7, "minimum": 9}
 _BOOLEANS = {"exclusiveMaximum": 8, "exclusiveMinimum": 10, "uniqueItems": 16}
-_INTEGERS = {"maxLength": 11, "minLength": 12, "maxItems": 14, "minItems": 15, "maxProperties": 17, "minProperties": 18}
+_INTEGERS = {
+    "maxLength": 11,
+    "minLength": 12,
+    "maxItems": 14,
+    "minItems": 15,
+    "maxProperties": 17,
+    "minProperties": 18,
+}
 
 
 def encode_document(document: Json) -> bytes:
     """`Document`: swagger, info, paths (none: nobody reads them from this form), definitions."""
     info = _text(1, document["info"]["title"]) + _text(2, document["info"]["version"])
-    definitions = b"".join(_message(1, _named(name, _schema(s))) for name, s in sorted(document["definitions"].items()))
-    return _text(1, document["swagger"]) + _message(2, info) + _message(8, b"") + _message(9, definitions)
+    definitions = b"".join(
+        _message(1, _named(name, _schema(s))) for name, s in sorted(document["definitions"].items())
+    )
+    return (
+        _text(1, document["swagger"])
+        + _message(2, info)
+        + _message(8, b"")
+        + _message(9, definitions)
+    )
 
 
 def _schema(schema: Json) -> bytes:
@@ -40,10 +55,15 @@ def _schema(schema: Json) -> bytes:
     if isinstance(schema.get("items"), dict):
         parts.append(_message(23, _message(1, _schema(schema["items"]))))
     if schema.get("properties"):
-        below = b"".join(_message(1, _named(name, _schema(s))) for name, s in sorted(schema["properties"].items()))
+        below = b"".join(
+            _message(1, _named(name, _schema(s)))
+            for name, s in sorted(schema["properties"].items())
+        )
         parts.append(_message(25, below))
     parts += [
-        _message(31, _named(name, _any(value))) for name, value in sorted(schema.items()) if name.startswith("x-")
+        _message(31, _named(name, _any(value)))
+        for name, value in sorted(schema.items())
+        if name.startswith("x-")
     ]
     return b"".join(parts)
 
@@ -51,8 +71,14 @@ def _schema(schema: Json) -> bytes:
 def _scalars(schema: Json) -> bytes:
     parts = [_text(number, schema[name]) for name, number in _STRINGS.items() if name in schema]
     parts += [_double(number, schema[name]) for name, number in _DOUBLES.items() if name in schema]
-    parts += [_varint_field(number, int(schema[name])) for name, number in _BOOLEANS.items() if name in schema]
-    parts += [_varint_field(number, schema[name]) for name, number in _INTEGERS.items() if name in schema]
+    parts += [
+        _varint_field(number, int(schema[name]))
+        for name, number in _BOOLEANS.items()
+        if name in schema
+    ]
+    parts += [
+        _varint_field(number, schema[name]) for name, number in _INTEGERS.items() if name in schema
+    ]
     return b"".join(parts)
 
 

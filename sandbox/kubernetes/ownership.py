@@ -1,9 +1,10 @@
-"""Who owns which field: `metadata.managedFields`, kept at each write, and server-side apply on top of it.
+"""Who owns which field: `metadata.managedFields`, kept at each write, and server-side apply on top
+of it.
 
-A set of fields is a set of paths; a path is a tuple of steps in the words of FieldsV1: `f:name`, `k:{"name":"a"}`,
-`v:"x"`. Ownership is kept per manager, operation, version and subresource, as the real server does. Coarser than the
-real one in one way: a keyed list's keys are read from the table in `shapes`, not from the full schemas of the core
-kinds.
+A set of fields is a set of paths; a path is a tuple of steps in the words of FieldsV1: `f:name`,
+`k:{"name":"a"}`, `v:"x"`. Ownership is kept per manager, operation, version and subresource, as the
+real server does. Coarser than the real one in one way: a keyed list's keys are read from the table
+in `shapes`, not from the full schemas of the core kinds.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ Ownership = dict[Manager, Fields]
 
 
 def leaves_of(obj: Json, shape: AnyShape) -> Fields:
-    """The paths a manager owns by applying an object: values and elements of keyed lists, not the maps around them."""
+    """The paths a manager owns by applying an object: values and elements of keyed lists, not the
+    maps around them.
+    """
     fields = fields_of(obj, shape)
     inner = _parents(fields)
     return frozenset(path for path in fields if path not in inner or not path[-1].startswith("f:"))
@@ -58,7 +61,9 @@ def fields_of(obj: Json, shape: AnyShape) -> Fields:
             value = {k: v for k, v in value.items() if k not in _UNMANAGED_METADATA}
             if not value:
                 continue
-            found.update(path for path in _walk(value, shape.child(key), ("f:metadata",)) if len(path) > 1)
+            found.update(
+                path for path in _walk(value, shape.child(key), ("f:metadata",)) if len(path) > 1
+            )
         else:
             found.update(_walk(value, shape.child(key), (f"f:{key}",)))
     return frozenset(found)
@@ -137,10 +142,17 @@ def read_ownership(obj: Json) -> Ownership:
 
 
 def write_ownership(obj: Json, owners: Ownership, previous: Json | None, now: str) -> None:
-    """Set managedFields; an entry keeps its time unless its fields changed. `obj`'s metadata is changed in place."""
+    """Set managedFields; an entry keeps its time unless its fields changed. `obj`'s metadata is
+    changed in place.
+    """
     before: dict[tuple[str, ...], Json] = {}
     for entry in ((previous or {}).get("metadata") or {}).get("managedFields") or []:
-        key = (entry.get("manager"), entry.get("operation"), entry.get("apiVersion"), entry.get("subresource", ""))
+        key = (
+            entry.get("manager"),
+            entry.get("operation"),
+            entry.get("apiVersion"),
+            entry.get("subresource", ""),
+        )
         before[key] = entry
     entries = []
     for manager, fields in owners.items():
@@ -195,11 +207,15 @@ def _item_at(items: Any, step: str) -> Any:
 
 
 def owned_after_update(old: Json | None, new: Json, manager: Manager, shape: AnyShape) -> Ownership:
-    """Ownership after a create, update or patch: the writer owns what it changed, and nobody what is gone."""
+    """Ownership after a create, update or patch: the writer owns what it changed, and nobody what
+    is gone.
+    """
     now_set = fields_of(new, shape)
     before_set = fields_of(old, shape) if old else frozenset()
     inner = _parents(now_set)
-    changed = {path for path in now_set if path not in before_set or _differs(old or {}, new, path, inner)}
+    changed = {
+        path for path in now_set if path not in before_set or _differs(old or {}, new, path, inner)
+    }
     owners: Ownership = {}
     for other, fields in read_ownership(old).items() if old else ():
         kept = (fields & now_set) - changed if other != manager else fields & now_set
@@ -226,10 +242,14 @@ class Applied(NamedTuple):
     owners: Ownership
 
 
-def apply(live: Json | None, wanted: Json, manager: Manager, shape: AnyShape, *, force: bool) -> Applied:
-    """Merge a manager's wanted fields into the live object and drop those it once applied and no longer names.
+def apply(
+    live: Json | None, wanted: Json, manager: Manager, shape: AnyShape, *, force: bool
+) -> Applied:
+    """Merge a manager's wanted fields into the live object and drop those it once applied and no
+    longer names.
 
-    Raises 409 with one cause a field when another manager owns a field that would change, unless `force`.
+    Raises 409 with one cause a field when another manager owns a field that would change, unless
+    `force`.
     """
     wanted_set = leaves_of(wanted, shape)
     owners = read_ownership(live) if live else {}
@@ -241,7 +261,9 @@ def apply(live: Json | None, wanted: Json, manager: Manager, shape: AnyShape, *,
     for other, paths in conflicts.items():
         owners[other] = owners[other] - paths
     merged = _merge(base, wanted, shape)
-    owned_by_others: Fields = frozenset().union(*(fields for other, fields in owners.items() if other != manager))
+    owned_by_others: Fields = frozenset().union(
+        *(fields for other, fields in owners.items() if other != manager)
+    )
     kept = owned_by_others | _parents(owned_by_others) | wanted_set | _parents(wanted_set)
     dropped = mine_before - kept
     # An element of a keyed list goes as a whole, before the keys that it is found by.
@@ -274,9 +296,13 @@ def _conflict_error(conflicts: dict[Manager, Fields]) -> ApiError:
         if manager.operation == "Update":
             title += f" using {manager.api_version}"
         shown = sorted(_dotted(path) for path in paths)
-        causes += [{"reason": "FieldManagerConflict", "message": title, "field": field} for field in shown]
+        causes += [
+            {"reason": "FieldManagerConflict", "message": title, "field": field} for field in shown
+        ]
         several = title.replace("conflict", "conflicts", 1)
-        parts.append(f"{title}: {shown[0]}" if len(shown) == 1 else f"{several}:\n- " + "\n- ".join(shown))
+        parts.append(
+            f"{title}: {shown[0]}" if len(shown) == 1 else f"{several}:\n- " + "\n- ".join(shown)
+        )
     noun = "conflict" if len(causes) == 1 else "conflicts"
     message = f"Apply failed with {len(causes)} {noun}: " + "\n".join(parts)
     return ApiError(409, "Conflict", message, {"causes": causes})
@@ -299,7 +325,9 @@ def _merge(live: Any, wanted: Any, shape: AnyShape) -> Any:
     if isinstance(wanted, dict) and isinstance(live, dict) and not shape.is_atomic_map():
         merged = dict(live)
         for key, value in wanted.items():
-            merged[key] = _merge(live[key], value, shape.child(key)) if key in live else copy.deepcopy(value)
+            merged[key] = (
+                _merge(live[key], value, shape.child(key)) if key in live else copy.deepcopy(value)
+            )
         return merged
     if isinstance(wanted, list) and isinstance(live, list):
         how = shape.as_list()
@@ -313,7 +341,10 @@ def _merge(live: Any, wanted: Any, shape: AnyShape) -> Any:
 def _merge_keyed(live: list[Any], wanted: list[Any], how: ListShape, shape: AnyShape) -> list[Any]:
     steps = {_step(item, how): item for item in wanted}
     merged = [
-        _merge(item, steps.pop(_step(item, how)), shape.item()) if _step(item, how) in steps else item for item in live
+        _merge(item, steps.pop(_step(item, how)), shape.item())
+        if _step(item, how) in steps
+        else item
+        for item in live
     ]
     return merged + [copy.deepcopy(item) for item in steps.values()]
 

@@ -1,7 +1,8 @@
-"""The patch types of PATCH: JSON Patch (RFC 6902), JSON Merge Patch (RFC 7386) and Kubernetes' strategic merge.
+"""The patch types of PATCH: JSON Patch (RFC 6902), JSON Merge Patch (RFC 7386) and Kubernetes'
+strategic merge.
 
-All are functions from (object, patch) to a new object; the arguments are left as they were. Server-side apply is in
-`ownership`.
+All are functions from (object, patch) to a new object; the arguments are left as they were.
+Server-side apply is in `ownership`.
 """
 
 from __future__ import annotations
@@ -50,12 +51,17 @@ def json_patch(target: Json, operations: Any) -> Any:
         raise bad_request(f"error decoding patch: {error}") from error
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         raise ApiError(
-            422, "Invalid", f"the server rejected our request due to an error in our request: {error}", {}
+            422,
+            "Invalid",
+            f"the server rejected our request due to an error in our request: {error}",
+            {},
         ) from error
 
 
 def strategic_merge(target: Any, patch: Any, shape: AnyShape) -> Any:
-    """Like a merge patch, but keyed lists merge by key, and `$patch`, `$retainKeys`, `$setElementOrder` are obeyed."""
+    """Like a merge patch, but keyed lists merge by key, and `$patch`, `$retainKeys`,
+    `$setElementOrder` are obeyed.
+    """
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     directive = patch.get(_DIRECTIVE)
@@ -81,8 +87,8 @@ def strategic_merge(target: Any, patch: Any, shape: AnyShape) -> Any:
 
 
 def _list_directives(base: Json, patch: Json, shape: AnyShape) -> None:
-    """Deletions from lists of plain values, and orders of lists that the patch names without touching their
-    elements.
+    """Deletions from lists of plain values, and orders of lists that the patch names without
+    touching their elements.
     """
     for key, value in patch.items():
         if key.startswith(_DELETE_PRIMITIVES):
@@ -125,17 +131,23 @@ def _merge_keyed(old: list[Any], new: list[Any], how: ListShape, shape: AnyShape
 
 
 def _ordered(items: list[Any], order: list[Any], old: list[Any], how: ListShape) -> list[Any]:
-    """Named elements in the wanted order; the others keep their old place between them, or go behind."""
+    """Named elements in the wanted order; the others keep their old place between them, or go
+    behind.
+    """
 
     def identity(item: Any) -> Any:
         return item.get(how.merge_key) if how.merge_key and isinstance(item, dict) else item
 
     wanted, before = [identity(item) for item in order], [identity(item) for item in old]
-    named = sorted((i for i in items if identity(i) in wanted), key=lambda item: wanted.index(identity(item)))
+    named = sorted(
+        (i for i in items if identity(i) in wanted), key=lambda item: wanted.index(identity(item))
+    )
     others = [item for item in items if identity(item) not in wanted]
     result: list[Any] = []
     while named and others:
         mine, other = identity(named[0]), identity(others[0])
         known = mine in before and other in before
-        result.append((others if known and before.index(other) < before.index(mine) else named).pop(0))
+        result.append(
+            (others if known and before.index(other) < before.index(mine) else named).pop(0)
+        )
     return result + named + others

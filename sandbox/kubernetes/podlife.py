@@ -1,6 +1,8 @@
-"""What a pretend kubelet says of a pod: pure functions from a pod and a stage of its life to its status.
+"""What a pretend kubelet says of a pod: pure functions from a pod and a stage of its life to its
+status.
 
-What becomes of a container is written in its image's name, or in the pod's annotation `sandbox.kubestorm.io/fate`:
+What becomes of a container is written in its image's name, or in the pod's annotation
+`sandbox.kubestorm.io/fate`:
 
 | word | fate |
 |---|---|
@@ -11,9 +13,10 @@ What becomes of a container is written in its image's name, or in the pod's anno
 | `unwell` | runs and is ready, but answers every request with 500 (`sandbox.kubernetes.proxying`) |
 | none | runs and is ready; in a pod that is to end: exits with 0 |
 
-Where an image is named by its digest the name says nothing: `FATES_OF_DIGESTS` may, for this process.
-`sandbox.kubestorm.io/ready-delay-seconds` on the pod overrides how long it takes, and `.../pull-error` says why an
-image is broken. Images of a registry on loopback decide for themselves (`sandbox.kubernetes.pulling`).
+Where an image is named by its digest the name says nothing: `FATES_OF_DIGESTS` may, for this
+process. `sandbox.kubestorm.io/ready-delay-seconds` on the pod overrides how long it takes, and
+`.../pull-error` says why an image is broken. Images of a registry on loopback decide for themselves
+(`sandbox.kubernetes.pulling`).
 """
 
 from __future__ import annotations
@@ -62,7 +65,8 @@ class Step(NamedTuple):
     stage: Stage
 
 
-# Digest -> a word of the table above. Of the whole process, as a registry's images are of the whole world.
+# Digest -> a word of the table above. Of the whole process, as a registry's images are of the whole
+# world.
 FATES_OF_DIGESTS: dict[str, str] = {}
 
 
@@ -70,7 +74,9 @@ UNWELL = "unwell"
 
 
 def decreed_for(pod: Manifest, image: str) -> str:
-    """The text in which a fate is looked for: the pod's annotation, or what the image's digest or name says."""
+    """The text in which a fate is looked for: the pod's annotation, or what the image's digest or
+    name says.
+    """
     said = (pod["metadata"].get("annotations") or {}).get(FATE_ANNOTATION)
     name, _, digest = image.partition("@")
     return str(said or FATES_OF_DIGESTS.get(digest) or name)
@@ -83,9 +89,14 @@ def fate_of(pod: Manifest, container: Manifest) -> Fate:
 
 
 def is_to_end(pod: Manifest) -> bool:
-    """Whether the pod's containers finish by themselves: those of a Job, or with another restart policy."""
+    """Whether the pod's containers finish by themselves: those of a Job, or with another restart
+    policy.
+    """
     owners = pod["metadata"].get("ownerReferences") or ()
-    return any(owner["kind"] == "Job" for owner in owners) or pod["spec"].get("restartPolicy", "Always") != "Always"
+    return (
+        any(owner["kind"] == "Job" for owner in owners)
+        or pod["spec"].get("restartPolicy", "Always") != "Always"
+    )
 
 
 def delay_of(pod: Manifest, default_seconds: float) -> float:
@@ -106,7 +117,9 @@ def life_of(pod: Manifest, default_delay_seconds: float) -> Iterator[Step]:
     if Fate.BROKEN in fates:
         yield Step(delay / 2, Stage.PULL_FAILED)
         yield Step(delay / 2, Stage.PULL_BACKED_OFF)
-    elif Fate.CRASH in fates or (is_to_end(pod) and Fate.FAIL in fates and restarts_on_failure(pod)):
+    elif Fate.CRASH in fates or (
+        is_to_end(pod) and Fate.FAIL in fates and restarts_on_failure(pod)
+    ):
         yield Step(delay, Stage.CRASHED)
         wait = FIRST_CRASH_BACKOFF_SECONDS
         while restarts_on_failure(pod):
@@ -146,10 +159,18 @@ def pod_status(pod: Manifest, stage: Stage, now: str, ip: str) -> Manifest:
         status = "True" if holds else "False"
         previous = earlier.get(kind, {})
         since = previous.get("lastTransitionTime") if previous.get("status") == status else None
-        made = {"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": since or now}
+        made = {
+            "type": kind,
+            "status": status,
+            "lastProbeTime": None,
+            "lastTransitionTime": since or now,
+        }
         return made if holds else {**made, "reason": why_not, "message": message}
 
-    init = [_ended(container, {}, 0, before.get("startTime") or now, ready=True) for container in _init_containers(pod)]
+    init = [
+        _ended(container, {}, 0, before.get("startTime") or now, ready=True)
+        for container in _init_containers(pod)
+    ]
     return {
         "phase": _phase(pod, stage, containers),
         "hostIP": "127.0.0.1",
@@ -182,7 +203,9 @@ def _phase(pod: Manifest, stage: Stage, containers: list[Manifest]) -> str:
     return "Running"
 
 
-def _container_status(pod: Manifest, container: Manifest, stage: Stage, old: Manifest, now: str) -> Manifest:
+def _container_status(
+    pod: Manifest, container: Manifest, stage: Stage, old: Manifest, now: str
+) -> Manifest:
     fate = fate_of(pod, container)
     if stage == Stage.CREATING:
         return _waiting(container, old, "ContainerCreating", "")
@@ -190,7 +213,9 @@ def _container_status(pod: Manifest, container: Manifest, stage: Stage, old: Man
         image = container["image"]
         if stage == Stage.PULL_FAILED:
             why = (pod["metadata"].get("annotations") or {}).get(PULL_ERROR_ANNOTATION, "not found")
-            return _waiting(container, old, "ErrImagePull", f'failed to pull and unpack image "{image}": {why}')
+            return _waiting(
+                container, old, "ErrImagePull", f'failed to pull and unpack image "{image}": {why}'
+            )
         return _waiting(container, old, "ImagePullBackOff", f'Back-off pulling image "{image}"')
     if stage == Stage.CRASHED and fate in (Fate.CRASH, Fate.FAIL):
         return _crashed(pod, container, old, now)
@@ -227,7 +252,9 @@ def _pulled(container: Manifest, old: Manifest) -> Manifest:
     }
 
 
-def _running(pod: Manifest, container: Manifest, old: Manifest, now: str, *, ready: bool) -> Manifest:
+def _running(
+    pod: Manifest, container: Manifest, old: Manifest, now: str, *, ready: bool
+) -> Manifest:
     running = (old.get("state") or {}).get("running")
     if running and old["image"] != container["image"]:
         # The image was changed in place: the kubelet restarts the container.
@@ -240,13 +267,21 @@ def _crashed(pod: Manifest, container: Manifest, old: Manifest, now: str) -> Man
     ended = _terminated(container, old, 1, now)
     if not restarts_on_failure(pod):
         return {**_pulled(container, old), "state": {"terminated": ended}}
-    again = {**old, "restartCount": old.get("restartCount", 0) + 1, "lastState": {"terminated": ended}}
-    message = f"back-off restarting failed container={container['name']} pod={pod['metadata']['name']}"
+    again = {
+        **old,
+        "restartCount": old.get("restartCount", 0) + 1,
+        "lastState": {"terminated": ended},
+    }
+    message = (
+        f"back-off restarting failed container={container['name']} pod={pod['metadata']['name']}"
+    )
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
     return {**_pulled(container, again), "state": state}
 
 
-def _ended(container: Manifest, old: Manifest, code: int, now: str, *, ready: bool = False) -> Manifest:
+def _ended(
+    container: Manifest, old: Manifest, code: int, now: str, *, ready: bool = False
+) -> Manifest:
     return {
         **_pulled(container, old),
         "ready": ready,
@@ -256,7 +291,12 @@ def _ended(container: Manifest, old: Manifest, code: int, now: str, *, ready: bo
 
 def _terminated(container: Manifest, old: Manifest, code: int, now: str) -> Manifest:
     begun = ((old.get("state") or {}).get("running") or {}).get("startedAt") or now
-    return {"exitCode": code, "reason": "Error" if code else "Completed", "startedAt": begun, "finishedAt": now}
+    return {
+        "exitCode": code,
+        "reason": "Error" if code else "Completed",
+        "startedAt": begun,
+        "finishedAt": now,
+    }
 
 
 def image_id(image: str) -> str:

@@ -1,7 +1,9 @@
-"""Requests through the API server to pods and Services (`.../pods/NAME/proxy/PATH`), answered as their programs would.
+"""Requests through the API server to pods and Services (`.../pods/NAME/proxy/PATH`), answered as
+their programs would.
 
-No program runs, so the answer is made up: 200 with a small JSON document that names pod, image and path, or 500 where
-the pod's fate is `unwell` (`sandbox.kubernetes.podlife`). A Service without ready pods gives the API server's own 503.
+No program runs, so the answer is made up: 200 with a small JSON document that names pod, image and
+path, or 500 where the pod's fate is `unwell` (`sandbox.kubernetes.podlife`). A Service without
+ready pods gives the API server's own 503.
 """
 
 from __future__ import annotations
@@ -57,7 +59,12 @@ def _ready_pod(registry: Registry, asked: Proxied, service: Json) -> Json:
         labels = pod["metadata"].get("labels") or {}
         conditions = (pod.get("status") or {}).get("conditions") or ()
         ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-        if selector and selector.items() <= labels.items() and ready and not pod["metadata"].get("deletionTimestamp"):
+        if (
+            selector
+            and selector.items() <= labels.items()
+            and ready
+            and not pod["metadata"].get("deletionTimestamp")
+        ):
             return pod
     why = f'no endpoints available for service "{asked.name}"'
     raise errors.ApiError(503, "ServiceUnavailable", why, {})

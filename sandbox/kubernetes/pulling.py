@@ -1,7 +1,9 @@
-"""How the pretend node pulls images: a registry on loopback is really asked, all other images are taken as there.
+"""How the pretend node pulls images: a registry on loopback is really asked, all other images are
+taken as there.
 
-The registry's own answer then decides what becomes of the pod: an image that is not there or not allowed gives
-ErrImagePull with the registry's words, and the labels of one that is there say how its program behaves:
+The registry's own answer then decides what becomes of the pod: an image that is not there or not
+allowed gives ErrImagePull with the registry's words, and the labels of one that is there say how
+its program behaves:
 
 | label of the image | what it says |
 |---|---|
@@ -27,7 +29,10 @@ from sandbox.kubernetes.subresources import LOG_ANNOTATION
 LOOPBACK_IMAGE = re.compile(
     r"(?P<host>127\.0\.0\.1:\d+)/(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>.+))?$"
 )
-INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
 MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -55,17 +60,23 @@ def parse(image: str) -> Reference | None:
     found = LOOPBACK_IMAGE.match(image)
     if not found:
         return None
-    return Reference(found["host"], found["repository"], found["digest"] or found["tag"] or "latest")
+    return Reference(
+        found["host"], found["repository"], found["digest"] or found["tag"] or "latest"
+    )
 
 
 class Puller:
-    """Asks registries on loopback what a pod's images are, as annotations that `podlife` understands."""
+    """Asks registries on loopback what a pod's images are, as annotations that `podlife`
+    understands.
+    """
 
     def __init__(self, api: Api) -> None:
         self._api = api
 
     async def look(self, pod: Manifest) -> Annotations:
-        """The annotations that the pod's images decree; empty where none of them is a real one, or all are fine."""
+        """The annotations that the pod's images decree; empty where none of them is a real one, or
+        all are fine.
+        """
         decreed: Annotations = {}
         for container in pod["spec"]["containers"]:
             reference = parse(container["image"])
@@ -74,17 +85,26 @@ class Puller:
             try:
                 labels = await self._labels(reference, await self._credentials(pod, reference.host))
             except (PullError, httpx.HTTPError, KeyError, ValueError) as error:
-                return {FATE_ANNOTATION: Fate.BROKEN.value, PULL_ERROR_ANNOTATION: str(error) or type(error).__name__}
-            decreed |= {key: labels[key] for key in (FATE_ANNOTATION, LOG_ANNOTATION) if key in labels}
+                return {
+                    FATE_ANNOTATION: Fate.BROKEN.value,
+                    PULL_ERROR_ANNOTATION: str(error) or type(error).__name__,
+                }
+            decreed |= {
+                key: labels[key] for key in (FATE_ANNOTATION, LOG_ANNOTATION) if key in labels
+            }
         return decreed
 
     async def _credentials(self, pod: Manifest, host: str) -> tuple[str, str] | None:
         for named in pod["spec"].get("imagePullSecrets") or ():
             try:
-                secret = await self._api.get(SECRETS.path(pod["metadata"]["namespace"], named["name"]))
+                secret = await self._api.get(
+                    SECRETS.path(pod["metadata"]["namespace"], named["name"])
+                )
             except ApiError:
                 continue  # a kubelet goes on without a secret that is not there
-            document = json.loads(base64.b64decode((secret.get("data") or {}).get(".dockerconfigjson", "e30=")))
+            document = json.loads(
+                base64.b64decode((secret.get("data") or {}).get(".dockerconfigjson", "e30="))
+            )
             entry = (document.get("auths") or {}).get(host) or {}
             if "auth" in entry:
                 user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
@@ -114,7 +134,9 @@ def _answered(answer: httpx.Response) -> httpx.Response:
     if answer.is_success:
         return answer
     try:
-        said = "; ".join(f"{error['code']}: {error['message']}" for error in answer.json()["errors"])
+        said = "; ".join(
+            f"{error['code']}: {error['message']}" for error in answer.json()["errors"]
+        )
     except (ValueError, KeyError, TypeError):
         said = answer.reason_phrase
     raise PullError(f"{answer.status_code} {said}")

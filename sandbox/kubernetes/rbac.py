@@ -1,7 +1,8 @@
 """The RBAC authorizer: whether the roles bound to a user allow a request.
 
-Follows k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac. The roles that every cluster has are the few below; the real
-server's many `system:controller:*` roles are left out, since no such controller runs here.
+Follows k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac. The roles that every cluster has are the
+few below; the real server's many `system:controller:*` roles are left out, since no such controller
+runs here.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def rule_allows(rule: Json, asked: Attributes) -> bool:
     if not _has(rule.get("verbs"), asked.verb):
         return False
     if asked.path:
-        return any(_path_matches(pattern, asked.path) for pattern in rule.get("nonResourceURLs") or [])
+        return any(
+            _path_matches(pattern, asked.path) for pattern in rule.get("nonResourceURLs") or []
+        )
     if not _has(rule.get("apiGroups"), asked.group):
         return False
     names = rule.get("resourceNames")
@@ -120,10 +123,18 @@ _WORKLOADS: list[Json] = [
     ["*"]},
 ]  # fmt: skip
 _SECRETS: Json = {"apiGroups": [""], "resources": ["secrets"], "verbs": [*_READ, *_WRITE]}
-_NAMESPACES: Json = {"apiGroups": [""], "resources": ["namespaces", "resourcequotas", "limitranges"], "verbs": _READ}
+_NAMESPACES: Json = {
+    "apiGroups": [""],
+    "resources": ["namespaces", "resourcequotas", "limitranges"],
+    "verbs": _READ,
+}
 _VIEW = [*({**rule, "verbs": _READ} for rule in _WORKLOADS), _NAMESPACES]
 _EDIT = [*({**rule, "verbs": [*_READ, *_WRITE]} for rule in _WORKLOADS), _SECRETS, _NAMESPACES]
-_ROLES: Json = {"apiGroups": [_RBAC], "resources": ["roles", "rolebindings"], "verbs": [*_READ, *_WRITE]}
+_ROLES: Json = {
+    "apiGroups": [_RBAC],
+    "resources": ["roles", "rolebindings"],
+    "verbs": [*_READ, *_WRITE],
+}
 _ALL: list[Json] = [
     {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
     {"nonResourceURLs": ["*"], "verbs": ["*"]},
@@ -135,7 +146,11 @@ _REVIEW: Json = {
 }
 _DELEGATE: list[Json] = [
     {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
-    {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+    {
+        "apiGroups": ["authorization.k8s.io"],
+        "resources": ["subjectaccessreviews"],
+        "verbs": ["create"],
+    },
 ]
 
 CLUSTER_ROLES: dict[str, list[Json]] = {
@@ -152,7 +167,10 @@ CLUSTER_ROLE_BINDINGS: dict[str, tuple[str, list[str]]] = {
     "cluster-admin": ("cluster-admin", [MASTERS]),
     "system:basic-user": ("system:basic-user", ["system:authenticated"]),
     "system:discovery": ("system:discovery", ["system:authenticated"]),
-    "system:public-info-viewer": ("system:public-info-viewer", ["system:authenticated", "system:unauthenticated"]),
+    "system:public-info-viewer": (
+        "system:public-info-viewer",
+        ["system:authenticated", "system:unauthenticated"],
+    ),
 }
 
 
@@ -166,5 +184,9 @@ def initial_objects() -> Iterator[tuple[str, Json]]:
         subjects = [{"apiGroup": _RBAC, "kind": "Group", "name": group} for group in groups]
         yield (
             "clusterrolebindings",
-            {"metadata": {"name": name, "labels": labels}, "roleRef": reference, "subjects": subjects},
+            {
+                "metadata": {"name": name, "labels": labels},
+                "roleRef": reference,
+                "subjects": subjects,
+            },
         )

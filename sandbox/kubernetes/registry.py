@@ -1,7 +1,8 @@
-"""What a create, an update, a patch or a delete does to the store: the rules that hold for every kind.
+"""What a create, an update, a patch or a delete does to the store: the rules that hold for every
+kind.
 
-Follows k8s.io/apiserver/pkg/registry (rest/create.go, rest/update.go, generic/registry/store.go). No HTTP here; what is
-wrong with a request is raised as ApiError.
+Follows k8s.io/apiserver/pkg/registry (rest/create.go, rest/update.go, generic/registry/store.go).
+No HTTP here; what is wrong with a request is raised as ApiError.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Registry:
         self.clock = clock
         self.addresses = Addresses()
 
-    # --- reading ---------------------------------------------------------------------------------------------
+    # --- reading
+    # ---------------------------------------------------------------------------------------------
 
     def entry(self, target: Target) -> Entry:
         found = self.store.get(target.resource.bucket, target.key)
@@ -79,7 +81,8 @@ class Registry:
     def served(self, target: Target, obj: Json) -> Json:
         return conversion.to_version(target.resource, obj, target.version)
 
-    # --- create ----------------------------------------------------------------------------------------------
+    # --- create
+    # ----------------------------------------------------------------------------------------------
 
     def create(self, target: Target, body: Json) -> Json:
         """Store a new object; returns it as stored."""
@@ -92,7 +95,12 @@ class Registry:
         self._check_namespace(target, str(metadata.get("name", "")))
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = str(metadata["generateName"])[:58] + _random_suffix()
-        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields"):
+        for field in (
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "managedFields",
+        ):
             metadata.pop(field, None)
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = self.clock()
@@ -104,7 +112,9 @@ class Registry:
         if self.store.get(resource.bucket, key):
             raise errors.already_exists(resource.group, resource.plural, str(metadata["name"]))
         obj = self._finished(target, obj, None)
-        manager = ownership.Manager(target.manager, "Update", target.api_version, target.subresource)
+        manager = ownership.Manager(
+            target.manager, "Update", target.api_version, target.subresource
+        )
         owners = ownership.owned_after_update(None, obj, manager, self._shape(target))
         return self._insert(target, key, obj, owners)
 
@@ -136,18 +146,31 @@ class Registry:
             self._refuse_kind(target, body)
         metadata = body.get("metadata")
         if metadata is not None and not isinstance(metadata, dict):
-            raise errors.bad_request("the object provided is unrecognized: metadata must be an object")
-        ordered = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": _without_nulls(metadata or {})}
+            raise errors.bad_request(
+                "the object provided is unrecognized: metadata must be an object"
+            )
+        ordered = {
+            "apiVersion": body["apiVersion"],
+            "kind": body["kind"],
+            "metadata": _without_nulls(metadata or {}),
+        }
         # These three first: list answers rely on it to leave the type out of each item.
-        return {**ordered, **copy.deepcopy({key: value for key, value in body.items() if key not in ordered})}
+        return {
+            **ordered,
+            **copy.deepcopy({key: value for key, value in body.items() if key not in ordered}),
+        }
 
     def _refuse_kind(self, target: Target, body: Json) -> None:
         resource, kind = target.resource, str(body["kind"])
         if resource.is_custom:
             name = str((body.get("metadata") or {}).get("name", ""))
-            raise errors.invalid(resource.group, kind, name, [wrong("kind", kind, f"must be {resource.kind}")])
+            raise errors.invalid(
+                resource.group, kind, name, [wrong("kind", kind, f"must be {resource.kind}")]
+            )
         given, wanted = body["apiVersion"], resource.kind
-        raise errors.bad_request(f'{kind} in version "{given}" cannot be handled as a {wanted}: unknown conversion')
+        raise errors.bad_request(
+            f'{kind} in version "{given}" cannot be handled as a {wanted}: unknown conversion'
+        )
 
     def _place(self, target: Target, metadata: Json) -> None:
         if not target.resource.namespaced:
@@ -169,10 +192,13 @@ class Registry:
         if namespace.obj["metadata"].get("deletionTimestamp"):
             text = f"namespace {target.namespace} is being terminated"
             why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
-            causes = [{"reason": "NamespaceTerminating", "message": text, "field": "metadata.namespace"}]
+            causes = [
+                {"reason": "NamespaceTerminating", "message": text, "field": "metadata.namespace"}
+            ]
             raise errors.forbidden(target.resource.group, target.resource.plural, name, why, causes)
 
-    # --- update ----------------------------------------------------------------------------------------------
+    # --- update
+    # ----------------------------------------------------------------------------------------------
 
     def update(self, target: Target, body: Json) -> Json:
         """Replace an object (or its status, or its scale); returns it as stored."""
@@ -196,7 +222,9 @@ class Registry:
             raise errors.conflict(resource.group, resource.plural, target.name)
         if not version and (resource.is_custom or resource.kind in _CONDITIONAL_ONLY):
             cause = Cause(
-                "metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0x0: must be specified for an update"
+                "metadata.resourceVersion",
+                "FieldValueInvalid",
+                "Invalid value: 0x0: must be specified for an update",
             )
             raise errors.invalid(resource.group, resource.plural, target.name, [cause])
         uid = metadata.get("uid")
@@ -205,16 +233,25 @@ class Registry:
             raise errors.conflict(resource.group, resource.plural, target.name, why)
 
     def _replace(
-        self, target: Target, obj: Json, old: Json, operation: str, owners: ownership.Ownership | None = None
+        self,
+        target: Target,
+        obj: Json,
+        old: Json,
+        operation: str,
+        owners: ownership.Ownership | None = None,
     ) -> Json:
-        """Store the next state of an object, whose body has been read and whose version has been checked."""
+        """Store the next state of an object, whose body has been read and whose version has been
+        checked.
+        """
         resource = target.resource
         obj = self._with_kept_parts(target, obj, old)
         obj = self._finished(target, obj, old)
         if resource.generation and self._bumps_generation(resource, target, obj, old):
             obj["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
         if owners is None:
-            manager = ownership.Manager(target.manager, operation, target.api_version, target.subresource)
+            manager = ownership.Manager(
+                target.manager, operation, target.api_version, target.subresource
+            )
             owners = ownership.owned_after_update(old, obj, manager, self._shape(target))
         ownership.write_ownership(obj, owners, old, self.clock())
         if _same(obj, old):
@@ -255,7 +292,10 @@ class Registry:
             return self._status_only(target, obj, old, metadata)
         obj = {**obj, "metadata": metadata}
         if target.resource.kind == "Namespace" and target.subresource != "finalize":
-            obj["spec"] = {**(obj.get("spec") or {}), "finalizers": (old.get("spec") or {}).get("finalizers", [])}
+            obj["spec"] = {
+                **(obj.get("spec") or {}),
+                "finalizers": (old.get("spec") or {}).get("finalizers", []),
+            }
         if target.resource.has("status", target.version):
             obj.pop("status", None)
             if "status" in old:
@@ -277,7 +317,9 @@ class Registry:
 
     def _bumps_generation(self, resource: Resource, target: Target, obj: Json, old: Json) -> bool:
         if resource.is_custom:
-            ignored = {"metadata", "status"} if resource.custom[target.version].status else {"metadata"}
+            ignored = (
+                {"metadata", "status"} if resource.custom[target.version].status else {"metadata"}
+            )
             return {k: v for k, v in obj.items() if k not in ignored} != {
                 k: v for k, v in old.items() if k not in ignored
             }
@@ -285,7 +327,9 @@ class Registry:
             return True
         # A Deployment's controller reads annotations as well, so they count.
         counts = resource.kind == "Deployment" and target.subresource != "status"
-        return bool(counts and obj["metadata"].get("annotations") != old["metadata"].get("annotations"))
+        return bool(
+            counts and obj["metadata"].get("annotations") != old["metadata"].get("annotations")
+        )
 
     def _finished(self, target: Target, obj: Json, old: Json | None) -> Json:
         """An object with defaults, without unknown fields, checked. Raises 422 with every cause."""
@@ -304,10 +348,14 @@ class Registry:
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             kind, version = resource.kind, target.version
             what = f"a field has a value of another type ({error})"
-            raise errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {what}') from error
+            raise errors.bad_request(
+                f'{kind} in version "{version}" cannot be handled as a {kind}: {what}'
+            ) from error
         causes += _check_finalizers(obj, old)
         if causes:
-            raise errors.invalid(resource.group, resource.kind, str(obj["metadata"].get("name", "")), causes)
+            raise errors.invalid(
+                resource.group, resource.kind, str(obj["metadata"].get("name", "")), causes
+            )
         if resource.kind == _CRD and target.subresource != "status":
             if old and "status" in old:
                 obj["status"] = old["status"]
@@ -322,11 +370,17 @@ class Registry:
         causes = defaults.check_metadata(resource.kind, obj)
         body = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata")}
         named = {k: v for k, v in rules.items() if k != "required"}
-        wanted = [name for name in rules.get("required") or [] if name not in ("apiVersion", "kind", "metadata")]
+        wanted = [
+            name
+            for name in rules.get("required") or []
+            if name not in ("apiVersion", "kind", "metadata")
+        ]
         causes += schema.validate(body, {**named, "required": wanted})
         causes += _check_finalizers(obj, old)
         if causes:
-            raise errors.invalid(resource.group, resource.kind, str(obj["metadata"].get("name", "")), causes)
+            raise errors.invalid(
+                resource.group, resource.kind, str(obj["metadata"].get("name", "")), causes
+            )
         return obj
 
     def _shape(self, target: Target) -> AnyShape:
@@ -334,7 +388,8 @@ class Registry:
             return SchemaShape(target.resource.custom[target.version].schema)
         return Shape()
 
-    # --- patch -----------------------------------------------------------------------------------------------
+    # --- patch
+    # -----------------------------------------------------------------------------------------------
 
     def patch(self, target: Target, kind: str, patch: Any) -> Json:
         """Apply a JSON, merge or strategic patch to the present state."""
@@ -379,13 +434,20 @@ class Registry:
         old = self.served(target, current.obj)
         self._check_apply(target, body, old)
         applied = ownership.apply(old, body, manager, shape, force=force)
-        return self._replace(target, copy.deepcopy(applied.obj), old, "Apply", applied.owners), False
+        return self._replace(
+            target, copy.deepcopy(applied.obj), old, "Apply", applied.owners
+        ), False
 
     def _check_apply(self, target: Target, body: Json, old: Json) -> None:
-        probe = {**body, "metadata": {"resourceVersion": old["metadata"]["resourceVersion"], **body["metadata"]}}
+        probe = {
+            **body,
+            "metadata": {"resourceVersion": old["metadata"]["resourceVersion"], **body["metadata"]},
+        }
         self._check_update(target, probe, old)
 
-    def _apply_new(self, target: Target, body: Json, manager: ownership.Manager, shape: AnyShape) -> Json:
+    def _apply_new(
+        self, target: Target, body: Json, manager: ownership.Manager, shape: AnyShape
+    ) -> Json:
         resource = target.resource
         wanted_fields = ownership.leaves_of(body, shape)
         self._place(target, body["metadata"])
@@ -398,21 +460,33 @@ class Registry:
         obj = self._finished(target, body, None)
         return self._insert(target, target.key, obj, {manager: wanted_fields})
 
-    # --- scale -----------------------------------------------------------------------------------------------
+    # --- scale
+    # -----------------------------------------------------------------------------------------------
 
     def scale(self, target: Target) -> Json:
         """The Scale of an object."""
         obj = self.read(target)
         spec_path, status_path, selector_path = self._scale_paths(target)
-        metadata = {k: obj["metadata"][k] for k in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")}
+        metadata = {
+            k: obj["metadata"][k]
+            for k in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+        }
         status: Json = {"replicas": _at(obj, status_path) or 0}
         selector = _at(obj, selector_path) if selector_path else None
         if isinstance(selector, dict):
-            selector = ",".join(f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or selector).items()))
+            selector = ",".join(
+                f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or selector).items())
+            )
         if selector:
             status["selector"] = selector
         spec = {"replicas": _at(obj, spec_path) or 0}
-        return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status}
+        return {
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": metadata,
+            "spec": spec,
+            "status": status,
+        }
 
     @staticmethod
     def _scale_paths(target: Target) -> tuple[str, str, str]:
@@ -444,10 +518,13 @@ class Registry:
         self._replace(managed, obj, old, "Update")
         return self.scale(whole) if not target.dry_run else scale
 
-    # --- delete ----------------------------------------------------------------------------------------------
+    # --- delete
+    # ----------------------------------------------------------------------------------------------
 
     def delete(self, target: Target, options: Json) -> tuple[Json, bool]:
-        """Delete an object, or mark it so when something holds it; returns its last state and whether it is gone."""
+        """Delete an object, or mark it so when something holds it; returns its last state and
+        whether it is gone.
+        """
         resource = target.resource
         obj = self.entry(target).obj
         self._check_preconditions(target, options.get("preconditions") or {}, obj["metadata"])
@@ -459,12 +536,16 @@ class Registry:
             metadata["finalizers"] = finalizers
         else:
             metadata.pop("finalizers", None)
-        held_by_namespace = resource.kind == "Namespace" and bool((obj.get("spec") or {}).get("finalizers"))
+        held_by_namespace = resource.kind == "Namespace" and bool(
+            (obj.get("spec") or {}).get("finalizers")
+        )
         gone = not finalizers and grace == 0 and not held_by_namespace
         if target.dry_run:
             return self.served(target, obj), gone
         if gone:
-            return self.served(target, self.store.remove(resource.bucket, target.key, marked).obj), True
+            return self.served(
+                target, self.store.remove(resource.bucket, target.key, marked).obj
+            ), True
         changed = finalizers != (obj["metadata"].get("finalizers") or [])
         if not metadata.get("deletionTimestamp"):
             self._mark(marked, grace)
@@ -479,7 +560,9 @@ class Registry:
 
     def _mark(self, obj: Json, grace: int) -> None:
         metadata = obj["metadata"]
-        when = dt.datetime.fromisoformat(self.clock().replace("Z", "+00:00")) + dt.timedelta(seconds=grace)
+        when = dt.datetime.fromisoformat(self.clock().replace("Z", "+00:00")) + dt.timedelta(
+            seconds=grace
+        )
         metadata["deletionTimestamp"] = when.strftime("%Y-%m-%dT%H:%M:%SZ")
         metadata["deletionGracePeriodSeconds"] = grace
         if metadata.get("generation"):
@@ -516,7 +599,9 @@ class Registry:
 
     @staticmethod
     def _grace_seconds(resource: Resource, obj: Json, options: Json) -> int:
-        """Only a pod that was given to a node waits, for the kubelet to end it and delete it with no grace."""
+        """Only a pod that was given to a node waits, for the kubelet to end it and delete it with
+        no grace.
+        """
         if resource.kind != "Pod" or resource.group != "":
             return 0
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
@@ -528,7 +613,11 @@ class Registry:
 
 def _without_nulls(metadata: Json) -> Json:
     """Metadata without what is null or (as its lists and maps are left out when empty) empty."""
-    return {key: copy.deepcopy(value) for key, value in metadata.items() if value not in (None, [], {}, "")}
+    return {
+        key: copy.deepcopy(value)
+        for key, value in metadata.items()
+        if value not in (None, [], {}, "")
+    }
 
 
 def _random_suffix() -> str:

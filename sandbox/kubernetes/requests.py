@@ -43,7 +43,11 @@ def locate(path: str) -> Location | None:
     if watch:
         rest = rest[1:]
     namespace = ""
-    if len(rest) >= 3 and rest[0] == "namespaces" and not (group == "" and rest[2] in ("status", "finalize")):
+    if (
+        len(rest) >= 3
+        and rest[0] == "namespaces"
+        and not (group == "" and rest[2] in ("status", "finalize"))
+    ):
         namespace, rest = rest[1], rest[2:]
     if not 1 <= len(rest) <= 3:
         return None
@@ -108,13 +112,17 @@ def decode(body: bytes, content_type: str) -> Any:
 
 
 class Continue(NamedTuple):
-    """Where a list goes on: the version it is a snapshot of (-1: of now), and the last key that was sent."""
+    """Where a list goes on: the version it is a snapshot of (-1: of now), and the last key that was
+    sent.
+    """
 
     version: int
     after: str
 
     def encode(self) -> str:
-        text = json.dumps({"v": "meta.k8s.io/v1", "rv": self.version, "start": self.after}, separators=(",", ":"))
+        text = json.dumps(
+            {"v": "meta.k8s.io/v1", "rv": self.version, "start": self.after}, separators=(",", ":")
+        )
         return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
     @classmethod

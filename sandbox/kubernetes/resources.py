@@ -1,7 +1,8 @@
 """The table of kinds that are served, and how a request's path finds one.
 
-A row is all there is to most kinds: the generic registry does the rest. What a kind adds (defaults, checks, columns) is
-in `defaults`, `checks` and `tables`. CustomResourceDefinitions add rows while the server runs.
+A row is all there is to most kinds: the generic registry does the rest. What a kind adds (defaults,
+checks, columns) is in `defaults`, `checks` and `tables`. CustomResourceDefinitions add rows while
+the server runs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class CustomVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One row: a plural under a group, served in one or more versions (the first is the one that is stored)."""
+    """One row: a plural under a group, served in one or more versions (the first is the one that is
+    stored).
+    """
 
     group: str
     versions: tuple[str, ...]
@@ -70,10 +73,14 @@ class Resource:
         if not self.custom:
             return subresource in self.subresources
         rules = self.custom[version]
-        return (subresource == "status" and rules.status) or (subresource == "scale" and rules.scale is not None)
+        return (subresource == "status" and rules.status) or (
+            subresource == "scale" and rules.scale is not None
+        )
 
 
-def _row(group: str, version: str, kind: str, plural: str, scope: str = "ns", **more: Any) -> Resource:
+def _row(
+    group: str, version: str, kind: str, plural: str, scope: str = "ns", **more: Any
+) -> Resource:
     for name in ("short_names", "categories"):
         more[name] = tuple(more.pop(name, "").split())
     for name in ("subresources", "fields"):
@@ -100,8 +107,18 @@ _POD_FIELDS = (
     "status.nominatedNodeName"
 )
 _REGARDING_FIELDS = _EVENT_FIELDS.replace("involvedObject", "regarding") + " reason type"
-_ADM, _APPS, _AUTHN, _AUTHZ = "admissionregistration.k8s.io", "apps", "authentication.k8s.io", "authorization.k8s.io"
-_RBAC, _NET, _CRD, _STORAGE = "rbac.authorization.k8s.io", "networking.k8s.io", "apiextensions.k8s.io", "storage.k8s.io"
+_ADM, _APPS, _AUTHN, _AUTHZ = (
+    "admissionregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+)
+_RBAC, _NET, _CRD, _STORAGE = (
+    "rbac.authorization.k8s.io",
+    "networking.k8s.io",
+    "apiextensions.k8s.io",
+    "storage.k8s.io",
+)
 
 CORE: tuple[Resource, ...] = (
     _row("", "v1", "Namespace", "namespaces", "cluster", short_names="ns", subresources="status finalize",
@@ -196,7 +213,9 @@ class Catalog:
         return self._rows.get((group, plural))
 
     def by_kind(self, group: str, kind: str) -> Resource | None:
-        return next((row for row in self._rows.values() if row.group == group and row.kind == kind), None)
+        return next(
+            (row for row in self._rows.values() if row.group == group and row.kind == kind), None
+        )
 
     def rows(self) -> list[Resource]:
         return list(self._rows.values())
@@ -213,7 +232,9 @@ class Catalog:
 
 
 def version_priority(version: str) -> tuple[int, int, int, str]:
-    """Sort key: v2 before v1 before v1beta2 before v1alpha1, as the real server orders versions of a group."""
+    """Sort key: v2 before v1 before v1beta2 before v1alpha1, as the real server orders versions of
+    a group.
+    """
     head, stage, rest = version, 0, ""
     for word, rank in (("alpha", 2), ("beta", 1)):
         if word in version:

@@ -11,7 +11,12 @@ Json = dict[str, Any]
 
 
 def answer(
-    kind: str, body: Json, user: User, namespace: str, authenticator: Authenticator, authorizer: Authorizer
+    kind: str,
+    body: Json,
+    user: User,
+    namespace: str,
+    authenticator: Authenticator,
+    authorizer: Authorizer,
 ) -> Json:
     """The review with its `status` filled in."""
     spec = body.get("spec") or {}
@@ -21,10 +26,16 @@ def answer(
         status = _rules(user, str(spec.get("namespace", "")), authorizer)
     else:
         asking = (
-            user if kind == "SelfSubjectAccessReview" else User(spec.get("user", ""), tuple(spec.get("groups") or ()))
+            user
+            if kind == "SelfSubjectAccessReview"
+            else User(spec.get("user", ""), tuple(spec.get("groups") or ()))
         )
         status = _access(asking, spec, namespace, authorizer)
-    return {**body, "metadata": body.get("metadata") or {"creationTimestamp": None}, "status": status}
+    return {
+        **body,
+        "metadata": body.get("metadata") or {"creationTimestamp": None},
+        "status": status,
+    }
 
 
 def _token(spec: Json, authenticator: Authenticator) -> Json:

@@ -1,7 +1,9 @@
-"""Structural schemas of custom resources: pruning, defaulting and validation, with the real API server's messages.
+"""Structural schemas of custom resources: pruning, defaulting and validation, with the real API
+server's messages.
 
-Follows k8s.io/apiextensions-apiserver/pkg/apiserver/{schema,validation} and go-openapi/validate. Not evaluated:
-`x-kubernetes-validations` (CEL), which a server of version 1.20 does not know either.
+Follows k8s.io/apiextensions-apiserver/pkg/apiserver/{schema,validation} and go-openapi/validate.
+Not evaluated: `x-kubernetes-validations` (CEL), which a server of version 1.20 does not know
+either.
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ def prune(value: Any, schema: Json | None, *, root: bool = False) -> Any:
         return value
     properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
-    keep_all = bool(schema.get(PRESERVE)) or extra is True or (not properties and extra is None and not schema)
+    keep_all = (
+        bool(schema.get(PRESERVE))
+        or extra is True
+        or (not properties and extra is None and not schema)
+    )
     kept: Json = {}
     for key, item in value.items():
         if (root or schema.get(EMBEDDED)) and key in _ALWAYS_KEPT:
@@ -75,7 +81,9 @@ def apply_defaults(value: Any, schema: Json | None) -> None:
 
 
 def drop_nulls(value: Any, schema: Json | None) -> None:
-    """Remove nulls that the schema does not allow, in place, as decoding does for a field without `nullable`."""
+    """Remove nulls that the schema does not allow, in place, as decoding does for a field without
+    `nullable`.
+    """
     if schema is None:
         return
     if isinstance(value, list):
@@ -143,14 +151,22 @@ def _enumerated(value: Any, schema: Json, path: str) -> list[Cause]:
 def _string(value: str, schema: Json, path: str) -> list[Cause]:
     causes = []
     if "maxLength" in schema and len(value) > schema["maxLength"]:
-        causes.append(wrong(path, value, f"{path} in body should be at most {schema['maxLength']} chars long"))
+        causes.append(
+            wrong(path, value, f"{path} in body should be at most {schema['maxLength']} chars long")
+        )
     if "minLength" in schema and len(value) < schema["minLength"]:
-        causes.append(wrong(path, value, f"{path} in body should be at least {schema['minLength']} chars long"))
+        causes.append(
+            wrong(
+                path, value, f"{path} in body should be at least {schema['minLength']} chars long"
+            )
+        )
     if "pattern" in schema and not re.search(schema["pattern"], value):
         causes.append(wrong(path, value, f"{path} in body should match '{schema['pattern']}'"))
     check = _FORMATS.get(schema.get("format", ""))
     if check and not _parses(check, value):
-        causes.append(wrong(path, value, f'{path} in body must be of type {schema["format"]}: "{value}"'))
+        causes.append(
+            wrong(path, value, f'{path} in body must be of type {schema["format"]}: "{value}"')
+        )
     return causes
 
 
@@ -172,9 +188,17 @@ def _number(value: float, schema: Json, path: str) -> list[Cause]:
 def _array(value: list[Any], schema: Json, path: str) -> list[Cause]:
     causes = []
     if "maxItems" in schema and len(value) > schema["maxItems"]:
-        causes.append(wrong(path, len(value), f"{path} in body should have at most {schema['maxItems']} items"))
+        causes.append(
+            wrong(
+                path, len(value), f"{path} in body should have at most {schema['maxItems']} items"
+            )
+        )
     if "minItems" in schema and len(value) < schema["minItems"]:
-        causes.append(wrong(path, len(value), f"{path} in body should have at least {schema['minItems']} items"))
+        causes.append(
+            wrong(
+                path, len(value), f"{path} in body should have at least {schema['minItems']} items"
+            )
+        )
     items = schema.get("items")
     if isinstance(items, dict):
         for place, item in enumerate(value):
@@ -190,7 +214,11 @@ def _repeated(value: list[Any], schema: Json, path: str) -> list[Cause]:
     seen: list[Any] = []
     causes = []
     for place, item in enumerate(value):
-        key = {k: item[k] for k in keys if k in item} if kind == "map" and isinstance(item, dict) else item
+        key = (
+            {k: item[k] for k in keys if k in item}
+            if kind == "map" and isinstance(item, dict)
+            else item
+        )
         if key in seen:
             causes.append(duplicate(f"{path}[{place}]", key))
         seen.append(key)
@@ -201,10 +229,24 @@ def _object(value: Json, schema: Json, path: str) -> list[Cause]:
     causes = []
     count = len(value)
     if "maxProperties" in schema and count > schema["maxProperties"]:
-        causes.append(wrong(path, count, f"{path} in body should have at most {schema['maxProperties']} properties"))
+        causes.append(
+            wrong(
+                path,
+                count,
+                f"{path} in body should have at most {schema['maxProperties']} properties",
+            )
+        )
     if "minProperties" in schema and count < schema["minProperties"]:
-        causes.append(wrong(path, count, f"{path} in body should have at least {schema['minProperties']} properties"))
-    causes += [required(_below(path, name)) for name in schema.get("required") or [] if name not in value]
+        causes.append(
+            wrong(
+                path,
+                count,
+                f"{path} in body should have at least {schema['minProperties']} properties",
+            )
+        )
+    causes += [
+        required(_below(path, name)) for name in schema.get("required") or [] if name not in value
+    ]
     properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
     for key, item in value.items():
@@ -235,7 +277,9 @@ def _combined(value: Any, schema: Json, path: str) -> list[Cause]:
             why = "must validate one and only one schema (oneOf). Found none valid"
             causes += [_combination(path, why), *results[0]]
         elif fitting > 1:
-            why = f"must validate one and only one schema (oneOf). Found {fitting} valid alternatives"
+            why = (
+                f"must validate one and only one schema (oneOf). Found {fitting} valid alternatives"
+            )
             causes.append(_combination(path, why))
     if schema.get("not") and not validate(value, schema["not"], path):
         causes.append(_combination(path, "must not validate the schema (not)"))
@@ -274,7 +318,9 @@ def _base64(value: str) -> bytes:
     return base64.b64decode(value, validate=True)
 
 
-_HOST = r"([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+_HOST = (
+    r"([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+)
 # The formats that the real server enforces; others are annotations.
 _FORMATS: dict[str, Callable[[str], object]] = {
     "date": date.fromisoformat,
@@ -293,14 +339,18 @@ _FORMATS: dict[str, Callable[[str], object]] = {
 }
 
 
-def unknown_fields(value: Any, schema: Json | None, path: str = "", *, root: bool = True) -> list[str]:
+def unknown_fields(
+    value: Any, schema: Json | None, path: str = "", *, root: bool = True
+) -> list[str]:
     """The paths of fields that `prune` would drop."""
     if schema is None:
         return []
     if isinstance(value, list):
         items = schema.get("items")
         return [
-            found for i, item in enumerate(value) for found in unknown_fields(item, items, f"{path}[{i}]", root=False)
+            found
+            for i, item in enumerate(value)
+            for found in unknown_fields(item, items, f"{path}[{i}]", root=False)
         ]
     if not isinstance(value, dict):
         return []

@@ -19,7 +19,9 @@ _TOKEN = re.compile(r"\s*(!=|==|=|!|\(|\)|,|<|>|[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Z
 
 
 def label_selector(text: str) -> Predicate | None:
-    """`a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1` as a predicate; None when everything matches. Raises 400."""
+    """`a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1` as a predicate; None when everything matches.
+    Raises 400.
+    """
     tests = parse_labels(text)
     if not tests:
         return None
@@ -38,7 +40,9 @@ def parse_labels(text: str) -> list[LabelTest]:
     while tokens:
         tests.append(_requirement(tokens))
         if tokens and tokens.pop(0) != ",":
-            raise bad_request(f"unable to parse requirement: found '{text}', expected: ',' or 'end of string'")
+            raise bad_request(
+                f"unable to parse requirement: found '{text}', expected: ',' or 'end of string'"
+            )
     return tests
 
 
@@ -49,7 +53,9 @@ def _tokens(text: str) -> list[str]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if not found:
-            raise bad_request(f"unable to parse requirement: found '{text[at:]}', expected: identifier")
+            raise bad_request(
+                f"unable to parse requirement: found '{text[at:]}', expected: identifier"
+            )
         tokens.append(found.group(1))
         at = found.end()
     return tokens
@@ -69,7 +75,9 @@ def _requirement(tokens: list[str]) -> LabelTest:
     if operator in (">", "<"):
         return _comparison(key, operator, _word(tokens))
     if operator not in ("=", "==", "!="):
-        raise bad_request(f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
+        raise bad_request(
+            f"unable to parse requirement: found '{operator}', expected: in, notin, =, ==, !=, gt, lt"
+        )
     value = tokens.pop(0) if tokens and tokens[0] != "," else ""
     if operator == "!=":
         return lambda labels: labels.get(key) != value
@@ -115,7 +123,9 @@ def _comparison(key: str, operator: str, bound: str) -> LabelTest:
     try:
         limit = int(bound)
     except ValueError:
-        raise bad_request(f"for 'Gt', 'Lt' operators, the value must be an integer, found '{bound}'") from None
+        raise bad_request(
+            f"for 'Gt', 'Lt' operators, the value must be an integer, found '{bound}'"
+        ) from None
 
     def test(labels: dict[str, str]) -> bool:
         try:
@@ -127,8 +137,12 @@ def _comparison(key: str, operator: str, bound: str) -> LabelTest:
     return test
 
 
-def field_selector(text: str, supported: frozenset[str], *, custom: bool = False) -> Predicate | None:
-    """`metadata.name=x,status.phase!=Running` as a predicate; fields outside `supported` are refused with 400."""
+def field_selector(
+    text: str, supported: frozenset[str], *, custom: bool = False
+) -> Predicate | None:
+    """`metadata.name=x,status.phase!=Running` as a predicate; fields outside `supported` are
+    refused with 400.
+    """
     tests: list[Predicate] = []
     for term in filter(None, (part.strip() for part in text.split(","))):
         path, operator, value = _field_term(term)
@@ -168,7 +182,9 @@ def matches_selector(selector: Json, labels: dict[str, str]) -> bool:
     """Whether a LabelSelector object (`matchLabels`, `matchExpressions`) selects these labels."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
-    return all(_expression(expression, labels) for expression in selector.get("matchExpressions") or [])
+    return all(
+        _expression(expression, labels) for expression in selector.get("matchExpressions") or []
+    )
 
 
 def _expression(expression: Json, labels: dict[str, str]) -> bool:

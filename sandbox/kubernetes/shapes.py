@@ -1,7 +1,9 @@
-"""What strategic merge and server-side apply must know of an object's shape: which lists are keyed, sets, or atomic.
+"""What strategic merge and server-side apply must know of an object's shape: which lists are keyed,
+sets, or atomic.
 
-For custom resources the CRD's schema says it (`x-kubernetes-list-type` and friends); for the core kinds it is the table
-below, taken from the `patchMergeKey`, `listMapKeys` and `mapType` marks of k8s.io/api.
+For custom resources the CRD's schema says it (`x-kubernetes-list-type` and friends); for the core
+kinds it is the table below, taken from the `patchMergeKey`, `listMapKeys` and `mapType` marks of
+k8s.io/api.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ _CORE_LISTS: dict[str, ListShape] = {
     "webhooks": _by("name"),
 }
 # Maps that are one value for server-side apply.
-_ATOMIC_MAPS = frozenset({"selector", "nodeSelector", "matchLabels", "resourceFieldRef", "fieldRef", "secretKeyRef"})
+_ATOMIC_MAPS = frozenset(
+    {"selector", "nodeSelector", "matchLabels", "resourceFieldRef", "fieldRef", "secretKeyRef"}
+)
 
 
 class Shape(NamedTuple):
@@ -79,7 +83,9 @@ class Shape(NamedTuple):
 
 
 class SchemaShape(NamedTuple):
-    """A place in a custom resource, as its schema describes it (None where the schema says nothing)."""
+    """A place in a custom resource, as its schema describes it (None where the schema says
+    nothing).
+    """
 
     schema: Json | None
     name: str = ""

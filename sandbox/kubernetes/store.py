@@ -1,9 +1,9 @@
-"""The objects, their one global version counter, and the log of changes that watches read and old lists are rebuilt
-from.
+"""The objects, their one global version counter, and the log of changes that watches read and old
+lists are rebuilt from.
 
-The store knows nothing of kinds, HTTP or clients. It is used from one thread, the server's event loop, so each call is
-atomic. Objects are never changed in place once they are stored: a change is a new dict. That lets events share them and
-their JSON.
+The store knows nothing of kinds, HTTP or clients. It is used from one thread, the server's event
+loop, so each call is atomic. Objects are never changed in place once they are stored: a change is a
+new dict. That lets events share them and their JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import msgspec
 Json = dict[str, Any]
 BucketKey = tuple[str, str]
 
-# As many changes a resource as a watcher may lag behind before it is told 410 and lists anew. The real server keeps
-# about five minutes; a count keeps memory bounded and tests exact.
+# As many changes a resource as a watcher may lag behind before it is told 410 and lists anew. The
+# real server keeps about five minutes; a count keeps memory bounded and tests exact.
 DEFAULT_WINDOW = 20_000
 
 _encode = msgspec.json.Encoder().encode
@@ -51,7 +51,9 @@ class Entry:
 
 
 class Event(NamedTuple):
-    """A change: `entry` is the state after it (for DELETED the last one, at the deletion's version)."""
+    """A change: `entry` is the state after it (for DELETED the last one, at the deletion's
+    version).
+    """
 
     kind: str  # ADDED, MODIFIED or DELETED
     version: int
@@ -109,7 +111,9 @@ class Store:
         bucket.entries[key] = entry
         if previous is None:
             bisect.insort(bucket.order, key)
-        self._record(bucket, Event("MODIFIED" if previous else "ADDED", entry.version, key, entry, previous))
+        self._record(
+            bucket, Event("MODIFIED" if previous else "ADDED", entry.version, key, entry, previous)
+        )
         return entry
 
     def remove(self, bucket_key: BucketKey, key: str, last: Json | None = None) -> Entry:
@@ -146,7 +150,9 @@ class Store:
         """The changes after `version`, oldest first. Raises ExpiredVersionError."""
         bucket = self.bucket(bucket_key)
         self._check(bucket, version)
-        newer = list(itertools.takewhile(lambda event: event.version > version, reversed(bucket.log)))
+        newer = list(
+            itertools.takewhile(lambda event: event.version > version, reversed(bucket.log))
+        )
         newer.reverse()
         return newer
 

@@ -1,4 +1,6 @@
-"""What lies below a pod, a namespace and a service account: log, binding, eviction, finalize, token."""
+"""What lies below a pod, a namespace and a service account: log, binding, eviction, finalize,
+token.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Subresources:
 
     def _log(self, target: Target, query: Query) -> bytes:
         pod = self._registry.entry(_whole(target)).obj
-        lines = str((pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION, "")).splitlines(keepends=True)
+        lines = str((pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION, "")).splitlines(
+            keepends=True
+        )
         tail = query.number("tailLines", -1)
         return "".join(lines[-tail:] if tail > 0 else [] if tail == 0 else lines).encode()
 
@@ -56,7 +60,12 @@ class Subresources:
             raise errors.conflict("", "pods/binding", target.name, why)
         node = str((body.get("target") or {}).get("name", ""))
         now = self._registry.clock()
-        scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+        scheduled = {
+            "type": "PodScheduled",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+        }
         status = pod.get("status") or {}
         others = [c for c in status.get("conditions") or [] if c["type"] != "PodScheduled"]
         bound = {
@@ -71,7 +80,9 @@ class Subresources:
         account = self._registry.entry(_whole(target)).obj
         spec = body.get("spec") or {}
         seconds = int(spec.get("expirationSeconds") or DEFAULT_TOKEN_SECONDS)
-        token, end = self._authenticator.issue(target.namespace, target.name, account["metadata"]["uid"], seconds)
+        token, end = self._authenticator.issue(
+            target.namespace, target.name, account["metadata"]["uid"], seconds
+        )
         until = dt.datetime.fromtimestamp(end, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
             "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",

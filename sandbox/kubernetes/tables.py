@@ -1,4 +1,6 @@
-"""Objects as tables, which is what `kubectl get` asks for: the columns of the core kinds and of custom resources."""
+"""Objects as tables, which is what `kubectl get` asks for: the columns of the core kinds and of
+custom resources.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,19 @@ from sandbox.kubernetes.resources import Resource
 
 Json = dict[str, Any]
 Cell = Callable[[Json], Any]
-Column = tuple[str, str, int, Cell]  # name, type, priority (0 is always shown, 1 with -o wide), value
+Column = tuple[
+    str, str, int, Cell
+]  # name, type, priority (0 is always shown, 1 with -o wide), value
 
 _NAME_HELP = "Name must be unique within a namespace. Is required when creating resources. Cannot be updated."
 
 
-def table(resource: Resource, version: str, objects: Iterable[Json], include: str, metadata: Json) -> Json:
-    """A `Table` of objects; `include` says what of each object a row carries: Metadata, Object or None."""
+def table(
+    resource: Resource, version: str, objects: Iterable[Json], include: str, metadata: Json
+) -> Json:
+    """A `Table` of objects; `include` says what of each object a row carries: Metadata, Object or
+    None.
+    """
     columns = _columns(resource, version)
     definitions = [
         {"name": name, "type": kind, "format": "name" if name == "Name" else "", "priority": priority,
@@ -41,7 +49,11 @@ def table(resource: Resource, version: str, objects: Iterable[Json], include: st
 
 def partial(obj: Json) -> Json:
     """Only the metadata of an object."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": obj["metadata"],
+    }
 
 
 def _safely(cell: Cell, obj: Json) -> Any:
@@ -80,7 +92,11 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return "[" + ",".join(f'"{item}"' if isinstance(item, str) else _text(item) for item in value) + "]"
+        return (
+            "["
+            + ",".join(f'"{item}"' if isinstance(item, str) else _text(item) for item in value)
+            + "]"
+        )
     return str(value)
 
 
@@ -150,7 +166,10 @@ def pod_phase(obj: Json) -> str:
     """The STATUS of a pod: its phase, unless a container's reason says more."""
     status = obj.get("status") or {}
     reason = status.get("reason") or status.get("phase") or "Unknown"
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    for container in [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]:
         state = container.get("state") or {}
         if (state.get("waiting") or {}).get("reason"):
             reason = state["waiting"]["reason"]
@@ -161,11 +180,18 @@ def pod_phase(obj: Json) -> str:
 
 def _pod_ready(obj: Json) -> str:
     statuses = (obj.get("status") or {}).get("containerStatuses") or []
-    return f"{sum(bool(s.get('ready')) for s in statuses)}/{len(obj['spec'].get('containers') or [])}"
+    return (
+        f"{sum(bool(s.get('ready')) for s in statuses)}/{len(obj['spec'].get('containers') or [])}"
+    )
 
 
 def _pod_restarts(obj: Json) -> str:
-    return str(sum(s.get("restartCount", 0) for s in (obj.get("status") or {}).get("containerStatuses") or []))
+    return str(
+        sum(
+            s.get("restartCount", 0)
+            for s in (obj.get("status") or {}).get("containerStatuses") or []
+        )
+    )
 
 
 def _ports(obj: Json) -> str:
@@ -188,14 +214,24 @@ def _external(obj: Json) -> str:
 
 def _node_status(obj: Json) -> str:
     conditions = {c["type"]: c["status"] for c in (obj.get("status") or {}).get("conditions") or []}
-    words = ["Ready" if conditions.get("Ready") == "True" else "NotReady" if "Ready" in conditions else "Unknown"]
+    words = [
+        "Ready"
+        if conditions.get("Ready") == "True"
+        else "NotReady"
+        if "Ready" in conditions
+        else "Unknown"
+    ]
     return ",".join([*words, "SchedulingDisabled"] if obj["spec"].get("unschedulable") else words)
 
 
 def _node_roles(obj: Json) -> str:
     prefix = "node-role.kubernetes.io/"
     return (
-        ",".join(k.removeprefix(prefix) for k in obj["metadata"].get("labels") or {} if k.startswith(prefix))
+        ",".join(
+            k.removeprefix(prefix)
+            for k in obj["metadata"].get("labels") or {}
+            if k.startswith(prefix)
+        )
         or "<none>"
     )
 
@@ -206,7 +242,9 @@ def _job_duration(obj: Json) -> str:
         return ""
     begin = dt.datetime.fromisoformat(status["startTime"].replace("Z", "+00:00"))
     end = status.get("completionTime")
-    until = dt.datetime.fromisoformat(end.replace("Z", "+00:00")) if end else dt.datetime.now(dt.UTC)
+    until = (
+        dt.datetime.fromisoformat(end.replace("Z", "+00:00")) if end else dt.datetime.now(dt.UTC)
+    )
     return duration(max(0, int((until - begin).total_seconds())))
 
 
@@ -224,7 +262,9 @@ def _job_status(obj: Json) -> str:
 
 
 def _hosts(obj: Json) -> str:
-    return ",".join(rule["host"] for rule in obj["spec"].get("rules") or [] if rule.get("host")) or "*"
+    return (
+        ",".join(rule["host"] for rule in obj["spec"].get("rules") or [] if rule.get("host")) or "*"
+    )
 
 
 def _addresses(obj: Json) -> str:
@@ -264,7 +304,9 @@ def _event_object(obj: Json) -> str:
 
 def _event_seen(obj: Json) -> str:
     return age(
-        obj.get("lastTimestamp") or (obj.get("eventTime") or "")[:19] + "Z" or obj["metadata"]["creationTimestamp"]
+        obj.get("lastTimestamp")
+        or (obj.get("eventTime") or "")[:19] + "Z"
+        or obj["metadata"]["creationTimestamp"]
     )
 
 
@@ -314,16 +356,30 @@ _CORE: dict[str, list[Column]] = {
     ],
     "Endpoints": [("Endpoints", "string", 0, _endpoints), _AGE],
     "ConfigMap": [
-        ("Data", "string", 0, lambda obj: len(obj.get("data") or {}) + len(obj.get("binaryData") or {})),
+        (
+            "Data",
+            "string",
+            0,
+            lambda obj: len(obj.get("data") or {}) + len(obj.get("binaryData") or {}),
+        ),
         _AGE,
     ],
-    "Secret": [("Type", "string", 0, lambda obj: obj.get("type")), ("Data", "string", 0, _size("data")), _AGE],
+    "Secret": [
+        ("Type", "string", 0, lambda obj: obj.get("type")),
+        ("Data", "string", 0, _size("data")),
+        _AGE,
+    ],
     "ServiceAccount": [("Secrets", "string", 0, lambda obj: len(obj.get("secrets") or [])), _AGE],
     "Node": [
         ("Status", "string", 0, _node_status),
         ("Roles", "string", 0, _node_roles),
         _AGE,
-        ("Version", "string", 0, lambda obj: obj["status"].get("nodeInfo", {}).get("kubeletVersion", "")),
+        (
+            "Version",
+            "string",
+            0,
+            lambda obj: obj["status"].get("nodeInfo", {}).get("kubeletVersion", ""),
+        ),
     ],
     "PersistentVolumeClaim": [
         ("Status", "string", 0, _status("phase", "Pending")),
@@ -365,7 +421,9 @@ _CORE: dict[str, list[Column]] = {
             "Last Schedule",
             "string",
             0,
-            lambda obj: age(obj["status"][_TIMES]) if obj.get("status", {}).get(_TIMES) else "<none>",
+            lambda obj: (
+                age(obj["status"][_TIMES]) if obj.get("status", {}).get(_TIMES) else "<none>"
+            ),
         ),
         _AGE,
     ],
@@ -392,14 +450,21 @@ _CORE: dict[str, list[Column]] = {
     ],
     "IngressClass": [("Controller", "string", 0, _spec("controller")), _AGE],
     "NetworkPolicy": [
-        ("Pod-Selector", "string", 0, lambda obj: _selector({"spec": {"selector": obj["spec"].get("podSelector")}})),
+        (
+            "Pod-Selector",
+            "string",
+            0,
+            lambda obj: _selector({"spec": {"selector": obj["spec"].get("podSelector")}}),
+        ),
         _AGE,
     ],
     "RoleBinding": [("Role", "string", 0, _role), _AGE],
     "ClusterRoleBinding": [("Role", "string", 0, _role), _AGE],
     "Role": [("Created At", "date", 0, lambda obj: obj["metadata"]["creationTimestamp"])],
     "ClusterRole": [("Created At", "date", 0, lambda obj: obj["metadata"]["creationTimestamp"])],
-    "CustomResourceDefinition": [("Created At", "date", 0, lambda obj: obj["metadata"]["creationTimestamp"])],
+    "CustomResourceDefinition": [
+        ("Created At", "date", 0, lambda obj: obj["metadata"]["creationTimestamp"])
+    ],
     "Lease": [("Holder", "string", 0, _spec("holderIdentity", "")), _AGE],
     "Event": [
         ("Last Seen", "string", 0, _event_seen),

@@ -1,4 +1,6 @@
-"""One watch: the store's changes, seen through a namespace and selectors, as lines of JSON for one client."""
+"""One watch: the store's changes, seen through a namespace and selectors, as lines of JSON for one
+client.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from sandbox.kubernetes.store import Bucket, Entry, Event
 Json = dict[str, Any]
 Render = Callable[[Entry], bytes]
 
-# A client that is this far behind is cut off, as the real server does; it resumes from the version it saw last.
+# A client that is this far behind is cut off, as the real server does; it resumes from the version
+# it saw last.
 MAX_PENDING = 100_000
 
 

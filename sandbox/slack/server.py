@@ -1,11 +1,13 @@
 """A workspace of Slack on loopback, as far as an app sees it.
 
-Served: `auth.test`, `chat.postMessage`, `chat.update`, `chat.postEphemeral`, `apps.connections.open` and the WebSocket
-of Socket Mode, `response_url`s. People type slash commands, mention the bot and click buttons: each becomes a signed
-request to the app's request URL, or an envelope where Socket Mode is connected; what is not taken within three seconds
-is sent again, up to three times, as Slack does. Waiting before the repetitions is left out.
+Served: `auth.test`, `chat.postMessage`, `chat.update`, `chat.postEphemeral`,
+`apps.connections.open` and the WebSocket of Socket Mode, `response_url`s. People type slash
+commands, mention the bot and click buttons: each becomes a signed request to the app's request URL,
+or an envelope where Socket Mode is connected; what is not taken within three seconds is sent again,
+up to three times, as Slack does. Waiting before the repetitions is left out.
 
-Sources: Slack's reference of these methods, "Verifying requests from Slack", "Using Socket Mode", "Events API".
+Sources: Slack's reference of these methods, "Verifying requests from Slack", "Using Socket Mode",
+"Events API".
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ Json = dict[str, Any]
 
 @dataclass
 class Post:
-    """A message as the workspace shows it. `only_for` is whom an ephemeral one is for; `versions` counts changes."""
+    """A message as the workspace shows it. `only_for` is whom an ephemeral one is for; `versions`
+    counts changes.
+    """
 
     channel: str
     ts: str
@@ -65,14 +69,21 @@ class Post:
     @property
     def buttons(self) -> dict[str, Json]:
         """The buttons by their words."""
-        blocks = [*self.blocks, *(block for one in self.attachments for block in one.get("blocks", ()))]
-        elements = [each for block in blocks if block["type"] == "actions" for each in block["elements"]]
+        blocks = [
+            *self.blocks,
+            *(block for one in self.attachments for block in one.get("blocks", ())),
+        ]
+        elements = [
+            each for block in blocks if block["type"] == "actions" for each in block["elements"]
+        ]
         return {each["text"]["text"]: each for each in elements if each["type"] == "button"}
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """How an app took something: `status` 0 is no answer within three seconds. `body` is what it answered at once."""
+    """How an app took something: `status` 0 is no answer within three seconds. `body` is what it
+    answered at once.
+    """
 
     status: int
     body: str
@@ -96,7 +107,9 @@ class SlackServer:
         self.calls: list[tuple[str, Json]] = []
         """Every call of the Web API: method and arguments."""
         self.request_url = ""
-        """Where the app takes commands, events and interactions: the parts `/slack/commands` and so on are added."""
+        """Where the app takes commands, events and interactions: the parts `/slack/commands` and so
+        on are added.
+        """
         self.acknowledged: list[str] = []
         self._limits: list[tuple[str, float]] = []
         self._failures: list[tuple[str, str]] = []
@@ -152,7 +165,13 @@ class SlackServer:
     # People.
 
     def command(
-        self, user: str, text: str, *, channel: str = "general", command: str = "/kubestorm", **more: Any
+        self,
+        user: str,
+        text: str,
+        *,
+        channel: str = "general",
+        command: str = "/kubestorm",
+        **more: Any,
     ) -> Delivery:
         """Somebody types a slash command."""
         where = self.channels[channel]
@@ -172,7 +191,9 @@ class SlackServer:
         }
         return self.deliver("commands", "slash_commands", body)
 
-    def mention(self, user: str, text: str, *, channel: str = "general", thread: str = "", **more: Any) -> Delivery:
+    def mention(
+        self, user: str, text: str, *, channel: str = "general", thread: str = "", **more: Any
+    ) -> Delivery:
         """Somebody writes to the bot in a channel."""
         event = {
             "type": "app_mention",
@@ -202,13 +223,20 @@ class SlackServer:
         return self.deliver("events", "events_api", body)
 
     def click(self, user: str, post: Post, button: str, **values: str) -> Delivery:
-        """Somebody clicks a button; `values` is what stands in the message's input fields, by action id."""
+        """Somebody clicks a button; `values` is what stands in the message's input fields, by
+        action id.
+        """
         element = post.buttons[button]
-        return self.deliver("interactions", "interactive", self.click_body(user, post, element, values))
+        return self.deliver(
+            "interactions", "interactive", self.click_body(user, post, element, values)
+        )
 
     def click_body(self, user: str, post: Post, element: Json, values: Json | None = None) -> Json:
         """What a click on a button sends."""
-        blocks = [*post.blocks, *(block for one in post.attachments for block in one.get("blocks", ()))]
+        blocks = [
+            *post.blocks,
+            *(block for one in post.attachments for block in one.get("blocks", ())),
+        ]
         state: Json = {}
         for block in blocks:
             if block["type"] == "input":
@@ -227,17 +255,25 @@ class SlackServer:
             "trigger_id": self._trigger_id(),
             "response_url": self._response_url(post.channel, self.add_user(user)),
             "state": {"values": state},
-            "actions": [{**element, "action_ts": self._ts(), "type": "button", "block_id": "buttons"}],
+            "actions": [
+                {**element, "action_ts": self._ts(), "type": "button", "block_id": "buttons"}
+            ],
         }
 
     def deliver(self, kind: str, envelope: str, body: Json) -> Delivery:
-        """Give something to the app, over Socket Mode where that is connected; again where it is not taken in time."""
+        """Give something to the app, over Socket Mode where that is connected; again where it is
+        not taken in time.
+        """
         return self._by_socket(envelope, body) if self._sockets else self._by_http(kind, body)
 
     def _by_http(self, kind: str, body: Json) -> Delivery:
         delivery = Delivery(0, "", 0.0)
         for attempt in range(RETRIES + 1):
-            headers = {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "http_timeout"} if attempt else {}
+            headers = (
+                {"X-Slack-Retry-Num": str(attempt), "X-Slack-Retry-Reason": "http_timeout"}
+                if attempt
+                else {}
+            )
             delivery = self.send(kind, body, headers=headers, attempt=attempt + 1)
             # Commands and clicks are not repeated: the person is told that the app did not answer.
             if delivery.status == 200 or kind != "events":
@@ -245,7 +281,13 @@ class SlackServer:
         return delivery
 
     def send(
-        self, kind: str, body: Json, *, headers: dict[str, str] | None = None, attempt: int = 1, **signing: Any
+        self,
+        kind: str,
+        body: Json,
+        *,
+        headers: dict[str, str] | None = None,
+        attempt: int = 1,
+        **signing: Any,
     ) -> Delivery:
         """One signed request. `signing` may name another `secret`, `timestamp` or `signature`."""
         if kind == "events":
@@ -253,12 +295,18 @@ class SlackServer:
         elif kind == "commands":
             content, media = urlencode(body), "application/x-www-form-urlencoded"
         else:
-            content, media = urlencode({"payload": json.dumps(body)}), "application/x-www-form-urlencoded"
+            content, media = (
+                urlencode({"payload": json.dumps(body)}),
+                "application/x-www-form-urlencoded",
+            )
         signed = {**self.signed(content, **signing), "Content-Type": media, **(headers or {})}
         begin = time.monotonic()
         try:
             answer = httpx.post(
-                f"{self.request_url}/slack/{kind}", content=content, headers=signed, timeout=ANSWER_SECONDS
+                f"{self.request_url}/slack/{kind}",
+                content=content,
+                headers=signed,
+                timeout=ANSWER_SECONDS,
             )
         except httpx.TimeoutException:
             return Delivery(0, "", time.monotonic() - begin, attempt)
@@ -279,13 +327,23 @@ class SlackServer:
             number = secrets.token_hex(8)
             waiting: concurrent.futures.Future[Json] = concurrent.futures.Future()
             self._waiting[number] = waiting
-            message = {"type": envelope, "envelope_id": number, "payload": body, "accepts_response_payload": True}
+            message = {
+                "type": envelope,
+                "envelope_id": number,
+                "payload": body,
+                "accepts_response_payload": True,
+            }
             if attempt:
                 message |= {"retry_attempt": attempt, "retry_reason": "timeout"}
             self._to_sockets(message, to_all=False)
             with contextlib.suppress(concurrent.futures.TimeoutError):
                 answer = waiting.result(ANSWER_SECONDS)
-                return Delivery(200, json.dumps(answer.get("payload") or {}), time.monotonic() - begin, attempt + 1)
+                return Delivery(
+                    200,
+                    json.dumps(answer.get("payload") or {}),
+                    time.monotonic() - begin,
+                    attempt + 1,
+                )
         return Delivery(0, "", time.monotonic() - begin, RETRIES + 1)
 
     def _to_sockets(self, message: Json | None, *, to_all: bool = True) -> None:
@@ -327,7 +385,9 @@ class SlackServer:
             if limited:
                 self._limits.remove(limited)
                 return JSONResponse(
-                    {"ok": False, "error": "ratelimited"}, 429, headers={"Retry-After": str(int(limited[1]))}
+                    {"ok": False, "error": "ratelimited"},
+                    429,
+                    headers={"Retry-After": str(int(limited[1]))},
                 )
             failure = next((one for one in self._failures if one[0] == method), None)
             if failure:
@@ -345,7 +405,13 @@ class SlackServer:
 
     def _auth_test(self, _arguments: Json) -> Response:
         return JSONResponse(
-            {"ok": True, "user_id": self.bot_user, "bot_id": self.bot_id, "team_id": self.team, "url": self.server.url}
+            {
+                "ok": True,
+                "user_id": self.bot_user,
+                "bot_id": self.bot_id,
+                "team_id": self.team,
+                "url": self.server.url,
+            }
         )
 
     def _post_message(self, arguments: Json) -> Response:
@@ -365,7 +431,9 @@ class SlackServer:
                 str(arguments.get("user") or ""),
             )
         )
-        return JSONResponse({"ok": True, "channel": channel, "ts": ts, "message": {"ts": ts}, "message_ts": ts})
+        return JSONResponse(
+            {"ok": True, "channel": channel, "ts": ts, "message": {"ts": ts}, "message_ts": ts}
+        )
 
     def _update(self, arguments: Json) -> Response:
         found = next((post for post in self.posts if post.ts == arguments.get("ts")), None)
@@ -378,12 +446,16 @@ class SlackServer:
         found.blocks = list(arguments.get("blocks") or ())
         found.attachments = list(arguments.get("attachments") or ())
         found.versions += 1
-        return JSONResponse({"ok": True, "channel": found.channel, "ts": found.ts, "text": found.text})
+        return JSONResponse(
+            {"ok": True, "channel": found.channel, "ts": found.ts, "text": found.text}
+        )
 
     def _open(self, _arguments: Json) -> Response:
         ticket = secrets.token_urlsafe(12)
         self._tickets.add(ticket)
-        return JSONResponse({"ok": True, "url": f"{self.server.url.replace('http', 'ws', 1)}/link?ticket={ticket}"})
+        return JSONResponse(
+            {"ok": True, "url": f"{self.server.url.replace('http', 'ws', 1)}/link?ticket={ticket}"}
+        )
 
     def _channel(self, arguments: Json) -> str | None:
         asked = str(arguments.get("channel") or "")
@@ -420,7 +492,9 @@ class SlackServer:
             return
         self._tickets.discard(ticket)
         await socket.accept()
-        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0KUBESTORM"}})
+        await socket.send_json(
+            {"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0KUBESTORM"}}
+        )
         self._loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Json | None] = asyncio.Queue()
         self._sockets.append(queue)
@@ -450,7 +524,10 @@ class SlackServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._sockets:
             self._to_sockets(None)
@@ -481,7 +558,9 @@ def _content_problem(arguments: Json) -> str:
         return "msg_too_long"
     if len(blocks) > MAX_BLOCKS:
         return "invalid_blocks"
-    sections = [block.get("text", {}).get("text", "") for block in blocks if block["type"] == "section"]
+    sections = [
+        block.get("text", {}).get("text", "") for block in blocks if block["type"] == "section"
+    ]
     too_long = any(len(text) > 3000 for text in sections)
     return "invalid_blocks" if too_long else ""
 

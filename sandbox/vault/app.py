@@ -1,4 +1,5 @@
-"""Vault's HTTP face: from an ASGI request to the core and back, with Vault's envelope, headers and error bodies.
+"""Vault's HTTP face: from an ASGI request to the core and back, with Vault's envelope, headers and
+error bodies.
 
 A body is never logged, neither way.
 """
@@ -31,9 +32,20 @@ from sandbox.vault.messages import (
     timestamp,
 )
 
-OPERATIONS = {"GET": READ, "HEAD": READ, "LIST": LIST, "POST": WRITE, "PUT": WRITE, "DELETE": DELETE, "PATCH": PATCH}
+OPERATIONS = {
+    "GET": READ,
+    "HEAD": READ,
+    "LIST": LIST,
+    "POST": WRITE,
+    "PUT": WRITE,
+    "DELETE": DELETE,
+    "PATCH": PATCH,
+}
 MAX_BODY_BYTES = 32 * 1024 * 1024
-HEADERS = {"Cache-Control": "no-store", "Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
 
 
 class VaultApp:
@@ -54,7 +66,9 @@ class VaultApp:
         )
         await response(scope, receive, send)
 
-    def _respond(self, method: str, path: str, headers: Headers, query: QueryParams, body: bytes) -> Response:
+    def _respond(
+        self, method: str, path: str, headers: Headers, query: QueryParams, body: bytes
+    ) -> Response:
         try:
             request = self._read(method, path, headers, query, body)
             if request.path in open_paths.PATHS:
@@ -83,8 +97,13 @@ class VaultApp:
         data: dict[str, Any] = {}
         if operation in (WRITE, PATCH) and body:
             data = _parse(body)
-        if operation == PATCH and headers.get("content-type", "").split(";")[0] != "application/merge-patch+json":
-            raise VaultError(415, "PATCH requires Content-Type of application/merge-patch+json, provided another")
+        if (
+            operation == PATCH
+            and headers.get("content-type", "").split(";")[0] != "application/merge-patch+json"
+        ):
+            raise VaultError(
+                415, "PATCH requires Content-Type of application/merge-patch+json, provided another"
+            )
         return Request(operation, inner, data, query, _token(headers))
 
     def _answer(self, request: Request, reply: Reply, wrap_ttl: str | None) -> Response:
@@ -123,7 +142,12 @@ class VaultApp:
         }
         if content["auth"]:
             info["wrapped_accessor"] = content["auth"]["accessor"]
-        empty = {"request_id": content["request_id"], "lease_id": "", "renewable": False, "lease_duration": 0}
+        empty = {
+            "request_id": content["request_id"],
+            "lease_id": "",
+            "renewable": False,
+            "lease_duration": 0,
+        }
         return {**empty, "data": None, "wrap_info": info, "warnings": None, "auth": None}
 
 

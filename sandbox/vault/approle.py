@@ -1,6 +1,7 @@
 """The AppRole auth method, after the API page of that name.
 
-Address bindings and the endpoints that set a role's fields one by one are left out: write the role instead.
+Address bindings and the endpoints that set a role's fields one by one are left out: write the role
+instead.
 """
 
 from __future__ import annotations
@@ -80,15 +81,22 @@ class AppRole(Engine):
         old = role.settings if role else {}
         settings = {
             "bind_secret_id": bool(data.get("bind_secret_id", old.get("bind_secret_id", True))),
-            "secret_id_bound_cidrs": string_list(data.get("secret_id_bound_cidrs", old.get("secret_id_bound_cidrs"))),
-            "secret_id_num_uses": int(data.get("secret_id_num_uses", old.get("secret_id_num_uses", 0))),
+            "secret_id_bound_cidrs": string_list(
+                data.get("secret_id_bound_cidrs", old.get("secret_id_bound_cidrs"))
+            ),
+            "secret_id_num_uses": int(
+                data.get("secret_id_num_uses", old.get("secret_id_num_uses", 0))
+            ),
             "secret_id_ttl": int(seconds(data.get("secret_id_ttl"), old.get("secret_id_ttl", 0))),
-            "local_secret_ids": bool(data.get("local_secret_ids", old.get("local_secret_ids", False))),
+            "local_secret_ids": bool(
+                data.get("local_secret_ids", old.get("local_secret_ids", False))
+            ),
             **login_token_settings(data, old),
         }
         if settings["secret_id_bound_cidrs"]:
             raise VaultError(
-                501, "the sandbox does not bind secret ids to address ranges: leave secret_id_bound_cidrs empty"
+                501,
+                "the sandbox does not bind secret ids to address ranges: leave secret_id_bound_cidrs empty",
             )
         if not settings["bind_secret_id"]:
             raise bad_request("at least one constraint should be enabled on the role")
@@ -148,7 +156,10 @@ class AppRole(Engine):
 
     def list_secret_ids(self, _request: Request, match: re.Match[str]) -> Reply:
         role = self._role(match)
-        return list_keys([entry.accessor for entry in list(role.secret_ids.values()) if self._live(role, entry)], "")
+        return list_keys(
+            [entry.accessor for entry in list(role.secret_ids.values()) if self._live(role, entry)],
+            "",
+        )
 
     def lookup_secret_id(self, request: Request, match: re.Match[str]) -> Reply:
         role = self._role(match)
@@ -169,7 +180,10 @@ class AppRole(Engine):
     # -- login
 
     def login(self, request: Request, _match: re.Match[str]) -> Reply:
-        role_id, value = str(request.data.get("role_id", "")), str(request.data.get("secret_id", ""))
+        role_id, value = (
+            str(request.data.get("role_id", "")),
+            str(request.data.get("secret_id", "")),
+        )
         if not role_id:
             raise bad_request("missing role_id")
         role = next((role for role in self._roles.values() if role.role_id == role_id), None)
@@ -218,7 +232,9 @@ class AppRole(Engine):
         return {
             "cidr_list": [],
             "creation_time": timestamp(entry.created),
-            "expiration_time": timestamp(entry.expires) if entry.expires is not None else "0001-01-01T00:00:00Z",
+            "expiration_time": timestamp(entry.expires)
+            if entry.expires is not None
+            else "0001-01-01T00:00:00Z",
             "last_updated_time": timestamp(entry.created),
             "metadata": entry.metadata,
             "secret_id_accessor": entry.accessor,
@@ -232,9 +248,18 @@ class AppRole(Engine):
         (route("role/?"), {LIST: list_roles, READ: list_roles}),
         (route("role/{name}"), {READ: read_role, WRITE: write_role, DELETE: delete_role}),
         (route("role/{name}/role-id"), {READ: read_role_id, WRITE: write_role_id}),
-        (route("role/{name}/(?P<custom>custom-)?secret-id/?"), {WRITE: make_secret_id, LIST: list_secret_ids}),
+        (
+            route("role/{name}/(?P<custom>custom-)?secret-id/?"),
+            {WRITE: make_secret_id, LIST: list_secret_ids},
+        ),
         (route("role/{name}/secret-id/lookup"), {WRITE: lookup_secret_id}),
-        (route("role/{name}/secret-id/destroy"), {WRITE: destroy_secret_id, DELETE: destroy_secret_id}),
+        (
+            route("role/{name}/secret-id/destroy"),
+            {WRITE: destroy_secret_id, DELETE: destroy_secret_id},
+        ),
         (route("role/{name}/secret-id-accessor/lookup"), {WRITE: lookup_accessor}),
-        (route("role/{name}/secret-id-accessor/destroy"), {WRITE: destroy_accessor, DELETE: destroy_accessor}),
+        (
+            route("role/{name}/secret-id-accessor/destroy"),
+            {WRITE: destroy_accessor, DELETE: destroy_accessor},
+        ),
     ]

@@ -1,6 +1,7 @@
 """Vault's core: the seal, the mounts, the policies, and the way of a request through them.
 
-It knows nothing of HTTP. All calls come in under one lock, from the server's threads or from a test.
+It knows nothing of HTTP. All calls come in under one lock, from the server's threads or from a
+test.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ _WRAPPING_RULES = parse_policy('path "sys/wrapping/unwrap" { capabilities = ["up
 
 @dataclass
 class Mount:
-    """An engine at a path (with its trailing slash), and what sys/mounts or sys/auth tells about it."""
+    """An engine at a path (with its trailing slash), and what sys/mounts or sys/auth tells about
+    it.
+    """
 
     path: str
     kind: str
@@ -57,7 +60,12 @@ class Mount:
 
     def __post_init__(self) -> None:
         self.accessor = self.accessor or f"{self.kind}_{secrets.token_hex(4)}"
-        self.config = {"default_lease_ttl": 0, "max_lease_ttl": 0, "force_no_cache": False, **self.config}
+        self.config = {
+            "default_lease_ttl": 0,
+            "max_lease_ttl": 0,
+            "force_no_cache": False,
+            **self.config,
+        }
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -94,15 +102,17 @@ class Seal:
 
 
 class Core:
-    """One Vault. `handle` answers a request; the other public methods are for the system engine and for tests."""
+    """One Vault. `handle` answers a request; the other public methods are for the system engine and
+    for tests.
+    """
 
     def __init__(self, clock: Clock, reviewer: TokenReviewer | None = None) -> None:
         self.clock = clock
         self.lock = threading.RLock()
         self.cluster_id = str(uuid.uuid4())
         self.cluster_name = f"vault-cluster-{secrets.token_hex(4)}"
-        # What sys/health reports: active, standby, performance-standby or dr-secondary. Requests are served all the
-        # same.
+        # What sys/health reports: active, standby, performance-standby or dr-secondary. Requests
+        # are served all the same.
         self.role = "active"
         self.seal_state = Seal()
         self.policies: dict[str, tuple[str, list[Rule]]] = {}
@@ -123,8 +133,12 @@ class Core:
 
     # -- seal
 
-    def initialize(self, shares: int, threshold: int, root_token: str = "") -> tuple[list[bytes], str]:
-        """Make the unseal key and the root token; returns the key's shares and the token. Raises VaultError."""
+    def initialize(
+        self, shares: int, threshold: int, root_token: str = ""
+    ) -> tuple[list[bytes], str]:
+        """Make the unseal key and the root token; returns the key's shares and the token. Raises
+        VaultError.
+        """
         if self.seal_state.initialized:
             raise bad_request("Vault is already initialized")
         if problem := shares_problem(shares, threshold):
@@ -139,17 +153,34 @@ class Core:
         return parts, root.id
 
     def _set_up(self) -> None:
-        from sandbox.vault.system import System  # system needs the core's classes, and the core one instance of it
+        from sandbox.vault.system import (
+            System,
+        )  # system needs the core's classes, and the core one instance of it
 
         self.policies = {DEFAULT_POLICY_NAME: (DEFAULT_POLICY, parse_policy(DEFAULT_POLICY))}
         self.mounts = {
-            "cubbyhole/": Mount("cubbyhole/", "cubbyhole", Cubbyhole(), "per-token private secret storage", local=True),
-            "sys/": Mount("sys/", "system", System(self), "system endpoints used for control, policy and debugging"),
+            "cubbyhole/": Mount(
+                "cubbyhole/",
+                "cubbyhole",
+                Cubbyhole(),
+                "per-token private secret storage",
+                local=True,
+            ),
+            "sys/": Mount(
+                "sys/",
+                "system",
+                System(self),
+                "system endpoints used for control, policy and debugging",
+            ),
         }
-        self.auths = {"token/": Mount("token/", "token", TokenAuth(self), "token based credentials")}
+        self.auths = {
+            "token/": Mount("token/", "token", TokenAuth(self), "token based credentials")
+        }
 
     def offer_share(self, encoded: str) -> None:
-        """Take one share of the key; the last one needed unseals. Raises VaultError for a wrong one."""
+        """Take one share of the key; the last one needed unseals. Raises VaultError for a wrong
+        one.
+        """
         seal = self.seal_state
         if not seal.sealed:
             return
@@ -165,7 +196,9 @@ class Core:
         except ValueError as error:
             raise bad_request(f"failed to compute combined key: {error}") from None
         if not hmac.compare_digest(_digest(key), seal.digest):
-            raise bad_request("failed to decrypt encrypted stored keys: cipher: message authentication failed")
+            raise bad_request(
+                "failed to decrypt encrypted stored keys: cipher: message authentication failed"
+            )
         seal.sealed = False
 
     def reset_unseal(self) -> None:
@@ -178,7 +211,9 @@ class Core:
 
     # -- mounts
 
-    def mount_secrets(self, path: str, kind: str, options: dict[str, str] | None = None, **rest: Any) -> Mount:
+    def mount_secrets(
+        self, path: str, kind: str, options: dict[str, str] | None = None, **rest: Any
+    ) -> Mount:
         """Enable a secrets engine at a path. Raises VaultError."""
         maker = self._secret_kinds.get(kind)
         if not maker:
@@ -247,7 +282,9 @@ class Core:
 
     def wrap(self, body: dict[str, Any], ttl: float, path: str) -> Token:
         """Put an answer away under a token that can be used once."""
-        token = self.tokens.create(policies=[WRAPPING_POLICY], path=path, ttl=ttl, num_uses=1, renewable=False)
+        token = self.tokens.create(
+            policies=[WRAPPING_POLICY], path=path, ttl=ttl, num_uses=1, renewable=False
+        )
         self.wrapped[token.id] = body
         return token
 
@@ -278,10 +315,14 @@ class Core:
         last_use = self._count_use(token)
         try:
             sudo = bool(engine and engine.needs_sudo(inner, request.operation))
-            if not self.acl(token).allows(request.path, self._capability(request, engine), request.data, sudo=sudo):
+            if not self.acl(token).allows(
+                request.path, self._capability(request, engine), request.data, sudo=sudo
+            ):
                 raise denied()
             if not engine:
-                raise VaultError(404, f'no handler for route "{request.path}". route entry not found.')
+                raise VaultError(
+                    404, f'no handler for route "{request.path}". route entry not found.'
+                )
             return engine.handle(request)
         finally:
             if last_use:

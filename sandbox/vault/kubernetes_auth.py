@@ -1,7 +1,7 @@
 """The Kubernetes auth method, after the API page of that name.
 
-Whose token it is decides a reviewer: a callable or a table given to the server, or else a TokenReview at the configured
-`kubernetes_host`, as Vault does it.
+Whose token it is decides a reviewer: a callable or a table given to the server, or else a
+TokenReview at the configured `kubernetes_host`, as Vault does it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class ServiceAccount(NamedTuple):
     secret_name: str = ""
 
 
-# Takes a token and the audiences it must be for (none for any); returns whose it is, or None if it is not valid.
+# Takes a token and the audiences it must be for (none for any); returns whose it is, or None if it
+# is not valid.
 TokenReviewer = Callable[[str, Sequence[str]], ServiceAccount | None]
 
 
@@ -75,7 +76,9 @@ def api_reviewer(config: Mapping[str, Any], own_token: str) -> TokenReviewer:
             answer = httpx.post(
                 f"{config['kubernetes_host'].rstrip('/')}/apis/authentication.k8s.io/v1/tokenreviews",
                 json=body,
-                headers={"Authorization": f"Bearer {config.get('token_reviewer_jwt') or own_token}"},
+                headers={
+                    "Authorization": f"Bearer {config.get('token_reviewer_jwt') or own_token}"
+                },
                 verify=context,
                 timeout=REVIEW_TIMEOUT_SECONDS,
                 trust_env=False,
@@ -124,7 +127,9 @@ class KubernetesAuth(Engine):
             "issuer": data.get("issuer", ""),
             "disable_iss_validation": bool(data.get("disable_iss_validation", True)),
             "disable_local_ca_jwt": bool(data.get("disable_local_ca_jwt", False)),
-            "use_annotations_as_alias_metadata": bool(data.get("use_annotations_as_alias_metadata", False)),
+            "use_annotations_as_alias_metadata": bool(
+                data.get("use_annotations_as_alias_metadata", False)
+            ),
         }
         return NOTHING
 
@@ -137,10 +142,17 @@ class KubernetesAuth(Engine):
     def write_role(self, request: Request, match: re.Match[str]) -> Reply:
         name, data = match["name"].lower(), request.data
         old = self._roles.get(name, {})
-        names = string_list(data.get("bound_service_account_names", old.get("bound_service_account_names")))
-        spaces = string_list(data.get("bound_service_account_namespaces", old.get("bound_service_account_namespaces")))
+        names = string_list(
+            data.get("bound_service_account_names", old.get("bound_service_account_names"))
+        )
+        spaces = string_list(
+            data.get(
+                "bound_service_account_namespaces", old.get("bound_service_account_namespaces")
+            )
+        )
         selector = data.get(
-            "bound_service_account_namespace_selector", old.get("bound_service_account_namespace_selector", "")
+            "bound_service_account_namespace_selector",
+            old.get("bound_service_account_namespace_selector", ""),
         )
         if not names:
             raise bad_request('"bound_service_account_names" can not be empty')
@@ -150,7 +162,9 @@ class KubernetesAuth(Engine):
                 'if "bound_service_account_namespace_selector" is not set'
             )
         if selector:
-            raise VaultError(501, "the sandbox does not select namespaces by label: name them instead")
+            raise VaultError(
+                501, "the sandbox does not select namespaces by label: name them instead"
+            )
         if "*" in names and "*" in spaces:
             raise bad_request(
                 '"bound_service_account_names" and "bound_service_account_namespaces" can not both be "*"'
@@ -160,7 +174,9 @@ class KubernetesAuth(Engine):
             "bound_service_account_namespaces": spaces,
             "bound_service_account_namespace_selector": "",
             "audience": data.get("audience", old.get("audience", "")),
-            "alias_name_source": data.get("alias_name_source", old.get("alias_name_source", "serviceaccount_uid")),
+            "alias_name_source": data.get(
+                "alias_name_source", old.get("alias_name_source", "serviceaccount_uid")
+            ),
             **login_token_settings(data, old),
         }
         return NOTHING

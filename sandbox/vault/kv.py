@@ -1,6 +1,7 @@
 """Vault's key-value engines, versions 1 and 2, and the cubbyhole.
 
-Paths, fields and messages are those of the API pages "KV secrets engine - version 1" and "version 2".
+Paths, fields and messages are those of the API pages "KV secrets engine - version 1" and "version
+2".
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class KvV1(Engine):
 
     def handle(self, request: Request) -> Reply:
         path = request.inner
-        if request.operation == LIST or (request.operation == READ and (not path or path.endswith("/"))):
+        if request.operation == LIST or (
+            request.operation == READ and (not path or path.endswith("/"))
+        ):
             return list_keys(list(self._values), path)
         if request.operation == READ:
             if path not in self._values:
@@ -128,7 +131,9 @@ class KvV2(Engine):
         return path in self._secrets if kind in ("data", "metadata") else True
 
     def handle(self, request: Request) -> Reply:
-        if not re.match(r"(config|data|metadata|delete|undelete|destroy|subkeys)(/|$)", request.inner):
+        if not re.match(
+            r"(config|data|metadata|delete|undelete|destroy|subkeys)(/|$)", request.inner
+        ):
             raise VaultError(404, body={"data": None, "warnings": [WRONG_PATH], "errors": []})
         if request.operation == READ and re.fullmatch(r"metadata(/|/.*/)?", request.inner):
             request.operation = LIST
@@ -218,7 +223,10 @@ class KvV2(Engine):
 
     def read_metadata(self, _request: Request, match: re.Match[str]) -> Reply:
         secret = self._existing(match["path"])
-        versions = {str(number): self._describe_version(version) for number, version in secret.versions.items()}
+        versions = {
+            str(number): self._describe_version(version)
+            for number, version in secret.versions.items()
+        }
         return Reply(
             {
                 "cas_required": secret.cas_required,
@@ -247,7 +255,9 @@ class KvV2(Engine):
     def patch_metadata(self, request: Request, match: re.Match[str]) -> Reply:
         secret = self._existing(match["path"])
         if "custom_metadata" in request.data:
-            merged = merge_patch(secret.custom_metadata or {}, request.data["custom_metadata"] or {})
+            merged = merge_patch(
+                secret.custom_metadata or {}, request.data["custom_metadata"] or {}
+            )
             check_custom_metadata(merged)
             secret.custom_metadata = merged
         self._set_metadata(secret, request.data)
@@ -292,7 +302,9 @@ class KvV2(Engine):
         secret.current += 1
         secret.updated = now
         after = secret.delete_version_after or self._delete_after
-        secret.versions[secret.current] = Version(data, now, deletion_time=now + after if after else None)
+        secret.versions[secret.current] = Version(
+            data, now, deletion_time=now + after if after else None
+        )
         kept = secret.max_versions or self._max_versions or DEFAULT_MAX_VERSIONS
         for number in [number for number in secret.versions if number <= secret.current - kept]:
             del secret.versions[number]
@@ -305,7 +317,11 @@ class KvV2(Engine):
 
     @staticmethod
     def _pick(secret: Secret | None, numbers: list[int]) -> list[Version]:
-        return [secret.versions[number] for number in numbers if number in secret.versions] if secret else []
+        return (
+            [secret.versions[number] for number in numbers if number in secret.versions]
+            if secret
+            else []
+        )
 
     @staticmethod
     def _named_versions(request: Request) -> list[int]:
@@ -318,13 +334,17 @@ class KvV2(Engine):
     def _set_metadata(secret: Secret, data: dict[str, Any]) -> None:
         secret.max_versions = int(data.get("max_versions", secret.max_versions))
         secret.cas_required = bool(data.get("cas_required", secret.cas_required))
-        secret.delete_version_after = seconds(data.get("delete_version_after"), secret.delete_version_after)
+        secret.delete_version_after = seconds(
+            data.get("delete_version_after"), secret.delete_version_after
+        )
 
     @staticmethod
     def _describe_version(version: Version) -> dict[str, Any]:
         return {
             "created_time": timestamp(version.created),
-            "deletion_time": timestamp(version.deletion_time) if version.deletion_time is not None else "",
+            "deletion_time": timestamp(version.deletion_time)
+            if version.deletion_time is not None
+            else "",
             "destroyed": version.destroyed,
         }
 
@@ -334,7 +354,10 @@ class KvV2(Engine):
 
     routes: ClassVar[list[tuple[re.Pattern[str], dict[str, Handler]]]] = [
         (route("config"), {READ: read_config, WRITE: write_config}),
-        (route("data/{path*}"), {READ: read_data, WRITE: write_data, PATCH: patch_data, DELETE: delete_latest}),
+        (
+            route("data/{path*}"),
+            {READ: read_data, WRITE: write_data, PATCH: patch_data, DELETE: delete_latest},
+        ),
         (route("delete/{path*}"), {WRITE: delete_versions}),
         (route("undelete/{path*}"), {WRITE: undelete_versions}),
         (route("destroy/{path*}"), {WRITE: destroy_versions}),
@@ -384,7 +407,9 @@ def merge_patch(value: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
 def key_tree(value: dict[str, Any], depth: int) -> dict[str, Any]:
     """The keys of a secret without its values, to a depth (0 for all)."""
     return {
-        key: key_tree(below, depth - 1) if isinstance(below, dict) and below and depth != 1 else None
+        key: key_tree(below, depth - 1)
+        if isinstance(below, dict) and below and depth != 1
+        else None
         for key, below in value.items()
     }
 
@@ -392,9 +417,13 @@ def key_tree(value: dict[str, Any], depth: int) -> dict[str, Any]:
 def check_custom_metadata(custom: Any) -> None:
     """Refuse custom_metadata beyond the sizes of the API page, or with values that are not strings."""
     if not isinstance(custom, dict) or not all(isinstance(value, str) for value in custom.values()):
-        raise bad_request("Field validation failed: custom_metadata must be a map of string keys to string values")
+        raise bad_request(
+            "Field validation failed: custom_metadata must be a map of string keys to string values"
+        )
     if len(custom) > MAX_CUSTOM_KEYS:
-        raise bad_request(f"custom_metadata validation failed: payload must contain at most {MAX_CUSTOM_KEYS} keys")
+        raise bad_request(
+            f"custom_metadata validation failed: payload must contain at most {MAX_CUSTOM_KEYS} keys"
+        )
     for key, value in custom.items():
         if not 1 <= len(key) <= MAX_CUSTOM_KEY or not 1 <= len(value) <= MAX_CUSTOM_VALUE:
             raise bad_request(

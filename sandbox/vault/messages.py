@@ -81,7 +81,9 @@ class Engine:
     routes: ClassVar[list[tuple[re.Pattern[str], dict[str, Handler]]]] = []
 
     def handle(self, request: Request) -> Reply:
-        """Find the route and run it. Raises VaultError: 404 for no such path, 405 for no such operation there."""
+        """Find the route and run it. Raises VaultError: 404 for no such path, 405 for no such
+        operation there.
+        """
         for pattern, operations in self.routes:
             match = pattern.fullmatch(request.inner)
             if match:
@@ -92,7 +94,9 @@ class Engine:
         raise VaultError(404, f'no handler for route "{request.path}". route entry not found.')
 
     def exists(self, _inner: str) -> bool:
-        """Whether a write at the path is an update; engines without this check treat every write as one."""
+        """Whether a write at the path is an update; engines without this check treat every write as
+        one.
+        """
         return True
 
     def is_login(self, _inner: str) -> bool:

@@ -14,7 +14,8 @@ from sandbox.vault.messages import READ, WRITE, Reply, Request, VaultError, bad_
 
 PATHS = frozenset({"sys/init", "sys/seal-status", "sys/unseal", "sys/health", "sys/leader"})
 
-# role: default status, the query parameter that changes it, and the one that makes it count as active.
+# role: default status, the query parameter that changes it, and the one that makes it count as
+# active.
 _HEALTH_CODES = {
     "active": (200, "activecode", ""),
     "standby": (429, "standbycode", "standbyok"),
@@ -66,7 +67,8 @@ def _init(core: Core, request: Request) -> Reply:
     data = request.data
     if data.get("pgp_keys") or data.get("root_token_pgp_key"):
         raise VaultError(
-            501, "the sandbox does not encrypt key shares with PGP: leave pgp_keys and root_token_pgp_key out"
+            501,
+            "the sandbox does not encrypt key shares with PGP: leave pgp_keys and root_token_pgp_key out",
         )
     shares, threshold = int(data.get("secret_shares", 0)), int(data.get("secret_threshold", 0))
     parts, root_token = core.initialize(shares, threshold)

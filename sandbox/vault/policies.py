@@ -1,9 +1,9 @@
 """Vault's ACL policies: read them, and decide what a token may do at a path.
 
-Decisions only. Which rule wins follows Vault's "Policies" page (priority matching): an exact path first; then the
-path whose first wildcard comes latest, without a glob before with one, with fewer `+`, longer, and last the greater
-in lexicographic order. Rules of several policies for the same path add up, and `deny` beats all. Templates and
-parameter rules with list values are left out.
+Decisions only. Which rule wins follows Vault's "Policies" page (priority matching): an exact path
+first; then the path whose first wildcard comes latest, without a glob before with one, with fewer
+`+`, longer, and last the greater in lexicographic order. Rules of several policies for the same
+path add up, and `deny` beats all. Templates and parameter rules with list values are left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from typing import Any
 
 from sandbox import hcl
 
-CAPABILITIES = ("create", "read", "update", "delete", "list", "sudo", "deny", "patch", "recover", "subscribe")
+CAPABILITIES = (
+    "create",
+    "read",
+    "update",
+    "delete",
+    "list",
+    "sudo",
+    "deny",
+    "patch",
+    "recover",
+    "subscribe",
+)
 # The order in which Vault lists capabilities in its answers is alphabetical.
 ROOT = "root"
 
@@ -47,7 +58,9 @@ class Rule:
         return self.path.endswith("*") or "+" in self.path.split("/") or self.path.endswith("+*")
 
     def matches(self, path: str) -> bool:
-        """Whether the rule speaks about this path; `+` stands for one segment, a last `*` for any rest."""
+        """Whether the rule speaks about this path; `+` stands for one segment, a last `*` for any
+        rest.
+        """
         return _expression(self.path).fullmatch(path) is not None
 
     def priority(self) -> tuple[Any, ...]:
@@ -124,13 +137,24 @@ class Acl:
         return []
 
     def capabilities(self, path: str, *, listing: bool = False) -> set[str]:
-        """What may be done at a path, as Vault's sys/capabilities answers: {"deny"} for nothing, {"root"} for all."""
+        """What may be done at a path, as Vault's sys/capabilities answers: {"deny"} for nothing,
+        {"root"} for all.
+        """
         if self.root:
             return {ROOT}
-        granted = set().union(*(rule.capabilities for rule in self.rules_for(path, listing=listing)))
+        granted = set().union(
+            *(rule.capabilities for rule in self.rules_for(path, listing=listing))
+        )
         return {"deny"} if "deny" in granted or not granted else granted
 
-    def allows(self, path: str, capability: str, data: Mapping[str, Any] | None = None, *, sudo: bool = False) -> bool:
+    def allows(
+        self,
+        path: str,
+        capability: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        sudo: bool = False,
+    ) -> bool:
         """Whether one operation at a path, with these parameters, is allowed."""
         if self.root:
             return True
@@ -140,16 +164,26 @@ class Acl:
             return False
         if capability not in ("create", "update", "patch"):
             return True
-        return any(_parameters_allowed(rule, data or {}) for rule in self.rules_for(path) if rule.capabilities)
+        return any(
+            _parameters_allowed(rule, data or {})
+            for rule in self.rules_for(path)
+            if rule.capabilities
+        )
 
     def reaches(self, prefix: str) -> bool:
-        """Whether any rule grants anything at or below a path, which is how Vault decides who may see a mount."""
+        """Whether any rule grants anything at or below a path, which is how Vault decides who may
+        see a mount.
+        """
         if self.root:
             return True
         for path, rules in self._by_path.items():
             granted = set().union(*(rule.capabilities for rule in rules))
             literal = re.split(r"\+|\*$", path, maxsplit=1)[0]
-            if granted and "deny" not in granted and (literal.startswith(prefix) or prefix.startswith(literal)):
+            if (
+                granted
+                and "deny" not in granted
+                and (literal.startswith(prefix) or prefix.startswith(literal))
+            ):
                 return True
         return False
 
@@ -162,7 +196,10 @@ def _parameters_allowed(rule: Rule, data: Mapping[str, Any]) -> bool:
             return False
     if not rule.allowed_parameters:
         return True
-    return all(any(_listed(rule.allowed_parameters, key, value) for key in (name, "*")) for name, value in data.items())
+    return all(
+        any(_listed(rule.allowed_parameters, key, value) for key in (name, "*"))
+        for name, value in data.items()
+    )
 
 
 def _listed(parameters: Mapping[str, Any], name: str, value: Any) -> bool:

@@ -17,10 +17,10 @@ ROLES = ("active", "standby", "performance-standby", "dr-secondary")
 class VaultServer(Server):
     """A Vault with everything in memory.
 
-    With `dev` it starts initialised (one key share), unsealed, with a KV v2 at secret/ and a root token, given or
-    made up; otherwise a client initialises it. `reviewer` decides about Kubernetes logins: a callable, or a table
-    from tokens to service accounts; without one the auth method asks the API server it is configured with. `faults`
-    wraps the application in a further layer.
+    With `dev` it starts initialised (one key share), unsealed, with a KV v2 at secret/ and a root
+    token, given or made up; otherwise a client initialises it. `reviewer` decides about Kubernetes
+    logins: a callable, or a table from tokens to service accounts; without one the auth method asks
+    the API server it is configured with. `faults` wraps the application in a further layer.
     """
 
     def __init__(
@@ -44,7 +44,9 @@ class VaultServer(Server):
             self.unseal()
             self._core.mount_secrets("secret/", "kv-v2", description="key/value secret storage")
         app: AsgiApp = VaultApp(self._core)
-        super().__init__(faults(app) if faults else app, host=host, port=port, certificate=certificate)
+        super().__init__(
+            faults(app) if faults else app, host=host, port=port, certificate=certificate
+        )
 
     @property
     def unseal_key(self) -> str:

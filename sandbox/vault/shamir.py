@@ -1,7 +1,8 @@
 """Shamir's secret sharing over GF(256), as Vault splits its unseal key.
 
-A share is one byte per byte of the secret, followed by one byte that says at which x it was taken (Vault's shamir
-package has the same layout), so that Vault's own tools can combine what is split here.
+A share is one byte per byte of the secret, followed by one byte that says at which x it was taken
+(Vault's shamir package has the same layout), so that Vault's own tools can combine what is split
+here.
 """
 
 from __future__ import annotations

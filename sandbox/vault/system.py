@@ -28,7 +28,13 @@ from sandbox.vault.messages import (
     string_list,
     timestamp,
 )
-from sandbox.vault.tokens import DEFAULT_POLICY_NAME, DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS, ROOT_POLICY, Token
+from sandbox.vault.tokens import (
+    DEFAULT_POLICY_NAME,
+    DEFAULT_TTL_SECONDS,
+    MAX_TTL_SECONDS,
+    ROOT_POLICY,
+    Token,
+)
 
 if TYPE_CHECKING:
     from sandbox.vault.core import Core, Mount
@@ -48,16 +54,21 @@ class System(Engine):
         return _SUDO.fullmatch(inner) is not None
 
     def is_login(self, inner: str) -> bool:
-        # Both prove themselves: unwrapping by the wrapping token it is given, the mount preview by its own check.
+        # Both prove themselves: unwrapping by the wrapping token it is given, the mount preview by
+        # its own check.
         return inner == "wrapping/unwrap" or inner.startswith("internal/ui/mounts")
 
     # -- secrets engines and auth methods
 
     def list_mounts(self, _request: Request, _match: re.Match[str]) -> Reply:
-        return Reply({mount.path: mount.describe() for mount in self._core.mounts.values()}, flat=True)
+        return Reply(
+            {mount.path: mount.describe() for mount in self._core.mounts.values()}, flat=True
+        )
 
     def list_auths(self, _request: Request, _match: re.Match[str]) -> Reply:
-        return Reply({mount.path: mount.describe() for mount in self._core.auths.values()}, flat=True)
+        return Reply(
+            {mount.path: mount.describe() for mount in self._core.auths.values()}, flat=True
+        )
 
     def read_mount(self, _request: Request, match: re.Match[str]) -> Reply:
         return Reply(self._mount(match).describe(), flat=True)
@@ -136,7 +147,9 @@ class System(Engine):
             return Reply({"auth": {}, "secret": {}})
         acl = self._core.acl(token)
         secret = {m.path: _preview(m) for m in self._core.mounts.values() if acl.reaches(m.path)}
-        auth = {m.path: _preview(m) for m in self._core.auths.values() if acl.reaches(f"auth/{m.path}")}
+        auth = {
+            m.path: _preview(m) for m in self._core.auths.values() if acl.reaches(f"auth/{m.path}")
+        }
         return Reply({"auth": auth, "secret": secret})
 
     def preview_mount(self, request: Request, match: re.Match[str]) -> Reply:
@@ -155,7 +168,9 @@ class System(Engine):
         full = f"auth/{mount.path}" if path.startswith("auth/") else mount.path
         if not self._core.acl(token).reaches(full):
             raise refusal
-        return Reply({**_preview(mount), "path": full, "accessor": mount.accessor, "uuid": mount.uuid})
+        return Reply(
+            {**_preview(mount), "path": full, "accessor": mount.accessor, "uuid": mount.uuid}
+        )
 
     # -- policies
 
@@ -200,10 +215,14 @@ class System(Engine):
         return self._capabilities(request.token, request)
 
     def capabilities(self, request: Request, _match: re.Match[str]) -> Reply:
-        return self._capabilities(self._core.tokens.find(str(request.data.get("token", ""))), request)
+        return self._capabilities(
+            self._core.tokens.find(str(request.data.get("token", ""))), request
+        )
 
     def capabilities_accessor(self, request: Request, _match: re.Match[str]) -> Reply:
-        return self._capabilities(self._core.tokens.find_accessor(str(request.data.get("accessor", ""))), request)
+        return self._capabilities(
+            self._core.tokens.find_accessor(str(request.data.get("accessor", ""))), request
+        )
 
     def _capabilities(self, token: Token | None, request: Request) -> Reply:
         if not token:
@@ -212,7 +231,9 @@ class System(Engine):
         if not paths:
             raise bad_request("paths must be supplied")
         acl = self._core.acl(token)
-        answer: dict[str, Any] = {path: sorted(acl.capabilities(path.removeprefix("/"))) for path in paths}
+        answer: dict[str, Any] = {
+            path: sorted(acl.capabilities(path.removeprefix("/"))) for path in paths
+        }
         if len(paths) == 1:
             answer["capabilities"] = answer[paths[0]]
         return Reply(answer, flat=True)
@@ -222,7 +243,9 @@ class System(Engine):
     def no_lease(self, request: Request, _match: re.Match[str]) -> Reply:
         if not request.data.get("lease_id"):
             raise bad_request("lease_id must be specified")
-        raise bad_request("invalid lease" if request.inner == "leases/lookup" else "lease not found")
+        raise bad_request(
+            "invalid lease" if request.inner == "leases/lookup" else "lease not found"
+        )
 
     def revoke_lease(self, _request: Request, _match: re.Match[str]) -> Reply:
         return NOTHING
@@ -234,7 +257,8 @@ class System(Engine):
     # -- wrapping
 
     def wrap(self, request: Request, _match: re.Match[str]) -> Reply:
-        # Only reached without a wrapping time; with one the HTTP face wraps whatever is answered here.
+        # Only reached without a wrapping time; with one the HTTP face wraps whatever is answered
+        # here.
         return Reply(dict(request.data))
 
     def wrapping_lookup(self, request: Request, _match: re.Match[str]) -> Reply:
@@ -242,7 +266,11 @@ class System(Engine):
         if not token or token.id not in self._core.wrapped:
             raise bad_request(BAD_WRAPPING_TOKEN)
         return Reply(
-            {"creation_path": token.path, "creation_time": timestamp(token.created), "creation_ttl": int(token.ttl)}
+            {
+                "creation_path": token.path,
+                "creation_time": timestamp(token.created),
+                "creation_ttl": int(token.ttl),
+            }
         )
 
     def unwrap(self, request: Request, _match: re.Match[str]) -> Reply:
@@ -278,9 +306,15 @@ class System(Engine):
         (route("internal/ui/mounts/?"), {READ: preview_mounts}),
         (route("internal/ui/mounts/{path*}"), {READ: preview_mount}),
         (route("policies/acl/?"), {LIST: list_policies, READ: list_policies}),
-        (route("policies/acl/{name}"), {READ: read_policy, WRITE: write_policy, DELETE: delete_policy}),
+        (
+            route("policies/acl/{name}"),
+            {READ: read_policy, WRITE: write_policy, DELETE: delete_policy},
+        ),
         (route("policy/?"), {LIST: list_policies_of_old, READ: list_policies_of_old}),
-        (route("policy/{name}"), {READ: read_policy_of_old, WRITE: write_policy, DELETE: delete_policy}),
+        (
+            route("policy/{name}"),
+            {READ: read_policy_of_old, WRITE: write_policy, DELETE: delete_policy},
+        ),
         (route("capabilities-self"), {WRITE: capabilities_self}),
         (route("capabilities"), {WRITE: capabilities}),
         (route("capabilities-accessor"), {WRITE: capabilities_accessor}),
@@ -303,7 +337,11 @@ def _find(table: dict[str, Mount], match: re.Match[str]) -> Mount:
 
 
 def _mount_config(config: dict[str, Any]) -> dict[str, Any]:
-    known = {key: int(seconds(config[key])) for key in ("default_lease_ttl", "max_lease_ttl") if key in config}
+    known = {
+        key: int(seconds(config[key]))
+        for key in ("default_lease_ttl", "max_lease_ttl")
+        if key in config
+    }
     return {**config, **known}
 
 
@@ -327,6 +365,14 @@ def _tune(mount: Mount, data: dict[str, Any]) -> None:
 
 
 def _preview(mount: Mount) -> dict[str, Any]:
-    shown = ("config", "description", "external_entropy_access", "local", "options", "seal_wrap", "type")
+    shown = (
+        "config",
+        "description",
+        "external_entropy_access",
+        "local",
+        "options",
+        "seal_wrap",
+        "type",
+    )
     described = mount.describe()
     return {key: described[key] for key in shown}

@@ -198,7 +198,9 @@ class TokenAuth(Engine):
                 ("no_parent", data.get("no_parent")),
             ):
                 if wanted:
-                    raise bad_request(f"root or sudo privileges required to specify {name} of a token")
+                    raise bad_request(
+                        f"root or sudo privileges required to specify {name} of a token"
+                    )
         policies = self._policies(data, parent, may_do_all)
         token = self._tokens.create(
             policies=policies,
@@ -213,13 +215,19 @@ class TokenAuth(Engine):
             explicit_max_ttl=seconds(data.get("explicit_max_ttl")),
             renewable=bool(data.get("renewable", True)),
         )
-        unknown = [name for name in token.policies if name != ROOT_POLICY and name not in self._core.policies]
+        unknown = [
+            name
+            for name in token.policies
+            if name != ROOT_POLICY and name not in self._core.policies
+        ]
         warnings = [f'Policy "{name}" does not exist' for name in unknown]
         return Reply(auth=auth_block(token), warnings=warnings or None)
 
     @staticmethod
     def _policies(data: dict[str, Any], parent: Token, may_do_all: bool) -> list[str]:
-        policies = [name.lower() for name in string_list(data.get("policies"))] or list(parent.policies)
+        policies = [name.lower() for name in string_list(data.get("policies"))] or list(
+            parent.policies
+        )
         if ROOT_POLICY in policies:
             if not parent.is_root:
                 raise bad_request("root tokens may not be created without parent token being root")
@@ -277,7 +285,9 @@ class TokenAuth(Engine):
         return self._renew(request.token, request)
 
     def renew(self, request: Request, _match: re.Match[str]) -> Reply:
-        return self._renew(self._found(self._tokens.find(str(request.data.get("token", ""))), "bad token"), request)
+        return self._renew(
+            self._found(self._tokens.find(str(request.data.get("token", ""))), "bad token"), request
+        )
 
     def renew_accessor(self, request: Request, _match: re.Match[str]) -> Reply:
         reply = self._renew(self._by_accessor(request), request)
@@ -311,7 +321,9 @@ class TokenAuth(Engine):
         return NOTHING
 
     def _by_accessor(self, request: Request) -> Token:
-        return self._found(self._tokens.find_accessor(str(request.data.get("accessor", ""))), "invalid accessor")
+        return self._found(
+            self._tokens.find_accessor(str(request.data.get("accessor", ""))), "invalid accessor"
+        )
 
     @staticmethod
     def _found(token: Token | None, reason: str) -> Token:
@@ -336,7 +348,9 @@ class TokenAuth(Engine):
     ]
 
 
-def login_token_settings(data: dict[str, Any], before: dict[str, Any] | None = None) -> dict[str, Any]:
+def login_token_settings(
+    data: dict[str, Any], before: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The `token_*` fields that every auth method's roles share, with defaults.
 
     `policies` and others are older names.
@@ -344,24 +358,40 @@ def login_token_settings(data: dict[str, Any], before: dict[str, Any] | None = N
     old = before or {}
     policies = data.get("token_policies", data.get("policies"))
     return {
-        "token_policies": string_list(policies) if policies is not None else old.get("token_policies", []),
+        "token_policies": string_list(policies)
+        if policies is not None
+        else old.get("token_policies", []),
         "token_ttl": int(seconds(data.get("token_ttl", data.get("ttl")), old.get("token_ttl", 0))),
-        "token_max_ttl": int(seconds(data.get("token_max_ttl", data.get("max_ttl")), old.get("token_max_ttl", 0))),
+        "token_max_ttl": int(
+            seconds(data.get("token_max_ttl", data.get("max_ttl")), old.get("token_max_ttl", 0))
+        ),
         "token_explicit_max_ttl": int(
             seconds(data.get("token_explicit_max_ttl"), old.get("token_explicit_max_ttl", 0))
         ),
-        "token_period": int(seconds(data.get("token_period", data.get("period")), old.get("token_period", 0))),
-        "token_num_uses": int(data.get("token_num_uses", data.get("num_uses", old.get("token_num_uses", 0)))),
-        "token_no_default_policy": bool(data.get("token_no_default_policy", old.get("token_no_default_policy", False))),
+        "token_period": int(
+            seconds(data.get("token_period", data.get("period")), old.get("token_period", 0))
+        ),
+        "token_num_uses": int(
+            data.get("token_num_uses", data.get("num_uses", old.get("token_num_uses", 0)))
+        ),
+        "token_no_default_policy": bool(
+            data.get("token_no_default_policy", old.get("token_no_default_policy", False))
+        ),
         "token_type": data.get("token_type", old.get("token_type", "default")),
-        "token_bound_cidrs": string_list(data.get("token_bound_cidrs", old.get("token_bound_cidrs", []))),
+        "token_bound_cidrs": string_list(
+            data.get("token_bound_cidrs", old.get("token_bound_cidrs", []))
+        ),
     }
 
 
-def login(core: Core, role: dict[str, Any], path: str, display_name: str, meta: dict[str, str]) -> Reply:
+def login(
+    core: Core, role: dict[str, Any], path: str, display_name: str, meta: dict[str, str]
+) -> Reply:
     """Hand out a token as a role of an auth method says. Raises VaultError."""
     if role["token_bound_cidrs"]:
-        raise VaultError(501, "the sandbox does not bind tokens to address ranges: leave token_bound_cidrs empty")
+        raise VaultError(
+            501, "the sandbox does not bind tokens to address ranges: leave token_bound_cidrs empty"
+        )
     policies = list(role["token_policies"])
     if not role["token_no_default_policy"]:
         policies.append(DEFAULT_POLICY_NAME)

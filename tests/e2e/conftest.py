@@ -1,4 +1,5 @@
-"""A whole world for each file of tests: the sandbox, the pack with its own narrow credentials, and stormcell.
+"""A whole world for each file of tests: the sandbox, the pack with its own narrow credentials, and
+stormcell.
 
 Starting it takes seconds, so tests share it and each works in a Kubernetes namespace of its own.
 """
@@ -26,7 +27,12 @@ POLL_SECONDS = 0.1
 UNFINISHED = ("requested", "scheduled", "running", "pausing", "canceling")
 # A dead watch is noticed within seconds, and what failed is tried again soon.
 SETTINGS = {
-    "watch": {"timeout_seconds": 3, "stall_seconds": 1, "backoff_initial_seconds": 0.2, "backoff_max_seconds": 1},
+    "watch": {
+        "timeout_seconds": 3,
+        "stall_seconds": 1,
+        "backoff_initial_seconds": 0.2,
+        "backoff_max_seconds": 1,
+    },
     "resync": {"initial_seconds": 0.3, "max_seconds": 1},
     "lease": {"duration_seconds": 20},
     "application": {"look_seconds": 1},
@@ -37,11 +43,14 @@ SETTINGS = {
 class World:
     """The environment, the engine, and the few questions that tests ask of them.
 
-    All questions are about one namespace, which `enter` changes; the resource in it is called orders.
+    All questions are about one namespace, which `enter` changes; the resource in it is called
+    orders.
     """
 
     def __init__(self, folder: Path, kube: KubeKind = "sandbox") -> None:
-        self.environment = Environment(folder, kube=kube, provision_seconds=0.2, proxied=True, settings=SETTINGS)
+        self.environment = Environment(
+            folder, kube=kube, provision_seconds=0.2, proxied=True, settings=SETTINGS
+        )
         self.engine: EngineProcess
         self.namespace = "default"
         self._numbers = itertools.count(1)
@@ -74,7 +83,9 @@ class World:
             self.engine.start()
 
     def apply_example(self, name: str = "orders", **spec: Any) -> dict[str, Any]:
-        """Apply examples/database.yaml with some fields of its spec replaced, and return it as stored."""
+        """Apply examples/database.yaml with some fields of its spec replaced, and return it as
+        stored.
+        """
         manifest = example()
         manifest["metadata"].update(name=name, namespace=self.namespace)
         manifest["spec"].update(spec)
@@ -99,18 +110,27 @@ class World:
         """(status, reason, message) of one condition; Unknown where it is absent."""
         for condition in self.conditions(name):
             if condition["type"] == kind:
-                return condition["status"], condition.get("reason", ""), condition.get("message", "")
+                return (
+                    condition["status"],
+                    condition.get("reason", ""),
+                    condition.get("message", ""),
+                )
         return "Unknown", "", ""
 
     def says(self, text: str, name: str = "orders") -> bool:
         """Whether a condition that is not True names something."""
-        return any(c["status"] != "True" and text in c.get("message", "") for c in self.conditions(name))
+        return any(
+            c["status"] != "True" and text in c.get("message", "") for c in self.conditions(name)
+        )
 
     def is_ready(self, name: str = "orders") -> bool:
         """Ready, and for the newest generation."""
         found = self.database(name) or {}
         generation = found.get("metadata", {}).get("generation")
-        return self.condition("Ready", name)[0] == "True" and found["status"].get("observedGeneration") == generation
+        return (
+            self.condition("Ready", name)[0] == "True"
+            and found["status"].get("observedGeneration") == generation
+        )
 
     def instances(self) -> list[dict[str, Any]]:
         """The RDS instances of this namespace."""
@@ -118,7 +138,9 @@ class World:
 
     def snapshots(self) -> list[dict[str, Any]]:
         """The manual snapshots of this namespace's instances."""
-        return self._mine(self.environment.rds().describe_db_snapshots(SnapshotType="manual")["DBSnapshots"])
+        return self._mine(
+            self.environment.rds().describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+        )
 
     def _mine(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [each for each in found if f"-{self.namespace}-" in each["DBInstanceIdentifier"]]
@@ -155,19 +177,31 @@ class World:
 
     def unfinished(self) -> list[str]:
         """The actions that have not come to an end."""
-        found = [each for status in UNFINISHED for each in self.engine.get("executions", status=status, limit=10)]
+        found = [
+            each
+            for status in UNFINISHED
+            for each in self.engine.get("executions", status=status, limit=10)
+        ]
         return [each["action"]["ref"] for each in found]
 
     def runs(self, action: str) -> list[str]:
-        """The status of each execution of an action on this namespace, newest first; [] while nobody answers."""
+        """The status of each execution of an action on this namespace, newest first; [] while
+        nobody answers.
+        """
         try:
             found = self.engine.get("executions", action=action, limit=50)
         except httpx.TransportError:
             return []
-        return [each["status"] for each in found if each["parameters"].get("namespace") == self.namespace]
+        return [
+            each["status"]
+            for each in found
+            if each["parameters"].get("namespace") == self.namespace
+        ]
 
     def wait_until(self, claim: Callable[[], Any], what: str) -> Any:
-        """Return the claim's first true answer. Other processes do the work, so it asks again until a deadline."""
+        """Return the claim's first true answer. Other processes do the work, so it asks again until
+        a deadline.
+        """
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not (answer := claim()):
             if time.monotonic() > deadline:
@@ -177,7 +211,9 @@ class World:
 
     def state(self) -> str:
         """What a person would look at first."""
-        return f"{yaml.safe_dump((self.database() or {}).get('status'))}\n{self.engine.log_tail(40)}"
+        return (
+            f"{yaml.safe_dump((self.database() or {}).get('status'))}\n{self.engine.log_tail(40)}"
+        )
 
 
 def example() -> dict[str, Any]:

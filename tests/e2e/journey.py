@@ -25,9 +25,12 @@ def _has_grown(world: Any) -> bool:
 
 ACTS = {
     "create": Act(
-        lambda world: world.apply_example(size="small", deletionPolicy="Snapshot"), lambda world: world.is_ready()
+        lambda world: world.apply_example(size="small", deletionPolicy="Snapshot"),
+        lambda world: world.is_ready(),
     ),
-    "resize": Act(lambda world: world.apply_example(size="large", deletionPolicy="Snapshot"), _has_grown),
+    "resize": Act(
+        lambda world: world.apply_example(size="large", deletionPolicy="Snapshot"), _has_grown
+    ),
     "delete": Act(lambda world: world.delete(), lambda world: world.database() is None),
 }
 
@@ -35,8 +38,9 @@ ACTS = {
 def play(world: Any, **troubles: Any) -> None:
     """Play the three acts; `troubles` names one for some of them.
 
-    A trouble is a function of the world that gives a context around doing the act, and the context gives a question:
-    once its answer is true the trouble has been met and ends, and the act must still succeed.
+    A trouble is a function of the world that gives a context around doing the act, and the context
+    gives a question: once its answer is true the trouble has been met and ends, and the act must
+    still succeed.
     """
     for name, act in ACTS.items():
         if name in troubles:
@@ -55,7 +59,9 @@ def check_living(world: Any) -> None:
     """One instance, one version of the password and the one that it has, its address in Consul."""
     (instance,) = world.instances()
     assert len(world.vault_versions()) == 1
-    assert world.environment.aws.password_matches(instance["DBInstanceIdentifier"], world.password())
+    assert world.environment.aws.password_matches(
+        instance["DBInstanceIdentifier"], world.password()
+    )
     published = world.published()
     assert set(published) == {world.path + "orders/" + key for key in CONSUL_KEYS}
     assert published[world.path + "orders/host"] == instance["Endpoint"]["Address"]

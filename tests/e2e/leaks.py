@@ -10,10 +10,11 @@ from pathlib import Path
 
 
 def disguises(secret: str) -> dict[str, bytes]:
-    """Return the forms in which a secret could have been written: name of the form -> bytes to look for.
+    """Return the forms in which a secret could have been written: name of the form -> bytes to look
+    for.
 
-    Base64 depends on where in a longer text the secret begins, so all three alignments are looked for, without the
-    characters at either end that also depend on the neighbours.
+    Base64 depends on where in a longer text the secret begins, so all three alignments are looked
+    for, without the characters at either end that also depend on the neighbours.
     """
     raw = secret.encode()
     forms = {

@@ -1,4 +1,6 @@
-"""Applications from end to end: the pack with its own narrow rights, real processes, pods of a pretend node."""
+"""Applications from end to end: the pack with its own narrow rights, real processes, pods of a
+pretend node.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,12 @@ class Cart:
 
     def push(self, letter: str) -> None:
         """What the route of a pushed image writes: the wish."""
-        wish = {"tag": f"1.{ord(letter) - ord('a')}.0", "digest": DIGESTS[letter], "event_id": letter, "actor": "ci"}
+        wish = {
+            "tag": f"1.{ord(letter) - ord('a')}.0",
+            "digest": DIGESTS[letter],
+            "event_id": letter,
+            "actor": "ci",
+        }
         wish["pushed_at"] = f"2026-01-01T00:00:0{ord(letter) - ord('a')}Z"
         body = example(self.world.namespace)
         client = self.environment._dynamic().resources.get(api_version=API, kind="Application")
@@ -62,9 +69,15 @@ class Cart:
 
     def is_ready(self) -> bool:
         found = self.get() or {}
-        ready = [c for c in (found.get("status") or {}).get("conditions") or [] if c["type"] == "Ready"]
+        ready = [
+            c for c in (found.get("status") or {}).get("conditions") or [] if c["type"] == "Ready"
+        ]
         generation = found.get("metadata", {}).get("generation")
-        return bool(ready) and ready[0]["status"] == "True" and ready[0].get("observedGeneration") == generation
+        return (
+            bool(ready)
+            and ready[0]["status"] == "True"
+            and ready[0].get("observedGeneration") == generation
+        )
 
     def template(self) -> dict[str, Any]:
         return self.get("Deployment", api="apps/v1")["spec"]["template"]
@@ -76,7 +89,9 @@ class Cart:
 
 @pytest.fixture
 def cart(world):
-    """Deleted afterwards: what reads Vault or Consul would be looked at every second during the tests that follow."""
+    """Deleted afterwards: what reads Vault or Consul would be looked at every second during the
+    tests that follow.
+    """
     it = Cart(world)
     yield it
     world.mend()
@@ -86,8 +101,13 @@ def cart(world):
 
 def comes_changes_and_goes(world, cart) -> None:
     """The life of an Application."""
-    cart.apply(replicas={"min": 2}, expose={"type": "ingress", "hosts": [f"cart.{world.namespace}.example.com"]})
-    world.wait_until(lambda: cart.condition("RolledOut")[1].startswith("Waiting"), "it waits for a push")
+    cart.apply(
+        replicas={"min": 2},
+        expose={"type": "ingress", "hosts": [f"cart.{world.namespace}.example.com"]},
+    )
+    world.wait_until(
+        lambda: cart.condition("RolledOut")[1].startswith("Waiting"), "it waits for a push"
+    )
     assert cart.condition("Applied")[0] == "True"
     cart.push("a")
     world.wait_until(cart.is_ready, "it is Ready with the first image")
@@ -96,22 +116,29 @@ def comes_changes_and_goes(world, cart) -> None:
     assert cart.get()["status"]["url"] == f"https://cart.{world.namespace}.example.com/"
     cart.apply(replicas={"min": 2}, env={"GREETING": "hello"}, expose={"type": "internal"})
     world.wait_until(cart.is_ready, "it is Ready with another environment")
-    assert cart.template()["spec"]["containers"][0]["env"] == [{"name": "GREETING", "value": "hello"}]
+    assert cart.template()["spec"]["containers"][0]["env"] == [
+        {"name": "GREETING", "value": "hello"}
+    ]
     assert cart.get("Ingress", api="networking.k8s.io/v1") is None
     cart.push("b")
     world.wait_until(
-        lambda: cart.get()["status"]["image"]["digest"] == DIGESTS["b"] and cart.is_ready(), "the second image"
+        lambda: cart.get()["status"]["image"]["digest"] == DIGESTS["b"] and cart.is_ready(),
+        "the second image",
     )
     world.environment.delete(API, "Application", "cart", world.namespace)
     world.wait_until(lambda: cart.get() is None, "it is gone")
     left = [("Deployment", "apps/v1"), ("Service", "v1")]
-    world.wait_until(lambda: not any(cart.get(kind, api=api) for kind, api in left), "what it owned is gone")
+    world.wait_until(
+        lambda: not any(cart.get(kind, api=api) for kind, api in left), "what it owned is gone"
+    )
     world.wait_until(lambda: not world.unfinished(), "nothing stays running")
     assert world.lease_holders() == set()
 
 
 def test_an_application_comes_changes_and_goes(world, cart):
-    """It waits for its first push, serves, follows a change of its environment, and leaves nothing behind."""
+    """It waits for its first push, serves, follows a change of its environment, and leaves nothing
+    behind.
+    """
     comes_changes_and_goes(world, cart)
 
 
@@ -119,7 +146,9 @@ def test_a_database_is_bound_and_its_rotation_rolls_the_pods(world, cart):
     """From a Database that does not exist yet to the second version of its password in new pods."""
     cart.apply(databases=[{"name": "orders"}])
     cart.push("a")
-    world.wait_until(lambda: cart.condition("Applied")[1] == "WaitingForDatabase", "it waits for the Database")
+    world.wait_until(
+        lambda: cart.condition("Applied")[1] == "WaitingForDatabase", "it waits for the Database"
+    )
     assert cart.get("Deployment", api="apps/v1") is None
     world.apply_example()
     world.wait_until(cart.is_ready, "it is Ready with the Database")
@@ -153,19 +182,29 @@ def test_a_secret_is_nowhere_in_what_the_engine_wrote(world, cart):
     world.wait_until(cart.is_ready, "Ready")
     assert cart.secret() == {"STRIPE_KEY": secret}
     assert world.runs("kubestorm.application_configure")
-    answers = [("executions", world.engine.client.get("/v1/executions", params={"limit": 1000}).content)]
+    answers = [
+        ("executions", world.engine.client.get("/v1/executions", params={"limit": 1000}).content)
+    ]
     status = [
         ("status", repr(cart.get()).encode()),
         ("deployment", repr(cart.get("Deployment", api="apps/v1")).encode()),
     ]
-    written = [*leaks.files_below(world.engine.data), ("log", world.engine.log_path.read_bytes()), *answers, *status]
+    written = [
+        *leaks.files_below(world.engine.data),
+        ("log", world.engine.log_path.read_bytes()),
+        *answers,
+        *status,
+    ]
     assert list(leaks.find(secret, written)) == []
 
 
 REFUSED = {
     "health": ({"health": None}, "spec.health"),
     "resources": ({"resources": None}, "spec.resources.limits.cpu"),
-    "a secret of others": ({"secrets": [{"path": "kubestorm/demo/bank/key"}]}, "may not be read from namespace"),
+    "a secret of others": (
+        {"secrets": [{"path": "kubestorm/demo/bank/key"}]},
+        "may not be read from namespace",
+    ),
     "patch": ({"patch": {"deployment": {"spec": {"paused": True}}}}, "operations do not allow it"),
 }
 
@@ -181,7 +220,9 @@ def test_what_may_not_be_gets_a_sentence_and_no_pod(world, cart):
     assert cart.get("Service", api="v1") is None
 
 
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed (Debian: kubernetes-client)")
+@pytest.mark.skipif(
+    not shutil.which("kubectl"), reason="kubectl is not installed (Debian: kubernetes-client)"
+)
 def test_kubectl_reads_and_changes_applications(world, cart, tmp_path):
     """apply, diff, explain, get, scale and wait."""
 
@@ -189,7 +230,11 @@ def test_kubectl_reads_and_changes_applications(world, cart, tmp_path):
         return subprocess.run(
             ["kubectl", f"--namespace={world.namespace}", f"--cache-dir={tmp_path}", *arguments],
             input=yaml.safe_dump(manifest) if manifest else None,
-            env={**os.environ, "KUBECONFIG": str(world.environment.kubeconfig), "HOME": str(tmp_path)},
+            env={
+                **os.environ,
+                "KUBECONFIG": str(world.environment.kubeconfig),
+                "HOME": str(tmp_path),
+            },
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
@@ -199,9 +244,13 @@ def test_kubectl_reads_and_changes_applications(world, cart, tmp_path):
     manifest = example(world.namespace)
     assert kubectl("apply", "-f", "-", manifest=manifest).returncode == 0
     cart.push("a")
-    done = kubectl("wait", "--for=condition=Ready", "application.kubestorm.io/cart", "--timeout=60s")
+    done = kubectl(
+        "wait", "--for=condition=Ready", "application.kubestorm.io/cart", "--timeout=60s"
+    )
     assert done.returncode == 0, done.stderr + world.state()
-    assert kubectl("diff", "-f", "-", manifest=manifest).returncode == 0, "what the pack writes is no difference"
+    assert kubectl("diff", "-f", "-", manifest=manifest).returncode == 0, (
+        "what the pack writes is no difference"
+    )
     changed = example(world.namespace, env={"A": "1"})
     diff = kubectl("diff", "-f", "-", manifest=changed)
     assert diff.returncode == 1
@@ -212,5 +261,7 @@ def test_kubectl_reads_and_changes_applications(world, cart, tmp_path):
     told = " ".join(kubectl("explain", "application.spec.health").stdout.split())
     assert "Exactly one of http, tcp and command is required" in told
     assert kubectl("scale", "kapp/cart", "--replicas=3").returncode == 0
-    world.wait_until(lambda: cart.is_ready() and cart.get()["status"]["availableReplicas"] == 3, "three pods")
+    world.wait_until(
+        lambda: cart.is_ready() and cart.get()["status"]["availableReplicas"] == 3, "three pods"
+    )
     assert "cart" in kubectl("get", "kubestorm").stdout

@@ -1,4 +1,6 @@
-"""The life of an Application on a real API server, with the rights of deploy/ checked by the real authorizer."""
+"""The life of an Application on a real API server, with the rights of deploy/ checked by the real
+authorizer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Applications in bad weather and power cuts: whatever fails on the way, the pods come up with what they ask for."""
+"""Applications in bad weather and power cuts: whatever fails on the way, the pods come up with what
+they ask for.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,19 @@ def kubernetes_says(status: int, method: str, times: int) -> Trouble:
     @contextmanager
     def trouble(world: Any, cart: Cart) -> Iterator[Callable[[], bool]]:
         body = json.dumps(
-            {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": "bad day"}
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "code": status,
+                "message": "bad day",
+            }
         )
         faults = world.environment.faults["kubernetes"]
         headers = {"content-type": "application/json"}
-        fault = faults.add(status=status, times=times, method=method, path=OBJECTS, body=body, headers=headers)
+        fault = faults.add(
+            status=status, times=times, method=method, path=OBJECTS, body=body, headers=headers
+        )
         yield lambda: fault.hits >= times
 
     return trouble
@@ -81,11 +91,19 @@ TROUBLES: dict[str, Trouble] = {
 def test_an_application_comes_up_in_any_weather(world, trouble):
     """With one of everything, the configuration it asks for, and nothing left running or locked."""
     cart, environment = Cart(world), world.environment
-    client = consul.Consul(host=environment.consul.host, port=environment.consul.port, token=environment.consul_token)
+    client = consul.Consul(
+        host=environment.consul.host, port=environment.consul.port, token=environment.consul_token
+    )
     client.kv.put(f"{world.path}level", "info")
-    environment.vault_client().secrets.kv.v2.create_or_update_secret(path=world.path + "key", secret={"key": "x"})
+    environment.vault_client().secrets.kv.v2.create_or_update_secret(
+        path=world.path + "key", secret={"key": "x"}
+    )
     with trouble(world, cart) as is_met:
-        cart.apply(config=[{"key": f"{world.path}level"}], secrets=[{"path": world.path + "key"}], replicas={"min": 2})
+        cart.apply(
+            config=[{"key": f"{world.path}level"}],
+            secrets=[{"path": world.path + "key"}],
+            replicas={"min": 2},
+        )
         cart.push("a")
         world.wait_until(is_met, "the trouble is met")
     world.wait_until(cart.is_ready, "Ready")

@@ -1,4 +1,6 @@
-"""Commits become images under the engine, with the pack's own narrow credentials; also after it was killed."""
+"""Commits become images under the engine, with the pack's own narrow credentials; also after it was
+killed.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class BuildingWorld(World):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.registry = RegistryProcess(folder / "registry", users={"pusher": "registry-password-8"})
+        self.registry = RegistryProcess(
+            folder / "registry", users={"pusher": "registry-password-8"}
+        )
         (folder / "git").mkdir()
         self.repository = Repository(folder / "git" / "shop.git")
         self.builds = folder / "builds"
@@ -53,7 +57,9 @@ class BuildingWorld(World):
             "folder": str(self.builds),
             "host": {"enabled": True, "allow_root": True},
             "default_registry": self.registry.host,
-            "registries": [{"host": self.registry.host, "insecure": True, "vault_path": "registries/main"}],
+            "registries": [
+                {"host": self.registry.host, "insecure": True, "vault_path": "registries/main"}
+            ],
             "source": {"protocols": ["file", "https"], "poll": {"interval_seconds": 2}},
             "webhooks": {
                 "listener": {"port": self.hook_port},
@@ -75,7 +81,9 @@ class BuildingWorld(World):
             **spec,
         }
         metadata = {"name": "shop", "namespace": self.namespace}
-        self.environment.apply({"apiVersion": API, "kind": "ImageBuild", "metadata": metadata, "spec": whole})
+        self.environment.apply(
+            {"apiVersion": API, "kind": "ImageBuild", "metadata": metadata, "spec": whole}
+        )
 
     def status(self) -> dict[str, Any]:
         found = self.environment.read(API, "ImageBuild", "shop", self.namespace) or {}
@@ -98,7 +106,9 @@ class BuildingWorld(World):
 
     def told(self) -> list[dict[str, Any]]:
         """The payloads of kubestorm.build_finished so far."""
-        found = self.engine.get("triggerinstances", trigger_type="kubestorm.build_finished", limit=50)
+        found = self.engine.get(
+            "triggerinstances", trigger_type="kubestorm.build_finished", limit=50
+        )
         mine = [one for one in found if one["trigger"] == "kubestorm.build_finished"]
         return [self.engine.get(f"triggerinstances/{one['id']}")["payload"] for one in mine]
 
@@ -121,14 +131,20 @@ def building(tmp_path: Path) -> Iterator[BuildingWorld]:
 
 
 def test_commits_become_images(building):
-    """The resource, a commit that polling finds, and a command; the log is the execution's output; deletion lets go."""
+    """The resource, a commit that polling finds, and a command; the log is the execution's output;
+    deletion lets go.
+    """
     world = building
     first = world.repository.commit({"Dockerfile": DOCKERFILE, "main": "1"})
     world.apply_build()
     world.wait_until(lambda: world.has_built(first), "the first build is over")
     assert world.tags() == [f"main-{first[:8]}"]
     chain = world.build()["executionId"]
-    (run,) = [one for one in world.engine.get("executions", parent=chain) if one["action"]["ref"].endswith("build_run")]
+    (run,) = [
+        one
+        for one in world.engine.get("executions", parent=chain)
+        if one["action"]["ref"].endswith("build_run")
+    ]
     output = world.engine.client.get(f"/v1/executions/{run['id']}/output").text
     assert "COMMIT" in output
     assert "registry-password-8" not in output
@@ -138,14 +154,24 @@ def test_commits_become_images(building):
     parameters = {"namespace": world.namespace, "name": "shop", "requested_by": "ada"}
     body = {"action": "kubestorm.image_build_start", "parameters": parameters}
     world.engine.client.post("/v1/executions", json=body).raise_for_status()
-    world.wait_until(lambda: world.build().get("requestedBy") == "ada" and world.has_built(second), "built by command")
-    world.wait_until(lambda: sorted(one["number"] for one in world.told()) == [1, 2, 3], "each end is told once")
+    world.wait_until(
+        lambda: world.build().get("requestedBy") == "ada" and world.has_built(second),
+        "built by command",
+    )
+    world.wait_until(
+        lambda: sorted(one["number"] for one in world.told()) == [1, 2, 3], "each end is told once"
+    )
     assert {one["outcome"] for one in world.told()} == {"Succeeded"}
 
     world.environment.delete(API, "ImageBuild", "shop", world.namespace)
-    world.wait_until(lambda: world.environment.read(API, "ImageBuild", "shop", world.namespace) is None, "it is gone")
+    world.wait_until(
+        lambda: world.environment.read(API, "ImageBuild", "shop", world.namespace) is None,
+        "it is gone",
+    )
     world.wait_until(lambda: not world.unfinished(), "nothing runs on")
-    world.wait_until(lambda: not list((world.builds / "runs").iterdir()), "nothing of a build is left")
+    world.wait_until(
+        lambda: not list((world.builds / "runs").iterdir()), "nothing of a build is left"
+    )
 
 
 def test_a_webhook_with_the_right_signature_starts_a_build(building):
@@ -156,13 +182,25 @@ def test_a_webhook_with_the_right_signature_starts_a_build(building):
     world.wait_until(lambda: world.has_built(first), "the first build is over")
     url = f"http://127.0.0.1:{world.hook_port}/git/hub"
     second = world.repository.commit({"main": "2"})
-    event = {"ref": "refs/heads/main", "after": second, "repository": {"clone_url": world.repository.url}}
+    event = {
+        "ref": "refs/heads/main",
+        "after": second,
+        "repository": {"clone_url": world.repository.url},
+    }
     body = json.dumps(event).encode()
     signature = "sha256=" + hmac.new(HOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
-    headers = {"X-GitHub-Event": "push", "X-GitHub-Delivery": "d-1", "Content-Type": "application/json"}
+    headers = {
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": "d-1",
+        "Content-Type": "application/json",
+    }
     with httpx.Client(trust_env=False) as client:
-        refused = client.post(url, content=body + b" ", headers={**headers, "X-Hub-Signature-256": signature})
-        taken = client.post(url, content=body, headers={**headers, "X-Hub-Signature-256": signature})
+        refused = client.post(
+            url, content=body + b" ", headers={**headers, "X-Hub-Signature-256": signature}
+        )
+        taken = client.post(
+            url, content=body, headers={**headers, "X-Hub-Signature-256": signature}
+        )
     assert (refused.status_code, taken.status_code) == (403, 202)
     world.wait_until(lambda: world.has_built(second), "the pushed commit is built")
 
@@ -174,7 +212,9 @@ def test_a_build_goes_on_after_the_engine_was_killed(building):
     slow = f"FROM scratch\nCOPY busybox /bin/busybox\nRUN {SLOW}\n"
     world.repository.commit({"Dockerfile": slow, "busybox": BUSYBOX.read_bytes()})
     world.apply_build()
-    sleeping = lambda: any(b"sleep\x00300" in _cmdline(path) for path in Path("/proc").glob("[0-9]*"))  # noqa: E731
+    sleeping = lambda: any(  # noqa: E731
+        b"sleep\x00300" in _cmdline(path) for path in Path("/proc").glob("[0-9]*")
+    )
     world.wait_until(sleeping, "the build is in its RUN")
     world.engine.kill()
     world.wait_until(lambda: not sleeping(), "what it started dies with it")
@@ -187,7 +227,9 @@ def test_a_build_goes_on_after_the_engine_was_killed(building):
     world.wait_until(lambda: world.build().get("outcome") == "Canceled", "it is canceled")
     last = world.repository.commit({"Dockerfile": DOCKERFILE, "main": "3"})
     world.wait_until(lambda: world.has_built(last), "the next commit is built")
-    world.wait_until(lambda: not list((world.builds / "runs").iterdir()), "nothing of a build is left")
+    world.wait_until(
+        lambda: not list((world.builds / "runs").iterdir()), "nothing of a build is left"
+    )
 
 
 def _cmdline(path: Path) -> bytes:

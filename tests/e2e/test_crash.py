@@ -36,7 +36,9 @@ def slow_steps(world: Any) -> Iterator[None]:
 def is_running(world: Any, action: str) -> bool:
     """Whether an action is under way for this namespace."""
     try:
-        found = world.engine.get("executions", action=f"kubestorm.{action}", status="running", limit=5)
+        found = world.engine.get(
+            "executions", action=f"kubestorm.{action}", status="running", limit=5
+        )
     except httpx.TransportError:
         return False
     return any(each["parameters"].get("namespace") == world.namespace for each in found)
@@ -74,8 +76,12 @@ def check_rotated(world: Any) -> None:
     """One new version, the password of the instance, and no pending copy."""
     (instance,) = world.instances()
     assert len(world.vault_versions()) == 2
-    world.wait_until(lambda: world.vault_paths() == [f"{world.path}orders"], "the pending copy is forgotten")
-    assert world.environment.aws.password_matches(instance["DBInstanceIdentifier"], world.password())
+    world.wait_until(
+        lambda: world.vault_paths() == [f"{world.path}orders"], "the pending copy is forgotten"
+    )
+    assert world.environment.aws.password_matches(
+        instance["DBInstanceIdentifier"], world.password()
+    )
     assert world.database()["status"]["vaultVersion"] == 2
 
 
@@ -96,7 +102,10 @@ def test_a_kill_at_each_step_of_the_creation(world):
 def test_a_kill_at_each_step_of_a_change_and_of_the_end(world):
     """Resized and deleted with a snapshot under the same treatment, and the end is the usual one."""
     make_ready(world)
-    for name, steps in (("resize", ("plan", "instance", "publish")), ("delete", ("lock", "plan", "teardown"))):
+    for name, steps in (
+        ("resize", ("plan", "instance", "publish")),
+        ("delete", ("lock", "plan", "teardown")),
+    ):
         act = journey.ACTS[name]
         with slow_steps(world):
             act.do(world)
@@ -129,10 +138,16 @@ def test_a_rotation_goes_from_the_annotation_to_a_new_password(world):
     journey.check_nothing_told(world)
 
 
-# The request is on its way when the plug is pulled: it is carried out, and nobody hears the answer. Service, method,
-# path, and how many requests that fit come before it.
+# The request is on its way when the plug is pulled: it is carried out, and nobody hears the answer.
+# Service, method, path, and how many requests that fit come before it.
 LOST_ANSWERS = {
-    "create-finalizer": ("create", "kubernetes", "PATCH", r".*/databases/orders\?fieldManager=kubestorm", 0),
+    "create-finalizer": (
+        "create",
+        "kubernetes",
+        "PATCH",
+        r".*/databases/orders\?fieldManager=kubestorm",
+        0,
+    ),
     "create-secret": ("create", "vault", "POST|PUT", "/v1/secret/data/.*", 0),
     "create-instance": ("create", "aws", "POST", ".*", 1),
     "create-keys": ("create", "consul", "PUT", "/v1/txn.*", 0),
@@ -143,7 +158,13 @@ LOST_ANSWERS = {
     "rotate-forget": ("rotate", "vault", "DELETE", "/v1/secret/metadata/.*/pending", 0),
     "delete-snapshot": ("delete", "aws", "POST", ".*", 3),
     "delete-keys": ("delete", "consul", "DELETE", "/v1/kv/.*", 0),
-    "delete-finalizer": ("delete", "kubernetes", "PATCH", r".*/databases/orders\?fieldManager=kubestorm", 0),
+    "delete-finalizer": (
+        "delete",
+        "kubernetes",
+        "PATCH",
+        r".*/databases/orders\?fieldManager=kubestorm",
+        0,
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""`make demo`, as a newcomer runs it: to the end, interrupted, kept up, and asked for what is not there."""
+"""`make demo`, as a newcomer runs it: to the end, interrupted, kept up, and asked for what is not
+there.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Running:
 
 
 @contextmanager
-def demo(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Running]:
+def demo(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> Iterator[Running]:
     with subprocess.Popen(
         [*COMMAND, str(folder), *arguments],
         cwd=ROOT,
@@ -82,7 +86,9 @@ def test_the_demo_plays_to_the_end_and_leaves_nothing(tmp_path):
         "no such table: carts",
     ):
         assert stage in it.text
-    assert len(re.findall(r"Ready \d+\.\d s after apply", it.text)) == 2, "the Database and the Application"
+    assert len(re.findall(r"Ready \d+\.\d s after apply", it.text)) == 2, (
+        "the Database and the Application"
+    )
     assert re.search(r"back on 1\.1\.0 \d+\.\d s after the push", it.text)
     assert re.search(r"secret/kubestorm/demo/default/orders", it.text)
     if not programs.missing():
@@ -94,11 +100,15 @@ def test_the_demo_plays_to_the_end_and_leaves_nothing(tmp_path):
 
 @NEEDS_KUBECTL
 def test_what_a_kept_demo_says_to_try_works(tmp_path):
-    """Every command that KEEP=1 prints runs as printed; a second demo is refused; SIGTERM ends it with 0."""
+    """Every command that KEEP=1 prints runs as printed; a second demo is refused; SIGTERM ends it
+    with 0.
+    """
     with demo(tmp_path / "demo", "--keep") as it:
         it.read_until("stormcell executions")
         commands = it.text[it.text.index("Everything stays up") :].splitlines()[1:]
-        script = "\n".join(line.strip() for line in commands if not line.strip().startswith(("vault ", "consul ")))
+        script = "\n".join(
+            line.strip() for line in commands if not line.strip().startswith(("vault ", "consul "))
+        )
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=ROOT,
@@ -120,12 +130,19 @@ def test_what_a_kept_demo_says_to_try_works(tmp_path):
     assert _processes_naming(str(tmp_path)) == []
 
 
-STAGES = {"starting": "Starting", "engine up": "stormcell  ", "creating": "rule ", "changing": "updated Database"}
+STAGES = {
+    "starting": "Starting",
+    "engine up": "stormcell  ",
+    "creating": "rule ",
+    "changing": "updated Database",
+}
 
 
 @pytest.mark.parametrize("text", STAGES.values(), ids=STAGES.keys())
 def test_an_interrupt_at_any_stage_leaves_nothing(tmp_path, text):
-    """Ctrl-C is answered by the end of everything, with the exit code of an interrupt and no traceback."""
+    """Ctrl-C is answered by the end of everything, with the exit code of an interrupt and no
+    traceback.
+    """
     with demo(tmp_path / "demo") as it:
         it.read_until(text)
         assert it.end(signal.SIGINT) == 130
@@ -136,12 +153,24 @@ def test_an_interrupt_at_any_stage_leaves_nothing(tmp_path, text):
 
 WISHES: dict[str, tuple[list[str], dict[str, str], str, int]] = {
     "an unknown API": (["--kube", "foo"], {}, "invalid choice: 'foo'", 2),
-    "a real API that is not there": (["--kube", "real"], {ASSETS_VARIABLE: ""}, "needs KUBEBUILDER_ASSETS", 1),
-    "a folder without binaries": (["--kube", "real"], {ASSETS_VARIABLE: "/dev"}, "holds no etcd", 1),
+    "a real API that is not there": (
+        ["--kube", "real"],
+        {ASSETS_VARIABLE: ""},
+        "needs KUBEBUILDER_ASSETS",
+        1,
+    ),
+    "a folder without binaries": (
+        ["--kube", "real"],
+        {ASSETS_VARIABLE: "/dev"},
+        "holds no etcd",
+        1,
+    ),
 }
 
 
-@pytest.mark.parametrize("arguments, environment, sentence, code", WISHES.values(), ids=WISHES.keys())
+@pytest.mark.parametrize(
+    "arguments, environment, sentence, code", WISHES.values(), ids=WISHES.keys()
+)
 def test_what_cannot_be_is_said(tmp_path, arguments, environment, sentence, code):
     """A wish that cannot be met gets a sentence and an exit code, and no traceback."""
     with demo(tmp_path / "demo", *arguments, environment=environment) as it:
@@ -168,7 +197,9 @@ def _processes_naming(text: str) -> list[str]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                command = (
+                    (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
             except OSError:
                 continue
             if text in command:

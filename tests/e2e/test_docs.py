@@ -17,7 +17,9 @@ BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if BLOCK.search(page.read_text()))
 
 
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed (Debian: kubernetes-client)")
+@pytest.mark.skipif(
+    not shutil.which("kubectl"), reason="kubectl is not installed (Debian: kubernetes-client)"
+)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_of_the_page_runs(own_world, page):
     """Each block exits with 0 and says something on the way that is no error."""

@@ -26,17 +26,23 @@ class DriftingWorld(World):
     def put(self, key: str, value: str) -> None:
         """Write a key as a person with every right would."""
         server = self.environment.consul
-        consul.Consul(host=server.host, port=server.port, token=self.environment.consul_token).kv.put(key, value)
+        consul.Consul(
+            host=server.host, port=server.port, token=self.environment.consul_token
+        ).kv.put(key, value)
 
     def told(self) -> list[dict]:
         """The drift events so far, oldest first."""
-        found = self.engine.get("triggerinstances", trigger_type="kubestorm.drift_detected", limit=100)
+        found = self.engine.get(
+            "triggerinstances", trigger_type="kubestorm.drift_detected", limit=100
+        )
         instances = [one for one in found if one["trigger"] == "kubestorm.drift_detected"]
         return sorted(instances, key=lambda one: one["occurrence_time"])
 
     def check(self) -> dict:
         """Run the action and return its result."""
-        answer = self.engine.client.post("/v1/executions", json={"action": "kubestorm.drift_check", "parameters": {}})
+        answer = self.engine.client.post(
+            "/v1/executions", json={"action": "kubestorm.drift_check", "parameters": {}}
+        )
         execution = answer.raise_for_status().json()["id"]
 
         def done() -> dict | None:
@@ -72,18 +78,27 @@ def test_a_change_by_hand_is_told_once_and_repaired_by_the_rule_once_it_is_on(dr
     world.put(key, "elsewhere")
     event = world.wait_until(world.told, "drift_detected")[0]
     payload = world.engine.get(f"triggerinstances/{event['id']}")["payload"]
-    assert (payload["kind"], payload["namespace"], payload["name"]) == ("Database", "default", "orders")
-    assert [(one["service"], one["field"], one["wished"], one["found"]) for one in payload["differences"]] == [
-        ("Consul", "host", right, "elsewhere")
-    ]
+    assert (payload["kind"], payload["namespace"], payload["name"]) == (
+        "Database",
+        "default",
+        "orders",
+    )
+    assert [
+        (one["service"], one["field"], one["wished"], one["found"])
+        for one in payload["differences"]
+    ] == [("Consul", "host", right, "elsewhere")]
     (row,) = world.check()["drift"]
     assert (row["name"], row["service"], row["what"]) == ("orders", "Consul", "different")
     assert world.environment.consul_tree(key)[key] == "elsewhere", "the rule is off"
     assert len(world.told()) == 1
 
     rules = world.engine.get("rules", name="drift_repair", pack="kubestorm")
-    world.engine.client.put(f"/v1/rules/{rules[0]['id']}", json={"enabled": True}).raise_for_status()
+    world.engine.client.put(
+        f"/v1/rules/{rules[0]['id']}", json={"enabled": True}
+    ).raise_for_status()
     world.put(key, "yet elsewhere")
-    world.wait_until(lambda: world.environment.consul_tree(key)[key] == right, "the address is back")
+    world.wait_until(
+        lambda: world.environment.consul_tree(key)[key] == right, "the address is back"
+    )
     assert len(world.told()) == 2
     assert world.check()["drift"] == []

@@ -1,4 +1,6 @@
-"""The main job on a real API server. In a file of its own: the sandbox's AWS keeps one state per process."""
+"""The main job on a real API server. In a file of its own: the sandbox's AWS keeps one state per
+process.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from tests.e2e.conftest import World
 
 @contextmanager
 def compacted(world: World) -> Iterator[Callable[[], bool]]:
-    """The connection is cut, the change comes, and etcd forgets what led to it: the watch cannot go on from there."""
+    """The connection is cut, the change comes, and etcd forgets what led to it: the watch cannot go
+    on from there.
+    """
     listed = _count(world, "watch.listed")
     done: list[int] = []
 
@@ -27,7 +31,9 @@ def compacted(world: World) -> Iterator[Callable[[], bool]]:
 
     with world.environment.proxies["kubernetes"].bad(Weather.REFUSED):
         yield is_met
-    world.wait_until(lambda: _count(world, "watch.listed") > listed, "the Databases are listed anew")
+    world.wait_until(
+        lambda: _count(world, "watch.listed") > listed, "the Databases are listed anew"
+    )
 
 
 @contextmanager
@@ -52,7 +58,9 @@ def _count(world: World, event: str) -> int:
 def real_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """kube-apiserver and etcd in place of the sandbox's Kubernetes; all else is as it was."""
     if not RealKube.assets_from_environment():
-        pytest.skip(f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md says how)")
+        pytest.skip(
+            f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md says how)"
+        )
     world = World(tmp_path_factory.mktemp("real"), kube="real")
     try:
         world.start()

@@ -1,4 +1,6 @@
-"""The form of 2016 from end to end: somebody else's kind, a mapping in the configuration, a rule, and no code."""
+"""The form of 2016 from end to end: somebody else's kind, a mapping in the configuration, a rule,
+and no code.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,10 @@ def test_a_mysqldb_is_created_and_deleted_by_the_same_criteria(world):
     rule = yaml.safe_load((EXAMPLE / "rule.yaml").read_text())
     world.engine.client.post("/v1/rules", json=rule).raise_for_status()
     manifest = yaml.safe_load((EXAMPLE / "mysqldb.yaml").read_text())
-    other = {**manifest, "metadata": {**manifest["metadata"], "name": "other", "labels": {"resource": "database"}}}
+    other = {
+        **manifest,
+        "metadata": {**manifest["metadata"], "name": "other", "labels": {"resource": "database"}},
+    }
     world.environment.apply({**other, "metadata": {**other["metadata"]}})
     world.environment.apply({**manifest, "on_delete": "Snapshot"})
 

@@ -12,12 +12,16 @@ def terminating(world: World) -> str:
 
 
 def test_a_namespace_takes_no_data_with_it_and_is_let_go(world):
-    """Confirmed destruction becomes two snapshots; until then the Database says what holds it; then all is gone."""
+    """Confirmed destruction becomes two snapshots; until then the Database says what holds it; then
+    all is gone.
+    """
     world.apply_example(deletionPolicy="Delete")
     world.wait_until(world.is_ready, "Ready")
     world.annotate(**{"kubestorm.io/confirm-delete": "orders"})
     world.environment.delete("v1", "Namespace", world.namespace)
-    world.wait_until(lambda: world.says("snapshot") or world.database() is None, "what holds it is said")
+    world.wait_until(
+        lambda: world.says("snapshot") or world.database() is None, "what holds it is said"
+    )
     world.wait_until(lambda: terminating(world) == "", "the namespace is gone")
     assert world.database() is None
     assert world.instances() == []
@@ -27,7 +31,9 @@ def test_a_namespace_takes_no_data_with_it_and_is_let_go(world):
 
 
 def test_a_service_that_is_away_holds_the_namespace_no_longer_than_it_is_away(world):
-    """Consul without a leader is named in the object's conditions, and the end comes by itself when it is back."""
+    """Consul without a leader is named in the object's conditions, and the end comes by itself when
+    it is back.
+    """
     world.apply_example(deletionPolicy="Snapshot")
     world.wait_until(world.is_ready, "Ready")
     world.environment.consul.lose_leader()
@@ -43,7 +49,9 @@ def test_what_only_a_person_can_decide_is_said_and_one_word_lets_go(world):
     world.apply_example(deletionPolicy="Snapshot", deletionProtection=True)
     world.wait_until(world.is_ready, "Ready")
     world.environment.delete("v1", "Namespace", world.namespace)
-    world.wait_until(lambda: world.condition("Ready")[1] == "DeletionProtected", "what holds it is said")
+    world.wait_until(
+        lambda: world.condition("Ready")[1] == "DeletionProtected", "what holds it is said"
+    )
     assert "spec.deletionProtection" in world.condition("Ready")[2]
     world.environment.merge(
         "kubestorm.io/v1alpha1",

@@ -1,4 +1,6 @@
-"""A delivery from end to end: a commit, its image, the base that it stands on, the rollout, and who was told."""
+"""A delivery from end to end: a commit, its image, the base that it stands on, the rollout, and who
+was told.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,17 @@ class DeliveryWorld(World):
         images = [{"name": "site", "repository": repository, **image}]
         source = {"url": self.repository.url, "branch": "main"}
         spec = {"source": source, "images": images, "suspend": True}
-        self.environment.apply({"apiVersion": API, "kind": "ImageBuild", "metadata": where, "spec": spec})
+        self.environment.apply(
+            {"apiVersion": API, "kind": "ImageBuild", "metadata": where, "spec": spec}
+        )
         manifest = yaml.safe_load((ROOT / "examples" / "application.yaml").read_text())
         manifest["metadata"] = where
         registry = self.environment.registry
         assert registry is not None
-        manifest["spec"] |= {"image": {"repository": f"{registry.host}/{repository}"}, "follow": {"branch": "main"}}
+        manifest["spec"] |= {
+            "image": {"repository": f"{registry.host}/{repository}"},
+            "follow": {"branch": "main"},
+        }
         self.environment.apply(manifest)
 
     def deliver(self) -> dict[str, Any]:
@@ -54,10 +61,14 @@ class DeliveryWorld(World):
     def run(self, action: str, **more: Any) -> dict[str, Any]:
         parameters = {"namespace": self.namespace, "name": "site", "requested_by": "anna", **more}
         body = {"action": action, "parameters": parameters}
-        return self.ended(self.engine.client.post("/v1/executions", json=body).raise_for_status().json()["id"])
+        return self.ended(
+            self.engine.client.post("/v1/executions", json=body).raise_for_status().json()["id"]
+        )
 
     def ended(self, run: str) -> dict[str, Any]:
-        self.wait_until(lambda: self.engine.get(f"executions/{run}")["status"] in ENDED, "the run has ended")
+        self.wait_until(
+            lambda: self.engine.get(f"executions/{run}")["status"] in ENDED, "the run has ended"
+        )
         found: dict[str, Any] = self.engine.get(f"executions/{run}")
         return found
 
@@ -72,13 +83,19 @@ class DeliveryWorld(World):
     def told(self) -> list[tuple[str, str]]:
         """(stage, outcome) of every stage that was told, in order."""
         name = "kubestorm.pipeline_stage_ended"
-        found = [one for one in self.engine.get("triggerinstances", trigger=name, limit=500) if one["trigger"] == name]
+        found = [
+            one
+            for one in self.engine.get("triggerinstances", trigger=name, limit=500)
+            if one["trigger"] == name
+        ]
         payloads = [self.engine.get(f"triggerinstances/{one['id']}")["payload"] for one in found]
         mine = [each for each in payloads if each["namespace"] == self.namespace]
         return [(each["stage"], each["outcome"]) for each in reversed(mine)]
 
     def state(self) -> str:
-        return f"{yaml.safe_dump(self.image_build().get('status') or {})}\n{self.engine.log_tail(60)}"
+        return (
+            f"{yaml.safe_dump(self.image_build().get('status') or {})}\n{self.engine.log_tail(60)}"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +112,9 @@ def delivery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeliveryWorld
 
 
 def test_a_commit_is_delivered(delivery):
-    """Every stage ends well, is on the resource and told once; and a new base image is built upon and runs."""
+    """Every stage ends well, is on the resource and told once; and a new base image is built upon
+    and runs.
+    """
     world = delivery
     world.enter("shop")
     base = f"{world.environment.registry.host}/{world.namespace}/os:12"
@@ -120,7 +139,9 @@ def test_a_commit_is_delivered(delivery):
     assert good["digest"] in world.deployed()
 
     world.environment.push_image(f"{world.namespace}/os", "12", content="second")
-    world.wait_until(lambda: good["digest"] not in world.deployed(), "what stands on the new base runs")
+    world.wait_until(
+        lambda: good["digest"] not in world.deployed(), "what stands on the new base runs"
+    )
     status = world.image_build()["status"]
     assert (status["build"]["requestedBy"], status["build"]["number"]) == ("a new base image", 2)
 

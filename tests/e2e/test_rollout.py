@@ -1,4 +1,6 @@
-"""From a push to running pods, and safely back: the whole way through the engine, as people and registries see it."""
+"""From a push to running pods, and safely back: the whole way through the engine, as people and
+registries see it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ SPEC = {
     "image": {"repository": f"{REGISTRY}/{REPOSITORY}"},
     "follow": {"semver": ">=1.0"},
     "port": 8080,
-    "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "10m", "memory": "10Mi"}},
+    "resources": {
+        "requests": {"cpu": "1m", "memory": "1Mi"},
+        "limits": {"cpu": "10m", "memory": "10Mi"},
+    },
     "health": {"tcp": {}},
     "replicas": {"min": 4},
 }
@@ -39,12 +44,20 @@ class Shop:
     def apply(self, **spec: Any) -> None:
         """What a developer writes."""
         metadata = {"name": "cart", "namespace": self.world.namespace}
-        body = {"apiVersion": GROUP, "kind": "Application", "metadata": metadata, "spec": {**SPEC, **spec}}
+        body = {
+            "apiVersion": GROUP,
+            "kind": "Application",
+            "metadata": metadata,
+            "spec": {**SPEC, **spec},
+        }
         self.world.environment.apply(body)
 
     def push(self, tag: str, fate: str = "", number: int = 0) -> str:
         """What a sensor says of a push; the pods of that digest meet the fate."""
-        digest = "sha256:" + hashlib.sha256(f"{self.world.namespace} {tag} {number}".encode()).hexdigest()
+        digest = (
+            "sha256:"
+            + hashlib.sha256(f"{self.world.namespace} {tag} {number}".encode()).hexdigest()
+        )
         if fate:
             podlife.FATES_OF_DIGESTS[digest] = fate
         payload = {
@@ -71,7 +84,9 @@ class Shop:
         given = {"namespace": self.world.namespace, "name": "cart", **parameters}
         made = self.post("executions", {"action": f"kubestorm.{action}", "parameters": given})
         path = f"executions/{made['id']}"
-        self.world.wait_until(lambda: self.world.engine.get(path)["status"] == "succeeded", f"{action} succeeds")
+        self.world.wait_until(
+            lambda: self.world.engine.get(path)["status"] == "succeeded", f"{action} succeeds"
+        )
 
     def application(self) -> dict[str, Any]:
         return self.world.environment.read(GROUP, "Application", "cart", self.world.namespace) or {}
@@ -103,13 +118,20 @@ class Shop:
             labels = pod["metadata"].get("labels") or {}
             conditions = (pod.get("status") or {}).get("conditions") or ()
             ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-            if selector.items() <= labels.items() and ready and not pod["metadata"].get("deletionTimestamp"):
+            if (
+                selector.items() <= labels.items()
+                and ready
+                and not pod["metadata"].get("deletionTimestamp")
+            ):
                 digest = pod["spec"]["containers"][0]["image"].partition("@")[2]
                 found[digest] = found.get(digest, 0) + 1
         return found
 
     def wait_pods(self, digest: str, count: int = 4) -> None:
-        self.world.wait_until(lambda: self.pods() == {digest: count}, f"{count} pods of {digest[:15]}: {self.phases()}")
+        self.world.wait_until(
+            lambda: self.pods() == {digest: count},
+            f"{count} pods of {digest[:15]}: {self.phases()}",
+        )
 
     def wait_phases(self, *phases: str) -> None:
         def fits() -> bool:
@@ -122,7 +144,9 @@ class Shop:
             raise
 
     def ready(self) -> None:
-        self.world.wait_until(lambda: self.condition("Ready")[0] == "True", "the Application is Ready")
+        self.world.wait_until(
+            lambda: self.condition("Ready")[0] == "True", "the Application is Ready"
+        )
 
 
 @pytest.fixture
@@ -133,7 +157,9 @@ def shop(world: World) -> Shop:
 def test_a_push_becomes_pods_and_a_bad_one_goes_back(shop):
     """The reason is what kubectl describe shows; the digest is not tried again until a person asks."""
     shop.apply()
-    shop.world.wait_until(lambda: shop.condition("RolledOut")[1] == "WaitingForPush", "it waits for a push")
+    shop.world.wait_until(
+        lambda: shop.condition("RolledOut")[1] == "WaitingForPush", "it waits for a push"
+    )
     first = shop.push("1.0.0")
     shop.wait_pods(first)
     shop.wait_phases("Complete")
@@ -143,7 +169,9 @@ def test_a_push_becomes_pods_and_a_bad_one_goes_back(shop):
     shop.wait_pods(first)
     status = shop.status()
     assert status["reason"] == "ImagePullFailed"
-    shop.world.wait_until(lambda: shop.condition("RolledOut")[0] == "False", "the Application says so")
+    shop.world.wait_until(
+        lambda: shop.condition("RolledOut")[0] == "False", "the Application says so"
+    )
     if shutil.which("kubectl"):
         asked = f"-n {shop.world.namespace} describe applications.kubestorm.io cart"
         told = subprocess.run(
@@ -157,7 +185,9 @@ def test_a_push_becomes_pods_and_a_bad_one_goes_back(shop):
     shop.push("1.1.0", "broken", number=1)
     podlife.FATES_OF_DIGESTS.pop(bad)
     good = shop.push("1.2.0", number=2)
-    shop.world.wait_until(lambda: shop.phases()[-1] == "Complete" and shop.pods() == {good: 4}, "the next one is good")
+    shop.world.wait_until(
+        lambda: shop.phases()[-1] == "Complete" and shop.pods() == {good: 4}, "the next one is good"
+    )
     shop.run("application_rollback", requested_by="bob")
     shop.wait_pods(first)
     shop.world.wait_until(lambda: shop.phases()[-1] == "Complete", "the rollback is complete")
@@ -176,7 +206,9 @@ def test_a_canary_waits_for_a_person(shop):
     shop.wait_phases("Complete", "Complete")
     shop.wait_pods(second)
     shop.push("1.2.0")
-    shop.world.wait_until(lambda: shop.status().get("reason") == "AwaitingPromotion", "it waits again")
+    shop.world.wait_until(
+        lambda: shop.status().get("reason") == "AwaitingPromotion", "it waits again"
+    )
     shop.run("application_abort", requested_by="carol")
     shop.wait_phases("Complete", "Complete", "Aborted")
     shop.wait_pods(second)
@@ -186,12 +218,16 @@ def test_a_canary_waits_for_a_person(shop):
 def test_a_storm_of_pushes_makes_at_most_three_rollouts_and_the_last_wins(shop):
     """A hundred pushes as fast as they are taken; five hundred are in the tests of the library."""
     shop.apply()
-    shop.world.wait_until(lambda: shop.condition("RolledOut")[1] == "WaitingForPush", "it waits for a push")
+    shop.world.wait_until(
+        lambda: shop.condition("RolledOut")[1] == "WaitingForPush", "it waits for a push"
+    )
     last = ""
     for number in range(100):
         last = shop.push(f"1.{number}.0", number=number)
     shop.world.wait_until(lambda: shop.pods() == {last: 4}, f"the last one runs: {shop.phases()}")
-    shop.world.wait_until(lambda: all(one in ("Complete", "Superseded") for one in shop.phases()), "all is over")
+    shop.world.wait_until(
+        lambda: all(one in ("Complete", "Superseded") for one in shop.phases()), "all is over"
+    )
     assert len(shop.rollouts()) <= 3
     shop.world.wait_until(lambda: not shop.world.unfinished(), "nothing stays running")
 
@@ -215,7 +251,9 @@ def test_a_kill_in_the_middle_of_a_rollout_changes_nothing_about_its_end(shop):
     with slow_leases(shop.world):
         second = shop.push("1.1.0")
         for wanted in (25, 50, 100):
-            shop.world.wait_until(lambda w=wanted: shop.status().get("weight", 0) >= w, f"{wanted} %")
+            shop.world.wait_until(
+                lambda w=wanted: shop.status().get("weight", 0) >= w, f"{wanted} %"
+            )
             shop.world.engine.kill()
             shop.world.engine.start()
     shop.wait_phases("Complete", "Complete")

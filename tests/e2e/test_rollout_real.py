@@ -1,4 +1,6 @@
-"""A push through the engine on a real API server with its own controllers. In a file of its own, as each world is."""
+"""A push through the engine on a real API server with its own controllers. In a file of its own, as
+each world is.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,13 @@ from tests.e2e.test_rollout import Shop
 
 @pytest.mark.realkube
 def test_a_push_becomes_pods_and_a_bad_one_goes_back(tmp_path):
-    """kube-apiserver, etcd and kube-controller-manager in place of the sandbox's; all else is as it was."""
+    """kube-apiserver, etcd and kube-controller-manager in place of the sandbox's; all else is as it
+    was.
+    """
     if not RealKube.assets_from_environment():
-        pytest.skip(f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md says how)")
+        pytest.skip(
+            f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md says how)"
+        )
     world = World(tmp_path, kube="real")
     try:
         world.start()

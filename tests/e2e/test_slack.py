@@ -1,6 +1,8 @@
-"""A day in Slack: people who have no terminal create, look, are refused, approve and hear how it went.
+"""A day in Slack: people who have no terminal create, look, are refused, approve and hear how it
+went.
 
-Everything is real but Slack and AWS: signed requests to the sensor, rules, workflows, inquiries, a killed engine.
+Everything is real but Slack and AWS: signed requests to the sensor, rules, workflows, inquiries, a
+killed engine.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def free_port() -> int:
 
 
 class Office(World):
-    """The world with a workspace of Slack in it; its people may not destroy data without another's word."""
+    """The world with a workspace of Slack in it; its people may not destroy data without another's
+    word.
+    """
 
     def __init__(self, folder: Any, slack: SlackServer) -> None:
         super().__init__(folder)
@@ -53,7 +57,9 @@ class Office(World):
                 },
                 "chat": {"people": PEOPLE, "look_seconds": 1},
                 "announcements": {"channel": "#team-shop", "window_seconds": 2},
-                "approvals": {"rules": [{"namespaces": ["*"], "what": ["delete"], "channel": "#approvals"}]},
+                "approvals": {
+                    "rules": [{"namespaces": ["*"], "what": ["delete"], "channel": "#approvals"}]
+                },
             },
         )
 
@@ -68,19 +74,31 @@ class Office(World):
 
         def found() -> Post | None:
             posts = self.slack.in_channel(channel)
-            return next((post for post in reversed(posts) if all(word in post.everything for word in words)), None)
+            return next(
+                (
+                    post
+                    for post in reversed(posts)
+                    if all(word in post.everything for word in words)
+                ),
+                None,
+            )
 
         return self.wait_until(found, f"a message with {words} in #{channel}")
 
     def listens(self) -> bool:
         """Whether the sensor is there."""
         try:
-            return self.slack.send("events", {"type": "url_verification", "challenge": "c"}).status == 200
+            return (
+                self.slack.send("events", {"type": "url_verification", "challenge": "c"}).status
+                == 200
+            )
         except Exception:
             return False
 
     def state(self) -> str:
-        posts = "\n".join(f"{post.channel} {post.thread_ts} {post.text}" for post in self.slack.posts)
+        posts = "\n".join(
+            f"{post.channel} {post.thread_ts} {post.text}" for post in self.slack.posts
+        )
         return f"{super().state()}\n{posts}"
 
     def inquiries(self) -> list[dict[str, Any]]:
@@ -119,7 +137,9 @@ def doomed(office: Office) -> Post:
 
 
 def test_a_morning_in_the_channel(office: Office) -> None:
-    """Help, a database from a sentence to its outcome in the thread, the announcement, and a refusal."""
+    """Help, a database from a sentence to its outcome in the thread, the announcement, and a
+    refusal.
+    """
     office.say("vera", "help")
     office.sees("team-shop", "list databases")
     office.say("ada", f"create database orders postgres 16 size small in {office.namespace}")
@@ -151,11 +171,15 @@ def test_a_morning_in_the_channel(office: Office) -> None:
 
 
 def test_an_approval_outlives_the_engine(office: Office) -> None:
-    """Asked, killed with everything, answered by a button: the one who asked may not, another may, and it is done."""
+    """Asked, killed with everything, answered by a button: the one who asked may not, another may,
+    and it is done.
+    """
     question = doomed(office)
     office.wait_until(office.inquiries, "the engine's inquiry waits")
     office.engine.kill()
-    assert office.slack.click("ada", question, "Approve").status != 200 if office.listens() else True
+    assert (
+        office.slack.click("ada", question, "Approve").status != 200 if office.listens() else True
+    )
     office.engine.start()
     office.wait_until(office.listens, "the sensor listens again")
     assert len(office.inquiries()) == 1
@@ -179,7 +203,9 @@ def key_of(office: Office, user: str) -> dict[str, str]:
 
 
 def test_an_inquiry_is_answered_as_a_button_is(office: Office) -> None:
-    """By the API, as `st2 inquiry respond` does: those who are not asked are refused, a no holds the data."""
+    """By the API, as `st2 inquiry respond` does: those who are not asked are refused, a no holds
+    the data.
+    """
     question = doomed(office)
     inquiry = office.wait_until(office.inquiries, "the engine's inquiry waits")[0]
     path, no = f"/v1/inquiries/{inquiry['id']}", {"decision": "refuse", "comment": "still in use"}
@@ -187,7 +213,9 @@ def test_an_inquiry_is_answered_as_a_button_is(office: Office) -> None:
     refused = office.engine.client.put(path, json=body, headers=key_of(office, "ada"))
     assert refused.status_code == 403
     office.engine.client.put(path, json=body, headers=key_of(office, "linus")).raise_for_status()
-    office.wait_until(lambda: office.condition("Ready")[1] == "ApprovalRefused", "the deletion is refused")
+    office.wait_until(
+        lambda: office.condition("Ready")[1] == "ApprovalRefused", "the deletion is refused"
+    )
     assert "linus refused" in office.condition("Ready")[2]
     assert office.instances()
     office.wait_until(lambda: "Refused by linus" in question.everything, "the message says so")
@@ -198,14 +226,18 @@ def test_an_inquiry_is_answered_as_a_button_is(office: Office) -> None:
 def test_a_reply_answers_too(office: Office) -> None:
     """In the thread of the question, without its number."""
     question = doomed(office)
-    office.slack.mention("grace", "approve because nobody uses it", channel="approvals", thread=question.ts)
+    office.slack.mention(
+        "grace", "approve because nobody uses it", channel="approvals", thread=question.ts
+    )
     office.wait_until(lambda: office.database() is None, "the Database is gone")
     answer = office.sees("approvals", "grace approved it")
     assert answer.thread_ts == question.ts
 
 
 def test_no_secret_of_slacks_is_written_down(office: Office) -> None:
-    """Tokens, the signing secret and the addresses for answers are in no log, payload, parameter or result."""
+    """Tokens, the signing secret and the addresses for answers are in no log, payload, parameter or
+    result.
+    """
     office.say("vera", "list databases")
     office.wait_until(lambda: office.unfinished() == [], "all is done")
     office.engine.stop()

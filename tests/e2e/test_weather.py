@@ -39,12 +39,16 @@ def on_the_wire(service: str, weather: Weather) -> Trouble:
     return trouble
 
 
-def answered(service: str, status: int, times: int, method: str = ".*", path: str = ".*", **more: Any) -> Trouble:
+def answered(
+    service: str, status: int, times: int, method: str = ".*", path: str = ".*", **more: Any
+) -> Trouble:
     """The service itself answers badly, as many times as said."""
 
     @contextmanager
     def trouble(world: Any) -> Iterator[Callable[[], bool]]:
-        fault = world.environment.faults[service].add(status=status, times=times, method=method, path=path, **more)
+        fault = world.environment.faults[service].add(
+            status=status, times=times, method=method, path=path, **more
+        )
         yield lambda: fault.hits >= times
 
     return trouble
@@ -52,8 +56,19 @@ def answered(service: str, status: int, times: int, method: str = ".*", path: st
 
 def kubernetes_says(status: int, times: int, method: str, path: str, **headers: str) -> Trouble:
     """As the API server words it."""
-    body = json.dumps({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": "bad day"})
-    headers = {"content-type": "application/json", **{key.replace("_", "-"): value for key, value in headers.items()}}
+    body = json.dumps(
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "code": status,
+            "message": "bad day",
+        }
+    )
+    headers = {
+        "content-type": "application/json",
+        **{key.replace("_", "-"): value for key, value in headers.items()},
+    }
     return answered("kubernetes", status, times, method, path, body=body, headers=headers)
 
 
@@ -68,7 +83,9 @@ def silent_watch(world: Any) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def expired_watch(world: Any) -> Iterator[Callable[[], bool]]:
-    """The watch breaks, and the API server forgets what it would have gone on from: it has to list anew."""
+    """The watch breaks, and the API server forgets what it would have gone on from: it has to list
+    anew.
+    """
     listed, troubles = _count(world, "watch.listed"), _watch_troubles(world)
 
     def is_met() -> bool:
@@ -77,7 +94,9 @@ def expired_watch(world: Any) -> Iterator[Callable[[], bool]]:
 
     with world.environment.proxies["kubernetes"].bad(Weather.REFUSED):
         yield is_met
-    world.wait_until(lambda: _count(world, "watch.listed") > listed, "the Databases are listed anew")
+    world.wait_until(
+        lambda: _count(world, "watch.listed") > listed, "the Databases are listed anew"
+    )
 
 
 def throttled(action: str) -> Trouble:
@@ -151,7 +170,11 @@ TROUBLES: dict[str, dict[str, Trouble]] = {
     },
     # More often than one step tries again by itself.
     "409": dict.fromkeys(journey.ACTS, kubernetes_says(409, 7, "PATCH", STATUS)),
-    "410": {"create": expired_watch, "resize": kubernetes_says(410, 2, "GET", WATCH), "delete": expired_watch},
+    "410": {
+        "create": expired_watch,
+        "resize": kubernetes_says(410, 2, "GET", WATCH),
+        "delete": expired_watch,
+    },
     "deaf": dict.fromkeys(journey.ACTS, silent_watch),
     "throttled": {
         "create": throttled("CreateDBInstance"),

@@ -1,4 +1,6 @@
-"""The search for leaked secrets finds what was planted, so that its silence elsewhere means something."""
+"""The search for leaked secrets finds what was planted, so that its silence elsewhere means
+something.
+"""
 
 from __future__ import annotations
 
@@ -34,4 +36,6 @@ def test_a_planted_secret_is_found(encode, before, after):
 
 def test_nothing_is_found_where_there_is_nothing():
     """Text without the secret gives no finding."""
-    assert not list(find(SECRET, [("file", b"username: orders, vault_path: secret/kubestorm/x" * 100)]))
+    assert not list(
+        find(SECRET, [("file", b"username: orders, vault_path: secret/kubestorm/x" * 100)])
+    )

@@ -24,7 +24,9 @@ def test_links_between_pages_lead_somewhere(page):
 
 def test_make_help_lists_every_target():
     """`make help` says what each target does, and knows all that are meant for people."""
-    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     listed = {line.split()[1] for line in said.splitlines() if line.startswith("  make ")}
     assert {"setup", "demo", "test", "check", "bench", "help"} <= listed
     phony = set(re.findall(r"^\.PHONY: (\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -32,10 +34,18 @@ def test_make_help_lists_every_target():
 
 
 def test_the_pack_installs_the_same_ranges_everywhere():
-    """requirements.txt, which StackStorm installs, and the project's `pack` extra name the same ranges."""
-    required = {line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"}
+    """requirements.txt, which StackStorm installs, and the project's `pack` extra name the same
+    ranges.
+    """
+    required = {
+        line
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if line and line[0] != "#"
+    }
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    shared = required & set(project["dependencies"]) | {line for line in required if line.startswith("jsonschema")}
+    shared = required & set(project["dependencies"]) | {
+        line for line in required if line.startswith("jsonschema")
+    }
     assert required - shared == set(project["optional-dependencies"]["pack"])
 
 
@@ -55,7 +65,9 @@ def test_pack_code_is_syntax_of_python_3_8():
     """Everything that runs inside StackStorm parses as Python 3.8."""
     import ast
 
-    files = [path for folder in ("lib", "actions", "sensors") for path in (ROOT / folder).rglob("*.py")]
+    files = [
+        path for folder in ("lib", "actions", "sensors") for path in (ROOT / folder).rglob("*.py")
+    ]
     assert files
     for path in files:
         ast.parse(path.read_text(), filename=str(path), feature_version=(3, 8))
@@ -73,6 +85,10 @@ def oldest_python():
 
     for name in ("python3.8", "python3.9", "python3.10"):
         found = shutil.which(name)
-        if found and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0:
+        if (
+            found
+            and subprocess.run([found, "--version"], capture_output=True, check=False).returncode
+            == 0
+        ):
             return found
     return sys.executable

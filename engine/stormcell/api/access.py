@@ -1,8 +1,10 @@
-"""What stands before every call: the size of the body, the Host and Origin of the caller, and the key.
+"""What stands before every call: the size of the body, the Host and Origin of the caller, and the
+key.
 
-A page in a browser on the same machine can reach a loopback port: therefore a key is required there too, and Host
-(DNS rebinding) and Origin (a foreign page) are checked. Credentials are accepted in the places StackStorm takes them
-(st2common/router.py, st2common/middleware). Open are `/healthz` and the asking for a token alone.
+A page in a browser on the same machine can reach a loopback port: therefore a key is required there
+too, and Host (DNS rebinding) and Origin (a foreign page) are checked. Credentials are accepted in
+the places StackStorm takes them (st2common/router.py, st2common/middleware). Open are `/healthz`
+and the asking for a token alone.
 """
 
 from __future__ import annotations
@@ -80,7 +82,10 @@ class Gate:
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
         host = _host_name(headers.get("host", ""))
         if _UNCOUNTED not in self._hosts and host not in self._hosts:
-            return 403, f'The Host "{host}" is not served here. Start stormcell with --allow-host {host} to allow it.'
+            return (
+                403,
+                f'The Host "{host}" is not served here. Start stormcell with --allow-host {host} to allow it.',
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             return 403, f'Calls from pages of "{origin}" are not allowed.'
@@ -134,7 +139,9 @@ class Gate:
 
 
 def normal_path(path: str) -> str:
-    """`/api/v1/x/` and `/v1/x/` are `/v1/x`; StackStorm's other services, `/auth` and `/stream`, are here too."""
+    """`/api/v1/x/` and `/v1/x/` are `/v1/x`; StackStorm's other services, `/auth` and `/stream`,
+    are here too.
+    """
     for prefix in _SERVICES:
         if path.startswith(prefix):
             path = path[len(prefix) - 1 :]
@@ -177,7 +184,10 @@ def _cookie_tokens(text: str) -> list[str]:
 
 def _headers(scope: Scope) -> dict[str, str]:
     """Name in lower case -> value; the first where a name comes twice."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in reversed(scope["headers"])
+    }
 
 
 @lru_cache(maxsize=256)

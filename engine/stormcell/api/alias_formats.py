@@ -1,9 +1,11 @@
-"""What a person typed, held against the formats of action aliases: which one it is, and what its parameters are.
+"""What a person typed, held against the formats of action aliases: which one it is, and what its
+parameters are.
 
 Pure functions. Source of behaviour: st2common/models/utils/action_alias_utils.py and
-st2common/util/actionalias_matching.py of StackStorm 3.9. A format is a regular expression in which `{{ name }}` stands
-for a value and `{{ name=default }}` for one that may be left out; it is anchored where its author did not; the last
-parameter takes the rest; `key=value` pairs at the end of a command are parameters beside those of the format.
+st2common/util/actionalias_matching.py of StackStorm 3.9. A format is a regular expression in which
+`{{ name }}` stands for a value and `{{ name=default }}` for one that may be left out; it is
+anchored where its author did not; the last parameter takes the rest; `key=value` pairs at the end
+of a command are parameters beside those of the format.
 """
 
 from __future__ import annotations
@@ -19,11 +21,16 @@ from stormcell.content.models import ActionAlias
 from stormcell.errors import InvalidInputError
 
 LONGEST_COMMAND_CHARACTERS = 4096
-"""Formats are expressions of their authors, and their cost grows with a power of the command's length."""
+"""Formats are expressions of their authors, and their cost grows with a power of the command's
+length.
+"""
 
 _VALUE = r"""(?:""|''|"(?P<{0}d>.+?)"|'(?P<{0}s>.+?)'|(?P<{0}o>\{{.+?\}})|(?P<{0}w>{1}))"""
 _PLACE = re.compile(
-    r"(?P<space>\s*)\{\{\s*(?P<name>\S+?)\s*(?P<default>=\s*" + _VALUE.format("v", ".+?") + r"\s*)?\}\}", re.DOTALL
+    r"(?P<space>\s*)\{\{\s*(?P<name>\S+?)\s*(?P<default>=\s*"
+    + _VALUE.format("v", ".+?")
+    + r"\s*)?\}\}",
+    re.DOTALL,
 )
 _PAIR = re.compile(r"\s*(?P<key>[^\s=]+)\s*=" + _VALUE.format("v", r"\S+") + r"(?=\s|$)", re.DOTALL)
 _TAKEN = r"""["']?(?P<%s>(?:(?<=').+?(?=')|(?<=").+?(?=")|\{.+?\}|.+?))["']?"""
@@ -48,7 +55,9 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def representations(alias: ActionAlias) -> list[Representation]:
-    """What can be typed for an alias. A format that only has a `display` is help and nothing to type."""
+    """What can be typed for an alias. A format that only has a `display` is help and nothing to
+    type.
+    """
     found: list[Representation] = []
     for given in alias.formats:
         form = given if isinstance(given, dict) else {"display": given, "representation": given}
@@ -72,14 +81,18 @@ def displays(alias: ActionAlias) -> list[str]:
 
 
 def matching(command: str, aliases: Iterable[ActionAlias]) -> Representation:
-    """Return the one representation a command fits: of those for a single match, and failing that of the others.
+    """Return the one representation a command fits: of those for a single match, and failing that
+    of the others.
 
-    InvalidInputError where none or several fit, in StackStorm's words, or where it is too long to be held against any.
+    InvalidInputError where none or several fit, in StackStorm's words, or where it is too long to
+    be held against any.
     """
     _short_enough(command)
     known = [item for alias in aliases if alias.enabled for item in representations(alias)]
     for multiple, word in ((False, ""), (True, " (multi)")):
-        fitting = [item for item in known if item.match_multiple is multiple and _fits(item.text, command)]
+        fitting = [
+            item for item in known if item.match_multiple is multiple and _fits(item.text, command)
+        ]
         if len(fitting) > 1:
             raise InvalidInputError(f"Command '{command}' matched more than 1{word} pattern")
         if fitting:
@@ -88,12 +101,18 @@ def matching(command: str, aliases: Iterable[ActionAlias]) -> Representation:
 
 
 def parameters_of(text: str, command: str, *, match_multiple: bool = False) -> list[dict[str, str]]:
-    """Return the parameters a command has by a format: one set, or as many as it matches. InvalidInputError."""
+    """Return the parameters a command has by a format: one set, or as many as it matches.
+    InvalidInputError.
+    """
     form = compiled(text)
     rest, pairs = _without_pairs(_short_enough(command))
     stream = f" {rest} "
     matches: Iterator[re.Match[str] | None]
-    matches = iter(form.expression.finditer(stream)) if match_multiple else iter([form.expression.search(stream)])
+    matches = (
+        iter(form.expression.finditer(stream))
+        if match_multiple
+        else iter([form.expression.search(stream)])
+    )
     found = [_values(form, match, command, pairs) for match in matches]
     if not found:
         raise _mismatch(command, text)
@@ -117,9 +136,13 @@ def compiled(text: str) -> Format:
     body = _PLACE.sub(place, text)
     starts, ends = _anchors(text)
     try:
-        expression = re.compile(("" if starts else r"^\s*") + body + ("" if ends else r"\s*$"), re.DOTALL)
+        expression = re.compile(
+            ("" if starts else r"^\s*") + body + ("" if ends else r"\s*$"), re.DOTALL
+        )
     except (re.error, OverflowError) as error:
-        raise InvalidInputError(f'The format "{text}" is not a regular expression: {error}.') from error
+        raise InvalidInputError(
+            f'The format "{text}" is not a regular expression: {error}.'
+        ) from error
     return Format(text=text, expression=expression, defaults=defaults)
 
 
@@ -130,7 +153,9 @@ def _fits(text: str, command: str) -> bool:
         return False
 
 
-def _values(form: Format, match: re.Match[str] | None, command: str, pairs: dict[str, str]) -> dict[str, Any]:
+def _values(
+    form: Format, match: re.Match[str] | None, command: str, pairs: dict[str, str]
+) -> dict[str, Any]:
     if match is None:
         raise _mismatch(command, form.text)
     values = {name: value for name, value in match.groupdict().items() if value is not None}
@@ -143,14 +168,18 @@ def _mismatch(command: str, text: str) -> InvalidInputError:
 
 def _short_enough(command: str) -> str:
     if len(command) > LONGEST_COMMAND_CHARACTERS:
-        raise InvalidInputError(f"The command is longer than {LONGEST_COMMAND_CHARACTERS} characters. Say less.")
+        raise InvalidInputError(
+            f"The command is longer than {LONGEST_COMMAND_CHARACTERS} characters. Say less."
+        )
     return command
 
 
 def _without_pairs(command: str) -> tuple[str, dict[str, str]]:
-    """Part off the `key=value` pairs that end a command: from the first place after which there is nothing else.
+    """Part off the `key=value` pairs that end a command: from the first place after which there is
+    nothing else.
 
-    One expression for all pairs backtracks without end on hostile text; a step for each pair does not.
+    One expression for all pairs backtracks without end on hostile text; a step for each pair does
+    not.
     """
     starts = [0] if command[:1] != " " else []
     starts += [match.start() for match in re.finditer(r"(?<!\s)\s", command)]
@@ -170,7 +199,9 @@ def _value(match: re.Match[str]) -> str:
 
 
 def _anchors(text: str) -> tuple[bool, bool]:
-    """Whether an expression says itself where it begins and ends; anchors in brackets or after a backslash are none."""
+    """Whether an expression says itself where it begins and ends; anchors in brackets or after a
+    backslash are none.
+    """
     bare = re.sub(r"\{\{.*?\}\}", "", text, flags=re.DOTALL)
     bare = re.sub(r"\\[^AZ]", "", bare)
     bare = re.sub(r"\[\^?\]?[^\]]*\]", "", bare)

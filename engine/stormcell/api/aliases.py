@@ -1,4 +1,5 @@
-"""`/v1/actionalias/match`, `/v1/actionalias/help` and `/v1/aliasexecution`: ChatOps and `st2 action-alias`.
+"""`/v1/actionalias/match`, `/v1/actionalias/help` and `/v1/aliasexecution`: ChatOps and `st2
+action-alias`.
 
 Source of behaviour: st2api/controllers/v1/{actionalias,aliasexecution}.py of StackStorm 3.9.
 """
@@ -44,10 +45,14 @@ class _Aliases:
     async def match(self, request: Request) -> Response:
         found = matching(_text(await read_body(request), "command"), self._aliases())
         document = alias_document(found.alias)
-        return answer({"actionalias": document, "display": found.display, "representation": found.text})
+        return answer(
+            {"actionalias": document, "display": found.display, "representation": found.text}
+        )
 
     async def help(self, request: Request) -> Response:
-        """`{available, helpstrings}`; `filter` is an expression on the line, `pack` one pack's, limit 0 is all."""
+        """`{available, helpstrings}`; `filter` is an expression on the line, `pack` one pack's,
+        limit 0 is all.
+        """
         query = request.query_params
         limit, offset = _count(query.get("limit")), _count(query.get("offset"))
         try:
@@ -75,19 +80,32 @@ class _Aliases:
             raise NotFoundError(f'Unable to identify action alias with name "{name}".')
         form = str(body.get("format") or "")
         if form not in [item.text for item in representations(alias)]:
-            raise InvalidInputError(f'Format string "{form}" is not available on the alias "{alias.name}"')
-        results = await self._run(request, alias, form, _text(body, "command"), body, multiple=False)
+            raise InvalidInputError(
+                f'Format string "{form}" is not available on the alias "{alias.name}"'
+            )
+        results = await self._run(
+            request, alias, form, _text(body, "command"), body, multiple=False
+        )
         return answer(results[0], _CREATED)
 
     async def match_and_execute(self, request: Request) -> Response:
         body = await read_body(request)
         command = _text(body, "command")
         found = matching(command, self._aliases())
-        results = await self._run(request, found.alias, found.text, command, body, multiple=found.match_multiple)
+        results = await self._run(
+            request, found.alias, found.text, command, body, multiple=found.match_multiple
+        )
         return answer({"results": results}, _CREATED)
 
     async def _run(
-        self, request: Request, alias: ActionAlias, form: str, command: str, body: dict[str, Any], *, multiple: bool
+        self,
+        request: Request,
+        alias: ActionAlias,
+        form: str,
+        command: str,
+        body: dict[str, Any],
+        *,
+        multiple: bool,
     ) -> list[dict[str, Any]]:
         if not alias.enabled:
             raise InvalidInputError(f'Action alias with name "{alias.name}" is disabled.')
@@ -102,7 +120,9 @@ class _Aliases:
         for given in parameters_of(form, command, match_multiple=multiple):
             overridden = sorted(fixed.keys() & given.keys())
             if overridden:
-                raise InvalidInputError(f"Immutable arguments cannot be overriden: {','.join(overridden)}")
+                raise InvalidInputError(
+                    f"Immutable arguments cannot be overriden: {','.join(overridden)}"
+                )
             execution = await self._engine.request(
                 alias.action_ref,
                 self._listed(alias, {**given, **fixed}),
@@ -111,20 +131,27 @@ class _Aliases:
                 context={**context, "notify": _notify(body)} if _route(body) else context,
             )
             document = execution_document(execution, self._engine.core)
-            results.append(_acknowledged(alias, {"execution": document, "actionalias": alias_document(alias)}))
+            results.append(
+                _acknowledged(alias, {"execution": document, "actionalias": alias_document(alias)})
+            )
         return results
 
     def _immutable(self, alias: ActionAlias, context: dict[str, Any]) -> dict[str, Any]:
         if not alias.immutable_parameters:
             return {}
-        scope = {"st2kv": datastore_context(self._engine.core.lookups, str(context["user"])), **context}
+        scope = {
+            "st2kv": datastore_context(self._engine.core.lookups, str(context["user"])),
+            **context,
+        }
         try:
             return render_values(alias.immutable_parameters, scope)
         except ExpressionError as error:
             raise InvalidInputError(str(error)) from error
 
     def _listed(self, alias: ActionAlias, given: dict[str, Any]) -> dict[str, Any]:
-        """In an alias a list is typed as `a, b`; StackStorm parts it at the commas before anything else."""
+        """In an alias a list is typed as `a, b`; StackStorm parts it at the commas before anything
+        else.
+        """
         catalog = self._engine.catalog
         action = catalog.content.actions.get(alias.action_ref)
         schemas = catalog.schemas(action) if action is not None else {}
@@ -140,7 +167,9 @@ class _Aliases:
 
 
 def _acknowledged(alias: ActionAlias, result: dict[str, Any]) -> dict[str, Any]:
-    """Add the `message` and `extra` that the alias's `ack` asks for; what cannot be rendered says so in its place."""
+    """Add the `message` and `extra` that the alias's `ack` asks for; what cannot be rendered says
+    so in its place.
+    """
     for source, target in (("format", "message"), ("extra", "extra")):
         if source not in alias.ack:
             continue

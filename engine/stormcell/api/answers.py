@@ -1,4 +1,6 @@
-"""Answers and questions: JSON out, StackStorm's `{"faultstring": …}` for errors, JSON bodies and queries in."""
+"""Answers and questions: JSON out, StackStorm's `{"faultstring": …}` for errors, JSON bodies and
+queries in.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,12 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(_encode(body), status_code=status, media_type="application/json", headers=dict(headers or {}))
+    return Response(
+        _encode(body),
+        status_code=status,
+        media_type="application/json",
+        headers=dict(headers or {}),
+    )
 
 
 def fault(status: int, message: str) -> Response:
@@ -74,7 +81,9 @@ def listing(documents: list[dict[str, Any]], total: int, page: Page) -> Response
 
 
 async def read_body(request: Request, *, kind: type = dict) -> Any:
-    """Read a JSON body (form data is not taken); InvalidInputError with a sentence where it is none."""
+    """Read a JSON body (form data is not taken); InvalidInputError with a sentence where it is
+    none.
+    """
     raw = await request.body()
     if not raw:
         return kind()
@@ -83,7 +92,9 @@ async def read_body(request: Request, *, kind: type = dict) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"The body is not JSON: {error}.") from error
     if not isinstance(body, kind):
-        raise InvalidInputError(f"The body must be a JSON {'object' if kind is dict else kind.__name__}.")
+        raise InvalidInputError(
+            f"The body must be a JSON {'object' if kind is dict else kind.__name__}."
+        )
     return body
 
 
@@ -91,7 +102,9 @@ def page_of(request: Request, *, default: int = DEFAULT_LIMIT) -> Page:
     limit = _number(request, "limit", default)
     offset = _number(request, "offset", 0)
     if limit < -1 or limit == 0:
-        raise InvalidInputError(f'Limit, "{limit}" specified, must be a positive number, or -1 for all.')
+        raise InvalidInputError(
+            f'Limit, "{limit}" specified, must be a positive number, or -1 for all.'
+        )
     if offset < 0:
         raise InvalidInputError(f'Offset, "{offset}" specified, must be a positive number.')
     if max(limit, offset) > _LARGEST_COUNT:
@@ -117,9 +130,14 @@ def flag(request: Request, name: str, *, default: bool = False) -> bool:
 
 
 def filters_of(request: Request, names: Iterable[str]) -> dict[str, str]:
-    """Those query arguments that are filters here; instants as records have them, in whatever form they came."""
+    """Those query arguments that are filters here; instants as records have them, in whatever form
+    they came.
+    """
     given = {name: request.query_params[name] for name in names if name in request.query_params}
-    return {name: _instant(name, text) if name.endswith(_BOUNDS) else text for name, text in given.items()}
+    return {
+        name: _instant(name, text) if name.endswith(_BOUNDS) else text
+        for name, text in given.items()
+    }
 
 
 def _instant(name: str, text: str) -> str:
@@ -177,4 +195,6 @@ def _number(request: Request, name: str, default: int) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise InvalidInputError(f'The query argument {name} must be a whole number, not "{text}".') from error
+        raise InvalidInputError(
+            f'The query argument {name} must be a whole number, not "{text}".'
+        ) from error

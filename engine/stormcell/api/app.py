@@ -32,12 +32,28 @@ from stormcell.errors import Error
 
 
 def make_app(
-    engine: Engine, contents: Contents, *, hosts: frozenset[str] = frozenset(), body_limit_bytes: int = BODY_LIMIT_BYTES
+    engine: Engine,
+    contents: Contents,
+    *,
+    hosts: frozenset[str] = frozenset(),
+    body_limit_bytes: int = BODY_LIMIT_BYTES,
 ) -> Starlette:
-    """Return the application. `hosts` are names under which it may be called beside loopback's; `*` is any."""
+    """Return the application. `hosts` are names under which it may be called beside loopback's; `*`
+    is any.
+    """
     routes = [
         part
-        for module in (executions, inquiries, events, traces, aliases, content, keys, streaming, system)
+        for module in (
+            executions,
+            inquiries,
+            events,
+            traces,
+            aliases,
+            content,
+            keys,
+            streaming,
+            system,
+        )
         for part in module.routes(engine)
     ]
     identity = Identity(engine.store)
@@ -48,7 +64,11 @@ def make_app(
         *routes,
     ]
     gate = Middleware(
-        Gate, identify=identity.of, hosts=hosts, body_limit_bytes=body_limit_bytes, direct=WebhookCalls(engine)
+        Gate,
+        identify=identity.of,
+        hosts=hosts,
+        body_limit_bytes=body_limit_bytes,
+        direct=WebhookCalls(engine),
     )
     handlers = {HTTPException: _http_fault, Error: _fault, Exception: _fault}
     app = Starlette(routes=routes, middleware=[gate], exception_handlers=handlers)

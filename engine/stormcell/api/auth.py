@@ -1,6 +1,7 @@
 """`/tokens`, `/v1/apikeys` and `/v1/user`: how one becomes known, and who one is.
 
-Source of behaviour: st2auth/controllers/v1/auth.py and st2api/controllers/v1/{auth,user}.py of StackStorm 3.9.
+Source of behaviour: st2auth/controllers/v1/auth.py and st2api/controllers/v1/{auth,user}.py of
+StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -87,7 +88,10 @@ class _Keys:
     async def list(self, request: Request) -> Response:
         page = page_of(request)
         user = request.query_params.get("user")
-        found = sorted((key for key in self._api_keys.list() if user in (None, key.user)), key=lambda key: key.user)
+        found = sorted(
+            (key for key in self._api_keys.list() if user in (None, key.user)),
+            key=lambda key: key.user,
+        )
         part = found[page.offset : None if page.limit < 0 else page.offset + page.limit]
         return listing([shaped(request, _key_document(key)) for key in part], len(found), page)
 
@@ -101,7 +105,9 @@ class _Keys:
         if not isinstance(user, str) or not isinstance(metadata, dict):
             raise InvalidInputError("user must be a name, metadata an object.")
         if body.get("key_hash"):
-            raise InvalidInputError("A key is made here; its hash cannot be brought along. Leave key_hash out.")
+            raise InvalidInputError(
+                "A key is made here; its hash cannot be brought along. Leave key_hash out."
+            )
         clear, key = self._api_keys.create(user, metadata)
         if body.get("enabled") is False:
             key = self._api_keys.change(key.id, user=user, metadata=metadata, enabled=False)
@@ -113,8 +119,14 @@ class _Keys:
         body = await read_body(request)
         user, metadata = body.get("user") or key.user, body.get("metadata", key.metadata)
         enabled = body.get("enabled", key.enabled)
-        if not isinstance(user, str) or not isinstance(metadata or {}, dict) or not isinstance(enabled, bool):
-            raise InvalidInputError("user must be a name, metadata an object, enabled true or false.")
+        if (
+            not isinstance(user, str)
+            or not isinstance(metadata or {}, dict)
+            or not isinstance(enabled, bool)
+        ):
+            raise InvalidInputError(
+                "user must be a name, metadata an object, enabled true or false."
+            )
         if body.get("key_hash") not in (None, "", MASK, key.key_hash):
             raise InvalidInputError("The hash of a key cannot be changed. Make another key.")
         changed = self._api_keys.change(key.id, user=user, metadata=metadata or {}, enabled=enabled)
@@ -147,7 +159,13 @@ def _key_document(key: ApiKey) -> dict[str, Any]:
 
 def _token_document(token: Token) -> dict[str, Any]:
     expiry = from_timestamp(token.expires_at)
-    return {"id": token.id, "user": token.user, "token": token.text, "expiry": expiry, "metadata": {}}
+    return {
+        "id": token.id,
+        "user": token.user,
+        "token": token.text,
+        "expiry": expiry,
+        "metadata": {},
+    }
 
 
 def _basic(header: str) -> tuple[str, str] | None:
@@ -155,7 +173,9 @@ def _basic(header: str) -> tuple[str, str] | None:
     if scheme.lower() != "basic":
         return None
     try:
-        name, colon, password = base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")
+        name, colon, password = (
+            base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")
+        )
     except (binascii.Error, ValueError):
         return None
     return (name, password) if colon and name else None

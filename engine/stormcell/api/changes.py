@@ -1,4 +1,6 @@
-"""Calls that change content: register, rules and actions made by hand, and what is switched on and off."""
+"""Calls that change content: register, rules and actions made by hand, and what is switched on and
+off.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stormcell.api.answers import answer, read_body
-from stormcell.api.content_documents import action_document, content_id, rule_document, sensor_document
+from stormcell.api.content_documents import (
+    action_document,
+    content_id,
+    rule_document,
+    sensor_document,
+)
 from stormcell.content.registry import Content
 from stormcell.content.rules_of_kinds import POLICY_TYPES, RULE_TYPES
 from stormcell.contents import Contents, Kind
@@ -37,7 +44,9 @@ class _Changes:
         self._contents = contents
 
     async def register(self, request: Request) -> Response:
-        """Read the files again. `packs` and `types` narrow what is counted; what is read is always everything."""
+        """Read the files again. `packs` and `types` narrow what is counted; what is read is always
+        everything.
+        """
         body = await read_body(request)
         packs, types = body.get("packs") or [], body.get("types") or []
         if not isinstance(packs, list) or not isinstance(types, list):
@@ -46,22 +55,30 @@ class _Changes:
         content = self._engine.catalog.content
         for ref in packs:
             if ref not in content.packs:
-                raise InvalidInputError(f'Pack "{ref}" not found on disk: serve was given {", ".join(content.packs)}.')
+                raise InvalidInputError(
+                    f'Pack "{ref}" not found on disk: serve was given {", ".join(content.packs)}.'
+                )
         counts = _counts(content, [str(ref) for ref in packs])
         wanted = {f"{str(kind).rstrip('s')}s" if kind != "policy" else "policies" for kind in types}
-        return answer({kind: count for kind, count in counts.items() if not wanted or wanted & {kind, "alls"}})
+        return answer(
+            {kind: count for kind, count in counts.items() if not wanted or wanted & {kind, "alls"}}
+        )
 
     async def create_rule(self, request: Request) -> Response:
         rule = await self._contents.put_rule(await read_body(request))
         return answer(rule_document(rule), 201)
 
     async def change_rule(self, request: Request) -> Response:
-        """The whole body, as StackStorm takes it. Where only `enabled` differs a pack's rule stays its files'."""
+        """The whole body, as StackStorm takes it. Where only `enabled` differs a pack's rule stays
+        its files'.
+        """
         rule = self._find("rules", request)
         body = await read_body(request)
         present = rule_document(rule)
         if _only_switched(present, body):
-            await self._contents.set_enabled("rules", rule.ref, bool(body.get("enabled", rule.enabled)))
+            await self._contents.set_enabled(
+                "rules", rule.ref, bool(body.get("enabled", rule.enabled))
+            )
         else:
             await self._contents.put_rule({**present, **body}, instead_of=rule.ref)
         return answer(rule_document(self._engine.catalog.content.rules[rule.ref]))
@@ -79,13 +96,17 @@ class _Changes:
         body = await read_body(request)
         present = action_document(action)
         if _only_switched(present, body):
-            await self._contents.set_enabled("actions", action.ref, bool(body.get("enabled", action.enabled)))
+            await self._contents.set_enabled(
+                "actions", action.ref, bool(body.get("enabled", action.enabled))
+            )
         else:
             await self._contents.put_action({**present, **body}, instead_of=action.ref)
         return answer(action_document(self._engine.catalog.content.actions[action.ref]))
 
     async def delete_action(self, request: Request) -> Response:
-        """The files of a pack stay; `remove_files` of the body has nothing to remove for what the API made."""
+        """The files of a pack stay; `remove_files` of the body has nothing to remove for what the
+        API made.
+        """
         await self._contents.delete("actions", self._find("actions", request))
         return Response(status_code=204)
 
@@ -131,7 +152,8 @@ def _counts(content: Content, packs: list[str]) -> dict[str, int]:
         "triggers": content.trigger_types,
     }
     counts = {
-        kind: sum(1 for item in items.values() if not packs or item.pack in packs) for kind, items in kinds.items()
+        kind: sum(1 for item in items.values() if not packs or item.pack in packs)
+        for kind, items in kinds.items()
     }
     return {
         "runners": len(content.runner_types),

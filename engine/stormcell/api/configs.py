@@ -1,4 +1,5 @@
-"""`/v1/configs` and `/v1/config_schemas`: packs' settings, shown with secrets masked, and written to their files.
+"""`/v1/configs` and `/v1/config_schemas`: packs' settings, shown with secrets masked, and written
+to their files.
 
 Source of behaviour: st2api/controllers/v1/{pack_configs,pack_config_schemas}.py of StackStorm 3.9.
 """
@@ -45,7 +46,9 @@ class _Configs:
         return answer(self._document(self._pack(request)))
 
     async def put(self, request: Request) -> Response:
-        """The body is the settings themselves; they are checked, written to the file of the pack, and in force then."""
+        """The body is the settings themselves; they are checked, written to the file of the pack,
+        and in force then.
+        """
         pack = self._pack(request)
         self._engine.configs.write(pack, await read_body(request))
         await self._contents.reload()
@@ -53,7 +56,11 @@ class _Configs:
 
     async def schemas(self, request: Request) -> Response:
         page = page_of(request)
-        packs = [pack for _, pack in sorted(self._engine.catalog.content.packs.items()) if pack.config_schema]
+        packs = [
+            pack
+            for _, pack in sorted(self._engine.catalog.content.packs.items())
+            if pack.config_schema
+        ]
         part = packs[page.offset : None if page.limit < 0 else page.offset + page.limit]
         return listing([_schema_document(pack) for pack in part], len(packs), page)
 
@@ -79,4 +86,8 @@ class _Configs:
 
 
 def _schema_document(pack: Pack) -> dict[str, Any]:
-    return {"id": content_id("config_schema", pack.ref), "pack": pack.ref, "attributes": pack.config_schema}
+    return {
+        "id": content_id("config_schema", pack.ref),
+        "pack": pack.ref,
+        "attributes": pack.config_schema,
+    }

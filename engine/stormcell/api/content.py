@@ -1,5 +1,6 @@
-"""What is installed: `/v1/actions`, `rules`, `triggertypes`, `triggers`, `timers`, `sensortypes`, `packs`,
-`runnertypes`, `policies`, `policytypes`, `ruletypes`, `actionalias`; lists with filters, and one by id or ref."""
+"""What is installed: `/v1/actions`, `rules`, `triggertypes`, `triggers`, `timers`, `sensortypes`,
+`packs`, `runnertypes`, `policies`, `policytypes`, `ruletypes`, `actionalias`; lists with filters,
+and one by id or ref."""
 
 from __future__ import annotations
 
@@ -63,7 +64,9 @@ def _sources(engine: Engine) -> dict[str, Source]:
     return {
         "actions": lambda: map(documents.action_document, content().actions.values()),
         "rules": lambda: map(documents.rule_document, content().rules.values()),
-        "triggertypes": lambda: map(documents.trigger_type_document, content().trigger_types.values()),
+        "triggertypes": lambda: map(
+            documents.trigger_type_document, content().trigger_types.values()
+        ),
         "triggers": lambda: map(documents.trigger_document, engine.catalog.triggers.values()),
         "timers": lambda: map(documents.trigger_document, engine.catalog.asked_triggers(TIMERS)),
         "sensortypes": lambda: (
@@ -76,7 +79,9 @@ def _sources(engine: Engine) -> dict[str, Source]:
         "packs": lambda: map(documents.pack_document, content().packs.values()),
         "runnertypes": lambda: map(documents.runner_document, content().runner_types.values()),
         "policies": lambda: map(documents.policy_document, content().policies.values()),
-        "policytypes": lambda: (documents.policy_type_document(*item) for item in POLICY_TYPES.items()),
+        "policytypes": lambda: (
+            documents.policy_type_document(*item) for item in POLICY_TYPES.items()
+        ),
         "ruletypes": lambda: map(documents.rule_type_document, RULE_TYPES),
         "actionalias": lambda: map(documents.alias_document, content().aliases.values()),
     }
@@ -85,7 +90,11 @@ def _sources(engine: Engine) -> dict[str, Source]:
 def _handlers(kind: str, source: Source) -> tuple[Handler, Handler]:
     async def get_list(request: Request) -> Response:
         page = page_of(request, default=-1)
-        wanted = {name: request.query_params[name] for name in FILTERS[kind] if name in request.query_params}
+        wanted = {
+            name: request.query_params[name]
+            for name in FILTERS[kind]
+            if name in request.query_params
+        }
         if wanted.get("timer_type", INTERVAL) not in TIMERS:
             raise InvalidInputError(
                 f"Timer type {wanted['timer_type']} not in supported types - {', '.join(sorted(TIMERS))}."
@@ -114,8 +123,12 @@ def _place(request: Request) -> Callable[[dict[str, Any]], str]:
     """What a list is ordered by: `sort`, by default the ref."""
     field = request.query_params.get("sort", "").lstrip("+-")
     if field not in _ORDERS:
-        raise InvalidInputError(f'The list cannot be sorted by "{field}". Use ref, name or pack, -ref for the reverse.')
-    return lambda document: str((document.get(field) if field else None) or document.get("ref") or document["name"])
+        raise InvalidInputError(
+            f'The list cannot be sorted by "{field}". Use ref, name or pack, -ref for the reverse.'
+        )
+    return lambda document: str(
+        (document.get(field) if field else None) or document.get("ref") or document["name"]
+    )
 
 
 def _descending(request: Request) -> bool:
@@ -159,7 +172,9 @@ class _Views:
         try:
             return PlainTextResponse(file.read_text(encoding="utf-8", errors="replace"))
         except OSError as error:
-            raise NotFoundError(f"The entry point of {action.ref} cannot be read: {error.strerror}.") from error
+            raise NotFoundError(
+                f"The entry point of {action.ref} cannot be read: {error.strerror}."
+            ) from error
 
     def _action(self, request: Request) -> Any:
         wanted = request.path_params["id"]

@@ -1,6 +1,7 @@
 """Content as the documents StackStorm's API shows (st2common/models/api of StackStorm 3.9).
 
-StackStorm gives everything an id; content has no row here, so its id is made from its kind and ref, the same always.
+StackStorm gives everything an id; content has no row here, so its id is made from its kind and ref,
+the same always.
 """
 
 from __future__ import annotations
@@ -9,7 +10,16 @@ import hashlib
 from typing import Any
 
 from stormcell.catalog import Trigger, trigger_for
-from stormcell.content.models import Action, ActionAlias, Item, Pack, Policy, Rule, Sensor, TriggerType
+from stormcell.content.models import (
+    Action,
+    ActionAlias,
+    Item,
+    Pack,
+    Policy,
+    Rule,
+    Sensor,
+    TriggerType,
+)
 from stormcell.content.runner_types import RunnerType
 
 JsonObject = dict[str, Any]
@@ -131,7 +141,9 @@ def pack_document(pack: Pack) -> JsonObject:
 
 def alias_document(alias: ActionAlias) -> JsonObject:
     return {
-        **_place("action_alias", alias, uid="action"),  # StackStorm's own: an alias shares its kind with actions there
+        **_place(
+            "action_alias", alias, uid="action"
+        ),  # StackStorm's own: an alias shares its kind with actions there
         "description": alias.description,
         "enabled": alias.enabled,
         "action_ref": alias.action_ref,

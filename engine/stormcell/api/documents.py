@@ -46,7 +46,11 @@ def enforcement_document(enforcement: Enforcement) -> JsonObject:
         "trigger_instance_id": enforcement.trigger_instance_id,
         "execution_id": enforcement.execution_id,
         "failure_reason": enforcement.failure_reason,
-        "rule": {"ref": rule, "id": content_id("rule", rule), "uid": f"rule:{rule.replace('.', ':', 1)}"},
+        "rule": {
+            "ref": rule,
+            "id": content_id("rule", rule),
+            "uid": f"rule:{rule.replace('.', ':', 1)}",
+        },
         "enforced_at": enforcement.enforced_at,
         "status": "failed" if enforcement.failure_reason else "succeeded",
     }
@@ -70,7 +74,9 @@ def key_document(entry: KeyValue, value: str, *, decrypted: bool = False) -> Jso
     return document
 
 
-def execution_document(execution: Execution, core: Core, children: list[str] | None = None) -> JsonObject:
+def execution_document(
+    execution: Execution, core: Core, children: list[str] | None = None
+) -> JsonObject:
     """An execution with all that belongs to it. As in StackStorm, what is empty is left out."""
     catalog = core.catalog
     parameters = mask(execution.parameters)
@@ -110,7 +116,11 @@ def _origin(execution: Execution, core: Core) -> JsonObject:
     rule = core.catalog.content.rules.get(execution.rule_ref or "")
     if rule is not None:
         origin["rule"] = rule_document(rule)
-    instance = core.store.events.instance(execution.trigger_instance_id) if execution.trigger_instance_id else None
+    instance = (
+        core.store.events.instance(execution.trigger_instance_id)
+        if execution.trigger_instance_id
+        else None
+    )
     if instance is None:
         return origin
     origin["trigger_instance"] = instance_document(instance)
@@ -128,7 +138,12 @@ def _action_part(execution: Execution, catalog: Catalog) -> JsonObject:
     if action is not None:
         return action_document(action)
     pack, _, name = execution.action_ref.partition(".")
-    return {"ref": execution.action_ref, "pack": pack, "name": name, "runner_type": execution.runner_type}
+    return {
+        "ref": execution.action_ref,
+        "pack": pack,
+        "name": name,
+        "runner_type": execution.runner_type,
+    }
 
 
 def _runner_part(execution: Execution, catalog: Catalog) -> JsonObject:

@@ -12,7 +12,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from stormcell.api.access import BodyTooLargeError
-from stormcell.api.answers import answer, fault_of, filters_of, listing, newest_first, page_of, read_body, shaped
+from stormcell.api.answers import (
+    answer,
+    fault_of,
+    filters_of,
+    listing,
+    newest_first,
+    page_of,
+    read_body,
+    shaped,
+)
 from stormcell.api.content_documents import content_id
 from stormcell.api.documents import enforcement_document, instance_document
 from stormcell.catalog import WEBHOOK_TYPE
@@ -20,7 +29,13 @@ from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
 
 _INSTANCE_FILTERS = ("trigger", "status", "timestamp_gt", "timestamp_lt")
-_ENFORCEMENT_FILTERS = ("rule_ref", "execution", "trigger_instance", "enforced_at_gt", "enforced_at_lt")
+_ENFORCEMENT_FILTERS = (
+    "rule_ref",
+    "execution",
+    "trigger_instance",
+    "enforced_at_gt",
+    "enforced_at_lt",
+)
 _CREDENTIAL_HEADERS = frozenset({"st2-api-key", "x-auth-token", "authorization", "cookie"})
 _ACCEPTED = 202
 WEBHOOKS = "/v1/webhooks/"
@@ -57,7 +72,9 @@ class _Events:
             offset=page.offset,
             newest_first=newest_first(request, "occurrence_time"),
         )
-        return listing([shaped(request, instance_document(instance)) for instance in found], total, page)
+        return listing(
+            [shaped(request, instance_document(instance)) for instance in found], total, page
+        )
 
     async def instance(self, request: Request) -> Response:
         found = self._store.events.instance(request.path_params["id"])
@@ -74,7 +91,10 @@ class _Events:
             payload = {**payload, "__context": {"original_id": earlier.id}}
         again = await self._engine.dispatch(earlier.trigger_ref, payload, trace=earlier.trace)
         # StackStorm says only "re-sent"; which instance it became is what a person asks for next.
-        body = {"message": f"Trigger instance {earlier.id} successfully re-sent.", "payload": payload}
+        body = {
+            "message": f"Trigger instance {earlier.id} successfully re-sent.",
+            "payload": payload,
+        }
         return answer({**body, "trigger_instance_id": again.id if again else None}, _ACCEPTED)
 
     async def enforcements(self, request: Request) -> Response:
@@ -134,8 +154,8 @@ class _Events:
 
 
 class WebhookCalls:
-    """POST /v1/webhooks/NAME as a bare ASGI application, past the routes: whole registries call here, and finding the
-    way through a hundred routes costs more than taking the event in."""
+    """POST /v1/webhooks/NAME as a bare ASGI application, past the routes: whole registries call
+    here, and finding the way through a hundred routes costs more than taking the event in."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -159,10 +179,17 @@ class WebhookCalls:
 async def _received(engine: Engine, name: str, request: Request) -> Response:
     trigger = engine.catalog.webhooks.get(name)
     if trigger is None:
-        raise NotFoundError(f'Webhook "{name}" not found. A rule with trigger {WEBHOOK_TYPE} and its url makes one.')
+        raise NotFoundError(
+            f'Webhook "{name}" not found. A rule with trigger {WEBHOOK_TYPE} and its url makes one.'
+        )
     body = await _webhook_body(request)
-    headers = {key: value for key, value in request.headers.items() if key not in _CREDENTIAL_HEADERS}
-    payload = {"headers": {_title(key): value for key, value in headers.items()}, "headers_lower": headers}
+    headers = {
+        key: value for key, value in request.headers.items() if key not in _CREDENTIAL_HEADERS
+    }
+    payload = {
+        "headers": {_title(key): value for key, value in headers.items()},
+        "headers_lower": headers,
+    }
     instance = await engine.dispatch(trigger.ref, {**payload, "body": body}, trace=_trace(request))
     answered = {"X-Trigger-Instance-Id": instance.id} if instance else {}
     return answer(body, _ACCEPTED, answered)

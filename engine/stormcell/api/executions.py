@@ -14,14 +14,34 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from stormcell.api.access import user_of
-from stormcell.api.answers import answer, fault, filters_of, flag, listing, newest_first, page_of, read_body, shaped
+from stormcell.api.answers import (
+    answer,
+    fault,
+    filters_of,
+    flag,
+    listing,
+    newest_first,
+    page_of,
+    read_body,
+    shaped,
+)
 from stormcell.api.documents import execution_document
 from stormcell.engine import Engine
 from stormcell.errors import ConflictError, InvalidInputError, NotFoundError
 from stormcell.statuses import ExecutionStatus
 from stormcell.store import Execution
 
-_FILTERS = ("status", "action", "pack", "rule", "runner", "trigger_instance", "user", "timestamp_gt", "timestamp_lt")
+_FILTERS = (
+    "status",
+    "action",
+    "pack",
+    "rule",
+    "runner",
+    "trigger_instance",
+    "user",
+    "timestamp_gt",
+    "timestamp_lt",
+)
 _IDLE_SECONDS = 5.0
 _SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -113,7 +133,9 @@ class _Executions:
         elif status in (ExecutionStatus.CANCELING, ExecutionStatus.CANCELED):
             execution = self._engine.trees.cancel(execution_id)
         else:
-            raise InvalidInputError(f'The status cannot be set to "{status}". Use pausing, resuming or canceled.')
+            raise InvalidInputError(
+                f'The status cannot be set to "{status}". Use pausing, resuming or canceled.'
+            )
         await self._core.store.writer.settled()
         return answer(execution_document(execution, self._core))
 
@@ -122,10 +144,16 @@ class _Executions:
         earlier = self._find(request)
         tasks, reset = body.get("tasks") or [], body.get("reset") or []
         parameters = body.get("parameters") or {}
-        if not isinstance(tasks, list) or not isinstance(reset, list) or not isinstance(parameters, dict):
+        if (
+            not isinstance(tasks, list)
+            or not isinstance(reset, list)
+            or not isinstance(parameters, dict)
+        ):
             raise InvalidInputError("tasks and reset must be lists of names, parameters an object.")
         if parameters and tasks:
-            raise InvalidInputError("Parameters override is not supported when re-running task(s) for a workflow.")
+            raise InvalidInputError(
+                "Parameters override is not supported when re-running task(s) for a workflow."
+            )
         execution = await self._engine.rerun(
             earlier.id,
             parameters,
@@ -155,7 +183,9 @@ class _Executions:
     async def output(self, request: Request) -> Response:
         execution = self._find(request)
         wanted = request.query_params.get("output_type")
-        return StreamingResponse(self._follow(execution, wanted), media_type="text/event-stream", headers=_SSE_HEADERS)
+        return StreamingResponse(
+            self._follow(execution, wanted), media_type="text/event-stream", headers=_SSE_HEADERS
+        )
 
     async def _follow(self, execution: Execution, wanted: str | None) -> AsyncIterator[str]:
         """What was written so far, then what comes, until the execution has ended."""
@@ -165,7 +195,9 @@ class _Executions:
             while True:
                 self._core.store.writer.flush()
                 ended = self._engine.trees.find(execution.id).is_finished
-                for number, stream, at, data in self._core.store.executions.output(execution.id, after=after):
+                for number, stream, at, data in self._core.store.executions.output(
+                    execution.id, after=after
+                ):
                     after = number
                     if wanted in (None, "all", stream):
                         yield _chunk(execution, number, stream, at, data)
@@ -205,11 +237,15 @@ def _chunk(execution: Execution, number: int, stream: str, at: str, data: str) -
         "output_type": stream,
         "data": data,
     }
-    return f"event: st2.execution.output__create\ndata: {msgspec.json.encode(document).decode()}\n\n"
+    return (
+        f"event: st2.execution.output__create\ndata: {msgspec.json.encode(document).decode()}\n\n"
+    )
 
 
 def _context(request: Request, body: Mapping[str, Any]) -> dict[str, Any]:
-    """What a caller adds to the context: the body's, and the header st2-context that actions of StackStorm send."""
+    """What a caller adds to the context: the body's, and the header st2-context that actions of
+    StackStorm send.
+    """
     header = request.headers.get("st2-context")
     try:
         sent = msgspec.json.decode(header) if header else {}

@@ -1,8 +1,9 @@
 """Who a credential stands for: API keys, tokens, and the users who may have a token.
 
-A token is `<what it says>.<signature>`: nothing is kept of it, it lives through a restart and ends by its own expiry.
-It names the credential it was given for (a line of the file DATA/users, or an API key) and ends with that, too.
-Source of behaviour: st2auth/controllers/v1/auth.py and st2common/services/access.py of StackStorm 3.9.
+A token is `<what it says>.<signature>`: nothing is kept of it, it lives through a restart and ends
+by its own expiry. It names the credential it was given for (a line of the file DATA/users, or an
+API key) and ends with that, too. Source of behaviour: st2auth/controllers/v1/auth.py and
+st2common/services/access.py of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Identity:
         self._key = hmac.digest(load_key(store.folder / KEY), _PURPOSE, "sha256")
 
     def of(self, credential: str) -> Caller | None:
-        """The caller behind an API key or a token; None for anything else, and for what has expired."""
+        """The caller behind an API key or a token; None for anything else, and for what has
+        expired.
+        """
         user = self._api_keys.user_of(credential)
         if user is not None:
             return Caller(user=user, method="api key")
@@ -79,23 +82,29 @@ class Identity:
         return _of_key(password) if self._api_keys.user_of(password) == name else None
 
     def of_password(self, name: str, password: str) -> str | None:
-        """Check a password of the file of users; return what a token for it hangs on. Slow on purpose: call it off
-        the event loop."""
+        """Check a password of the file of users; return what a token for it hangs on. Slow on
+        purpose: call it off the event loop."""
         return self._users.check(name, password)
 
     def token(self, user: str, credential: str, ttl_seconds: int | None = None) -> Token:
         """Give a token. InvalidInputError where it would live longer than is allowed."""
         ttl = LONGEST_TOKEN_SECONDS if ttl_seconds is None else ttl_seconds
         if ttl > LONGEST_TOKEN_SECONDS:
-            raise InvalidInputError(f"TTL specified {ttl} is greater than max allowed {LONGEST_TOKEN_SECONDS}.")
-        claims = _Claims(id=new_id(), user=user, credential=credential, expires_at=time.time() + ttl)
+            raise InvalidInputError(
+                f"TTL specified {ttl} is greater than max allowed {LONGEST_TOKEN_SECONDS}."
+            )
+        claims = _Claims(
+            id=new_id(), user=user, credential=credential, expires_at=time.time() + ttl
+        )
         body = base64.urlsafe_b64encode(msgspec.json.encode(claims)).decode("ascii").rstrip("=")
         text = f"{body}.{self._signature(body)}"
         return Token(id=claims.id, user=user, text=text, expires_at=claims.expires_at)
 
     def _claims(self, text: str) -> _Claims | None:
         body, dot, signature = text.partition(".")
-        if not dot or not hmac.compare_digest(self._signature(body).encode(), signature.encode("utf-8", "replace")):
+        if not dot or not hmac.compare_digest(
+            self._signature(body).encode(), signature.encode("utf-8", "replace")
+        ):
             return None
         try:
             padded = body + "=" * (-len(body) % 4)
@@ -111,13 +120,17 @@ class Identity:
         if claims.credential == self._users.fingerprint(claims.user):
             return True
         return any(
-            key.enabled and key.user == claims.user and _fingerprint(key.key_hash) == claims.credential
+            key.enabled
+            and key.user == claims.user
+            and _fingerprint(key.key_hash) == claims.credential
             for key in self._api_keys.list()
         )
 
 
 class Users:
-    """The file DATA/users: lines `name:salt:hash`, read again when it changes. `stormcell user` writes it."""
+    """The file DATA/users: lines `name:salt:hash`, read again when it changes. `stormcell user`
+    writes it.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -125,7 +138,9 @@ class Users:
         self._lines: dict[str, str] = {}
 
     def check(self, name: str, password: str) -> str | None:
-        """Return the fingerprint of the user's line where the password fits. The time tells nothing of who exists."""
+        """Return the fingerprint of the user's line where the password fits. The time tells nothing
+        of who exists.
+        """
         line = self._present().get(name, "")
         salt, _, expected = line.partition(":")
         given = _scrypt(password, salt or "00" * 16)
@@ -161,8 +176,12 @@ class Users:
             return {}
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._read_at:
-            pairs = (line.partition(":") for line in self._file.read_text(encoding="utf-8").splitlines())
-            self._lines = {name: rest for name, colon, rest in pairs if colon and not name.startswith("#")}
+            pairs = (
+                line.partition(":") for line in self._file.read_text(encoding="utf-8").splitlines()
+            )
+            self._lines = {
+                name: rest for name, colon, rest in pairs if colon and not name.startswith("#")
+            }
             self._read_at = stamp
         return self._lines
 
@@ -176,7 +195,9 @@ class Users:
 
 def _scrypt(password: str, salt: str) -> str:
     try:
-        return hashlib.scrypt(password.encode("utf-8", "replace"), salt=bytes.fromhex(salt), **_SCRYPT).hex()
+        return hashlib.scrypt(
+            password.encode("utf-8", "replace"), salt=bytes.fromhex(salt), **_SCRYPT
+        ).hex()
     except ValueError:
         return ""  # a line that somebody wrote by hand
 

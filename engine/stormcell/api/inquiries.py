@@ -1,4 +1,6 @@
-"""`/v1/inquiries`: what waits for a person's answer. Source: st2api/controllers/v1/inquiries.py of StackStorm 3.9."""
+"""`/v1/inquiries`: what waits for a person's answer. Source: st2api/controllers/v1/inquiries.py of
+StackStorm 3.9.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class _Inquiries:
     async def list(self, request: Request) -> Response:
         """Newest first, as all records of StackStorm."""
         page = page_of(request)
-        found = [msgspec.to_builtins(inquiry) for inquiry in reversed(self._engine.inquiries.waiting())]
+        found = [
+            msgspec.to_builtins(inquiry) for inquiry in reversed(self._engine.inquiries.waiting())
+        ]
         part = found[page.offset : None if page.limit < 0 else page.offset + page.limit]
         return listing([shaped(request, mask(document)) for document in part], len(found), page)
 
@@ -43,7 +47,9 @@ class _Inquiries:
         body = await read_body(request)
         response = body.get("response")
         if not isinstance(response, dict):
-            raise InvalidInputError('The body must be {"response": {…}}, by the schema of the inquiry.')
+            raise InvalidInputError(
+                'The body must be {"response": {…}}, by the schema of the inquiry.'
+            )
         inquiry_id = request.path_params["id"]
         execution = await self._engine.inquiries.respond(inquiry_id, response, user_of(request))
         accepted = (mask(execution.result) or {}).get("response", {})

@@ -56,7 +56,9 @@ class _Keys:
         body = await read_body(request)
         name, value = request.path_params["name"], body.get("value")
         if not isinstance(value, str):
-            raise InvalidInputError('The body must have "value", a text; write other values as JSON text.')
+            raise InvalidInputError(
+                'The body must have "value", a text; write other values as JSON text.'
+            )
         ttl: Any = body.get("ttl")
         if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int | float)):
             raise InvalidInputError("ttl must be a number of seconds.")

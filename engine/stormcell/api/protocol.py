@@ -1,7 +1,9 @@
-"""How the API speaks HTTP: uvicorn's protocol on httptools, one write to the socket for what is sent together.
+"""How the API speaks HTTP: uvicorn's protocol on httptools, one write to the socket for what is
+sent together.
 
-uvicorn writes an answer's head and body one after the other, each a call into the system that wakes the client. Here
-what is written within one turn of the event loop leaves together. Nothing else differs.
+uvicorn writes an answer's head and body one after the other, each a call into the system that wakes
+the client. Here what is written within one turn of the event loop leaves together. Nothing else
+differs.
 """
 
 from __future__ import annotations

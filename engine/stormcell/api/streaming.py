@@ -1,4 +1,6 @@
-"""`/v1/stream`: what happens, as server-sent events. Source: st2stream/controllers/v1/stream.py of StackStorm 3.9."""
+"""`/v1/stream`: what happens, as server-sent events. Source: st2stream/controllers/v1/stream.py of
+StackStorm 3.9.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What one listener asked for; empty is no restriction. `events` are patterns such as `st2.announcement__*`."""
+    """What one listener asked for; empty is no restriction. `events` are patterns such as
+    `st2.announcement__*`.
+    """
 
     events: tuple[str, ...] = _DEFAULT_EVENTS
     action_refs: tuple[str, ...] = ()
@@ -44,7 +48,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     def ends_with(self, name: str, body: Any) -> bool:
         """Whether this event is the last one: the end of the execution that was named."""
         ends = (EXECUTION_UPDATED, LIVEACTION_OF[EXECUTION_UPDATED])
-        if name != EXECUTION_UPDATED or (self.end_event or name) not in ends or not isinstance(body, Execution):
+        if (
+            name != EXECUTION_UPDATED
+            or (self.end_event or name) not in ends
+            or not isinstance(body, Execution)
+        ):
             return False
         return body.id == self.end_execution_id and body.is_finished
 
@@ -113,7 +121,10 @@ class _Stream:
 def _liveaction(execution: dict[str, Any]) -> dict[str, Any]:
     """An execution as StackStorm's liveaction of it; what is empty is left out there, too."""
     names = ("status", "start_timestamp", "end_timestamp", "context", "result")
-    return {**execution["liveaction"], **{name: execution[name] for name in names if name in execution}}
+    return {
+        **execution["liveaction"],
+        **{name: execution[name] for name in names if name in execution},
+    }
 
 
 def _belongs_to(body: Any) -> tuple[str | None, str | None]:

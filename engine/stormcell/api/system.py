@@ -33,18 +33,24 @@ class _System:
         self._engine = engine
 
     async def health(self, request: Request) -> Response:
-        """Open to all, so it names packs with a wrong configuration and leaves the sentences to the log."""
+        """Open to all, so it names packs with a wrong configuration and leaves the sentences to the
+        log.
+        """
         if self._engine.core.stopping:
             return answer({"status": "stopping"}, 503)
         faulty = sorted(self._engine.configs.faulty)
-        return answer({"status": "degraded", "wrong_configuration": faulty} if faulty else {"status": "ok"})
+        return answer(
+            {"status": "degraded", "wrong_configuration": faulty} if faulty else {"status": "ok"}
+        )
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._engine.core.metrics.render(), media_type=_PROMETHEUS)
 
     async def index(self, request: Request) -> Response:
         """Where err-stackstorm tries its key. Source: st2api/controllers/root.py of StackStorm 3.9."""
-        return answer({"version": _STACKSTORM, "docs_url": f"https://docs.stackstorm.com/{_STACKSTORM[:3]}"})
+        return answer(
+            {"version": _STACKSTORM, "docs_url": f"https://docs.stackstorm.com/{_STACKSTORM[:3]}"}
+        )
 
     async def why(self, request: Request) -> Response:
         return answer(explain(self._engine, request.path_params["id"]))
@@ -55,5 +61,7 @@ class _System:
         try:
             before = format_instant(parse_instant(str(body.get("before"))))
         except ValueError as error:
-            raise InvalidInputError('The body must be {"before": "2026-01-31T00:00:00Z"}.') from error
+            raise InvalidInputError(
+                'The body must be {"before": "2026-01-31T00:00:00Z"}.'
+            ) from error
         return answer(self._engine.store.prune(before=before))

@@ -1,9 +1,10 @@
 """`/v1/traces`: what belongs together, from the event or the request that began it to all that ran.
 
-StackStorm writes a trace beside everything it does. Here nothing more is written: events, enforcements and
-executions name each other already, and a trace is read from them. One begins with a trigger instance, or with an
-execution that somebody asked for; its id is that one's. Those that carry the same tag are one trace.
-Source of the form: st2common/models/api/trace.py and services/trace.py of StackStorm 3.9.
+StackStorm writes a trace beside everything it does. Here nothing more is written: events,
+enforcements and executions name each other already, and a trace is read from them. One begins with
+a trigger instance, or with an execution that somebody asked for; its id is that one's. Those that
+carry the same tag are one trace. Source of the form: st2common/models/api/trace.py and
+services/trace.py of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -49,13 +50,17 @@ class _Traces:
             offset=page.offset,
             newest_first=not flag(request, "sort_asc"),
         )
-        return listing([shaped(request, self._document(beginning)) for beginning in found], total, page)
+        return listing(
+            [shaped(request, self._document(beginning)) for beginning in found], total, page
+        )
 
     async def get(self, request: Request) -> Response:
         self._store.writer.flush()
         found = self._store.traces.get(request.path_params["id"])
         if found is None:
-            raise NotFoundError(f'Unable to identify resource with id "{request.path_params["id"]}".')
+            raise NotFoundError(
+                f'Unable to identify resource with id "{request.path_params["id"]}".'
+            )
         return answer(shaped(request, self._document(found)))
 
     def _document(self, beginning: Beginning) -> dict[str, Any]:
@@ -82,7 +87,12 @@ class _Traces:
                 if item.execution_id
             ],
             "action_executions": [
-                _component(execution.id, execution.action_ref, execution.started_at, self._cause(execution, rule_of))
+                _component(
+                    execution.id,
+                    execution.action_ref,
+                    execution.started_at,
+                    self._cause(execution, rule_of),
+                )
                 for tree in roots
                 for execution in tree
             ],
@@ -96,7 +106,11 @@ class _Traces:
         if execution.parent:
             return {"type": "action_execution", "id": execution.parent}
         by = rule_of.get(execution.id)
-        return {} if by is None else {"type": "rule", "id": f"{_rule_id(by.rule_ref)}:{by.trigger_instance_id}"}
+        return (
+            {}
+            if by is None
+            else {"type": "rule", "id": f"{_rule_id(by.rule_ref)}:{by.trigger_instance_id}"}
+        )
 
 
 def _component(object_id: str, ref: str, at: str, cause: dict[str, str]) -> dict[str, Any]:

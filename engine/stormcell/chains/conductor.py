@@ -1,8 +1,9 @@
-"""Walks an action-chain: a `Conductor` (see `stormcell.conducting`) whose tasks run one after the other.
+"""Walks an action-chain: a `Conductor` (see `stormcell.conducting`) whose tasks run one after the
+other.
 
-State keys: `start` (inputs and context, written once), `vars`, `published`, `place` (where the walk stands) and one
-`task:<number>` for each task that ended, so that a step writes what it changed and not the whole run.
-Source of behaviour: the action_chain_runner of StackStorm 3.9.
+State keys: `start` (inputs and context, written once), `vars`, `published`, `place` (where the walk
+stands) and one `task:<number>` for each task that ended, so that a step writes what it changed and
+not the whole run. Source of behaviour: the action_chain_runner of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -45,22 +46,37 @@ class ChainConductor:
         self._chain = chain
 
     def begin(
-        self, *, inputs: dict[str, Any], context: dict[str, Any], lookups: Lookups, rerun: Rerun | None = None
+        self,
+        *,
+        inputs: dict[str, Any],
+        context: dict[str, Any],
+        lookups: Lookups,
+        rerun: Rerun | None = None,
     ) -> Step:
-        """Start at the default task. `context["runner_parameters"]` may hold `display_published`, `skip_notify`.
+        """Start at the default task. `context["runner_parameters"]` may hold `display_published`,
+        `skip_notify`.
 
         A chain has no partial re-run (nor has StackStorm's): `rerun` is not looked at.
         """
         context = dict(context)
         options = context.pop("runner_parameters", {})
         start = {"inputs": inputs, "context": context, "options": options}
-        walk = _Walk(self._chain, {"start": start, "place": _place(), "vars": {}, "published": {}}, lookups)
+        walk = _Walk(
+            self._chain, {"start": start, "place": _place(), "vars": {}, "published": {}}, lookups
+        )
         walk.changes.update(walk.state)
         try:
             user = str(context.get("user") or "")
-            walk.set("vars", render_values(self._chain.vars, {"st2kv": datastore_context(lookups, user), **inputs}))
+            walk.set(
+                "vars",
+                render_values(
+                    self._chain.vars, {"st2kv": datastore_context(lookups, user), **inputs}
+                ),
+            )
         except ExpressionError as error:
-            return walk.finish(ExecutionStatus.FAILED, f"Failed initializing ``vars`` in chain. {error}")
+            return walk.finish(
+                ExecutionStatus.FAILED, f"Failed initializing ``vars`` in chain. {error}"
+            )
         if not self._chain.default:
             return walk.finish(ExecutionStatus.SUCCEEDED)
         return walk.enter(self._chain.default)
@@ -84,8 +100,17 @@ class ChainConductor:
 
 
 def _place() -> dict[str, Any]:
-    """`key` names the running task, `number` counts tasks started, `last` is name and status of the last that ended."""
-    return {"key": _NOTHING_RUNS, "name": "", "number": 0, "status": "running", "waiting": "", "last": None}
+    """`key` names the running task, `number` counts tasks started, `last` is name and status of the
+    last that ended.
+    """
+    return {
+        "key": _NOTHING_RUNS,
+        "name": "",
+        "number": 0,
+        "status": "running",
+        "waiting": "",
+        "last": None,
+    }
 
 
 class _Walk:
@@ -112,16 +137,24 @@ class _Walk:
         self.set(f"task:{self.place['number']:06d}", entry)
         status = ExecutionStatus(entry["state"])
         was_waiting = bool(self.place["waiting"])
-        self._move(key=_NOTHING_RUNS, waiting="", last={"name": entry["name"], "status": status.value})
+        self._move(
+            key=_NOTHING_RUNS, waiting="", last={"name": entry["name"], "status": status.value}
+        )
         if isinstance(event, TaskRefused) and event.unknown_action:
-            return self.finish(ExecutionStatus.FAILED, _unknown_action(self._chain.tasks[entry["name"]]), entries=False)
+            return self.finish(
+                ExecutionStatus.FAILED,
+                _unknown_action(self._chain.tasks[entry["name"]]),
+                entries=False,
+            )
         if self.place["status"] == "canceling" or status is ExecutionStatus.CANCELED:
             return self.finish(ExecutionStatus.CANCELED)
         if isinstance(event, TaskFinished):
             try:
                 self._publish(self._chain.tasks[entry["name"]], event.result)
             except ExpressionError as error:
-                return self.finish(ExecutionStatus.FAILED, f'Failed running task "{entry["name"]}". {error}')
+                return self.finish(
+                    ExecutionStatus.FAILED, f'Failed running task "{entry["name"]}". {error}'
+                )
         if self.place["status"] in ("pausing", "paused"):
             self._move(status="paused")
             return self._done(SetStatus(status=ExecutionStatus.PAUSED))
@@ -142,7 +175,11 @@ class _Walk:
         if self.place["status"] == "paused":  # somebody paused us too, and has not resumed us
             self._move(status="pausing")
         return self._done(
-            SetStatus(status=ExecutionStatus.RUNNING if self.place["status"] == "running" else ExecutionStatus.PAUSING)
+            SetStatus(
+                status=ExecutionStatus.RUNNING
+                if self.place["status"] == "running"
+                else ExecutionStatus.PAUSING
+            )
         )
 
     def pause(self) -> Step:
@@ -157,8 +194,11 @@ class _Walk:
         waits = bool(self.place["waiting"])
         if self.place["status"] not in ("paused", "pausing") and not waits:
             return Step()
-        # A child that waits for a person still waits; one that was paused is resumed by the engine along with us.
-        self._move(status="running", waiting="pending" if self.place["waiting"] == "pending" else "")
+        # A child that waits for a person still waits; one that was paused is resumed by the engine
+        # along with us.
+        self._move(
+            status="running", waiting="pending" if self.place["waiting"] == "pending" else ""
+        )
         if self.place["waiting"]:
             return self._done(SetStatus(status=ExecutionStatus.PAUSED))
         self._decisions.append(SetStatus(status=ExecutionStatus.RUNNING))
@@ -186,7 +226,8 @@ class _Walk:
             parameters = self._parameters(task)
         except ExpressionError as error:
             return self.finish(
-                ExecutionStatus.FAILED, f'Failed to run task "{name}". Parameter rendering failed. {error}'
+                ExecutionStatus.FAILED,
+                f'Failed to run task "{name}". Parameter rendering failed. {error}',
             )
         number = self.place["number"] + 1
         key = f"{number}:{name}"
@@ -204,8 +245,14 @@ class _Walk:
         )
 
     def finish(self, status: ExecutionStatus, error: str = "", *, entries: bool = True) -> Step:
-        """End the run with StackStorm's result: `tasks`, `published`, and `error` with `traceback` for a failure."""
-        tasks = {key: value for key, value in (*self.state.items(), *self.changes.items()) if key.startswith("task:")}
+        """End the run with StackStorm's result: `tasks`, `published`, and `error` with `traceback`
+        for a failure.
+        """
+        tasks = {
+            key: value
+            for key, value in (*self.state.items(), *self.changes.items())
+            if key.startswith("task:")
+        }
         ordered = [tasks[key] for key in sorted(tasks)]
         result: dict[str, Any] = {"tasks": ordered if entries else ordered[:-1]}
         if self.get("start")["options"].get("display_published", True):
@@ -219,7 +266,9 @@ class _Walk:
         task = self._chain.tasks[name]
         following = task.on_success if status is ExecutionStatus.SUCCEEDED else task.on_failure
         if not following:
-            return self.finish(ExecutionStatus.FAILED if status is ExecutionStatus.ABANDONED else status)
+            return self.finish(
+                ExecutionStatus.FAILED if status is ExecutionStatus.ABANDONED else status
+            )
         if following not in self._chain.tasks:
             return self.finish(
                 ExecutionStatus.FAILED,
@@ -245,7 +294,9 @@ class _Walk:
     def _scope(self, latest: dict[str, Any]) -> dict[str, Any]:
         """Names an expression may read; the later ones win, as in StackStorm."""
         results = {**self._results(), **latest}
-        store = datastore_context(self._lookups, str(self.get("start")["context"].get("user") or ""))
+        store = datastore_context(
+            self._lookups, str(self.get("start")["context"].get("user") or "")
+        )
         return {
             **self.get("start")["inputs"],
             **results,
@@ -256,7 +307,11 @@ class _Walk:
         }
 
     def _results(self) -> dict[str, Any]:
-        tasks = {key: value for key, value in (*self.state.items(), *self.changes.items()) if key.startswith("task:")}
+        tasks = {
+            key: value
+            for key, value in (*self.state.items(), *self.changes.items())
+            if key.startswith("task:")
+        }
         return {tasks[key]["name"]: tasks[key]["result"] for key in sorted(tasks)}
 
     def _move(self, **moved: Any) -> None:
@@ -268,17 +323,31 @@ class _Walk:
 
 
 def _entry(name: str, event: TaskFinished | TaskRefused) -> dict[str, Any]:
-    entry = {"id": name, "name": name, "execution_id": None, "liveaction_id": None, "workflow": None}
+    entry = {
+        "id": name,
+        "name": name,
+        "execution_id": None,
+        "liveaction_id": None,
+        "workflow": None,
+    }
     if isinstance(event, TaskRefused):
         result = {"error": f'Failed running task "{name}". {event.message}', "traceback": "None\n"}
-        return {**entry, "created_at": event.at, "updated_at": event.at, "state": "failed", "result": result}
+        return {
+            **entry,
+            "created_at": event.at,
+            "updated_at": event.at,
+            "state": "failed",
+            "result": result,
+        }
     return {
         **entry,
         "execution_id": event.execution_id,
         "liveaction_id": event.execution_id,
         "created_at": event.started_at,
         "updated_at": event.ended_at,
-        "state": ExecutionStatus.FAILED.value if event.status in FAILURES - {"timeout"} else event.status.value,
+        "state": ExecutionStatus.FAILED.value
+        if event.status in FAILURES - {"timeout"}
+        else event.status.value,
         "result": event.result,
     }
 

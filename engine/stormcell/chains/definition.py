@@ -1,6 +1,7 @@
 """An action-chain as a value: what a chain file says, checked.
 
-Source: st2common/models/system/actionchain.py and `ChainHolder` of the action_chain_runner of StackStorm 3.9.
+Source: st2common/models/system/actionchain.py and `ChainHolder` of the action_chain_runner of
+StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import msgspec
 from stormcell.errors import DefinitionError
 
 _CHAIN_KEYS = frozenset({"chain", "default", "vars"})
-_TASK_KEYS = frozenset({"name", "ref", "params", "parameters", "on-success", "on-failure", "publish", "notify"})
+_TASK_KEYS = frozenset(
+    {"name", "ref", "params", "parameters", "on-success", "on-failure", "publish", "notify"}
+)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,17 +40,22 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_chain(document: Any, *, file: Path | str | None = None) -> Chain:
-    """Read a chain from the content of its file. DefinitionError names the place and what would be right."""
+    """Read a chain from the content of its file. DefinitionError names the place and what would be
+    right.
+    """
     if not isinstance(document, dict):
         raise DefinitionError("an action-chain is a mapping with the key chain.", file=file)
     _refuse_unknown(document, _CHAIN_KEYS, file, "")
     entries = document.get("chain")
     if not isinstance(entries, list):
-        raise DefinitionError("is required: a list of tasks, each with name and ref.", file=file, path="chain")
+        raise DefinitionError(
+            "is required: a list of tasks, each with name and ref.", file=file, path="chain"
+        )
     tasks: dict[str, Task] = {}
     for position, entry in enumerate(entries):
         task = _parse_task(entry, file, f"chain[{position}]")
-        # StackStorm takes the first of two tasks of one name without a word; we take it too, for the same outcome.
+        # StackStorm takes the first of two tasks of one name without a word; we take it too, for
+        # the same outcome.
         tasks.setdefault(task.name, task)
     default = document.get("default") or _first(tasks)
     variables = document.get("vars") or {}
@@ -66,11 +74,17 @@ def _parse_task(entry: Any, file: Path | str | None, path: str) -> Task:
             raise DefinitionError("is required: a text.", file=file, path=f"{path}.{key}")
     if entry.get("params") and entry.get("parameters"):
         raise DefinitionError(
-            'Either "params" or "parameters" attribute needs to be provided, but not both', file=file, path=path
+            'Either "params" or "parameters" attribute needs to be provided, but not both',
+            file=file,
+            path=path,
         )
     parameters = entry.get("parameters") or entry.get("params") or {}
     publish = entry.get("publish") or {}
-    for key, value in (("parameters", parameters), ("publish", publish), ("notify", entry.get("notify") or {})):
+    for key, value in (
+        ("parameters", parameters),
+        ("publish", publish),
+        ("notify", entry.get("notify") or {}),
+    ):
         if not isinstance(value, dict):
             raise DefinitionError("must be a mapping.", file=file, path=f"{path}.{key}")
     return Task(
@@ -91,11 +105,16 @@ def _name(entry: dict[str, Any], key: str, file: Path | str | None, path: str) -
     return value
 
 
-def _refuse_unknown(mapping: dict[str, Any], known: frozenset[str], file: Path | str | None, path: str) -> None:
+def _refuse_unknown(
+    mapping: dict[str, Any], known: frozenset[str], file: Path | str | None, path: str
+) -> None:
     for key in mapping:
         if key not in known:
             raise DefinitionError(
-                f'"{key}" is not known here.', file=file, path=path, remedy=f"Known: {', '.join(sorted(known))}."
+                f'"{key}" is not known here.',
+                file=file,
+                path=path,
+                remedy=f"Known: {', '.join(sorted(known))}.",
             )
 
 
@@ -110,7 +129,10 @@ def _check_references(tasks: dict[str, Task], default: str, file: Path | str | N
         for key, name in (("on-success", task.on_success), ("on-failure", task.on_failure)):
             if name and "{{" not in name and name not in tasks:
                 raise DefinitionError(
-                    f'Unable to find node with name "{name}" referenced in "{key}" in task "{task.name}".', file=file
+                    f'Unable to find node with name "{name}" referenced in "{key}" in task "{task.name}".',
+                    file=file,
                 )
     if default and "{{" not in default and default not in tasks:
-        raise DefinitionError(f'Unable to find node with name "{default}" referenced in "default".', file=file)
+        raise DefinitionError(
+            f'Unable to find node with name "{default}" referenced in "default".', file=file
+        )

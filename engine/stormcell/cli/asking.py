@@ -43,8 +43,8 @@ def run(
     stormcell run mypack.resize name=web replicas=3 labels='{"tier": "front"}'
     stormcell run mypack.apply manifest=@deployment.yaml -a
 
-    Values are read as the action's parameters ask: JSON for objects and lists (or a,b,c), @FILE for a file's content.
-    The exit code is 0 where the execution succeeded, 1 where it did not.
+    Values are read as the action's parameters ask: JSON for objects and lists (or a,b,c), @FILE for
+    a file's content. The exit code is 0 where the execution succeeded, 1 where it did not.
     """
     client = Client(data, url, api_key)
     described = client.get(f"/v1/actions/{action}")
@@ -62,14 +62,26 @@ def run(
 
 @click.command()
 @click.argument("trigger")
-@click.option("--payload", type=click.File("rb"), required=True, help="File with the payload as JSON; - reads it here.")
+@click.option(
+    "--payload",
+    type=click.File("rb"),
+    required=True,
+    help="File with the payload as JSON; - reads it here.",
+)
 @click.option("--wait", is_flag=True, help="Wait for all that it leads to, and print it.")
 @click.option("--trace", default="", help="A tag to follow it by.")
 @connection_options
 def emit(
-    trigger: str, payload: Any, wait: bool, trace: str, data: Path | None, url: str | None, api_key: str | None
+    trigger: str,
+    payload: Any,
+    wait: bool,
+    trace: str,
+    data: Path | None,
+    url: str | None,
+    api_key: str | None,
 ) -> None:
-    """Send an event of type TRIGGER (pack.name), as a sensor would, and print the trigger instance's id.
+    """Send an event of type TRIGGER (pack.name), as a sensor would, and print the trigger
+    instance's id.
 
     \b
     stormcell emit mypack.pushed --payload push.json
@@ -101,7 +113,8 @@ def emit(
 def why(id_: str, as_json: bool, data: Path | None, url: str | None, api_key: str | None) -> None:
     """Say why something did, or did not, happen: ID of a trigger instance or of an execution.
 
-    Each rule that was tried, the criterion that failed with its pattern and the value it met, and the tree of what ran.
+    Each rule that was tried, the criterion that failed with its pattern and the value it met, and
+    the tree of what ran.
     """
     answered = Client(data, url, api_key).get(f"/v1/why/{id_}")
     if as_json:
@@ -126,7 +139,12 @@ def executions(
     api_key: str | None,
 ) -> None:
     """List what ran."""
-    query = {"limit": limit, "status": status, "action": action, "parent": None if everything else "null"}
+    query = {
+        "limit": limit,
+        "status": status,
+        "action": action,
+        "parent": None if everything else "null",
+    }
     asked = {name: value for name, value in query.items() if value is not None}
     shown = "action.ref,status,start_timestamp,elapsed_seconds,context.user"
     found = Client(data, url, api_key).get("/v1/executions", include_attributes=shown, **asked)
@@ -146,13 +164,21 @@ def executions(
 @click.command("reload")
 @connection_options
 def reload_content(data: Path | None, url: str | None, api_key: str | None) -> None:
-    """Read the packs' files again, without a restart. What is wrong is told and the present content stays."""
+    """Read the packs' files again, without a restart. What is wrong is told and the present content
+    stays.
+    """
     answered = Client(data, url, api_key).post("/v1/packs/register", {}).json()
     click.echo(", ".join(f"{count} {kind}" for kind, count in answered.items()))
 
 
 def _executions_of(client: Client, instance_id: str) -> list[dict[str, Any]]:
-    found = client.get("/v1/executions", trigger_instance=instance_id, limit=-1, parent="null", include_attributes="id")
+    found = client.get(
+        "/v1/executions",
+        trigger_instance=instance_id,
+        limit=-1,
+        parent="null",
+        include_attributes="id",
+    )
     return list(found)
 
 
@@ -176,7 +202,9 @@ def _print(execution: dict[str, Any], as_json: bool) -> None:
 def _print_why(answered: dict[str, Any]) -> None:
     instance = answered["trigger_instance"]
     if instance:
-        click.echo(f"{instance['trigger']}  {instance['occurrence_time']}  {instance['id']}  {instance['status']}")
+        click.echo(
+            f"{instance['trigger']}  {instance['occurrence_time']}  {instance['id']}  {instance['status']}"
+        )
         if not answered["rules"]:
             click.echo("  No rule asks for this trigger.")
     for attempt in answered["rules"]:

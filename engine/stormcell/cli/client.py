@@ -1,4 +1,6 @@
-"""How commands reach a running stormcell: its address and key from options, the environment or the data folder."""
+"""How commands reach a running stormcell: its address and key from options, the environment or the
+data folder.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,14 @@ _TIMEOUT_SECONDS = 30.0
 def connection_options(command: F) -> F:
     """Add --data, --url and --api-key, which make a `Client`."""
     for option in (
-        click.option("--api-key", envvar="STORMCELL_API_KEY", help="Key to call with [env: STORMCELL_API_KEY]."),
-        click.option("--url", envvar="STORMCELL_URL", help="Address of stormcell [env: STORMCELL_URL]."),
+        click.option(
+            "--api-key",
+            envvar="STORMCELL_API_KEY",
+            help="Key to call with [env: STORMCELL_API_KEY].",
+        ),
+        click.option(
+            "--url", envvar="STORMCELL_URL", help="Address of stormcell [env: STORMCELL_URL]."
+        ),
         click.option(
             "--data",
             envvar="STORMCELL_DATA",
@@ -35,7 +43,9 @@ def connection_options(command: F) -> F:
 
 
 class Client:
-    """Calls the API; a failure is a sentence. httpx is imported here: `serve`, which needs none, starts sooner."""
+    """Calls the API; a failure is a sentence. httpx is imported here: `serve`, which needs none,
+    starts sooner.
+    """
 
     def __init__(self, data: Path | None, url: str | None, api_key: str | None) -> None:
         import httpx
@@ -43,13 +53,18 @@ class Client:
         self._url = url or _read(data, URL_FILE, "--url")
         key = api_key or _read(data, KEY_FILE, "--api-key")
         self._http = httpx.Client(
-            base_url=self._url, headers={"St2-Api-Key": key}, timeout=_TIMEOUT_SECONDS, trust_env=False
+            base_url=self._url,
+            headers={"St2-Api-Key": key},
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=False,
         )
 
     def get(self, path: str, **query: Any) -> Any:
         return self._call("GET", path, params=query).json()
 
-    def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def post(
+        self, path: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         return self._call("POST", path, json=body, headers=headers)
 
     def _call(self, method: str, path: str, **rest: Any) -> httpx.Response:

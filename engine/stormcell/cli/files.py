@@ -18,14 +18,17 @@ from stormcell.times import format_instant
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True)
+@click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True
+)
 @click.option(
     "--configs",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with PACK.yaml, the configuration of each pack; checked too.",
 )
 def check(folder: tuple[Path, ...], configs: Path | None) -> None:
-    """Check the pack in FOLDER: every file, with a sentence for each fault. Exit code 1 where there is one.
+    """Check the pack in FOLDER: every file, with a sentence for each fault. Exit code 1 where there
+    is one.
 
     \b
     stormcell check .
@@ -35,7 +38,9 @@ def check(folder: tuple[Path, ...], configs: Path | None) -> None:
     if configs and not any(not isinstance(fault, DefinitionWarning) for fault in faults):
         faults += [fault for each in folder for fault in _config_faults(each, configs)]
     for fault in faults:
-        click.echo(("warning: " if isinstance(fault, DefinitionWarning) else "") + str(fault), err=True)
+        click.echo(
+            ("warning: " if isinstance(fault, DefinitionWarning) else "") + str(fault), err=True
+        )
     wrong = [fault for fault in faults if not isinstance(fault, DefinitionWarning)]
     if wrong:
         click.echo(f"{len(wrong)} to mend.", err=True)
@@ -57,13 +62,17 @@ def _config_faults(folder: Path, configs: Path) -> list[Error]:
 @click.command("backup")
 @click.argument("file", type=click.Path(exists=False, path_type=Path))
 @click.option(
-    "--data", envvar="STORMCELL_DATA", type=click.Path(path_type=Path), required=True, help="The data folder."
+    "--data",
+    envvar="STORMCELL_DATA",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The data folder.",
 )
 def backup_command(file: Path, data: Path) -> None:
     """Copy the database into FILE while stormcell runs.
 
-    The key of the secrets, DATA/datastore-key, is not in it: keep a copy of that elsewhere.
-    To restore, put both into an empty folder as stormcell.db and datastore-key and serve from there.
+    The key of the secrets, DATA/datastore-key, is not in it: keep a copy of that elsewhere. To
+    restore, put both into an empty folder as stormcell.db and datastore-key and serve from there.
     """
     if file.exists():
         raise click.UsageError(f"{file} exists. Name a new file.")
@@ -73,11 +82,20 @@ def backup_command(file: Path, data: Path) -> None:
 
 @click.command()
 @click.option(
-    "--days", type=click.IntRange(min=0), required=True, help="Remove what ended more than this many days ago."
+    "--days",
+    type=click.IntRange(min=0),
+    required=True,
+    help="Remove what ended more than this many days ago.",
 )
 @connection_options
 def prune(days: int, data: Path | None, url: str | None, api_key: str | None) -> None:
-    """Remove the history of finished executions and processed events. What runs, keys and content stay."""
+    """Remove the history of finished executions and processed events. What runs, keys and content
+    stay.
+    """
     before = format_instant(datetime.now(UTC) - timedelta(days=days))
     counts = Client(data, url, api_key).post("/v1/prune", {"before": before}).json()
-    click.echo("Removed " + ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items()) + ".")
+    click.echo(
+        "Removed "
+        + ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in counts.items())
+        + "."
+    )

@@ -48,5 +48,16 @@ def main() -> None:
     """
 
 
-for command in (serve, check, run, emit, why, executions, reload_content, backup_command, prune, user):
+for command in (
+    serve,
+    check,
+    run,
+    emit,
+    why,
+    executions,
+    reload_content,
+    backup_command,
+    prune,
+    user,
+):
     main.add_command(command)

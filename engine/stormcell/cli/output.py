@@ -10,21 +10,34 @@ from typing import Any
 import click
 import msgspec
 
-_COLORS = {"succeeded": "green", "failed": "red", "timeout": "red", "abandoned": "red", "canceled": "yellow"}
+_COLORS = {
+    "succeeded": "green",
+    "failed": "red",
+    "timeout": "red",
+    "abandoned": "red",
+    "canceled": "yellow",
+}
 _NARROWEST = 8
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print columns; where the terminal is too narrow the widest are cut, but never the first (an id to copy). What
-    goes into a pipe or a file is not cut."""
+    """Print columns; where the terminal is too narrow the widest are cut, but never the first (an
+    id to copy). What goes into a pipe or a file is not cut."""
     texts = [[str(cell if cell is not None else "") for cell in row] for row in rows]
-    widths = [max(len(line[column]) for line in [list(headings), *texts]) for column in range(len(headings))]
+    widths = [
+        max(len(line[column]) for line in [list(headings), *texts])
+        for column in range(len(headings))
+    ]
     room = shutil.get_terminal_size((120, 24)).columns - 2 * (len(headings) - 1)
     while sys.stdout.isatty() and sum(widths) > room and max(widths[1:]) > _NARROWEST:
         widths[widths.index(max(widths[1:]), 1)] -= 1
     click.secho(_line(headings, widths), bold=True)
     for row in texts:
-        click.echo(_line([status_colored(cell, width) for cell, width in zip(row, widths, strict=True)], None))
+        click.echo(
+            _line(
+                [status_colored(cell, width) for cell, width in zip(row, widths, strict=True)], None
+            )
+        )
 
 
 def _line(cells: Sequence[str], widths: Sequence[int] | None) -> str:
@@ -58,6 +71,8 @@ def print_tree(node: dict[str, Any], indent: str = "  ") -> None:
     """An execution and what it started, one a line."""
     task = f"{node['task']}: " if node.get("task") else ""
     error = f"  {node['error']}" if node.get("error") else ""
-    click.echo(f"{indent}{task}{node['action']}  {status_colored(node['status'])}  {node['id']}{error}")
+    click.echo(
+        f"{indent}{task}{node['action']}  {status_colored(node['status'])}  {node['id']}{error}"
+    )
     for child in node["children"]:
         print_tree(child, indent + "  ")

@@ -1,6 +1,8 @@
-"""`k=v` on the command line to the values an action's schema asks for, as the `st2` command reads them.
+"""`k=v` on the command line to the values an action's schema asks for, as the `st2` command reads
+them.
 
-Source of behaviour: st2client/commands/action.py of StackStorm 3.9 (`_get_action_parameters_from_args`).
+Source of behaviour: st2client/commands/action.py of StackStorm 3.9
+(`_get_action_parameters_from_args`).
 """
 
 from __future__ import annotations
@@ -17,15 +19,17 @@ _FALSE = frozenset({"false", "0", "no", "n", "off", "f"})
 
 
 def parse_parameters(words: Iterable[str], schemas: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that `name=value` words give; `name=@file` reads a file, JSON is taken for lists and
-    objects. A word that does not fit is a click.UsageError."""
+    """Return the parameters that `name=value` words give; `name=@file` reads a file, JSON is taken
+    for lists and objects. A word that does not fit is a click.UsageError."""
     parsed: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise click.UsageError(f'"{word}" is not name=value.')
         if schemas and name not in schemas:
-            raise click.UsageError(f'There is no parameter "{name}". Known: {", ".join(sorted(schemas))}.')
+            raise click.UsageError(
+                f'There is no parameter "{name}". Known: {", ".join(sorted(schemas))}.'
+            )
         schema = schemas.get(name) or {}
         parsed[name] = _cast(name, _contents(name, text), schema.get("type"))
     return parsed

@@ -59,9 +59,18 @@ _ADMIN = "st2admin"
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=DEFAULT_PORT, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+    "--port",
+    default=DEFAULT_PORT,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="0 takes a free one.",
 )
-@click.option("--allow-host", "hosts", multiple=True, help="A name the API may be called by, beside loopback's.")
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    help="A name the API may be called by, beside loopback's.",
+)
 @click.option(
     "--sync",
     type=click.Choice(["normal", "full"]),
@@ -69,7 +78,13 @@ _ADMIN = "st2admin"
     show_default=True,
     help="full: an acknowledged event survives a power cut too; normal: a crash of the program.",
 )
-@click.option("--workers", default=4, show_default=True, type=click.IntRange(min=1), help="Python actions at once.")
+@click.option(
+    "--workers",
+    default=4,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Python actions at once.",
+)
 @click.option(
     "--keep-days",
     type=click.IntRange(min=1),
@@ -80,21 +95,30 @@ _ADMIN = "st2admin"
     is_flag=True,
     help="Fail an action whose output does not fit its output_schema; by default the schema only tells what is secret.",
 )
-@click.option("--grace", default=10.0, show_default=True, help="Seconds that running actions get at the end.")
-@click.option("--body-limit", default=1024 * 1024, show_default=True, help="Largest body of a call, in bytes.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--grace", default=10.0, show_default=True, help="Seconds that running actions get at the end."
+)
+@click.option(
+    "--body-limit", default=1024 * 1024, show_default=True, help="Largest body of a call, in bytes."
+)
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
 )
 def serve(**options: Any) -> None:
     """Run packs: their sensors, rules and actions, and the API.
 
-    \b
-    stormcell serve --pack . --data ./data
-    stormcell serve --pack ./a --pack ./b --data /var/lib/stormcell --configs /etc/stormcell/configs --sync full
+    \b stormcell serve --pack . --data ./data stormcell serve --pack ./a --pack ./b --data
+    /var/lib/stormcell --configs /etc/stormcell/configs --sync full
 
-    Prints one line when it is ready. The first start writes a key to DATA/api-key; calls need it. SIGTERM and Ctrl-C
-    end it: running actions get --grace seconds, and what was cut off is run again at the next start.
+    Prints one line when it is ready. The first start writes a key to DATA/api-key; calls need it.
+    SIGTERM and Ctrl-C end it: running actions get --grace seconds, and what was cut off is run
+    again at the next start.
     """
     set_up_logging(options["log_format"], options["log_level"])
     asyncio.run(_serve(options))
@@ -131,7 +155,11 @@ async def _serve(options: dict[str, Any]) -> None:
 
 
 async def _run(
-    engine: Engine, sensors: SensorSupervisor, settings: Settings, listener: socket.socket, options: dict[str, Any]
+    engine: Engine,
+    sensors: SensorSupervisor,
+    settings: Settings,
+    listener: socket.socket,
+    options: dict[str, Any],
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -139,7 +167,10 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     hosts = frozenset({options["host"], *options["hosts"]})
     app = make_app(
-        engine, make_contents(engine, sensors, settings), hosts=hosts, body_limit_bytes=options["body_limit"]
+        engine,
+        make_contents(engine, sensors, settings),
+        hosts=hosts,
+        body_limit_bytes=options["body_limit"],
     )
     server = _Server(
         uvicorn.Config(
@@ -166,12 +197,19 @@ async def _run(
         await sensors.set_triggers(sensor_triggers(engine.catalog))
         await sensors.start()
         _write(settings.data / URL_FILE, settings.url)
-        click.echo(f"stormcell is ready at {settings.url} (data in {settings.data}, key in {settings.data / KEY_FILE})")
+        click.echo(
+            f"stormcell is ready at {settings.url} (data in {settings.data}, key in {settings.data / KEY_FILE})"
+        )
         await asyncio.to_thread(jinja.load)  # what the first event needs, loaded while nobody waits
         gc.collect()
         gc.freeze()  # content and compiled rules stay: no collection need look through them again
-        log.info("engine.ready", extra={"url": settings.url, "packs": ",".join(engine.catalog.content.packs)})
-        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        log.info(
+            "engine.ready",
+            extra={"url": settings.url, "packs": ",".join(engine.catalog.content.packs)},
+        )
+        await asyncio.wait(
+            [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
         log.info("engine.stopping")
     finally:
         engine.core.stopping = True
@@ -196,7 +234,8 @@ class _Server(uvicorn.Server):
 @contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sends without delay: else each answer in two parts waits 40 ms for an ACK.
+    # With the protocol named, asyncio sends without delay: else each answer in two parts waits 40
+    # ms for an ACK.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,6 @@
-"""`stormcell user`: who may log in with a password (`st2 login`, `st2 auth`); the file is read by a running engine."""
+"""`stormcell user`: who may log in with a password (`st2 login`, `st2 auth`); the file is read by a
+running engine.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ def user() -> None:
     pass show ann | stormcell user add ann          or reads it from stdin
     st2 login ann                                   gets a token for a day
 
-    Passwords are kept as scrypt hashes in DATA/users. A running stormcell reads the file again when it changes; with
-    a changed or removed line its tokens end.
+    Passwords are kept as scrypt hashes in DATA/users. A running stormcell reads the file again when
+    it changes; with a changed or removed line its tokens end.
     """
 
 

@@ -1,7 +1,8 @@
-"""Hold a document against the shape of its file, and word every fault so that its author can mend it.
+"""Hold a document against the shape of its file, and word every fault so that its author can mend
+it.
 
-The fast way is `msgspec.convert`; it stops at the first fault and words it tersely, so a document that fails is
-looked at again with the JSON schema of the same shape.
+The fast way is `msgspec.convert`; it stops at the first fault and words it tersely, so a document
+that fails is looked at again with the JSON schema of the same shape.
 """
 
 from __future__ import annotations
@@ -17,19 +18,31 @@ import msgspec
 from stormcell.content.documents import line_of
 from stormcell.errors import DefinitionError
 
-_TYPE_NAMES = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "nothing (null)"}
+_TYPE_NAMES = {
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    bool: "true or false",
+    type(None): "nothing (null)",
+}
 
 
 def faults(document: Any, shape: Any, *, file: Path, name: str) -> list[DefinitionError]:
     """Return what is wrong with a document, one error a fault; empty when it has the shape."""
     if not isinstance(document, dict):
         return [
-            DefinitionError(f"must be a mapping of keys to values, and is {describe(document)}.", file=name, remedy="")
+            DefinitionError(
+                f"must be a mapping of keys to values, and is {describe(document)}.",
+                file=name,
+                remedy="",
+            )
         ]
     try:
         msgspec.convert(document, shape)
     except msgspec.ValidationError as error:
-        return _explain(document, shape, file=file, name=name) or [DefinitionError(f"{error}.", file=name)]
+        return _explain(document, shape, file=file, name=name) or [
+            DefinitionError(f"{error}.", file=name)
+        ]
     return []
 
 
@@ -70,12 +83,16 @@ def _explain(document: Any, shape: Any, *, file: Path, name: str) -> list[Defini
             for message, remedy in _word(leaf):
                 line = line_of(file, path)
                 place = dotted(path) + (f" (line {line})" if line else "")
-                found.setdefault((place, message), DefinitionError(message, file=name, path=place, remedy=remedy))
+                found.setdefault(
+                    (place, message), DefinitionError(message, file=name, path=place, remedy=remedy)
+                )
     return list(found.values())
 
 
 def _leaves(error: Any) -> Iterator[Any]:
-    """Of a choice between types, follow the one that the value is of; its faults are the ones to tell."""
+    """Of a choice between types, follow the one that the value is of; its faults are the ones to
+    tell.
+    """
     if not error.context:
         yield error
         return
@@ -83,7 +100,10 @@ def _leaves(error: Any) -> Iterator[Any]:
     for child in error.context:
         branches.setdefault(child.schema_path[0], []).append(child)
     for children in branches.values():
-        if not any(child.validator in ("type", "enum", "const") and len(child.path) == 0 for child in children):
+        if not any(
+            child.validator in ("type", "enum", "const") and len(child.path) == 0
+            for child in children
+        ):
             for child in children:
                 yield from _leaves(child)
             return
@@ -101,9 +121,15 @@ def _word(error: Any) -> Iterator[tuple[str, str]]:
         known = schema.get("properties", {})
         for key in error.instance:
             if key not in known:
-                yield f"the key '{key}' is not one that StackStorm knows here.", closest(str(key), known)
+                yield (
+                    f"the key '{key}' is not one that StackStorm knows here.",
+                    closest(str(key), known),
+                )
     elif kind == "enum":
-        yield f"must be one of {', '.join(map(str, schema['enum']))}.", _near(error.instance, schema["enum"])
+        yield (
+            f"must be one of {', '.join(map(str, schema['enum']))}.",
+            _near(error.instance, schema["enum"]),
+        )
     elif kind == "pattern":
         yield "has characters that are not allowed.", f"It must match {schema['pattern']}."
     elif kind in ("type", "anyOf"):
@@ -137,5 +163,7 @@ def _wanted(schema: dict[str, Any]) -> str:
             types.append("one of " + ", ".join(map(str, choice["enum"])))
         else:
             given = choice.get("type", [])
-            types += [names[t] for t in ([given] if isinstance(given, str) else given) if t in names]
+            types += [
+                names[t] for t in ([given] if isinstance(given, str) else given) if t in names
+            ]
     return " or ".join(dict.fromkeys(types))

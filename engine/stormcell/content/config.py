@@ -1,8 +1,9 @@
 """A pack's configuration: read, checked, completed with defaults, and resolved when it is used.
 
-Values such as `{{ st2kv.system.token }}` stay as they are written until a run or a sensor needs them; those of fields
-marked `secret: true` are decrypted by themselves then.
-Source: st2common/util/config_loader.py and util/pack.py (`validate_config_against_schema`) of StackStorm 3.9.
+Values such as `{{ st2kv.system.token }}` stay as they are written until a run or a sensor needs
+them; those of fields marked `secret: true` are decrypted by themselves then. Source:
+st2common/util/config_loader.py and util/pack.py (`validate_config_against_schema`) of StackStorm
+3.9.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class PackConfig(msgspec.Struct, frozen=True, kw_only=True):
                 return value
             secret = schema.get("secret") is True
             try:
-                context = {"st2kv": datastore_context(_Decrypting(lookups) if secret else lookups, user)}
+                context = {
+                    "st2kv": datastore_context(_Decrypting(lookups) if secret else lookups, user)
+                }
                 return render(value, context) or None
             except Error as error:
                 raise DefinitionError(
@@ -67,7 +70,8 @@ class PackConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_config(pack: Pack, configs_dir: Path | None) -> PackConfig:
-    """Return a pack's configuration from `CONFIGS/PACK.yaml`; defaults alone where there is no such file.
+    """Return a pack's configuration from `CONFIGS/PACK.yaml`; defaults alone where there is no such
+    file.
 
     Raises DefinitionError with everything that does not fit the pack's config.schema.yaml.
     """
@@ -79,18 +83,24 @@ def load_config(pack: Pack, configs_dir: Path | None) -> PackConfig:
         if values is None:
             values = {}
         if not isinstance(values, dict):
-            raise DefinitionError(f"must be a mapping of settings to values, and is {describe(values)}.", file=name)
+            raise DefinitionError(
+                f"must be a mapping of settings to values, and is {describe(values)}.", file=name
+            )
     complete = with_config_defaults(values, pack.config_schema)
     problems = _problems(complete, pack.config_schema)
     if problems:
         missing = "" if file is not None and file.is_file() else " The file does not exist yet."
         raise DefinitionError(
-            f"{'; '.join(problems)}.", file=name, remedy=f"The pack's config.schema.yaml says what fits.{missing}"
+            f"{'; '.join(problems)}.",
+            file=name,
+            remedy=f"The pack's config.schema.yaml says what fits.{missing}",
         )
     for key in values:
         if pack.config_schema and key not in pack.config_schema:
             hint = closest(str(key), pack.config_schema)
-            log.warning("config.unknown_setting", extra={"pack": pack.ref, "setting": key, "hint": hint})
+            log.warning(
+                "config.unknown_setting", extra={"pack": pack.ref, "setting": key, "hint": hint}
+            )
     return PackConfig(pack=pack.ref, values=complete, schema=pack.config_schema)
 
 
@@ -118,7 +128,9 @@ def _complete_object(values: JsonObject, schemas: JsonObject) -> JsonObject:
         if key not in values and "default" in schema:
             values[key] = copy.deepcopy(schema["default"])
         kind = schema.get("type")
-        if kind == "object" and any(schema.get(k) for k in ("properties", "patternProperties", "additionalProperties")):
+        if kind == "object" and any(
+            schema.get(k) for k in ("properties", "patternProperties", "additionalProperties")
+        ):
             inner = values.get(key) or {}
             if isinstance(inner, dict):
                 values[key] = _complete_object(inner, object_schemas(schema, inner))
@@ -131,11 +143,17 @@ def _complete_object(values: JsonObject, schemas: JsonObject) -> JsonObject:
 
 def _complete_list(values: list[Any], schema: JsonObject) -> list[Any]:
     schemas = {str(index): sub for index, sub in enumerate(item_schemas(schema, len(values)))}
-    return list(_complete_object({str(index): value for index, value in enumerate(values)}, schemas).values())
+    return list(
+        _complete_object(
+            {str(index): value for index, value in enumerate(values)}, schemas
+        ).values()
+    )
 
 
 def object_schemas(schema: JsonObject, keys: Iterable[str]) -> JsonObject:
-    """Return key -> schema for an object: `properties`, then all patterns that match, then additionalProperties."""
+    """Return key -> schema for an object: `properties`, then all patterns that match, then
+    additionalProperties.
+    """
     found: JsonObject = dict(schema.get("properties") or {})
     patterns = schema.get("patternProperties") or {}
     additional = schema.get("additionalProperties")
@@ -166,19 +184,25 @@ def mask_config(values: JsonObject, schema: JsonObject) -> JsonObject:
         for key, value in values.items()
     }
     return _changed(
-        masked, schema, lambda value, sub, _: MASK if sub.get("secret") is True and value is not None else value
+        masked,
+        schema,
+        lambda value, sub, _: MASK if sub.get("secret") is True and value is not None else value,
     )
 
 
 def _changed(values: JsonObject, schemas: JsonObject, change: Change) -> JsonObject:
-    return {key: _change(value, schemas.get(key) or {}, str(key), change) for key, value in values.items()}
+    return {
+        key: _change(value, schemas.get(key) or {}, str(key), change)
+        for key, value in values.items()
+    }
 
 
 def _change(value: Any, schema: JsonObject, path: str, change: Change) -> Any:
     if isinstance(value, dict):
         subs = object_schemas(schema, value)
         return {
-            key: _change(item, _inherit(subs.get(key), schema), f"{path}.{key}", change) for key, item in value.items()
+            key: _change(item, _inherit(subs.get(key), schema), f"{path}.{key}", change)
+            for key, item in value.items()
         }
     if isinstance(value, list):
         items = item_schemas(schema, len(value))

@@ -1,9 +1,10 @@
 """Read one YAML or JSON file of a pack into plain values, and say where in the file a value stands.
 
-Everything that is read goes through here, so that what we refuse is refused once: documents with duplicate keys
-(StackStorm takes the last one without a word), tags that would make objects, and files that are not UTF-8. libyaml
-composes the nodes; the values are built here rather than by PyYAML's generator-based constructor, which is three times
-slower, and a start with a thousand rules is dominated by this.
+Everything that is read goes through here, so that what we refuse is refused once: documents with
+duplicate keys (StackStorm takes the last one without a word), tags that would make objects, and
+files that are not UTF-8. libyaml composes the nodes; the values are built here rather than by
+PyYAML's generator-based constructor, which is three times slower, and a start with a thousand rules
+is dominated by this.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _UNDER_CONSTRUCTION: Final = object()
 def read_document(file: Path, *, name: str = "") -> Any:
     """Return the content of a `.yaml`, `.yml` or `.json` file; None for an empty one.
 
-    `name` is how errors call the file (by default its path). Raises DefinitionError with the line of the fault.
+    `name` is how errors call the file (by default its path). Raises DefinitionError with the line
+    of the fault.
     """
     name = name or str(file)
     try:
@@ -61,7 +63,8 @@ def parse_document(text: str, *, name: str, is_json: bool = False) -> Any:
 
 
 def line_of(file: Path, path: Sequence[str | int]) -> int | None:
-    """Return the line (counted from 1) on which the value at `path` stands, or None where that cannot be told.
+    """Return the line (counted from 1) on which the value at `path` stands, or None where that
+    cannot be told.
 
     Reads the file anew: called for errors only.
     """
@@ -104,7 +107,9 @@ class _Builder:
             return node.value if node.tag == _STRING else self._loader.construct_object(node)
         known = self._built.get(id(node))
         if known is _UNDER_CONSTRUCTION:
-            raise DefinitionError(f"line {node.start_mark.line + 1}: an alias leads back to itself.", file=self._name)
+            raise DefinitionError(
+                f"line {node.start_mark.line + 1}: an alias leads back to itself.", file=self._name
+            )
         if known is not None:
             return known
         self._built[id(node)] = _UNDER_CONSTRUCTION
@@ -129,7 +134,9 @@ class _Builder:
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
                 line = key_node.start_mark.line + 1
-                raise DefinitionError(f"line {line}: a key must be text, not a list or mapping.", file=self._name)
+                raise DefinitionError(
+                    f"line {line}: a key must be text, not a list or mapping.", file=self._name
+                )
             key = self.build(key_node)
             if key in result:
                 raise DefinitionError(
@@ -146,7 +153,9 @@ class _Builder:
             value = self.build(source)
             if not isinstance(value, dict):
                 line = source.start_mark.line + 1
-                raise DefinitionError(f"line {line}: '<<' needs a mapping to merge.", file=self._name)
+                raise DefinitionError(
+                    f"line {line}: '<<' needs a mapping to merge.", file=self._name
+                )
             for key, item in value.items():
                 merged.setdefault(key, item)
 
@@ -163,7 +172,9 @@ def _parse_json(text: str, name: str) -> Any:
         result: dict[str, Any] = {}
         for key, value in pairs:
             if key in result:
-                raise DefinitionError(f"the key '{key}' stands twice in one object.", file=name, remedy="Keep one.")
+                raise DefinitionError(
+                    f"the key '{key}' stands twice in one object.", file=name, remedy="Keep one."
+                )
             result[key] = value
         return result
 

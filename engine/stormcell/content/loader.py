@@ -1,8 +1,9 @@
-"""Read a pack from its folder: every metadata file checked against StackStorm's rules, all faults told at once.
+"""Read a pack from its folder: every metadata file checked against StackStorm's rules, all faults
+told at once.
 
-Follows st2common/bootstrap/*registrar.py of StackStorm 3.9 in what counts as metadata (files ending in .yaml, .yml or
-.json directly in `actions/`, `rules/`, ...), in how a pack's ref is found, and in what is refused. Symbolic links are
-followed as the operating system does.
+Follows st2common/bootstrap/*registrar.py of StackStorm 3.9 in what counts as metadata (files ending
+in .yaml, .yml or .json directly in `actions/`, `rules/`, ...), in how a pack's ref is found, and in
+what is refused. Symbolic links are followed as the operating system does.
 """
 
 from __future__ import annotations
@@ -70,12 +71,16 @@ class Reading(msgspec.Struct, kw_only=True):
 
 
 def load_pack(path: Path | str) -> PackContent:
-    """Return a pack's content. Raises DefinitionError with the first fault and the number of others."""
+    """Return a pack's content. Raises DefinitionError with the first fault and the number of
+    others.
+    """
     reading = read_pack(path)
     if reading.problems or reading.content is None:
         first, *others = reading.problems
         more = f" ({len(others)} more; `stormcell check {path}` lists them.)" if others else ""
-        raise DefinitionError(first.message, file=first.file, path=first.path, remedy=first.remedy + more)
+        raise DefinitionError(
+            first.message, file=first.file, path=first.path, remedy=first.remedy + more
+        )
     return reading.content
 
 
@@ -85,7 +90,9 @@ def check_pack(path: Path | str) -> list[DefinitionError]:
 
 
 def read_pack(path: Path | str) -> Reading:
-    """Read a pack: what is right is in `content`, what is wrong in `problems`, and neither stops the other."""
+    """Read a pack: what is right is in `content`, what is wrong in `problems`, and neither stops
+    the other.
+    """
     return _PackReader(Path(path)).read()
 
 
@@ -99,7 +106,9 @@ class _PackReader:
         if pack is None:
             return Reading(content=None, problems=self.problems)
         content = PackContent(pack=pack)
-        content.trigger_types = list(self._each("triggers", TriggerTypeFile, self._trigger_type, pack.ref))
+        content.trigger_types = list(
+            self._each("triggers", TriggerTypeFile, self._trigger_type, pack.ref)
+        )
         content.actions = list(self._each("actions", ActionFile, self._action, pack.ref))
         content.rules = list(self._each("rules", RuleFile, self._rule, pack.ref))
         content.aliases = list(self._each("aliases", AliasFile, self._alias, pack.ref))
@@ -115,7 +124,11 @@ class _PackReader:
     def _pack(self) -> Pack | None:
         file = self.root / "pack.yaml"
         if not file.is_file():
-            self._problem("there is no pack.yaml.", file=str(self.root), remedy="A pack's folder holds a pack.yaml.")
+            self._problem(
+                "there is no pack.yaml.",
+                file=str(self.root),
+                remedy="A pack's folder holds a pack.yaml.",
+            )
             return None
         document = self._document(file)
         if document is None:
@@ -163,7 +176,12 @@ class _PackReader:
                 remedy="Add a `ref` of lower-case letters, digits and underscores.",
             )
         elif ref in _RESERVED:
-            self._problem(f"'{ref}' is a reserved name.", file=self._name(file), path="ref", remedy="Choose another.")
+            self._problem(
+                f"'{ref}' is a reserved name.",
+                file=self._name(file),
+                path="ref",
+                remedy="Choose another.",
+            )
             return None
         return ref
 
@@ -180,14 +198,18 @@ class _PackReader:
 
     # -- the kinds
 
-    def _each(self, folder: str, shape: Any, make: Callable[[dict[str, Any], Path, str], M], pack: str) -> Iterator[M]:
+    def _each(
+        self, folder: str, shape: Any, make: Callable[[dict[str, Any], Path, str], M], pack: str
+    ) -> Iterator[M]:
         for file, document in self._documents(folder, shape, pack):
             try:
                 yield make(document, file, pack)
             except DefinitionError as error:
                 self.problems.append(error)
 
-    def _documents(self, folder: str, shape: Any, pack: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    def _documents(
+        self, folder: str, shape: Any, pack: str
+    ) -> Iterator[tuple[Path, dict[str, Any]]]:
         for file in metadata_files(self.root / folder):
             document = self._document(file)
             if document is None:
@@ -224,7 +246,9 @@ class _PackReader:
             description=document.get("description") or "",
             enabled=document.get("enabled") is not False,
             entry_point=document.get("entry_point") or "",
-            parameters={key: value or {} for key, value in (document.get("parameters") or {}).items()},
+            parameters={
+                key: value or {} for key, value in (document.get("parameters") or {}).items()
+            },
             tags=document.get("tags") or [],
             notify=document.get("notify") or {},
             output_schema=document.get("output_schema") or {},
@@ -245,7 +269,8 @@ class _PackReader:
             action=RuleAction(ref=action["ref"], parameters=action.get("parameters") or {}),
             file=name,
             description=document.get("description") or "",
-            enabled=document.get("enabled") is True,  # StackStorm: a rule that does not say so is off.
+            enabled=document.get("enabled")
+            is True,  # StackStorm: a rule that does not say so is off.
             type=kind["ref"] if kind else "standard",
             criteria=document.get("criteria") or {},
             context=document.get("context") or {},
@@ -318,7 +343,10 @@ class _PackReader:
             if other is item:
                 continue
             content.trigger_types.remove(item)
-            if (other.payload_schema, other.parameters_schema) != (item.payload_schema, item.parameters_schema):
+            if (other.payload_schema, other.parameters_schema) != (
+                item.payload_schema,
+                item.parameters_schema,
+            ):
                 self._second(item, other)
 
     def _refuse_second(self, items: Any) -> None:
@@ -331,7 +359,10 @@ class _PackReader:
 
     def _second(self, item: Any, other: Any) -> None:
         self._problem(
-            f"'{item.ref}' is already defined in {other.file}.", file=item.file, path="name", remedy="Rename one."
+            f"'{item.ref}' is already defined in {other.file}.",
+            file=item.file,
+            path="name",
+            remedy="Rename one.",
         )
 
     # -- help
@@ -344,7 +375,11 @@ class _PackReader:
             return None
         if not isinstance(document, dict):
             what = "is empty" if document is None else f"holds {describe(document)}"
-            self._problem(f"{what}.", file=self._name(file), remedy="It must hold a mapping of keys to values.")
+            self._problem(
+                f"{what}.",
+                file=self._name(file),
+                remedy="It must hold a mapping of keys to values.",
+            )
             return None
         return document
 
@@ -356,7 +391,9 @@ class _PackReader:
 
 
 def metadata_files(folder: Path) -> list[Path]:
-    """Return the metadata files of a content folder, by name: only its top level, only YAML and JSON."""
+    """Return the metadata files of a content folder, by name: only its top level, only YAML and
+    JSON.
+    """
     if not folder.is_dir():
         return []
     return sorted(
@@ -381,4 +418,12 @@ def _trigger_type(document: dict[str, Any], pack: str, file: str) -> TriggerType
     )
 
 
-__all__ = ["EXTENSIONS", "Reading", "check_pack", "closest", "load_pack", "metadata_files", "read_pack"]
+__all__ = [
+    "EXTENSIONS",
+    "Reading",
+    "check_pack",
+    "closest",
+    "load_pack",
+    "metadata_files",
+    "read_pack",
+]

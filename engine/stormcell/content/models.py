@@ -1,8 +1,9 @@
 """The content of a pack as values, field for field as StackStorm's metadata files name them.
 
-The loader checks files against StackStorm's schemas before it builds these, so that nothing here checks again.
-`file` is the path of the metadata file relative to the pack's folder.
-Source of the fields: st2common/models/api/{pack,action,rule,sensor,trigger,action_alias,policy}.py of StackStorm 3.9.
+The loader checks files against StackStorm's schemas before it builds these, so that nothing here
+checks again. `file` is the path of the metadata file relative to the pack's folder. Source of the
+fields: st2common/models/api/{pack,action,rule,sensor,trigger,action_alias,policy}.py of StackStorm
+3.9.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Pack(Model):
     contributors: list[str] = []
     system: JsonObject = {}
     config_schema: JsonObject = {}
-    """Name of a setting -> its JSON schema (`config.schema.yaml`); empty where the pack has none."""
+    """Name of a setting -> its JSON schema (`config.schema.yaml`); empty where the pack has none.
+    """
 
 
 class Action(Item, kw_only=True):
@@ -61,7 +63,8 @@ class Action(Item, kw_only=True):
     entry_point: str = ""
     """Path relative to the pack's `actions/`; empty for runners that need none."""
     parameters: dict[str, JsonObject] = {}
-    """Name -> JSON schema, with StackStorm's `required: true`, `immutable`, `secret`, `position`."""
+    """Name -> JSON schema, with StackStorm's `required: true`, `immutable`, `secret`, `position`.
+    """
     tags: list[JsonObject] = []
     notify: JsonObject = {}
     output_schema: JsonObject = {}
@@ -76,7 +79,9 @@ class RuleAction(Model):
 
 
 class RuleTrigger(Model):
-    """The `trigger` part of a rule: the type's ref, and parameters for types that have a parameters schema."""
+    """The `trigger` part of a rule: the type's ref, and parameters for types that have a parameters
+    schema.
+    """
 
     type: str
     parameters: JsonObject = {}

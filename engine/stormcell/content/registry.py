@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from stormcell.content.checking import closest
-from stormcell.content.models import Action, ActionAlias, Pack, PackContent, Policy, Rule, Sensor, TriggerType
+from stormcell.content.models import (
+    Action,
+    ActionAlias,
+    Pack,
+    PackContent,
+    Policy,
+    Rule,
+    Sensor,
+    TriggerType,
+)
 from stormcell.content.runner_types import RUNNER_TYPES, RunnerType, runner_type
 from stormcell.content.schemas import CompiledSchema
 from stormcell.errors import DefinitionError, InvalidInputError, NotFoundError
@@ -17,7 +26,8 @@ T = TypeVar("T")
 class Content:
     """The content of several packs. A later pack of the same ref takes the place of an earlier one.
 
-    The dictionaries are public and keyed by ref; the methods of the singular name raise NotFoundError with a hint.
+    The dictionaries are public and keyed by ref; the methods of the singular name raise
+    NotFoundError with a hint.
     """
 
     def __init__(self, packs: Iterable[PackContent]) -> None:
@@ -28,8 +38,12 @@ class Content:
         self.actions: dict[str, Action] = {item.ref: item for c in contents for item in c.actions}
         self.rules: dict[str, Rule] = {item.ref: item for c in contents for item in c.rules}
         self.sensors: dict[str, Sensor] = {item.ref: item for c in contents for item in c.sensors}
-        self.trigger_types: dict[str, TriggerType] = {item.ref: item for c in contents for item in c.trigger_types}
-        self.aliases: dict[str, ActionAlias] = {item.ref: item for c in contents for item in c.aliases}
+        self.trigger_types: dict[str, TriggerType] = {
+            item.ref: item for c in contents for item in c.trigger_types
+        }
+        self.aliases: dict[str, ActionAlias] = {
+            item.ref: item for c in contents for item in c.aliases
+        }
         self.policies: dict[str, Policy] = {item.ref: item for c in contents for item in c.policies}
         self.runner_types: dict[str, RunnerType] = RUNNER_TYPES
 
@@ -81,14 +95,17 @@ class DefinitionWarning(DefinitionError):
 
 
 def check_content(packs: Iterable[PackContent]) -> list[DefinitionError]:
-    """Return what does not fit between packs: rules, aliases and policies that name what no pack has (warnings, as
-    another pack may bring it), and rules whose trigger parameters do not fit the type's schema (errors)."""
+    """Return what does not fit between packs: rules, aliases and policies that name what no pack
+    has (warnings, as another pack may bring it), and rules whose trigger parameters do not fit the
+    type's schema (errors)."""
     content = Content(packs)
     found: list[DefinitionError] = []
     for rule in content.rules.values():
         found += _check_rule(rule, content)
     for alias in content.aliases.values():
-        found += _check_ref(alias.action_ref, content.actions, "action", f"{alias.pack}/{alias.file}", "action_ref")
+        found += _check_ref(
+            alias.action_ref, content.actions, "action", f"{alias.pack}/{alias.file}", "action_ref"
+        )
     for policy in content.policies.values():
         place = f"{policy.pack}/{policy.file}"
         found += _check_ref(policy.resource_ref, content.actions, "action", place, "resource_ref")
@@ -98,37 +115,57 @@ def check_content(packs: Iterable[PackContent]) -> list[DefinitionError]:
 def _check_rule(rule: Rule, content: Content) -> list[DefinitionError]:
     file = f"{rule.pack}/{rule.file}"
     found = _check_ref(rule.action.ref, content.actions, "action", file, "action.ref")
-    found += _check_ref(rule.trigger.type, content.trigger_types, "trigger type", file, "trigger.type")
+    found += _check_ref(
+        rule.trigger.type, content.trigger_types, "trigger type", file, "trigger.type"
+    )
     trigger_type = content.trigger_types.get(rule.trigger.type)
     if trigger_type is not None and trigger_type.parameters_schema:
         try:
             CompiledSchema(trigger_type.parameters_schema).cleaned(rule.trigger.parameters)
         except InvalidInputError as error:
             remedy = f"See the parameters_schema of {trigger_type.ref}."
-            found.append(DefinitionError(f"{error}.", file=file, path="trigger.parameters", remedy=remedy))
+            found.append(
+                DefinitionError(f"{error}.", file=file, path="trigger.parameters", remedy=remedy)
+            )
     action = content.actions.get(rule.action.ref)
     if action is not None:
         found += _check_action_parameters(rule, action, content, file)
     return found
 
 
-def _check_action_parameters(rule: Rule, action: Action, content: Content, file: str) -> list[DefinitionError]:
+def _check_action_parameters(
+    rule: Rule, action: Action, content: Content, file: str
+) -> list[DefinitionError]:
     runner = content.runner_type(action.runner_type)
     known: dict[str, Any] = {**runner.runner_parameters, **action.parameters}
     found: list[DefinitionError] = []
     for name in rule.action.parameters:
         if name not in known:
             message = f"the action {action.ref} has no parameter '{name}'."
-            found.append(DefinitionError(message, file=file, path="action.parameters", remedy=closest(name, known)))
+            found.append(
+                DefinitionError(
+                    message, file=file, path="action.parameters", remedy=closest(name, known)
+                )
+            )
     for name, schema in known.items():
         needed = schema.get("required") is True and schema.get("default") is None
         if needed and name not in rule.action.parameters:
             message = f"the action {action.ref} needs the parameter '{name}'."
-            found.append(DefinitionError(message, file=file, path="action.parameters", remedy="Give it a value."))
+            found.append(
+                DefinitionError(
+                    message, file=file, path="action.parameters", remedy="Give it a value."
+                )
+            )
     return found
 
 
-def _check_ref(ref: str, known: Mapping[str, Any], kind: str, file: str, path: str) -> list[DefinitionError]:
+def _check_ref(
+    ref: str, known: Mapping[str, Any], kind: str, file: str, path: str
+) -> list[DefinitionError]:
     if ref in known:
         return []
-    return [DefinitionWarning(f"there is no {kind} '{ref}'.", file=file, path=path, remedy=_short(closest(ref, known)))]
+    return [
+        DefinitionWarning(
+            f"there is no {kind} '{ref}'.", file=file, path=path, remedy=_short(closest(ref, known))
+        )
+    ]

@@ -1,7 +1,8 @@
-"""What must hold of each kind of content beyond its shape: known runners and operators, files that exist, positions.
+"""What must hold of each kind of content beyond its shape: known runners and operators, files that
+exist, positions.
 
-Source: st2common/validators/api/{action,reactor}.py, st2common/policies/meta and st2common/operators.py of
-StackStorm 3.9. Each function returns the faults of one document.
+Source: st2common/validators/api/{action,reactor}.py, st2common/policies/meta and
+st2common/operators.py of StackStorm 3.9. Each function returns the faults of one document.
 """
 
 from __future__ import annotations
@@ -67,11 +68,21 @@ POLICY_TYPES: Final[dict[str, dict[str, Any]]] = {
     "action.concurrency": _THRESHOLD,
     "action.concurrency.attr": {
         **_THRESHOLD,
-        "attributes": {"type": "array", "uniqueItems": True, "items": {"type": "string", "minLength": 1}},
+        "attributes": {
+            "type": "array",
+            "uniqueItems": True,
+            "items": {"type": "string", "minLength": 1},
+        },
     },
     "action.retry": {
         "retry_on": {"type": "string", "required": True, "enum": ["failure", "timeout"]},
-        "max_retry_count": {"type": "integer", "required": True, "minimum": 1, "maximum": 5, "default": 2},
+        "max_retry_count": {
+            "type": "integer",
+            "required": True,
+            "minimum": 1,
+            "maximum": 5,
+            "default": 2,
+        },
         "delay": {"type": "number", "minimum": 0, "maximum": 120},
     },
 }
@@ -91,7 +102,9 @@ class _Faults(list[DefinitionError]):
         self.append(DefinitionError(message, file=self._name, path=place, remedy=remedy))
 
 
-def action_problems(document: dict[str, Any], *, root: Path, file: Path, name: str) -> list[DefinitionError]:
+def action_problems(
+    document: dict[str, Any], *, root: Path, file: Path, name: str
+) -> list[DefinitionError]:
     """Return what is wrong with an action: its runner, its entry point, its parameters."""
     found = _Faults(file, name)
     runner = runner_type(document["runner_type"])
@@ -118,10 +131,18 @@ def _entry_point(found: _Faults, document: dict[str, Any], runner: RunnerType, r
     entry = document.get("entry_point") or ""
     if not runner.needs_entry_point:
         if entry and runner.name == "local-shell-cmd":
-            found.add(["entry_point"], "local-shell-cmd takes no entry_point.", "Use local-shell-script for a file.")
+            found.add(
+                ["entry_point"],
+                "local-shell-cmd takes no entry_point.",
+                "Use local-shell-script for a file.",
+            )
         return
     if not entry:
-        found.add(["entry_point"], f"the runner {runner.name} needs an entry_point.", "Name a file under actions/.")
+        found.add(
+            ["entry_point"],
+            f"the runner {runner.name} needs an entry_point.",
+            "Name a file under actions/.",
+        )
         return
     if ".." in Path(entry).parts or Path(entry).is_absolute():
         remedy = "Put it there, or link its folder (actions/workflows -> ../workflows)."
@@ -129,7 +150,9 @@ def _entry_point(found: _Faults, document: dict[str, Any], runner: RunnerType, r
         return
     target = root / "actions" / entry
     if not target.is_file():
-        there = sorted(path.name for path in target.parent.iterdir()) if target.parent.is_dir() else []
+        there = (
+            sorted(path.name for path in target.parent.iterdir()) if target.parent.is_dir() else []
+        )
         hint = closest(target.name, there) if there else "Its folder does not exist either."
         found.add(["entry_point"], f"the file actions/{entry} does not exist.", hint)
     elif runner.name in ("orquesta", "action-chain"):
@@ -139,7 +162,9 @@ def _entry_point(found: _Faults, document: dict[str, Any], runner: RunnerType, r
             found.append(error)
         else:
             if not isinstance(body, dict):
-                found.append(DefinitionError("must be a mapping of keys to values.", file=f"actions/{entry}"))
+                found.append(
+                    DefinitionError("must be a mapping of keys to values.", file=f"actions/{entry}")
+                )
 
 
 def _parameters(found: _Faults, parameters: dict[str, Any], runner: RunnerType) -> None:
@@ -156,13 +181,21 @@ def _parameters(found: _Faults, parameters: dict[str, Any], runner: RunnerType) 
         if "position" in schema:
             other = positions.setdefault(schema["position"], name)
             if other != name:
-                found.add([*path, "position"], f"'{other}' has the same position.", "Give each its own.")
+                found.add(
+                    [*path, "position"], f"'{other}' has the same position.", "Give each its own."
+                )
         if "immutable" in schema and "default" not in schema and "default" not in (of_runner or {}):
-            found.add(path, "an immutable parameter needs a default.", "Nobody else can give it a value.")
+            found.add(
+                path, "an immutable parameter needs a default.", "Nobody else can give it a value."
+            )
     wanted = [min(positions) + n for n in range(len(positions))] if positions else []
     if sorted(positions) != wanted:
         given = ", ".join(f"{position:g}" for position in sorted(positions))
-        found.add(["parameters"], f"the positions {given} have a gap.", "Count without leaving numbers out.")
+        found.add(
+            ["parameters"],
+            f"the positions {given} have a gap.",
+            "Count without leaving numbers out.",
+        )
 
 
 def rule_problems(document: dict[str, Any], *, file: Path, name: str) -> list[DefinitionError]:
@@ -186,17 +219,27 @@ def _criterion(found: _Faults, path: list[str | int], criterion: dict[str, Any])
         found.add(path, "has no operator.", "Give it a `type`, such as equals.")
         return
     if operator not in OPERATORS:
-        found.add([*path, "type"], f"there is no operator '{operator}'.", closest(str(operator), OPERATORS))
+        found.add(
+            [*path, "type"],
+            f"there is no operator '{operator}'.",
+            closest(str(operator), OPERATORS),
+        )
         return
     if criterion.get("pattern") is None:
-        hint = "Any value will do, such as true." if operator in ("exists", "nexists") else "Say what to compare with."
+        hint = (
+            "Any value will do, such as true."
+            if operator in ("exists", "nexists")
+            else "Say what to compare with."
+        )
         found.add(path, "has no pattern.", hint)
         return
     if operator == "search":
         condition = criterion.get("condition")
         if condition not in SEARCH_CONDITIONS:
             remedy = f"One of {', '.join(sorted(SEARCH_CONDITIONS))}."
-            found.add([*path, "condition"], f"a search cannot have the condition '{condition}'.", remedy)
+            found.add(
+                [*path, "condition"], f"a search cannot have the condition '{condition}'.", remedy
+            )
         if not isinstance(criterion["pattern"], dict):
             found.add([*path, "pattern"], "a search needs a mapping of `item.x` to criteria.", "")
             return
@@ -205,7 +248,9 @@ def _criterion(found: _Faults, path: list[str | int], criterion: dict[str, Any])
                 _criterion(found, [*path, "pattern", key], inner)
 
 
-def trigger_type_problems(document: dict[str, Any], *, file: Path, name: str) -> list[DefinitionError]:
+def trigger_type_problems(
+    document: dict[str, Any], *, file: Path, name: str
+) -> list[DefinitionError]:
     """Return what is wrong with a trigger type: schemas that are none."""
     found = _Faults(file, name)
     for key in ("payload_schema", "parameters_schema"):
@@ -222,7 +267,9 @@ def _schema(found: _Faults, path: list[str | int], schema: dict[str, Any]) -> No
         found.add(path, f"{error}.", "See https://json-schema.org, draft 4.")
 
 
-def sensor_problems(document: dict[str, Any], *, root: Path, file: Path, name: str) -> list[DefinitionError]:
+def sensor_problems(
+    document: dict[str, Any], *, root: Path, file: Path, name: str
+) -> list[DefinitionError]:
     """Return what is wrong with a sensor: its file, its class, its trigger types."""
     found = _Faults(file, name)
     entry, class_name = document["entry_point"], document["class_name"]
@@ -244,7 +291,9 @@ def _class_exists(found: _Faults, target: Path, entry: str, class_name: str) -> 
         tree = ast.parse(target.read_bytes())
     except SyntaxError as error:
         found.append(
-            DefinitionError(f"line {error.lineno}: is not valid Python: {error.msg}.", file=f"sensors/{entry}")
+            DefinitionError(
+                f"line {error.lineno}: is not valid Python: {error.msg}.", file=f"sensors/{entry}"
+            )
         )
         return
     names = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
@@ -269,16 +318,22 @@ def alias_problems(document: dict[str, Any], *, file: Path, name: str) -> list[D
     return found
 
 
-def policy_problems(document: dict[str, Any], *, file: Path, name: str) -> tuple[dict[str, Any], list[DefinitionError]]:
+def policy_problems(
+    document: dict[str, Any], *, file: Path, name: str
+) -> tuple[dict[str, Any], list[DefinitionError]]:
     """Return a policy's parameters with defaults, and what is wrong with it."""
     found = _Faults(file, name)
     kind, parameters = document["policy_type"], document.get("parameters") or {}
     known = POLICY_TYPES.get(kind)
     if known is None:
-        found.add(["policy_type"], f"there is no policy type '{kind}'.", closest(kind, POLICY_TYPES))
+        found.add(
+            ["policy_type"], f"there is no policy type '{kind}'.", closest(kind, POLICY_TYPES)
+        )
         return parameters, found
     if "." not in document["resource_ref"]:
-        found.add(["resource_ref"], f"'{document['resource_ref']}' is not a ref.", "Write PACK.ACTION.")
+        found.add(
+            ["resource_ref"], f"'{document['resource_ref']}' is not a ref.", "Write PACK.ACTION."
+        )
     try:
         parameters = CompiledSchema(parameters_schema(known)).cleaned(parameters)
     except InvalidInputError as error:

@@ -1,7 +1,7 @@
 """The runners that actions may name, with the parameters each adds to an action's own.
 
-Names, types and defaults are those of the runner.yaml files of StackStorm 3.9 (contrib/runners), so that an action's
-metadata means the same here.
+Names, types and defaults are those of the runner.yaml files of StackStorm 3.9 (contrib/runners), so
+that an action's metadata means the same here.
 """
 
 from __future__ import annotations
@@ -28,11 +28,17 @@ class RunnerType(msgspec.Struct, frozen=True, kw_only=True):
 
     def defaults(self) -> JsonObject:
         """Return parameter name -> default, for the parameters that have one."""
-        return {name: schema["default"] for name, schema in self.runner_parameters.items() if "default" in schema}
+        return {
+            name: schema["default"]
+            for name, schema in self.runner_parameters.items()
+            if "default" in schema
+        }
 
 
 _ANY_VALUE: Final[JsonObject] = {
-    "anyOf": [{"type": t} for t in ("object", "string", "integer", "number", "boolean", "array", "null")]
+    "anyOf": [
+        {"type": t} for t in ("object", "string", "integer", "number", "boolean", "array", "null")
+    ]
 }
 
 
@@ -44,15 +50,21 @@ def _timeout(seconds: int) -> JsonObject:
     return _parameter("integer", "Seconds after which the action is stopped.", default=seconds)
 
 
-_DEBUG: Final = _parameter("boolean", "Ask the runner for more detail.", required=False, default=False)
+_DEBUG: Final = _parameter(
+    "boolean", "Ask the runner for more detail.", required=False, default=False
+)
 _CONTENT_VERSION: Final = _parameter("string", "Git revision of the pack to run.", required=False)
 
 _SHELL: Final[dict[str, JsonObject]] = {
     "cwd": _parameter("string", "Working directory."),
     "env": _parameter("object", "Environment variables to add."),
-    "kwarg_op": _parameter("string", "What stands before the name of a named argument.", default="--"),
+    "kwarg_op": _parameter(
+        "string", "What stands before the name of a named argument.", default="--"
+    ),
     "sudo": _parameter("boolean", "Run through sudo.", default=False),
-    "sudo_password": _parameter("string", "Password for sudo.", default=None, secret=True, required=False),
+    "sudo_password": _parameter(
+        "string", "Password for sudo.", default=None, secret=True, required=False
+    ),
     "timeout": _timeout(60),
 }
 
@@ -106,8 +118,12 @@ RUNNER_TYPES: Final[dict[str, RunnerType]] = {
             runner_module="action_chain_runner",
             needs_entry_point=True,
             runner_parameters={
-                "display_published": _parameter("boolean", "Keep and show published variables.", default=True),
-                "skip_notify": _parameter("array", "Names of tasks that notify nobody.", default=[]),
+                "display_published": _parameter(
+                    "boolean", "Keep and show published variables.", default=True
+                ),
+                "skip_notify": _parameter(
+                    "array", "Names of tasks that notify nobody.", default=[]
+                ),
             },
             output_key="published",
             output_schema={
@@ -134,7 +150,10 @@ RUNNER_TYPES: Final[dict[str, RunnerType]] = {
             output_key="output",
             output_schema={
                 "type": "object",
-                "properties": {"errors": {"anyOf": [{"type": "object"}, {"type": "array"}]}, "output": _ANY_VALUE},
+                "properties": {
+                    "errors": {"anyOf": [{"type": "object"}, {"type": "array"}]},
+                    "output": _ANY_VALUE,
+                },
                 "additionalProperties": False,
             },
         ),
@@ -170,12 +189,20 @@ RUNNER_TYPES: Final[dict[str, RunnerType]] = {
                 "password": _parameter("string", "Password for basic authentication.", secret=True),
                 "url": _parameter("string", "Address to call.", required=True),
                 "username": _parameter("string", "User for basic authentication."),
-                "verify_ssl_cert": _parameter("boolean", "Verify the server's certificate.", default=True),
+                "verify_ssl_cert": _parameter(
+                    "boolean", "Verify the server's certificate.", default=True
+                ),
                 "url_hosts_blacklist": _parameter(
-                    "array", "Hosts that may not be called.", required=False, items={"type": "string"}
+                    "array",
+                    "Hosts that may not be called.",
+                    required=False,
+                    items={"type": "string"},
                 ),
                 "url_hosts_whitelist": _parameter(
-                    "array", "The only hosts that may be called.", required=False, items={"type": "string"}
+                    "array",
+                    "The only hosts that may be called.",
+                    required=False,
+                    items={"type": "string"},
                 ),
             },
             output_key="body",
@@ -195,11 +222,21 @@ RUNNER_TYPES: Final[dict[str, RunnerType]] = {
             description="Asks people, and waits for the answer.",
             runner_module="inquirer_runner",
             runner_parameters={
-                "schema": _parameter("object", "JSON schema of the answer.", default=_INQUIRY_SCHEMA, required=True),
-                "route": _parameter("string", "Word by which rules find who to ask.", default="", required=False),
-                "roles": _parameter("array", "Roles that may answer; empty: all.", default=[], required=False),
-                "users": _parameter("array", "Users who may answer; empty: all.", default=[], required=False),
-                "ttl": _parameter("integer", "Minutes until the question expires.", default=1440, required=True),
+                "schema": _parameter(
+                    "object", "JSON schema of the answer.", default=_INQUIRY_SCHEMA, required=True
+                ),
+                "route": _parameter(
+                    "string", "Word by which rules find who to ask.", default="", required=False
+                ),
+                "roles": _parameter(
+                    "array", "Roles that may answer; empty: all.", default=[], required=False
+                ),
+                "users": _parameter(
+                    "array", "Users who may answer; empty: all.", default=[], required=False
+                ),
+                "ttl": _parameter(
+                    "integer", "Minutes until the question expires.", default=1440, required=True
+                ),
             },
         ),
         RunnerType(
@@ -207,19 +244,34 @@ RUNNER_TYPES: Final[dict[str, RunnerType]] = {
             description="Sends a message to everybody who listens to the stream.",
             runner_module="announcement_runner",
             runner_parameters={
-                "experimental": _parameter("boolean", "Must be true.", required=True, default=False),
+                "experimental": _parameter(
+                    "boolean", "Must be true.", required=True, default=False
+                ),
                 "route": _parameter(
-                    "string", "Name under which listeners find it.", default="general", minLength=1, maxLength=255
+                    "string",
+                    "Name under which listeners find it.",
+                    default="general",
+                    minLength=1,
+                    maxLength=255,
                 ),
             },
         ),
     )
 }
 
-ALIASES: Final[dict[str, str]] = {alias: r.name for r in RUNNER_TYPES.values() for alias in r.aliases}
+ALIASES: Final[dict[str, str]] = {
+    alias: r.name for r in RUNNER_TYPES.values() for alias in r.aliases
+}
 
 NOT_HERE: Final = frozenset(
-    {"remote-shell-cmd", "remote-shell-script", "winrm-cmd", "winrm-ps-cmd", "winrm-ps-script", "cloudslang"}
+    {
+        "remote-shell-cmd",
+        "remote-shell-script",
+        "winrm-cmd",
+        "winrm-ps-cmd",
+        "winrm-ps-script",
+        "cloudslang",
+    }
 )
 """Runners that StackStorm has, or had, and stormcell has not."""
 

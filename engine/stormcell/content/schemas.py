@@ -1,8 +1,10 @@
-"""JSON schema as StackStorm means it: draft 4, with `required: true` on the property itself (draft 3's way).
+"""JSON schema as StackStorm means it: draft 4, with `required: true` on the property itself (draft
+3's way).
 
-Three things are done with such a schema: fill in defaults, validate with the message of `jsonschema`, and accept fast.
-Payloads and parameters are checked on the hot path, where `jsonschema` costs a hundred times the rest, so a schema is
-compiled once to a function that answers "surely valid" or "look closer"; only the latter pays for the library.
+Three things are done with such a schema: fill in defaults, validate with the message of
+`jsonschema`, and accept fast. Payloads and parameters are checked on the hot path, where
+`jsonschema` costs a hundred times the rest, so a schema is compiled once to a function that answers
+"surely valid" or "look closer"; only the latter pays for the library.
 
 Source: st2common/util/schema/__init__.py of StackStorm 3.9.
 """
@@ -26,7 +28,9 @@ _ANY_TYPE: Final[JsonObject] = {
 }
 
 
-def parameters_schema(parameters: Mapping[str, JsonObject], *, allow_additional: bool = False) -> JsonObject:
+def parameters_schema(
+    parameters: Mapping[str, JsonObject], *, allow_additional: bool = False
+) -> JsonObject:
     """Return the object schema for named parameters; one without a type takes any value but null."""
     return {
         "type": "object",
@@ -36,7 +40,9 @@ def parameters_schema(parameters: Mapping[str, JsonObject], *, allow_additional:
 
 
 def with_defaults(instance: Any, schema: JsonObject) -> Any:
-    """Return a copy in which absent (or null) properties have their default, also inside objects and lists given."""
+    """Return a copy in which absent (or null) properties have their default, also inside objects
+    and lists given.
+    """
     if isinstance(instance, dict):
         result = dict(instance)
         dependencies = schema.get("dependencies") or {}
@@ -71,10 +77,16 @@ def allowing_null(schema: JsonObject) -> JsonObject:
             properties[name] = given
             continue
         sub = dict(given)
-        if sub.get("default") is None and ("default" in sub or sub.get("required", False) is not True):
+        if sub.get("default") is None and (
+            "default" in sub or sub.get("required", False) is not True
+        ):
             sub = _nullable(sub)
         kinds = sub.get("type")
-        if _has(kinds, "array") and isinstance(sub.get("items"), dict) and sub["items"].get("properties"):
+        if (
+            _has(kinds, "array")
+            and isinstance(sub.get("items"), dict)
+            and sub["items"].get("properties")
+        ):
             sub["items"] = allowing_null(sub["items"])
         if _has(kinds, "object") and sub.get("properties"):
             sub = allowing_null(sub)
@@ -117,7 +129,9 @@ class CompiledSchema:
             raise InvalidInputError(f"not a usable JSON schema: {error}") from error
 
     def cleaned(self, instance: Any) -> Any:
-        """Return the instance with defaults filled in. Raises InvalidInputError with all that does not fit."""
+        """Return the instance with defaults filled in. Raises InvalidInputError with all that does
+        not fit.
+        """
         if self._has_defaults:
             instance = with_defaults(instance, self.schema)
         problems = self.problems(instance, defaults=False)
@@ -136,7 +150,10 @@ class CompiledSchema:
         if self._accept(instance):
             return []
         try:
-            return [(_sentence(error), error.instance) for error in violations(self.schema, instance, lists=True)]
+            return [
+                (_sentence(error), error.instance)
+                for error in violations(self.schema, instance, lists=True)
+            ]
         except InvalidInputError as error:
             return [(str(error), None)]
 
@@ -171,10 +188,22 @@ def _mentions_default(schema: Any) -> bool:
     return isinstance(schema, list) and any(_mentions_default(value) for value in schema)
 
 
-# -- the fast way ------------------------------------------------------------------------------------------------------
+# -- the fast way
+# ------------------------------------------------------------------------------------------------------
 
 _NOTES: Final = frozenset(
-    {"title", "description", "default", "secret", "immutable", "position", "$schema", "id", "format", "required"}
+    {
+        "title",
+        "description",
+        "default",
+        "secret",
+        "immutable",
+        "position",
+        "$schema",
+        "id",
+        "format",
+        "required",
+    }
 )
 
 
@@ -194,9 +223,19 @@ _TYPES: Final[dict[str, Check]] = {
 
 
 def _compile(schema: JsonObject) -> Check:
-    """Return a function that is True only for what is surely valid. Whatever it does not know makes it say False."""
+    """Return a function that is True only for what is surely valid. Whatever it does not know makes
+    it say False.
+    """
     checks: list[Check] = []
-    known = _NOTES | {"type", "properties", "additionalProperties", "items", "enum", "anyOf", "pattern"}
+    known = _NOTES | {
+        "type",
+        "properties",
+        "additionalProperties",
+        "items",
+        "enum",
+        "anyOf",
+        "pattern",
+    }
     if not set(schema) <= known or isinstance(schema.get("required"), list):
         return lambda value: False
     if "type" in schema:
@@ -204,7 +243,9 @@ def _compile(schema: JsonObject) -> Check:
     if "enum" in schema:
         texts = frozenset(item for item in schema["enum"] if isinstance(item, str))
         has_null = None in schema["enum"]
-        checks.append(lambda value: (type(value) is str and value in texts) or (value is None and has_null))
+        checks.append(
+            lambda value: (type(value) is str and value in texts) or (value is None and has_null)
+        )
     if "pattern" in schema:
         search = re.compile(schema["pattern"]).search
         checks.append(lambda value: type(value) is not str or search(value) is not None)

@@ -1,13 +1,14 @@
 """The shape of each metadata file, as StackStorm registers it: one msgspec Struct for each.
 
-A file is checked against its Struct in microseconds; only when that fails is the JSON schema of the same Struct used
-to find and word every fault (`checking.py`). So there is one source for both, and it is this file.
+A file is checked against its Struct in microseconds; only when that fails is the JSON schema of the
+same Struct used to find and word every fault (`checking.py`). So there is one source for both, and
+it is this file.
 
-Keys that StackStorm's registration fills in (`id`, `uid`, `ref`, `metadata_file`, `artifact_uri`) are accepted, as they
-are there. An optional key may be null, also as there.
+Keys that StackStorm's registration fills in (`id`, `uid`, `ref`, `metadata_file`, `artifact_uri`)
+are accepted, as they are there. An optional key may be null, also as there.
 
-Source: st2common/models/api/{action,rule,sensor,trigger,policy,pack}.py and util/schema/action_params.json of
-StackStorm 3.9.
+Source: st2common/models/api/{action,rule,sensor,trigger,policy,pack}.py and
+util/schema/action_params.json of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Shape(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Parameter(Shape):
-    """One parameter of an action or setting of a pack: JSON schema draft 4 with `required: true` on the property
-    itself, and StackStorm's `secret`, `immutable` and `position`."""
+    """One parameter of an action or setting of a pack: JSON schema draft 4 with `required: true` on
+    the property itself, and StackStorm's `secret`, `immutable` and `position`."""
 
     id: str | msgspec.UnsetType = msgspec.UNSET
     schema_: str | msgspec.UnsetType = field(name="$schema", default=msgspec.UNSET)
@@ -83,7 +84,9 @@ class PackFile(Struct, kw_only=True):
     email: str | None = None
     keywords: list[str] | None = None
     stackstorm_version: str | None = None
-    python_versions: Annotated[list[Literal["2", "3"]], Meta(min_length=1, max_length=2)] | None = None
+    python_versions: Annotated[list[Literal["2", "3"]], Meta(min_length=1, max_length=2)] | None = (
+        None
+    )
     dependencies: list[str] | None = None
     contributors: list[Annotated[str, Meta(max_length=100)]] | None = None
     files: list[str] | None = None

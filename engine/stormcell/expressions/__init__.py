@@ -1,4 +1,6 @@
-"""Expressions that authors of packs write: Jinja in rules, chains and parameters, YAQL in workflows.
+"""Expressions that authors of packs write: Jinja in rules, chains and parameters, YAQL in
+workflows.
 
-Pure: what an expression may read beyond its context comes through the `Lookups` port of `stormcell.conducting`.
+Pure: what an expression may read beyond its context comes through the `Lookups` port of
+`stormcell.conducting`.
 """

@@ -1,7 +1,8 @@
 """`st2kv`: the datastore as expressions see it, read only when a value is used.
 
-`{{ st2kv.system.a.b }}` names the key `a.b`; which dot is the last is known only at the end, so each step gives a
-longer reference and only `str()` reads. Source: st2common/services/keyvalues.py, expressions/functions/datastore.py.
+`{{ st2kv.system.a.b }}` names the key `a.b`; which dot is the last is known only at the end, so
+each step gives a longer reference and only `str()` reads. Source: st2common/services/keyvalues.py,
+expressions/functions/datastore.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ SYSTEM_USER = "stanley"
 
 
 class KeyReference:
-    """A key of the datastore that is read when it becomes text; an absent key is empty text, as in StackStorm.
+    """A key of the datastore that is read when it becomes text; an absent key is empty text, as in
+    StackStorm.
 
     All public attribute names are keys, so the object's own state is private.
     """
@@ -59,7 +61,9 @@ def datastore_context(lookups: Lookups, user: str = "") -> dict[str, KeyReferenc
 
 
 def decrypt_kv(value: Any) -> Any:
-    """The filter `decrypt_kv`: the plain text of an encrypted key, named as `st2kv.system.x | decrypt_kv`."""
+    """The filter `decrypt_kv`: the plain text of an encrypted key, named as `st2kv.system.x |
+    decrypt_kv`.
+    """
     if not isinstance(value, KeyReference):
         raise ExpressionError(
             "decrypt_kv needs a datastore key, as in {{ st2kv.system.name | decrypt_kv }}; it was given another value.",

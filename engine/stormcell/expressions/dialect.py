@@ -1,7 +1,9 @@
-"""The library `jsonschema` for StackStorm's dialect: draft 4, with `required: true` on the property itself (draft 3).
+"""The library `jsonschema` for StackStorm's dialect: draft 4, with `required: true` on the property
+itself (draft 3).
 
-It is asked for sentences, where the compiled check of `stormcell.content.schemas` does not say yes at once, and
-imported then: it takes an eighth of a start's time. Source: st2common/util/schema/__init__.py of StackStorm 3.9.
+It is asked for sentences, where the compiled check of `stormcell.content.schemas` does not say yes
+at once, and imported then: it takes an eighth of a start's time. Source:
+st2common/util/schema/__init__.py of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
 
 
-def violations(schema: Mapping[str, Any], instance: Any, *, lists: bool = False) -> Iterator[ValidationError]:
-    """Yield what does not fit, as the library's errors. `lists`: `required` may be draft 4's list of names, too.
+def violations(
+    schema: Mapping[str, Any], instance: Any, *, lists: bool = False
+) -> Iterator[ValidationError]:
+    """Yield what does not fit, as the library's errors. `lists`: `required` may be draft 4's list
+    of names, too.
 
     InvalidInputError where the schema itself is wrong.
     """
@@ -34,7 +39,9 @@ def _library(lists: bool) -> tuple[Any, tuple[type[Exception], ...]]:
     from jsonschema import Draft4Validator, ValidationError, exceptions
     from jsonschema.validators import extend
 
-    def properties(validator: Any, properties: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    def properties(
+        validator: Any, properties: Any, instance: Any, schema: Any
+    ) -> Iterator[ValidationError]:
         if not validator.is_type(instance, "object"):
             return
         for name, subschema in properties.items():
@@ -43,7 +50,9 @@ def _library(lists: bool) -> tuple[Any, tuple[type[Exception], ...]]:
             elif isinstance(subschema, Mapping) and subschema.get("required") is True:
                 yield missing(name)
 
-    def required(validator: Any, names: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    def required(
+        validator: Any, names: Any, instance: Any, schema: Any
+    ) -> Iterator[ValidationError]:
         if lists and isinstance(names, list) and validator.is_type(instance, "object"):
             yield from (missing(name) for name in names if name not in instance)
 

@@ -1,4 +1,6 @@
-"""Jinja itself, set up as StackStorm sets it up. Imported at the first template: it takes a tenth of a start's time."""
+"""Jinja itself, set up as StackStorm sets it up. Imported at the first template: it takes a tenth
+of a start's time.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from stormcell.expressions.functions import FUNCTIONS, to_complex
 
 
 class _Sandbox(jinja2.sandbox.SandboxedEnvironment):
-    """Every attribute of a datastore reference is a key, also one whose name the sandbox would refuse."""
+    """Every attribute of a datastore reference is a key, also one whose name the sandbox would
+    refuse.
+    """
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, KeyReference):

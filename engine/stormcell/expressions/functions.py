@@ -1,4 +1,5 @@
-"""The functions StackStorm adds to Jinja (as filters) and to Orquesta's expressions (as functions and filters).
+"""The functions StackStorm adds to Jinja (as filters) and to Orquesta's expressions (as functions
+and filters).
 
 Values to values. Source of each behaviour: st2common/expressions/functions of StackStorm 3.9.
 """
@@ -19,11 +20,15 @@ import yaml
 from stormcell.expressions.datastore import KeyReference
 
 NONE_MARK = "%*****__%NONE%__*****%"
-"""What `use_none` writes for None, and what parameters read back as None: part of StackStorm's language."""
+"""What `use_none` writes for None, and what parameters read back as None: part of StackStorm's
+language.
+"""
 
 
 def plain(value: Any) -> Any:
-    """Return `value` built of plain JSON types: expression engines hand over tuples and frozen mappings."""
+    """Return `value` built of plain JSON types: expression engines hand over tuples and frozen
+    mappings.
+    """
     if isinstance(value, KeyReference):
         return str(value)
     if isinstance(value, Mapping):
@@ -44,15 +49,23 @@ def from_yaml_string(value: Any) -> Any:
 def to_json_string(
     value: Any, indent: int | None = None, sort_keys: bool = False, separators: Any = (",", ": ")
 ) -> str:
-    return json.dumps(plain(value), indent=indent, sort_keys=sort_keys, separators=tuple(separators))
+    return json.dumps(
+        plain(value), indent=indent, sort_keys=sort_keys, separators=tuple(separators)
+    )
 
 
 def to_yaml_string(value: Any, indent: int | None = None, allow_unicode: bool = True) -> str:
-    return str(yaml.safe_dump(plain(value), default_flow_style=False, indent=indent, allow_unicode=allow_unicode))
+    return str(
+        yaml.safe_dump(
+            plain(value), default_flow_style=False, indent=indent, allow_unicode=allow_unicode
+        )
+    )
 
 
 def json_escape(value: Any) -> str:
-    """Text made fit for the inside of JSON quotes. (StackStorm's own also eats an escaped quote at either end.)"""
+    """Text made fit for the inside of JSON quotes. (StackStorm's own also eats an escaped quote at
+    either end.)
+    """
     text = json.dumps(plain(value))
     return text[1:-1] if text.startswith('"') else text
 
@@ -99,7 +112,9 @@ def regex_search(value: Any, pattern: str, ignorecase: bool = False) -> bool:
     return re.search(pattern, _text(value), _flags(ignorecase)) is not None
 
 
-def regex_substring(value: Any, pattern: str, result_index: int = 0, ignorecase: bool = False) -> Any:
+def regex_substring(
+    value: Any, pattern: str, result_index: int = 0, ignorecase: bool = False
+) -> Any:
     return re.findall(pattern, _text(value), _flags(ignorecase))[result_index]
 
 
@@ -112,7 +127,12 @@ def to_human_time_from_seconds(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds}\u03bcs"
     moment = dt.datetime(1, 1, 1) + dt.timedelta(seconds=round(seconds))
-    amounts = [(moment.year - 1, "y"), (moment.day - 1, "d"), (moment.hour, "h"), (moment.minute, "m")]
+    amounts = [
+        (moment.year - 1, "y"),
+        (moment.day - 1, "d"),
+        (moment.hour, "h"),
+        (moment.minute, "m"),
+    ]
     amounts.append((moment.second, "s"))
     while len(amounts) > 1 and not amounts[0][0]:
         amounts.pop(0)

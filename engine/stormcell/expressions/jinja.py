@@ -1,6 +1,8 @@
-"""Jinja as StackStorm has it: sandboxed, undefined names are errors, StackStorm's filters, text out.
+"""Jinja as StackStorm has it: sandboxed, undefined names are errors, StackStorm's filters, text
+out.
 
-What keeps its type and what becomes text follows st2common/util/jinja.py. The library is loaded by the first template.
+What keeps its type and what becomes text follows st2common/util/jinja.py. The library is loaded by
+the first template.
 """
 
 from __future__ import annotations
@@ -40,8 +42,12 @@ def render(template: str, context: Mapping[str, Any], *, lenient: bool = False) 
         return text
     except ExpressionError:
         raise
-    except Exception as error:  # a template calls filters and methods of data: any error is its author's
-        raise ExpressionError(_sentence(template, error), expression=template, kind=type(error).__name__) from error
+    except (
+        Exception
+    ) as error:  # a template calls filters and methods of data: any error is its author's
+        raise ExpressionError(
+            _sentence(template, error), expression=template, kind=type(error).__name__
+        ) from error
 
 
 def names_read(template: str) -> frozenset[str] | None:
@@ -56,11 +62,14 @@ def syntax_problem(template: str) -> str | None:
     return problem
 
 
-def render_values(mapping: Mapping[str, Any], context: Mapping[str, Any], *, lenient: bool = False) -> dict[str, Any]:
+def render_values(
+    mapping: Mapping[str, Any], context: Mapping[str, Any], *, lenient: bool = False
+) -> dict[str, Any]:
     """Render each value; source: `render_values` of StackStorm, used by action-chains.
 
-    Lists and objects are rendered as JSON text and decoded again. A value that rendering leaves as it is keeps its
-    type; any other scalar becomes text. `__context` is the whole context. Raises ExpressionError that names the key.
+    Lists and objects are rendered as JSON text and decoded again. A value that rendering leaves as
+    it is keeps its type; any other scalar becomes text. `__context` is the whole context. Raises
+    ExpressionError that names the key.
     """
     if not context:
         return dict(mapping)

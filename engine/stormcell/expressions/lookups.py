@@ -1,4 +1,6 @@
-"""The `Lookups` port over plain dictionaries: for trying a rule or a workflow without an engine, and for tests."""
+"""The `Lookups` port over plain dictionaries: for trying a rule or a workflow without an engine,
+and for tests.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from stormcell.errors import NotFoundError
 class StaticLookups:
     """Answers from what it was given.
 
-    `system`: key -> value. `users`: user -> key -> value. `secrets`: key -> plain text, for `decrypt`.
-    `configs`: pack -> configuration.
+    `system`: key -> value. `users`: user -> key -> value. `secrets`: key -> plain text, for
+    `decrypt`. `configs`: pack -> configuration.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class StaticLookups:
         if decrypt and name in self._secrets:
             return self._secrets[name]
         if name not in keys:
-            raise NotFoundError(f'The key "{name}" does not exist in the {scope} scope of the datastore.')
+            raise NotFoundError(
+                f'The key "{name}" does not exist in the {scope} scope of the datastore.'
+            )
         return keys[name]
 
     def pack_config(self, pack: str) -> dict[str, Any]:

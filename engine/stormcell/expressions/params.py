@@ -1,8 +1,10 @@
-"""Parameters of an action, rendered: templates among parameters and defaults, in the order they depend on each other.
+"""Parameters of an action, rendered: templates among parameters and defaults, in the order they
+depend on each other.
 
-Two rounds, as StackStorm does it. `render_live_parameters` renders what the caller gave (and defaults that are
-templates): this is what is validated, stored and shown. `render_final_parameters` adds the plain defaults: this is
-what the runner gets. Source: st2common/util/param.py of StackStorm 3.9.
+Two rounds, as StackStorm does it. `render_live_parameters` renders what the caller gave (and
+defaults that are templates): this is what is validated, stored and shown. `render_final_parameters`
+adds the plain defaults: this is what the runner gets. Source: st2common/util/param.py of StackStorm
+3.9.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from stormcell.expressions.jinja import is_expression, names_read, render
 from stormcell.expressions.schemas import Schemas, cast, validate_parameters
 
 _BARE_VARIABLE = re.compile(r'"{{([A-Za-z0-9_-]+)}}"')
-"""In a list or object, `"{{name}}"` written without spaces keeps the type; anything else becomes text."""
+"""In a list or object, `"{{name}}"` written without spaces keeps the type; anything else becomes
+text.
+"""
 
 
 def render_parameters(
@@ -37,7 +41,9 @@ def render_parameters(
 
     `schemas` are the action's and its runner's (`merge_schemas`). Raises InvalidInputError.
     """
-    live = render_live_parameters(schemas, given, action_context=action_context, lookups=lookups, additional=additional)
+    live = render_live_parameters(
+        schemas, given, action_context=action_context, lookups=lookups, additional=additional
+    )
     validate_parameters(schemas, live)
     return render_final_parameters(schemas, live, action_context=action_context, lookups=lookups)
 
@@ -50,10 +56,11 @@ def render_live_parameters(
     lookups: Lookups,
     additional: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the given parameters and the defaults that are templates, rendered and cast to their schemas' types.
+    """Return the given parameters and the defaults that are templates, rendered and cast to their
+    schemas' types.
 
-    `additional` are names beside the parameters, such as `trigger`. Raises InvalidInputError for an unknown name, a
-    circle, a failing template or a value that does not cast.
+    `additional` are names beside the parameters, such as `trigger`. Raises InvalidInputError for an
+    unknown name, a circle, a failing template or a value that does not cast.
     """
     graph = _Graph(_context(action_context, lookups))
     graph.values.update(additional or {})
@@ -64,32 +71,49 @@ def render_live_parameters(
     live = {name: cast(name, context[name], schemas.get(name) or {}) for name in given}
     for name, schema in schemas.items():
         default = schema.get("default")
-        if name in given or schema.get("immutable") or not is_expression(default) or default == context[name]:
+        if (
+            name in given
+            or schema.get("immutable")
+            or not is_expression(default)
+            or default == context[name]
+        ):
             continue
         live[name] = cast(name, context[name], schema)
     return live
 
 
 def render_final_parameters(
-    schemas: Schemas, live: Mapping[str, Any], *, action_context: Mapping[str, Any], lookups: Lookups
+    schemas: Schemas,
+    live: Mapping[str, Any],
+    *,
+    action_context: Mapping[str, Any],
+    lookups: Lookups,
 ) -> dict[str, Any]:
-    """Return every parameter of the schemas: the live ones as plain values, and defaults, rendered and cast."""
+    """Return every parameter of the schemas: the live ones as plain values, and defaults, rendered
+    and cast.
+    """
     if not any(_may_render(schema.get("default")) for schema in schemas.values()):
         # As below, for the many actions whose defaults are plain values.
         complete = {**{name: schema.get("default") for name, schema in schemas.items()}, **live}
         for name, schema in schemas.items():
             if schema.get("immutable") or complete[name] is None:
                 complete[name] = schema.get("default")
-        return {name: cast(name, value, schemas.get(name) or {}) for name, value in complete.items()}
+        return {
+            name: cast(name, value, schemas.get(name) or {}) for name, value in complete.items()
+        }
     graph = _Graph(_context(action_context, lookups))
     graph.values.update(live)
     graph.add_defaults(schemas)
     context = graph.resolve()
-    return {name: cast(name, context[name], schemas.get(name) or {}) for name in {**schemas, **live}}
+    return {
+        name: cast(name, context[name], schemas.get(name) or {}) for name in {**schemas, **live}
+    }
 
 
 def _may_render(value: Any) -> bool:
-    return is_expression(value if isinstance(value, str) else str(value) if isinstance(value, list | dict) else None)
+    return is_expression(
+        value if isinstance(value, str) else str(value) if isinstance(value, list | dict) else None
+    )
 
 
 def _context(action_context: Mapping[str, Any], lookups: Lookups) -> dict[str, Any]:
@@ -157,7 +181,9 @@ class _Graph:
             if isinstance(template, str):
                 return render(template, self.values)
             text = msgspec.json.encode(template).decode()
-            return msgspec.json.decode(render(_BARE_VARIABLE.sub(r"{{\1 | to_complex}}", text), self.values))
+            return msgspec.json.decode(
+                render(_BARE_VARIABLE.sub(r"{{\1 | to_complex}}", text), self.values)
+            )
         except ExpressionError as error:
             raise InvalidInputError(f'Failed to render parameter "{name}": {error}') from error
         except msgspec.DecodeError as error:

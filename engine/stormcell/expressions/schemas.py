@@ -1,7 +1,9 @@
-"""Parameters against their schemas: StackStorm's dialect of JSON schema, defaults, casts and masking.
+"""Parameters against their schemas: StackStorm's dialect of JSON schema, defaults, casts and
+masking.
 
-The dialect is draft 4 with `required: true` on the property itself (draft 3), `immutable`, `secret` and `position`.
-Source: st2common/util/schema, util/casts.py, util/secrets.py, services/action.py of StackStorm 3.9.
+The dialect is draft 4 with `required: true` on the property itself (draft 3), `immutable`, `secret`
+and `position`. Source: st2common/util/schema, util/casts.py, util/secrets.py, services/action.py of
+StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -25,11 +27,18 @@ MASK = "********"
 _RUNNER_OVERRIDABLE = frozenset({"default", "description", "enum", "immutable", "required"})
 _NAMES_ONLY = frozenset({"required", "additionalProperties"})
 """Keywords whose messages hold names of properties and no values."""
-_ANY_TYPE = {"anyOf": [{"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")]}
+_ANY_TYPE = {
+    "anyOf": [
+        {"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")
+    ]
+}
 
 
-def merge_schemas(runner: Schemas, action: Schemas, *, action_ref: str = "") -> dict[str, dict[str, Any]]:
-    """Return the schemas of an action's parameters with its runner's, the action's attributes winning.
+def merge_schemas(
+    runner: Schemas, action: Schemas, *, action_ref: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Return the schemas of an action's parameters with its runner's, the action's attributes
+    winning.
 
     Raises DefinitionError where an action overrides what StackStorm does not let it override.
     """
@@ -42,7 +51,9 @@ def merge_schemas(runner: Schemas, action: Schemas, *, action_ref: str = "") -> 
     return merged
 
 
-def _check_override(action_ref: str, name: str, runner: Mapping[str, Any], action: Mapping[str, Any]) -> None:
+def _check_override(
+    action_ref: str, name: str, runner: Mapping[str, Any], action: Mapping[str, Any]
+) -> None:
     for attribute, value in action.items():
         if attribute not in _RUNNER_OVERRIDABLE and value != runner.get(attribute):
             raise DefinitionError(
@@ -55,8 +66,8 @@ def _check_override(action_ref: str, name: str, runner: Mapping[str, Any], actio
 def validate_parameters(schemas: Schemas, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` with defaults filled in; raise InvalidInputError where they do not fit.
 
-    A parameter that is optional, or whose default is None, may be None. Immutable parameters must not be given
-    (pass the caller's values, not the ones with defaults).
+    A parameter that is optional, or whose default is None, may be None. Immutable parameters must
+    not be given (pass the caller's values, not the ones with defaults).
     """
     if schemas:
         schema = {"type": "object", "properties": _nullable(schemas), "additionalProperties": False}
@@ -71,14 +82,16 @@ def validate_parameters(schemas: Schemas, values: Mapping[str, Any]) -> dict[str
 
 
 def validate_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """Check an object as StackStorm checks an answer to an inquiry: defaults filled in, optional properties may be
-    None. Raises InvalidInputError."""
+    """Check an object as StackStorm checks an answer to an inquiry: defaults filled in, optional
+    properties may be None. Raises InvalidInputError."""
     full = {**schema, "properties": _nullable(schema.get("properties") or {})}
     validate(_object_with_defaults(value, full), full)
 
 
 def validate(value: Any, schema: Mapping[str, Any], *, what: str = "parameter") -> None:
-    """Check a value against a schema of StackStorm's dialect; raise InvalidInputError with the first error."""
+    """Check a value against a schema of StackStorm's dialect; raise InvalidInputError with the
+    first error.
+    """
     error = next(violations(schema, value), None)
     if error is None:
         return
@@ -90,7 +103,9 @@ def validate(value: Any, schema: Mapping[str, Any], *, what: str = "parameter") 
 
 
 def _is_secret(schema: Mapping[str, Any], path: list[str | int], keyword: str) -> bool:
-    """Whether a message about the value at `path` may hold a secret: one on the way to it, or one that is in it."""
+    """Whether a message about the value at `path` may hold a secret: one on the way to it, or one
+    that is in it.
+    """
     for part in path:
         below = part_of(schema, part)
         schema = below if isinstance(below, Mapping) else {}
@@ -101,7 +116,8 @@ def _is_secret(schema: Mapping[str, Any], path: list[str | int], keyword: str) -
 
 def _nullable(properties: Schemas) -> dict[str, Any]:
     return {
-        name: _allow_none(dict(schema)) if schema else copy.deepcopy(_ANY_TYPE) for name, schema in properties.items()
+        name: _allow_none(dict(schema)) if schema else copy.deepcopy(_ANY_TYPE)
+        for name, schema in properties.items()
     }
 
 
@@ -172,7 +188,9 @@ def _cast_boolean(value: Any) -> Any:
 
 def _cast_string(value: Any) -> Any:
     if not isinstance(value, str):
-        raise ValueError(f'Value "{value}" must either be a string or None. Got "{type(value).__name__}".')
+        raise ValueError(
+            f'Value "{value}" must either be a string or None. Got "{type(value).__name__}".'
+        )
     return _none_or(value)
 
 
@@ -195,9 +213,11 @@ _CASTS: dict[str, Callable[[Any], Any]] = {
 
 
 def cast(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
-    """Return `value` as the schema's type: rendered text becomes numbers, booleans, lists and objects.
+    """Return `value` as the schema's type: rendered text becomes numbers, booleans, lists and
+    objects.
 
-    Raises InvalidInputError that names the parameter. A schema with several types casts nothing, as in StackStorm.
+    Raises InvalidInputError that names the parameter. A schema with several types casts nothing, as
+    in StackStorm.
     """
     kind = schema.get("type")
     if value is None or not isinstance(kind, str) or kind not in _CASTS:
@@ -216,7 +236,9 @@ def _reason(error: Exception, schema: Mapping[str, Any]) -> str:
 
 
 def mask_secrets(schemas: Schemas, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` with everything that a schema marks `secret: true` as `********`, at any depth."""
+    """Return `values` with everything that a schema marks `secret: true` as `********`, at any
+    depth.
+    """
     return {name: _masked(schemas.get(name) or {}, value) for name, value in values.items()}
 
 

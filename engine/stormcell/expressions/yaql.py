@@ -1,7 +1,8 @@
 """YAQL, the expression language of Orquesta, with the functions that a caller registers.
 
-An expression is parsed once and kept. What it evaluates to is plain JSON types again. Bounded: an expression that
-would iterate for ever, or build something huge, is stopped. (Orquesta itself sets no bounds.)
+An expression is parsed once and kept. What it evaluates to is plain JSON types again. Bounded: an
+expression that would iterate for ever, or build something huge, is stopped. (Orquesta itself sets
+no bounds.)
 """
 
 from __future__ import annotations
@@ -25,11 +26,17 @@ _ENGINE: Any = yaql.language.factory.YaqlFactory().create(
     options={"yaql.limitIterators": MAX_ITERATIONS, "yaql.memoryQuota": MEMORY_BYTES}
 )
 
-GRAMMAR_ERRORS: tuple[type[Exception], ...] = (yaql.language.exceptions.YaqlException, ValueError, TypeError)
+GRAMMAR_ERRORS: tuple[type[Exception], ...] = (
+    yaql.language.exceptions.YaqlException,
+    ValueError,
+    TypeError,
+)
 
 
 def root_context(functions: Mapping[str, Callable[..., Any]]) -> Any:
-    """Return a context that knows YAQL's own functions and these; a parameter called `context` gets the context."""
+    """Return a context that knows YAQL's own functions and these; a parameter called `context` gets
+    the context.
+    """
     context = yaql.create_context()
     for name, function in functions.items():
         context.register_function(function, name=name)
@@ -43,7 +50,9 @@ def parse(expression: str) -> Any:
 
 
 def evaluate(expression: str, root: Any, variables: Mapping[str, Any]) -> Any:
-    """Return the value of an expression in a child of `root` that has `variables`. Raises what its functions raise."""
+    """Return the value of an expression in a child of `root` that has `variables`. Raises what its
+    functions raise.
+    """
     context = root.create_child_context()
     for name, value in variables.items():
         context[name] = value

@@ -1,8 +1,9 @@
 """The conductor: begins a run, answers events, and says when it ends.
 
-It decides when the run starts tasks, pauses, is canceled, fails or is done; what a finished task leads to is in
-`transitions`, how tasks start in `starting`. Source of the behaviour: orquesta/conducting.py and machines.py, and
-st2common/services/workflows.py of StackStorm; differences are in docs/decisions/0042-orquesta-conductor.md.
+It decides when the run starts tasks, pauses, is canceled, fails or is done; what a finished task
+leads to is in `transitions`, how tasks start in `starting`. Source of the behaviour:
+orquesta/conducting.py and machines.py, and st2common/services/workflows.py of StackStorm;
+differences are in docs/decisions/0042-orquesta-conductor.md.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ _ENDED = frozenset({"succeeded", "failed", "canceled"})
 class OrquestaConductor:
     """Decides for one definition.
 
-    `definition` is the YAML text or what it parses to. `find_parameters` lets inspection check that actions exist and
-    take the inputs they are given; without it they are not checked.
+    `definition` is the YAML text or what it parses to. `find_parameters` lets inspection check that
+    actions exist and take the inputs they are given; without it they are not checked.
     """
 
     def __init__(
@@ -69,19 +70,34 @@ class OrquestaConductor:
             self._unreadable = str(error)
 
     def inspect(self) -> list[Problem]:
-        """Return everything that is wrong with the definition, as StackStorm prints it; empty where nothing is."""
+        """Return everything that is wrong with the definition, as StackStorm prints it; empty where
+        nothing is.
+        """
         if self._problems is None:
             if self._definition:
-                self._problems = inspect_workflow(self._definition, self._workflow, self._find_parameters)
+                self._problems = inspect_workflow(
+                    self._definition, self._workflow, self._find_parameters
+                )
             if not self._problems and self._workflow is None:
-                unreadable = {"type": "syntax", "message": self._unreadable, "schema_path": None, "spec_path": None}
+                unreadable = {
+                    "type": "syntax",
+                    "message": self._unreadable,
+                    "schema_path": None,
+                    "spec_path": None,
+                }
                 self._problems = [unreadable]
         return self._problems or []
 
     def begin(
-        self, *, inputs: dict[str, Any], context: dict[str, Any], lookups: Lookups, rerun: Rerun | None = None
+        self,
+        *,
+        inputs: dict[str, Any],
+        context: dict[str, Any],
+        lookups: Lookups,
+        rerun: Rerun | None = None,
     ) -> Step:
-        """Start a run. `context` is the execution's: `execution_id`, `user`, `pack`, `action`, `parent`, ...
+        """Start a run. `context` is the execution's: `execution_id`, `user`, `pack`, `action`,
+        `parent`, ...
 
         A key `st2` in it goes into `ctx().st2` as it is; without one it is made of the others.
         """
@@ -98,7 +114,9 @@ class OrquestaConductor:
         return self._settle(turn)
 
     def advance(self, state: State, event: Event, *, lookups: Lookups) -> Step:
-        """Answer an event; see `stormcell.conducting`. After the end, late results are kept for a re-run."""
+        """Answer an event; see `stormcell.conducting`. After the end, late results are kept for a
+        re-run.
+        """
         if self._workflow is None:
             return Step()
         turn = Turn(self._workflow, Draft(state), lookups)
@@ -119,9 +137,13 @@ class OrquestaConductor:
             return self._settle(turn)
         return self._resume(turn)
 
-    def _begin_again(self, workflow: Workflow, context: dict[str, Any], lookups: Lookups, rerun: Rerun) -> Step:
+    def _begin_again(
+        self, workflow: Workflow, context: dict[str, Any], lookups: Lookups, rerun: Rerun
+    ) -> Step:
         turn = Turn(workflow, Draft({}), lookups)
-        turn.draft.changes.update({key: value for key, value in rerun.state.items() if value is not None})
+        turn.draft.changes.update(
+            {key: value for key, value in rerun.state.items() if value is not None}
+        )
         turn.draft.run = {**turn.draft.run, **rerun.state.get("run", {})}
         try:
             prepare_rerun(turn, rerun)
@@ -131,7 +153,9 @@ class OrquestaConductor:
         return self._settle(turn)
 
     def _set_up(self, turn: Turn, inputs: Mapping[str, Any], context: Mapping[str, Any]) -> None:
-        """Input and vars become the first context. Values that were given are taken as they are, defaults evaluated."""
+        """Input and vars become the first context. Values that were given are taken as they are,
+        defaults evaluated.
+        """
         draft = turn.draft
         draft.add_route([])
         variables: dict[str, Any] = st2_context(context)
@@ -146,7 +170,9 @@ class OrquestaConductor:
 
     # What happened to a child.
 
-    def _hear(self, turn: Turn, event: TaskFinished | TaskRefused | TaskPaused | TaskResumed) -> None:
+    def _hear(
+        self, turn: Turn, event: TaskFinished | TaskRefused | TaskPaused | TaskResumed
+    ) -> None:
         draft = turn.draft
         child = draft.get(f"k/{event.key}")
         _leave_counters(draft, child)
@@ -170,7 +196,9 @@ class OrquestaConductor:
         else:
             status, result = str(event.status), event.result
             if status in ("failed", "timeout", "abandoned"):
-                draft.add_error("Execution failed. See result for details.", task_id=entry["id"], result=result)
+                draft.add_error(
+                    "Execution failed. See result for details.", task_id=entry["id"], result=result
+                )
             turn.note_task(number, entry, event)
         if item is None:
             complete_task(turn, number, _task_status(status), result)
@@ -184,7 +212,11 @@ class OrquestaConductor:
         draft, run = turn.draft, turn.draft.run
         before = run["status"]
         if before == "canceling":
-            return self._finish(turn, "canceled") if run["running"] == 0 else Step(changes=draft.finish())
+            return (
+                self._finish(turn, "canceled")
+                if run["running"] == 0
+                else Step(changes=draft.finish())
+            )
         waits = run["pause"] or (run["pending"] > 0 and not resumed)
         if not run["failed"] and not run["canceled"] and not waits:
             start_ready(turn)
@@ -192,7 +224,9 @@ class OrquestaConductor:
             return self._fail(turn)
         if run["canceled"]:
             run["status"] = "canceling"
-            return self._finish(turn, "canceled") if run["running"] == 0 else self._step(turn, before)
+            return (
+                self._finish(turn, "canceled") if run["running"] == 0 else self._step(turn, before)
+            )
         if run["pause"] or (run["pending"] > 0 and not (resumed and run["running"])):
             run["status"] = "pausing" if run["running"] else "paused"
         elif run["running"]:
@@ -211,11 +245,15 @@ class OrquestaConductor:
         return Step(changes=turn.draft.finish(), decisions=decisions)
 
     def _complete(self, turn: Turn) -> Step:
-        """Nothing runs, waits or is ready. A join that only some of its branches reached fails the run."""
+        """Nothing runs, waits or is ready. A join that only some of its branches reached fails the
+        run.
+        """
         return self._finish(turn, "failed" if turn.draft.run["open_joins"] else "succeeded")
 
     def _fail(self, turn: Turn) -> Step:
-        """Fail at once, also while tasks run; only tasks that were asked for beside the command `fail` still run."""
+        """Fail at once, also while tasks run; only tasks that were asked for beside the command
+        `fail` still run.
+        """
         draft = turn.draft
         before = draft.run["status"]
         start_ready(turn, only_on_fail=True)
@@ -244,7 +282,11 @@ class OrquestaConductor:
         failed = status == "failed"
         if failed and not draft.run["running"]:
             _tell_open_joins(turn)
-        entries = workflow.output_on_error if failed and workflow.output_on_error is not None else workflow.output
+        entries = (
+            workflow.output_on_error
+            if failed and workflow.output_on_error is not None
+            else workflow.output
+        )
         output: dict[str, Any] = {}
         scope = turn.scope(_final_contexts(draft))
         for name, value in entries:
@@ -263,7 +305,9 @@ class OrquestaConductor:
 
 def _refused(problems: list[Problem]) -> Step:
     finish = Finish(status=ExecutionStatus.FAILED, result={"output": None, "errors": problems})
-    return Step(changes={"run": {**Draft({}).run, "status": "failed", "failed": True}}, decisions=(finish,))
+    return Step(
+        changes={"run": {**Draft({}).run, "status": "failed", "failed": True}}, decisions=(finish,)
+    )
 
 
 def _set_rendered(turn: Turn, variables: dict[str, Any], name: str, value: Any) -> None:
@@ -286,7 +330,13 @@ def _leave_counters(draft: Draft, child: Mapping[str, Any]) -> None:
 
 def _task_status(status: str) -> str:
     """A task whose action timed out or was abandoned has failed."""
-    return "failed" if status in ("timeout", "abandoned") else status if status in COMPLETED else "failed"
+    return (
+        "failed"
+        if status in ("timeout", "abandoned")
+        else status
+        if status in COMPLETED
+        else "failed"
+    )
 
 
 def _final_contexts(draft: Draft) -> list[int]:

@@ -1,4 +1,6 @@
-"""What a run starts from: the definition as its author wrote it, and what StackStorm tells a workflow about its run."""
+"""What a run starts from: the definition as its author wrote it, and what StackStorm tells a
+workflow about its run.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ import yaml
 
 
 def load_definition(definition: Mapping[str, Any] | str) -> Mapping[str, Any]:
-    """Return the definition as a mapping, short forms written out. Raises ValueError with a sentence."""
+    """Return the definition as a mapping, short forms written out. Raises ValueError with a
+    sentence.
+    """
     try:
         loaded = yaml.safe_load(definition) if isinstance(definition, str) else definition
     except yaml.YAMLError as error:
@@ -30,7 +34,9 @@ def _long_with(task: Any) -> Any:
 
 
 def st2_context(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `ctx().st2` and `ctx().parent` are; source: orquesta_runner's `_construct_st2_context`."""
+    """Return what `ctx().st2` and `ctx().parent` are; source: orquesta_runner's
+    `_construct_st2_context`.
+    """
     st2 = context.get("st2") or {
         "action_execution_id": context.get("execution_id", ""),
         "api_url": context.get("api_url", ""),
@@ -38,7 +44,8 @@ def st2_context(context: Mapping[str, Any]) -> dict[str, Any]:
         "pack": context.get("pack"),
         "action": context.get("action"),
         "runner": "orquesta",
-        "workflow_execution_id": context.get("workflow_execution_id") or context.get("execution_id", ""),
+        "workflow_execution_id": context.get("workflow_execution_id")
+        or context.get("execution_id", ""),
         **{key: context[key] for key in ("api_user", "source_channel") if context.get(key)},
     }
     parent = {key: value for key, value in context.items() if key != "st2"}

@@ -1,7 +1,7 @@
 """Expressions inside a workflow: `<% YAQL %>` and `{{ Jinja }}`, alone (typed) or within text.
 
-Unlike orquesta, text that an expression evaluates to is not evaluated again: it may come from outside.
-Source: orquesta/expressions of StackStorm.
+Unlike orquesta, text that an expression evaluates to is not evaluated again: it may come from
+outside. Source: orquesta/expressions of StackStorm.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def language(text: str) -> str:
     """Return `yaql`, `jinja`, `mixed` (not allowed) or, where there is no expression, empty text."""
     has_yaql = _YAQL.search(text) is not None
     has_jinja = _JINJA.search(text) is not None or _JINJA_BLOCK.search(text) is not None
-    return "mixed" if has_yaql and has_jinja else "yaql" if has_yaql else "jinja" if has_jinja else ""
+    return (
+        "mixed" if has_yaql and has_jinja else "yaql" if has_yaql else "jinja" if has_jinja else ""
+    )
 
 
 def is_expression(value: Any) -> bool:
@@ -54,7 +56,8 @@ def is_expression(value: Any) -> bool:
 
 
 def evaluate(statement: Any, scope: Scope) -> Any:
-    """Return a statement with every expression in it evaluated: in text, in lists, in keys and values of objects.
+    """Return a statement with every expression in it evaluated: in text, in lists, in keys and
+    values of objects.
 
     Raises ExpressionError.
     """
@@ -90,12 +93,18 @@ def _evaluate_yaql(expression: str, scope: Scope) -> Any:
         plainly = _plainly(inner, scope)
         if plainly is not None:
             return plainly[0]
-        variables = {"__scope": scope, "__variables": scope.variables.frozen(), "__prepare": yaql.freeze}
+        variables = {
+            "__scope": scope,
+            "__variables": scope.variables.frozen(),
+            "__prepare": yaql.freeze,
+        }
         return yaql.evaluate(inner, _ROOT, variables)
     except KeyError as error:
         key = str(error).strip("'")
         message = f"Unable to resolve key '{key}' in expression '{expression}' from context."
-        raise ExpressionError(message, expression=expression, kind="YaqlEvaluationException") from error
+        raise ExpressionError(
+            message, expression=expression, kind="YaqlEvaluationException"
+        ) from error
     except Exception as error:  # an expression calls functions on data: any error is its author's
         raise _error("Yaql", expression, error) from error
 
@@ -115,7 +124,9 @@ def _plain_form(expression: str) -> tuple[str, str, str, tuple[str, ...]] | None
 
 
 def _plainly(expression: str, scope: Scope) -> tuple[Any] | None:
-    """Answer the forms that most workflows consist of without YAQL, which costs 40 to 150 us; None: YAQL must."""
+    """Answer the forms that most workflows consist of without YAQL, which costs 40 to 150 us; None:
+    YAQL must.
+    """
     form = _plain_form(expression)
     if form is None:
         return None
@@ -159,7 +170,9 @@ def _evaluate_jinja_expression(expression: str, names: dict[str, Any]) -> Any:
 
 def _jinja_names(scope: Scope) -> dict[str, Any]:
     context = {"__scope": scope, "__variables": scope.variables, "__prepare": _as_is}
-    bound = {name: functools.partial(function, context) for name, function in CONTEXT_FUNCTIONS.items()}
+    bound = {
+        name: functools.partial(function, context) for name, function in CONTEXT_FUNCTIONS.items()
+    }
     return {**PLAIN_FUNCTIONS, **bound}
 
 
@@ -202,7 +215,13 @@ def _yaql_problem(expression: str) -> list[dict[str, Any]]:
     try:
         yaql.parse(_strip(expression))
     except yaql.GRAMMAR_ERRORS as error:
-        return [{"type": "yaql", "expression": expression, "message": str(getattr(error, "message", error))}]
+        return [
+            {
+                "type": "yaql",
+                "expression": expression,
+                "message": str(getattr(error, "message", error)),
+            }
+        ]
     return []
 
 
@@ -216,7 +235,9 @@ def _jinja_problems(text: str) -> list[dict[str, Any]]:
         if any(one["expression"] == expression for one in found):
             continue
         try:
-            jinja2.parser.Parser(_ENVIRONMENT.overlay(), _strip(expression), state="variable").parse_expression()
+            jinja2.parser.Parser(
+                _ENVIRONMENT.overlay(), _strip(expression), state="variable"
+            ).parse_expression()
         except jinja2.TemplateError as error:
             found.append({"type": "jinja", "expression": expression, "message": error.message})
     return found

@@ -1,7 +1,9 @@
-"""Play a workflow without an engine: a function stands in for every action, and the order of results is chosen.
+"""Play a workflow without an engine: a function stands in for every action, and the order of
+results is chosen.
 
-For authors who want to see which tasks run, and for tests. After each step the state goes through JSON, as it does in
-the engine's database, so that a rehearsal also shows that nothing is lost there.
+For authors who want to see which tasks run, and for tests. After each step the state goes through
+JSON, as it does in the engine's database, so that a rehearsal also shows that nothing is lost
+there.
 """
 
 from __future__ import annotations
@@ -49,9 +51,21 @@ class Rehearsal:
     finished: Finish | None = None
     canceled_keys: list[str] = field(default_factory=list)
 
-    def begin(self, inputs: dict[str, Any] | None = None, rerun: Rerun | None = None, **context: Any) -> Rehearsal:
-        about = {"execution_id": "e1", "user": "stanley", "pack": "test", "action": "test.workflow", **context}
-        self.take(self.conductor.begin(inputs=inputs or {}, context=about, lookups=self.lookups, rerun=rerun))
+    def begin(
+        self, inputs: dict[str, Any] | None = None, rerun: Rerun | None = None, **context: Any
+    ) -> Rehearsal:
+        about = {
+            "execution_id": "e1",
+            "user": "stanley",
+            "pack": "test",
+            "action": "test.workflow",
+            **context,
+        }
+        self.take(
+            self.conductor.begin(
+                inputs=inputs or {}, context=about, lookups=self.lookups, rerun=rerun
+            )
+        )
         return self
 
     def take(self, step: Step) -> None:
@@ -75,16 +89,22 @@ class Rehearsal:
     def hear(self, event: Event) -> None:
         self.take(self.conductor.advance(self.state, event, lookups=self.lookups))
 
-    def end(self, key: str, status: ExecutionStatus = ExecutionStatus.SUCCEEDED, result: Any = None) -> None:
+    def end(
+        self, key: str, status: ExecutionStatus = ExecutionStatus.SUCCEEDED, result: Any = None
+    ) -> None:
         """A child ends."""
         self.open.pop(key)
         self.hear(TaskFinished(key=key, status=status, result=result, execution_id=f"x-{key}"))
 
-    def end_task(self, name: str, status: ExecutionStatus = ExecutionStatus.SUCCEEDED, result: Any = None) -> None:
+    def end_task(
+        self, name: str, status: ExecutionStatus = ExecutionStatus.SUCCEEDED, result: Any = None
+    ) -> None:
         """The first open child of a task ends."""
         self.end(next(key for key, task in self.open.items() if task.task == name), status, result)
 
-    def run(self, act: Act = succeed, choose: Callable[[Sequence[str]], str] = lambda keys: keys[0]) -> Rehearsal:
+    def run(
+        self, act: Act = succeed, choose: Callable[[Sequence[str]], str] = lambda keys: keys[0]
+    ) -> Rehearsal:
         """Let children end, in the order `choose` picks, until none is open or the run is over."""
         while self.open and self.finished is None:
             key = choose(list(self.open))

@@ -1,6 +1,7 @@
 """Running a finished workflow again from some of its tasks, keeping what the others did.
 
-Source: `request_workflow_rerun` of orquesta/conducting.py and `request_rerun` of st2common/services/workflows.py.
+Source: `request_workflow_rerun` of orquesta/conducting.py and `request_rerun` of
+st2common/services/workflows.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _ENDED = frozenset({"succeeded", "failed", "canceled"})
 
 
 def prepare_rerun(turn: Turn, rerun: Rerun) -> None:
-    """Change the draft of an ended run so that the named tasks, or those that failed, are ready again.
+    """Change the draft of an ended run so that the named tasks, or those that failed, are ready
+    again.
 
     Raises InvalidInputError where the run has not ended or a task never ran.
     """
@@ -30,19 +32,27 @@ def prepare_rerun(turn: Turn, rerun: Rerun) -> None:
     later = {number: _later(entries, number) for number in candidates}
     # A task that comes after another one that runs again will be reached from there.
     chosen = [
-        number for number in candidates if not any(number in later[other] for other in candidates if other != number)
+        number
+        for number in candidates
+        if not any(number in later[other] for other in candidates if other != number)
     ]
     _clear(draft, entries, {number for one in chosen for number in (one, *later[one])})
     for number in chosen:
         _run_again(turn, number, entries[number], everything=entries[number]["id"] in rerun.reset)
 
 
-def _candidates(draft: Draft, entries: Mapping[int, dict[str, Any]], names: Iterable[str]) -> list[int]:
+def _candidates(
+    draft: Draft, entries: Mapping[int, dict[str, Any]], names: Iterable[str]
+) -> list[int]:
     last = {(entry["id"], entry["route"]): number for number, entry in entries.items()}
     wanted = list(names)
-    missing = [name for name in wanted if not any(task == name for task, _ in last) or name in RESERVED]
+    missing = [
+        name for name in wanted if not any(task == name for task, _ in last) or name in RESERVED
+    ]
     if missing:
-        raise InvalidInputError(f"Unable to rerun workflow because one or more tasks is not found: {','.join(missing)}")
+        raise InvalidInputError(
+            f"Unable to rerun workflow because one or more tasks is not found: {','.join(missing)}"
+        )
     if wanted:
         return sorted(number for (task, _), number in last.items() if task in wanted)
     return sorted(
@@ -53,7 +63,9 @@ def _candidates(draft: Draft, entries: Mapping[int, dict[str, Any]], names: Iter
 
 
 def _failed(entry: Mapping[str, Any], number: int, entries: Mapping[int, dict[str, Any]]) -> bool:
-    """Whether a run stopped here: at a failure nobody handled, or in the middle of a task whose result never came."""
+    """Whether a run stopped here: at a failure nobody handled, or in the middle of a task whose
+    result never came.
+    """
     if entry["status"] in ("running", "retrying", "abandoned", "canceled"):
         return True
     led_to = [one for one in entries.values() if number in one["prev"]]
@@ -73,7 +85,11 @@ def _clear(draft: Draft, entries: Mapping[int, dict[str, Any]], numbers: set[int
     """Forget children, errors and ends of what runs again, and that it ever came to a join."""
     for key in [key for key in draft.changes if key.startswith("k/")]:
         draft.drop(key)
-    ready = [where for where in draft.run["ready"] if not numbers.intersection(draft.get(f"g/{where}")["prev"])]
+    ready = [
+        where
+        for where in draft.run["ready"]
+        if not numbers.intersection(draft.get(f"g/{where}")["prev"])
+    ]
     for where in set(draft.run["ready"]).difference(ready):
         draft.drop(f"g/{where}")
     names = {entries[number]["id"] for number in numbers} | {"fail"}
@@ -86,7 +102,14 @@ def _clear(draft: Draft, entries: Mapping[int, dict[str, Any]], numbers: set[int
     _reopen_joins(draft, entries, numbers)
     counters = dict.fromkeys(("running", "pending", "paused", "cleaning"), 0)
     flags = dict.fromkeys(("failed", "canceled", "pause"), False)
-    draft.run = {**draft.run, **counters, **flags, "status": "running", "ready": ready, "itemized": []}
+    draft.run = {
+        **draft.run,
+        **counters,
+        **flags,
+        "status": "running",
+        "ready": ready,
+        "itemized": [],
+    }
 
 
 def _reopen_joins(draft: Draft, entries: Mapping[int, dict[str, Any]], numbers: set[int]) -> None:
@@ -99,7 +122,9 @@ def _reopen_joins(draft: Draft, entries: Mapping[int, dict[str, Any]], numbers: 
         gone = again - {entries[number]["id"] for number in kept}
         for name in gone:
             draft.drop(f"a/{where}/{name}")
-        draft.put(key, {**join, "prev": kept, "arrived": join["arrived"] - len(gone), "fired": False})
+        draft.put(
+            key, {**join, "prev": kept, "arrived": join["arrived"] - len(gone), "fired": False}
+        )
         draft.add_to("open_joins", where)
         if not kept:
             draft.remove_from("open_joins", where)

@@ -1,6 +1,7 @@
 """The JSON schema of a workflow definition.
 
-Source: orquesta/specs/native/v1/models.py and orquesta/specs/types.py of StackStorm; `output-on-error` is ours.
+Source: orquesta/specs/native/v1/models.py and orquesta/specs/types.py of StackStorm;
+`output-on-error` is ours.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 _TEXT_OR_COUNT: dict[str, Any] = {"oneOf": [_TEXT, _COUNT]}
 _ANY: dict[str, Any] = {
-    "anyOf": [{"type": name} for name in ("null", "array", "boolean", "integer", "number", "object", "string")]
+    "anyOf": [
+        {"type": name}
+        for name in ("null", "array", "boolean", "integer", "number", "object", "string")
+    ]
 }
 _ONE_KEY: dict[str, Any] = {
     "type": "object",
@@ -19,14 +23,20 @@ _ONE_KEY: dict[str, Any] = {
     "maxProperties": 1,
     "patternProperties": {r"^\w+$": _ANY},
 }
-_KEYS: dict[str, Any] = {"type": "object", "minProperties": 1, "patternProperties": {r"^\w+$": _ANY}}
+_KEYS: dict[str, Any] = {
+    "type": "object",
+    "minProperties": 1,
+    "patternProperties": {r"^\w+$": _ANY},
+}
 
 
 def _unique(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items, "uniqueItems": True, "minItems": 1}
 
 
-_ITEMS = r"^(\s+)?({expr})(\s+)?$|^(\s+)?((\w+,\s?|\s+)+)?(\w+)\s+in\s+({expr})(\s+)?$".format(expr="{{.*?}}|<%.*?%>")
+_ITEMS = r"^(\s+)?({expr})(\s+)?$|^(\s+)?((\w+,\s?|\s+)+)?(\w+)\s+in\s+({expr})(\s+)?$".format(
+    expr="{{.*?}}|<%.*?%>"
+)
 
 _TRANSITION = {
     "type": "object",

@@ -1,8 +1,9 @@
 """What an expression of a workflow can see, and the functions it sees it with.
 
-Contexts are lists of small deltas (`in` of a task): a variable is looked up when it is read, so that the cost of an
-expression follows what it reads and not what the workflow has published. Source: orquesta/expressions/functions and
-contrib/runners/orquesta_runner/orquesta_functions of StackStorm.
+Contexts are lists of small deltas (`in` of a task): a variable is looked up when it is read, so
+that the cost of an expression follows what it reads and not what the workflow has published.
+Source: orquesta/expressions/functions and contrib/runners/orquesta_runner/orquesta_functions of
+StackStorm.
 """
 
 from __future__ import annotations
@@ -40,17 +41,24 @@ class ExpressionEvaluationException(Exception):
 
 
 def merge(left: Any, right: Any) -> Any:
-    """Return `right` over `left`: objects are merged key by key at every depth, anything else replaces."""
+    """Return `right` over `left`: objects are merged key by key at every depth, anything else
+    replaces.
+    """
     if not isinstance(left, dict) or not isinstance(right, dict):
         return right
-    return {**left, **{key: merge(left[key], value) if key in left else value for key, value in right.items()}}
+    return {
+        **left,
+        **{key: merge(left[key], value) if key in left else value for key, value in right.items()},
+    }
 
 
 class Variables(Mapping[str, Any]):
-    """The variables of a context, each merged from the deltas when it is read, and frozen for YAQL if asked.
+    """The variables of a context, each merged from the deltas when it is read, and frozen for YAQL
+    if asked.
 
-    `deltas` are the variables that were published, oldest first, or the numbers under which `find` has them. They are
-    read from the newest back, and no further than needed: most variables are no objects, so the first found is it.
+    `deltas` are the variables that were published, oldest first, or the numbers under which `find`
+    has them. They are read from the newest back, and no further than needed: most variables are no
+    objects, so the first found is it.
     """
 
     def __init__(
@@ -84,7 +92,10 @@ class Variables(Mapping[str, Any]):
         return self._prepare(found) if self._prepare else found
 
     def __iter__(self) -> Iterator[str]:
-        read = (self._find(delta) if self._find and isinstance(delta, int) else delta for delta in self._deltas)
+        read = (
+            self._find(delta) if self._find and isinstance(delta, int) else delta
+            for delta in self._deltas
+        )
         return iter(dict.fromkeys(name for delta in read for name in delta))
 
     def __len__(self) -> int:
@@ -103,8 +114,9 @@ class Variables(Mapping[str, Any]):
 class Scope:
     """The surroundings of one evaluation.
 
-    `task`: {id, route, result} of the task whose transition, or retry, is judged. `find_status(name, route)` answers a
-    status word or None; `find_task(name, route)` what `task()` shows, or None.
+    `task`: {id, route, result} of the task whose transition, or retry, is judged.
+    `find_status(name, route)` answers a status word or None; `find_task(name, route)` what `task()`
+    shows, or None.
     """
 
     def __init__(
@@ -135,7 +147,9 @@ class Scope:
         )
 
     def with_delta(self, delta: Mapping[str, Any]) -> Scope:
-        """The same surroundings with variables added: publish, vars, input and output see what stands before them."""
+        """The same surroundings with variables added: publish, vars, input and output see what
+        stands before them.
+        """
         return Scope(
             self.variables.with_delta(delta),
             self.lookups,
@@ -158,7 +172,9 @@ def ctx(context: Any, key: str | None = None) -> Any:
     if key not in variables:
         raise VariableUndefinedError(f'The variable "{key}" is undefined.')
     if key.startswith("__"):
-        raise VariableInaccessibleError(f'The variable "{key}" is for internal use and inaccessible.')
+        raise VariableInaccessibleError(
+            f'The variable "{key}" is for internal use and inaccessible.'
+        )
     return variables[key]
 
 
@@ -251,7 +267,11 @@ def json_(value: Any) -> Any:
 
 def zip_(*args: Any, pad: Any = None) -> list[Any]:
     lists = [[] if each is None else list(each) for each in args]
-    return lists[0] if len(lists) == 1 else [list(row) for row in itertools.zip_longest(*lists, fillvalue=pad)]
+    return (
+        lists[0]
+        if len(lists) == 1
+        else [list(row) for row in itertools.zip_longest(*lists, fillvalue=pad)]
+    )
 
 
 PLAIN_FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -275,4 +295,6 @@ CONTEXT_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "completed": completed,
     "st2kv": st2kv,
 }
-"""Their first argument is a mapping: `__scope`, `__variables`, and `__prepare`, which fits a value to the engine."""
+"""Their first argument is a mapping: `__scope`, `__variables`, and `__prepare`, which fits a value
+to the engine.
+"""

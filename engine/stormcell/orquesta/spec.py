@@ -1,7 +1,8 @@
-"""A workflow definition, parsed into the values the conductor works with (`schema` says what it must satisfy).
+"""A workflow definition, parsed into the values the conductor works with (`schema` says what it
+must satisfy).
 
-Parsing is tolerant, since inspection wants to tell everything that is wrong at once; the conductor only runs what
-inspection has passed. Source: orquesta/specs of StackStorm.
+Parsing is tolerant, since inspection wants to tell everything that is wrong at once; the conductor
+only runs what inspection has passed. Source: orquesta/specs of StackStorm.
 """
 
 from __future__ import annotations
@@ -31,12 +32,20 @@ _INLINE = re.compile(rf"(\w+)=({'|'.join(_VALUES)})")
 
 
 def inline_pairs(text: Any) -> list[dict[str, Any]]:
-    """Return `a=1 b='x' c=<% ctx(c) %>` as a list of single pairs; text that is not of that form gives none."""
-    return [{name: _inline_value(raw.strip())} for name, raw in _INLINE.findall(text)] if isinstance(text, str) else []
+    """Return `a=1 b='x' c=<% ctx(c) %>` as a list of single pairs; text that is not of that form
+    gives none.
+    """
+    return (
+        [{name: _inline_value(raw.strip())} for name, raw in _INLINE.findall(text)]
+        if isinstance(text, str)
+        else []
+    )
 
 
 def inline_rest(text: str) -> str:
-    """Return what of the text is not understood as pairs: an author's mistake, such as a value without quotes."""
+    """Return what of the text is not understood as pairs: an author's mistake, such as a value
+    without quotes.
+    """
     return " ".join(_INLINE.sub(" ", text).replace(",", " ").split())
 
 
@@ -63,7 +72,9 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """`with`: the names each item is taken apart into (none: the item as it is), and the expression of the list."""
+    """`with`: the names each item is taken apart into (none: the item as it is), and the expression
+    of the list.
+    """
 
     names: tuple[str, ...]
     expression: str
@@ -119,7 +130,9 @@ class Workflow:
     @cached_property
     def in_cycle(self) -> frozenset[str]:
         """Tasks that can be reached from themselves."""
-        return frozenset(name for name in self.tasks if name in self._reached_from(self._targets(name)))
+        return frozenset(
+            name for name in self.tasks if name in self._reached_from(self._targets(name))
+        )
 
     @cached_property
     def reachable(self) -> frozenset[str]:
@@ -140,7 +153,9 @@ class Workflow:
         return tuple(target for transition in task.next for target in transition.do) if task else ()
 
     def is_split(self, name: str) -> bool:
-        """True where several transitions lead to a task that does not join: each arrival is a route of its own."""
+        """True where several transitions lead to a task that does not join: each arrival is a route
+        of its own.
+        """
         task = self.tasks.get(name)
         return (task is None or task.join is None) and len(self.inbound.get(name, ())) > 1
 
@@ -154,7 +169,9 @@ class Workflow:
         return needs
 
     def join_needs(self, name: str) -> int | None:
-        """How many different tasks must lead to a join before it runs; None for a task that does not join."""
+        """How many different tasks must lead to a join before it runs; None for a task that does
+        not join.
+        """
         return self._join_needs.get(name)
 
     @cached_property
@@ -164,7 +181,9 @@ class Workflow:
 
 
 def parse_workflow(definition: Mapping[str, Any]) -> Workflow:
-    """Build the values. Raises TypeError, AttributeError, KeyError or ValueError where the shape is quite wrong."""
+    """Build the values. Raises TypeError, AttributeError, KeyError or ValueError where the shape is
+    quite wrong.
+    """
     raw = dict(definition)
     on_error = raw.get("output-on-error")
     return Workflow(
@@ -191,7 +210,9 @@ def action_and_input(spec: Mapping[str, Any]) -> tuple[str | None, Any]:
     action = spec.get("action")
     pairs = inline_pairs(action)
     if action and pairs:
-        return action.split(" ", 1)[0], {name: value for pair in pairs for name, value in pair.items()}
+        return action.split(" ", 1)[0], {
+            name: value for pair in pairs for name, value in pair.items()
+        }
     given = spec.get("input") or {}
     if isinstance(given, str) and inline_pairs(given):
         given = {name: value for pair in inline_pairs(given) for name, value in pair.items()}
@@ -200,7 +221,9 @@ def action_and_input(spec: Mapping[str, Any]) -> tuple[str | None, Any]:
 
 def _parse_task(name: str, spec: Mapping[str, Any]) -> Task:
     action, given = action_and_input(spec)
-    transitions = tuple(_parse_transition(index, entry) for index, entry in enumerate(spec.get("next") or ()))
+    transitions = tuple(
+        _parse_transition(index, entry) for index, entry in enumerate(spec.get("next") or ())
+    )
     return Task(
         name=name,
         action=action,

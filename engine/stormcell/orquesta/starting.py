@@ -22,17 +22,22 @@ MAX_STARTS = 10_000
 
 
 def start_ready(turn: Turn, *, only_on_fail: bool = False) -> None:
-    """Start every task that is ready, and items that have room; tasks without an action are done at once.
+    """Start every task that is ready, and items that have room; tasks without an action are done at
+    once.
 
-    An error while rendering is recorded and fails the run; what else is ready is tried too, so that its author sees
-    all errors at once, but then nothing is started.
+    An error while rendering is recorded and fails the run; what else is ready is tried too, so that
+    its author sees all errors at once, but then nothing is started.
     """
     starts = 0
     before = len(turn.decisions)
     while True:
         for number in () if only_on_fail else turn.draft.run["itemized"]:
             _start_items(turn, number)
-        ready = [where for where in sorted(turn.draft.run["ready"]) if _may_start(turn, where, only_on_fail)]
+        ready = [
+            where
+            for where in sorted(turn.draft.run["ready"])
+            if _may_start(turn, where, only_on_fail)
+        ]
         if not ready:
             break
         starts += len(ready)
@@ -74,7 +79,11 @@ def _start(turn: Turn, where: str) -> None:
     number = _record(turn, task, ready)
     try:
         _set_retry(turn, number, task, scope)
-        delay = ready["delay"] if "delay" in ready else _whole(task.delay, scope, "The value of task delay")
+        delay = (
+            ready["delay"]
+            if "delay" in ready
+            else _whole(task.delay, scope, "The value of task delay")
+        )
         if task.items is not None:
             _open_items(turn, number, task.items, scope, delay)
         elif task.action is None:
@@ -123,12 +132,16 @@ def _whole(value: Any, scope: Scope, what: str) -> int:
     if found is None:
         return 0
     if isinstance(found, bool) or not isinstance(found, int):
-        raise ExpressionError(f"{what} is not type of integer.", expression=str(value), kind="TypeError")
+        raise ExpressionError(
+            f"{what} is not type of integer.", expression=str(value), kind="TypeError"
+        )
     return int(found)
 
 
 def _open_items(turn: Turn, number: int, items: Items, scope: Scope, delay: int) -> None:
-    """Take the list apart and note each item, so that one item costs the same in a list of any length."""
+    """Take the list apart and note each item, so that one item costs the same in a list of any
+    length.
+    """
     found = evaluate(items.expression, scope)
     if not isinstance(found, list):
         message = f'The value of "{items.expression}" is not type of list.'
@@ -177,7 +190,9 @@ def _start_items(turn: Turn, number: int) -> None:
     draft.update(f"w/{number}", next=position, open=opened)
 
 
-def _request(turn: Turn, number: int, task: Task, scope: Scope, *, delay: float, item: int | None = None) -> None:
+def _request(
+    turn: Turn, number: int, task: Task, scope: Scope, *, delay: float, item: int | None = None
+) -> None:
     """Ask for the action of a task, or of one of its items."""
     draft = turn.draft
     entry = draft.get(f"s/{number}")
@@ -185,12 +200,20 @@ def _request(turn: Turn, number: int, task: Task, scope: Scope, *, delay: float,
     given = evaluate(task.input, scope)
     if not isinstance(action, str) or not isinstance(given, dict):
         what = "action is not text" if not isinstance(action, str) else "input is not an object"
-        raise ExpressionError(f'The {what} in task "{task.name}".', expression=str(task.action), kind="TypeError")
+        raise ExpressionError(
+            f'The {what} in task "{task.name}".', expression=str(task.action), kind="TypeError"
+        )
     attempts = entry.get("attempts", 0) + 1
     draft.update(f"s/{number}", attempts=attempts)
-    key = f"{task.name}/r{entry['route']}/{number}" + ("" if item is None else f"/i{item}") + f"/a{attempts}"
+    key = (
+        f"{task.name}/r{entry['route']}/{number}"
+        + ("" if item is None else f"/i{item}")
+        + f"/a{attempts}"
+    )
     context = {
-        "workflow_execution_id": (draft.get("c/0") or {}).get("st2", {}).get("workflow_execution_id", ""),
+        "workflow_execution_id": (draft.get("c/0") or {})
+        .get("st2", {})
+        .get("workflow_execution_id", ""),
         "task_execution_id": f"{task.name}/r{entry['route']}/{number}",
         "task_name": task.name,
         "task_id": task.name,
@@ -204,5 +227,12 @@ def _request(turn: Turn, number: int, task: Task, scope: Scope, *, delay: float,
     if entry.get("on_fail"):
         draft.count("cleaning", 1)
     turn.decisions.append(
-        StartTask(key=key, task=task.name, action=action, parameters=given, delay_seconds=float(delay), context=context)
+        StartTask(
+            key=key,
+            task=task.name,
+            action=action,
+            parameters=given,
+            delay_seconds=float(delay),
+            context=context,
+        )
     )

@@ -1,19 +1,16 @@
 """The state of a run as small keys, so that a step writes what it touched and no more.
 
-run                    status, counters and the few lists that every step looks at
-c/<n>                  a delta of variables; c/0 is the initial context (input, vars, st2, parent)
-r/<n>                  a route: the transitions into split tasks that it consists of
-s/<n>                  a started task: id, route, in (contexts), prev (what led to it), status, retry, ended, on_fail
-t/<task>/<route>       the last s/<n> of a task on a route
-g/<task>/<route>       a task that is ready and not yet started
-j/<task>/<route>       a join: round, arrived, fired, and the contexts and predecessors that came so far
-a/<task>/<route>/<from>  the last arrival of a task at a join: round, and by which s/<n>
-w/<n>                  a task with items: count, concurrency, delay, total (to run), next, open, failed, canceled
-q/<n>                  the numbers of the items to run, in order
-i/<n>/<m>              item m of it: item, status, result
-k/<key>                a child that has not ended: s, i, waiting
-x/<task>/<route>       what task() shows, kept only for workflows that call it
-e/<n>                  an error, as the result shows it
+run                    status, counters and the few lists that every step looks at c/<n>
+a delta of variables; c/0 is the initial context (input, vars, st2, parent) r/<n>                  a
+route: the transitions into split tasks that it consists of s/<n>                  a started task:
+id, route, in (contexts), prev (what led to it), status, retry, ended, on_fail t/<task>/<route>
+the last s/<n> of a task on a route g/<task>/<route>       a task that is ready and not yet started
+j/<task>/<route>       a join: round, arrived, fired, and the contexts and predecessors that came so
+far a/<task>/<route>/<from>  the last arrival of a task at a join: round, and by which s/<n> w/<n>
+a task with items: count, concurrency, delay, total (to run), next, open, failed, canceled q/<n>
+the numbers of the items to run, in order i/<n>/<m>              item m of it: item, status, result
+k/<key>                a child that has not ended: s, i, waiting x/<task>/<route>       what task()
+shows, kept only for workflows that call it e/<n>                  an error, as the result shows it
 """
 
 from __future__ import annotations
@@ -46,7 +43,9 @@ def fresh_run() -> dict[str, Any]:
 
 
 class Draft:
-    """A state with changes on top. Values are replaced, never changed in place, so that the state stays as it was."""
+    """A state with changes on top. Values are replaced, never changed in place, so that the state
+    stays as it was.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -104,13 +103,19 @@ class Draft:
         return number
 
     def errors(self) -> list[dict[str, Any]]:
-        return [one for number in range(self.run["errors"]) if (one := self.get(f"e/{number}")) is not None]
+        return [
+            one
+            for number in range(self.run["errors"])
+            if (one := self.get(f"e/{number}")) is not None
+        ]
 
     def context(self, number: int) -> dict[str, Any]:
         return self.get(f"c/{number}") or {}
 
     def started(self) -> list[tuple[int, dict[str, Any]]]:
-        """All tasks that were started, in order. Costs what the run is long: for its end and for a re-run."""
+        """All tasks that were started, in order. Costs what the run is long: for its end and for a
+        re-run.
+        """
         return [(number, self.get(f"s/{number}")) for number in range(self.run["started"])]
 
     def count(self, counter: str, by: int) -> None:

@@ -1,6 +1,7 @@
 """What a finished task leads to: retry, the transitions of `next`, publishing, routes and joins.
 
-Source: `update_task_state`, `_evaluate_route` and `get_inbound_criteria_status` of orquesta/conducting.py.
+Source: `update_task_state`, `_evaluate_route` and `get_inbound_criteria_status` of
+orquesta/conducting.py.
 """
 
 from __future__ import annotations
@@ -39,14 +40,18 @@ class Turn:
             find_task=self._find_task,
         )
 
-    def stage(self, task: str, route: int, *, contexts: list[int], came_from: list[int], **more: Any) -> str:
+    def stage(
+        self, task: str, route: int, *, contexts: list[int], came_from: list[int], **more: Any
+    ) -> str:
         """Make a task ready to start; where it is ready already, contexts are added."""
         where = place(task, route)
         ready = self.draft.get(f"g/{where}")
         if ready is not None:
             contexts = add_contexts(ready["in"], contexts)
             came_from = [*ready["prev"], *came_from]
-        self.draft.update(f"g/{where}", id=task, route=route, **{"in": contexts, "prev": came_from, **more})
+        self.draft.update(
+            f"g/{where}", id=task, route=route, **{"in": contexts, "prev": came_from, **more}
+        )
         self.draft.add_to("ready", where)
         return where
 
@@ -56,7 +61,9 @@ class Turn:
             self.draft.update(
                 f"x/{place(entry['id'], entry['route'])}",
                 task_execution_id=event.execution_id,
-                workflow_execution_id=(self.draft.get("c/0") or {}).get("st2", {}).get("workflow_execution_id", ""),
+                workflow_execution_id=(self.draft.get("c/0") or {})
+                .get("st2", {})
+                .get("workflow_execution_id", ""),
                 task_name=entry["id"],
                 task_id=entry["id"],
                 route=entry["route"],
@@ -87,12 +94,16 @@ class Turn:
 
 
 def add_contexts(known: list[int], more: Iterable[int]) -> list[int]:
-    """Add the contexts that are new. What both branches share stays where it is: it must not undo what came later."""
+    """Add the contexts that are new. What both branches share stays where it is: it must not undo
+    what came later.
+    """
     return [*known, *(number for number in dict.fromkeys(more) if number not in known)]
 
 
 def complete_item(turn: Turn, number: int, item: int, status: str, result: Any) -> None:
-    """Take an item's result in; the task is done when no item runs and none is to be started any more."""
+    """Take an item's result in; the task is done when no item runs and none is to be started any
+    more.
+    """
     draft = turn.draft
     draft.update(f"i/{number}/{item}", status=status, result=result)
     tally = dict(draft.get(f"w/{number}"))
@@ -113,18 +124,25 @@ def complete_item(turn: Turn, number: int, item: int, status: str, result: Any) 
 def _complete_itemized(turn: Turn, number: int, tally: Mapping[str, Any], status: str) -> None:
     turn.draft.remove_from("itemized", number)
     items = [turn.draft.get(f"i/{number}/{index}") for index in range(tally["count"])]
-    shown = [{"status": one["status"], "result": one["result"]} if one.get("status") else None for one in items]
+    shown = [
+        {"status": one["status"], "result": one["result"]} if one.get("status") else None
+        for one in items
+    ]
     complete_task(turn, number, status, [one and one["result"] for one in shown], {"items": shown})
 
 
 def complete_task(turn: Turn, number: int, status: str, result: Any, shown: Any = None) -> None:
-    """A task has ended: record it, retry it, or follow its transitions. `shown` is the result as `task()` shows it."""
+    """A task has ended: record it, retry it, or follow its transitions. `shown` is the result as
+    `task()` shows it.
+    """
     draft = turn.draft
     entry = draft.update(f"s/{number}", status=status)
     task, route = turn.workflow.tasks[entry["id"]], entry["route"]
     if turn.workflow.uses_task_results:
         value = result if shown is None else shown
-        draft.update(f"x/{place(task.name, route)}", task_name=task.name, task_id=task.name, route=route)
+        draft.update(
+            f"x/{place(task.name, route)}", task_name=task.name, task_id=task.name, route=route
+        )
         draft.update(f"x/{place(task.name, route)}", status=status, result=value)
     current = {"id": task.name, "route": route, "status": status, "result": result}
     scope = turn.scope(entry["in"], current)
@@ -152,7 +170,12 @@ def complete_task(turn: Turn, number: int, status: str, result: Any, shown: Any 
 
 def _retries(turn: Turn, entry: Mapping[str, Any], scope: Scope) -> bool:
     retry = entry.get("retry")
-    if not retry or retry["tally"] >= retry["count"] or turn.draft.run["failed"] or turn.draft.run["canceled"]:
+    if (
+        not retry
+        or retry["tally"] >= retry["count"]
+        or turn.draft.run["failed"]
+        or turn.draft.run["canceled"]
+    ):
         return False
     if retry["when"] is None:
         return bool(entry["status"] == "failed")
@@ -172,7 +195,9 @@ def _retry(turn: Turn, number: int, entry: Mapping[str, Any]) -> None:
     )
 
 
-def _follow(turn: Turn, number: int, entry: Mapping[str, Any], transition: Transition, scope: Scope) -> bool:
+def _follow(
+    turn: Turn, number: int, entry: Mapping[str, Any], transition: Transition, scope: Scope
+) -> bool:
     """Take one transition if its condition holds; return whether it was taken."""
     where = {"task_id": entry["id"], "route": entry["route"]}
     try:
@@ -183,7 +208,9 @@ def _follow(turn: Turn, number: int, entry: Mapping[str, Any], transition: Trans
             published[name] = evaluate(value, scope.with_delta(published))
     except ExpressionError as error:
         turn.fail(
-            f"{error.kind}: {error}", **where, task_transition_id=f"{','.join(transition.do)}__t{transition.index}"
+            f"{error.kind}: {error}",
+            **where,
+            task_transition_id=f"{','.join(transition.do)}__t{transition.index}",
         )
         return False
     contexts = list(entry["in"])
@@ -205,8 +232,12 @@ def _follow(turn: Turn, number: int, entry: Mapping[str, Any], transition: Trans
     return bool(transition.do)
 
 
-def _command(turn: Turn, number: int, entry: Mapping[str, Any], command: str, contexts: list[int]) -> None:
-    """`noop`, `continue` and `fail` end a branch, with a record as of a task so that its variables reach the output."""
+def _command(
+    turn: Turn, number: int, entry: Mapping[str, Any], command: str, contexts: list[int]
+) -> None:
+    """`noop`, `continue` and `fail` end a branch, with a record as of a task so that its variables
+    reach the output.
+    """
     failed = command == "fail"
     route = entry["route"]
     own = turn.draft.add_started(
@@ -225,9 +256,16 @@ def _command(turn: Turn, number: int, entry: Mapping[str, Any], command: str, co
 
 
 def _arrive(
-    turn: Turn, number: int, entry: Mapping[str, Any], transition: Transition, target: str, contexts: list[int]
+    turn: Turn,
+    number: int,
+    entry: Mapping[str, Any],
+    transition: Transition,
+    target: str,
+    contexts: list[int],
 ) -> str | None:
-    """Come to a task: a join waits for its branches, any other task is ready. Return where, if it is ready."""
+    """Come to a task: a join waits for its branches, any other task is ready. Return where, if it
+    is ready.
+    """
     needs = turn.workflow.join_needs(target)
     if needs is not None:
         return _join(turn, number, entry, target, needs, contexts)
@@ -236,7 +274,9 @@ def _arrive(
 
 
 def _route(turn: Turn, transition: Transition, entry: Mapping[str, Any], target: str) -> int:
-    """A task that several transitions lead to, without joining them, runs once for each: on a route of its own."""
+    """A task that several transitions lead to, without joining them, runs once for each: on a route
+    of its own.
+    """
     route: int = entry["route"]
     if not turn.workflow.is_split(target) or target in turn.workflow.in_cycle:
         return route
@@ -248,16 +288,25 @@ def _route(turn: Turn, transition: Transition, entry: Mapping[str, Any], target:
 def _join(
     turn: Turn, number: int, entry: Mapping[str, Any], target: str, needs: int, contexts: list[int]
 ) -> str | None:
-    """Count a branch in. A join fires once a round; a branch that comes after it has fired is let go.
+    """Count a branch in. A join fires once a round; a branch that comes after it has fired is let
+    go.
 
     A round is over when a task that was already counted comes again, which happens in a cycle.
     """
     draft, route = turn.draft, entry["route"]
     where = place(target, route)
     arrival = f"a/{where}/{entry['id']}"
-    join = draft.get(f"j/{where}") or {"round": 0, "arrived": 0, "fired": False, "in": [], "prev": []}
+    join = draft.get(f"j/{where}") or {
+        "round": 0,
+        "arrived": 0,
+        "fired": False,
+        "in": [],
+        "prev": [],
+    }
     last = draft.get(arrival) or {}
-    if last.get("by") == number:  # several transitions of one task lead here: one arrival, with the variables of all
+    if (
+        last.get("by") == number
+    ):  # several transitions of one task lead here: one arrival, with the variables of all
         draft.update(f"j/{where}", **{"in": add_contexts(join["in"], contexts)})
         waiting = draft.get(f"g/{where}") is not None
         return turn.stage(target, route, contexts=contexts, came_from=[]) if waiting else None

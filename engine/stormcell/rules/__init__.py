@@ -1,6 +1,7 @@
 """Rules: which of them match a trigger instance, and why or why not.
 
-Pure. `RuleIndex` compiles the rules of all packs once; the engine builds a new one when content changes.
+Pure. `RuleIndex` compiles the rules of all packs once; the engine builds a new one when content
+changes.
 """
 
 from stormcell.rules.checking import check_rule

@@ -16,11 +16,15 @@ from stormcell.rules.paths import plain_steps, strip_suffix
 
 def check_rule(rule: Rule) -> list[str]:
     """Return what its author should mend, a sentence each; empty where nothing."""
-    problems = [problem for key, spec in rule.criteria.items() for problem in _check(key, spec, "trigger")]
+    problems = [
+        problem for key, spec in rule.criteria.items() for problem in _check(key, spec, "trigger")
+    ]
     if rule.type not in ("standard", "backstop"):
         problems.append(f"type: '{rule.type}' is not a type of rule; use standard or backstop.")
     for name, value in rule.action.parameters.items():
-        problems.extend(f"action.parameters.{name}: {problem}" for problem in _template_problems(value))
+        problems.extend(
+            f"action.parameters.{name}: {problem}" for problem in _template_problems(value)
+        )
     return problems
 
 

@@ -1,9 +1,11 @@
-"""One criterion of a rule, compiled: find a value by its key, render the pattern, apply the operator.
+"""One criterion of a rule, compiled: find a value by its key, render the pattern, apply the
+operator.
 
-Compiling takes the work that does not depend on the payload out of the matching: the key becomes a getter, a pattern
-without Jinja a constant. What goes wrong while judging raises CriterionError, whose text is the reason a person reads.
-Source: st2reactor/rules/filter.py of StackStorm 3.9. One difference, on purpose: `{{ st2kv.system.x }}` in a pattern
-works (StackStorm fails to serialize its own look-up object and records a failed match).
+Compiling takes the work that does not depend on the payload out of the matching: the key becomes a
+getter, a pattern without Jinja a constant. What goes wrong while judging raises CriterionError,
+whose text is the reason a person reads. Source: st2reactor/rules/filter.py of StackStorm 3.9. One
+difference, on purpose: `{{ st2kv.system.x }}` in a pattern works (StackStorm fails to serialize its
+own look-up object and records a failed match).
 """
 
 from __future__ import annotations
@@ -56,9 +58,21 @@ class CriterionResult:
 
 
 class Criterion:
-    """A compiled criterion. `holds` is the fast path; `examine` answers with everything that was looked at."""
+    """A compiled criterion. `holds` is the fast path; `examine` answers with everything that was
+    looked at.
+    """
 
-    __slots__ = ("_find", "_judge", "_operator", "_scope_name", "key", "pattern", "static", "steps", "type")
+    __slots__ = (
+        "_find",
+        "_judge",
+        "_operator",
+        "_scope_name",
+        "key",
+        "pattern",
+        "static",
+        "steps",
+        "type",
+    )
 
     def __init__(self, key: str, spec: Mapping[str, Any], scope_name: str = "trigger") -> None:
         self.key = key
@@ -67,11 +81,21 @@ class Criterion:
         self.steps = plain_steps(strip_suffix(key), scope_name)
         self._find: Find | None = None if self.steps is None else find_plain(self.steps)
         self.pattern = spec.get("pattern")
-        self.static = not (isinstance(self.pattern, str) and any(mark in self.pattern for mark in _JINJA))
-        if self.static and isinstance(self.pattern, str) and ("\n" in self.pattern or "\r" in self.pattern):
-            self.pattern = render(self.pattern, {})  # Jinja drops a last newline, also of plain text
+        self.static = not (
+            isinstance(self.pattern, str) and any(mark in self.pattern for mark in _JINJA)
+        )
+        if (
+            self.static
+            and isinstance(self.pattern, str)
+            and ("\n" in self.pattern or "\r" in self.pattern)
+        ):
+            self.pattern = render(
+                self.pattern, {}
+            )  # Jinja drops a last newline, also of plain text
         self._operator: Operator | None = OPERATORS.get(self.type)
-        self._judge = _search(self.pattern, spec.get("condition")) if self.type == SEARCH else self._operate
+        self._judge = (
+            _search(self.pattern, spec.get("condition")) if self.type == SEARCH else self._operate
+        )
 
     @property
     def never_raises(self) -> bool:
@@ -112,7 +136,9 @@ class Criterion:
         try:
             return _render_pattern(str(self.pattern), self._scope(payload, around))
         except ExpressionError as error:
-            message = f'Failed to render pattern value "{self.pattern}" for key "{self.key}": {error}'
+            message = (
+                f'Failed to render pattern value "{self.pattern}" for key "{self.key}": {error}'
+            )
             raise CriterionError(message) from error
 
     def _scope(self, payload: Any, around: Surroundings) -> dict[str, Any]:
@@ -122,7 +148,9 @@ class Criterion:
     def _operate(self, value: Any, pattern: Any, around: Surroundings) -> bool:
         if self._operator is None:
             raise CriterionError(
-                f"Invalid operator: {self.type}." if self.type else f"The criterion on {self.key} names no type."
+                f"Invalid operator: {self.type}."
+                if self.type
+                else f"The criterion on {self.key} names no type."
             )
         try:
             return bool(self._operator(value, pattern, around.now))
@@ -130,7 +158,9 @@ class Criterion:
             raise self._unjudged(error) from error
 
     def _unjudged(self, error: Exception) -> CriterionError:
-        return CriterionError(f"There might be a problem with the criterion {self.key} ({self.type}): {error}")
+        return CriterionError(
+            f"There might be a problem with the criterion {self.key} ({self.type}): {error}"
+        )
 
 
 def _render_pattern(pattern: str, scope: dict[str, Any]) -> Any:
@@ -145,8 +175,14 @@ def _render_pattern(pattern: str, scope: dict[str, Any]) -> Any:
 
 
 def _search(pattern: Any, condition: Any) -> Callable[[Any, Any, Surroundings], bool]:
-    """The operator `search`: criteria on the items of a list; any/all of items, any/all of criteria."""
-    inner = [Criterion(key, spec, "item") for key, spec in pattern.items()] if isinstance(pattern, Mapping) else []
+    """The operator `search`: criteria on the items of a list; any/all of items, any/all of
+    criteria.
+    """
+    inner = (
+        [Criterion(key, spec, "item") for key, spec in pattern.items()]
+        if isinstance(pattern, Mapping)
+        else []
+    )
     of_items = any if condition in ("any", "any2any") else all
     of_criteria = any if condition in ("all2any", "any2any") else all
 
@@ -158,21 +194,29 @@ def _search(pattern: Any, condition: Any) -> Callable[[Any, Any, Surroundings], 
             )
         items = [value] if isinstance(value, dict) else value
         if not isinstance(items, list):
-            raise CriterionError(f"search needs a list or an object, and found {type(value).__name__}.")
-        return of_items([of_criteria([_quietly(one, item, around) for one in inner]) for item in items])
+            raise CriterionError(
+                f"search needs a list or an object, and found {type(value).__name__}."
+            )
+        return of_items(
+            [of_criteria([_quietly(one, item, around) for one in inner]) for item in items]
+        )
 
     return judge
 
 
 def _quietly(criterion: Criterion, item: Any, around: Surroundings) -> bool:
-    """An item on which a criterion cannot be judged does not match; it does not fail the whole search."""
+    """An item on which a criterion cannot be judged does not match; it does not fail the whole
+    search.
+    """
     try:
         return criterion.holds(item, around)
     except CriterionError:
         return False
 
 
-def explain(rule: Rule, payload: Any, lookups: Lookups, *, now: dt.datetime | None = None) -> list[CriterionResult]:
+def explain(
+    rule: Rule, payload: Any, lookups: Lookups, *, now: dt.datetime | None = None
+) -> list[CriterionResult]:
     """Judge every criterion of a rule, also those after the first that failed."""
     moment = now or dt.datetime.now(dt.UTC)
     around = Surroundings(lookups, lambda: moment)

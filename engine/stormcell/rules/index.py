@@ -1,10 +1,11 @@
 """All rules, compiled and indexed, so that matching does not slow down as rules are added.
 
-Rules are grouped by their trigger (type and parameters). Within a group a rule is filed under one of its equality
-criteria: its key and the value it asks for. Matching looks that key up in the payload once and meets only the rules
-that ask for the value found. A rule may be filed under an equality only if the criteria before it cannot fail with an
-error (equality, existence, on plain keys), so that what StackStorm records as failed is recorded here too; other
-rules are tried one by one.
+Rules are grouped by their trigger (type and parameters). Within a group a rule is filed under one
+of its equality criteria: its key and the value it asks for. Matching looks that key up in the
+payload once and meets only the rules that ask for the value found. A rule may be filed under an
+equality only if the criteria before it cannot fail with an error (equality, existence, on plain
+keys), so that what StackStorm records as failed is recorded here too; other rules are tried one by
+one.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Attempt:
     matched: bool
     results: tuple[CriterionResult, ...]
     reason: str = ""
-    """Why it was not tried (disabled, a standard rule matched before a backstop); empty where it was."""
+    """Why it was not tried (disabled, a standard rule matched before a backstop); empty where it
+    was.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,11 @@ class _Pass:
             if not options[id(rule)]:
                 self._others.append(rule)
                 continue
-            # The fewest rules to meet; among equals the key most rules use, to keep the look-ups few.
-            steps, value = min(options[id(rule)], key=lambda option: (sharing[option], -users[option[0]]))
+            # The fewest rules to meet; among equals the key most rules use, to keep the look-ups
+            # few.
+            steps, value = min(
+                options[id(rule)], key=lambda option: (sharing[option], -users[option[0]])
+            )
             self._filed.setdefault(steps, {}).setdefault(value, []).append(rule)
         self._lookups: list[tuple[Find, dict[Any, list[_Compiled]]]] = [
             (find_plain(steps), filed) for steps, filed in self._filed.items()
@@ -111,13 +117,17 @@ class _Pass:
                 candidates = candidates + found
         if not candidates:
             return []
-        matched = [candidate for candidate in candidates if _holds(candidate, payload, around, failures)]
+        matched = [
+            candidate for candidate in candidates if _holds(candidate, payload, around, failures)
+        ]
         if len(matched) > 1:
             matched.sort(key=lambda candidate: candidate.position)
         return [candidate.rule for candidate in matched]
 
 
-def _holds(candidate: _Compiled, payload: Any, around: Surroundings, failures: list[Failure]) -> bool:
+def _holds(
+    candidate: _Compiled, payload: Any, around: Surroundings, failures: list[Failure]
+) -> bool:
     if candidate.criteria and not payload:
         return False
     try:
@@ -125,7 +135,9 @@ def _holds(candidate: _Compiled, payload: Any, around: Surroundings, failures: l
             if not criterion.holds(payload, around):
                 return False
     except CriterionError as error:
-        failures.append(Failure(candidate.rule, f'Failed to match rule "{candidate.rule.ref}": {error}'))
+        failures.append(
+            Failure(candidate.rule, f'Failed to match rule "{candidate.rule.ref}": {error}')
+        )
         return False
     return True
 
@@ -147,7 +159,9 @@ def _utc_now() -> dt.datetime:
 class RuleIndex:
     """Which rules match. Immutable; `clock` serves the operators on time differences."""
 
-    def __init__(self, rules: Iterable[Rule], *, clock: Callable[[], dt.datetime] = _utc_now) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], *, clock: Callable[[], dt.datetime] = _utc_now
+    ) -> None:
         self._clock = clock
         groups: dict[tuple[str, bytes], list[_Compiled]] = {}
         for position, rule in enumerate(rules):
@@ -161,9 +175,15 @@ class RuleIndex:
         return [compiled.rule for compiled in group.all] if group else []
 
     def match(
-        self, trigger_type: str, trigger_parameters: Mapping[str, Any], payload: Any, lookups: Lookups
+        self,
+        trigger_type: str,
+        trigger_parameters: Mapping[str, Any],
+        payload: Any,
+        lookups: Lookups,
     ) -> MatchResult:
-        """Return the rules that match, in the order they were given; backstop rules only where no standard one did."""
+        """Return the rules that match, in the order they were given; backstop rules only where no
+        standard one did.
+        """
         group = self._groups.get(_trigger_key(trigger_type, trigger_parameters))
         if group is None:
             return _NOTHING
@@ -173,19 +193,29 @@ class RuleIndex:
         standard_matched = bool(matched)
         if not matched and group.backstop.size:
             matched = group.backstop.match(payload, around, failures)
-        return MatchResult(tuple(matched), tuple(failures), lambda: _attempts(group, payload, around, standard_matched))
+        return MatchResult(
+            tuple(matched),
+            tuple(failures),
+            lambda: _attempts(group, payload, around, standard_matched),
+        )
 
 
-def _attempts(group: _Group, payload: Any, around: Surroundings, standard_matched: bool) -> list[Attempt]:
+def _attempts(
+    group: _Group, payload: Any, around: Surroundings, standard_matched: bool
+) -> list[Attempt]:
     return [_attempt(compiled, payload, around, standard_matched) for compiled in group.all]
 
 
-def _attempt(compiled: _Compiled, payload: Any, around: Surroundings, standard_matched: bool) -> Attempt:
+def _attempt(
+    compiled: _Compiled, payload: Any, around: Surroundings, standard_matched: bool
+) -> Attempt:
     rule = compiled.rule
     if not rule.enabled:
         return Attempt(rule, False, (), "The rule is disabled.")
     if rule.type == BACKSTOP and standard_matched:
-        return Attempt(rule, False, (), "A standard rule matched, so backstop rules were not tried.")
+        return Attempt(
+            rule, False, (), "A standard rule matched, so backstop rules were not tried."
+        )
     if compiled.criteria and not payload:
         return Attempt(rule, False, (), "The payload is empty, so no criterion can hold.")
     results = tuple(criterion.examine(payload, around) for criterion in compiled.criteria)
@@ -193,7 +223,9 @@ def _attempt(compiled: _Compiled, payload: Any, around: Surroundings, standard_m
 
 
 def _trigger_key(trigger_type: str, parameters: Mapping[str, Any]) -> tuple[str, bytes]:
-    return trigger_type, msgspec.json.encode(parameters, order="deterministic") if parameters else b""
+    return trigger_type, msgspec.json.encode(
+        parameters, order="deterministic"
+    ) if parameters else b""
 
 
 _NOTHING = MatchResult((), (), list)

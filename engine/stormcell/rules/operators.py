@@ -1,8 +1,9 @@
 """The tests a rule can make on a value, by StackStorm's names.
 
-`operator(value, pattern, now) -> bool`; a value of a kind the operator cannot judge raises, which the caller records
-as a failed match. No coercion: "3" is not 3. A pattern of None matches nothing, except for neq, exists and nexists.
-Source: st2common/operators.py of StackStorm 3.9. (Payloads are JSON, so its conversion of bytes has nothing to do.)
+`operator(value, pattern, now) -> bool`; a value of a kind the operator cannot judge raises, which
+the caller records as a failed match. No coercion: "3" is not 3. A pattern of None matches nothing,
+except for neq, exists and nexists. Source: st2common/operators.py of StackStorm 3.9. (Payloads are
+JSON, so its conversion of bytes has nothing to do.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Keys of criteria: JSON paths into `{trigger: payload}`, of which the first match counts.
 
-Most keys are plain (`trigger.a.b`, `trigger['k-v']`) and become a chain of look-ups; the rest go to jsonpath-rw, the
-library StackStorm uses, so that they answer alike. Source: st2common/util/payload.py, jsonpath_rw/jsonpath.py.
+Most keys are plain (`trigger.a.b`, `trigger['k-v']`) and become a chain of look-ups; the rest go to
+jsonpath-rw, the library StackStorm uses, so that they answer alike. Source:
+st2common/util/payload.py, jsonpath_rw/jsonpath.py.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def strip_suffix(key: str) -> str:
 
 
 def plain_steps(key: str, root: str) -> tuple[str, ...] | None:
-    """Return the field names of a plain key below `root`, or None where the key needs a JSON path parser."""
+    """Return the field names of a plain key below `root`, or None where the key needs a JSON path
+    parser.
+    """
     if not key.startswith(root):
         return None
     rest, position, steps = key[len(root) :], 0, []
@@ -87,6 +90,8 @@ def _many(steps: tuple[str, ...]) -> Find:
 
 
 def find_jsonpath(key: str, scope: dict[str, Any]) -> Any:
-    """Return the first match of any JSON path in `scope`. Raises what jsonpath-rw raises, bare exceptions too."""
+    """Return the first match of any JSON path in `scope`. Raises what jsonpath-rw raises, bare
+    exceptions too.
+    """
     matches = parse_jsonpath(key).find(scope)
     return matches[0].value if matches else None

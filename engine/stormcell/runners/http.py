@@ -29,11 +29,14 @@ class HttpRunner:
 
     async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
         if "httpx" not in sys.modules:
-            # A third of a second that the start need not wait for, nor the other runs that are under way.
+            # A third of a second that the start need not wait for, nor the other runs that are
+            # under way.
             await asyncio.to_thread(importlib.import_module, "httpx")
         import httpx
 
-        seconds = float(request.parameters.get("timeout") or request.timeout_seconds or _DEFAULT_TIMEOUT_SECONDS)
+        seconds = float(
+            request.parameters.get("timeout") or request.timeout_seconds or _DEFAULT_TIMEOUT_SECONDS
+        )
         try:
             arguments = _arguments(request)
             async with asyncio.timeout(seconds), _client(request, seconds) as client:
@@ -45,9 +48,20 @@ class HttpRunner:
             text = str(error) or type(error).__name__
             return RunResult(status=ExecutionStatus.FAILED, result={"error": text, "traceback": ""})
         body, parsed = _body(response)
-        status = ExecutionStatus.SUCCEEDED if response.status_code in _SUCCESS else ExecutionStatus.FAILED
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw}
-        result = {"status_code": response.status_code, "body": body, "parsed": parsed, "headers": headers}
+        status = (
+            ExecutionStatus.SUCCEEDED
+            if response.status_code in _SUCCESS
+            else ExecutionStatus.FAILED
+        )
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers.raw
+        }
+        result = {
+            "status_code": response.status_code,
+            "body": body,
+            "parsed": parsed,
+            "headers": headers,
+        }
         return RunResult(status=status, result=result)
 
     async def close(self) -> None:
@@ -83,7 +97,10 @@ def _arguments(request: RunRequest) -> dict[str, Any]:
     if not url:
         raise InvalidInputError("URL must be specified.")
     _check_host(url, given)
-    headers = {name: str(value) for name, value in (given.get("headers") or own.get("headers") or {}).items()}
+    headers = {
+        name: str(value)
+        for name, value in (given.get("headers") or own.get("headers") or {}).items()
+    }
     headers |= {"User-Agent": "st2/v3.9.0", "X-Stanley-Action": request.action.name}
     body, files = own.get("body"), _files(own)
     arguments: dict[str, Any] = {
@@ -130,9 +147,14 @@ def _files(own: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _check_host(url: str, given: dict[str, Any]) -> None:
-    refused, allowed = given.get("url_hosts_blacklist") or [], given.get("url_hosts_whitelist") or []
+    refused, allowed = (
+        given.get("url_hosts_blacklist") or [],
+        given.get("url_hosts_whitelist") or [],
+    )
     if refused and allowed:
-        message = '"url_hosts_blacklist" and "url_hosts_whitelist" parameters are mutually exclusive.'
+        message = (
+            '"url_hosts_blacklist" and "url_hosts_whitelist" parameters are mutually exclusive.'
+        )
         raise InvalidInputError(f"{message} Give one of them.")
     host = urlsplit(url).hostname or ""
     if host in refused:

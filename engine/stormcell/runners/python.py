@@ -1,6 +1,7 @@
 """python-script: an Action class of the pack, run in a warm worker process.
 
-Source of the result's shape: contrib/runners/python_runner/python_runner/python_runner.py of StackStorm 3.9.
+Source of the result's shape: contrib/runners/python_runner/python_runner/python_runner.py of
+StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -63,24 +64,36 @@ class PythonRunner:
 
         timeout = request.timeout_seconds if request.timeout_seconds > 0 else None
         try:
-            outcome = await self._pool.run(interpreter, job, ask=ask, on_line=on_line, timeout=timeout)
+            outcome = await self._pool.run(
+                interpreter, job, ask=ask, on_line=on_line, timeout=timeout
+            )
         except asyncio.CancelledError:
             raise
         except TemporaryError as error:
-            return RunResult(status=ExecutionStatus.FAILED, result={"error": str(error), "traceback": ""})
+            return RunResult(
+                status=ExecutionStatus.FAILED, result={"error": str(error), "traceback": ""}
+            )
         if _was_killed(outcome):
             fields = {"execution_id": request.execution_id, "action_ref": request.action.ref}
             log.warning("worker.killed", extra={**fields, "signal": -outcome.exit_code})
         return _result(outcome, request.timeout_seconds)
 
     def preload(self, content: Content) -> None:
-        """Have idle workers load the libraries of these packs' actions; those with the tag `fresh_process` apart."""
+        """Have idle workers load the libraries of these packs' actions; those with the tag
+        `fresh_process` apart.
+        """
         files: dict[str, list[str]] = {}
         for action in content.actions.values():
-            if action.runner_type == "python-script" and action.enabled and not _wants_fresh_process(action):
+            if (
+                action.runner_type == "python-script"
+                and action.enabled
+                and not _wants_fresh_process(action)
+            ):
                 path = content.pack(action.pack).path / "actions" / action.entry_point
                 files.setdefault(action.pack, []).append(str(path))
-        packs = [_preload(content.pack(pack), found, self._virtualenvs) for pack, found in files.items()]
+        packs = [
+            _preload(content.pack(pack), found, self._virtualenvs) for pack, found in files.items()
+        ]
         self._pool.preload([pack for pack in packs if pack is not None])
 
     async def close(self) -> None:
@@ -114,7 +127,9 @@ def _wants_fresh_process(action: Action) -> bool:
 
 
 def _preload(pack: Pack, files: list[str], virtualenvs: Path | None) -> Preload | None:
-    """None for a pack with an interpreter of its own: warm workers, made before anybody asks, have the engine's."""
+    """None for a pack with an interpreter of its own: warm workers, made before anybody asks, have
+    the engine's.
+    """
     interpreter = interpreter_for(pack.ref, virtualenvs)
     if interpreter != OWN_INTERPRETER:
         return None
@@ -146,10 +161,15 @@ def action_environment(request: RunRequest, *, api_url: str, auth_token: str) ->
 
 
 def _path_first(root: Path, interpreter: Interpreter) -> list[str]:
-    """The virtual environment's packages, then the pack's `actions/lib`; `actions/` itself comes last of all."""
+    """The virtual environment's packages, then the pack's `actions/lib`; `actions/` itself comes
+    last of all.
+    """
     first: list[str] = []
     if interpreter.virtualenv:
-        first += [str(path) for path in sorted(Path(interpreter.virtualenv).glob("lib/python3*/site-packages"))]
+        first += [
+            str(path)
+            for path in sorted(Path(interpreter.virtualenv).glob("lib/python3*/site-packages"))
+        ]
     return [*first, str(root / "actions" / "lib")]
 
 
@@ -160,7 +180,8 @@ def _was_killed(outcome: Outcome) -> bool:
 def _result(outcome: Outcome, timeout_seconds: float) -> RunResult:
     if outcome.exit_code == _INVALID_STATUS_EXIT_CODE:
         return RunResult(
-            status=ExecutionStatus.FAILED, result={"error": outcome.stderr, "traceback": "", "stdout": outcome.stdout}
+            status=ExecutionStatus.FAILED,
+            result={"error": outcome.stderr, "traceback": "", "stdout": outcome.stdout},
         )
     result = {
         "result": outcome.result,
@@ -172,6 +193,10 @@ def _result(outcome: Outcome, timeout_seconds: float) -> RunResult:
         result["error"] = f"Action failed to complete in {timeout_seconds:g} seconds"
         return RunResult(status=ExecutionStatus.TIMEOUT, result=result)
     if _was_killed(outcome):
-        result["error"] = f"The action's process was ended by signal {-outcome.exit_code}, from outside or by itself."
+        result["error"] = (
+            f"The action's process was ended by signal {-outcome.exit_code}, from outside or by itself."
+        )
     succeeded = outcome.exit_code == 0 and outcome.status is not False
-    return RunResult(status=ExecutionStatus.SUCCEEDED if succeeded else ExecutionStatus.FAILED, result=result)
+    return RunResult(
+        status=ExecutionStatus.SUCCEEDED if succeeded else ExecutionStatus.FAILED, result=result
+    )

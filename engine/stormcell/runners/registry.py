@@ -36,14 +36,19 @@ class Runners:
     ) -> Runners:
         """Make all runners; call within the event loop. The first worker starts at once.
 
-        `virtualenvs`: folder of the packs' virtual environments. `workers`: Python actions that may run at once.
-        `announce`: sends an announcement to the stream. `api_url` and `auth_token` go into actions' environment.
+        `virtualenvs`: folder of the packs' virtual environments. `workers`: Python actions that may
+        run at once. `announce`: sends an announcement to the stream. `api_url` and `auth_token` go
+        into actions' environment.
         """
         pool = WorkerPool(size=workers, warm=warm_workers)
         pool.start()
         shell = LocalShellRunner(api_url=api_url, auth_token=auth_token)
         python = PythonRunner(
-            pool=pool, virtualenvs=virtualenvs, services=services, api_url=api_url, auth_token=auth_token
+            pool=pool,
+            virtualenvs=virtualenvs,
+            services=services,
+            api_url=api_url,
+            auth_token=auth_token,
         )
         return cls(
             {
@@ -65,7 +70,9 @@ class Runners:
         try:
             return self._runners[name.replace("_", "-")]
         except KeyError:
-            raise NotFoundError(f"There is no runner '{name}'. Known: {', '.join(sorted(self._runners))}.") from None
+            raise NotFoundError(
+                f"There is no runner '{name}'. Known: {', '.join(sorted(self._runners))}."
+            ) from None
 
     def preload(self, content: Content) -> None:
         """Let idle workers load what the packs' Python actions will need. Returns at once."""

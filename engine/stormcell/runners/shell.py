@@ -1,7 +1,8 @@
 """local-shell-cmd and local-shell-script: a command, or an executable file of the pack.
 
-Source: contrib/runners/local_runner and st2common/models/system/action.py of StackStorm 3.9. One difference is meant:
-StackStorm runs commands as its system user `stanley` through sudo; here they run as the user that the engine runs as.
+Source: contrib/runners/local_runner and st2common/models/system/action.py of StackStorm 3.9. One
+difference is meant: StackStorm runs commands as its system user `stanley` through sudo; here they
+run as the user that the engine runs as.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from stormcell.statuses import ExecutionStatus
 from stormcell.workers.processes import ChildProcess, LineSplitter
 
 _TIMEOUT_EXIT_CODE: Final = -9
-_STATUSES: Final = {0: ExecutionStatus.SUCCEEDED, -9: ExecutionStatus.TIMEOUT, -15: ExecutionStatus.ABANDONED}
+_STATUSES: Final = {
+    0: ExecutionStatus.SUCCEEDED,
+    -9: ExecutionStatus.TIMEOUT,
+    -15: ExecutionStatus.ABANDONED,
+}
 
 
 class LocalShellRunner:
@@ -55,7 +60,10 @@ class LocalShellRunner:
         if request.runner_parameters.get("sudo"):
             command = f"sudo {'-S ' if password else ''}-E -- bash -c {shlex.quote(command)}"
         stdin = _pipe_with(password) if password else None
-        streams = LineSplitter(lambda s: output("stdout", s)), LineSplitter(lambda s: output("stderr", s))
+        streams = (
+            LineSplitter(lambda s: output("stdout", s)),
+            LineSplitter(lambda s: output("stderr", s)),
+        )
         try:
             child = ChildProcess.start(
                 command,
@@ -66,7 +74,9 @@ class LocalShellRunner:
                 on_stderr=streams[1].feed,
             )
         except OSError as error:
-            return _refused(f"The command could not be started: {error.strerror} ({error.filename}).")
+            return _refused(
+                f"The command could not be started: {error.strerror} ({error.filename})."
+            )
         finally:
             if stdin is not None:
                 os.close(stdin)
@@ -76,7 +86,9 @@ class LocalShellRunner:
         finally:
             self._running.discard(child)
         code = _TIMEOUT_EXIT_CODE if timed_out else child.exited.result()
-        return _result(code, streams[0].finish(), streams[1].finish(), timed_out, request, bool(password))
+        return _result(
+            code, streams[0].finish(), streams[1].finish(), timed_out, request, bool(password)
+        )
 
     async def _wait(self, child: ChildProcess, timeout_seconds: float) -> bool:
         """Wait for the end. True when the time was up; when cancelled, everything is stopped first."""
@@ -100,9 +112,15 @@ class LocalShellRunner:
 
 
 def script_command(script: Path, request: RunRequest) -> str:
-    """Return the shell command for a script: named arguments first (`--name=value`), then those with a position."""
+    """Return the shell command for a script: named arguments first (`--name=value`), then those
+    with a position.
+    """
     operator = request.runner_parameters.get("kwarg_op") or "--"
-    positions = {name: schema["position"] for name, schema in request.action.parameters.items() if "position" in schema}
+    positions = {
+        name: schema["position"]
+        for name, schema in request.action.parameters.items()
+        if "position" in schema
+    }
     parts = [shlex.quote(str(script))]
     for name, value in request.parameters.items():
         if name in positions or value is None or value == "":
@@ -112,7 +130,9 @@ def script_command(script: Path, request: RunRequest) -> str:
         else:
             parts.append(f"{shlex.quote(operator + name)}={shlex.quote(_argument(value))}")
     for name in sorted(positions, key=lambda item: positions[item]):
-        parts.append(shlex.quote(_positional(request.parameters.get(name), request.action.parameters[name])))
+        parts.append(
+            shlex.quote(_positional(request.parameters.get(name), request.action.parameters[name]))
+        )
     return " ".join(parts)
 
 
@@ -121,13 +141,19 @@ def _argument(value: Any) -> str:
 
 
 def _positional(value: Any, schema: dict[str, Any]) -> str:
-    """Serialise as StackStorm's get_args does: lists of plain values by commas, booleans as 1 and 0."""
+    """Serialise as StackStorm's get_args does: lists of plain values by commas, booleans as 1 and
+    0.
+    """
     kind = schema.get("type")
     if value is None:
         return ""
     if kind == "boolean":
         return "1" if value else "0"
-    if kind == "array" and isinstance(value, list) and not any(isinstance(item, (dict, list)) for item in value):
+    if (
+        kind == "array"
+        and isinstance(value, list)
+        and not any(isinstance(item, (dict, list)) for item in value)
+    ):
         return ",".join(str(item) for item in value)
     return _argument(value)
 
@@ -135,7 +161,9 @@ def _positional(value: Any, schema: dict[str, Any]) -> str:
 def _make_executable(script: Path) -> None:
     mode = script.stat().st_mode
     if not mode & stat.S_IXUSR:
-        with contextlib.suppress(OSError):  # A read-only file system: the shell will say what is wrong.
+        with contextlib.suppress(
+            OSError
+        ):  # A read-only file system: the shell will say what is wrong.
             script.chmod(mode | stat.S_IXUSR)
 
 

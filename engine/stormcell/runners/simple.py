@@ -33,7 +33,9 @@ class NoopRunner(_Immediate):
 
 
 class InquirerRunner(_Immediate):
-    """Leaves the execution pending; the engine raises the trigger, keeps the time and takes the answer."""
+    """Leaves the execution pending; the engine raises the trigger, keeps the time and takes the
+    answer.
+    """
 
     async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
         given = RUNNER_TYPES["inquirer"].defaults() | request.runner_parameters
@@ -50,8 +52,13 @@ class AnnouncementRunner(_Immediate):
     async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
         if not request.runner_parameters.get("experimental"):
             message = f"Experimental flag is missing for action {request.action.ref}"
-            return RunResult(status=ExecutionStatus.FAILED, result={"error": message, "traceback": ""})
+            return RunResult(
+                status=ExecutionStatus.FAILED, result={"error": message, "traceback": ""}
+            )
         route = request.runner_parameters.get("route") or "general"
         if self._announce is not None:
             await self._announce(route, request.parameters)
-        return RunResult(status=ExecutionStatus.SUCCEEDED, result={"output": request.parameters, **request.parameters})
+        return RunResult(
+            status=ExecutionStatus.SUCCEEDED,
+            result={"output": request.parameters, **request.parameters},
+        )

@@ -6,14 +6,18 @@ import msgspec
 
 
 class Backoff(msgspec.Struct, frozen=True, kw_only=True):
-    """Doubles from attempt to attempt, with jitter so that sensors that died together do not return together."""
+    """Doubles from attempt to attempt, with jitter so that sensors that died together do not return
+    together.
+    """
 
     first_seconds: float = 1.0
     most_seconds: float = 60.0
     jitter: float = 0.25
     """Part of the delay that chance may add."""
     forgiven_after_seconds: float = 10.0
-    """A sensor that ran this long starts to count anew (StackStorm's SENSOR_SUCCESSFUL_START_THRESHOLD)."""
+    """A sensor that ran this long starts to count anew (StackStorm's
+    SENSOR_SUCCESSFUL_START_THRESHOLD).
+    """
 
     def delay_seconds(self, attempt: int, chance: float) -> float:
         """Return the delay before restart number `attempt` (from 1). `chance` lies in 0 to 1."""

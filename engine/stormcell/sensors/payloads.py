@@ -1,7 +1,7 @@
 """Whether the payload of a trigger instance fits its type, before it is stored.
 
-Source: st2common/services/trigger_dispatcher.py and validators/api/reactor.py of StackStorm 3.9, with the setting
-`validate_trigger_payload` on: what does not fit is dropped with a warning.
+Source: st2common/services/trigger_dispatcher.py and validators/api/reactor.py of StackStorm 3.9,
+with the setting `validate_trigger_payload` on: what does not fit is dropped with a warning.
 """
 
 from __future__ import annotations
@@ -22,17 +22,24 @@ TypeOfTrigger = Callable[[str], str | None]
 class PayloadCheck:
     """Checks payloads; compiles each type's schema once. Make a new one when content is reloaded."""
 
-    def __init__(self, find_type: FindType, type_of_trigger: TypeOfTrigger = lambda ref: None) -> None:
+    def __init__(
+        self, find_type: FindType, type_of_trigger: TypeOfTrigger = lambda ref: None
+    ) -> None:
         self._find_type = find_type
         self._type_of_trigger = type_of_trigger
         self._schemas: dict[str, CompiledSchema | None] = {}
 
     def problem(self, trigger: str | dict[str, Any], payload: Any) -> str | None:
-        """Return why a payload must be dropped, as a sentence without its values, or None when it fits.
+        """Return why a payload must be dropped, as a sentence without its values, or None when it
+        fits.
 
         `trigger` is the ref of a type or of a trigger, or a mapping with `type`.
         """
-        ref = str(trigger.get("type") or trigger.get("ref") or "") if isinstance(trigger, dict) else trigger
+        ref = (
+            str(trigger.get("type") or trigger.get("ref") or "")
+            if isinstance(trigger, dict)
+            else trigger
+        )
         if not ref:
             return "The trigger has neither a type nor a ref."
         found = self._find_type(ref)

@@ -25,7 +25,9 @@ STOP_SECONDS: Final = 5.0
 
 
 class SensorProcess:
-    """Starts at once. `exited` holds the exit code when it has ended; `failure` what it said of the reason."""
+    """Starts at once. `exited` holds the exit code when it has ended; `failure` what it said of the
+    reason.
+    """
 
     def __init__(
         self,
@@ -87,12 +89,24 @@ class SensorProcess:
     def tell(self, changes: TriggerChanges) -> None:
         """Tell the sensor which triggers came, changed and went."""
         if changes:
-            self.channel.send({"triggers": {"add": changes.add, "update": changes.update, "remove": changes.remove}})
+            self.channel.send(
+                {
+                    "triggers": {
+                        "add": changes.add,
+                        "update": changes.update,
+                        "remove": changes.remove,
+                    }
+                }
+            )
 
     async def stop(self) -> None:
-        """End it: SIGTERM, its cleanup, then SIGKILL. What it has dispatched is still stored. Safe to repeat."""
+        """End it: SIGTERM, its cleanup, then SIGKILL. What it has dispatched is still stored. Safe
+        to repeat.
+        """
         await self.process.stop(grace_seconds=STOP_SECONDS)
-        await self._all_read.wait()  # Its end is closed now; what it sent before may still be on the way.
+        await (
+            self._all_read.wait()
+        )  # Its end is closed now; what it sent before may still be on the way.
         if self._dispatching is not None:
             await asyncio.gather(self._dispatching, return_exceptions=True)
         self.channel.close()
@@ -132,7 +146,9 @@ class SensorProcess:
         finally:
             self._dispatching = None
 
-    async def _store_together(self, batch: list[tuple[int, Dispatched]], store: DispatchMany) -> None:
+    async def _store_together(
+        self, batch: list[tuple[int, Dispatched]], store: DispatchMany
+    ) -> None:
         try:
             await store([item for _, item in batch])
         except Exception as error:  # noqa: BLE001 - told to the sensor, which may try again
@@ -142,7 +158,8 @@ class SensorProcess:
 
     async def _store_each(self, batch: list[tuple[int, Dispatched]], dispatch: Dispatch) -> None:
         answers = await asyncio.gather(
-            *(dispatch(item.trigger, item.payload, item.trace_context) for _, item in batch), return_exceptions=True
+            *(dispatch(item.trigger, item.payload, item.trace_context) for _, item in batch),
+            return_exceptions=True,
         )
         stored: list[int] = []
         for (number, _), outcome in zip(batch, answers, strict=True):
@@ -155,9 +172,13 @@ class SensorProcess:
 
     def _refuse(self, numbers: list[int], error: Exception) -> None:
         if not isinstance(error, Error):
-            log.error("sensor.dispatch_failed", exc_info=error, extra={"sensor_ref": self.sensor.ref})
+            log.error(
+                "sensor.dispatch_failed", exc_info=error, extra={"sensor_ref": self.sensor.ref}
+            )
         for number in numbers:
-            self.channel.send({"reply": number, "error": f"The trigger could not be stored: {error}"})
+            self.channel.send(
+                {"reply": number, "error": f"The trigger could not be stored: {error}"}
+            )
 
     async def _answer(self, message: Message) -> None:
         reply: Message = {"reply": message["ask"]}
@@ -170,14 +191,21 @@ class SensorProcess:
         self.channel.send(reply)
 
     def _log(self, entry: dict[str, Any]) -> None:
-        extra = {"sensor_ref": self.sensor.ref, "sensor_logger": entry["logger"], "sensor_message": entry["message"]}
+        extra = {
+            "sensor_ref": self.sensor.ref,
+            "sensor_logger": entry["logger"],
+            "sensor_message": entry["message"],
+        }
         if "traceback" in entry:
             extra["sensor_traceback"] = entry["traceback"]
         log.log(entry["level"], "sensor.log", extra=extra)
 
     def _line(self, line: str) -> None:
         self._last_lines = [*self._last_lines[-50:], line]
-        log.info("sensor.output", extra={"sensor_ref": self.sensor.ref, "sensor_message": line.rstrip("\n")})
+        log.info(
+            "sensor.output",
+            extra={"sensor_ref": self.sensor.ref, "sensor_message": line.rstrip("\n")},
+        )
 
 
 def _dispatched(message: Message) -> Dispatched:

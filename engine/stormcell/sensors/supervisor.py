@@ -63,8 +63,9 @@ class SensorStatus(msgspec.Struct, frozen=True, kw_only=True):
 class SensorSupervisor:
     """Runs sensors. Belongs to one event loop.
 
-    `dispatch` takes one trigger instance and returns when it is on disk; `dispatch_many`, where given, takes what came
-    together and is a great deal cheaper. `config_for` is asked at each start of a sensor.
+    `dispatch` takes one trigger instance and returns when it is on disk; `dispatch_many`, where
+    given, takes what came together and is a great deal cheaper. `config_for` is asked at each start
+    of a sensor.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class SensorSupervisor:
         self._watches: dict[str, _Watch] = {}
 
     async def start(self) -> None:
-        """Start all enabled sensors. Returns once their processes are made, not once they are set up."""
+        """Start all enabled sensors. Returns once their processes are made, not once they are set
+        up.
+        """
         for sensor in self._content.sensors.values():
             self._add(sensor)
 
@@ -103,14 +106,16 @@ class SensorSupervisor:
         await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
 
     async def set_triggers(self, triggers: Sequence[Trigger]) -> None:
-        """Say which triggers exist now (mappings with id, ref, type, parameters, ...). Each sensor hears what changed
-        for it."""
+        """Say which triggers exist now (mappings with id, ref, type, parameters, ...). Each sensor
+        hears what changed for it."""
         self._triggers = list(triggers)
         for watch in self._watches.values():
             watch.set_triggers(self._triggers)
 
     async def reload(self, content: Content) -> None:
-        """Go over to new content: stop sensors that went, start those that came, restart those that changed."""
+        """Go over to new content: stop sensors that went, start those that came, restart those that
+        changed.
+        """
         self._content = content
         for ref, watch in list(self._watches.items()):
             if ref not in content.sensors:
@@ -161,7 +166,9 @@ class SensorSupervisor:
     def _path(self, sensor: Sensor) -> Path:
         return self._content.pack(sensor.pack).path
 
-    async def _make(self, sensor: Sensor, pack_path: Path, on_state: Callable[[str], None]) -> SensorProcess:
+    async def _make(
+        self, sensor: Sensor, pack_path: Path, on_state: Callable[[str], None]
+    ) -> SensorProcess:
         config = self._config_for(sensor.pack)
         if isinstance(config, Awaitable):
             config = await config
@@ -184,7 +191,9 @@ Make = Callable[[Sensor, Path, Callable[[str], None]], Awaitable[SensorProcess]]
 class _Watch:
     """Watches over one sensor: starts it, and starts it again when it fails."""
 
-    def __init__(self, sensor: Sensor, pack_path: Path, make: Make, backoff: Backoff, tell: Tell) -> None:
+    def __init__(
+        self, sensor: Sensor, pack_path: Path, make: Make, backoff: Backoff, tell: Tell
+    ) -> None:
         self.sensor = sensor
         self._pack_path = pack_path
         self._fingerprint = _fingerprint(sensor, pack_path)
@@ -261,7 +270,9 @@ class _Watch:
             self._restarts += 1
 
     async def _live(self) -> int:
-        """Start the sensor, wait for its end and return the exit code; 1 where it could not be started."""
+        """Start the sensor, wait for its end and return the exit code; 1 where it could not be
+        started.
+        """
         self._set(SensorState.STARTING)
         try:
             process = await self._make(self.sensor, self._pack_path, self._on_state)
@@ -269,7 +280,10 @@ class _Watch:
             self._error, self._traceback = f"{type(error).__name__}: {error}", None
             return 1
         self._process = process
-        log.info("sensor.started", extra={"sensor_ref": self.sensor.ref, "sensor_pid": process.process.pid})
+        log.info(
+            "sensor.started",
+            extra={"sensor_ref": self.sensor.ref, "sensor_pid": process.process.pid},
+        )
         process.tell(changes_between({}, self._known))
         await self._report(SPAWN_TRIGGER, pid=process.process.pid, cmd=" ".join(process.command))
         code = await asyncio.shield(process.exited)
@@ -278,15 +292,23 @@ class _Watch:
         if code != 0:
             failure = process.failure or {}
             words = process.last_words()
-            self._error = failure.get("error") or (words.strip().splitlines() or [f"ended with exit code {code}"])[-1]
+            self._error = (
+                failure.get("error")
+                or (words.strip().splitlines() or [f"ended with exit code {code}"])[-1]
+            )
             self._traceback = failure.get("traceback") or words or None
         await self._report(EXIT_TRIGGER, exit_code=code)
         return code
 
     async def _report(self, trigger: str, **facts: Any) -> None:
-        """Let rules know of a start or an end; the sensor does not suffer where that cannot be written. An end that
-        was asked for (reload, shutdown) is not reported, as in StackStorm."""
-        payload = {"id": self.sensor.name, "ref": self.sensor.ref, "timestamp": int(time.time()), **facts}
+        """Let rules know of a start or an end; the sensor does not suffer where that cannot be
+        written. An end that was asked for (reload, shutdown) is not reported, as in StackStorm."""
+        payload = {
+            "id": self.sensor.name,
+            "ref": self.sensor.ref,
+            "timestamp": int(time.time()),
+            **facts,
+        }
         try:
             await self._tell(trigger, payload)
         except Error as error:

@@ -1,7 +1,7 @@
 """Which triggers a sensor is told of, and what has changed since it was last told.
 
-A trigger is a mapping as StackStorm's sensors get it: `id`, `ref`, `pack`, `name`, `uid`, `type`, `parameters`,
-`description`.
+A trigger is a mapping as StackStorm's sensors get it: `id`, `ref`, `pack`, `name`, `uid`, `type`,
+`parameters`, `description`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ Trigger = dict[str, Any]
 
 
 class TriggerChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sensor must hear, in this order: what is new or changed before what is gone, so that nothing that stays
-    wanted is let go in between."""
+    """What a sensor must hear, in this order: what is new or changed before what is gone, so that
+    nothing that stays wanted is let go in between."""
 
     add: list[Trigger] = []
     update: list[Trigger] = []
@@ -41,6 +41,8 @@ def changes_between(known: Mapping[str, Trigger], wanted: Mapping[str, Trigger])
     """Return what leads from the known triggers to the wanted ones; empty when they are the same."""
     return TriggerChanges(
         add=[trigger for key, trigger in wanted.items() if key not in known],
-        update=[trigger for key, trigger in wanted.items() if key in known and known[key] != trigger],
+        update=[
+            trigger for key, trigger in wanted.items() if key in known and known[key] != trigger
+        ],
         remove=[trigger for key, trigger in known.items() if key not in wanted],
     )

@@ -4,4 +4,13 @@ from stormcell.store.records import Enforcement, Execution, KeyValue, TriggerIns
 from stormcell.store.sealing import MASK, Sealer
 from stormcell.store.store import Store, open_store
 
-__all__ = ["MASK", "Enforcement", "Execution", "KeyValue", "Sealer", "Store", "TriggerInstance", "open_store"]
+__all__ = [
+    "MASK",
+    "Enforcement",
+    "Execution",
+    "KeyValue",
+    "Sealer",
+    "Store",
+    "TriggerInstance",
+    "open_store",
+]

@@ -1,4 +1,6 @@
-"""API keys (kept as hashes) and the operator's overrides of content (enabled or disabled, made through the API)."""
+"""API keys (kept as hashes) and the operator's overrides of content (enabled or disabled, made
+through the API).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class ApiKeys:
     def __init__(self, connection: sqlite3.Connection, writer: GroupCommit) -> None:
         self._connection = connection
         self._writer = writer
-        self._users: dict[str, str] | None = None  # by hash, of the enabled keys; nobody else writes this table
+        self._users: dict[str, str] | None = (
+            None  # by hash, of the enabled keys; nobody else writes this table
+        )
 
     def create(self, user: str, metadata: dict[str, Any] | None = None) -> tuple[str, ApiKey]:
         """Make a key and return it in clear, for the only time, with its record."""
@@ -55,7 +59,9 @@ class ApiKeys:
     def user_of(self, clear: str) -> str | None:
         """The user a key stands for, None where it is unknown or disabled."""
         if self._users is None:
-            self._users = dict(self._connection.execute("SELECT key_hash, user FROM api_keys WHERE enabled = 1"))
+            self._users = dict(
+                self._connection.execute("SELECT key_hash, user FROM api_keys WHERE enabled = 1")
+            )
         return self._users.get(_hash(clear))
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> None:
@@ -63,7 +69,9 @@ class ApiKeys:
         self._users = None
 
     def list(self) -> list[ApiKey]:
-        rows = self._connection.execute("SELECT id, key_hash, user, metadata, enabled, created_at FROM api_keys")
+        rows = self._connection.execute(
+            "SELECT id, key_hash, user, metadata, enabled, created_at FROM api_keys"
+        )
         return [
             ApiKey(
                 id=row[0],
@@ -77,7 +85,9 @@ class ApiKeys:
         ]
 
     def roles(self) -> dict[str, frozenset[str]]:
-        """User -> the `roles` in the metadata of that user's enabled keys; users without any are not in it."""
+        """User -> the `roles` in the metadata of that user's enabled keys; users without any are
+        not in it.
+        """
         found: dict[str, frozenset[str]] = {}
         for key in self.list():
             roles = key.metadata.get("roles")
@@ -88,7 +98,9 @@ class ApiKeys:
     def find(self, id_or_key: str) -> ApiKey | None:
         """By its id, or by the key in clear."""
         hashed = _hash(id_or_key)
-        return next((key for key in self.list() if id_or_key == key.id or hashed == key.key_hash), None)
+        return next(
+            (key for key in self.list() if id_or_key == key.id or hashed == key.key_hash), None
+        )
 
     def change(self, key_id: str, *, user: str, metadata: dict[str, Any], enabled: bool) -> ApiKey:
         """Change all of a key but the key; it must be there."""
@@ -109,7 +121,9 @@ class Override(msgspec.Struct, kw_only=True, frozen=True):
     ref: str
     enabled: bool | None
     document: dict[str, Any] | None
-    """The whole body of something made or changed through the API; None where only `enabled` changed."""
+    """The whole body of something made or changed through the API; None where only `enabled`
+    changed.
+    """
 
 
 class Overrides:
@@ -120,7 +134,9 @@ class Overrides:
         self._writer = writer
 
     def list(self, kind: str) -> list[Override]:
-        rows = self._connection.execute("SELECT kind, ref, enabled, document FROM overrides WHERE kind = ?", (kind,))
+        rows = self._connection.execute(
+            "SELECT kind, ref, enabled, document FROM overrides WHERE kind = ?", (kind,)
+        )
         return [
             Override(
                 kind=row[0],

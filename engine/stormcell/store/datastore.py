@@ -1,7 +1,7 @@
 """The key-value datastore: scopes `system` and `user`, time to live, secret values sealed.
 
-Source of behaviour: st2common/services/keyvalues.py and st2api/controllers/v1/keyvalue.py of StackStorm 3.9. Values
-are texts, as there; what is not text is kept as its JSON.
+Source of behaviour: st2common/services/keyvalues.py and st2api/controllers/v1/keyvalue.py of
+StackStorm 3.9. Values are texts, as there; what is not text is kept as its JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def normal_scope(scope: str) -> str:
 
 
 class Datastore:
-    """Reads and writes entries. An expired entry is not there, whether or not it has been removed yet."""
+    """Reads and writes entries. An expired entry is not there, whether or not it has been removed
+    yet.
+    """
 
     def __init__(self, connection: sqlite3.Connection, writer: GroupCommit, sealer: Sealer) -> None:
         self._connection = connection
@@ -45,7 +47,9 @@ class Datastore:
         ).fetchone()
         return None if row is None else _read(row)
 
-    def list(self, *, scope: str | None = SYSTEM, user: str = "", prefix: str = "") -> list[KeyValue]:
+    def list(
+        self, *, scope: str | None = SYSTEM, user: str = "", prefix: str = ""
+    ) -> list[KeyValue]:
         """Entries by name; `scope` None means system's and this user's."""
         clauses = ["(expires_at IS NULL OR expires_at > ?)"]
         values: list[Any] = [time.time()]
@@ -126,4 +130,6 @@ def _upsert_op(entry: KeyValue) -> Op:
 
 
 def _read(row: tuple[Any, ...]) -> KeyValue:
-    return KeyValue(scope=row[0], user=row[1], name=row[2], value=row[3], secret=bool(row[4]), expires_at=row[5])
+    return KeyValue(
+        scope=row[0], user=row[1], name=row[2], value=row[3], secret=bool(row[4]), expires_at=row[5]
+    )

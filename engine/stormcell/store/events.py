@@ -16,9 +16,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder().decode
 
 _INSTANCE = "SELECT id, trigger_ref, status, occurred_at, payload, trace FROM trigger_instances"
-_ENFORCEMENT = (
-    "SELECT id, trigger_instance_id, rule_ref, execution_id, failure_reason, enforced_at FROM rule_enforcements"
-)
+_ENFORCEMENT = "SELECT id, trigger_instance_id, rule_ref, execution_id, failure_reason, enforced_at FROM rule_enforcements"
 _INSTANCE_FILTERS = {
     "trigger": "trigger_ref = ?",
     "status": "status = ?",
@@ -78,7 +76,9 @@ class Events:
 
     def unfinished_instances(self) -> list[TriggerInstance]:
         """Instances that were committed but not yet taken through the rules, oldest first."""
-        rows = self._connection.execute(f"{_INSTANCE} WHERE status IN ('pending', 'processing') ORDER BY rowid")
+        rows = self._connection.execute(
+            f"{_INSTANCE} WHERE status IN ('pending', 'processing') ORDER BY rowid"
+        )
         return [_read_instance(row) for row in rows]
 
     def find_instances(
@@ -114,7 +114,10 @@ class Events:
         where = " AND ".join(known[name] for name in filters)
         clause = f" WHERE {where}" if where else ""
         values = tuple(filters.values())
-        (total,) = self._connection.execute(f"SELECT count(*) FROM {table}{clause}", values).fetchone()  # noqa: S608
+        (total,) = self._connection.execute(
+            f"SELECT count(*) FROM {table}{clause}",  # noqa: S608
+            values,
+        ).fetchone()
         order = "DESC" if newest_first else "ASC"
         rows = self._connection.execute(
             f"{select}{clause} ORDER BY rowid {order} LIMIT ? OFFSET ?", (*values, limit, offset)

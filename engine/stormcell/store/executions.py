@@ -1,6 +1,7 @@
 """SQL of executions and of the workflow state that hangs on them.
 
-Functions named `*_op` return a write for `GroupCommit`; the class reads. Values that are secret arrive here sealed.
+Functions named `*_op` return a write for `GroupCommit`; the class reads. Values that are secret
+arrive here sealed.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ def outcome_op(execution: Execution, *, log_added: str) -> Op:
 
 
 def step_op(sealer: Sealer, execution_id: str, number: int, changes: Mapping[str, Any]) -> Op:
-    """Write what a step changed (None: the key is gone) behind the steps before it; numbers rise from 0. Encrypted
-    whole: a workflow's state holds its inputs, secret ones too."""
+    """Write what a step changed (None: the key is gone) behind the steps before it; numbers rise
+    from 0. Encrypted whole: a workflow's state holds its inputs, secret ones too."""
     return (
         "INSERT INTO workflow_state VALUES (?, ?, ?)",
         (execution_id, f"{_STEP}{number:08x}", sealer.encrypt(_encode(changes))),
@@ -125,7 +126,9 @@ class Executions:
 
     def children(self, execution_id: str) -> list[Execution]:
         """Direct children in the order they were made."""
-        rows = self._connection.execute(f"{_SELECT} WHERE parent = ? ORDER BY rowid", (execution_id,))
+        rows = self._connection.execute(
+            f"{_SELECT} WHERE parent = ? ORDER BY rowid", (execution_id,)
+        )
         return [_read(row) for row in rows]
 
     def child_ids(self, execution_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -140,11 +143,14 @@ class Executions:
     def tree(self, root: str) -> list[Execution]:
         """The root and everything below it, parents before children."""
         rows = self._connection.execute(
-            f"{_SELECT} WHERE id = ? OR (root = ? AND parent IS NOT NULL) ORDER BY rowid", (root, root)
+            f"{_SELECT} WHERE id = ? OR (root = ? AND parent IS NOT NULL) ORDER BY rowid",
+            (root, root),
         )
         return [_read(row) for row in rows]
 
-    def unfinished(self, statuses: Iterable[ExecutionStatus], *, after: str = "", limit: int = -1) -> list[Execution]:
+    def unfinished(
+        self, statuses: Iterable[ExecutionStatus], *, after: str = "", limit: int = -1
+    ) -> list[Execution]:
         """Executions in these (not terminal) statuses, oldest first."""
         wanted = [status.value for status in statuses]
         marks = ",".join("?" * len(wanted))
@@ -161,7 +167,9 @@ class Executions:
         )
         return {str(status): int(count) for status, count in rows}
 
-    def requested(self, runner_type: str, *, limit: int, excluding: Iterable[str] = ()) -> list[Execution]:
+    def requested(
+        self, runner_type: str, *, limit: int, excluding: Iterable[str] = ()
+    ) -> list[Execution]:
         """The oldest requested executions of a runner, for a queue that overflowed."""
         skipped = set(excluding)
         rows = self._connection.execute(
@@ -190,9 +198,16 @@ class Executions:
         return [_read(row) for row in rows]
 
     def find(
-        self, filters: Mapping[str, str | None], *, limit: int, offset: int = 0, newest_first: bool = True
+        self,
+        filters: Mapping[str, str | None],
+        *,
+        limit: int,
+        offset: int = 0,
+        newest_first: bool = True,
     ) -> tuple[list[Execution], int]:
-        """Return a page and the count of all that fit. A filter of None means `IS NULL` (of `parent` only)."""
+        """Return a page and the count of all that fit. A filter of None means `IS NULL` (of
+        `parent` only).
+        """
         clauses: list[str] = []
         values: list[str] = []
         for name, value in filters.items():
@@ -202,7 +217,10 @@ class Executions:
                 clauses.append(_FILTERS[name])
                 values.append(value)
         where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
-        (total,) = self._connection.execute(f"SELECT count(*) FROM executions{where}", values).fetchone()  # noqa: S608
+        (total,) = self._connection.execute(
+            f"SELECT count(*) FROM executions{where}",  # noqa: S608
+            values,
+        ).fetchone()
         order = "DESC" if newest_first else "ASC"
         rows = self._connection.execute(
             f"{_SELECT}{where} ORDER BY rowid {order} LIMIT ? OFFSET ?", (*values, limit, offset)
@@ -212,7 +230,8 @@ class Executions:
     def state(self, execution_id: str) -> tuple[dict[str, Any], int]:
         """The workflow state as the last committed step left it, and how many steps were written."""
         rows = self._connection.execute(
-            "SELECT key, value FROM workflow_state WHERE execution_id = ? ORDER BY key", (execution_id,)
+            "SELECT key, value FROM workflow_state WHERE execution_id = ? ORDER BY key",
+            (execution_id,),
         ).fetchall()
         values = [(str(key), _decode(self._sealer.decrypt(value))) for key, value in rows]
         # Rows of earlier versions are one key each; steps go on from there.

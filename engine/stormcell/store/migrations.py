@@ -1,7 +1,8 @@
 """The schema of the database as a list of steps, each committed together with its record.
 
-A step that has been released is never edited: add another one. Times are ISO text (they sort), JSON is a BLOB of
-UTF-8. `executions.log` is text, a line per change of status, so that a change appends without reading.
+A step that has been released is never edited: add another one. Times are ISO text (they sort), JSON
+is a BLOB of UTF-8. `executions.log` is text, a line per change of status, so that a change appends
+without reading.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ _UNFINISHED_BY_RUNNER = (
         WHERE status NOT IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')""",
 )
 
-# What is read of traces (stormcell.store.traces): events with a tag, and runs that somebody asked for.
+# What is read of traces (stormcell.store.traces): events with a tag, and runs that somebody asked
+# for.
 _TRACES = (
     """CREATE INDEX trigger_instances_trace ON trigger_instances(trace, occurred_at, id) WHERE trace <> ''""",
     """CREATE INDEX executions_trace ON executions(

@@ -1,4 +1,6 @@
-"""The rows as values. What is secret in them is sealed (`stormcell.store.sealing`), so any of them may be printed."""
+"""The rows as values. What is secret in them is sealed (`stormcell.store.sealing`), so any of them
+may be printed.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Enforcement(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Execution(msgspec.Struct, kw_only=True):
-    """One run of an action. `parent`, `root` and `task_key` place it in its tree (a root names itself)."""
+    """One run of an action. `parent`, `root` and `task_key` place it in its tree (a root names
+    itself).
+    """
 
     id: str
     action_ref: str

@@ -1,8 +1,9 @@
-"""Secrets at rest: AES-GCM under the key file beside the database, and the marker that tells a sealed text.
+"""Secrets at rest: AES-GCM under the key file beside the database, and the marker that tells a
+sealed text.
 
-A sealed value is a string `$sealed:v1:<base64 of nonce and ciphertext>` that stands where the secret stood, so a
-record can be masked or opened without its schema (which may have changed since). A backup of the database without
-the key file holds no secret.
+A sealed value is a string `$sealed:v1:<base64 of nonce and ciphertext>` that stands where the
+secret stood, so a record can be masked or opened without its schema (which may have changed since).
+A backup of the database without the key file holds no secret.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ MASK = "********"
 PREFIX = "$sealed:v1:"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
-_SHORTEST_KNOWN = 4  # characters; a shorter secret would blot out innocent text wherever it is looked for
+_SHORTEST_KNOWN = (
+    4  # characters; a shorter secret would blot out innocent text wherever it is looked for
+)
 
 
 class Sealer:
@@ -55,7 +58,9 @@ class Sealer:
         return PREFIX + base64.b64encode(self.encrypt(msgspec.json.encode(value))).decode("ascii")
 
     def open(self, value: Any) -> Any:
-        """Return `value` with every sealed part in clear. Text that only looks sealed is left alone."""
+        """Return `value` with every sealed part in clear. Text that only looks sealed is left
+        alone.
+        """
         if isinstance(value, str):
             return self._open_text(value) if value.startswith(PREFIX) else value
         if isinstance(value, dict):
@@ -66,7 +71,9 @@ class Sealer:
 
     def _open_text(self, text: str) -> Any:
         try:
-            return msgspec.json.decode(self.decrypt(base64.b64decode(text[len(PREFIX) :], validate=True)))
+            return msgspec.json.decode(
+                self.decrypt(base64.b64decode(text[len(PREFIX) :], validate=True))
+            )
         except (binascii.Error, PermanentError, msgspec.DecodeError):
             return text
 
@@ -75,7 +82,8 @@ class Sealer:
         if not isinstance(values, dict):
             return values
         return {
-            name: self.seal_by(schemas[name], value) if name in schemas else value for name, value in values.items()
+            name: self.seal_by(schemas[name], value) if name in schemas else value
+            for name, value in values.items()
         }
 
     def seal_by(self, schema: Any, value: Any) -> Any:
@@ -91,7 +99,9 @@ class Sealer:
         return [self.seal_by(part_of(schema, index), item) for index, item in enumerate(value)]
 
     def seal_known(self, value: Any, secrets: Collection[str]) -> Any:
-        """Seal every text that contains one of these secrets: where a value has wandered, its seal goes along."""
+        """Seal every text that contains one of these secrets: where a value has wandered, its seal
+        goes along.
+        """
         if not secrets:
             return value
         if isinstance(value, str):
@@ -103,7 +113,9 @@ class Sealer:
         return value
 
     def secrets_in(self, value: Any) -> set[str]:
-        """Return the texts that are sealed in `value`, in clear, long enough to be looked for elsewhere."""
+        """Return the texts that are sealed in `value`, in clear, long enough to be looked for
+        elsewhere.
+        """
         found: set[str] = set()
         for text in _sealed_texts(value):
             found.update(item for item in _texts(self.open(text)) if len(item) >= _SHORTEST_KNOWN)
@@ -139,7 +151,9 @@ def load_key(path: Path) -> bytes:
         return key
     key = base64.b64decode(text.strip())
     if len(key) != _KEY_BYTES:
-        raise PermanentError(f"{path} does not hold a key of {_KEY_BYTES} bytes in base64. Restore it from a backup.")
+        raise PermanentError(
+            f"{path} does not hold a key of {_KEY_BYTES} bytes in base64. Restore it from a backup."
+        )
     return key
 
 

@@ -1,4 +1,6 @@
-"""Opens the data folder: its lock, its database, its key; and holds the parts that read and write it."""
+"""Opens the data folder: its lock, its database, its key; and holds the parts that read and write
+it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _BUSY_SECONDS = 1.0
 class Store:
     """One data folder, held by one process. Use it from the thread of one event loop."""
 
-    def __init__(self, folder: Path, lock: IO[str], connection: sqlite3.Connection, sealer: Sealer) -> None:
+    def __init__(
+        self, folder: Path, lock: IO[str], connection: sqlite3.Connection, sealer: Sealer
+    ) -> None:
         self.folder = folder
         self.sealer = sealer
         self._lock = lock
@@ -43,8 +47,8 @@ class Store:
         self.overrides = Overrides(connection, self.writer)
 
     def prune(self, *, before: str) -> dict[str, int]:
-        """Remove trees that ended and processed trigger instances that occurred before an instant (ISO text); return
-        counts by table."""
+        """Remove trees that ended and processed trigger instances that occurred before an instant
+        (ISO text); return counts by table."""
         roots = (
             "SELECT id FROM executions WHERE parent IS NULL AND ended_at < ? "
             "AND status IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')"
@@ -99,10 +103,14 @@ def open_store(folder: Path, *, sync: Sync = "normal") -> Store:
 
 
 def backup(folder: Path, target: Path) -> None:
-    """Copy the database as of this moment into a new file (0600), while the engine runs. The key is not copied."""
+    """Copy the database as of this moment into a new file (0600), while the engine runs. The key is
+    not copied.
+    """
     source_file = folder / DATABASE
     if not source_file.exists():
-        raise PermanentError(f"There is no database in {folder}. Name the folder that was given to serve as --data.")
+        raise PermanentError(
+            f"There is no database in {folder}. Name the folder that was given to serve as --data."
+        )
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with (
         closing(sqlite3.connect(f"file:{source_file}?mode=ro", uri=True)) as source,
@@ -131,7 +139,9 @@ def _take_lock(folder: Path) -> IO[str]:
 def _connect(file: Path, sync: Sync) -> sqlite3.Connection:
     if not file.exists():
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256)
+    connection = sqlite3.connect(
+        file, timeout=_BUSY_SECONDS, isolation_level=None, cached_statements=256
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {sync}")
     connection.execute("PRAGMA temp_store = MEMORY")

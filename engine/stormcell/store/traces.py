@@ -13,9 +13,10 @@ from stormcell.store.records import Enforcement, TriggerInstance
 
 _TAG_OF_RUN = "nullif(json_extract(CAST(context AS TEXT), '$.trace_context.trace_tag'), '')"
 _RUNS = "executions WHERE parent IS NULL AND trigger_instance_id IS NULL"
-# Everything that begins a trace: an event, or a run that neither an event nor another run led to. Where nobody gave
-# a tag it has the one StackStorm would make, and is a trace alone. Those of one tag are one trace, which began with the
-# first of them. Each of the three is read by an index of its own, and of the untagged no more than a page needs.
+# Everything that begins a trace: an event, or a run that neither an event nor another run led to.
+# Where nobody gave a tag it has the one StackStorm would make, and is a trace alone. Those of one
+# tag are one trace, which began with the first of them. Each of the three is read by an index of
+# its own, and of the untagged no more than a page needs.
 _TAGGED = f"""
     SELECT min(id) AS id, tag, min(at) AS at FROM (
         SELECT id, trace AS tag, occurred_at AS at FROM trigger_instances WHERE trace <> ''
@@ -23,10 +24,10 @@ _TAGGED = f"""
         SELECT id, {_TAG_OF_RUN}, started_at FROM {_RUNS} AND {_TAG_OF_RUN} IS NOT NULL
     ) GROUP BY tag
 """  # noqa: S608 - constants
-_UNTAGGED_EVENTS = (
-    "SELECT id, 'trigger_instance-' || id AS tag, occurred_at AS at FROM trigger_instances WHERE trace = ''"
+_UNTAGGED_EVENTS = "SELECT id, 'trigger_instance-' || id AS tag, occurred_at AS at FROM trigger_instances WHERE trace = ''"
+_UNTAGGED_RUNS = (
+    f"SELECT id, 'execution-' || id AS tag, started_at AS at FROM {_RUNS} AND {_TAG_OF_RUN} IS NULL"  # noqa: S608
 )
-_UNTAGGED_RUNS = f"SELECT id, 'execution-' || id AS tag, started_at AS at FROM {_RUNS} AND {_TAG_OF_RUN} IS NULL"  # noqa: S608
 _COUNT = f"""
     SELECT (SELECT count(*) FROM trigger_instances) - (SELECT count(*) FROM trigger_instances WHERE trace <> '')
         + (SELECT count(*) FROM {_RUNS} AND {_TAG_OF_RUN} IS NULL) + (SELECT count(*) FROM ({_TAGGED}))
@@ -57,8 +58,8 @@ class Traces:
     def find(
         self, filters: Mapping[str, str], *, limit: int, offset: int = 0, newest_first: bool = True
     ) -> tuple[list[Beginning], int]:
-        """A page of traces and the count of all; filters `trace_tag`, `execution`, `rule`, `trigger_instance` (ids, for
-        a rule its ref)."""
+        """A page of traces and the count of all; filters `trace_tag`, `execution`, `rule`,
+        `trigger_instance` (ids, for a rule its ref)."""
         if filters:
             fitting = [item for item in self._candidates(filters) if self._fits(item, filters)]
             if not newest_first:
@@ -79,7 +80,9 @@ class Traces:
         return [_read(row) for row in rows]
 
     def _candidates(self, filters: Mapping[str, str]) -> list[Beginning]:
-        """Traces that may fit, newest first: the one that a filter names, or all, where only a rule is named."""
+        """Traces that may fit, newest first: the one that a filter names, or all, where only a rule
+        is named.
+        """
         if "trace_tag" in filters:
             tag: str | None = filters["trace_tag"]
         elif "trigger_instance" in filters:
@@ -103,17 +106,24 @@ class Traces:
         return next((found for found in map(_read, rows) if found.tag == tag), None)
 
     def _tag_of_event(self, instance_id: str) -> str | None:
-        row = self._connection.execute("SELECT trace FROM trigger_instances WHERE id = ?", (instance_id,)).fetchone()
+        row = self._connection.execute(
+            "SELECT trace FROM trigger_instances WHERE id = ?", (instance_id,)
+        ).fetchone()
         return None if row is None else str(row[0] or f"trigger_instance-{instance_id}")
 
     def _tag_of_run(self, execution_id: str) -> str | None:
-        row = self._connection.execute(f"SELECT {_TAG_OF_RUN} FROM {_RUNS} AND id = ?", (execution_id,)).fetchone()  # noqa: S608
+        row = self._connection.execute(
+            f"SELECT {_TAG_OF_RUN} FROM {_RUNS} AND id = ?",  # noqa: S608
+            (execution_id,),
+        ).fetchone()
         return None if row is None else str(row[0] or f"execution-{execution_id}")
 
     def _tag_of_tree(self, execution_id: str) -> str | None:
         """The tag of what led to an execution, or to the root of its tree."""
         root = self._root_of(execution_id)
-        row = self._connection.execute("SELECT trigger_instance_id FROM executions WHERE id = ?", (root,)).fetchone()
+        row = self._connection.execute(
+            "SELECT trigger_instance_id FROM executions WHERE id = ?", (root,)
+        ).fetchone()
         if row is None:
             return None
         return self._tag_of_event(row[0]) if row[0] else self._tag_of_run(str(root))
@@ -121,15 +131,23 @@ class Traces:
     def _fits(self, beginning: Beginning, filters: Mapping[str, str]) -> bool:
         if filters.get("trace_tag", beginning.tag) != beginning.tag:
             return False
-        if "trigger_instance" in filters and filters["trigger_instance"] not in self._instance_ids(beginning):
+        if "trigger_instance" in filters and filters["trigger_instance"] not in self._instance_ids(
+            beginning
+        ):
             return False
-        if "rule" in filters and filters["rule"] not in [item.rule_ref for item in self.enforcements(beginning)]:
+        if "rule" in filters and filters["rule"] not in [
+            item.rule_ref for item in self.enforcements(beginning)
+        ]:
             return False
-        return "execution" not in filters or self._root_of(filters["execution"]) in self.roots(beginning)
+        return "execution" not in filters or self._root_of(filters["execution"]) in self.roots(
+            beginning
+        )
 
     def instances(self, beginning: Beginning) -> list[TriggerInstance]:
         """The events of a trace, oldest first."""
-        found = (self._events.instance(instance_id) for instance_id in self._instance_ids(beginning))
+        found = (
+            self._events.instance(instance_id) for instance_id in self._instance_ids(beginning)
+        )
         return [instance for instance in found if instance is not None]
 
     def enforcements(self, beginning: Beginning) -> list[Enforcement]:
@@ -160,7 +178,9 @@ class Traces:
         return [row[0] for row in rows]
 
     def _root_of(self, execution_id: str) -> str | None:
-        row = self._connection.execute("SELECT root FROM executions WHERE id = ?", (execution_id,)).fetchone()
+        row = self._connection.execute(
+            "SELECT root FROM executions WHERE id = ?", (execution_id,)
+        ).fetchone()
         return None if row is None else str(row[0])
 
 

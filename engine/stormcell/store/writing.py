@@ -1,8 +1,10 @@
-"""The one writer: whatever is handed in during a turn of the event loop is committed as one transaction.
+"""The one writer: whatever is handed in during a turn of the event loop is committed as one
+transaction.
 
-Two kinds of write differ in what a failure means. A *request* (`submit`) may be refused: its caller is told and says
-so to whoever asked. A *fact* (`record`) has happened, such as the end of an execution, and is kept, in order, and
-tried again until the disk takes it. SQLite runs on the loop's own thread: see docs/decisions/0050.
+Two kinds of write differ in what a failure means. A *request* (`submit`) may be refused: its caller
+is told and says so to whoever asked. A *fact* (`record`) has happened, such as the end of an
+execution, and is kept, in order, and tried again until the disk takes it. SQLite runs on the loop's
+own thread: see docs/decisions/0050.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ _LAST_RETRY_SECONDS = 5.0
 
 
 def by_statement(ops: Iterable[Op]) -> list[Op]:
-    """Bring together what has the same statement, for rows whose order among tables means nothing: `GroupCommit`
-    writes what follows one another in the same words in one call."""
+    """Bring together what has the same statement, for rows whose order among tables means nothing:
+    `GroupCommit` writes what follows one another in the same words in one call."""
     groups: dict[str, list[Op]] = {}
     for op in ops:
         groups.setdefault(op[0], []).append(op)
@@ -39,7 +41,9 @@ class _Unit:
 
     __slots__ = ("future", "is_fact", "ops")
 
-    def __init__(self, ops: Sequence[Op], future: asyncio.Future[None] | None, *, is_fact: bool) -> None:
+    def __init__(
+        self, ops: Sequence[Op], future: asyncio.Future[None] | None, *, is_fact: bool
+    ) -> None:
         self.ops = ops
         self.future = future
         self.is_fact = is_fact
@@ -57,7 +61,9 @@ class GroupCommit:
         self.commits = 0
 
     def submit(self, ops: Sequence[Op]) -> asyncio.Future[None]:
-        """Ask for a write. The future raises TemporaryError (disk full, locked) or ConflictError (exists already)."""
+        """Ask for a write. The future raises TemporaryError (disk full, locked) or ConflictError
+        (exists already).
+        """
         return self._add(ops, is_fact=False)
 
     def record(self, ops: Sequence[Op]) -> asyncio.Future[None]:
@@ -80,7 +86,9 @@ class GroupCommit:
         """Commit at once (start-up, tests, small requests); what waits is committed first."""
         self.flush()
         if self._pending:
-            raise TemporaryError("The database cannot be written at the moment; see the log for why. Try again later.")
+            raise TemporaryError(
+                "The database cannot be written at the moment; see the log for why. Try again later."
+            )
         try:
             self._run([_Unit(ops, None, is_fact=False)])
         except sqlite3.IntegrityError as error:

@@ -1,4 +1,5 @@
-"""The engine's end of the connection to a child: frames in and out without a thread and without copying twice.
+"""The engine's end of the connection to a child: frames in and out without a thread and without
+copying twice.
 
 Frame: four bytes of length (big-endian), then JSON. The child's end is `stormcell_host/wire.py`.
 """
@@ -32,7 +33,9 @@ class Channel:
         on_messages: Callable[[list[Message]], None],
         on_closed: Callable[[], None],
     ) -> None:
-        """`on_messages` gets all frames that one read brought; `on_closed` is called once, after the last of them."""
+        """`on_messages` gets all frames that one read brought; `on_closed` is called once, after
+        the last of them.
+        """
         sock.setblocking(False)
         self._socket = sock
         self._on_messages = on_messages

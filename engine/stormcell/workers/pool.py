@@ -1,7 +1,7 @@
 """Warm worker processes: one action at a time each, replaced when they die or cannot be cleaned.
 
-A worker serves whichever pack comes, as long as the pack uses the same interpreter. At most `size` run at once;
-further runs wait their turn.
+A worker serves whichever pack comes, as long as the pack uses the same interpreter. At most `size`
+run at once; further runs wait their turn.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ OWN_INTERPRETER: Final = Interpreter(python=sys.executable)
 
 
 def interpreter_for(pack: str, virtualenvs: Path | None) -> Interpreter:
-    """Return the pack's virtual environment if it has one (`VIRTUALENVS/PACK/bin/python`), else the engine's Python."""
+    """Return the pack's virtual environment if it has one (`VIRTUALENVS/PACK/bin/python`), else the
+    engine's Python.
+    """
     if virtualenvs is not None:
         home = virtualenvs / pack
         if (home / "bin" / "python").is_file():
@@ -56,7 +58,9 @@ def interpreter_for(pack: str, virtualenvs: Path | None) -> Interpreter:
 
 
 def child_argv(interpreter: Interpreter, module: str, fd: int) -> list[str]:
-    """Return the command that runs `stormcell_host.MODULE`; the shims go on the path only where nothing real is."""
+    """Return the command that runs `stormcell_host.MODULE`; the shims go on the path only where
+    nothing real is.
+    """
     code = (
         "import sys,importlib.util as u;"
         "sys.path[:]=[p for p in sys.path if p];"
@@ -70,7 +74,9 @@ def child_argv(interpreter: Interpreter, module: str, fd: int) -> list[str]:
 
 
 def child_env(interpreter: Interpreter) -> dict[str, str]:
-    """Return the environment children start with: the engine's, with the pack's programs first on PATH."""
+    """Return the environment children start with: the engine's, with the pack's programs first on
+    PATH.
+    """
     env = {key: value for key, value in os.environ.items() if not key.startswith("STORMCELL_")}
     env["PYTHONIOENCODING"] = "utf-8"
     if interpreter.bin_path:
@@ -80,7 +86,9 @@ def child_env(interpreter: Interpreter) -> dict[str, str]:
 
 
 def engine_packages(interpreter: Interpreter) -> list[str]:
-    """Return the engine's site-packages for a pack's virtual environment, if its Python can use them."""
+    """Return the engine's site-packages for a pack's virtual environment, if its Python can use
+    them.
+    """
     if interpreter.virtualenv is None:
         return []
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -150,10 +158,17 @@ class Worker:
         """True once it can run (again); False when it has ended."""
         self.channel = Channel(ours, on_messages=self._messages, on_closed=self._closed)
 
-    async def run(self, job: Job, *, ask: Asked, on_line: Callable[[str, str], None], timeout: float | None) -> Outcome:
-        """Run one job to its end. Raises nothing for what the action does; when cancelled, kills the process."""
+    async def run(
+        self, job: Job, *, ask: Asked, on_line: Callable[[str, str], None], timeout: float | None
+    ) -> Outcome:
+        """Run one job to its end. Raises nothing for what the action does; when cancelled, kills
+        the process.
+        """
         loop = asyncio.get_running_loop()
-        splitters = LineSplitter(lambda s: on_line("stdout", s)), LineSplitter(lambda s: on_line("stderr", s))
+        splitters = (
+            LineSplitter(lambda s: on_line("stdout", s)),
+            LineSplitter(lambda s: on_line("stderr", s)),
+        )
         self._splitters, self._ask, self._done = splitters, ask, loop.create_future()
         self.ready = loop.create_future()
         self.last_pack = job.pack
@@ -174,16 +189,27 @@ class Worker:
             self.process.finish_output()
         return self._outcome(message, splitters, timed_out)
 
-    def _outcome(self, message: Message, splitters: tuple[LineSplitter, LineSplitter], timed_out: bool) -> Outcome:
+    def _outcome(
+        self, message: Message, splitters: tuple[LineSplitter, LineSplitter], timed_out: bool
+    ) -> Outcome:
         self._splitters = None
         stdout, stderr = (splitter.finish() for splitter in splitters)
         if not message:
             code = -9 if timed_out else self.process.exited.result()
             text = "None"
-            return Outcome(exit_code=code, status=None, result=text, stdout=stdout, stderr=stderr, timed_out=timed_out)
+            return Outcome(
+                exit_code=code,
+                status=None,
+                result=text,
+                stdout=stdout,
+                stderr=stderr,
+                timed_out=timed_out,
+            )
         done = message["done"]
         if done["retire"] is not None:
-            log.debug("worker.retired", extra={"worker_pid": self.process.pid, "reason": done["retire"]})
+            log.debug(
+                "worker.retired", extra={"worker_pid": self.process.pid, "reason": done["retire"]}
+            )
         return Outcome(
             exit_code=done["exit_code"],
             status=done["status"],
@@ -193,7 +219,9 @@ class Worker:
         )
 
     def preload(self, pack: Preload) -> None:
-        """Load the libraries of a pack. `ready` is true once that is done, false when it has cost the worker."""
+        """Load the libraries of a pack. `ready` is true once that is done, false when it has cost
+        the worker.
+        """
         self.ready = asyncio.get_running_loop().create_future()
         self.last_pack = pack.pack
         self.channel.send({"preload": pack})
@@ -243,15 +271,18 @@ class Worker:
             self._splitters[stream].feed(text)
         elif stream == 1:
             # Outside of a run: the interpreter cannot start, or the cleaning failed.
-            log.warning("worker.stderr", extra={"worker_pid": self.process.pid, "text": text.rstrip()})
+            log.warning(
+                "worker.stderr", extra={"worker_pid": self.process.pid, "text": text.rstrip()}
+            )
 
 
 class WorkerPool:
     """Keeps workers warm and hands them out."""
 
     def __init__(self, *, size: int = 4, warm: int = 1, runs_per_worker: int = 1000) -> None:
-        """`size`: runs at once. `warm`: processes made before they are needed. `runs_per_worker`: then it is replaced,
-        so that what libraries gather (exit handlers, caches) does not grow for ever."""
+        """`size`: runs at once. `warm`: processes made before they are needed. `runs_per_worker`:
+        then it is replaced, so that what libraries gather (exit handlers, caches) does not grow for
+        ever."""
         self._size = max(1, size)
         self._warm = min(warm, self._size)
         self._runs_per_worker = runs_per_worker
@@ -273,7 +304,9 @@ class WorkerPool:
             self._keep(self._new(OWN_INTERPRETER))
 
     def preload(self, packs: Sequence[Preload]) -> None:
-        """Have the warm workers, made and to be made, load the libraries of these packs while nobody needs them."""
+        """Have the warm workers, made and to be made, load the libraries of these packs while
+        nobody needs them.
+        """
         self._preloads = list(packs)
         for worker in self._idle:
             self._spawn(self._settle(worker))
@@ -287,7 +320,9 @@ class WorkerPool:
         on_line: Callable[[str, str], None],
         timeout: float | None,
     ) -> Outcome:
-        """Run a job in a worker. Raises TemporaryError when the pool is closed or no worker can be started."""
+        """Run a job in a worker. Raises TemporaryError when the pool is closed or no worker can be
+        started.
+        """
         async with self._slots:
             worker = await self._take(interpreter, job.pack, fresh=not job.reuse)
             try:
@@ -328,14 +363,18 @@ class WorkerPool:
             self._all.discard(worker)
             if is_new:
                 code = await worker.process.exited
-                raise TemporaryError(f"The worker process ({interpreter.python}) ended at its start with code {code}.")
+                raise TemporaryError(
+                    f"The worker process ({interpreter.python}) ended at its start with code {code}."
+                )
 
     def _choose(self, interpreter: Interpreter, pack: str) -> Worker | None:
         fitting = [worker for worker in self._idle if worker.interpreter == interpreter]
         if not fitting:
             return None
         fitting = [worker for worker in fitting if worker.ready.done()] or fitting
-        chosen = next((worker for worker in reversed(fitting) if worker.last_pack == pack), fitting[-1])
+        chosen = next(
+            (worker for worker in reversed(fitting) if worker.last_pack == pack), fitting[-1]
+        )
         self._idle.remove(chosen)
         return chosen
 
@@ -379,7 +418,8 @@ class WorkerPool:
                     self.start()
 
     async def _preload(self, worker: Worker) -> bool:
-        """Load what a worker has not loaded yet, pack after pack, until somebody takes it. False when it is lost.
+        """Load what a worker has not loaded yet, pack after pack, until somebody takes it. False
+        when it is lost.
 
         A pack that costs a worker (it starts threads on import, it hangs) is not tried again.
         """
@@ -394,7 +434,10 @@ class WorkerPool:
                 usable = False
                 await worker.kill()
             if not usable:
-                log.warning("worker.preload_failed", extra={"pack": pack.pack, "worker_pid": worker.process.pid})
+                log.warning(
+                    "worker.preload_failed",
+                    extra={"pack": pack.pack, "worker_pid": worker.process.pid},
+                )
                 self._preloads = [other for other in self._preloads if other.pack != pack.pack]
                 return False
         return True

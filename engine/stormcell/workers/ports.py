@@ -12,27 +12,44 @@ class Datastore(Protocol):
     """Keys and values. Names are full (`PACK.CLASS:key` for what belongs to a sensor or action)."""
 
     async def get_value(self, name: str, *, scope: str, decrypt: bool) -> str | None:
-        """Return a value, or None where there is none. An encrypted one comes as it is stored unless `decrypt`."""
+        """Return a value, or None where there is none. An encrypted one comes as it is stored
+        unless `decrypt`.
+        """
 
     async def set_value(
-        self, name: str, value: str, *, scope: str, ttl_seconds: int | None = None, encrypt: bool = False
+        self,
+        name: str,
+        value: str,
+        *,
+        scope: str,
+        ttl_seconds: int | None = None,
+        encrypt: bool = False,
     ) -> None:
         """Set a value; it is on disk when this returns."""
 
     async def delete_value(self, name: str, *, scope: str) -> bool:
         """Remove a key; False where there was none."""
 
-    async def list_values(self, *, prefix: str | None, limit: int | None, offset: int) -> list[dict[str, Any]]:
-        """Return keys as the API shows them (`name`, `value`, `scope`, `secret`, `expire_timestamp`), by name."""
+    async def list_values(
+        self, *, prefix: str | None, limit: int | None, offset: int
+    ) -> list[dict[str, Any]]:
+        """Return keys as the API shows them (`name`, `value`, `scope`, `secret`,
+        `expire_timestamp`), by name.
+        """
 
 
 class Dispatch(Protocol):
     """Takes one trigger instance."""
 
     async def __call__(
-        self, trigger: str | dict[str, Any], payload: dict[str, Any], trace_context: dict[str, Any] | None
+        self,
+        trigger: str | dict[str, Any],
+        payload: dict[str, Any],
+        trace_context: dict[str, Any] | None,
     ) -> None:
-        """Return when it is on disk, or was dropped with a warning. Raises stormcell.errors.Error otherwise."""
+        """Return when it is on disk, or was dropped with a warning. Raises stormcell.errors.Error
+        otherwise.
+        """
 
 
 class Dispatched(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +71,9 @@ class ChatOps(Protocol):
     """Tells a chat how a command ended."""
 
     async def format_execution_result(self, execution_id: str) -> dict[str, Any]:
-        """Return `enabled`, `message` and perhaps `extra`. NotFoundError where there is no such execution."""
+        """Return `enabled`, `message` and perhaps `extra`. NotFoundError where there is no such
+        execution.
+        """
 
     async def announce(self, route: str, payload: dict[str, Any]) -> None:
         """Send `payload` to everybody on the stream."""
@@ -68,8 +87,12 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     chatops: ChatOps | None = None
 
 
-async def answer(services: Services | None, method: str, arguments: dict[str, Any], *, user: str) -> Any:
-    """Carry out one question of pack code. Raises whatever the port raises, ValueError for an unknown method."""
+async def answer(
+    services: Services | None, method: str, arguments: dict[str, Any], *, user: str
+) -> Any:
+    """Carry out one question of pack code. Raises whatever the port raises, ValueError for an
+    unknown method.
+    """
     if method == "get_user_info":
         return {
             "username": user,
@@ -79,14 +102,18 @@ async def answer(services: Services | None, method: str, arguments: dict[str, An
     if services is None:
         raise ValueError("no datastore is joined to this runner")
     if method == "dispatch":
-        return await services.dispatch(arguments["trigger"], arguments["payload"], arguments["trace_context"])
+        return await services.dispatch(
+            arguments["trigger"], arguments["payload"], arguments["trace_context"]
+        )
     if services.chatops is not None and method == "format_execution_result":
         return await services.chatops.format_execution_result(arguments["execution_id"])
     if services.chatops is not None and method == "announce":
         return await services.chatops.announce(arguments["route"], arguments["payload"])
     store = services.datastore
     if method == "get_value":
-        return await store.get_value(arguments["name"], scope=arguments["scope"], decrypt=arguments["decrypt"])
+        return await store.get_value(
+            arguments["name"], scope=arguments["scope"], decrypt=arguments["decrypt"]
+        )
     if method == "set_value":
         ttl = arguments["ttl"]
         return await store.set_value(
@@ -99,5 +126,7 @@ async def answer(services: Services | None, method: str, arguments: dict[str, An
     if method == "delete_value":
         return await store.delete_value(arguments["name"], scope=arguments["scope"])
     if method == "list_values":
-        return await store.list_values(prefix=arguments["prefix"], limit=arguments["limit"], offset=arguments["offset"])
+        return await store.list_values(
+            prefix=arguments["prefix"], limit=arguments["limit"], offset=arguments["offset"]
+        )
     raise ValueError(f"pack code asked for '{method}', which there is not")

@@ -1,7 +1,9 @@
-"""Child processes on the event loop: start one, read what it writes, know when it ends, stop it with all it started.
+"""Child processes on the event loop: start one, read what it writes, know when it ends, stop it
+with all it started.
 
-asyncio's own subprocess support waits for each child in a thread and for the end of its pipes; a background process
-that keeps a pipe open would hold up the run that started it. Here the end of the process is what counts.
+asyncio's own subprocess support waits for each child in a thread and for the end of its pipes; a
+background process that keeps a pipe open would hold up the run that started it. Here the end of the
+process is what counts.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class ChildProcess:
         on_stdout: Output,
         on_stderr: Output,
     ) -> ChildProcess:
-        """Start a program (a list), or a command of the shell (text). Raises OSError where that is impossible."""
+        """Start a program (a list), or a command of the shell (text). Raises OSError where that is
+        impossible.
+        """
         process = subprocess.Popen(
             argv,
             shell=isinstance(argv, str),
@@ -71,7 +75,8 @@ class ChildProcess:
         return child
 
     async def stop(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
-        """End the process and everything it started: SIGTERM, and after a while SIGKILL. Safe to repeat.
+        """End the process and everything it started: SIGTERM, and after a while SIGKILL. Safe to
+        repeat.
 
         Descendants that left the process group are found by their parents.
         """
@@ -99,7 +104,9 @@ class ChildProcess:
             stream.drain()
 
     def finish_output(self) -> None:
-        """Hand on what the pipes hold, and close them, even if a background process still has them open."""
+        """Hand on what the pipes hold, and close them, even if a background process still has them
+        open.
+        """
         for stream in self.streams:
             stream.drain()
             stream.close()
@@ -108,7 +115,9 @@ class ChildProcess:
         try:
             pidfd = os.pidfd_open(self.pid)
         except (AttributeError, OSError):
-            threading.Thread(target=self._wait_in_thread, name=f"wait-{self.pid}", daemon=True).start()
+            threading.Thread(
+                target=self._wait_in_thread, name=f"wait-{self.pid}", daemon=True
+            ).start()
             return
 
         def ended() -> None:
@@ -206,7 +215,9 @@ class LineSplitter:
 
 
 def process_tree(pid: int) -> dict[int, int]:
-    """Return the process and its descendants: pid -> start time, by which a pid used again is told apart."""
+    """Return the process and its descendants: pid -> start time, by which a pid used again is told
+    apart.
+    """
     children: dict[int, list[int]] = {}
     started: dict[int, int] = {}
     for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:  # noqa: PTH208, PTH112 - hot enough
@@ -237,7 +248,9 @@ def _stat(pid: int) -> tuple[int, int] | None:
 
 
 def _signal(family: dict[int, int], group: int, number: signal.Signals) -> bool:
-    """Signal the group and each of the family that is alive and still the same. True if one of those was."""
+    """Signal the group and each of the family that is alive and still the same. True if one of
+    those was.
+    """
     reached = False
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)

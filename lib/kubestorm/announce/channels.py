@@ -12,7 +12,8 @@ SILENT = "none"
 
 
 def channel_of(namespace: str, obj: Optional[Mapping[str, Any]], settings: AnnounceSettings) -> str:
-    """The channel for a namespace; empty for silence. `obj` is the Namespace, None where it is not known.
+    """The channel for a namespace; empty for silence. `obj` is the Namespace, None where it is not
+    known.
 
     Its annotation wins over its label, as a label's value can hold no `#`; `none` asks for silence.
     """

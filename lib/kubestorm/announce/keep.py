@@ -1,8 +1,8 @@
 """What waits to be told and what was told, in the engine's datastore.
 
-One key for each piece of news, so that actions at work at the same time do not overwrite each other's; what was told
-is written by the one that holds the Lease. Everything here may be lost without harm: at worst something is told twice,
-or an outcome begins a new thread.
+One key for each piece of news, so that actions at work at the same time do not overwrite each
+other's; what was told is written by the one that holds the Lease. Everything here may be lost
+without harm: at worst something is told twice, or an outcome begins a new thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ OUTBOX_SECONDS = 86400
 
 
 class Datastore(Protocol):
-    """The datastore as `action_service` and `sensor_service` offer it; with `local=False` the whole pack shares it."""
+    """The datastore as `action_service` and `sensor_service` offer it; with `local=False` the whole
+    pack shares it.
+    """
 
     def get_value(self, name: str, local: bool = ...) -> Any:
         """Text, or None."""
@@ -38,7 +40,11 @@ class Datastore(Protocol):
         """Take it away."""
 
     def list_values(
-        self, local: bool = ..., prefix: Optional[str] = ..., limit: Optional[int] = ..., offset: int = ...
+        self,
+        local: bool = ...,
+        prefix: Optional[str] = ...,
+        limit: Optional[int] = ...,
+        offset: int = ...,
     ) -> Sequence[Any]:
         """Objects with `name` and `value`."""
 
@@ -78,13 +84,19 @@ class Keep:
         for subject in {item.news.subject for item in items}:
             data = self._read(TOLD + _digest(subject))
             if isinstance(data, dict) and data.get("state"):
-                found[subject] = Told(str(data["state"]), str(data.get("channel") or ""), str(data.get("thread") or ""))
+                found[subject] = Told(
+                    str(data["state"]),
+                    str(data.get("channel") or ""),
+                    str(data.get("thread") or ""),
+                )
         return found
 
     def remember(self, item: Item, thread: str) -> None:
         """It was told; `thread` is where, empty where there are no threads."""
         value = {"state": item.news.state, "channel": item.channel, "thread": thread}
-        self._store.set_value(TOLD + _digest(item.news.subject), json.dumps(value), ttl=TOLD_SECONDS, local=False)
+        self._store.set_value(
+            TOLD + _digest(item.news.subject), json.dumps(value), ttl=TOLD_SECONDS, local=False
+        )
 
     def recent(self, channels: Iterable[str]) -> Dict[str, List[dt.datetime]]:
         """When the latest messages went to each channel."""
@@ -92,13 +104,17 @@ class Keep:
         for channel in channels:
             data = self._read(RECENT + _digest(channel))
             times = data if isinstance(data, list) else []
-            found[channel] = [dt.datetime.fromtimestamp(float(one), dt.timezone.utc) for one in times]
+            found[channel] = [
+                dt.datetime.fromtimestamp(float(one), dt.timezone.utc) for one in times
+            ]
         return found
 
     def note(self, channel: str, times: Sequence[dt.datetime], window_seconds: float) -> None:
         """Write when the latest messages went to a channel."""
         text = json.dumps([moment.timestamp() for moment in times][-20:])
-        self._store.set_value(RECENT + _digest(channel), text, ttl=int(window_seconds) + 60, local=False)
+        self._store.set_value(
+            RECENT + _digest(channel), text, ttl=int(window_seconds) + 60, local=False
+        )
 
     def _read(self, name: str) -> Any:
         text = self._store.get_value(name, local=False)
@@ -110,7 +126,9 @@ class Keep:
     def _rows(self, prefix: str) -> List[Tuple[str, str]]:
         rows: List[Tuple[str, str]] = []
         while True:
-            page = list(self._store.list_values(local=False, prefix=prefix, limit=PAGE, offset=len(rows)))
+            page = list(
+                self._store.list_values(local=False, prefix=prefix, limit=PAGE, offset=len(rows))
+            )
             rows += [(str(row.name), str(row.value)) for row in page]
             if len(page) < PAGE:
                 return rows

@@ -1,7 +1,8 @@
 """What of an object is worth telling a channel, as it is now. Pure.
 
-News is a level and not an edge: an object has at most one piece of it, and the same one twice is told once. `state`
-says what of it counts as the same. What is under way is no news, except that a rollout has begun.
+News is a level and not an edge: an object has at most one piece of it, and the same one twice is
+told once. `state` says what of it counts as the same. What is under way is no news, except that a
+rollout has begun.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _PASSING = ("Unavailable", "Conflict")
 
 
 class News(NamedTuple):
-    """One thing to tell. `subject` names the object for good; `since` is when it came to be so, where that is known."""
+    """One thing to tell. `subject` names the object for good; `since` is when it came to be so,
+    where that is known.
+    """
 
     subject: str
     state: str
@@ -50,14 +53,18 @@ def _rollout(plural: str, obj: Object) -> Optional[News]:
     topic, tone, words = _PHASES[phase]
     image = spec.get("image") or {}
     reference = spec.get("applicationRef")
-    application = str((reference.get("name") if isinstance(reference, Mapping) else reference) or _name(obj))
+    application = str(
+        (reference.get("name") if isinstance(reference, Mapping) else reference) or _name(obj)
+    )
     version = str(image.get("tag") or short(str(image.get("digest") or "")))
     what = f"{application} {version}".strip()
     sentence = f"Rollout of {what} in {_namespace(obj)} {words}"
     why = str(status.get("message") or "").strip()
     if tone in (BAD, WARNING) and why:
         sentence += f": {why}"
-    since = _time(status.get("finishedAt") or (status.get("startedAt") if phase == "Progressing" else None))
+    since = _time(
+        status.get("finishedAt") or (status.get("startedAt") if phase == "Progressing" else None)
+    )
     facts = [
         ("digest", short(str(image.get("digest") or ""))),
         ("asked for by", str(spec.get("requestedBy") or "")),
@@ -90,7 +97,11 @@ _PHASES = {
 def _conditioned(plural: str, obj: Object) -> Optional[News]:
     """Whatever ends in the condition Ready."""
     words = _WORDS[plural]
-    conditions = [item for item in (obj.get("status") or {}).get("conditions") or () if isinstance(item, Mapping)]
+    conditions = [
+        item
+        for item in (obj.get("status") or {}).get("conditions") or ()
+        if isinstance(item, Mapping)
+    ]
     by_type = {str(item.get("type")): item for item in conditions}
     ready = by_type.get(READY)
     if ready is None:
@@ -117,7 +128,10 @@ def _conditioned(plural: str, obj: Object) -> Optional[News]:
             facts=_facts(obj, words.facts),
             **common,
         )
-    cause = next((item for item in conditions if _is_trouble(item) and item.get("type") in words.causes), None)
+    cause = next(
+        (item for item in conditions if _is_trouble(item) and item.get("type") in words.causes),
+        None,
+    )
     if cause is None:
         return None
     reason, message = str(cause.get("reason") or ""), str(cause.get("message") or "")
@@ -173,7 +187,14 @@ _WORDS = {
         "ready",
         "in trouble",
         "is in trouble",
-        ("SpecValid", "NamespaceReady", "QuotaApplied", "DatabasesReady", "ApplicationsReady", "Tested"),
+        (
+            "SpecValid",
+            "NamespaceReady",
+            "QuotaApplied",
+            "DatabasesReady",
+            "ApplicationsReady",
+            "Tested",
+        ),
     ),
     "applications": _Words(
         "Application",
@@ -220,7 +241,12 @@ def _facts(obj: Object, wanted: Tuple[Tuple[str, str], ...]) -> Tuple[Tuple[str,
         for part in path.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         if isinstance(value, (str, int)) and str(value):
-            found.append((label, short(value) if label == "digest" and isinstance(value, str) else str(value)))
+            found.append(
+                (
+                    label,
+                    short(value) if label == "digest" and isinstance(value, str) else str(value),
+                )
+            )
     return tuple(found)
 
 

@@ -1,7 +1,9 @@
-"""What is said now, what waits, what is forgotten: the decision about everything that is waiting to be told. Pure.
+"""What is said now, what waits, what is forgotten: the decision about everything that is waiting to
+be told. Pure.
 
-Few messages go out at once, each on its own. Where more come to one channel within the window, what is beyond the first
-few is collected until the window has passed since the oldest of it, and then told in one message.
+Few messages go out at once, each on its own. Where more come to one channel within the window, what
+is beyond the first few is collected until the window has passed since the oldest of it, and then
+told in one message.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ _WORST_FIRST = (BAD, WARNING, GOOD, INFO)
 
 @dataclass(frozen=True)
 class Item:
-    """One piece of news on its way to a channel; `key` names it in the datastore, `at` is when it was put there."""
+    """One piece of news on its way to a channel; `key` names it in the datastore, `at` is when it
+    was put there.
+    """
 
     key: str
     channel: str
@@ -39,7 +43,9 @@ class Told:
 
 @dataclass(frozen=True)
 class Message:
-    """One message: a sentence, facts or lines below it. `thread` is where an earlier one about it began."""
+    """One message: a sentence, facts or lines below it. `thread` is where an earlier one about it
+    began.
+    """
 
     channel: str
     text: str
@@ -53,13 +59,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Decision:
-    """Messages in the order to post them; items that need no telling; those that wait stay where they are."""
+    """Messages in the order to post them; items that need no telling; those that wait stay where
+    they are.
+    """
 
     messages: Tuple[Message, ...]
     dropped: Tuple[Item, ...]
 
 
-def new_item(key: str, channel: str, news: News, settings: AnnounceSettings, now: dt.datetime) -> Optional[Item]:
+def new_item(
+    key: str, channel: str, news: News, settings: AnnounceSettings, now: dt.datetime
+) -> Optional[Item]:
     """A piece of news for the outbox; None where it is too old to be news."""
     since = news.since or now
     if (now - since).total_seconds() > settings.fresh_seconds:
@@ -90,18 +100,25 @@ def decide(
         elif min(item.at for item in due) + window <= now:
             messages.append(_single(due[0], told) if len(due) == 1 else summary(channel, due))
         elif not said and settings.burst:
-            # The first of a storm go out at once: whoever waits for one of them need not wait for the others.
+            # The first of a storm go out at once: whoever waits for one of them need not wait for
+            # the others.
             messages += [_single(item, told) for item in due[: settings.burst]]
     return Decision(tuple(messages), tuple(dropped))
 
 
 def _latest(items: Iterable[Item], told: Mapping[str, Told]) -> Tuple[List[Item], List[Item]]:
-    """Of each subject what was found last, unless that was told already; the others say what is no longer so."""
+    """Of each subject what was found last, unless that was told already; the others say what is no
+    longer so.
+    """
     latest: Dict[str, Item] = {}
     dropped: List[Item] = []
     for item in sorted(items, key=lambda one: (one.at, one.key)):
         before = latest.get(item.news.subject)
-        if before is not None and before.news.state == item.news.state and before.channel == item.channel:
+        if (
+            before is not None
+            and before.news.state == item.news.state
+            and before.channel == item.channel
+        ):
             # The same again does not begin its waiting anew.
             dropped.append(item)
             continue
@@ -138,7 +155,9 @@ def summary(channel: str, items: Sequence[Item]) -> Message:
     worst = ordered[0][0].news.tone
     if len(ordered) == 1:
         return Message(channel, lines[0], worst, lines=tuple(lines[1:]), items=tuple(items))
-    return Message(channel, f"{len(items)} things happened:", worst, lines=tuple(lines), items=tuple(items))
+    return Message(
+        channel, f"{len(items)} things happened:", worst, lines=tuple(lines), items=tuple(items)
+    )
 
 
 def _line(group: Sequence[Item]) -> str:
@@ -157,7 +176,12 @@ def item_to_json(item: Item) -> Dict[str, Any]:
     news = item.news._asdict()
     news["since"] = _text(item.news.since)
     news["facts"] = [list(fact) for fact in item.news.facts]
-    return {"channel": item.channel, "news": news, "at": _text(item.at), "not_before": _text(item.not_before)}
+    return {
+        "channel": item.channel,
+        "news": news,
+        "at": _text(item.at),
+        "not_before": _text(item.not_before),
+    }
 
 
 def item_from_json(key: str, data: Any) -> Item:

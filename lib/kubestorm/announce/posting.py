@@ -1,4 +1,5 @@
-"""The port to chat, and its way through the engine: messages that the engine's own ChatOps brings to Hubot or errbot.
+"""The port to chat, and its way through the engine: messages that the engine's own ChatOps brings
+to Hubot or errbot.
 
 The other way, Slack's Web API, is in `kubestorm.slack.posting`.
 """
@@ -27,7 +28,9 @@ class Poster(Protocol):
 
 
 class EnginePoster:
-    """Collects messages as parameters of `kubestorm.announcement_post`, which the workflow runs for each."""
+    """Collects messages as parameters of `kubestorm.announcement_post`, which the workflow runs for
+    each.
+    """
 
     def __init__(self) -> None:
         self.posts: List[Dict[str, Any]] = []

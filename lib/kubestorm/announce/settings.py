@@ -23,23 +23,29 @@ class ChannelRule:
 @dataclass(frozen=True)
 class AnnounceSettings:
     through: str = AUTO
-    """`slack` (Web API), `chatops` (the engine's announcements, for Hubot and err-stackstorm), `off`; `auto` is Slack
-    where a bot token is configured, else chatops."""
+    """`slack` (Web API), `chatops` (the engine's announcements, for Hubot and err-stackstorm),
+    `off`; `auto` is Slack where a bot token is configured, else chatops."""
     route: str = "chatops"
-    """The route of announcements for `chatops`: `chatops` for Hubot, `errbot` for err-stackstorm."""
+    """The route of announcements for `chatops`: `chatops` for Hubot, `errbot` for err-stackstorm.
+    """
     channel: str = ""
     """For namespaces that nothing else says a channel for; empty says nothing there."""
     channels: Tuple[ChannelRule, ...] = ()
     by_namespace: bool = True
-    """Whether the label or annotation kubestorm.io/channel of a namespace is followed before the configuration."""
+    """Whether the label or annotation kubestorm.io/channel of a namespace is followed before the
+    configuration.
+    """
     burst: int = 3
     """Messages that one channel gets at once; what comes beyond is summarised."""
     window_seconds: float = 20.0
     """How long that beyond is collected."""
     fresh_seconds: float = 900.0
-    """News older than this is not told: a new installation finds hundreds of databases that have long been ready."""
+    """News older than this is not told: a new installation finds hundreds of databases that have
+    long been ready.
+    """
     trouble_seconds: float = 120.0
-    """How long a service may be out of reach before it is told: most such trouble passes by itself."""
+    """How long a service may be out of reach before it is told: most such trouble passes by itself.
+    """
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AnnounceSettings:
@@ -71,7 +77,11 @@ class AnnounceSettings:
 
 def _channel(index: int, item: Any) -> ChannelRule:
     field = f"channels[{index}]"
-    if not isinstance(item, Mapping) or not isinstance(item.get("channel"), str) or not item["channel"]:
+    if (
+        not isinstance(item, Mapping)
+        or not isinstance(item.get("channel"), str)
+        or not item["channel"]
+    ):
         raise _wrong(field, "needs `channel`, for example #team-shop")
     namespaces = item.get("namespaces") or ["*"]
     if isinstance(namespaces, str) or not all(isinstance(one, str) for one in namespaces):
@@ -80,4 +90,6 @@ def _channel(index: int, item: Any) -> ChannelRule:
 
 
 def _wrong(key: str, what: str) -> DefinitionError:
-    return DefinitionError(f"announcements.{key} of the pack configuration {what}.", field=f"announcements.{key}")
+    return DefinitionError(
+        f"announcements.{key} of the pack configuration {what}.", field=f"announcements.{key}"
+    )

@@ -26,7 +26,9 @@ Result = Dict[str, Any]
 
 
 class Notice(NamedTuple):
-    """A sentence that somebody else has made: drift, an approval that runs out, a rule of the operator's own."""
+    """A sentence that somebody else has made: drift, an approval that runs out, a rule of the
+    operator's own.
+    """
 
     namespace: str
     sentence: str
@@ -37,7 +39,12 @@ class Notice(NamedTuple):
 
 
 def tell(
-    services: Services, keep: Keep, run_id: str, *, about: Optional[Identity] = None, notice: Optional[Notice] = None
+    services: Services,
+    keep: Keep,
+    run_id: str,
+    *,
+    about: Optional[Identity] = None,
+    notice: Optional[Notice] = None,
 ) -> Result:
     """Take up what there is to tell, then post all that is due. `posts` is left to the workflow."""
     settings = AnnounceSettings.from_config(services.settings.raw)
@@ -68,7 +75,8 @@ def flush(services: Services, keep: Keep, run_id: str, settings: AnnounceSetting
             break
         if attempt + 1 == LEASE_TRIES:
             return {"posts": [], "posted": 0, "refused": [], "message": "Another run is posting."}
-        # It may have read what waits before this run added to it; a post takes a fraction of a second.
+        # It may have read what waits before this run added to it; a post takes a fraction of a
+        # second.
         time.sleep(LEASE_PAUSE_SECONDS)
     try:
         return _flush(services, keep, settings)
@@ -134,7 +142,8 @@ def _news(services: Services, about: Identity) -> Optional[News]:
 
 
 def _from_notice(notice: Notice, now: dt.datetime) -> News:
-    # Without a subject of its own every notice is a subject: it is told, however often the same words come.
+    # Without a subject of its own every notice is a subject: it is told, however often the same
+    # words come.
     subject = notice.subject or f"notice/{notice.namespace}/{now.isoformat()}/{notice.sentence}"
     return News(
         subject,
@@ -148,7 +157,9 @@ def _from_notice(notice: Notice, now: dt.datetime) -> News:
 
 
 def _take_up(services: Services, keep: Keep, news: News, settings: AnnounceSettings) -> str:
-    channel = channel_of(news.namespace, namespace_object(services, news.namespace, settings), settings)
+    channel = channel_of(
+        news.namespace, namespace_object(services, news.namespace, settings), settings
+    )
     if not channel:
         return ""
     now = services.now()
@@ -159,7 +170,9 @@ def _take_up(services: Services, keep: Keep, news: News, settings: AnnounceSetti
     return news.sentence
 
 
-def namespace_object(services: Services, name: str, settings: AnnounceSettings) -> Optional[Dict[str, Any]]:
+def namespace_object(
+    services: Services, name: str, settings: AnnounceSettings
+) -> Optional[Dict[str, Any]]:
     """The Namespace, where what it says of channels is followed."""
     if not name or not settings.by_namespace:
         return None

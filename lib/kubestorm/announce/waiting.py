@@ -1,6 +1,7 @@
 """When to look at the outbox again: what was held back, or what a run that died has left.
 
-Runs that tell something post all that is due. This is for what becomes due later; nothing runs while nothing waits.
+Runs that tell something post all that is due. This is for what becomes due later; nothing runs
+while nothing waits.
 """
 
 from __future__ import annotations
@@ -48,11 +49,15 @@ class OutboxWatch:
             self._failing = False
         except Exception as error:  # noqa: BLE001 (any datastore, any message bus: the next look repeats it)
             if not self._failing:
-                self._log.warning("announce.not_looked: %s; the next look tries again", type(error).__name__)
+                self._log.warning(
+                    "announce.not_looked: %s; the next look tries again", type(error).__name__
+                )
             self._failing = True
 
     def _is_time(self, due: Sequence[Item]) -> bool:
-        """What stays after a look, as chat refuses it or cannot be reached, is tried ever less often."""
+        """What stays after a look, as chat refuses it or cannot be reached, is tried ever less
+        often.
+        """
         if not due:
             self._oldest, self._next, self._pause = "", None, self._interval
             return False
@@ -67,7 +72,9 @@ class OutboxWatch:
 
 
 def utc_now() -> dt.datetime:
-    """The wall clock. Not that of `services`, whose clients a sensor that only looks at keys need not load."""
+    """The wall clock. Not that of `services`, whose clients a sensor that only looks at keys need
+    not load.
+    """
     return dt.datetime.now(dt.timezone.utc)
 
 
@@ -76,7 +83,8 @@ def overdue(items: Sequence[Item], now: dt.datetime, window: dt.timedelta) -> Se
     return [
         item
         for item in items
-        if (item.not_before is None or item.not_before <= now) and item.at + max(GRACE, window) <= now
+        if (item.not_before is None or item.not_before <= now)
+        and item.at + max(GRACE, window) <= now
     ]
 
 

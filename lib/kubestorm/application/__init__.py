@@ -1,1 +1,3 @@
-"""Applications: what a developer asks for in few values, and the Kubernetes objects that it becomes."""
+"""Applications: what a developer asks for in few values, and the Kubernetes objects that it
+becomes.
+"""

@@ -1,9 +1,10 @@
-"""Objects brought to what is rendered, by server-side apply, and removed when they are no longer wished.
+"""Objects brought to what is rendered, by server-side apply, and removed when they are no longer
+wished.
 
-Only what belongs to the Application (a controlling ownerReference with its uid) is ever changed or removed. A field
-that somebody else has set is left to them and told by name; only what the pack alone decides is taken back: images,
-selectors, the labels it finds its objects by, and the contents of its own ConfigMaps and Secrets. Nothing is sent
-where nothing differs.
+Only what belongs to the Application (a controlling ownerReference with its uid) is ever changed or
+removed. A field that somebody else has set is left to them and told by name; only what the pack
+alone decides is taken back: images, selectors, the labels it finds its objects by, and the contents
+of its own ConfigMaps and Secrets. Nothing is sent where nothing differs.
 """
 
 from __future__ import annotations
@@ -33,13 +34,20 @@ PLURALS = {
     "Service": "services",
 }
 CREATED, CHANGED, UNCHANGED, REMOVED = "created", "changed", "unchanged", "removed"
-# What the pack alone decides: without it, it would not find its objects again, or run another image than it says.
+# What the pack alone decides: without it, it would not find its objects again, or run another image
+# than it says.
 _OURS = (
-    re.compile(r"^\.metadata\.(ownerReferences|labels\.(kubestorm\.io/|app\.kubernetes\.io/(name|managed-by)))"),
+    re.compile(
+        r"^\.metadata\.(ownerReferences|labels\.(kubestorm\.io/|app\.kubernetes\.io/(name|managed-by)))"
+    ),
     re.compile(r"^\.metadata\.annotations\.kubestorm\.io/"),
     re.compile(r"^\.spec\.(selector|scaleTargetRef)"),
-    re.compile(r"^\.spec\.template\.metadata\.(labels|annotations)\.(kubestorm\.io/|app\.kubernetes\.io/)"),
-    re.compile(rf'^\.spec\.template\.spec\.containers\[name="{CONTAINER}"\]\.(image|name|envFrom|volumeMounts)$'),
+    re.compile(
+        r"^\.spec\.template\.metadata\.(labels|annotations)\.(kubestorm\.io/|app\.kubernetes\.io/)"
+    ),
+    re.compile(
+        rf'^\.spec\.template\.spec\.containers\[name="{CONTAINER}"\]\.(image|name|envFrom|volumeMounts)$'
+    ),
     re.compile(r"^\.(data|type)(\.|$)"),
 )
 
@@ -86,10 +94,11 @@ def ensure(
     take: bool = False,
     take_field: str = "",
 ) -> Outcome:
-    """Bring one object to its manifest. `live` is what was read of it just now, if it was; `take` takes others'
-    fields as well, as a person has asked for, `take_field` one of them.
+    """Bring one object to its manifest. `live` is what was read of it just now, if it was; `take`
+    takes others' fields as well, as a person has asked for, `take_field` one of them.
 
-    Raises ForeignObjectError where the name is another's, TemporaryError while an old one is being deleted.
+    Raises ForeignObjectError where the name is another's, TemporaryError while an old one is being
+    deleted.
     """
     resource = resource_of(manifest)
     kind, metadata = str(manifest["kind"]), manifest["metadata"]
@@ -106,7 +115,11 @@ def ensure(
         left = tuple(
             conflict
             for conflict in error.conflicts
-            if not (is_ours(conflict.field) or conflict.manager in OUR_MANAGERS or conflict.field == take_field)
+            if not (
+                is_ours(conflict.field)
+                or conflict.manager in OUR_MANAGERS
+                or conflict.field == take_field
+            )
         )
         rest = without(manifest, [conflict.field for conflict in left])
         # What is still in conflict is the pack's alone.
@@ -120,7 +133,9 @@ def ensure(
 def remove(
     kube: KubeClient, resource: Resource, kind: str, name: str, namespace: str, *, uid: str
 ) -> Optional[Outcome]:
-    """Remove an object that is no longer wished, if it is there and this Application's. Safe to repeat."""
+    """Remove an object that is no longer wished, if it is there and this Application's. Safe to
+    repeat.
+    """
     live = read(kube, resource, name, namespace)
     if live is None or not is_owned(live, uid) or live["metadata"].get("deletionTimestamp"):
         return None
@@ -134,7 +149,9 @@ def remove(
 def is_owned(live: Mapping[str, Any], uid: str) -> bool:
     """Whether an object is controlled by the Application with that uid."""
     references = live["metadata"].get("ownerReferences") or ()
-    return any(reference.get("uid") == uid and reference.get("controller") for reference in references)
+    return any(
+        reference.get("uid") == uid and reference.get("controller") for reference in references
+    )
 
 
 def is_ours(field: str) -> bool:
@@ -145,10 +162,10 @@ def is_ours(field: str) -> bool:
 def hand_over_replicas(kube: KubeClient, live: Object) -> None:
     """Give the number of pods of a Deployment away, so that it can be left out for an autoscaler.
 
-    A field that its one owner no longer applies is set back to its default, which is 1 here. So a second manager
-    applies the present number first, once; the autoscaler takes it from there. Source: "Transferring Ownership" of
-    Kubernetes' page on server-side apply. An annotation remembers it until `was_autoscaled` is over. Nothing is written
-    where that has been done.
+    A field that its one owner no longer applies is set back to its default, which is 1 here. So a
+    second manager applies the present number first, once; the autoscaler takes it from there.
+    Source: "Transferring Ownership" of Kubernetes' page on server-side apply. An annotation
+    remembers it until `was_autoscaled` is over. Nothing is written where that has been done.
     """
     alone = owns_replicas(live)
     if not alone and was_autoscaled(live):
@@ -162,7 +179,9 @@ def hand_over_replicas(kube: KubeClient, live: Object) -> None:
 
 
 def was_autoscaled(live: Mapping[str, Any]) -> bool:
-    """Whether the number of pods was an autoscaler's of ours, so that it may be taken back where there is none now."""
+    """Whether the number of pods was an autoscaler's of ours, so that it may be taken back where
+    there is none now.
+    """
     return AUTOSCALED_ANNOTATION in (live["metadata"].get("annotations") or {})
 
 
@@ -176,14 +195,25 @@ def _of_replicas_manager(live: Object) -> Object:
     return {
         "apiVersion": live["apiVersion"],
         "kind": live["kind"],
-        "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+        },
     }
 
 
 def _apply_as_replicas_manager(kube: KubeClient, body: Object) -> None:
     metadata = body["metadata"]
     where = resource_of(body)
-    kube.patch(where, metadata["name"], body, metadata["namespace"], kind="apply", field_manager=REPLICAS_MANAGER)
+    kube.patch(
+        where,
+        metadata["name"],
+        body,
+        metadata["namespace"],
+        kind="apply",
+        field_manager=REPLICAS_MANAGER,
+    )
 
 
 def owns_replicas(live: Mapping[str, Any]) -> bool:
@@ -197,16 +227,24 @@ def owns_replicas(live: Mapping[str, Any]) -> bool:
 
 
 def is_same(wanted: Any, live: Any) -> bool:
-    """Whether every value that is wanted is there already. Lists of named things are compared by name."""
+    """Whether every value that is wanted is there already. Lists of named things are compared by
+    name.
+    """
     if isinstance(wanted, Mapping):
-        return isinstance(live, Mapping) and all(is_same(value, live.get(key)) for key, value in wanted.items())
+        return isinstance(live, Mapping) and all(
+            is_same(value, live.get(key)) for key, value in wanted.items()
+        )
     if isinstance(wanted, list):
         if not isinstance(live, list):
             return False
-        if wanted and all(isinstance(item, Mapping) and "name" in item for item in (*wanted, *live)):
+        if wanted and all(
+            isinstance(item, Mapping) and "name" in item for item in (*wanted, *live)
+        ):
             by_name = {item["name"]: item for item in live}
             return all(is_same(item, by_name.get(item["name"])) for item in wanted)
-        return len(wanted) == len(live) and all(is_same(ours, theirs) for ours, theirs in zip(wanted, live))
+        return len(wanted) == len(live) and all(
+            is_same(ours, theirs) for ours, theirs in zip(wanted, live)
+        )
     return bool(wanted == live)
 
 
@@ -219,7 +257,9 @@ def without(manifest: Manifest, fields: Sequence[str]) -> Manifest:
 
 
 def _leave_out(value: Any, path: str) -> None:
-    """Keys may hold dots and slashes, so that at each step the longest key that the path continues with is taken."""
+    """Keys may hold dots and slashes, so that at each step the longest key that the path continues
+    with is taken.
+    """
     if isinstance(value, dict) and path.startswith("."):
         for key in sorted(value, key=len, reverse=True):
             rest = path[1 + len(key) :]
@@ -235,7 +275,9 @@ def _leave_out(value: Any, path: str) -> None:
         return
     rest, keys = path[found.end() :], _keys(found.group(1))
     for item in list(value):
-        if not isinstance(item, dict) or any(str(item.get(key)) != str(wanted) for key, wanted in keys.items()):
+        if not isinstance(item, dict) or any(
+            str(item.get(key)) != str(wanted) for key, wanted in keys.items()
+        ):
             continue
         if rest:
             _leave_out(item, rest)
@@ -255,7 +297,9 @@ def _check_owner(live: Object, kind: str, uid: str) -> None:
     metadata = live["metadata"]
     where = f"{kind} {metadata['name']}"
     if not is_owned(live, uid):
-        owner = next((each for each in metadata.get("ownerReferences") or () if each.get("controller")), None)
+        owner = next(
+            (each for each in metadata.get("ownerReferences") or () if each.get("controller")), None
+        )
         whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "belongs to nobody"
         raise ForeignObjectError(
             f"{where} exists already in namespace {metadata['namespace']} and {whose}; delete it, or give the "

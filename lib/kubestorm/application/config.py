@@ -1,7 +1,9 @@
-"""What an Application's pods get from Consul, Vault and Databases: gathered, put into ConfigMaps and Secrets.
+"""What an Application's pods get from Consul, Vault and Databases: gathered, put into ConfigMaps
+and Secrets.
 
-A change rolls the pods by a hash in the pod template. Of configuration the contents are hashed, of secrets only names
-and version numbers of Vault: a hash of a short secret could be guessed by anybody who reads Deployments.
+A change rolls the pods by a hash in the pod template. Of configuration the contents are hashed, of
+secrets only names and version numbers of Vault: a hash of a short secret could be guessed by
+anybody who reads Deployments.
 """
 
 from __future__ import annotations
@@ -13,7 +15,12 @@ from urllib.parse import quote
 from kubestorm import naming
 from kubestorm.application import render
 from kubestorm.application.spec import ENV_NAME, env_name
-from kubestorm.application.values import ApplicationSpec, ConfigSource, DatabaseBinding, SecretSource
+from kubestorm.application.values import (
+    ApplicationSpec,
+    ConfigSource,
+    DatabaseBinding,
+    SecretSource,
+)
 from kubestorm.conditions import READY, TRUE, find
 from kubestorm.database.views import DATABASES
 from kubestorm.errors import NotFoundError
@@ -76,11 +83,15 @@ class Contents(NamedTuple):
         """Of secrets by name and version."""
         parts = [f"{name}={self.origins[name]}" for name in sorted(names)]
         used = {self.origins[name].rpartition("#")[0] for name in names}
-        return render.content_hash(*parts, *(f"{path}@{self.versions[path]}" for path in sorted(used)))
+        return render.content_hash(
+            *parts, *(f"{path}@{self.versions[path]}" for path in sorted(used))
+        )
 
 
 def gather(services: Services, app: ApplicationSpec) -> Gathered:
-    """Read everything once. Errors of Consul and Vault are raised; what is merely absent is told by `assemble`."""
+    """Read everything once. Errors of Consul and Vault are raised; what is merely absent is told by
+    `assemble`.
+    """
     consul, vault = services.consul, services.vault
     trees: Dict[str, Mapping[str, str]] = {}
     for source in app.config:
@@ -90,10 +101,14 @@ def gather(services: Services, app: ApplicationSpec) -> Gathered:
             value = consul.read_key(source.key)
             trees[source.key] = {} if value is None else {"": value}
     secrets = {path: vault.find_values(path) for path in {source.path for source in app.secrets}}
-    return Gathered(trees, secrets, {b.name: _database(services, app.namespace, b) for b in app.databases})
+    return Gathered(
+        trees, secrets, {b.name: _database(services, app.namespace, b) for b in app.databases}
+    )
 
 
-def _database(services: Services, namespace: str, binding: DatabaseBinding) -> Union[DatabaseFacts, Waiting]:
+def _database(
+    services: Services, namespace: str, binding: DatabaseBinding
+) -> Union[DatabaseFacts, Waiting]:
     try:
         resource = services.kube.get(DATABASES, binding.name, namespace)
     except NotFoundError:
@@ -108,12 +123,18 @@ def _database(services: Services, namespace: str, binding: DatabaseBinding) -> U
     address = services.consul.read_tree(naming.consul_prefix(*place))
     credentials = services.vault.find_values(path)
     if not address.get("host") or credentials is None:
-        return Waiting("WaitingForDatabase", f"Database {binding.name} has not published its address yet.")
-    return DatabaseFacts(str((resource.get("spec") or {}).get("engine")), address, credentials, path)
+        return Waiting(
+            "WaitingForDatabase", f"Database {binding.name} has not published its address yet."
+        )
+    return DatabaseFacts(
+        str((resource.get("spec") or {}).get("engine")), address, credentials, path
+    )
 
 
 def is_waiting(database: Mapping[str, Any]) -> Optional[Waiting]:
-    """Why a Database cannot be used; None where it serves, also while it is changed or given new credentials."""
+    """Why a Database cannot be used; None where it serves, also while it is changed or given new
+    credentials.
+    """
     conditions = (database.get("status") or {}).get("conditions") or []
     served = all((find(conditions, kind) or {}).get("status") == TRUE for kind in SERVING)
     if served and not database["metadata"].get("deletionTimestamp"):
@@ -127,7 +148,9 @@ def is_waiting(database: Mapping[str, Any]) -> Optional[Waiting]:
 
 
 def assemble(app: ApplicationSpec, gathered: Gathered) -> Union[Contents, Waiting]:
-    """Names and values of everything, or the first kind of thing that is missing, all of it in one sentence. Pure."""
+    """Names and values of everything, or the first kind of thing that is missing, all of it in one
+    sentence. Pure.
+    """
     waits = [found for found in gathered.databases.values() if isinstance(found, Waiting)]
     if waits:
         return Waiting(waits[0].reason, " ".join(wait.message for wait in waits))
@@ -157,7 +180,12 @@ class _Assembly:
 
     def contents(self) -> Contents:
         return Contents(
-            self._variables, self._files, self._secret_variables, self._secret_files, self._origins, self._versions
+            self._variables,
+            self._files,
+            self._secret_variables,
+            self._secret_files,
+            self._origins,
+            self._versions,
         )
 
     def add_config(self, source: ConfigSource, tree: Mapping[str, str]) -> None:
@@ -177,14 +205,24 @@ class _Assembly:
             self.missing.append(f"Vault has nothing at {source.path}.")
             return
         if source.key is None:
-            for name, key in self._names(source.prefix, found.values, f"Vault's {source.path}").items():
+            for name, key in self._names(
+                source.prefix, found.values, f"Vault's {source.path}"
+            ).items():
                 self._keep(self._secret_variables, name, found, source.path, key)
         elif source.key not in found.values:
             self.missing.append(f"Vault has no key {source.key} at {source.path}.")
         elif source.file is not None:
-            self._keep(self._secret_files, render.file_key(source.file), found, source.path, source.key)
+            self._keep(
+                self._secret_files, render.file_key(source.file), found, source.path, source.key
+            )
         else:
-            self._keep(self._secret_variables, source.env or env_name(source.key), found, source.path, source.key)
+            self._keep(
+                self._secret_variables,
+                source.env or env_name(source.key),
+                found,
+                source.path,
+                source.key,
+            )
 
     def add_database(self, binding: DatabaseBinding, facts: DatabaseFacts) -> None:
         values, prefix = facts.credentials.values, binding.prefix
@@ -200,8 +238,12 @@ class _Assembly:
         if not {"username", "password"} <= set(values):
             self.missing.append(f"Vault has no username and password at {facts.path}.")
             return
-        self._keep(self._secret_variables, f"{prefix}_USERNAME", facts.credentials, facts.path, "username")
-        self._keep(self._secret_variables, f"{prefix}_PASSWORD", facts.credentials, facts.path, "password")
+        self._keep(
+            self._secret_variables, f"{prefix}_USERNAME", facts.credentials, facts.path, "username"
+        )
+        self._keep(
+            self._secret_variables, f"{prefix}_PASSWORD", facts.credentials, facts.path, "password"
+        )
         user, password = (quote(values[key].reveal(), safe="") for key in ("username", "password"))
         scheme = URL_SCHEMES.get(facts.engine, facts.engine)
         url = Secret(f"{scheme}://{user}:{password}@{host}:{port}/{quote(name, safe='')}")
@@ -215,13 +257,19 @@ class _Assembly:
         for key in sorted(values):
             name = f"{prefix}{env_name(key)}"
             if not ENV_NAME.match(name):
-                self.missing.append(f"{where} has the key {key}, which gives no name of a variable; set envPrefix.")
+                self.missing.append(
+                    f"{where} has the key {key}, which gives no name of a variable; set envPrefix."
+                )
             elif name in names:
-                self.missing.append(f"{where} has the keys {names[name]} and {key}, and both give {name}; rename one.")
+                self.missing.append(
+                    f"{where} has the keys {names[name]} and {key}, and both give {name}; rename one."
+                )
             names[name] = key
         return names
 
-    def _keep(self, kept: Dict[str, Secret], name: str, found: SecretValues, path: str, key: str) -> None:
+    def _keep(
+        self, kept: Dict[str, Secret], name: str, found: SecretValues, path: str, key: str
+    ) -> None:
         kept[name] = found.values[key]
         self._origins[name] = f"{path}#{key}"
         self._versions[path] = found.version
@@ -231,15 +279,23 @@ def manifests(app: ApplicationSpec, contents: Contents) -> List[render.Manifest]
     """The objects, as many of the four as the Application has use for."""
     made: List[render.Manifest] = []
     if render.has_config_map(app):
-        made.append(render.config_map(app, render.config_map_name(app.name), contents.variables, contents.config_hash))
+        made.append(
+            render.config_map(
+                app, render.config_map_name(app.name), contents.variables, contents.config_hash
+            )
+        )
     if render.has_files(app):
-        made.append(render.config_map(app, render.files_name(app.name), contents.files, contents.files_hash))
+        made.append(
+            render.config_map(app, render.files_name(app.name), contents.files, contents.files_hash)
+        )
     for wanted, name, values in (
         (render.has_secret(app), render.secret_name(app.name), contents.secret_variables),
         (render.has_secret_files(app), render.secret_files_name(app.name), contents.secret_files),
     ):
         if wanted:
-            made.append(render.secret(app, name, _encoded(values), contents.versions_hash(list(values))))
+            made.append(
+                render.secret(app, name, _encoded(values), contents.versions_hash(list(values)))
+            )
     return made
 
 
@@ -256,19 +312,25 @@ def names_of(app: ApplicationSpec) -> Tuple[Tuple[str, str, bool], ...]:
 def hash_of(app: ApplicationSpec, made: Sequence[render.Manifest]) -> str:
     """The pod template's hash out of those of the objects that were made."""
     hashes = {
-        (each["kind"], each["metadata"]["name"]): each["metadata"]["annotations"][render.CONFIG_HASH_ANNOTATION]
+        (each["kind"], each["metadata"]["name"]): each["metadata"]["annotations"][
+            render.CONFIG_HASH_ANNOTATION
+        ]
         for each in made
     }
     return total_hash([hashes.get((kind, name), "") for kind, name, _ in names_of(app)])
 
 
 def total_hash(hashes: Sequence[str]) -> str:
-    """The pod template's hash out of the objects' own, in the order of `names_of`; absent ones are empty."""
+    """The pod template's hash out of the objects' own, in the order of `names_of`; absent ones are
+    empty.
+    """
     return render.content_hash(*hashes)
 
 
 def _encoded(values: Mapping[str, Secret]) -> Mapping[str, str]:
-    return {name: base64.b64encode(value.reveal().encode()).decode() for name, value in values.items()}
+    return {
+        name: base64.b64encode(value.reveal().encode()).decode() for name, value in values.items()
+    }
 
 
 def _hash_of(values: Mapping[str, str]) -> str:

@@ -1,7 +1,8 @@
-"""The active track's Deployment: which image it has, whether it is as it should be, and what is said of that.
+"""The active track's Deployment: which image it has, whether it is as it should be, and what is
+said of that.
 
-Which image comes next is a Rollout's to decide; here a Deployment follows its Application's other values (environment,
-configuration, resources), with the image that it has.
+Which image comes next is a Rollout's to decide; here a Deployment follows its Application's other
+values (environment, configuration, resources), with the image that it has.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def active_track(resource: Mapping[str, Any], service: Optional[Mapping[str, Any
     """Which track serves: the Service says it; where there is none, the Application itself."""
     for holder in (service, resource):
         if holder is not None:
-            track = (holder["metadata"].get("annotations") or {}).get(render.ACTIVE_TRACK_ANNOTATION)
+            track = (holder["metadata"].get("annotations") or {}).get(
+                render.ACTIVE_TRACK_ANNOTATION
+            )
             if track:
                 return str(track)
     return render.STABLE
@@ -44,7 +47,9 @@ def current_image(deployment: Optional[Mapping[str, Any]]) -> Optional[Image]:
     for container in deployment["spec"]["template"]["spec"].get("containers") or ():
         _, found, digest = str(container.get("image", "")).partition(f"@{PREFIX}")
         if container.get("name") == render.CONTAINER and found:
-            tag = (deployment["metadata"].get("annotations") or {}).get(render.IMAGE_TAG_ANNOTATION, "")
+            tag = (deployment["metadata"].get("annotations") or {}).get(
+                render.IMAGE_TAG_ANNOTATION, ""
+            )
             return Image(f"{PREFIX}{digest}", str(tag))
     return None
 
@@ -56,7 +61,11 @@ def good_image(due: Mapping[str, Any]) -> Optional[Image]:
 
 def judge(deployment: Mapping[str, Any]) -> Condition:
     """Whether every pod is of the present template and serves, by the Deployment's own word."""
-    metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
+    metadata, spec, status = (
+        deployment["metadata"],
+        deployment["spec"],
+        deployment.get("status") or {},
+    )
     wanted = int(spec.get("replicas", 1))
     if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
         return Condition(ROLLED_OUT, FALSE, "RollingOut", "The Deployment has just been changed.")
@@ -64,12 +73,16 @@ def judge(deployment: Mapping[str, Any]) -> Condition:
         int(status.get(key) or 0) for key in ("replicas", "updatedReplicas", "availableReplicas")
     )
     if total == updated == available == wanted:
-        return Condition(ROLLED_OUT, TRUE, "RolledOut", f"{_pods(wanted)} up to date and available.")
+        return Condition(
+            ROLLED_OUT, TRUE, "RolledOut", f"{_pods(wanted)} up to date and available."
+        )
     conditions = status.get("conditions") or []
     for kind in ("ReplicaFailure", "Progressing"):
         found = find(conditions, kind) or {}
         if (kind, found.get("status")) in (("ReplicaFailure", TRUE), ("Progressing", FALSE)):
-            return Condition(ROLLED_OUT, FALSE, str(found.get("reason") or kind), str(found.get("message") or ""))
+            return Condition(
+                ROLLED_OUT, FALSE, str(found.get("reason") or kind), str(found.get("message") or "")
+            )
     message = f"{updated} of {wanted} pods are up to date, {available} available."
     return Condition(ROLLED_OUT, FALSE, "RollingOut", message)
 
@@ -77,31 +90,45 @@ def judge(deployment: Mapping[str, Any]) -> Condition:
 def waiting_for_image(app: ApplicationSpec, due: Mapping[str, Any]) -> Condition:
     """No image is known yet, or none may be rolled out now."""
     if due.get("message"):
-        return Condition(ROLLED_OUT, UNKNOWN, str(due.get("reason") or "WaitingForPush"), str(due["message"]))
+        return Condition(
+            ROLLED_OUT, UNKNOWN, str(due.get("reason") or "WaitingForPush"), str(due["message"])
+        )
     if app.follow is None:
         message = "No image is chosen: spec.follow is left out, so a person chooses one with application_rollout."
         return Condition(ROLLED_OUT, UNKNOWN, "WaitingForImage", message)
-    message = f"No image of {app.image} that spec.follow names is known yet; the next push brings one."
+    message = (
+        f"No image of {app.image} that spec.follow names is known yet; the next push brings one."
+    )
     return Condition(ROLLED_OUT, UNKNOWN, "WaitingForPush", message)
 
 
 def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
-    """The pods are well, and the image that is wished for is not rolled out. What its Rollout said stays."""
+    """The pods are well, and the image that is wished for is not rolled out. What its Rollout said
+    stays.
+    """
     told = find(status.get("conditions") or [], ROLLED_OUT) or {}
     phase = (status.get("rollout") or {}).get("phase")
-    if due["reason"] == "DigestRefused" and told.get("status") == FALSE and phase in ("Failed", "Aborted"):
+    if (
+        due["reason"] == "DigestRefused"
+        and told.get("status") == FALSE
+        and phase in ("Failed", "Aborted")
+    ):
         return Condition(ROLLED_OUT, FALSE, str(told.get("reason")), str(told.get("message")))
     return Condition(ROLLED_OUT, FALSE, str(due["reason"]), str(due["message"]))
 
 
-def status_of(app: ApplicationSpec, track: str, deployment: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
+def status_of(
+    app: ApplicationSpec, track: str, deployment: Optional[Mapping[str, Any]]
+) -> Dict[str, Any]:
     """The fields of status that sum the pods up; None removes one."""
     status = (deployment or {}).get("status") or {}
     image = current_image(deployment)
     labels = render.labels(app.name)
     return {
         "activeTrack": track,
-        "image": {"repository": app.image, "tag": image.tag, "digest": image.digest} if image else None,
+        "image": {"repository": app.image, "tag": image.tag, "digest": image.digest}
+        if image
+        else None,
         "replicas": int(status.get("replicas") or 0),
         "availableReplicas": int(status.get("availableReplicas") or 0),
         "selector": f"{render.APPLICATION_LABEL}={labels[render.APPLICATION_LABEL]}",

@@ -1,17 +1,31 @@
-"""Which Application may have an ingress host that several claim: the older one keeps it, the younger is told.
+"""Which Application may have an ingress host that several claim: the older one keeps it, the
+younger is told.
 
-A host belongs to the namespace of its oldest claimant. Applications of that namespace may share it by different paths;
-for the same path the older one counts again. Another namespace gets nothing of it: whoever could add `/login` under
-somebody else's host would get their visitors' passwords. A wildcard covers hosts one label deeper (Kubernetes' Ingress
-says so): an older wildcard of another namespace keeps a younger host below it from being served, an older host takes
-nothing from a younger wildcard, since the longer name wins in every ingress controller.
+A host belongs to the namespace of its oldest claimant. Applications of that namespace may share it
+by different paths; for the same path the older one counts again. Another namespace gets nothing of
+it: whoever could add `/login` under somebody else's host would get their visitors' passwords. A
+wildcard covers hosts one label deeper (Kubernetes' Ingress says so): an older wildcard of another
+namespace keeps a younger host below it from being served, an older host takes nothing from a
+younger wildcard, since the longer name wins in every ingress controller.
 
-Pure; `list_claims` is the adapter. Decided anew at each look, so that a host is free once its holder is gone.
+Pure; `list_claims` is the adapter. Decided anew at each look, so that a host is free once its
+holder is gone.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from kubestorm.application.settings import INGRESS, ApplicationSettings, is_allowed
 from kubestorm.application.spec import claimed_hosts
@@ -59,8 +73,9 @@ class Verdict(NamedTuple):
 
 
 def claim_of(resource: Mapping[str, Any], settings: ApplicationSettings) -> Claim:
-    """What an Application object claims, whatever else may be wrong with it; nothing that operations do not allow it,
-    so that nobody keeps a host from others by a claim that is never carried out."""
+    """What an Application object claims, whatever else may be wrong with it; nothing that
+    operations do not allow it, so that nobody keeps a host from others by a claim that is never
+    carried out."""
     metadata = resource["metadata"]
     created, uid = str(metadata.get("creationTimestamp") or ""), str(metadata.get("uid") or "")
     namespace = str(metadata.get("namespace") or "")
@@ -97,7 +112,9 @@ def _judge(claim: Claim, holders: Mapping[str, Sequence[Claim]]) -> Verdict:
 
 
 def list_claims(kube: KubeClient, settings: ApplicationSettings) -> Iterator[Claim]:
-    """The claims of all Applications of the cluster; those that are being deleted serve until they are gone."""
+    """The claims of all Applications of the cluster; those that are being deleted serve until they
+    are gone.
+    """
     for resource in kube.list_all(APPLICATIONS):
         claim = claim_of(resource, settings)
         if claim.hosts:
@@ -107,7 +124,9 @@ def list_claims(kube: KubeClient, settings: ApplicationSettings) -> Iterator[Cla
 def _refusal(host: str, claim: Claim, holders: Mapping[str, Sequence[Claim]]) -> Optional[Refusal]:
     for held in covering(host):
         for holder in holders.get(held, ()):
-            if holder.namespace != claim.namespace or (held == host and _path(holder.path) == _path(claim.path)):
+            if holder.namespace != claim.namespace or (
+                held == host and _path(holder.path) == _path(claim.path)
+            ):
                 return Refusal(host, holder, held)
     return None
 

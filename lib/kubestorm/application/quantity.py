@@ -1,8 +1,9 @@
-"""Kubernetes' quantities (`250m`, `1.5Gi`): read, compared, and written as the API server writes them.
+"""Kubernetes' quantities (`250m`, `1.5Gi`): read, compared, and written as the API server writes
+them.
 
-The API server keeps resources in a canonical form (`1000m` becomes `1`). What we apply is written so from the start,
-so that what is there can be compared with what is wished.
-Source: k8s.io/apimachinery/pkg/api/resource/quantity.go.
+The API server keeps resources in a canonical form (`1000m` becomes `1`). What we apply is written
+so from the start, so that what is there can be compared with what is wished. Source:
+k8s.io/apimachinery/pkg/api/resource/quantity.go.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Optional, Tuple
 
 BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 DECIMAL = {"n": -3, "u": -2, "m": -1, "": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
-_FORM = re.compile(r"^([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:([KMGTPE]i|[numkMGTPE]?)|[eE]([+-]?[0-9]{1,2}))$")
+_FORM = re.compile(
+    r"^([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:([KMGTPE]i|[numkMGTPE]?)|[eE]([+-]?[0-9]{1,2}))$"
+)
 
 
 class Quantity:
@@ -30,7 +33,9 @@ class Quantity:
 
 
 def parse_quantity(value: object) -> Optional[Quantity]:
-    """Read a quantity of 0 or more; None where it is none. A number (YAML's `cpu: 1`) counts as its text."""
+    """Read a quantity of 0 or more; None where it is none. A number (YAML's `cpu: 1`) counts as its
+    text.
+    """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     found = _FORM.match(str(value))
@@ -45,7 +50,9 @@ def parse_quantity(value: object) -> Optional[Quantity]:
 
 
 def _canonical(amount: Decimal, *, binary: bool) -> str:
-    """The shortest form with a whole number; below a thousandth is rounded up, as the API server does for pods."""
+    """The shortest form with a whole number; below a thousandth is rounded up, as the API server
+    does for pods.
+    """
     if binary and amount == amount.to_integral_value() and amount >= 1024:
         number, suffix = _shortened(int(amount), 1024, ("", *BINARY))
         return f"{number}{suffix}"

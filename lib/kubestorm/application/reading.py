@@ -1,4 +1,6 @@
-"""Reading a resource's `spec` kind by kind of value, collecting everything that is wrong on the way."""
+"""Reading a resource's `spec` kind by kind of value, collecting everything that is wrong on the
+way.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from kubestorm.database.spec import Problem
 
 
 class SpecReader:
-    """Values of one `spec` by dotted path. What is wrong goes into `problems`, and the default is returned."""
+    """Values of one `spec` by dotted path. What is wrong goes into `problems`, and the default is
+    returned.
+    """
 
     def __init__(self, spec: Any) -> None:
         self._spec: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}

@@ -1,8 +1,9 @@
-"""The Kubernetes objects that an Application becomes, as server-side apply takes them. Pure: values in, manifests out.
+"""The Kubernetes objects that an Application becomes, as server-side apply takes them. Pure: values
+in, manifests out.
 
 Names and labels are fixed, as selectors cannot change later: pods and Deployment selectors carry
-`kubestorm.io/application` and `kubestorm.io/track`, whatever the strategy. A field that is left out belongs to whoever
-else sets it: the number of replicas while an autoscaler owns it, for one.
+`kubestorm.io/application` and `kubestorm.io/track`, whatever the strategy. A field that is left out
+belongs to whoever else sets it: the number of replicas while an autoscaler owns it, for one.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def deployment(
     config_hash: str,
     image_tag: str = "",
 ) -> Manifest:
-    """One track's Deployment. `image` is by digest; `replicas` None leaves their number to whoever owns it."""
+    """One track's Deployment. `image` is by digest; `replicas` None leaves their number to whoever
+    owns it.
+    """
     if "@sha256:" not in image:
         raise ValueError(f"an image is deployed by its digest, and {image!r} has none")
     strategy = app.strategy
@@ -132,7 +135,9 @@ def deployment(
 
 
 def service(app: ApplicationSpec, *, tracks: Tuple[str, ...]) -> Manifest:
-    """The Service of an Application with a port: of one track, or of all of them where several are named."""
+    """The Service of an Application with a port: of one track, or of all of them where several are
+    named.
+    """
     if app.port is None:
         raise ValueError(f"{app.name} has no port, so no Service")
     selector = {APPLICATION_LABEL: app.name}
@@ -146,29 +151,47 @@ def service(app: ApplicationSpec, *, tracks: Tuple[str, ...]) -> Manifest:
     }
     if app.exposure.node_port is not None:
         port["nodePort"] = app.exposure.node_port
-    spec = {"type": SERVICE_TYPES.get(app.exposure.type, "ClusterIP"), "selector": selector, "ports": [port]}
+    spec = {
+        "type": SERVICE_TYPES.get(app.exposure.type, "ClusterIP"),
+        "selector": selector,
+        "ports": [port],
+    }
     annotations = {ACTIVE_TRACK_ANNOTATION: tracks[0] if tracks else STABLE}
-    return _patched(app, "service", {**_object(app, "v1", "Service", app.name, annotations), "spec": spec})
+    return _patched(
+        app, "service", {**_object(app, "v1", "Service", app.name, annotations), "spec": spec}
+    )
 
 
-def ingress(app: ApplicationSpec, api: ApiVersions, *, hosts: Optional[Sequence[str]] = None) -> Optional[Manifest]:
-    """The Ingress for its hosts, or those of them that it may have (`hosts`); None where it wants none."""
+def ingress(
+    app: ApplicationSpec, api: ApiVersions, *, hosts: Optional[Sequence[str]] = None
+) -> Optional[Manifest]:
+    """The Ingress for its hosts, or those of them that it may have (`hosts`); None where it wants
+    none.
+    """
     exposure = app.exposure
-    wanted = exposure.hosts if hosts is None else tuple(host for host in exposure.hosts if host in hosts)
+    wanted = (
+        exposure.hosts if hosts is None else tuple(host for host in exposure.hosts if host in hosts)
+    )
     if exposure.type != INGRESS or not wanted or api.networking is None:
         return None
     backend = {"service": {"name": app.name, "port": {"number": exposure.port}}}
     paths = [{"path": exposure.path, "pathType": "Prefix", "backend": backend}]
-    spec: Dict[str, Any] = {"rules": [{"host": host, "http": {"paths": copy.deepcopy(paths)}} for host in wanted]}
+    spec: Dict[str, Any] = {
+        "rules": [{"host": host, "http": {"paths": copy.deepcopy(paths)}} for host in wanted]
+    }
     if exposure.tls_secret is not None:
         spec["tls"] = [{"hosts": list(wanted), "secretName": exposure.tls_secret}]
     if exposure.ingress_class is not None:
         spec["ingressClassName"] = exposure.ingress_class
-    manifest = _object(app, api.ingresses.api_version, "Ingress", app.name, dict(exposure.annotations))
+    manifest = _object(
+        app, api.ingresses.api_version, "Ingress", app.name, dict(exposure.annotations)
+    )
     return _patched(app, "ingress", {**manifest, "spec": spec})
 
 
-def autoscaler(app: ApplicationSpec, target_deployment: str, api: ApiVersions) -> Optional[Manifest]:
+def autoscaler(
+    app: ApplicationSpec, target_deployment: str, api: ApiVersions
+) -> Optional[Manifest]:
     """The HorizontalPodAutoscaler of a Deployment; None where the number is fixed.
 
     autoscaling/v1 knows CPU alone: an Application with a memory target is refused there by `steps`.
@@ -177,22 +200,31 @@ def autoscaler(app: ApplicationSpec, target_deployment: str, api: ApiVersions) -
     if not replicas.autoscaled or api.autoscaling is None:
         return None
     spec: Dict[str, Any] = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target_deployment},
+        "scaleTargetRef": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": target_deployment,
+        },
         "minReplicas": replicas.min,
         "maxReplicas": replicas.max,
     }
     if api.autoscaling == "v1":
         spec["targetCPUUtilizationPercentage"] = replicas.target_cpu
     else:
-        # Servers that store this kind as v1 (1.20 does) give the CPU metric back last, wherever it was.
+        # Servers that store this kind as v1 (1.20 does) give the CPU metric back last, wherever it
+        # was.
         targets = (("memory", replicas.target_memory), ("cpu", replicas.target_cpu))
-        spec["metrics"] = [_metric(name, percent) for name, percent in targets if percent is not None]
+        spec["metrics"] = [
+            _metric(name, percent) for name, percent in targets if percent is not None
+        ]
     manifest = _object(app, api.autoscalers.api_version, "HorizontalPodAutoscaler", app.name)
     return _patched(app, "autoscaler", {**manifest, "spec": spec})
 
 
 def disruption_budget(app: ApplicationSpec, api: ApiVersions) -> Optional[Manifest]:
-    """At most a quarter of the pods, and one at least, may be drained at a time; none is wanted for one pod alone."""
+    """At most a quarter of the pods, and one at least, may be drained at a time; none is wanted for
+    one pod alone.
+    """
     if app.replicas.max < 2 or api.policy is None:
         return None
     spec = {"maxUnavailable": "25%", "selector": {"matchLabels": {APPLICATION_LABEL: app.name}}}
@@ -200,20 +232,28 @@ def disruption_budget(app: ApplicationSpec, api: ApiVersions) -> Optional[Manife
     return _patched(app, "disruptionBudget", {**manifest, "spec": spec})
 
 
-def config_map(app: ApplicationSpec, name: str, data: Mapping[str, str], content_hash: str) -> Manifest:
+def config_map(
+    app: ApplicationSpec, name: str, data: Mapping[str, str], content_hash: str
+) -> Manifest:
     """A ConfigMap with what its content amounts to beside it."""
     manifest = _object(app, "v1", "ConfigMap", name, {CONFIG_HASH_ANNOTATION: content_hash})
     return stamped({**manifest, "data": dict(sorted(data.items()))})
 
 
-def secret(app: ApplicationSpec, name: str, encoded: Mapping[str, str], versions_hash: str) -> Manifest:
+def secret(
+    app: ApplicationSpec, name: str, encoded: Mapping[str, str], versions_hash: str
+) -> Manifest:
     """A Secret; `encoded` is base64, and the hash is of versions, never of contents."""
     manifest = _object(app, "v1", "Secret", name, {CONFIG_HASH_ANNOTATION: versions_hash})
     return stamped({**manifest, "type": "Opaque", "data": dict(sorted(encoded.items()))})
 
 
 def _object(
-    app: ApplicationSpec, api_version: str, kind: str, name: str, annotations: Optional[Mapping[str, str]] = None
+    app: ApplicationSpec,
+    api_version: str,
+    kind: str,
+    name: str,
+    annotations: Optional[Mapping[str, str]] = None,
 ) -> Manifest:
     metadata: Dict[str, Any] = {
         "name": name,
@@ -265,7 +305,9 @@ def _pod(app: ApplicationSpec, track: str, image: str) -> Dict[str, Any]:
     if sources:
         container["envFrom"] = sources
     if app.env:
-        container["env"] = [{"name": name, "value": value} for name, value in sorted(app.env.items())]
+        container["env"] = [
+            {"name": name, "value": value} for name, value in sorted(app.env.items())
+        ]
     if mounts:
         container["volumeMounts"] = mounts
     pod: Dict[str, Any] = {
@@ -284,7 +326,9 @@ def _pod(app: ApplicationSpec, track: str, image: str) -> Dict[str, Any]:
 
 
 def _env_sources(app: ApplicationSpec) -> List[Dict[str, Any]]:
-    """Variables of both objects; where a name is in both, the Secret's counts, and `env` counts before either."""
+    """Variables of both objects; where a name is in both, the Secret's counts, and `env` counts
+    before either.
+    """
     sources: List[Dict[str, Any]] = []
     if has_config_map(app):
         sources.append({"configMapRef": {"name": config_map_name(app.name)}})
@@ -318,7 +362,9 @@ def _files(app: ApplicationSpec) -> Tuple[List[Dict[str, Any]], List[Dict[str, A
     if has_files(app):
         volumes.append({"name": FILES_VOLUME, "configMap": {"name": files_name(app.name)}})
     if has_secret_files(app):
-        volumes.append({"name": SECRET_FILES_VOLUME, "secret": {"secretName": secret_files_name(app.name)}})
+        volumes.append(
+            {"name": SECRET_FILES_VOLUME, "secret": {"secretName": secret_files_name(app.name)}}
+        )
     mounts = [
         {"name": volume, "mountPath": path, "subPath": file_key(path), "readOnly": True}
         for volume, paths in (
@@ -331,8 +377,9 @@ def _files(app: ApplicationSpec) -> Tuple[List[Dict[str, Any]], List[Dict[str, A
 
 
 def _probes(health: Health) -> Dict[str, Any]:
-    """Three probes out of few values: it may take its time to start, stops getting requests when it fails, and is
-    restarted only after failing for twice as long, so that a busy pod is relieved before it is killed."""
+    """Three probes out of few values: it may take its time to start, stops getting requests when it
+    fails, and is restarted only after failing for twice as long, so that a busy pod is relieved
+    before it is killed."""
     ready = _handler(health, health.http_path)
     alive = _handler(health, health.live_path or health.http_path)
     timing = {"periodSeconds": health.every_seconds, "timeoutSeconds": health.timeout_seconds}
@@ -358,7 +405,9 @@ def _handler(health: Health, path: Optional[str]) -> Dict[str, Any]:
 
 
 def _spread(app: ApplicationSpec, track: str) -> Dict[str, Any]:
-    """Over zones and then nodes, as far as the cluster can: a wish, never a reason for a pod to stay pending."""
+    """Over zones and then nodes, as far as the cluster can: a wish, never a reason for a pod to
+    stay pending.
+    """
     if app.spread == "none":
         return {}
     selector = {"matchLabels": {APPLICATION_LABEL: app.name, TRACK_LABEL: track}}
@@ -366,7 +415,10 @@ def _spread(app: ApplicationSpec, track: str) -> Dict[str, Any]:
     if app.spread == "zones":
         keys.insert(0, ("topology.kubernetes.io/zone", 100))
     terms = [
-        {"weight": weight, "podAffinityTerm": {"labelSelector": copy.deepcopy(selector), "topologyKey": key}}
+        {
+            "weight": weight,
+            "podAffinityTerm": {"labelSelector": copy.deepcopy(selector), "topologyKey": key},
+        }
         for key, weight in keys
     ]
     found: Dict[str, Any] = {
@@ -393,17 +445,25 @@ def _metric(name: str, percent: int) -> Dict[str, Any]:
 
 
 def _patched(app: ApplicationSpec, which: str, manifest: Manifest) -> Manifest:
-    """The manifest with the Application's patch merged in; the pack's own labels, and the image, stay."""
+    """The manifest with the Application's patch merged in; the pack's own labels, and the image,
+    stay.
+    """
     change = app.patch.get(which)
     if not change:
         return stamped(manifest)
     merged: Manifest = merge_patch(manifest, change)
-    merged["metadata"]["labels"] = {**(merged["metadata"].get("labels") or {}), **manifest["metadata"]["labels"]}
+    merged["metadata"]["labels"] = {
+        **(merged["metadata"].get("labels") or {}),
+        **manifest["metadata"]["labels"],
+    }
     if which == "deployment":
         template = manifest["spec"]["template"]
         mine = merged["spec"]["template"]["metadata"]
         mine["labels"] = {**(mine.get("labels") or {}), **template["metadata"]["labels"]}
-        mine["annotations"] = {**(mine.get("annotations") or {}), **template["metadata"]["annotations"]}
+        mine["annotations"] = {
+            **(mine.get("annotations") or {}),
+            **template["metadata"]["annotations"],
+        }
         image = template["spec"]["containers"][0]["image"]
         for container in merged["spec"]["template"]["spec"]["containers"]:
             if container.get("name") == CONTAINER:
@@ -412,7 +472,9 @@ def _patched(app: ApplicationSpec, which: str, manifest: Manifest) -> Manifest:
 
 
 def merge_patch(value: Any, change: Any) -> Any:
-    """RFC 7386, except that lists of objects with a `name` are merged by it. Arguments stay as they are."""
+    """RFC 7386, except that lists of objects with a `name` are merged by it. Arguments stay as they
+    are.
+    """
     if isinstance(change, Mapping):
         base = dict(value) if isinstance(value, Mapping) else {}
         for key, item in change.items():

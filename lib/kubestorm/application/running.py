@@ -12,9 +12,16 @@ Step = Callable[[ApplicationRun], Dict[str, Any]]
 
 
 def run_step(
-    step: Step, config: Optional[Mapping[str, Any]], identity: Identity, run_id: str, *, wanted: bool = True
+    step: Step,
+    config: Optional[Mapping[str, Any]],
+    identity: Identity,
+    run_id: str,
+    *,
+    wanted: bool = True,
 ) -> Tuple[bool, Any]:
     """Run one step, or nothing where the plan saw no need for it."""
     if not wanted:
         return True, dict(SKIPPED)
-    return run_with_services(lambda services: step(ApplicationRun(services, identity, run_id)), config)
+    return run_with_services(
+        lambda services: step(ApplicationRun(services, identity, run_id)), config
+    )

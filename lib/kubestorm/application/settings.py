@@ -1,4 +1,6 @@
-"""The `application` section of the pack's configuration: what operations decide for every Application."""
+"""The `application` section of the pack's configuration: what operations decide for every
+Application.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class ApplicationLimits:
     exposures: Optional[Tuple[str, ...]] = None
     """Which of internal, nodePort, loadBalancer, ingress may be used."""
     hosts: Optional[Tuple[str, ...]] = None
-    """Shell patterns that every ingress host has to fit; `{namespace}` stands for the Application's."""
+    """Shell patterns that every ingress host has to fit; `{namespace}` stands for the
+    Application's.
+    """
 
     def hosts_of(self, namespace: str) -> Optional[Tuple[str, ...]]:
         """The patterns of hosts for one namespace; None where every host is allowed."""
@@ -45,7 +49,8 @@ class ApplicationSources:
     namespaces: Tuple[str, ...] = ("*",)
     """Shell patterns; every entry that fits counts."""
     consul: Tuple[str, ...] = ()
-    """Shell patterns of keys; `*` covers slashes too, `{cluster}` and `{namespace}` are filled in."""
+    """Shell patterns of keys; `*` covers slashes too, `{cluster}` and `{namespace}` are filled in.
+    """
     vault: Tuple[str, ...] = ()
     """Shell patterns of paths below the mount, read likewise."""
 
@@ -59,7 +64,9 @@ class IngressSettings:
     tls: bool = True
     """Whether hosts are served over TLS unless an Application says otherwise."""
     tls_secret: Optional[str] = None
-    """Secret with the certificate in the Application's namespace; None is `<name>-tls`, as cert-manager would fill."""
+    """Secret with the certificate in the Application's namespace; None is `<name>-tls`, as
+    cert-manager would fill.
+    """
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Put on every Ingress, for instance cert-manager.io/cluster-issuer."""
 
@@ -71,15 +78,17 @@ class ApplicationSettings:
     allowed_registries: Tuple[str, ...] = ()
     """Shell patterns of `registry/repository` that images may come from; empty allows every one."""
     pull_secret: Optional[str] = None
-    """The secret in the Application's namespace that pulls images, unless the Application names one."""
+    """The secret in the Application's namespace that pulls images, unless the Application names
+    one.
+    """
     ingress: IngressSettings = field(default_factory=IngressSettings)
     limits: Tuple[ApplicationLimits, ...] = ()
     sources: Tuple[ApplicationSources, ...] = ()
     allow_patch: Tuple[str, ...] = ()
     """Namespaces (shell patterns) whose Applications may use `spec.patch`."""
     look_seconds: int = 300
-    """How often Consul, Vault and Databases are looked at for changes, where an Application reads any of them, and
-    whether a host is free that another had."""
+    """How often Consul, Vault and Databases are looked at for changes, where an Application reads
+    any of them, and whether a host is free that another had."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:
@@ -88,7 +97,9 @@ class ApplicationSettings:
         values["ingress"] = build(IngressSettings, values.get("ingress"), "application.ingress")
         for key, kind in (("limits", ApplicationLimits), ("sources", ApplicationSources)):
             items: List[Any] = values.get(key) or []
-            values[key] = tuple(build(kind, item, f"application.{key}[{index}]") for index, item in enumerate(items))
+            values[key] = tuple(
+                build(kind, item, f"application.{key}[{index}]") for index, item in enumerate(items)
+            )
         settings = build(cls, values, "application")
         for index, limits in enumerate(settings.limits):
             _check_limits(limits, f"application.limits[{index}]")
@@ -97,28 +108,40 @@ class ApplicationSettings:
             or not isinstance(settings.look_seconds, int)
             or settings.look_seconds < 1
         ):
-            raise DefinitionError("application.look_seconds must be 1 or more", field="application.look_seconds")
+            raise DefinitionError(
+                "application.look_seconds must be 1 or more", field="application.look_seconds"
+            )
         return settings
 
     def limits_for(self, namespace: str) -> ApplicationLimits:
         """The first limits whose pattern fits the namespace; without one, no limits."""
-        return next((limits for limits in self.limits if _fits(namespace, limits.namespaces)), ApplicationLimits())
+        return next(
+            (limits for limits in self.limits if _fits(namespace, limits.namespaces)),
+            ApplicationLimits(),
+        )
 
     def may_patch(self, namespace: str) -> bool:
         """Whether operations let Applications of this namespace change manifests by `spec.patch`."""
         return _fits(namespace, self.allow_patch)
 
     def readable(self, service: str, cluster: str, namespace: str) -> Tuple[str, ...]:
-        """The patterns of Consul keys or Vault paths (`service` is consul or vault) that this namespace may read."""
+        """The patterns of Consul keys or Vault paths (`service` is consul or vault) that this
+        namespace may read.
+        """
         patterns = list(DEFAULT_SOURCES)
         for source in self.sources:
             if _fits(namespace, source.namespaces):
                 patterns += source.consul if service == "consul" else source.vault
-        return tuple(pattern.replace("{cluster}", cluster).replace("{namespace}", namespace) for pattern in patterns)
+        return tuple(
+            pattern.replace("{cluster}", cluster).replace("{namespace}", namespace)
+            for pattern in patterns
+        )
 
 
 def is_allowed(path: str, patterns: Tuple[str, ...]) -> bool:
-    """Whether a key or a path fits one of the patterns. What climbs or hides (`..`, `//`) never does."""
+    """Whether a key or a path fits one of the patterns. What climbs or hides (`..`, `//`) never
+    does.
+    """
     parts = path.rstrip("/").split("/")
     if any(part in ("", ".", "..") for part in parts):
         return False

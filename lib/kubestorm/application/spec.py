@@ -1,8 +1,9 @@
 """What an Application resource asks for, parsed and checked against what operations allow.
 
-The API server's schema has refused wrong shapes already; this module says what a schema cannot (1.20 has no CEL), and
-what is better said in a sentence: an Application without health check, requests and limits is refused with the lines to
-add. All problems are found in one go. Pure: nothing is called.
+The API server's schema has refused wrong shapes already; this module says what a schema cannot
+(1.20 has no CEL), and what is better said in a sentence: an Application without health check,
+requests and limits is refused with the lines to add. All problems are found in one go. Pure:
+nothing is called.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import regex
 from kubestorm.application import settings as application_settings
 from kubestorm.application.quantity import Quantity, parse_quantity
 from kubestorm.application.reading import SpecReader
-from kubestorm.application.settings import INGRESS, INTERNAL, NODE_PORT, ApplicationSettings, is_allowed
+from kubestorm.application.settings import (
+    INGRESS,
+    INTERNAL,
+    NODE_PORT,
+    ApplicationSettings,
+    is_allowed,
+)
 from kubestorm.application.values import (
     BLUE_GREEN,
     CANARY,
@@ -44,13 +51,18 @@ from kubestorm.settings import Settings
 
 __all__ = ["ApplicationSpec", "InvalidSpecError", "Problem", "claimed_hosts", "parse"]
 
-# A Deployment is also called `<name>-canary`, and a pod's name adds eleven to sixteen characters within 63.
+# A Deployment is also called `<name>-canary`, and a pod's name adds eleven to sixteen characters
+# within 63.
 NAME_LENGTH = 40
 NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 REPOSITORY = re.compile(r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$")
-REGISTRY = re.compile(r"^(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:))(:[0-9]{1,5})?$")
-HOST = re.compile(r"^(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+REGISTRY = re.compile(
+    r"^(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:))(:[0-9]{1,5})?$"
+)
+HOST = re.compile(
+    r"^(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+)
 OBJECT_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 PERCENT = re.compile(r"^(100|[1-9]?[0-9])%$")
 
@@ -61,12 +73,18 @@ EXAMPLE_HEALTH = "`health: {http: {path: /healthz}}`"
 
 
 def parse(resource: Mapping[str, Any], settings: Settings) -> ApplicationSpec:
-    """Read an Application object as the Kubernetes API returns it. Raises InvalidSpecError with every problem."""
+    """Read an Application object as the Kubernetes API returns it. Raises InvalidSpecError with
+    every problem.
+    """
     return _Parser(resource, settings).parse()
 
 
-def claimed_hosts(resource: Mapping[str, Any], settings: ApplicationSettings) -> Tuple[Tuple[str, ...], str]:
-    """The ingress hosts and the path that an Application claims, whatever else may be wrong with it."""
+def claimed_hosts(
+    resource: Mapping[str, Any], settings: ApplicationSettings
+) -> Tuple[Tuple[str, ...], str]:
+    """The ingress hosts and the path that an Application claims, whatever else may be wrong with
+    it.
+    """
     spec = resource.get("spec")
     expose = spec.get("expose") if isinstance(spec, Mapping) else None
     if not isinstance(expose, Mapping) or expose.get("type") != INGRESS:
@@ -75,12 +93,16 @@ def claimed_hosts(resource: Mapping[str, Any], settings: ApplicationSettings) ->
     wanted = tuple(str(host).lower() for host in hosts) if isinstance(hosts, list) else ()
     metadata = resource["metadata"]
     if not wanted and settings.ingress.domain:
-        wanted = (f"{metadata['name']}.{metadata.get('namespace', '')}.{settings.ingress.domain}".lower(),)
+        wanted = (
+            f"{metadata['name']}.{metadata.get('namespace', '')}.{settings.ingress.domain}".lower(),
+        )
     return wanted, str(expose.get("path") or "/")
 
 
 def split_image(text: str) -> Tuple[Optional[str], str]:
-    """Registry and repository of an image name, as container tools split them: a registry has a dot or a colon."""
+    """Registry and repository of an image name, as container tools split them: a registry has a dot
+    or a colon.
+    """
     head, slash, rest = text.partition("/")
     if slash and REGISTRY.match(head):
         return head, rest
@@ -159,10 +181,16 @@ class _Parser(SpecReader):
     def _image(self) -> Tuple[str, str]:
         text = self.text("image.repository")
         if text is None:
-            self.wrong("image.repository", "it is missing; add for example `image: {repository: team/cart}`")
+            self.wrong(
+                "image.repository",
+                "it is missing; add for example `image: {repository: team/cart}`",
+            )
             return "", ""
         if "@" in text or ":" in text.rsplit("/", 1)[-1]:
-            self.wrong("image.repository", f"{text!r} names a tag or a digest; say which tags with spec.follow")
+            self.wrong(
+                "image.repository",
+                f"{text!r} names a tag or a digest; say which tags with spec.follow",
+            )
             return "", ""
         named, repository = split_image(text)
         registry = named or self._settings.registry or ""
@@ -174,12 +202,14 @@ class _Parser(SpecReader):
             )
         elif not REPOSITORY.match(repository) or len(repository) > 255:
             self.wrong(
-                "image.repository", f"{repository!r} is no repository: small letters, digits, `.`, `_`, `-` and `/`"
+                "image.repository",
+                f"{repository!r} is no repository: small letters, digits, `.`, `_`, `-` and `/`",
             )
         allowed = self._settings.allowed_registries
         if registry and allowed and not is_allowed(f"{registry}/{repository}", allowed):
             self.wrong(
-                "image.repository", f"images may not come from {registry}/{repository}; allowed: {', '.join(allowed)}"
+                "image.repository",
+                f"images may not come from {registry}/{repository}; allowed: {', '.join(allowed)}",
             )
         return registry, repository
 
@@ -205,7 +235,9 @@ class _Parser(SpecReader):
                 if value is None:
                     missing.append(path)
                 elif quantity is None or not quantity.amount:
-                    self.wrong(path, f"{value!r} is no amount above 0; write for example {_example(what)}")
+                    self.wrong(
+                        path, f"{value!r} is no amount above 0; write for example {_example(what)}"
+                    )
                 else:
                     found[path] = quantity
         if missing:
@@ -218,10 +250,18 @@ class _Parser(SpecReader):
         for what in ("cpu", "memory"):
             self._check_amounts(what, found)
         names = ("requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
-        return Resources(*(found[f"resources.{name}"].text if f"resources.{name}" in found else "" for name in names))
+        return Resources(
+            *(
+                found[f"resources.{name}"].text if f"resources.{name}" in found else ""
+                for name in names
+            )
+        )
 
     def _check_amounts(self, what: str, found: Mapping[str, Quantity]) -> None:
-        request, limit = found.get(f"resources.requests.{what}"), found.get(f"resources.limits.{what}")
+        request, limit = (
+            found.get(f"resources.requests.{what}"),
+            found.get(f"resources.limits.{what}"),
+        )
         if request and limit and request.amount > limit.amount:
             self.wrong(
                 f"resources.limits.{what}",
@@ -229,14 +269,24 @@ class _Parser(SpecReader):
             )
         most = parse_quantity(getattr(self._limits, f"max_{what}") or "")
         if limit and most and limit.amount > most.amount:
-            self.wrong(f"resources.limits.{what}", f"{limit.text} is above what operations allow here: {most.text}")
+            self.wrong(
+                f"resources.limits.{what}",
+                f"{limit.text} is above what operations allow here: {most.text}",
+            )
 
     def _health(self, port: Optional[int]) -> Health:
         health = self.mapping("health")
         ways = [way for way in ("http", "tcp", "command") if health.get(way) is not None]
         if len(ways) != 1:
-            found = f"it holds {' and '.join(ways)}" if ways else "a health check is required and it is missing"
-            self.wrong("health", f"{found}; give exactly one of http, tcp and command, for example {EXAMPLE_HEALTH}")
+            found = (
+                f"it holds {' and '.join(ways)}"
+                if ways
+                else "a health check is required and it is missing"
+            )
+            self.wrong(
+                "health",
+                f"{found}; give exactly one of http, tcp and command, for example {EXAMPLE_HEALTH}",
+            )
             return Health()
         (way,) = ways
         every = self.whole("health.everySeconds", 10, 1, 300)
@@ -251,10 +301,14 @@ class _Parser(SpecReader):
         if way in ("http", "tcp"):
             probe_port = self.integer(f"health.{way}.port", port, 1, 65535)
             if probe_port is None:
-                self.wrong(f"health.{way}.port", "it is missing and so is spec.port; give one of them")
+                self.wrong(
+                    f"health.{way}.port", "it is missing and so is spec.port; give one of them"
+                )
         command = self.texts("health.command") if way == "command" else ()
         if way == "command" and not command:
-            self.wrong("health.command", "it is empty; write for example `command: [cat, /tmp/healthy]`")
+            self.wrong(
+                "health.command", "it is empty; write for example `command: [cat, /tmp/healthy]`"
+            )
         return Health(
             http_path=http_path,
             live_path=live_path,
@@ -287,7 +341,9 @@ class _Parser(SpecReader):
 
     def _check_env_name(self, where: str, name: Any) -> None:
         if not isinstance(name, str) or not ENV_NAME.match(name):
-            self.wrong(where, f"{name!r} is no name of a variable: letters, digits and `_`, no digit first")
+            self.wrong(
+                where, f"{name!r} is no name of a variable: letters, digits and `_`, no digit first"
+            )
 
     # What comes from Consul, Vault and Databases.
 
@@ -303,7 +359,10 @@ class _Parser(SpecReader):
             if tree and not text.endswith("/"):
                 text += "/"
             if key and text.endswith("/"):
-                self.wrong(f"{where}.key", f"{text!r} ends in a slash; write it as prefix to take all keys below it")
+                self.wrong(
+                    f"{where}.key",
+                    f"{text!r} ends in a slash; write it as prefix to take all keys below it",
+                )
             self._check_readable(f"{where}.{'key' if key else 'prefix'}", "Consul", text, patterns)
             env, file, prefix = self._destination(where, item, one=bool(key))
             if key and not env and not file:
@@ -318,7 +377,9 @@ class _Parser(SpecReader):
         for where, item in self.objects("secrets"):
             path, key = item.get("path"), item.get("key")
             if not isinstance(path, str) or not path:
-                self.wrong(f"{where}.path", "it is missing; write the path in Vault below the mount")
+                self.wrong(
+                    f"{where}.path", "it is missing; write the path in Vault below the mount"
+                )
                 continue
             if key is not None and not (isinstance(key, str) and key):
                 self.wrong(f"{where}.key", f"{key!r} is no text")
@@ -331,7 +392,9 @@ class _Parser(SpecReader):
             found.append(SecretSource(path, key, env, file, prefix))
         return tuple(found)
 
-    def _check_readable(self, where: str, service: str, path: str, patterns: Tuple[str, ...]) -> None:
+    def _check_readable(
+        self, where: str, service: str, path: str, patterns: Tuple[str, ...]
+    ) -> None:
         if not is_allowed(path, patterns):
             self.wrong(
                 where,
@@ -348,7 +411,9 @@ class _Parser(SpecReader):
         if env is not None and file is not None:
             self.wrong(where, "it holds both env and file; give one of them")
         if one and prefix:
-            self.wrong(f"{where}.envPrefix", "it is for many values; a single one is named with env")
+            self.wrong(
+                f"{where}.envPrefix", "it is for many values; a single one is named with env"
+            )
         if env is not None:
             self._check_env_name(f"{where}.env", env)
         if prefix and not ENV_NAME.match(str(prefix)):
@@ -359,21 +424,31 @@ class _Parser(SpecReader):
 
     def _check_file(self, where: str, file: Any) -> None:
         parts = file.split("/")[1:] if isinstance(file, str) and file.startswith("/") else []
-        if not parts or any(part in ("", ".", "..") or not re.match(r"^[-._a-zA-Z0-9]+$", part) for part in parts):
-            self.wrong(where, f"{file!r} is no path of a file: from /, of letters, digits, `-`, `_` and `.`")
+        if not parts or any(
+            part in ("", ".", "..") or not re.match(r"^[-._a-zA-Z0-9]+$", part) for part in parts
+        ):
+            self.wrong(
+                where,
+                f"{file!r} is no path of a file: from /, of letters, digits, `-`, `_` and `.`",
+            )
 
     def _databases(self) -> Tuple[DatabaseBinding, ...]:
         found = []
         for where, item in self.objects("databases"):
             name, prefix = item.get("name"), item.get("envPrefix", DEFAULT_PREFIX)
             if not isinstance(name, str) or not OBJECT_NAME.match(name):
-                self.wrong(f"{where}.name", "it is missing; write the name of a Database in this namespace")
+                self.wrong(
+                    f"{where}.name", "it is missing; write the name of a Database in this namespace"
+                )
                 continue
             self._check_env_name(f"{where}.envPrefix", prefix)
             found.append(DatabaseBinding(name, str(prefix)))
         prefixes = [binding.prefix for binding in found]
         if len(set(prefixes)) < len(prefixes):
-            self.wrong("databases", "two of them have the same envPrefix; give each its own, for example ORDERS")
+            self.wrong(
+                "databases",
+                "two of them have the same envPrefix; give each its own, for example ORDERS",
+            )
         return tuple(found)
 
     def _check_names_meet(self, spec: ApplicationSpec) -> None:
@@ -383,10 +458,15 @@ class _Parser(SpecReader):
             names = [getattr(source, kind) for source in sources if getattr(source, kind)]
             names += list(spec.env) if kind == "env" else []
             for name in sorted({name for name in names if names.count(name) > 1}):
-                self.wrong(kind if kind == "env" else "config", f"{name} is given twice; give each its own {kind}")
+                self.wrong(
+                    kind if kind == "env" else "config",
+                    f"{name} is given twice; give each its own {kind}",
+                )
         files = [str(source.file) for source in sources if source.file]
         if len({file.replace("/", ".") for file in files}) < len(set(files)):
-            self.wrong("config", "two files differ only in where a `/` or a `.` is; rename one of them")
+            self.wrong(
+                "config", "two files differ only in where a `/` or a `.` is; rename one of them"
+            )
 
     # How many, and who reaches them.
 
@@ -398,30 +478,51 @@ class _Parser(SpecReader):
         memory = self.integer("replicas.targetMemory", None, 1, 1000)
         stated = self.get("replicas.max") is not None
         if stated and most < least:
-            self.wrong("replicas.max", f"{most} is below replicas.min ({least}); raise it or leave it out")
+            self.wrong(
+                "replicas.max", f"{most} is below replicas.min ({least}); raise it or leave it out"
+            )
         if stated and least == 0 and most > 0:
-            self.wrong("replicas.min", "an autoscaler on CPU or memory cannot start from 0; write 1 or more")
+            self.wrong(
+                "replicas.min",
+                "an autoscaler on CPU or memory cannot start from 0; write 1 or more",
+            )
         if most > least and stated:
             return Replicas(least, most, 80 if cpu is None and memory is None else cpu, memory)
         if cpu is not None or memory is not None:
-            self.wrong("replicas", "a target needs replicas.max above replicas.min; add it or remove the target")
+            self.wrong(
+                "replicas",
+                "a target needs replicas.max above replicas.min; add it or remove the target",
+            )
         return Replicas(least, least)
 
     def _exposure(self, port: Optional[int]) -> Exposure:
         type_ = self.choice("expose.type", application_settings.EXPOSURES, INTERNAL)
         allowed = self._limits.exposures
         if allowed is not None and type_ not in allowed and (port is not None or type_ != INTERNAL):
-            self.wrong("expose.type", f"{type_} is not allowed here; operations allow {', '.join(allowed)}")
+            self.wrong(
+                "expose.type", f"{type_} is not allowed here; operations allow {', '.join(allowed)}"
+            )
         if type_ != INTERNAL and port is None:
-            self.wrong("port", f"it is missing; expose.type {type_} needs the port that the container listens on")
+            self.wrong(
+                "port",
+                f"it is missing; expose.type {type_} needs the port that the container listens on",
+            )
         node_port = self.integer("expose.nodePort", None, 30000, 32767)
         if node_port is not None and type_ != NODE_PORT:
-            self.wrong("expose.nodePort", f"it is for expose.type {NODE_PORT}; remove it or change the type")
+            self.wrong(
+                "expose.nodePort",
+                f"it is for expose.type {NODE_PORT}; remove it or change the type",
+            )
         only = {"hosts", "path", "tls", "tlsSecret", "class"} & set(self.mapping("expose"))
         if type_ != INGRESS:
             if only:
-                self.wrong(f"expose.{min(only)}", f"it is for expose.type {INGRESS}; remove it or change the type")
-            return Exposure(type=type_, port=self.whole("expose.port", 80, 1, 65535), node_port=node_port)
+                self.wrong(
+                    f"expose.{min(only)}",
+                    f"it is for expose.type {INGRESS}; remove it or change the type",
+                )
+            return Exposure(
+                type=type_, port=self.whole("expose.port", 80, 1, 65535), node_port=node_port
+            )
         return self._ingress()
 
     def _ingress(self) -> Exposure:
@@ -431,10 +532,16 @@ class _Parser(SpecReader):
             self.wrong("expose.hosts", "it is missing; add for example `hosts: [cart.example.com]`")
         for host in hosts:
             if not HOST.match(host) or len(host) > 253:
-                self.wrong("expose.hosts", f"{host!r} is no host name such as cart.example.com or *.example.com")
+                self.wrong(
+                    "expose.hosts",
+                    f"{host!r} is no host name such as cart.example.com or *.example.com",
+                )
             patterns = self._limits.hosts_of(self._namespace)
             if patterns is not None and not is_allowed(host, patterns):
-                self.wrong("expose.hosts", f"{host!r} is not allowed here; operations allow {', '.join(patterns)}")
+                self.wrong(
+                    "expose.hosts",
+                    f"{host!r} is not allowed here; operations allow {', '.join(patterns)}",
+                )
         if len(set(hosts)) < len(hosts):
             self.wrong("expose.hosts", "a host is there twice; remove one")
         self._path("expose.path", required=False)
@@ -470,12 +577,17 @@ class _Parser(SpecReader):
         surge = self._int_or_percent("strategy.maxSurge", plain.max_surge)
         unavailable = self._int_or_percent("strategy.maxUnavailable", plain.max_unavailable)
         if surge in (0, "0%") and unavailable in (0, "0%"):
-            self.wrong("strategy.maxSurge", "it is 0 and so is maxUnavailable; no pod could ever be replaced")
+            self.wrong(
+                "strategy.maxSurge",
+                "it is 0 and so is maxUnavailable; no pod could ever be replaced",
+            )
         return Strategy(
             type=kind,
             max_surge=surge,
             max_unavailable=unavailable,
-            deadline_seconds=self.whole("strategy.deadlineSeconds", plain.deadline_seconds, 10, 86400),
+            deadline_seconds=self.whole(
+                "strategy.deadlineSeconds", plain.deadline_seconds, 10, 86400
+            ),
             settle_seconds=self.whole("strategy.settleSeconds", plain.settle_seconds, 0, 3600),
             keep_seconds=self.whole("strategy.keepSeconds", plain.keep_seconds, 0, 86400),
             until_promoted=self.boolean("strategy.untilPromoted", False),
@@ -499,12 +611,19 @@ class _Parser(SpecReader):
             weight, pause = item.get("weight"), item.get("pauseSeconds")
             waits, tests = bool(item.get("untilPromoted", False)), bool(item.get("test", True))
             if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 99:
-                self.wrong(f"{where}.weight", f"{weight!r} is no percentage between 1 and 99; 100 follows by itself")
+                self.wrong(
+                    f"{where}.weight",
+                    f"{weight!r} is no percentage between 1 and 99; 100 follows by itself",
+                )
                 continue
             if waits and pause is not None:
                 self.wrong(where, "it holds both untilPromoted and pauseSeconds; give one of them")
-            if pause is not None and (isinstance(pause, bool) or not isinstance(pause, int) or not 0 <= pause <= 86400):
-                self.wrong(f"{where}.pauseSeconds", f"{pause!r} is no number of seconds up to 86400")
+            if pause is not None and (
+                isinstance(pause, bool) or not isinstance(pause, int) or not 0 <= pause <= 86400
+            ):
+                self.wrong(
+                    f"{where}.pauseSeconds", f"{pause!r} is no number of seconds up to 86400"
+                )
                 continue
             steps.append(CanaryStep(weight, pause or 0, waits, tests))
         weights = [step.weight for step in steps]
@@ -514,7 +633,10 @@ class _Parser(SpecReader):
                 "Canary needs at least one; add for example `steps: [{weight: 25, pauseSeconds: 60}]`",
             )
         if any(later <= earlier for earlier, later in zip(weights, weights[1:])):
-            self.wrong("strategy.steps", f"the weights {_words(weights)} do not rise; each is above the one before")
+            self.wrong(
+                "strategy.steps",
+                f"the weights {_words(weights)} do not rise; each is above the one before",
+            )
         return tuple(steps)
 
     def _problems_at(self, path: str) -> bool:
@@ -535,14 +657,21 @@ class _Parser(SpecReader):
             checks.append(self._check(where, item, path, status))
         command = self.texts("test.job.command")
         if self.get("test.job") is not None and not command:
-            self.wrong("test.job.command", "it is missing; write for example `command: [./smoke-test]`")
+            self.wrong(
+                "test.job.command", "it is missing; write for example `command: [./smoke-test]`"
+            )
         if not checks and self.get("test.job") is None and not self.has_problem_at("test.http"):
             self.wrong("test", "it says nothing; give http, job or both")
         if checks and port is None:
-            self.wrong("port", "it is missing; test.http needs the port that the container listens on")
+            self.wrong(
+                "port", "it is missing; test.http needs the port that the container listens on"
+            )
         through = self.choice("test.through", ("service", "ingress"), "service")
         if through == "ingress" and self.get("expose.type") != INGRESS:
-            self.wrong("test.through", f"ingress needs expose.type {INGRESS}; leave it out or change the type")
+            self.wrong(
+                "test.through",
+                f"ingress needs expose.type {INGRESS}; leave it out or change the type",
+            )
         return PostDeployTest(
             through=through,
             http=tuple(checks),
@@ -558,7 +687,9 @@ class _Parser(SpecReader):
                 regex.compile(pattern)
             except (regex.error, TypeError) as error:
                 self.wrong(f"{where}.matches", f"{pattern!r} is no regular expression: {error}")
-        if within is not None and (isinstance(within, bool) or not isinstance(within, (int, float)) or within <= 0):
+        if within is not None and (
+            isinstance(within, bool) or not isinstance(within, (int, float)) or within <= 0
+        ):
             self.wrong(f"{where}.withinSeconds", f"{within!r} is no number of seconds above 0")
             within = None
         return HttpCheck(
@@ -591,12 +722,16 @@ class _Parser(SpecReader):
             )
         for name, change in patch.items():
             if name not in PATCHABLE:
-                self.wrong(f"patch.{name}", f"there is no such object; there are {', '.join(PATCHABLE)}")
+                self.wrong(
+                    f"patch.{name}", f"there is no such object; there are {', '.join(PATCHABLE)}"
+                )
             elif not isinstance(change, Mapping):
                 self.wrong(f"patch.{name}", f"{change!r} is no object")
             else:
                 self._check_patch(name, change)
-        return {str(name): dict(change) for name, change in patch.items() if isinstance(change, Mapping)}
+        return {
+            str(name): dict(change) for name, change in patch.items() if isinstance(change, Mapping)
+        }
 
     def _check_patch(self, name: str, change: Mapping[str, Any]) -> None:
         for path in OURS_ALONE:
@@ -605,13 +740,18 @@ class _Parser(SpecReader):
         for path in STAND_ON:
             value = _at(change, path)
             if value is not _ABSENT and not isinstance(value, Mapping):
-                self.wrong(f"patch.{name}.{path}", "it can be added to, and neither removed nor replaced")
+                self.wrong(
+                    f"patch.{name}.{path}", "it can be added to, and neither removed nor replaced"
+                )
         containers = _at(change, CONTAINERS)
         if containers is _ABSENT:
             return
-        if not isinstance(containers, list) or not all(isinstance(c, Mapping) and c.get("name") for c in containers):
+        if not isinstance(containers, list) or not all(
+            isinstance(c, Mapping) and c.get("name") for c in containers
+        ):
             self.wrong(
-                f"patch.{name}.{CONTAINERS}", "write a list of containers, each with its name; ours is called app"
+                f"patch.{name}.{CONTAINERS}",
+                "write a list of containers, each with its name; ours is called app",
             )
 
 

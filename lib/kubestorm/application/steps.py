@@ -1,10 +1,12 @@
-"""The steps of an Application's run, in the order of workflows/application_reconcile.yaml: one function an action.
+"""The steps of an Application's run, in the order of workflows/application_reconcile.yaml: one
+function an action.
 
-Each looks at the object and the cluster as they are, does what can be done now, writes what it found and returns; none
-waits. All are safe to repeat and to run alone. A step that fails has written its condition before it raises.
+Each looks at the object and the cluster as they are, does what can be done now, writes what it
+found and returns; none waits. All are safe to repeat and to run alone. A step that fails has
+written its condition before it raises.
 
-An Application has no finalizer: everything it has made is in its namespace and owned by it, so that the garbage
-collector removes it, with the pack or without.
+An Application has no finalizer: everything it has made is in its namespace and owned by it, so that
+the garbage collector removes it, with the pack or without.
 """
 
 from __future__ import annotations
@@ -30,7 +32,12 @@ from kubestorm.rollout.observe import failure_of
 from kubestorm.rollout.steps import ensure_rollout
 from kubestorm.services import Services
 
-SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = "SpecValid", "HostClaimed", "Applied", deploying.ROLLED_OUT
+SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = (
+    "SpecValid",
+    "HostClaimed",
+    "Applied",
+    deploying.ROLLED_OUT,
+)
 ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
 TAKE_FIELDS_ANNOTATION = "kubestorm.io/take-fields"
 SKIPPED: Mapping[str, Any] = {"skipped": True}
@@ -56,7 +63,9 @@ class Look(NamedTuple):
     @property
     def takes(self) -> bool:
         """Whether a person has asked to take fields from their owners."""
-        return bool((self.resource["metadata"].get("annotations") or {}).get(TAKE_FIELDS_ANNOTATION))
+        return bool(
+            (self.resource["metadata"].get("annotations") or {}).get(TAKE_FIELDS_ANNOTATION)
+        )
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -73,7 +82,9 @@ class ApplicationRun:
         self.settings = ApplicationSettings.from_config(services.settings.raw)
 
     def look(self) -> Optional[Look]:
-        """Read and parse it; None when it is gone or going, or cannot be parsed: the plan has told why."""
+        """Read and parse it; None when it is gone or going, or cannot be parsed: the plan has told
+        why.
+        """
         resource = self.handle.read()
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             return None
@@ -83,9 +94,13 @@ class ApplicationRun:
             return None
         return Look(resource, app, self.handle.generation(resource))
 
-    def ensure(self, manifest: render.Manifest, look: Look, live: Optional[Object] = None) -> Outcome:
+    def ensure(
+        self, manifest: render.Manifest, look: Look, live: Optional[Object] = None
+    ) -> Outcome:
         """Bring one object to its manifest."""
-        return apply.ensure(self.services.kube, manifest, uid=look.app.uid, live=live, take=look.takes)
+        return apply.ensure(
+            self.services.kube, manifest, uid=look.app.uid, live=live, take=look.takes
+        )
 
     def remove(self, resource: Resource, kind: str, name: str, look: Look) -> List[Outcome]:
         """Remove one object if it is there and ours."""
@@ -95,7 +110,9 @@ class ApplicationRun:
 
     @contextlib.contextmanager
     def reporting(self, condition_type: str) -> Iterator[None]:
-        """Write the condition of whatever fails inside, then let it fail. The Lease is renewed first."""
+        """Write the condition of whatever fails inside, then let it fail. The Lease is renewed
+        first.
+        """
         self.handle.keep_lock()
         try:
             yield
@@ -103,7 +120,9 @@ class ApplicationRun:
             raise
         except Error as error:
             with contextlib.suppress(Error):
-                self.handle.write_status(Condition(condition_type, FALSE, _reason(error), str(error)))
+                self.handle.write_status(
+                    Condition(condition_type, FALSE, _reason(error), str(error))
+                )
             raise
 
 
@@ -122,7 +141,9 @@ def plan(run: ApplicationRun) -> Result:
     try:
         parse(resource, run.services.settings)
     except InvalidSpecError as error:
-        run.handle.write_status(Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error)), generation=generation)
+        run.handle.write_status(
+            Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error)), generation=generation
+        )
         return {"todo": [], "reason": f"InvalidSpec: {error}"}
     with run.reporting(SPEC_VALID):
         run.handle.write_status(VALID, generation=generation)
@@ -130,16 +151,22 @@ def plan(run: ApplicationRun) -> Result:
 
 
 def ensure_configuration(run: ApplicationRun) -> Result:
-    """Bring what comes from Consul, Vault and Databases into ConfigMaps and Secrets. Results hold names and versions.
+    """Bring what comes from Consul, Vault and Databases into ConfigMaps and Secrets. Results hold
+    names and versions.
 
-    What is not there yet, or cannot be asked, leaves the pods what they have; `waitingFor` in the status says it.
+    What is not there yet, or cannot be asked, leaves the pods what they have; `waitingFor` in the
+    status says it.
     """
     with run.reporting(APPLIED):
         look = run.look()
         if look is None:
             return dict(SKIPPED)
         found = _contents(run, look.app)
-        waiting = {"reason": found.reason, "message": found.message} if isinstance(found, Waiting) else None
+        waiting = (
+            {"reason": found.reason, "message": found.message}
+            if isinstance(found, Waiting)
+            else None
+        )
         outcomes: List[Outcome] = []
         fields: Dict[str, Any] = {"waitingFor": waiting}
         if not isinstance(found, Waiting):
@@ -159,9 +186,11 @@ def ensure_configuration(run: ApplicationRun) -> Result:
 
 
 def ensure_objects(run: ApplicationRun) -> Result:
-    """Bring Service, Ingress, autoscaler and disruption budget to what is asked for; remove what no longer is.
+    """Bring Service, Ingress, autoscaler and disruption budget to what is asked for; remove what no
+    longer is.
 
-    While a Rollout goes on, Service and autoscaler are its to change, and are made here only where they are missing.
+    While a Rollout goes on, Service and autoscaler are its to change, and are made here only where
+    they are missing.
     """
     with run.reporting(APPLIED):
         look = run.look()
@@ -175,10 +204,25 @@ def ensure_objects(run: ApplicationRun) -> Result:
         target = render.deployment_name(app.name, track)
         going_on = history.look(kube, app.namespace, app.name, app.uid).active is not None
         wished = [
-            (SERVICES, "Service", render.service(app, tracks=(track,)) if app.port is not None else None, going_on),
+            (
+                SERVICES,
+                "Service",
+                render.service(app, tracks=(track,)) if app.port is not None else None,
+                going_on,
+            ),
             (api.ingresses, "Ingress", render.ingress(app, api, hosts=granted), False),
-            (api.autoscalers, "HorizontalPodAutoscaler", render.autoscaler(app, target, api), going_on),
-            (api.disruption_budgets, "PodDisruptionBudget", render.disruption_budget(app, api), False),
+            (
+                api.autoscalers,
+                "HorizontalPodAutoscaler",
+                render.autoscaler(app, target, api),
+                going_on,
+            ),
+            (
+                api.disruption_budgets,
+                "PodDisruptionBudget",
+                render.disruption_budget(app, api),
+                False,
+            ),
         ]
         outcomes: List[Outcome] = []
         for resource, kind, manifest, spared in wished:
@@ -195,7 +239,8 @@ def ensure_objects(run: ApplicationRun) -> Result:
 
 
 def ensure_deployment(run: ApplicationRun) -> Result:
-    """Begin the Rollout that is due, if one is; without one, bring the active track's Deployment to what is asked for.
+    """Begin the Rollout that is due, if one is; without one, bring the active track's Deployment to
+    what is asked for.
 
     The image is the good one of the last Rollout: another comes by a Rollout alone.
     """
@@ -204,7 +249,9 @@ def ensure_deployment(run: ApplicationRun) -> Result:
         if look is None:
             return dict(SKIPPED)
         kube, app = run.services.kube, look.app
-        service = apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
+        service = (
+            apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
+        )
         track = deploying.active_track(look.resource, service)
         name = render.deployment_name(app.name, track)
         live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
@@ -214,7 +261,9 @@ def ensure_deployment(run: ApplicationRun) -> Result:
         outcomes: List[Outcome] = []
         told: List[Condition] = []
         if missing:
-            message = f"{missing} is not there yet, and the pods need it; the condition Applied says why."
+            message = (
+                f"{missing} is not there yet, and the pods need it; the condition Applied says why."
+            )
             told = [Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)]
         elif due["active"]:
             pass  # the Rollout changes the Deployments and tells
@@ -223,7 +272,10 @@ def ensure_deployment(run: ApplicationRun) -> Result:
         else:
             outcomes, live = _bring_up_to_date(run, look, track, image, hashed, live)
             told = [_rolled_out(run, look, due, outcomes, live)]
-        fields = {**deploying.status_of(app, track, live), **_next_look(run, look, due.get("look_at"))}
+        fields = {
+            **deploying.status_of(app, track, live),
+            **_next_look(run, look, due.get("look_at")),
+        }
         run.handle.write_status(*told, fields=fields, generation=look.generation)
         if look.takes:
             run.handle.remove_annotation(TAKE_FIELDS_ANNOTATION)
@@ -232,7 +284,12 @@ def ensure_deployment(run: ApplicationRun) -> Result:
 
 
 def _bring_up_to_date(
-    run: ApplicationRun, look: Look, track: str, image: deploying.Image, hashed: str, live: Optional[Object]
+    run: ApplicationRun,
+    look: Look,
+    track: str,
+    image: deploying.Image,
+    hashed: str,
+    live: Optional[Object],
 ) -> Tuple[List[Outcome], Optional[Object]]:
     kube, app = run.services.kube, look.app
     if live is not None and app.replicas.autoscaled:
@@ -240,14 +297,20 @@ def _bring_up_to_date(
     manifest = active_deployment(app, track, image, hashed, live)
     fixed_again = live is not None and not app.replicas.autoscaled and apply.was_autoscaled(live)
     take_field = apply.REPLICAS if fixed_again else ""
-    outcome = apply.ensure(kube, manifest, uid=app.uid, live=live, take=look.takes, take_field=take_field)
+    outcome = apply.ensure(
+        kube, manifest, uid=app.uid, live=live, take=look.takes, take_field=take_field
+    )
     if live is not None and fixed_again:
         apply.forget_autoscaler(kube, live)
     return [outcome], outcome.live
 
 
 def _rolled_out(
-    run: ApplicationRun, look: Look, due: Mapping[str, Any], outcomes: Sequence[Outcome], live: Optional[Object]
+    run: ApplicationRun,
+    look: Look,
+    due: Mapping[str, Any],
+    outcomes: Sequence[Outcome],
+    live: Optional[Object],
 ) -> Condition:
     if live is None:
         return deploying.waiting_for_image(look.app, due)
@@ -262,9 +325,15 @@ def _rolled_out(
 
 
 def active_deployment(
-    app: ApplicationSpec, track: str, image: deploying.Image, config_hash: str, live: Optional[Object]
+    app: ApplicationSpec,
+    track: str,
+    image: deploying.Image,
+    config_hash: str,
+    live: Optional[Object],
 ) -> render.Manifest:
-    """A track's Deployment as it is to be; the number of pods is an autoscaler's, except of a new one."""
+    """A track's Deployment as it is to be; the number of pods is an autoscaler's, except of a new
+    one.
+    """
     left_out = app.replicas.autoscaled and live is not None
     return render.deployment(
         app,
@@ -277,11 +346,17 @@ def active_deployment(
 
 
 def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
-    """The hash of the configuration that is in the cluster now, and the object that is missing of it, if one is."""
+    """The hash of the configuration that is in the cluster now, and the object that is missing of
+    it, if one is.
+    """
     hashes: List[str] = []
     missing = ""
     for kind, name, wished in config.names_of(app):
-        live = apply.read(run.services.kube, CONFIG_RESOURCES[kind], name, app.namespace) if wished else None
+        live = (
+            apply.read(run.services.kube, CONFIG_RESOURCES[kind], name, app.namespace)
+            if wished
+            else None
+        )
         if wished and live is None:
             missing = missing or f"{kind} {name}"
         annotations = (live["metadata"].get("annotations") or {}) if live else {}
@@ -290,7 +365,9 @@ def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
 
 
 def _contents(run: ApplicationRun, app: ApplicationSpec) -> Any:
-    """What the objects are to hold; a Consul or a Vault that refuses or is away is one more thing to wait for."""
+    """What the objects are to hold; a Consul or a Vault that refuses or is away is one more thing
+    to wait for.
+    """
     try:
         return config.assemble(app, config.gather(run.services, app))
     except Error as error:
@@ -307,7 +384,9 @@ def _claim_hosts(run: ApplicationRun, look: Look) -> Tuple[Condition, Tuple[str,
     if verdict.refused:
         message = f"{'; '.join(map(str, verdict.refused))}. Choose another host, or wait until that one gives it up."
         return Condition(HOST_CLAIMED, FALSE, "HostTaken", message), verdict.granted
-    return Condition(HOST_CLAIMED, TRUE, "Claimed", f"It has {', '.join(verdict.granted)}."), verdict.granted
+    return Condition(
+        HOST_CLAIMED, TRUE, "Claimed", f"It has {', '.join(verdict.granted)}."
+    ), verdict.granted
 
 
 def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condition:
@@ -323,7 +402,9 @@ def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condi
 
 
 def _with_left(look: Look, condition: Condition, outcomes: Sequence[Outcome]) -> Condition:
-    """The Deployment's condition, with the fields that are left to others. A number of pods is anybody's to set."""
+    """The Deployment's condition, with the fields that are left to others. A number of pods is
+    anybody's to set.
+    """
     left = apply.told(outcomes)
     if not left:
         return condition
@@ -350,7 +431,9 @@ def _unsupported(app: ApplicationSpec, api: ApiVersions) -> str:
     return ""
 
 
-def _url(app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping[str, Any]]) -> Optional[str]:
+def _url(
+    app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping[str, Any]]
+) -> Optional[str]:
     """Where people, or else other pods, reach it."""
     if granted:
         scheme = "https" if app.exposure.tls_secret else "http"
@@ -366,9 +449,11 @@ def _url(app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping
 
 
 def _next_look(run: ApplicationRun, look: Look, due: Optional[str]) -> Dict[str, Any]:
-    """When to look again: a Rollout is due, another's host may be free, or Consul, Vault and Databases have changed.
+    """When to look again: a Rollout is due, another's host may be free, or Consul, Vault and
+    Databases have changed.
 
-    Written anew only when that moment has come or comes earlier, as a look that finds all in order leaves no trace.
+    Written anew only when that moment has come or comes earlier, as a look that finds all in order
+    leaves no trace.
     """
     planned, now = str(look.status.get("nextLookAt") or ""), run.services.now()
     latest = now + dt.timedelta(seconds=run.settings.look_seconds)

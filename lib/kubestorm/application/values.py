@@ -1,4 +1,6 @@
-"""A checked Application as values: what the parser makes and everything else of an Application's run reads."""
+"""A checked Application as values: what the parser makes and everything else of an Application's
+run reads.
+"""
 
 from __future__ import annotations
 
@@ -156,8 +158,9 @@ class PostDeployTest:
     """None is the Application's own image."""
     timeout_seconds: int = 120
     through: str = "service"
-    """How the last requests come to the pods: `service` (by the API server), or `ingress` (by the first host, as users
-    do). Those of a canary or a preview, which users do not reach yet, are asked by the API server in any case."""
+    """How the last requests come to the pods: `service` (by the API server), or `ingress` (by the
+    first host, as users do). Those of a canary or a preview, which users do not reach yet, are
+    asked by the API server in any case."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,8 @@ class ApplicationSpec:
     resources: Resources
     health: Health
     follow: Optional[Mapping[str, Any]] = None
-    """As written, for `kubestorm.registry.follow.parse_follow`; None: only people choose the image."""
+    """As written, for `kubestorm.registry.follow.parse_follow`; None: only people choose the image.
+    """
     port: Optional[int] = None
     command: Tuple[str, ...] = ()
     args: Tuple[str, ...] = ()

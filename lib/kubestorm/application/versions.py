@@ -1,4 +1,6 @@
-"""Which versions of Kubernetes' own kinds a cluster serves: 1.20 has neither autoscaling/v2 nor policy/v1."""
+"""Which versions of Kubernetes' own kinds a cluster serves: 1.20 has neither autoscaling/v2 nor
+policy/v1.
+"""
 
 from __future__ import annotations
 

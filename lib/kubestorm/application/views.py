@@ -1,4 +1,6 @@
-"""Applications as a person asks for them: a list, one in short, one from all sides. Reads only, and never a secret."""
+"""Applications as a person asks for them: a list, one in short, one from all sides. Reads only, and
+never a secret.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ View = Dict[str, Any]
 def list_applications(services: Services, namespace: str = "") -> List[View]:
     """One line each, sorted by namespace and name; every namespace where none is given."""
     found = services.kube.list_all(APPLICATIONS, namespace)
-    return sorted((_line(item) for item in found), key=lambda line: (line["namespace"], line["name"]))
+    return sorted(
+        (_line(item) for item in found), key=lambda line: (line["namespace"], line["name"])
+    )
 
 
 def application_status(services: Services, namespace: str, name: str) -> View:
@@ -35,7 +39,10 @@ def application_status(services: Services, namespace: str, name: str) -> View:
         **line,
         "summary": _summary(line),
         "conditions": [
-            {key: told[kind].get(key, "") for key in ("type", "status", "reason", "message", "lastTransitionTime")}
+            {
+                key: told[kind].get(key, "")
+                for key in ("type", "status", "reason", "message", "lastTransitionTime")
+            }
             for kind in (*ORDER, conditions.READY)
             if kind in told
         ],
@@ -47,7 +54,8 @@ def application_status(services: Services, namespace: str, name: str) -> View:
 
 
 def show_application(services: Services, namespace: str, name: str) -> View:
-    """What is asked for, and beside it the objects that it became, its pods' trouble and its rollouts.
+    """What is asked for, and beside it the objects that it became, its pods' trouble and its
+    rollouts.
 
     What cannot be read is quoted, not fatal.
     """
@@ -58,7 +66,9 @@ def show_application(services: Services, namespace: str, name: str) -> View:
     looks: Dict[str, Callable[[], Any]] = {
         "objects": lambda: _objects(services, resource),
         "trouble": lambda: _trouble(kube, resource),
-        "rollouts": lambda: history.table(history.look(kube, namespace, name, resource["metadata"]["uid"])),
+        "rollouts": lambda: history.table(
+            history.look(kube, namespace, name, resource["metadata"]["uid"])
+        ),
     }
     for part, look in looks.items():
         try:
@@ -77,7 +87,8 @@ def _line(resource: Mapping[str, Any]) -> View:
         "name": metadata["name"],
         "tag": image.get("tag", ""),
         "digest": image.get("digest", ""),
-        "image": image.get("repository") or ((resource.get("spec") or {}).get("image") or {}).get("repository"),
+        "image": image.get("repository")
+        or ((resource.get("spec") or {}).get("image") or {}).get("repository"),
         "pods": int(status.get("replicas") or 0),
         "available": int(status.get("availableReplicas") or 0),
         "track": status.get("activeTrack", ""),
@@ -113,12 +124,17 @@ def _objects(services: Services, resource: Mapping[str, Any]) -> List[View]:
         (api.autoscalers, "HorizontalPodAutoscaler", app.name, app.replicas.autoscaled),
         (api.disruption_budgets, "PodDisruptionBudget", app.name, app.replicas.max > 1),
     ]
-    wished += [(CONFIG_RESOURCES[kind], kind, name, is_wished) for kind, name, is_wished in config.names_of(app)]
+    wished += [
+        (CONFIG_RESOURCES[kind], kind, name, is_wished)
+        for kind, name, is_wished in config.names_of(app)
+    ]
     found: List[View] = []
     for where, kind, name, is_wished in wished:
         live = apply.read(kube, where, name, app.namespace) if is_wished else None
         if is_wished:
-            found.append({"kind": kind, "name": name, "exists": live is not None, **_owned(live, app.uid)})
+            found.append(
+                {"kind": kind, "name": name, "exists": live is not None, **_owned(live, app.uid)}
+            )
     return found
 
 

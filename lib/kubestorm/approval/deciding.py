@@ -1,7 +1,7 @@
 """What to do about an approval now, and whether an answer counts. Pure: the time is passed in.
 
-The truth is the record on the object. Every look begins from it, so that a look that died, came late or came twice ends
-the same way; every answer is judged against it, whatever way it came.
+The truth is the record on the object. Every look begins from it, so that a look that died, came
+late or came twice ends the same way; every answer is judged against it, whatever way it came.
 """
 
 from __future__ import annotations
@@ -73,10 +73,17 @@ def next_step(question: Question, record: Optional[Record], rule: Rule, now: dt.
         question.shown,
         question.what,
     ):
-        if record is not None and record.content_hash == question.content_hash and record.state != WAITING:
+        if (
+            record is not None
+            and record.content_hash == question.content_hash
+            and record.state != WAITING
+        ):
             # It was decided on what was shown then. What is waited for has not changed.
             return Wait(record)
-        return Ask(_new(question, rule, now), record if record is not None and record.state == WAITING else None)
+        return Ask(
+            _new(question, rule, now),
+            record if record is not None and record.state == WAITING else None,
+        )
     if record.state != WAITING:
         return Wait(record)
     if _is_past(record.expires_at, now):
@@ -128,7 +135,9 @@ def judge(
     via: str = "chat",
     comment: str = "",
 ) -> Judgement:
-    """One person's answer. `number` is what the person answers, where they said so; `question` is what is open now."""
+    """One person's answer. `number` is what the person answers, where they said so; `question` is
+    what is open now.
+    """
     if decision not in (YES, NO):
         return NotCounted(f"An answer is {YES} or {NO}, not {decision!r}.")
     if record is None:
@@ -138,11 +147,15 @@ def judge(
             f"What was to happen has changed since: {number} is void. The question is now {record.number}."
         )
     if record.state != WAITING:
-        return NotCounted(f"That is {record.state} already{f', by {record.by}' if record.by else ''}.")
+        return NotCounted(
+            f"That is {record.state} already{f', by {record.by}' if record.by else ''}."
+        )
     if question is None:
         return NotCounted("Nothing is asked there any more.")
     if (record.content_hash, record.shown) != (question.content_hash, question.shown):
-        return NotCounted("What was to happen has changed since it was asked; it is asked anew in a moment.")
+        return NotCounted(
+            "What was to happen has changed since it was asked; it is asked anew in a moment."
+        )
     if _is_past(record.expires_at, now):
         return NotCounted("The time for an answer is over.")
     refusal = why_not(rule, person, question)
@@ -160,14 +173,20 @@ def _counted(record: Record, vote: Vote, now: dt.datetime) -> Counted:
     because = f": {vote.comment}" if vote.comment else ""
     if vote.decision == NO:
         return Counted(
-            replace(record, state=REFUSED, by=vote.by, at=stamp(now)), f"{vote.by} has refused it{because or '.'}"
+            replace(record, state=REFUSED, by=vote.by, at=stamp(now)),
+            f"{vote.by} has refused it{because or '.'}",
         )
     for_it = [one.by for one in record.answers if one.decision == YES]
     if len(for_it) < record.quorum:
         left = record.quorum - len(for_it)
-        return Counted(record, f"{vote.by} has approved it; {left} more {'has' if left == 1 else 'have'} to.")
+        return Counted(
+            record, f"{vote.by} has approved it; {left} more {'has' if left == 1 else 'have'} to."
+        )
     names = " and ".join(for_it)
-    return Counted(replace(record, state=GRANTED, by=names, at=stamp(now)), f"{names} approved it{because or '.'}")
+    return Counted(
+        replace(record, state=GRANTED, by=names, at=stamp(now)),
+        f"{names} approved it{because or '.'}",
+    )
 
 
 def why_not(rule: Rule, person: Person, question: Question) -> str:
@@ -184,7 +203,9 @@ def why_not(rule: Rule, person: Person, question: Question) -> str:
 def is_approver(rule: Rule, person: Person, namespace: str) -> bool:
     """Whether the rule names the person, or a role that they have there."""
     return any(
-        person.has(one[len(ROLE_PREFIX) :], namespace) if one.startswith(ROLE_PREFIX) else one == person.name
+        person.has(one[len(ROLE_PREFIX) :], namespace)
+        if one.startswith(ROLE_PREFIX)
+        else one == person.name
         for one in rule.approvers
     )
 
@@ -201,7 +222,12 @@ def accounts_of(
     rule: Rule, people: Sequence[Person], accounts: Sequence[Sequence[str]], question: Question
 ) -> Sequence[str]:
     """The accounts of all whose word counts; `accounts` are those of `people`, in the same order."""
-    found = [account for person, own in zip(people, accounts) if not why_not(rule, person, question) for account in own]
+    found = [
+        account
+        for person, own in zip(people, accounts)
+        if not why_not(rule, person, question)
+        for account in own
+    ]
     return list(dict.fromkeys(found))
 
 

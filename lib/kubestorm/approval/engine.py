@@ -1,7 +1,8 @@
-"""The engine's API of inquiries and executions, asked with the token that the engine gives to the running action.
+"""The engine's API of inquiries and executions, asked with the token that the engine gives to the
+running action.
 
-The same on StackStorm and stormcell. Without it (an action that runs outside an engine, an API that does not answer)
-everything works but for closing an inquiry that was answered elsewhere.
+The same on StackStorm and stormcell. Without it (an action that runs outside an engine, an API that
+does not answer) everything works but for closing an inquiry that was answered elsewhere.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class EngineApi:
     def __init__(self, url: str, token: Secret) -> None:
         self._url, self._token = url.rstrip("/"), token
         self._pool = urllib3.PoolManager(
-            timeout=urllib3.Timeout(TIMEOUT_SECONDS), retries=False, ca_certs=os.environ.get("REQUESTS_CA_BUNDLE")
+            timeout=urllib3.Timeout(TIMEOUT_SECONDS),
+            retries=False,
+            ca_certs=os.environ.get("REQUESTS_CA_BUNDLE"),
         )
 
     @classmethod
@@ -75,7 +78,9 @@ class EngineApi:
                 f"The engine's API does not answer ({type(error).__name__}).", service=SERVICE
             ) from error
         if answer.status >= 500:
-            raise TemporaryError(f"The engine's API is out of order ({answer.status}).", service=SERVICE)
+            raise TemporaryError(
+                f"The engine's API is out of order ({answer.status}).", service=SERVICE
+            )
         if answer.status >= 400:
             raise PermanentError(
                 f"The engine's API refuses {method} {path.partition('?')[0]} ({answer.status}).",
@@ -85,4 +90,6 @@ class EngineApi:
         try:
             return json.loads(answer.data) if answer.data else None
         except ValueError as error:
-            raise TemporaryError("The engine's API answers with what is no JSON.", service=SERVICE) from error
+            raise TemporaryError(
+                "The engine's API answers with what is no JSON.", service=SERVICE
+            ) from error

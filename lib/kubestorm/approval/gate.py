@@ -1,4 +1,6 @@
-"""For whoever has to wait: where the approval of a deletion stands. Pure. Rollouts have `rollout.approval`."""
+"""For whoever has to wait: where the approval of a deletion stands. Pure. Rollouts have
+`rollout.approval`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ class Standing(NamedTuple):
 def deletion(database: Mapping[str, Any], config: Mapping[str, Any]) -> Standing:
     """Whether a Database's data may be destroyed, by the configuration and the object's annotation."""
     metadata = database["metadata"]
-    if ApprovalSettings.from_config(config).rule_for(str(metadata.get("namespace") or ""), DELETE) is None:
+    if (
+        ApprovalSettings.from_config(config).rule_for(str(metadata.get("namespace") or ""), DELETE)
+        is None
+    ):
         return Standing()
     record = read(metadata.get("annotations"))
     if record is None or record.what != DELETE or record.content_hash != deletion_hash(database):

@@ -13,8 +13,17 @@ from kubestorm.slack.blocks import MAX_BLOCKS, cut, escape, facts, section
 
 APPROVE_ACTION, REFUSE_ACTION = "approval_approve", "approval_refuse"
 COMMENT_INPUT = "approval_comment"
-_MARKS = {WAITING: ":raised_hand:", GRANTED: ":white_check_mark:", REFUSED: ":no_entry:", EXPIRED: ":hourglass:"}
-_WORDS = {GRANTED: "Approved by {by}", REFUSED: "Refused by {by}", EXPIRED: "Nobody answered in time"}
+_MARKS = {
+    WAITING: ":raised_hand:",
+    GRANTED: ":white_check_mark:",
+    REFUSED: ":no_entry:",
+    EXPIRED: ":hourglass:",
+}
+_WORDS = {
+    GRANTED: "Approved by {by}",
+    REFUSED: "Refused by {by}",
+    EXPIRED: "Nobody answered in time",
+}
 VOID = "void"
 
 Block = Dict[str, Any]
@@ -27,7 +36,9 @@ def button_value(identity: Identity, number: str) -> str:
 
 
 def read_button(value: str) -> Tuple[str, str, str, str]:
-    """Kind (its plural, with the group where that is not ours), namespace, name, number; ValueError otherwise."""
+    """Kind (its plural, with the group where that is not ours), namespace, name, number; ValueError
+    otherwise.
+    """
     parts = value.split("/")
     if len(parts) != 4 or not all(parts):
         raise ValueError("not a button of ours")
@@ -69,7 +80,11 @@ def closed_blocks(proposal: Proposal, record: Record, state: str) -> List[Block]
         ending = ":arrows_counterclockwise: What was to happen has changed; this question is void."
     else:
         ending = f"{_MARKS[state]} {_WORDS[state].format(by=escape(record.by))}."
-    blocks = [section(f"*Approval {record.number}:* {escape(proposal.title)}"), *_content(proposal), *_votes(record)]
+    blocks = [
+        section(f"*Approval {record.number}:* {escape(proposal.title)}"),
+        *_content(proposal),
+        *_votes(record),
+    ]
     return [*blocks, section(ending)][:MAX_BLOCKS]
 
 

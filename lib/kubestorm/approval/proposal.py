@@ -11,13 +11,16 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 Object = Mapping[str, Any]
 MAX_VALUE = 120
 MAX_CHANGES = 25
-# Secrets belong in Vault; whoever has put one into a plain variable all the same must not find it in a channel.
+# Secrets belong in Vault; whoever has put one into a plain variable all the same must not find it
+# in a channel.
 _SECRET = re.compile(r"PASS|SECRET|TOKEN|KEY|CREDENTIAL|PRIVATE|DSN", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """`title` is a sentence; `facts` label and value; `changes` what is added (+), removed (-) or changed (~)."""
+    """`title` is a sentence; `facts` label and value; `changes` what is added (+), removed (-) or
+    changed (~).
+    """
 
     title: str
     facts: Tuple[Tuple[str, str], ...] = ()
@@ -27,18 +30,28 @@ class Proposal:
     @property
     def shown(self) -> str:
         """A hash of all that people see of it."""
-        text = json.dumps([self.title, self.facts, self.changes, self.requested_by], ensure_ascii=True)
+        text = json.dumps(
+            [self.title, self.facts, self.changes, self.requested_by], ensure_ascii=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def of_rollout(rollout: Object, what: str, application: Optional[Object], deployment: Optional[Object]) -> Proposal:
-    """A Rollout that waits to begin, or to be promoted. `deployment` is what carries the good image now."""
+def of_rollout(
+    rollout: Object, what: str, application: Optional[Object], deployment: Optional[Object]
+) -> Proposal:
+    """A Rollout that waits to begin, or to be promoted. `deployment` is what carries the good image
+    now.
+    """
     spec, status = rollout["spec"], rollout.get("status") or {}
     image = spec.get("image") or {}
     name = str((spec.get("applicationRef") or {}).get("name") or "")
     version = str(image.get("tag") or str(image.get("digest") or "")[:19])
     where = f"{name} in {rollout['metadata'].get('namespace', '')}"
-    title = f"Roll out {version} of {where}" if what == "rollout" else f"Promote {version} of {where} to all pods"
+    title = (
+        f"Roll out {version} of {where}"
+        if what == "rollout"
+        else f"Promote {version} of {where} to all pods"
+    )
     facts = [
         ("image", f"{image.get('repository', '')}:{image.get('tag', '')}".strip(":")),
         ("digest", str(image.get("digest") or "")),
@@ -58,10 +71,16 @@ def of_rollout(rollout: Object, what: str, application: Optional[Object], deploy
     )
 
 
-def _rollout_changes(spec: Object, application: Optional[Object], deployment: Optional[Object]) -> List[str]:
+def _rollout_changes(
+    spec: Object, application: Optional[Object], deployment: Optional[Object]
+) -> List[str]:
     running = _container(deployment)
     image = spec.get("image") or {}
-    wanted = "/".join(part for part in (str(image.get("registry") or ""), str(image.get("repository") or "")) if part)
+    wanted = "/".join(
+        part
+        for part in (str(image.get("registry") or ""), str(image.get("repository") or ""))
+        if part
+    )
     lines = [_change("image", running.get("image"), f"{wanted}@{image.get('digest', '')}")]
     replicas = spec.get("replicas") or {}
     low, high = replicas.get("min"), replicas.get("max")
@@ -69,9 +88,15 @@ def _rollout_changes(spec: Object, application: Optional[Object], deployment: Op
         # What an autoscaler has made of it at this moment is no part of what is decided.
         lines.append(f"  replicas: {low} to {high}, by load")
     else:
-        lines.append(_change("replicas", ((deployment or {}).get("spec") or {}).get("replicas"), low))
+        lines.append(
+            _change("replicas", ((deployment or {}).get("spec") or {}).get("replicas"), low)
+        )
     if application is not None:
-        before = {str(one.get("name")): one for one in running.get("env") or () if isinstance(one, Mapping)}
+        before = {
+            str(one.get("name")): one
+            for one in running.get("env") or ()
+            if isinstance(one, Mapping)
+        }
         after = _environment((application.get("spec") or {}).get("env"))
         for key in sorted(set(before) | set(after)):
             old, new = _plain(before.get(key)), after.get(key)
@@ -84,7 +109,11 @@ def _rollout_changes(spec: Object, application: Optional[Object], deployment: Op
 
 def of_deletion(database: Object, identifier: str) -> Proposal:
     """A Database whose deletion destroys its data."""
-    metadata, spec, status = database["metadata"], database.get("spec") or {}, database.get("status") or {}
+    metadata, spec, status = (
+        database["metadata"],
+        database.get("spec") or {},
+        database.get("status") or {},
+    )
     storage = spec.get("storage") if isinstance(spec.get("storage"), Mapping) else {}
     facts = [
         ("RDS instance", identifier),

@@ -1,7 +1,8 @@
-"""What an object carries of its approval: one annotation, so that it survives whatever else is lost. Pure.
+"""What an object carries of its approval: one annotation, so that it survives whatever else is
+lost. Pure.
 
-`kubestorm.io/approval` is JSON. `content_hash`, `state`, `by` and `at` are for whoever waits (the rollout, the
-deletion); the rest is for those who ask.
+`kubestorm.io/approval` is JSON. `content_hash`, `state`, `by` and `at` are for whoever waits (the
+rollout, the deletion); the rest is for those who ask.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def number_of(content_hash: str, shown: str) -> str:
 
 
 def read(annotations: Optional[Mapping[str, Any]]) -> Optional[Record]:
-    """The record in an object's annotations; None where there is none, or somebody has written something else there."""
+    """The record in an object's annotations; None where there is none, or somebody has written
+    something else there.
+    """
     text = (annotations or {}).get(ANNOTATION)
     try:
         data: Any = json.loads(text) if text else None
@@ -74,12 +77,15 @@ def read(annotations: Optional[Mapping[str, Any]]) -> Optional[Record]:
         return None
     known = Record.__dataclass_fields__
     values: Dict[str, Any] = {
-        key: value for key, value in data.items() if key in known and isinstance(value, str) and key != "answers"
+        key: value
+        for key, value in data.items()
+        if key in known and isinstance(value, str) and key != "answers"
     }
     try:
         values["quorum"] = int(data.get("quorum") or 1)
         values["answers"] = tuple(
-            Vote(**{key: str(text) for key, text in one.items()}) for one in data.get("answers") or ()
+            Vote(**{key: str(text) for key, text in one.items()})
+            for one in data.get("answers") or ()
         )
         return Record(**values)
     except (TypeError, ValueError, AttributeError):
@@ -90,7 +96,9 @@ def write(record: Record) -> str:
     """The annotation's text."""
     data = asdict(record)
     data["answers"] = [asdict(vote) for vote in record.answers[-MAX_ANSWERS:]]
-    return json.dumps({key: value for key, value in data.items() if value not in ("", [])}, separators=(",", ":"))
+    return json.dumps(
+        {key: value for key, value in data.items() if value not in ("", [])}, separators=(",", ":")
+    )
 
 
 def stamp(moment: dt.datetime) -> str:

@@ -33,7 +33,9 @@ class Rule:
 
     def fits(self, namespace: str, what: str) -> bool:
         """Whether this rule is about it."""
-        return what in self.what and any(fnmatchcase(namespace, pattern) for pattern in self.namespaces)
+        return what in self.what and any(
+            fnmatchcase(namespace, pattern) for pattern in self.namespaces
+        )
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,19 @@ class ApprovalSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ApprovalSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = {key: value for key, value in (config.get("approvals") or {}).items() if value not in (None, [], {})}
+        section = {
+            key: value
+            for key, value in (config.get("approvals") or {}).items()
+            if value not in (None, [], {})
+        }
         unknown = sorted(set(section) - {"rules"})
         if unknown:
             raise _wrong(unknown[0], "is no setting")
         values: Dict[str, Any] = {}
         if "rules" in section:
-            values["rules"] = tuple(_rule(item, f"rules[{index}]") for index, item in enumerate(section["rules"]))
+            values["rules"] = tuple(
+                _rule(item, f"rules[{index}]") for index, item in enumerate(section["rules"])
+            )
         return cls(**values)
 
     def rule_for(self, namespace: str, what: str) -> Optional[Rule]:
@@ -94,9 +102,13 @@ def _checked(rule: Rule, where: str) -> Rule:
         raise _wrong(f"{where}.expiry_minutes", "is 1 or more")
     named = [one for one in rule.approvers if not one.startswith(ROLE_PREFIX)]
     if len(named) == len(rule.approvers) and len(set(named)) < rule.quorum:
-        raise _wrong(f"{where}.quorum", f"is {rule.quorum}, but only {len(set(named))} people are named")
+        raise _wrong(
+            f"{where}.quorum", f"is {rule.quorum}, but only {len(set(named))} people are named"
+        )
     return rule
 
 
 def _wrong(key: str, what: str) -> DefinitionError:
-    return DefinitionError(f"approvals.{key} of the pack configuration {what}.", field=f"approvals.{key}")
+    return DefinitionError(
+        f"approvals.{key} of the pack configuration {what}.", field=f"approvals.{key}"
+    )

@@ -1,7 +1,8 @@
 """Asking, reminding, answering: the effects around `deciding`. Every one is safe to repeat.
 
-The record on the object is written before anybody is told, and what was told is noted on it, so that a run that died is
-taken up by the next look. Answers come by a button, by a reply, or by the engine's inquiry; all end in `respond`.
+The record on the object is written before anybody is told, and what was told is noted on it, so
+that a run that died is taken up by the next look. Answers come by a button, by a reply, or by the
+engine's inquiry; all end in `respond`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from kubestorm.announce.channels import channel_of
 from kubestorm.announce.settings import CHATOPS, OFF, SLACK, AnnounceSettings
 from kubestorm.announce.steps import namespace_object, way
 from kubestorm.approval import deciding, messages
-from kubestorm.approval.deciding import Ask, Counted, Expire, NotCounted, Question, Remind, approvers_text
+from kubestorm.approval.deciding import (
+    Ask,
+    Counted,
+    Expire,
+    NotCounted,
+    Question,
+    Remind,
+    approvers_text,
+)
 from kubestorm.approval.engine import EngineApi
 from kubestorm.approval.proposal import Proposal
 from kubestorm.approval.record import WAITING, Record
@@ -55,8 +64,17 @@ SCHEMA: Mapping[str, Any] = {
 
 
 def look(services: Services, identity: Identity, run_id: str) -> Result:
-    """Bring the asking to what it should be now. `ask` says whether the engine's inquiry has to be opened."""
-    quiet: Result = {"ask": False, "state": "", "number": "", "posts": [], "route": "", "inquiry": None}
+    """Bring the asking to what it should be now. `ask` says whether the engine's inquiry has to be
+    opened.
+    """
+    quiet: Result = {
+        "ask": False,
+        "state": "",
+        "number": "",
+        "posts": [],
+        "route": "",
+        "inquiry": None,
+    }
     lease = LeaseLock(services.kube, f"approval-{identity.uid}", holder=run_id, now=services.now)
     if not lease.acquire():
         return {**quiet, "message": "Another run looks at it."}
@@ -83,20 +101,30 @@ def respond(
     via: str = "chat",
     comment: str = "",
 ) -> Result:
-    """One person's answer, to the question of that number or on that object. `counted`: it changed something."""
+    """One person's answer, to the question of that number or on that object. `counted`: it changed
+    something.
+    """
     for _ in range(ATTEMPTS):
         subject = _subject(services, number, identity)
         if subject is None:
             return _answer(False, f"There is no approval {number or 'on that object'} now.")
         question, record = subject.question, subject.record
         what = question.what if question else (record.what if record else "")
-        rule = _rule(services, question) or ApprovalSettings.from_config(services.settings.raw).rule_for(
-            subject.identity.namespace, what
-        )
+        rule = _rule(services, question) or ApprovalSettings.from_config(
+            services.settings.raw
+        ).rule_for(subject.identity.namespace, what)
         if rule is None:
             return _answer(False, "Nobody has to be asked about that any more.")
         judged = deciding.judge(
-            question, record, rule, person, decision, services.now(), number=number, via=via, comment=comment
+            question,
+            record,
+            rule,
+            person,
+            decision,
+            services.now(),
+            number=number,
+            via=via,
+            comment=comment,
         )
         if isinstance(judged, NotCounted):
             return _answer(False, judged.sentence, record)
@@ -106,13 +134,19 @@ def respond(
             continue
         _after_answer(services, subject, rule, judged)
         return _answer(True, judged.sentence, judged.record)
-    raise ConflictError("The object is changed by others all the time; answer again.", service="Kubernetes")
+    raise ConflictError(
+        "The object is changed by others all the time; answer again.", service="Kubernetes"
+    )
 
 
 def person_of(services: Services, *, account: str = "", name: str = "") -> Person:
-    """The person behind an account; or the one of that name, where a conversation has found out who it is."""
+    """The person behind an account; or the one of that name, where a conversation has found out who
+    it is.
+    """
     settings = ChatSettings.from_config(services.settings.raw)
-    entry = next((one for one in settings.people if name and one.name == name and one.accounts), None)
+    entry = next(
+        (one for one in settings.people if name and one.name == name and one.accounts), None
+    )
     return find_person(settings, entry.accounts[0] if entry is not None else account or name)
 
 
@@ -130,7 +164,9 @@ def open_list(services: Services) -> Result:
             "answers": ", ".join(f"{vote.by}: {vote.decision}" for vote in subject.record.answers),
         }
         for subject in all_open(services)
-        if subject.record is not None and subject.record.state == WAITING and subject.proposal is not None
+        if subject.record is not None
+        and subject.record.state == WAITING
+        and subject.proposal is not None
     ]
     count = len(rows)
     return {
@@ -140,22 +176,27 @@ def open_list(services: Services) -> Result:
 
 
 def collect(services: Services, identity: Identity, execution_id: str) -> Result:
-    """Take up what the inquiry was answered; `ask` and `inquiry` say whether it has to be asked on, as of `look`."""
+    """Take up what the inquiry was answered; `ask` and `inquiry` say whether it has to be asked on,
+    as of `look`.
+    """
     answered = _collect(services, identity, execution_id)
     after = look(services, identity, execution_id)
     return {**answered, **{key: after[key] for key in ("ask", "inquiry", "posts", "route")}}
 
 
 def _collect(services: Services, identity: Identity, execution_id: str) -> Result:
-    """The answer to the inquiry that this run's workflow has just been given, read from the engine itself.
+    """The answer to the inquiry that this run's workflow has just been given, read from the engine
+    itself.
 
-    StackStorm does not say who answered, only that it was one of those whom it was asked of; then the name in the
-    answer counts, if it is one of theirs, and all such answers together are one person's.
+    StackStorm does not say who answered, only that it was one of those whom it was asked of; then
+    the name in the answer counts, if it is one of theirs, and all such answers together are one
+    person's.
     """
     api = EngineApi.of_this_action()
     if api is None:
         raise PermanentError(
-            "An inquiry's answer can be read only by an action that the engine runs.", service="StackStorm"
+            "An inquiry's answer can be read only by an action that the engine runs.",
+            service="StackStorm",
         )
     parent = str(api.execution(execution_id).get("parent") or "")
     asked = [item for item in api.children(parent) if _is_answered(item)] if parent else []
@@ -193,8 +234,15 @@ def _collect(services: Services, identity: Identity, execution_id: str) -> Resul
 class _Asking:
     """One look at one open question."""
 
-    def __init__(self, services: Services, subject: Subject, question: Question, rule: Rule) -> None:
-        self._services, self._subject, self._question, self._rule = services, subject, question, rule
+    def __init__(
+        self, services: Services, subject: Subject, question: Question, rule: Rule
+    ) -> None:
+        self._services, self._subject, self._question, self._rule = (
+            services,
+            subject,
+            question,
+            rule,
+        )
         self._posts: List[Dict[str, str]] = []
         self._announce = AnnounceSettings.from_config(services.settings.raw)
 
@@ -235,7 +283,9 @@ class _Asking:
         if self._rule.channel:
             return self._rule.channel
         namespace = self._question.namespace
-        return channel_of(namespace, namespace_object(self._services, namespace, self._announce), self._announce)
+        return channel_of(
+            namespace, namespace_object(self._services, namespace, self._announce), self._announce
+        )
 
     def _post_question(self, record: Record) -> None:
         channel, how = self._channel(), way(self._announce, self._services)
@@ -295,9 +345,13 @@ class _Asking:
         }
 
     def _users(self) -> List[str]:
-        """Everybody whose word counts, by their accounts, and the engine itself, which closes what is answered."""
+        """Everybody whose word counts, by their accounts, and the engine itself, which closes what
+        is answered.
+        """
         settings = ChatSettings.from_config(self._services.settings.raw)
-        people = [find_person(settings, entry.accounts[0]) for entry in settings.people if entry.accounts]
+        people = [
+            find_person(settings, entry.accounts[0]) for entry in settings.people if entry.accounts
+        ]
         accounts = [entry.accounts for entry in settings.people if entry.accounts]
         users = list(deciding.accounts_of(self._rule, people, accounts, self._question))
         api = EngineApi.of_this_action()
@@ -310,13 +364,22 @@ class _Asking:
 def _rule(services: Services, question: Optional[Question]) -> Optional[Rule]:
     if question is None:
         return None
-    return ApprovalSettings.from_config(services.settings.raw).rule_for(question.namespace, question.what)
+    return ApprovalSettings.from_config(services.settings.raw).rule_for(
+        question.namespace, question.what
+    )
 
 
 def _subject(services: Services, number: str, identity: Optional[Identity]) -> Optional[Subject]:
     if identity is not None:
         return find(services, identity)
-    return next((one for one in all_open(services) if one.record is not None and one.record.number == number), None)
+    return next(
+        (
+            one
+            for one in all_open(services)
+            if one.record is not None and one.record.number == number
+        ),
+        None,
+    )
 
 
 def _after_answer(services: Services, subject: Subject, rule: Rule, judged: Counted) -> None:
@@ -324,7 +387,10 @@ def _after_answer(services: Services, subject: Subject, rule: Rule, judged: Coun
     record = judged.record
     with contextlib.suppress(Error):
         services.kube.create_event(
-            subject.obj, reason=f"Approval{record.state.capitalize()}", message=judged.sentence, now=services.now()
+            subject.obj,
+            reason=f"Approval{record.state.capitalize()}",
+            message=judged.sentence,
+            now=services.now(),
         )
     with contextlib.suppress(Error):
         if record.state == WAITING and record.message and subject.proposal is not None:
@@ -345,7 +411,10 @@ def _show_end(services: Services, subject: Subject) -> None:
 
 
 def _update(services: Services, record: Record, text: str, blocks: List[Dict[str, Any]]) -> None:
-    if not _thread(record) or way(AnnounceSettings.from_config(services.settings.raw), services) != SLACK:
+    if (
+        not _thread(record)
+        or way(AnnounceSettings.from_config(services.settings.raw), services) != SLACK
+    ):
         return
     with contextlib.suppress(Error):
         open_web(services).update(record.channel, record.message, text, blocks)
@@ -356,7 +425,9 @@ def _thread(record: Record) -> str:
 
 
 def _inquiry_wanted(record: Record, first: bool) -> bool:
-    """Whether the engine has no inquiry about it: it was just asked, or the run that had it is gone."""
+    """Whether the engine has no inquiry about it: it was just asked, or the run that had it is
+    gone.
+    """
     api = EngineApi.of_this_action()
     if api is None:
         return first
@@ -392,7 +463,11 @@ def _claimed(settings: ChatSettings, claimed: str, users: Any) -> Person:
 
 def _second_unseen(services: Services, identity: Identity, via: str) -> str:
     subject = find(services, identity)
-    if subject is not None and subject.record is not None and any(vote.via == via for vote in subject.record.answers):
+    if (
+        subject is not None
+        and subject.record is not None
+        and any(vote.via == via for vote in subject.record.answers)
+    ):
         return "This engine does not say who answers an inquiry, so all such answers count as one; answer in chat."
     return ""
 

@@ -38,7 +38,9 @@ class Subject:
 
 
 def resources(services: Services) -> Tuple[Resource, ...]:
-    """The kinds that people are asked about: ours, and those that ask for databases in words of their own."""
+    """The kinds that people are asked about: ours, and those that ask for databases in words of
+    their own.
+    """
     others = services.settings.database.kinds
     return (
         *(Resource(GROUP, VERSION, plural) for plural in KINDS),
@@ -53,9 +55,14 @@ def word_of(resource: Resource) -> str:
 
 def resource_of(services: Services, word: str) -> Resource:
     """Where such a kind is in the API; DefinitionError for one that nobody asks about."""
-    found = next((one for one in resources(services) if word in (word_of(one), f"{one.plural}.{one.group}")), None)
+    found = next(
+        (one for one in resources(services) if word in (word_of(one), f"{one.plural}.{one.group}")),
+        None,
+    )
     if found is None:
-        raise DefinitionError(f"Approval is asked for {' and '.join(KINDS)}, not for {word}.", field="plural")
+        raise DefinitionError(
+            f"Approval is asked for {' and '.join(KINDS)}, not for {word}.", field="plural"
+        )
     return found
 
 
@@ -84,12 +91,18 @@ def subject_of(services: Services, resource: Resource, obj: Object) -> Subject:
         from kubestorm.rollout import approval as rollouts
 
         content_hash = rollouts.content_hash(obj, what)
-        proposal = proposals.of_rollout(obj, what, _application(services.kube, obj), _deployment(services.kube, obj))
+        proposal = proposals.of_rollout(
+            obj, what, _application(services.kube, obj), _deployment(services.kube, obj)
+        )
     else:
         content_hash = proposals.deletion_hash(obj)
         database = as_database(obj, mapping_for(identity, services.settings.database.kinds))
-        proposal = proposals.of_deletion(database, str((obj.get("status") or {}).get("instanceIdentifier") or "(none)"))
-    question = Question(what, identity.namespace, content_hash, proposal.shown, proposal.requested_by)
+        proposal = proposals.of_deletion(
+            database, str((obj.get("status") or {}).get("instanceIdentifier") or "(none)")
+        )
+    question = Question(
+        what, identity.namespace, content_hash, proposal.shown, proposal.requested_by
+    )
     return Subject(identity, obj, record, question, proposal)
 
 
@@ -119,7 +132,10 @@ def save(services: Services, subject: Subject, record: Record) -> Subject:
     """Write the record; ConflictError when the object was changed since it was read."""
     metadata = subject.obj["metadata"]
     body = {
-        "metadata": {"annotations": {ANNOTATION: write(record)}, "resourceVersion": metadata["resourceVersion"]},
+        "metadata": {
+            "annotations": {ANNOTATION: write(record)},
+            "resourceVersion": metadata["resourceVersion"],
+        },
     }
     resource = resource_of(services, f"{subject.identity.plural}.{subject.identity.group}")
     written = services.kube.patch(resource, subject.identity.name, body, subject.identity.namespace)
@@ -147,4 +163,6 @@ def _deployment(kube: KubeClient, rollout: Mapping[str, Any]) -> Optional[Object
     previous = str(spec.get("previousDigest") or "")
     if not previous:
         return None
-    return next((one for one in found if previous in str((one.get("spec") or {}).get("template"))), None)
+    return next(
+        (one for one in found if previous in str((one.get("spec") or {}).get("template"))), None
+    )

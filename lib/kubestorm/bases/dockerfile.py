@@ -1,8 +1,10 @@
-"""Reads which images a Dockerfile stands on: FROM (with ARG), COPY --from, ADD --from and RUN --mount=from. Pure.
+"""Reads which images a Dockerfile stands on: FROM (with ARG), COPY --from, ADD --from and RUN
+--mount=from. Pure.
 
-Instructions are told apart by dockerfile-parse; what variables and stage names mean follows the Dockerfile reference
-("FROM", "ARG: Scope", "COPY --from"): an ARG before the first FROM is to be used in FROM alone, a build argument
-replaces only what an ARG declares, and `--from` takes no variable.
+Instructions are told apart by dockerfile-parse; what variables and stage names mean follows the
+Dockerfile reference ("FROM", "ARG: Scope", "COPY --from"): an ARG before the first FROM is to be
+used in FROM alone, a build argument replaces only what an ARG declares, and `--from` takes no
+variable.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Stands:
     """What a Dockerfile stands on, each once, in the order of appearance."""
 
     images: Tuple[str, ...] = ()
-    """Image names as written, variables filled in; without `scratch` and without the file's own stages."""
+    """Image names as written, variables filled in; without `scratch` and without the file's own
+    stages.
+    """
     unknown: Tuple[str, ...] = ()
     """Names whose variable has no value."""
 
@@ -43,13 +47,17 @@ class _Stage:
 
 
 def stands_on(text: str, arguments: Optional[Mapping[str, str]] = None, target: str = "") -> Stands:
-    """Read a Dockerfile's text with the build arguments given, up to the stage `target` (the last if empty).
+    """Read a Dockerfile's text with the build arguments given, up to the stage `target` (the last
+    if empty).
 
-    Stages that the target does not need do not count. Raises DefinitionError where it has no FROM or no such stage.
+    Stages that the target does not need do not count. Raises DefinitionError where it has no FROM
+    or no such stage.
     """
     stages = _stages(text, arguments or {})
     if not stages:
-        raise DefinitionError("The Dockerfile has no FROM; its first instruction is FROM (or ARG before it).")
+        raise DefinitionError(
+            "The Dockerfile has no FROM; its first instruction is FROM (or ARG before it)."
+        )
     images: Dict[str, None] = {}
     unknown: Dict[str, None] = {}
     for stage in _needed(stages, target):
@@ -73,8 +81,12 @@ def _stages(text: str, given: Mapping[str, str]) -> List[_Stage]:
         elif instruction == "FROM":
             found = FROM.match(value)
             if not found:
-                raise DefinitionError(f"The Dockerfile says FROM {value!r}; it is FROM image, or FROM image AS name.")
-            stages.append(_Stage(found["stage"] or "", len(stages), [_expanded(found["image"], values)]))
+                raise DefinitionError(
+                    f"The Dockerfile says FROM {value!r}; it is FROM image, or FROM image AS name."
+                )
+            stages.append(
+                _Stage(found["stage"] or "", len(stages), [_expanded(found["image"], values)])
+            )
         elif stages and instruction in ("COPY", "ADD"):
             stages[-1].uses += [each["image"] for each in COPY_FROM.finditer(value)]
         elif stages and instruction == "RUN":

@@ -1,7 +1,9 @@
-"""Decides which images a new base makes out of date, and which of them to build now. Pure: values in, values out.
+"""Decides which images a new base makes out of date, and which of them to build now. Pure: values
+in, values out.
 
-There is no plan that is worked off and could be lost: an image is out of date while a base has another digest than the
-one it was built on, so every look at the same world decides the same, and after a crash the next look goes on.
+There is no plan that is worked off and could be lost: an image is out of date while a base has
+another digest than the one it was built on, so every look at the same world decides the same, and
+after a crash the next look goes on.
 
 - Parents first: an image waits while a base of it, near or far, is out of date or being built.
 - Each once, however many of its bases changed: only when all of them have come to rest.
@@ -49,7 +51,9 @@ class Decision:
     start: Tuple[ImageKey, ...] = ()
     waiting: Mapping[ImageKey, str] = field(default_factory=dict)
     failed: Mapping[ImageKey, str] = field(default_factory=dict)
-    """Out of date, but not tried again: its build on these bases failed, or that of an image below it."""
+    """Out of date, but not tried again: its build on these bases failed, or that of an image below
+    it.
+    """
     cycles: Tuple[Tuple[ImageKey, ...], ...] = ()
     unknown: Mapping[ImageKey, Tuple[str, ...]] = field(default_factory=dict)
     """Bases whose digest nobody knows: no image of ours, and no registry that can be asked."""
@@ -62,7 +66,9 @@ def decide(
     limit: int,
     interactive_waiting: int = 0,
 ) -> Decision:
-    """Choose the builds to start. `digests` is what each base is now, by name; `limit` counts those under way too."""
+    """Choose the builds to start. `digests` is what each base is now, by name; `limit` counts those
+    under way too.
+    """
     by_key = {image.key: image for image in images}
     parents = _parents(images)
     cycles = _cycles(parents)
@@ -74,7 +80,9 @@ def decide(
     waiting: Dict[ImageKey, str] = {}
     failed: Dict[ImageKey, str] = {}
     # What failed or stands on itself does not come to rest by waiting: nobody waits for it.
-    unsettled = _reached_from((outdated - failed_here - in_cycle) | building, parents, stop_at=in_cycle)
+    unsettled = _reached_from(
+        (outdated - failed_here - in_cycle) | building, parents, stop_at=in_cycle
+    )
     room = limit - len(building)
     for key in sorted(outdated - building):
         below = [parent for parent in sorted(parents[key]) if parent in unsettled and parent != key]
@@ -101,7 +109,10 @@ def decide(
 
 
 def _is_outdated(image: BuiltImage, digests: Mapping[str, str]) -> bool:
-    return any(digests.get(base) and digests[base] != built_on for base, built_on in image.stands_on.items())
+    return any(
+        digests.get(base) and digests[base] != built_on
+        for base, built_on in image.stands_on.items()
+    )
 
 
 def _has_failed_on_these(image: BuiltImage, digests: Mapping[str, str]) -> bool:
@@ -116,13 +127,18 @@ def _parents(images: Sequence[BuiltImage]) -> Dict[ImageKey, Set[ImageKey]]:
     for image in images:
         for name in image.produces:
             makers.setdefault(name, set()).add(image.key)
-    return {image.key: {maker for base in image.stands_on for maker in makers.get(base, ())} for image in images}
+    return {
+        image.key: {maker for base in image.stands_on for maker in makers.get(base, ())}
+        for image in images
+    }
 
 
 def _reached_from(
     roots: Set[ImageKey], parents: Mapping[ImageKey, Set[ImageKey]], *, stop_at: Set[ImageKey]
 ) -> Set[ImageKey]:
-    """The roots and all that stands on them, near or far, but for what is reached only through `stop_at`."""
+    """The roots and all that stands on them, near or far, but for what is reached only through
+    `stop_at`.
+    """
     children: Dict[ImageKey, List[ImageKey]] = {}
     for child, below in parents.items():
         for parent in below:
@@ -138,7 +154,9 @@ def _reached_from(
 
 
 def _cycles(parents: Mapping[ImageKey, Set[ImageKey]]) -> Tuple[Tuple[ImageKey, ...], ...]:
-    """The groups of images that stand on themselves, each sorted (Tarjan's strongly connected components)."""
+    """The groups of images that stand on themselves, each sorted (Tarjan's strongly connected
+    components).
+    """
     index: Dict[ImageKey, int] = {}
     low: Dict[ImageKey, int] = {}
     stack: List[ImageKey] = []

@@ -1,7 +1,9 @@
-"""One look at all images and what they stand on: builds are asked for where a base is new, the rest is reported.
+"""One look at all images and what they stand on: builds are asked for where a base is new, the rest
+is reported.
 
-A push of any image, and a timer, say *look*; the decision (graph.py) is made from what the ImageBuilds and the
-registries say at that moment. One look at a time: a Lease keeps two from asking for the same build.
+A push of any image, and a timer, say *look*; the decision (graph.py) is made from what the
+ImageBuilds and the registries say at that moment. One look at a time: a Lease keeps two from asking
+for the same build.
 """
 
 from __future__ import annotations
@@ -30,11 +32,20 @@ Result = Dict[str, Any]
 def look(services: Services) -> Result:
     """Ask for the builds that are due now. Safe to repeat; what is left is found by the next look.
 
-    Returns `started` and `waiting` (image -> why), `failed`, `cycles` and `unknown`, all by `namespace/build:image`.
+    Returns `started` and `waiting` (image -> why), `failed`, `cycles` and `unknown`, all by
+    `namespace/build:image`.
     """
-    lease = LeaseLock(services.kube, LEASE, duration_seconds=services.settings.lease.duration_seconds, now=services.now)
+    lease = LeaseLock(
+        services.kube,
+        LEASE,
+        duration_seconds=services.settings.lease.duration_seconds,
+        now=services.now,
+    )
     if not lease.acquire():
-        return {"taken": True, "message": f"{lease.held_by} is looking; the next push or the timer looks again."}
+        return {
+            "taken": True,
+            "message": f"{lease.held_by} is looking; the next push or the timer looks again.",
+        }
     try:
         return _look(services)
     finally:
@@ -47,7 +58,8 @@ def _look(services: Services) -> Result:
     builds = [build for build in found if not build["metadata"].get("deletionTimestamp")]
     images = [image for build in builds for image in images_of(build)]
     digests = {
-        base: _current(services, base) for base in sorted({base for image in images for base in image.stands_on})
+        base: _current(services, base)
+        for base in sorted({base for image in images for base in image.stands_on})
     }
     decision = decide(
         images,
@@ -87,7 +99,9 @@ def images_of(build: Mapping[str, Any]) -> Iterator[BuiltImage]:
 
 
 def _asked_for(build: Mapping[str, Any]) -> FrozenSet[str]:
-    """The images of an ImageBuild that are being built, or are going to be without anybody asking again."""
+    """The images of an ImageBuild that are being built, or are going to be without anybody asking
+    again.
+    """
     status = build.get("status") or {}
     state = status.get("build") or {}
     names = [str(record["name"]) for record in status.get("images") or ()]
@@ -124,8 +138,12 @@ def _name_of(build: Mapping[str, Any]) -> Tuple[str, str]:
     return build["metadata"]["namespace"], build["metadata"]["name"]
 
 
-def _start(services: Services, keys: Sequence[ImageKey], builds: Mapping[Tuple[str, str], Object]) -> List[ImageKey]:
-    """Ask for the builds, all images of one ImageBuild at once. One that has an open wish already is left for later."""
+def _start(
+    services: Services, keys: Sequence[ImageKey], builds: Mapping[Tuple[str, str], Object]
+) -> List[ImageKey]:
+    """Ask for the builds, all images of one ImageBuild at once. One that has an open wish already
+    is left for later.
+    """
     wanted: Dict[Tuple[str, str], List[ImageKey]] = {}
     for key in keys:
         wanted.setdefault((key.namespace, key.build), []).append(key)
@@ -156,10 +174,14 @@ def _report(services: Services, builds: Sequence[Object], decision: Decision) ->
         message = f"{key.image} stands on {', '.join(bases)}, in no registry that the configuration names."
         said.setdefault((key.namespace, key.build), []).append(message)
     for key, why in decision.failed.items():
-        said.setdefault((key.namespace, key.build), []).append(f"{key.image} is out of date: {why}.")
+        said.setdefault((key.namespace, key.build), []).append(
+            f"{key.image} is out of date: {why}."
+        )
     for build in builds:
         message = " ".join(said.get(_name_of(build), ()))
         before = ((build.get("status") or {}).get(STATUS_FIELD) or {}).get("message", "")
         if message != before:
             namespace, name = _name_of(build)
-            services.kube.patch_status(commands.IMAGE_BUILDS, name, {STATUS_FIELD: {"message": message}}, namespace)
+            services.kube.patch_status(
+                commands.IMAGE_BUILDS, name, {STATUS_FIELD: {"message": message}}, namespace
+            )

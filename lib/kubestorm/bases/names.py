@@ -1,7 +1,8 @@
 """Names of images in Dockerfiles, so that the same image has one name wherever it is written. Pure.
 
-Source: how Docker, BuildKit and buildah complete a short name (distribution/reference, "familiar names"): no registry
-means docker.io, there a name without a slash is below `library/`, and without a tag it is `latest`.
+Source: how Docker, BuildKit and buildah complete a short name (distribution/reference, "familiar
+names"): no registry means docker.io, there a name without a slash is below `library/`, and without
+a tag it is `latest`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ def read_name(text: str) -> Optional[BaseName]:
         registry, repository = head, path
     else:
         registry, repository = DOCKER_HUB, rest if slash else f"library/{rest}"
-    if not is_name(registry, repository) or (tag and not TAG.fullmatch(tag)) or text.endswith((":", "@")):
+    if (
+        not is_name(registry, repository)
+        or (tag and not TAG.fullmatch(tag))
+        or text.endswith((":", "@"))
+    ):
         return None
     return BaseName(ImageName(registry, repository), tag or ("" if digest else DEFAULT_TAG), digest)

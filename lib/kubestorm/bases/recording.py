@@ -15,11 +15,13 @@ UNKNOWN = "unknown"
 """Stands in a status for a digest that nobody knows; an empty text would be left out there."""
 
 
-def record(services: Services, dockerfile: str, arguments: Mapping[str, str], target: str) -> Dict[str, str]:
+def record(
+    services: Services, dockerfile: str, arguments: Mapping[str, str], target: str
+) -> Dict[str, str]:
     """Name of each base -> its digest, or UNKNOWN. A base that is pinned by a digest is left out.
 
-    A Dockerfile that cannot be read has none: the builder is about to say so better. Asks each registry that the
-    configuration names once a base, and no other.
+    A Dockerfile that cannot be read has none: the builder is about to say so better. Asks each
+    registry that the configuration names once a base, and no other.
     """
     try:
         found = stands_on(dockerfile, arguments, target)
@@ -51,4 +53,6 @@ def known(bases: Mapping[str, str]) -> Dict[str, str]:
 
 def known_registries(services: Services) -> FrozenSet[str]:
     """The registries that the configuration says how to ask."""
-    return frozenset(each.host for each in RegistrySettings.from_config(services.settings.raw).connections)
+    return frozenset(
+        each.host for each in RegistrySettings.from_config(services.settings.raw).connections
+    )

@@ -18,5 +18,7 @@ class BaseImageSettings:
         """Raises DefinitionError naming the key that is wrong."""
         settings = build(cls, config.get("base_images"), "base_images")
         if settings.concurrency < 1 or settings.concurrency != int(settings.concurrency):
-            raise wrong("base_images.concurrency", "a whole number of 1 or more", settings.concurrency)
+            raise wrong(
+                "base_images.concurrency", "a whole number of 1 or more", settings.concurrency
+            )
         return settings

@@ -23,4 +23,6 @@ def run_build_step(
     """Run one step of an ImageBuild's run, or nothing where the plan saw no need for it."""
     if not wanted:
         return True, {"skipped": True}
-    return run_with_services(lambda services: step(BuildRun(services, identity, run_id, say=say)), config)
+    return run_with_services(
+        lambda services: step(BuildRun(services, identity, run_id, say=say)), config
+    )

@@ -1,7 +1,8 @@
 """Addresses of git repositories and names of branches, checked before git sees them. Pure.
 
-Git takes more than addresses: options (`--upload-pack=…`), transports that run programs (`ext::`, `fd::`), hosts that
-are options of ssh. None of that is guessed at here: what is allowed is spelled out, and everything else refused.
+Git takes more than addresses: options (`--upload-pack=…`), transports that run programs (`ext::`,
+`fd::`), hosts that are options of ssh. None of that is guessed at here: what is allowed is spelled
+out, and everything else refused.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from kubestorm.building.settings import SourceSettings
 from kubestorm.errors import DefinitionError
 
 FIELD = "spec.source.url"
-SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^:]+)")
+SCP_LIKE = re.compile(
+    r"(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^:]+)"
+)
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class GitAddress(NamedTuple):
-    """A checked address. `url` is what git gets, `key` the same for all spellings of one repository."""
+    """A checked address. `url` is what git gets, `key` the same for all spellings of one
+    repository.
+    """
 
     protocol: str
     host: str
@@ -31,21 +36,29 @@ class GitAddress(NamedTuple):
 
 
 def parse_address(text: str, settings: SourceSettings) -> GitAddress:
-    """Check an address. Raises DefinitionError with what would be right; passwords in it are refused, never shown."""
+    """Check an address. Raises DefinitionError with what would be right; passwords in it are
+    refused, never shown.
+    """
     _check_characters(text)
     address = _split(text)
     if address.protocol not in settings.protocols:
         offered = ", ".join(settings.protocols)
         raise _wrong(f"git over {address.protocol} is not allowed here; operations allow {offered}")
-    if address.protocol != "file" and not any(fnmatchcase(address.host, each.lower()) for each in settings.hosts):
-        raise _wrong(f"{address.host} is none of the git servers that operations allow: {', '.join(settings.hosts)}")
+    if address.protocol != "file" and not any(
+        fnmatchcase(address.host, each.lower()) for each in settings.hosts
+    ):
+        raise _wrong(
+            f"{address.host} is none of the git servers that operations allow: {', '.join(settings.hosts)}"
+        )
     return address
 
 
 def repository_key(text: str) -> str:
-    """One word for a repository, however its address is spelled: a push event and an ImageBuild are compared by it.
+    """One word for a repository, however its address is spelled: a push event and an ImageBuild are
+    compared by it.
 
-    `git@host:team/shop.git`, `ssh://git@host/team/shop` and `https://host/team/shop.git/` are the same repository.
+    `git@host:team/shop.git`, `ssh://git@host/team/shop` and `https://host/team/shop.git/` are the
+    same repository.
     """
     try:
         address = _split(text)
@@ -55,7 +68,9 @@ def repository_key(text: str) -> str:
 
 
 def branch_problem(name: str) -> str:
-    """What is wrong with a branch's name by git's own rules (git-check-ref-format); empty when nothing is."""
+    """What is wrong with a branch's name by git's own rules (git-check-ref-format); empty when
+    nothing is.
+    """
     if name.startswith("-"):
         return f"{name!r} is an option of git, not a branch"
     bad = (
@@ -83,7 +98,9 @@ def is_commit(text: str) -> bool:
 
 def _check_characters(text: str) -> None:
     if not text:
-        raise _wrong("say where the repository is, for instance https://git.example.com/team/shop.git")
+        raise _wrong(
+            "say where the repository is, for instance https://git.example.com/team/shop.git"
+        )
     if text.startswith("-"):
         raise _wrong("this is an option of git, not an address")
     if any(ord(char) <= 32 or ord(char) == 127 for char in text):
@@ -112,9 +129,13 @@ def _split(text: str) -> GitAddress:
     if protocol not in ("http", "https", "ssh"):
         raise _wrong(f"git over {protocol or 'nothing'} is not known; use https or ssh")
     if password is not None or (parts.username and protocol != "ssh"):
-        raise _wrong("an address holds no user or password; put them into Vault and name spec.source.credentials")
+        raise _wrong(
+            "an address holds no user or password; put them into Vault and name spec.source.credentials"
+        )
     bracketed = f"[{host}]" if ":" in host else host
-    if not HOST.fullmatch(bracketed) or (parts.username is not None and not USER.fullmatch(parts.username)):
+    if not HOST.fullmatch(bracketed) or (
+        parts.username is not None and not USER.fullmatch(parts.username)
+    ):
         raise _wrong("its host or user is not one")
     return GitAddress(protocol, host, text, f"{host}{_port(protocol, port)}/{_trim(path)}")
 
@@ -141,7 +162,9 @@ def _trim(path: str) -> str:
 
 
 def _port(protocol: str, port: object) -> str:
-    """Servers offer one repository on several doors; an unusual port of HTTP is another server, one of ssh is not."""
+    """Servers offer one repository on several doors; an unusual port of HTTP is another server, one
+    of ssh is not.
+    """
     usual = {"http": 80, "https": 443}
     return f":{port}" if port is not None and protocol in usual and port != usual[protocol] else ""
 

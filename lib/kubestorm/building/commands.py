@@ -1,4 +1,6 @@
-"""What people ask of ImageBuilds: build now, stop, show, logs. Wishes are annotations, so that they wait for nobody."""
+"""What people ask of ImageBuilds: build now, stop, show, logs. Wishes are annotations, so that they
+wait for nobody.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def start(
     images: Sequence[str] = (),
     force: bool = True,
 ) -> Result:
-    """Ask for a build. With `force` also what has not changed is built; images are all, or those named."""
+    """Ask for a build. With `force` also what has not changed is built; images are all, or those
+    named.
+    """
     resource = _read(services, namespace, name)
     known = [str(each.get("name")) for each in (resource.get("spec") or {}).get("images") or ()]
     unknown = [each for each in images if each not in known]
@@ -54,24 +58,52 @@ def start(
     }
     _annotate(services, resource, {records.REQUEST_ANNOTATION: json.dumps(request)})
     what = f" of {', '.join(images)}" if images else ""
-    _leave_event(services, resource, "BuildRequested", f"{by or 'Somebody'} asked for a build{what}.")
-    return {"namespace": namespace, "name": name, "request_id": request["id"], "images": list(images) or known}
+    _leave_event(
+        services, resource, "BuildRequested", f"{by or 'Somebody'} asked for a build{what}."
+    )
+    return {
+        "namespace": namespace,
+        "name": name,
+        "request_id": request["id"],
+        "images": list(images) or known,
+    }
 
 
-def cancel(services: Services, namespace: str, name: str, *, by: str = "", reason: str = "") -> Result:
+def cancel(
+    services: Services, namespace: str, name: str, *, by: str = "", reason: str = ""
+) -> Result:
     """Ask the build under way to stop. The execution, or the next run, sees it within seconds."""
     resource = _read(services, namespace, name)
     build = (resource.get("status") or {}).get("build") or {}
     if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
-        return {"namespace": namespace, "name": name, "canceled": False, "message": "No build is under way."}
-    wish = {"build": int(build["number"]), "by": by, "reason": reason, "at": format_time(services.now())}
+        return {
+            "namespace": namespace,
+            "name": name,
+            "canceled": False,
+            "message": "No build is under way.",
+        }
+    wish = {
+        "build": int(build["number"]),
+        "by": by,
+        "reason": reason,
+        "at": format_time(services.now()),
+    }
     _annotate(services, resource, {records.CANCEL_ANNOTATION: json.dumps(wish)})
     why = f": {reason}" if reason else "."
     _leave_event(
-        services, resource, "CancelRequested", f"{by or 'Somebody'} asked build {build['number']} to stop{why}"
+        services,
+        resource,
+        "CancelRequested",
+        f"{by or 'Somebody'} asked build {build['number']} to stop{why}",
     )
     message = f"Build {build['number']} is asked to stop."
-    return {"namespace": namespace, "name": name, "canceled": True, "number": build["number"], "message": message}
+    return {
+        "namespace": namespace,
+        "name": name,
+        "canceled": True,
+        "number": build["number"],
+        "message": message,
+    }
 
 
 def show(services: Services, namespace: str, name: str) -> Result:
@@ -86,20 +118,33 @@ def show(services: Services, namespace: str, name: str) -> Result:
     return {
         "namespace": namespace,
         "name": name,
-        "ready": next((each.get("status") for each in conditions if each.get("type") == "Ready"), "Unknown"),
-        "source": {**dict((resource.get("spec") or {}).get("source") or {}), **dict(status.get("source") or {})},
+        "ready": next(
+            (each.get("status") for each in conditions if each.get("type") == "Ready"), "Unknown"
+        ),
+        "source": {
+            **dict((resource.get("spec") or {}).get("source") or {}),
+            **dict(status.get("source") or {}),
+        },
         "build": dict(status.get("build") or {}),
         "images": images,
         "conditions": [
-            {key: each.get(key, "") for key in ("type", "status", "reason", "message")} for each in conditions
+            {key: each.get(key, "") for key in ("type", "status", "reason", "message")}
+            for each in conditions
         ],
     }
 
 
 def read_logs(
-    services: Services, namespace: str, name: str, *, image: str = "", tail_bytes: int = DEFAULT_LOG_BYTES
+    services: Services,
+    namespace: str,
+    name: str,
+    *,
+    image: str = "",
+    tail_bytes: int = DEFAULT_LOG_BYTES,
 ) -> Result:
-    """The end of the log of each image of the last build, or of one: from the host or the Job, else from the status."""
+    """The end of the log of each image of the last build, or of one: from the host or the Job, else
+    from the status.
+    """
     resource = _read(services, namespace, name)
     status = resource.get("status") or {}
     build = status.get("build") or {}
@@ -110,7 +155,9 @@ def read_logs(
             continue
         found[str(record["name"])] = _log_of(run, resource, build, record, tail_bytes)
     if image and not found:
-        raise NotFoundError(f"ImageBuild {namespace}/{name} has built no image {image}.", service="Kubernetes")
+        raise NotFoundError(
+            f"ImageBuild {namespace}/{name} has built no image {image}.", service="Kubernetes"
+        )
     return {
         "namespace": namespace,
         "name": name,
@@ -131,7 +178,8 @@ def follow_logs(
     seconds: float,
     pause_seconds: float = FOLLOW_PAUSE_SECONDS,
 ) -> None:
-    """Pass on what the logs of the build under way gain, until it is over or the time is; up to one MiB of each.
+    """Pass on what the logs of the build under way gain, until it is over or the time is; up to one
+    MiB of each.
 
     A build on another host has its log there, in its execution's output: here only its end is seen.
     """
@@ -152,10 +200,18 @@ def follow_logs(
 
 
 def _log_of(
-    run: BuildRun, resource: Object, build: Mapping[str, Any], record: Mapping[str, Any], tail_bytes: int
+    run: BuildRun,
+    resource: Object,
+    build: Mapping[str, Any],
+    record: Mapping[str, Any],
+    tail_bytes: int,
 ) -> str:
     text = ""
-    if record.get("build") == build.get("number") and record.get("state") != records.SKIPPED and record.get("attempts"):
+    if (
+        record.get("build") == build.get("number")
+        and record.get("state") != records.SKIPPED
+        and record.get("attempts")
+    ):
         spec = run.parse(resource)
         builder: Optional[Builder] = None
         if str(build.get("builder")) == HOST_BUILDAH:
@@ -171,13 +227,17 @@ def _read(services: Services, namespace: str, name: str) -> Object:
     try:
         return services.kube.get(IMAGE_BUILDS, name, namespace)
     except NotFoundError as error:
-        raise NotFoundError(f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes") from error
+        raise NotFoundError(
+            f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes"
+        ) from error
 
 
 def _leave_event(services: Services, resource: Object, reason: str, message: str) -> None:
     """Who asked for what, on the object; that it cannot be left stops nothing."""
     with contextlib.suppress(Error):
-        services.kube.create_event(resource, reason=reason, message=message, type="Normal", now=services.now())
+        services.kube.create_event(
+            resource, reason=reason, message=message, type="Normal", now=services.now()
+        )
 
 
 def _annotate(services: Services, resource: Object, annotations: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """What a build may see: its context's files, checked before anything is unpacked. Pure.
 
-A Dockerfile that is not in its context, and a symbolic link that leads out of it, are refused: on a host they would
-name the host's own files.
+A Dockerfile that is not in its context, and a symbolic link that leads out of it, are refused: on a
+host they would name the host's own files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from kubestorm.building.source import TreeEntry
 from kubestorm.errors import DefinitionError
 
 INLINE_DOCKERFILE = ".kubestorm.Dockerfile"
-"""Where a Dockerfile is written that stands in the ImageBuild; nothing of the source may have that name."""
+"""Where a Dockerfile is written that stands in the ImageBuild; nothing of the source may have that
+name.
+"""
 MAX_LINKS = 40
 SHOWN = 5
 
@@ -27,7 +29,8 @@ def check_context(
     dockerfile: str,
     absolute_ok: bool = False,
 ) -> str:
-    """Check one image's context; the Dockerfile's real path below it. Raises DefinitionError naming what is wrong.
+    """Check one image's context; the Dockerfile's real path below it. Raises DefinitionError naming
+    what is wrong.
 
     `links` are the symbolic links among the entries and where they point.
     """
@@ -35,7 +38,9 @@ def check_context(
     if escaping:
         shown = ", ".join(f"{path} -> {links[path]}" for path in escaping[:SHOWN])
         more = f" and {len(escaping) - SHOWN} more" if len(escaping) > SHOWN else ""
-        message = f"symbolic links lead out of the context {context} of image {image}: {shown}{more}"
+        message = (
+            f"symbolic links lead out of the context {context} of image {image}: {shown}{more}"
+        )
         raise DefinitionError(message, field="context")
     if dockerfile == INLINE_DOCKERFILE:
         if any(entry.path.split("/", 1)[0] == INLINE_DOCKERFILE for entry in entries):
@@ -51,7 +56,9 @@ def check_context(
 
 
 def escapes(links: Mapping[str, str], *, absolute_ok: bool = False) -> List[str]:
-    """The links that lead out of the folder in which they all are, by themselves or through each other."""
+    """The links that lead out of the folder in which they all are, by themselves or through each
+    other.
+    """
     found: List[str] = []
     for path, target in sorted(links.items()):
         if target.startswith("/"):
@@ -63,7 +70,8 @@ def escapes(links: Mapping[str, str], *, absolute_ok: bool = False) -> List[str]
 
 
 def resolve(path: str, links: Mapping[str, str]) -> Optional[str]:
-    """Where a path ends when links are followed step by step, as the kernel does; None when that is outside.
+    """Where a path ends when links are followed step by step, as the kernel does; None when that is
+    outside.
 
     A circle of links, and an absolute one, count as outside.
     """

@@ -1,7 +1,8 @@
-"""Credentials for git servers and registries, from Vault into files of mode 0600 (or a Secret), never onto a command.
+"""Credentials for git servers and registries, from Vault into files of mode 0600 (or a Secret),
+never onto a command.
 
-The files lie in a build's workspace and go with it. What git and ssh need of them is said in environment variables that
-name files. Nothing here is logged.
+The files lie in a build's workspace and go with it. What git and ssh need of them is said in
+environment variables that name files. Nothing here is logged.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ esac
 
 @dataclass(frozen=True)
 class GitCredentials:
-    """What a git server is shown. Either user and password, or a key; `known_hosts` may come with a key."""
+    """What a git server is shown. Either user and password, or a key; `known_hosts` may come with a
+    key.
+    """
 
     username: str = ""
     password: Optional[Secret] = None
@@ -46,7 +49,11 @@ class GitCredentials:
         """What must not appear in any output."""
         found = [self.password.reveal()] if self.password else []
         if self.ssh_private_key:
-            found += [line for line in self.ssh_private_key.reveal().splitlines() if not line.startswith("-----")]
+            found += [
+                line
+                for line in self.ssh_private_key.reveal().splitlines()
+                if not line.startswith("-----")
+            ]
         return tuple(found)
 
 
@@ -67,16 +74,23 @@ def git_credentials(vault: VaultStore, path: Optional[str], address: GitAddress)
     where = vault.full_path(path)
     if values is None:
         raise NotFoundError(f"Vault has nothing at {where}, which {FIELD} names.", service="Vault")
-    texts = {key: values[key].reveal() for key in ("username", "known_hosts", "host") if key in values}
+    texts = {
+        key: values[key].reveal() for key in ("username", "known_hosts", "host") if key in values
+    }
     if texts.get("host") and not fnmatchcase(address.host, texts["host"].lower()):
         raise DefinitionError(
-            f"{FIELD}: the secret at {where} is for another git server than {address.host}", field=FIELD
+            f"{FIELD}: the secret at {where} is for another git server than {address.host}",
+            field=FIELD,
         )
     key, password = values.get("ssh_private_key"), values.get("password") or values.get("token")
     if address.protocol == "ssh" and key is None:
-        raise DefinitionError(f"{FIELD}: the secret at {where} has no field ssh_private_key", field=FIELD)
+        raise DefinitionError(
+            f"{FIELD}: the secret at {where} has no field ssh_private_key", field=FIELD
+        )
     if address.protocol in ("http", "https") and password is None:
-        raise DefinitionError(f"{FIELD}: the secret at {where} has no field password or token", field=FIELD)
+        raise DefinitionError(
+            f"{FIELD}: the secret at {where} has no field password or token", field=FIELD
+        )
     user = texts.get("username") or "git"
     return GitCredentials(user, password, key, texts.get("known_hosts", ""))
 
@@ -84,7 +98,9 @@ def git_credentials(vault: VaultStore, path: Optional[str], address: GitAddress)
 def git_environment(
     workspace: Workspace, credentials: GitCredentials, address: GitAddress, settings: SourceSettings
 ) -> Dict[str, str]:
-    """The environment in which git reaches one address with these credentials and nothing else of this machine's."""
+    """The environment in which git reaches one address with these credentials and nothing else of
+    this machine's.
+    """
     env = {
         "GIT_ALLOW_PROTOCOL": address.protocol,
         "GIT_PROTOCOL_FROM_USER": "0",
@@ -110,9 +126,13 @@ def git_environment(
     return env
 
 
-def _ssh_command(workspace: Workspace, credentials: GitCredentials, settings: SourceSettings) -> str:
+def _ssh_command(
+    workspace: Workspace, credentials: GitCredentials, settings: SourceSettings
+) -> str:
     if credentials.ssh_private_key is None:
-        raise DefinitionError(f"{FIELD}: git over SSH needs a secret with the field ssh_private_key", field=FIELD)
+        raise DefinitionError(
+            f"{FIELD}: git over SSH needs a secret with the field ssh_private_key", field=FIELD
+        )
     if credentials.known_hosts:
         known = workspace.write_private("known_hosts", credentials.known_hosts.rstrip("\n") + "\n")
     elif settings.known_hosts_file:
@@ -120,7 +140,9 @@ def _ssh_command(workspace: Workspace, credentials: GitCredentials, settings: So
     else:
         message = f"{FIELD}: git over SSH needs the server's key: a field known_hosts, or build.source.known_hosts_file"
         raise DefinitionError(message, field=FIELD)
-    key = workspace.write_private("ssh-key", credentials.ssh_private_key.reveal().rstrip("\n") + "\n")
+    key = workspace.write_private(
+        "ssh-key", credentials.ssh_private_key.reveal().rstrip("\n") + "\n"
+    )
     options = {
         "IdentityFile": key,
         "IdentitiesOnly": "yes",
@@ -139,16 +161,24 @@ def _ssh_command(workspace: Workspace, credentials: GitCredentials, settings: So
     }
     words = ["ssh", "-F", "/dev/null"]
     for name, value in options.items():
-        text = str(value).replace("%", "%%") if name in ("IdentityFile", "UserKnownHostsFile") else str(value)
+        text = (
+            str(value).replace("%", "%%")
+            if name in ("IdentityFile", "UserKnownHostsFile")
+            else str(value)
+        )
         words += ["-o", f'{name}="{text}"' if " " in text else f"{name}={text}"]
     return " ".join(shlex.quote(word) for word in words)
 
 
-def registry_logins(vault: VaultStore, settings: BuildSettings, hosts: Iterable[str] = ()) -> List[RegistryLogin]:
+def registry_logins(
+    vault: VaultStore, settings: BuildSettings, hosts: Iterable[str] = ()
+) -> List[RegistryLogin]:
     """The logins of the registries that operations set up, of all or of some hosts."""
     wanted = set(hosts)
     return [
-        _login(vault, each) for each in settings.registries if each.vault_path and (not wanted or each.host in wanted)
+        _login(vault, each)
+        for each in settings.registries
+        if each.vault_path and (not wanted or each.host in wanted)
     ]
 
 
@@ -162,7 +192,9 @@ def _login(vault: VaultStore, registry: RegistrySettings) -> RegistryLogin:
 
 
 def docker_config(logins: Iterable[RegistryLogin]) -> Secret:
-    """The text of a `config.json`, as containers-auth.json(5) and kubernetes.io/dockerconfigjson have it."""
+    """The text of a `config.json`, as containers-auth.json(5) and kubernetes.io/dockerconfigjson
+    have it.
+    """
     auths: Dict[str, Any] = {}
     for login in logins:
         pair = f"{login.username}:{login.password.reveal()}".encode()

@@ -1,11 +1,14 @@
-"""Which failures of a build may pass by themselves: the network's and the registry's, never the Dockerfile's. Pure."""
+"""Which failures of a build may pass by themselves: the network's and the registry's, never the
+Dockerfile's. Pure.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-# Words of Go's net package, of containers/image, BuildKit and kaniko, curl and the package managers that RUN starts.
+# Words of Go's net package, of containers/image, BuildKit and kaniko, curl and the package managers
+# that RUN starts.
 PASSING = re.compile(
     r"connection (?:refused|reset|timed out)|i/o timeout|tls handshake timeout|no such host|unexpected eof"
     r"|temporary failure (?:in name resolution|resolving)|could ?n[o']t? ?(?:resolve|connect to)|could not resolve host"
@@ -14,8 +17,13 @@ PASSING = re.compile(
     r"|\b50[234] (?:bad gateway|service unavailable|gateway time)|server misbehaving|broken pipe",
     re.IGNORECASE,
 )
-REFUSED = re.compile(r"unauthorized|authentication required|denied: |requested access to the resource is denied", re.I)
-MISSING = re.compile(r"manifest unknown|name unknown|manifest for .* not found|image not known", re.I)
+REFUSED = re.compile(
+    r"unauthorized|authentication required|denied: |requested access to the resource is denied",
+    re.I,
+)
+MISSING = re.compile(
+    r"manifest unknown|name unknown|manifest for .* not found|image not known", re.I
+)
 FULL = re.compile(r"no space left on device", re.I)
 
 
@@ -28,7 +36,9 @@ class Verdict(NamedTuple):
 
 
 def judge(stage: str, log: str, code: int) -> Verdict:
-    """Judge the end of a log. `stage` is `build`, `test` or `push`; the last telling line is quoted."""
+    """Judge the end of a log. `stage` is `build`, `test` or `push`; the last telling line is
+    quoted.
+    """
     said = last_line(log)
     if stage == "test":
         return Verdict("TestFailed", f"The test command failed ({code}): {said}", False)

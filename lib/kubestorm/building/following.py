@@ -1,7 +1,8 @@
-"""Branches that are followed: told of by git servers, or looked at where none calls; and whose builds they concern.
+"""Branches that are followed: told of by git servers, or looked at where none calls; and whose
+builds they concern.
 
-An event says *look*: it is noted on each ImageBuild that follows the branch, and a run then asks the git server itself.
-So events may come twice, late, out of order or not at all.
+An event says *look*: it is noted on each ImageBuild that follows the branch, and a run then asks
+the git server itself. So events may come twice, late, out of order or not at all.
 """
 
 from __future__ import annotations
@@ -46,13 +47,20 @@ def follows(resource: Mapping[str, Any], keys: Sequence[str], branch: str) -> bo
         return False
     followed = source.get("branch")
     if not followed:
-        # Which branch the default one is, the last look found out; before it, any event is a reason to look.
+        # Which branch the default one is, the last look found out; before it, any event is a reason
+        # to look.
         followed = ((resource.get("status") or {}).get("source") or {}).get("branch") or branch
     return bool(followed == branch)
 
 
 def note_push(
-    services: Services, urls: Sequence[str], branch: str, commit: str, *, actor: str = "", event_id: str = ""
+    services: Services,
+    urls: Sequence[str],
+    branch: str,
+    commit: str,
+    *,
+    actor: str = "",
+    event_id: str = "",
 ) -> Dict[str, Any]:
     """Note a push on every ImageBuild that follows it and does not know it yet. Safe to repeat."""
     keys = [key for key in (repository_key(url) for url in urls) if key]
@@ -105,7 +113,9 @@ class PushEvents:
 
     def _route(self, hook: HookSettings, index: int) -> Route:
         check = check_of(hook, lambda: self._services.vault, f"build.webhooks.hooks[{index}]")
-        return Route(f"/git/{hook.name}", hook.name, check, lambda request: self._receive(hook, request))
+        return Route(
+            f"/git/{hook.name}", hook.name, check, lambda request: self._receive(hook, request)
+        )
 
     def _receive(self, hook: HookSettings, request: Request) -> Answer:
         push = read_push(hook.kind, request)
@@ -123,7 +133,9 @@ class PushEvents:
 
 
 class Followed(NamedTuple):
-    """One branch of one repository with the credentials to read it, and the commit that its ImageBuilds know of."""
+    """One branch of one repository with the credentials to read it, and the commit that its
+    ImageBuilds know of.
+    """
 
     url: str
     branch: str
@@ -138,7 +150,9 @@ class Followed(NamedTuple):
 
 
 def delay_seconds(settings: PollSettings, failures: int, share: float) -> float:
-    """Until the next look at a branch: the interval, doubled with each failure, and some jitter. Pure."""
+    """Until the next look at a branch: the interval, doubled with each failure, and some jitter.
+    Pure.
+    """
     interval = settings.interval_seconds
     doubled = min(interval * 2.0 ** min(failures, 16), max(settings.max_backoff_seconds, interval))
     return doubled * (1.0 + settings.jitter * share)
@@ -156,7 +170,13 @@ class BranchPoller:
         *,
         share: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 (spreads load, guards nothing)
     ) -> None:
-        self._settings, self._store, self._dispatch, self._log, self._share = settings, store, dispatch, log, share
+        self._settings, self._store, self._dispatch, self._log, self._share = (
+            settings,
+            store,
+            dispatch,
+            log,
+            share,
+        )
         self._due: Dict[str, dt.datetime] = {}
         self._failures: Dict[str, int] = {}
         self._listing_failed = False
@@ -167,7 +187,9 @@ class BranchPoller:
         return max(1.0, min(15.0, self._settings.source.poll.interval_seconds / 4))
 
     def poll(self, services: Services) -> None:
-        """Look at the branches whose time has come, several at a time: a slow server holds up no other."""
+        """Look at the branches whose time has come, several at a time: a slow server holds up no
+        other.
+        """
         now = services.now()
         try:
             found = self._followed(services)
@@ -186,12 +208,16 @@ class BranchPoller:
                 self._due[followed.key] = now + dt.timedelta(seconds=seconds)
 
     def _followed(self, services: Services) -> List[Any]:
-        """The branches that ImageBuilds follow, each once, with a run that may read it. Wrong ones are left out."""
+        """The branches that ImageBuilds follow, each once, with a run that may read it. Wrong ones
+        are left out.
+        """
         found: Dict[str, Any] = {}
         for resource in services.kube.list_all(IMAGE_BUILDS):
             if (resource["metadata"]).get("deletionTimestamp"):
                 continue
-            run = BuildRun(services, identity_of(services.settings.cluster, PLURAL, resource), "polling")
+            run = BuildRun(
+                services, identity_of(services.settings.cluster, PLURAL, resource), "polling"
+            )
             try:
                 spec = run.parse(resource)
             except DefinitionError:
@@ -219,7 +245,9 @@ class BranchPoller:
         return followed, delay_seconds(self._settings.source.poll, failures, self._share())
 
     def _compare(self, services: Services, followed: Followed, branch: str, commit: str) -> None:
-        """Tell what is new; remembered after the dispatch. Without a memory, what the ImageBuild knows is compared."""
+        """Tell what is new; remembered after the dispatch. Without a memory, what the ImageBuild
+        knows is compared.
+        """
         before = self._store.get_value(followed.key) or followed.known
         if commit == before:
             if not self._store.get_value(followed.key):
@@ -238,4 +266,6 @@ class BranchPoller:
 
 def _followed_by(resource: Object, spec: ImageBuildSpec) -> Followed:
     known = str(((resource.get("status") or {}).get("source") or {}).get("commit") or "")
-    return Followed(spec.source.address.url, spec.source.branch, spec.source.vault_path or "", known)
+    return Followed(
+        spec.source.address.url, spec.source.branch, spec.source.vault_path or "", known
+    )

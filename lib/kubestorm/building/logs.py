@@ -1,4 +1,5 @@
-"""Whole logs of builds on this host: one file for each image of a build, readable by its user alone, the last few kept.
+"""Whole logs of builds on this host: one file for each image of a build, readable by its user
+alone, the last few kept.
 
 A log that grows beyond its limit is cut there: how a build ended is in the status.
 """
@@ -25,7 +26,9 @@ def folder_of(settings: BuildSettings, identity: Identity) -> Path:
 
 
 @contextlib.contextmanager
-def writer(settings: BuildSettings, identity: Identity, number: int, image: str) -> Iterator[Callable[[str], None]]:
+def writer(
+    settings: BuildSettings, identity: Identity, number: int, image: str
+) -> Iterator[Callable[[str], None]]:
     """Append lines to the log of one image of one build; older builds' logs are deleted."""
     prepare(settings.work_folder)
     folder = folder_of(settings, identity)
@@ -46,7 +49,9 @@ def writer(settings: BuildSettings, identity: Identity, number: int, image: str)
         yield write
 
 
-def read(settings: BuildSettings, identity: Identity, number: int, image: str, tail_bytes: int) -> str:
+def read(
+    settings: BuildSettings, identity: Identity, number: int, image: str, tail_bytes: int
+) -> str:
     """The end of a log; empty where this host has none."""
     path = folder_of(settings, identity) / str(number) / f"{image}.log"
     try:
@@ -63,6 +68,8 @@ def forget(settings: BuildSettings, identity: Identity) -> None:
 
 
 def _forget_old(folder: Path, keep: int) -> None:
-    numbers = sorted((int(path.name) for path in folder.iterdir() if path.name.isdigit()), reverse=True)
+    numbers = sorted(
+        (int(path.name) for path in folder.iterdir() if path.name.isdigit()), reverse=True
+    )
     for number in numbers[max(keep, 1) :]:
         shutil.rmtree(folder / str(number), ignore_errors=True)

@@ -1,7 +1,8 @@
 """Which images a change concerns: patterns of paths against the paths that changed. Pure.
 
-Patterns read like those of a .gitignore: `*` stays within a folder, `**` goes through any number of them, a folder's
-name means all below it, and `!` takes back what a pattern before it matched. They begin at the repository's root.
+Patterns read like those of a .gitignore: `*` stays within a folder, `**` goes through any number of
+them, a folder's name means all below it, and `!` takes back what a pattern before it matched. They
+begin at the repository's root.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ def problem(pattern: str) -> str:
     """What is wrong with a pattern, in words that go after its field's name; empty when nothing is."""
     text = pattern[1:] if pattern.startswith("!") else pattern
     if not text or text.startswith("/") or ".." in text.split("/"):
-        return "a pattern begins at the repository's root, without a slash in front and without `..`"
+        return (
+            "a pattern begins at the repository's root, without a slash in front and without `..`"
+        )
     if "\0" in text or "\n" in text:
         return "a pattern is one line of text"
     return ""
@@ -34,7 +37,9 @@ class PathFilter:
         self._rules: List[Tuple[bool, Pattern[str]]] = []
         for pattern in patterns:
             wanted = not pattern.startswith("!")
-            self._rules.append((wanted, re.compile(_expression(pattern if wanted else pattern[1:]), re.DOTALL)))
+            self._rules.append(
+                (wanted, re.compile(_expression(pattern if wanted else pattern[1:]), re.DOTALL))
+            )
 
     def matches(self, path: str) -> bool:
         """Whether the last pattern that fits the path wants it."""
@@ -66,4 +71,6 @@ def _expression(pattern: str) -> str:
 
 def _segment(text: str) -> str:
     """One folder's or file's name; `*` and `?` stand for characters other than a slash."""
-    return "".join("[^/]*" if char == "*" else "[^/]" if char == "?" else re.escape(char) for char in text)
+    return "".join(
+        "[^/]*" if char == "*" else "[^/]" if char == "?" else re.escape(char) for char in text
+    )

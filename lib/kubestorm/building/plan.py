@@ -1,6 +1,7 @@
 """Which images of a build are made, and why the others are not. Pure.
 
-What counts is the image's own last good build, not the last commit: a change that failed to build is still a change.
+What counts is the image's own last good build, not the last commit: a change that failed to build
+is still a change.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ SHOWN_COMMIT = 8
 
 
 class LastGood(NamedTuple):
-    """An image's last build that ended well: from which commit, with which definition, and what came out."""
+    """An image's last build that ended well: from which commit, with which definition, and what
+    came out.
+    """
 
     commit: str
     inputs: str
@@ -32,7 +35,9 @@ class LastGood(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Somebody asked for a build by a command. No images means all of them; `force` builds what has not changed too."""
+    """Somebody asked for a build by a command. No images means all of them; `force` builds what has
+    not changed too.
+    """
 
     id: str
     by: str = ""
@@ -50,12 +55,14 @@ class Decision(NamedTuple):
 
 
 Changes = Mapping[str, Optional[Sequence[str]]]
-"""Commit of a last good build -> the paths that differ between it and the new commit; None where the new commit's
-history does not lead back to it."""
+"""Commit of a last good build -> the paths that differ between it and the new commit; None where
+the new commit's history does not lead back to it."""
 
 
 def inputs_of(image: ImageSpec) -> str:
-    """A short fingerprint of what else than the source an image is made from: a change of it is a reason to build."""
+    """A short fingerprint of what else than the source an image is made from: a change of it is a
+    reason to build.
+    """
     said: Dict[str, Any] = {
         "context": image.context,
         "dockerfile": image.dockerfile,
@@ -80,22 +87,40 @@ def plan_images(
     request: Optional[Request] = None,
 ) -> Tuple[Decision, ...]:
     """One decision for each image, in their order."""
-    return tuple(_decide(image, commit, last_good.get(image.name), changes, request) for image in images)
+    return tuple(
+        _decide(image, commit, last_good.get(image.name), changes, request) for image in images
+    )
 
 
 def _decide(
-    image: ImageSpec, commit: str, last: Optional[LastGood], changes: Changes, request: Optional[Request]
+    image: ImageSpec,
+    commit: str,
+    last: Optional[LastGood],
+    changes: Changes,
+    request: Optional[Request],
 ) -> Decision:
     if request is not None and request.images and image.name not in request.images:
-        return Decision(image.name, False, NOT_REQUESTED, f"{request.by or 'Somebody'} asked for other images.")
+        return Decision(
+            image.name, False, NOT_REQUESTED, f"{request.by or 'Somebody'} asked for other images."
+        )
     if request is not None and request.force:
         return Decision(image.name, True, REQUESTED, f"{request.by or 'Somebody'} asked for it.")
     if last is None:
         return Decision(image.name, True, FIRST_BUILD, "It has never been built.")
     if last.inputs != inputs_of(image):
-        return Decision(image.name, True, DEFINITION_CHANGED, "Its definition has changed since its last good build.")
+        return Decision(
+            image.name,
+            True,
+            DEFINITION_CHANGED,
+            "Its definition has changed since its last good build.",
+        )
     if last.commit == commit:
-        return Decision(image.name, False, UP_TO_DATE, f"It has been built from {commit[:SHOWN_COMMIT]} already.")
+        return Decision(
+            image.name,
+            False,
+            UP_TO_DATE,
+            f"It has been built from {commit[:SHOWN_COMMIT]} already.",
+        )
     changed = changes.get(last.commit)
     since = last.commit[:SHOWN_COMMIT]
     if changed is None:
@@ -105,4 +130,6 @@ def _decide(
     if found is None:
         message = f"None of its paths has changed since {since}, its last good build."
         return Decision(image.name, False, PATHS_UNCHANGED, message)
-    return Decision(image.name, True, PATHS_CHANGED, f"{found} has changed since {since}, its last good build.")
+    return Decision(
+        image.name, True, PATHS_CHANGED, f"{found} has changed since {since}, its last good build."
+    )

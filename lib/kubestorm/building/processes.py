@@ -1,7 +1,9 @@
-"""Programs that a build runs: by argument list, in a session of their own, their output passed on line by line.
+"""Programs that a build runs: by argument list, in a session of their own, their output passed on
+line by line.
 
-Whoever runs one can end it at any moment, with everything that it has started, and none outlives this process: the
-kernel kills it then (`setpriv --pdeathsig`), and what slips through is found by its mark (workspace.py).
+Whoever runs one can end it at any moment, with everything that it has started, and none outlives
+this process: the kernel kills it then (`setpriv --pdeathsig`), and what slips through is found by
+its mark (workspace.py).
 """
 
 from __future__ import annotations
@@ -15,7 +17,19 @@ import subprocess
 import time
 from collections import deque
 from pathlib import Path
-from typing import IO, Any, Callable, Deque, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+from typing import (
+    IO,
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+)
 
 from kubestorm.building.workspace import MARK, kill_inhabitants
 from kubestorm.errors import PermanentError, TemporaryError
@@ -23,8 +37,20 @@ from kubestorm.errors import PermanentError, TemporaryError
 LINE_BYTES = 8192
 TICK_SECONDS = 0.2
 TERM_SECONDS = 3.0
-# What a program may know of our environment: how to find things, and the way out of the network. Nothing of git's.
-KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+# What a program may know of our environment: how to find things, and the way out of the network.
+# Nothing of git's.
+KEPT = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+)
 KEPT_TOO = ("NO_PROXY", "all_proxy", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 HIDDEN = "**********"
 
@@ -47,14 +73,18 @@ class Ended(NamedTuple):
 
 
 def clean_environment(workspace: Path, **more: str) -> Dict[str, str]:
-    """The environment of a program in a workspace: little of ours, no HOME of a person, and the mark."""
+    """The environment of a program in a workspace: little of ours, no HOME of a person, and the
+    mark.
+    """
     kept = {name: os.environ[name] for name in (*KEPT, *KEPT_TOO) if name in os.environ}
     kept.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     return {**kept, "LC_ALL": "C.UTF-8", "HOME": str(workspace), MARK: str(workspace), **more}
 
 
 def bound(argv: Sequence[str]) -> List[str]:
-    """The same command, killed by the kernel when we die, where util-linux is there to arrange that."""
+    """The same command, killed by the kernel when we die, where util-linux is there to arrange
+    that.
+    """
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--", *argv] if setpriv else list(argv)
 
@@ -62,8 +92,8 @@ def bound(argv: Sequence[str]) -> List[str]:
 class Runner:
     """Runs one program after another for one build.
 
-    `say` gets each line of output; `secrets` never appear in it. `stop` is asked several times a second for a reason to
-    end at once; the empty text is none.
+    `say` gets each line of output; `secrets` never appear in it. `stop` is asked several times a
+    second for a reason to end at once; the empty text is none.
     """
 
     def __init__(
@@ -82,7 +112,9 @@ class Runner:
 
     def hide(self, values: Iterable[str]) -> None:
         """Keep these out of every line from now on."""
-        self._secrets = sorted({*self._secrets, *(each for each in values if len(each) > 3)}, key=len, reverse=True)
+        self._secrets = sorted(
+            {*self._secrets, *(each for each in values if len(each) > 3)}, key=len, reverse=True
+        )
 
     def run(
         self,
@@ -94,7 +126,9 @@ class Runner:
         quiet: bool = False,
         stdin: Optional[bytes] = None,
     ) -> Ended:
-        """Run it to its end. Raises CanceledError or TimedOutError after everything that it started is dead."""
+        """Run it to its end. Raises CanceledError or TimedOutError after everything that it started
+        is dead.
+        """
         reason = self._stop()
         if reason:
             raise CanceledError(reason)
@@ -119,7 +153,9 @@ class Runner:
         stdin: Optional[bytes] = None,
         cwd: Optional[Path] = None,
     ) -> bytes:
-        """What a program prints, whole, for us to read. Raises ProgramError when it fails, else as `run`."""
+        """What a program prints, whole, for us to read. Raises ProgramError when it fails, else as
+        `run`.
+        """
         process = subprocess.Popen(
             bound(argv),
             env=dict(env),
@@ -132,18 +168,26 @@ class Runner:
         try:
             out, err = process.communicate(stdin, timeout=timeout_seconds)
         except subprocess.TimeoutExpired as error:
-            raise TimedOutError(f"{argv[0]} gave no answer within {timeout_seconds:.0f} seconds.") from error
+            raise TimedOutError(
+                f"{argv[0]} gave no answer within {timeout_seconds:.0f} seconds."
+            ) from error
         finally:
             end_session(process)
             if process.poll() is None:
                 process.kill()
                 process.communicate()
         if process.returncode:
-            raise ProgramError(argv[0], process.returncode, self._clean(err.decode(errors="replace")))
+            raise ProgramError(
+                argv[0], process.returncode, self._clean(err.decode(errors="replace"))
+            )
         return out
 
     def _start(
-        self, argv: Sequence[str], env: Optional[Mapping[str, str]], cwd: Optional[Path], stdin: Optional[bytes]
+        self,
+        argv: Sequence[str],
+        env: Optional[Mapping[str, str]],
+        cwd: Optional[Path],
+        stdin: Optional[bytes],
     ) -> subprocess.Popen[bytes]:
         try:
             process = subprocess.Popen(
@@ -156,14 +200,18 @@ class Runner:
                 start_new_session=True,
             )
         except FileNotFoundError as error:
-            raise PermanentError(f"{argv[0]} is not installed on this host.", service="Build host") from error
+            raise PermanentError(
+                f"{argv[0]} is not installed on this host.", service="Build host"
+            ) from error
         if stdin is not None and process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(stdin)
             process.stdin.close()
         return process
 
-    def _follow(self, process: subprocess.Popen[bytes], timeout_seconds: float, quiet: bool, name: str) -> Ended:
+    def _follow(
+        self, process: subprocess.Popen[bytes], timeout_seconds: float, quiet: bool, name: str
+    ) -> Ended:
         deadline = time.monotonic() + timeout_seconds
         tail = _Tail(self._tail_bytes)
         stream = process.stdout
@@ -177,7 +225,9 @@ class Runner:
                 if reason:
                     raise CanceledError(reason)
                 if time.monotonic() > deadline:
-                    raise TimedOutError(f"{name} took longer than the {timeout_seconds:.0f} seconds that it may.")
+                    raise TimedOutError(
+                        f"{name} took longer than the {timeout_seconds:.0f} seconds that it may."
+                    )
                 if not selector.select(TICK_SECONDS):
                     # A child in the background may keep the pipe open for ever.
                     over = process.poll() is not None
@@ -241,7 +291,9 @@ def _read(stream: IO[bytes]) -> Optional[bytes]:
 
 
 def end_session(process: subprocess.Popen[Any]) -> None:
-    """Kill the program's process group; what left the group has the workspace's mark, and dies with the workspace."""
+    """Kill the program's process group; what left the group has the workspace's mark, and dies with
+    the workspace.
+    """
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

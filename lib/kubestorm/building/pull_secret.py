@@ -18,10 +18,11 @@ LABELS = {"app.kubernetes.io/managed-by": "kubestorm"}
 def ensure_pull_secret(
     services: Services, namespace: str, *, name: str = "", service_account: Optional[str] = None
 ) -> Dict[str, Any]:
-    """Have the Secret in a namespace, and (where one is named) a service account that uses it. Safe to repeat.
+    """Have the Secret in a namespace, and (where one is named) a service account that uses it. Safe
+    to repeat.
 
-    A Secret of that name that is not ours is left as it is. Written only where it differs, so that a rotation in Vault
-    reaches the namespace with the next call and nothing else changes.
+    A Secret of that name that is not ours is left as it is. Written only where it differs, so that
+    a rotation in Vault reaches the namespace with the next call and nothing else changes.
     """
     settings = BuildSettings.from_config(services.settings.raw)
     name = name or settings.pull_secret_name
@@ -30,7 +31,13 @@ def ensure_pull_secret(
     changed = _ensure_secret(services, wanted)
     linked = _link(services, namespace, name, service_account) if service_account else False
     hosts = [login.host for login in logins]
-    return {"namespace": namespace, "name": name, "registries": hosts, "changed": changed, "linked": linked}
+    return {
+        "namespace": namespace,
+        "name": name,
+        "registries": hosts,
+        "changed": changed,
+        "linked": linked,
+    }
 
 
 def _ensure_secret(services: Services, wanted: Dict[str, Any]) -> bool:
@@ -47,7 +54,9 @@ def _ensure_secret(services: Services, wanted: Dict[str, Any]) -> bool:
         message = f"Secret {metadata['namespace']}/{metadata['name']} is not ours; delete it, or name another."
         raise PermanentError(message, service="Kubernetes")
     if found.get("type") != wanted["type"]:
-        services.kube.delete(SECRETS, metadata["name"], metadata["namespace"], uid=found["metadata"]["uid"])
+        services.kube.delete(
+            SECRETS, metadata["name"], metadata["namespace"], uid=found["metadata"]["uid"]
+        )
         services.kube.create(SECRETS, wanted, metadata["namespace"])  # its type cannot be changed
         return True
     if found.get("data") == wanted["data"]:
@@ -61,5 +70,7 @@ def _link(services: Services, namespace: str, name: str, account: str) -> bool:
     found = services.kube.get(ACCOUNTS, account, namespace)
     if any(each.get("name") == name for each in found.get("imagePullSecrets") or ()):
         return False
-    services.kube.patch(ACCOUNTS, account, {"imagePullSecrets": [{"name": name}]}, namespace, kind="strategic")
+    services.kube.patch(
+        ACCOUNTS, account, {"imagePullSecrets": [{"name": name}]}, namespace, kind="strategic"
+    )
     return True

@@ -1,7 +1,8 @@
-"""Push events of git servers: who may send them, and what they say. Pure but for the secrets' sources.
+"""Push events of git servers: who may send them, and what they say. Pure but for the secrets'
+sources.
 
-Shapes as GitHub ("push" of its webhook events), Gitea and GitLab ("Push events") document them. Only branches count:
-a tag is built once, when somebody asks for it.
+Shapes as GitHub ("push" of its webhook events), Gitea and GitLab ("Push events") document them.
+Only branches count: a tag is built once, when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ MAX_TEXT = 1000
 
 @dataclass(frozen=True)
 class Push:
-    """A branch is at another commit. `urls` are the spellings of the repository's address that the server gave."""
+    """A branch is at another commit. `urls` are the spellings of the repository's address that the
+    server gave.
+    """
 
     urls: Tuple[str, ...]
     branch: str
@@ -55,7 +58,9 @@ def check_of(hook: HookSettings, vault: Callable[[], VaultStore], field: str) ->
     if hook.secret_file:
         secrets = FileSecrets(hook.secret_file, field=f"{field}.secret_file")
     else:
-        secrets = VaultSecrets(lambda path: vault().read_values(path), str(hook.vault_path), SECRET_KEY)
+        secrets = VaultSecrets(
+            lambda path: vault().read_values(path), str(hook.vault_path), SECRET_KEY
+        )
     if hook.kind == "gitlab":
         return TokenCheck(secrets, header="X-Gitlab-Token", scheme="")
     if hook.kind == "gitea":
@@ -64,11 +69,14 @@ def check_of(hook: HookSettings, vault: Callable[[], VaultStore], field: str) ->
 
 
 def read_push(kind: str, request: Request) -> Optional[Push]:
-    """The push that an event tells of; None for an event of another kind, a tag, or a branch that was deleted.
+    """The push that an event tells of; None for an event of another kind, a tag, or a branch that
+    was deleted.
 
     Raises DefinitionError for what is no event of this kind of server.
     """
-    header = {"github": "x-github-event", "gitea": "x-gitea-event", "gitlab": "x-gitlab-event"}[kind]
+    header = {"github": "x-github-event", "gitea": "x-gitea-event", "gitlab": "x-gitlab-event"}[
+        kind
+    ]
     event = request.headers.get(header, "")
     if not event:
         raise DefinitionError(f"This is no event of {kind}: the header {header} is missing.")
@@ -111,7 +119,11 @@ def _actor(body: Mapping[str, Any]) -> str:
 
 
 def _delivery(kind: str, headers: Mapping[str, str]) -> str:
-    names = {"github": "x-github-delivery", "gitea": "x-gitea-delivery", "gitlab": "x-gitlab-event-uuid"}
+    names = {
+        "github": "x-github-delivery",
+        "gitea": "x-gitea-delivery",
+        "gitlab": "x-gitlab-event-uuid",
+    }
     return headers.get(names[kind], "")[:100]
 
 

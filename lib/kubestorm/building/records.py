@@ -1,7 +1,9 @@
-"""What an ImageBuild's status says of its builds, and what is to be done next. Pure; times are passed in.
+"""What an ImageBuild's status says of its builds, and what is to be done next. Pure; times are
+passed in.
 
-A build answers a key: the commit, the spec and a person's request, as one word. Another key is another build; while
-one is under way the next waits, so that a storm of pushes ends in two builds, of which the last one wins.
+A build answers a key: the commit, the spec and a person's request, as one word. Another key is
+another build; while one is under way the next waits, so that a storm of pushes ends in two builds,
+of which the last one wins.
 """
 
 from __future__ import annotations
@@ -26,7 +28,12 @@ REQUEST_ANNOTATION = "kubestorm.io/build-request"
 CANCEL_ANNOTATION = "kubestorm.io/build-cancel"
 PUSHED_ANNOTATION = "kubestorm.io/source-pushed"
 
-BUILT, PUSHED_CONDITION, SPEC_VALID, SOURCE_FETCHED = "Built", "Pushed", "SpecValid", "SourceFetched"
+BUILT, PUSHED_CONDITION, SPEC_VALID, SOURCE_FETCHED = (
+    "Built",
+    "Pushed",
+    "SpecValid",
+    "SourceFetched",
+)
 ORDER = (SPEC_VALID, SOURCE_FETCHED, BUILT, PUSHED_CONDITION)
 INVALID_SPEC = "InvalidSpec"
 REDISPATCH_SECONDS = 20.0
@@ -51,7 +58,9 @@ def key_of(commit: str, spec: ImageBuildSpec, request_id: str) -> str:
 
 
 def read_request(annotations: Mapping[str, str]) -> Optional[Request]:
-    """A person's wish to build, from the annotation that image_build_start writes; None when it cannot be read."""
+    """A person's wish to build, from the annotation that image_build_start writes; None when it
+    cannot be read.
+    """
     found = read_json(annotations.get(REQUEST_ANNOTATION))
     if not found or not found.get("id"):
         return None
@@ -91,7 +100,9 @@ def last_good(records: Mapping[str, Record]) -> Dict[str, LastGood]:
     """The last good build of each image that had one."""
     found = {name: record.get("lastGood") or {} for name, record in records.items()}
     return {
-        name: LastGood(str(each["commit"]), str(each.get("inputs", "")), str(each.get("digest", "")))
+        name: LastGood(
+            str(each["commit"]), str(each.get("inputs", "")), str(each.get("digest", ""))
+        )
         for name, each in found.items()
         if each.get("commit")
     }
@@ -135,8 +146,8 @@ def decide(
 ) -> Any:
     """What the look of a run leads to: Start, Again, Finish or Look.
 
-    `alive` says whether an execution (or a Job) is at work on the build; `cancel` are the object's annotations;
-    `attempts` is how often a build may be begun that nobody ends.
+    `alive` says whether an execution (or a Job) is at work on the build; `cancel` are the object's
+    annotations; `attempts` is how often a build may be begun that nobody ends.
     """
     build = dict(status.get("build") or {})
     request_id = request.id if request else str(build.get("requestId") or "")
@@ -149,7 +160,9 @@ def decide(
     asked_anew = request is not None and request.id != build.get("requestId")
     if spec.suspend and not asked_anew:
         return Look(None)
-    return Start(_new_build(build, wanted, spec, commit, request if asked_anew else None, request_id, now))
+    return Start(
+        _new_build(build, wanted, spec, commit, request if asked_anew else None, request_id, now)
+    )
 
 
 def _new_build(
@@ -183,22 +196,37 @@ def _new_build(
     }
 
 
-def _under_way(build: Record, cancel: Mapping[str, str], alive: bool, attempts: int, now: dt.datetime) -> Any:
+def _under_way(
+    build: Record, cancel: Mapping[str, str], alive: bool, attempts: int, now: dt.datetime
+) -> Any:
     if alive:
         return Look(LOOK_SECONDS)  # whoever is at work sees a cancellation itself
     reason = cancel_reason(cancel, int(build.get("number") or 0))
     if reason:
         return Finish(
-            {**build, "phase": FINISHED, "outcome": CANCELED, "message": reason, "finishedAt": format_time(now)}
+            {
+                **build,
+                "phase": FINISHED,
+                "outcome": CANCELED,
+                "message": reason,
+                "finishedAt": format_time(now),
+            }
         )
     if build["phase"] == RUNNING:
         count = int(build.get("interruptions") or 0) + 1
         if count >= attempts:
             message = f"It was begun {count} times and nobody ended it; look at the build host."
-            over = {"phase": FINISHED, "outcome": FAILED, "message": message, "finishedAt": format_time(now)}
+            over = {
+                "phase": FINISHED,
+                "outcome": FAILED,
+                "message": message,
+                "finishedAt": format_time(now),
+            }
             return Finish({**build, "interruptions": count, **over})
         again = {"phase": REQUESTED_PHASE, "interruptions": count, "requestedAt": format_time(now)}
-        return Again({**build, **again, "message": "It was interrupted, and is begun again."}, "Interrupted")
+        return Again(
+            {**build, **again, "message": "It was interrupted, and is begun again."}, "Interrupted"
+        )
     due = parse_time(build.get("notBefore")) or now
     last = parse_time(build.get("requestedAt"))
     if last is not None and build.get("dispatched"):
@@ -208,7 +236,9 @@ def _under_way(build: Record, cancel: Mapping[str, str], alive: bool, attempts: 
     return Again({**build, "requestedAt": format_time(now), "dispatched": True}, "Requested")
 
 
-def planned(decisions: Sequence[Decision], before: Mapping[str, Record], *, number: int, commit: str) -> List[Record]:
+def planned(
+    decisions: Sequence[Decision], before: Mapping[str, Record], *, number: int, commit: str
+) -> List[Record]:
     """The images' records at the beginning of a build; what was skipped keeps what it is."""
     found: List[Record] = []
     for decision in decisions:
@@ -223,7 +253,9 @@ def planned(decisions: Sequence[Decision], before: Mapping[str, Record], *, numb
             "attempts": 0,
         }
         if not decision.build and good:
-            record.update({key: good[key] for key in ("digest", "reference", "tags") if key in good})
+            record.update(
+                {key: good[key] for key in ("digest", "reference", "tags") if key in good}
+            )
         if good:
             record["lastGood"] = good
         failed_on = (before.get(decision.image) or {}).get("failedOn")
@@ -282,11 +314,21 @@ def with_duration(record: Record) -> Record:
 
 
 def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record:
-    """The build's record after its images': finished when all are, or asked for again when the next try is due."""
+    """The build's record after its images': finished when all are, or asked for again when the next
+    try is due.
+    """
     states = [record.get("state") for record in records]
     if any(state == WAITING for state in states):
-        times = [parse_time(record.get("retryAt")) or now for record in records if record.get("state") == WAITING]
-        again = {"phase": REQUESTED_PHASE, "notBefore": format_time(min(times)), "dispatched": False}
+        times = [
+            parse_time(record.get("retryAt")) or now
+            for record in records
+            if record.get("state") == WAITING
+        ]
+        again = {
+            "phase": REQUESTED_PHASE,
+            "notBefore": format_time(min(times)),
+            "dispatched": False,
+        }
         return {**build, **again, "message": "Images wait for their turn, or for another try."}
     if any(state in UNDER_WAY for state in states):
         return {**build, "phase": RUNNING, "message": ""}
@@ -298,15 +340,31 @@ def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record
         if state in names:
             outcome = word
             break
-    message = "; ".join(f"{state.lower()}: {', '.join(found)}" for state, found in sorted(names.items())) + "."
-    over = {"phase": FINISHED, "outcome": outcome, "message": message, "finishedAt": format_time(now)}
-    return {**{key: value for key, value in build.items() if key not in ("notBefore", "dispatched")}, **over}
+    message = (
+        "; ".join(f"{state.lower()}: {', '.join(found)}" for state, found in sorted(names.items()))
+        + "."
+    )
+    over = {
+        "phase": FINISHED,
+        "outcome": outcome,
+        "message": message,
+        "finishedAt": format_time(now),
+    }
+    return {
+        **{key: value for key, value in build.items() if key not in ("notBefore", "dispatched")},
+        **over,
+    }
 
 
 def later(build: Record, message: str, count: int, wait_seconds: float, now: dt.datetime) -> Record:
     """The build's record when its execution could not work for a reason that may pass."""
     due = format_time(now + dt.timedelta(seconds=wait_seconds))
-    again = {"phase": REQUESTED_PHASE, "interruptions": count, "notBefore": due, "dispatched": False}
+    again = {
+        "phase": REQUESTED_PHASE,
+        "interruptions": count,
+        "notBefore": due,
+        "dispatched": False,
+    }
     return {**build, **again, "message": f"{message} It is tried again."}
 
 
@@ -328,13 +386,17 @@ def cancel_images(records: Sequence[Record], reason: str, now: dt.datetime) -> L
     ]
 
 
-def conditions_of(build: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> List[Condition]:
+def conditions_of(
+    build: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> List[Condition]:
     """Built and Pushed, as they follow from a build and its images."""
     number, phase, outcome = build.get("number"), build.get("phase"), build.get("outcome")
     if phase in (REQUESTED_PHASE, RUNNING):
         reason = "WaitingForBuilder" if phase == REQUESTED_PHASE else "Building"
         now = [
-            f"{each['name']} ({each.get('state', '').lower()})" for each in records if each.get("state") not in FINAL
+            f"{each['name']} ({each.get('state', '').lower()})"
+            for each in records
+            if each.get("state") not in FINAL
         ]
         what = f"Build {number} of {str(build.get('commit'))[:8]}"
         said = f" {build['message']}" if build.get("message") else ""
@@ -342,11 +404,15 @@ def conditions_of(build: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
         pushed = sum(each.get("state") in (PUSHED, SKIPPED) for each in records)
         return [
             Condition(BUILT, FALSE, reason, text),
-            Condition(PUSHED_CONDITION, FALSE, reason, f"{pushed} of {len(records)} images are there."),
+            Condition(
+                PUSHED_CONDITION, FALSE, reason, f"{pushed} of {len(records)} images are there."
+            ),
         ]
     if outcome in (FAILED, CANCELED):
         bad = [each for each in records if each.get("state") in (IMAGE_FAILED, IMAGE_CANCELED)]
-        text = "; ".join(f"{each['name']}: {each.get('message', '')}" for each in bad) or str(build.get("message", ""))
+        text = "; ".join(f"{each['name']}: {each.get('message', '')}" for each in bad) or str(
+            build.get("message", "")
+        )
         stage = [str(each.get("failedStage", "")) for each in bad]
         only_push = bool(stage) and all(each == "push" for each in stage)
         reason = str(bad[0].get("reason") or outcome) if outcome == FAILED and bad else str(outcome)
@@ -357,11 +423,20 @@ def conditions_of(build: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
             ]
         return [
             Condition(BUILT, FALSE, reason, text),
-            Condition(PUSHED_CONDITION, FALSE, str(outcome), "Not all images of the last build were pushed."),
+            Condition(
+                PUSHED_CONDITION,
+                FALSE,
+                str(outcome),
+                "Not all images of the last build were pushed.",
+            ),
         ]
     if outcome in (SUCCEEDED, NOTHING_TO_DO):
         made = [str(each["name"]) for each in records if each.get("state") == PUSHED]
-        text = f"Build {number} made {', '.join(made)}." if made else f"Build {number}: no image had to be built."
+        text = (
+            f"Build {number} made {', '.join(made)}."
+            if made
+            else f"Build {number}: no image had to be built."
+        )
         return [
             Condition(BUILT, TRUE, "Built" if made else "UpToDate", text),
             Condition(PUSHED_CONDITION, TRUE, "Pushed", "All images are in the registry."),
@@ -370,10 +445,23 @@ def conditions_of(build: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
 
 
 def finished_payload(
-    identity: Mapping[str, str], spec: Optional[ImageBuildSpec], build: Mapping[str, Any], records: Sequence[Record]
+    identity: Mapping[str, str],
+    spec: Optional[ImageBuildSpec],
+    build: Mapping[str, Any],
+    records: Sequence[Record],
 ) -> Dict[str, Any]:
     """The payload of the trigger kubestorm.build_finished."""
-    fields = ("name", "state", "reason", "message", "reference", "digest", "tags", "durationSeconds", "logTail")
+    fields = (
+        "name",
+        "state",
+        "reason",
+        "message",
+        "reference",
+        "digest",
+        "tags",
+        "durationSeconds",
+        "logTail",
+    )
     return {
         **identity,
         "number": int(build.get("number") or 0),
@@ -394,7 +482,8 @@ def finished_payload(
 def without_nothing(record: Mapping[str, Any]) -> Record:
     """A record without what says nothing: no text, no number, no, none. Absent reads the same.
 
-    API servers of Kubernetes 1.20 that were built with later libraries take such values for null, and refuse them.
+    API servers of Kubernetes 1.20 that were built with later libraries take such values for null,
+    and refuse them.
     """
     return {
         key: without_nothing(value) if isinstance(value, dict) else value

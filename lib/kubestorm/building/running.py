@@ -1,9 +1,11 @@
-"""One execution of a build: it fetches the source, decides which images are made, and makes them or has them made.
+"""One execution of a build: it fetches the source, decides which images are made, and makes them or
+has them made.
 
-It holds one worker for as long as a build on this host takes, and so has a limit of its own; builds in the cluster are
-only begun here. While it lives it holds a Lease (`<uid>.build`), renewed by a thread that also sees whether somebody
-wants it to stop. The state of each image is written to the object as it changes, so that whoever comes after an
-execution that died goes on with the images that are left (decision 0098).
+It holds one worker for as long as a build on this host takes, and so has a limit of its own; builds
+in the cluster are only begun here. While it lives it holds a Lease (`<uid>.build`), renewed by a
+thread that also sees whether somebody wants it to stop. The state of each image is written to the
+object as it changes, so that whoever comes after an execution that died goes on with the images
+that are left (decision 0098).
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from kubestorm.building.builders import Builder, Order, Progress
 from kubestorm.building.builders.host import HostBuilder, refuse_unsafe_host
 from kubestorm.building.builders.jobs import JobBuilder
 from kubestorm.building.context import check_context
-from kubestorm.building.credentials import GitCredentials, RegistryLogin, git_credentials, registry_logins
+from kubestorm.building.credentials import (
+    GitCredentials,
+    RegistryLogin,
+    git_credentials,
+    registry_logins,
+)
 from kubestorm.building.plan import Request, inputs_of, plan_images
 from kubestorm.building.processes import CanceledError, Runner
 from kubestorm.building.records import Record
@@ -47,7 +54,9 @@ LABEL_SOURCE = "org.opencontainers.image.source"
 class BuildRun:
     """Everything that the steps of an ImageBuild share."""
 
-    def __init__(self, services: Services, identity: Identity, run_id: str, *, say: Say = lambda line: None) -> None:
+    def __init__(
+        self, services: Services, identity: Identity, run_id: str, *, say: Say = lambda line: None
+    ) -> None:
         self.services, self.identity, self.run_id, self.say = services, identity, run_id, say
         self.settings = BuildSettings.from_config(services.settings.raw)
         self.handle = ResourceHandle(services, identity, run_id, records.ORDER)
@@ -56,7 +65,9 @@ class BuildRun:
         return parse_image_build(resource, self.settings, cluster=self.services.settings.cluster)
 
     def lease(self, holder: str = "") -> LeaseLock:
-        """The Lease of whoever works on the object's builds, beside that of whoever looks at the object."""
+        """The Lease of whoever works on the object's builds, beside that of whoever looks at the
+        object.
+        """
         return LeaseLock(
             self.services.kube,
             f"{self.identity.uid}.build",
@@ -66,7 +77,12 @@ class BuildRun:
         )
 
     def write(
-        self, resource: Object, *conditions: Condition, build: Optional[Record] = None, images: Any = None, **more: Any
+        self,
+        resource: Object,
+        *conditions: Condition,
+        build: Optional[Record] = None,
+        images: Any = None,
+        **more: Any,
     ) -> Optional[Object]:
         """Write status. What is gone from a record is removed from the object, too."""
         fields: Dict[str, Any] = dict(more)
@@ -74,7 +90,9 @@ class BuildRun:
             fields["build"] = build
         for key in ("build", "source"):
             if key in fields:
-                fields[key] = records.replacing((resource.get("status") or {}).get(key) or {}, fields[key])
+                fields[key] = records.replacing(
+                    (resource.get("status") or {}).get(key) or {}, fields[key]
+                )
         if images is not None:
             fields["images"] = [records.without_nothing(each) for each in images]
         generation = self.handle.generation(resource)
@@ -87,11 +105,15 @@ class BuildRun:
         return registry_logins(self.services.vault, self.settings)
 
     @contextlib.contextmanager
-    def git(self, spec: ImageBuildSpec, stop: Callable[[], str] = lambda: "") -> Iterator[GitClient]:
+    def git(
+        self, spec: ImageBuildSpec, stop: Callable[[], str] = lambda: ""
+    ) -> Iterator[GitClient]:
         """A client of the spec's repository, its credentials in a workspace that goes away."""
         with Workspace(self.settings.work_folder) as workspace:
             runner = Runner(workspace.path, stop=stop)
-            yield GitClient(workspace, spec.source.address, self.credentials(spec), self.settings, runner)
+            yield GitClient(
+                workspace, spec.source.address, self.credentials(spec), self.settings, runner
+            )
 
     def job_builder(self, spec: ImageBuildSpec, *, with_secrets: bool = False) -> JobBuilder:
         """The builder in the cluster; with credentials only where a Job is to be made."""
@@ -99,11 +121,15 @@ class BuildRun:
         git = self.credentials(spec) if with_secrets else None
         return JobBuilder(self.services.kube, self.settings, spec.builder, logins=logins, git=git)
 
-    def order(self, spec: ImageBuildSpec, build: Mapping[str, Any], record: Mapping[str, Any]) -> Order:
+    def order(
+        self, spec: ImageBuildSpec, build: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> Order:
         """The order of one image of a build, as its record says."""
         image = spec.image(str(record["name"]))
         if image is None:
-            raise DefinitionError(f"The ImageBuild has no image {record['name']} any more.", field="spec.images")
+            raise DefinitionError(
+                f"The ImageBuild has no image {record['name']} any more.", field="spec.images"
+            )
         commit, number = str(build["commit"]), int(build["number"])
         branch = str(build.get("branch") or spec.source.shown)
         return Order(
@@ -121,7 +147,9 @@ class BuildRun:
 
 
 class Watcher:
-    """Keeps the Leases of a build under way, and knows why it has to stop. A thread, ended by `with`."""
+    """Keeps the Leases of a build under way, and knows why it has to stop. A thread, ended by
+    `with`.
+    """
 
     def __init__(self, run: BuildRun, number: int, leases: Sequence[LeaseLock]) -> None:
         self._run, self._number, self._leases = run, number, leases
@@ -152,7 +180,9 @@ class Watcher:
         elapsed = patience
         while not self._over.wait(TICK_SECONDS):
             elapsed += TICK_SECONDS
-            with contextlib.suppress(Error):  # an API server that does not answer for a moment stops no build
+            with contextlib.suppress(
+                Error
+            ):  # an API server that does not answer for a moment stops no build
                 if elapsed >= patience:
                     elapsed = 0.0
                     if not all(lease.renew() or lease.acquire() for lease in self._leases):
@@ -175,7 +205,9 @@ class Watcher:
 
 
 def run_build(run: BuildRun) -> Result:
-    """Work on the build that an ImageBuild's status asks for. Ends at once where another execution does."""
+    """Work on the build that an ImageBuild's status asks for. Ends at once where another execution
+    does.
+    """
     holder = f"{run.run_id}_{default_holder()}"
     with contextlib.ExitStack() as stack:
         lease = run.lease(holder)
@@ -209,7 +241,9 @@ def _wait_for_slot(run: BuildRun, resource: Object, build: Record) -> Result:
 class _Execution:
     """One build, taken up where it is."""
 
-    def __init__(self, run: BuildRun, resource: Object, spec: ImageBuildSpec, build: Record, watcher: Watcher) -> None:
+    def __init__(
+        self, run: BuildRun, resource: Object, spec: ImageBuildSpec, build: Record, watcher: Watcher
+    ) -> None:
         self._run, self._resource, self._spec, self._watcher = run, resource, spec, watcher
         self._build = build
         self._images: List[Record] = list((resource.get("status") or {}).get("images") or [])
@@ -234,13 +268,20 @@ class _Execution:
             refuse_unsafe_host(run.settings)
             collect(run.settings.work_folder)
             forget_unused(run.settings.work_folder, keep_days=run.settings.source.keep_days)
-        begun = {"phase": records.RUNNING, "host": _host(), "executionId": run.run_id, "message": ""}
+        begun = {
+            "phase": records.RUNNING,
+            "host": _host(),
+            "executionId": run.run_id,
+            "message": "",
+        }
         self._build = {**self._build, **begun}
         self._build.setdefault("startedAt", format_time(self._now()))
         self._save()
         source = run.settings.work_folder
         address, vault_path = self._spec.source.address, self._spec.source.vault_path
-        kept = kept_repository(source, namespace=run.identity.namespace, address=address, vault_path=vault_path)
+        kept = kept_repository(
+            source, namespace=run.identity.namespace, address=address, vault_path=vault_path
+        )
         with run.git(self._spec, self._watcher.reason) as git, kept as repository:
             self._prepare(git, repository)
             dockerfiles = self._check_contexts(git, repository)
@@ -253,14 +294,21 @@ class _Execution:
         """Have the source, and a decision about each image."""
         known = {str(each["name"]): each for each in self._images}
         good = records.last_good(known)
-        commit, branch = str(self._build["commit"]), self._spec.source.revision or self._spec.source.branch
+        commit, branch = (
+            str(self._build["commit"]),
+            self._spec.source.revision or self._spec.source.branch,
+        )
         self._run.say(f"Fetching {commit} of {self._spec.source.address.url}.")
         since = sorted({each.commit for each in good.values()} - {commit})
         git.fetch(repository, commit=commit, branch=branch, since=since)
         if not records.is_planned(known, self._spec, int(self._build["number"])):
             changes = {each: git.changed_paths(repository, each, commit) for each in since}
             decisions = plan_images(
-                self._spec.images, commit=commit, last_good=good, changes=changes, request=self._request()
+                self._spec.images,
+                commit=commit,
+                last_good=good,
+                changes=changes,
+                request=self._request(),
             )
             for decision in decisions:
                 verb = "is built" if decision.build else "is skipped"
@@ -277,7 +325,9 @@ class _Execution:
         return Request(str(self._build.get("requestId")), by, names, force)
 
     def _check_contexts(self, git: GitClient, repository: Path) -> Dict[str, str]:
-        """The real Dockerfile of each image that is to be built; one whose context is refused fails by itself."""
+        """The real Dockerfile of each image that is to be built; one whose context is refused fails
+        by itself.
+        """
         found: Dict[str, str] = {}
         for index, record in enumerate(self._images):
             image = self._spec.image(str(record["name"]))
@@ -302,8 +352,12 @@ class _Execution:
             dockerfile=image.dockerfile,
             absolute_ok=self._run.settings.allow_absolute_links,
         )
-        text = image.dockerfile_text or git.text(repository, commit, posixpath.join(image.context, found))
-        self._bases[image.name] = bases.record(self._run.services, text, image.build_args, image.target)
+        text = image.dockerfile_text or git.text(
+            repository, commit, posixpath.join(image.context, found)
+        )
+        self._bases[image.name] = bases.record(
+            self._run.services, text, image.build_args, image.target
+        )
         return found
 
     def _build_here(self, repository: Path, dockerfiles: Mapping[str, str]) -> Result:
@@ -339,7 +393,13 @@ class _Execution:
         except CanceledError:
             raise
         except TemporaryError as error:
-            progress = Progress(builders.FAILED, reason="HostFailed", message=str(error), retryable=True, stage="build")
+            progress = Progress(
+                builders.FAILED,
+                reason="HostFailed",
+                message=str(error),
+                retryable=True,
+                stage="build",
+            )
         self._put(self.after(self._by_name[name], order, progress))
         self._run.say(f"--- {name}: {progress.message}")
         self._save()
@@ -356,12 +416,23 @@ class _Execution:
                 record = self._begin(name, dockerfiles[name])
                 order = self._run.order(self._spec, self._build, record)
                 progress = builder.start(order, self._run.say, lambda word: None)
-                self._put({**record, "state": records.BUILDING, "job": progress.job, "message": progress.message})
+                self._put(
+                    {
+                        **record,
+                        "state": records.BUILDING,
+                        "job": progress.job,
+                        "message": progress.message,
+                    }
+                )
                 self._save()
         return self._settle()
 
     def _begin(self, name: str, dockerfile: str) -> Record:
-        record = {key: value for key, value in self._by_name[name].items() if key not in ("retryAt", "logTail")}
+        record = {
+            key: value
+            for key, value in self._by_name[name].items()
+            if key not in ("retryAt", "logTail")
+        }
         record.update(state=records.BUILDING, attempts=int(record.get("attempts") or 0) + 1)
         record.setdefault("startedAt", format_time(self._now()))
         if dockerfile:
@@ -401,7 +472,9 @@ class _Execution:
         return self._result()
 
     def _report(self, error: Error) -> None:
-        """What failed before or beside the images: tried again where that may help, otherwise the build's end."""
+        """What failed before or beside the images: tried again where that may help, otherwise the
+        build's end.
+        """
         now, run = self._now(), self._run
         count = int(self._build.get("interruptions") or 0) + 1
         if isinstance(error, TemporaryError) and count < run.settings.attempts:
@@ -496,10 +569,16 @@ def _fetched(commit: str, spec: ImageBuildSpec) -> Condition:
 
 
 def _rewound(record: Record) -> Record:
-    """An image that was being made when its execution died waits again; the try that was cut off does not count."""
+    """An image that was being made when its execution died waits again; the try that was cut off
+    does not count.
+    """
     if record.get("state") not in records.UNDER_WAY:
         return record
-    return {**record, "state": records.WAITING, "attempts": max(int(record.get("attempts") or 1) - 1, 0)}
+    return {
+        **record,
+        "state": records.WAITING,
+        "attempts": max(int(record.get("attempts") or 1) - 1, 0),
+    }
 
 
 def _host() -> str:

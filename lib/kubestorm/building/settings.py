@@ -1,7 +1,7 @@
 """The `build` section of the pack's configuration: under each field its unit, default and reason.
 
-Operations own registries, builders and where credentials may be read from; an ImageBuild names values only. As
-everywhere, the configuration says where a credential is found, and holds none.
+Operations own registries, builders and where credentials may be read from; an ImageBuild names
+values only. As everywhere, the configuration says where a credential is found, and holds none.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class RegistrySettings:
     vault_path: Optional[str] = None
     """Where its `username` and `password` are, relative to the mount; None: it asks for none."""
     repositories: Tuple[str, ...] = ("{namespace}/*",)
-    """Shell patterns of the repositories that a namespace may push to; `{namespace}` stands for the ImageBuild's."""
+    """Shell patterns of the repositories that a namespace may push to; `{namespace}` stands for the
+    ImageBuild's.
+    """
     insecure: bool = False
     """Plain HTTP, or a certificate that nobody checks. For a registry on the same machine."""
     ca_file: Optional[str] = None
@@ -38,7 +40,10 @@ class RegistrySettings:
 
     def allows(self, repository: str, namespace: str) -> bool:
         """Whether an ImageBuild of that namespace may push there."""
-        return any(fnmatchcase(repository, each.replace("{namespace}", namespace)) for each in self.repositories)
+        return any(
+            fnmatchcase(repository, each.replace("{namespace}", namespace))
+            for each in self.repositories
+        )
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,9 @@ class PollSettings:
     interval_seconds: float = 60.0
     """Between two looks at one branch. 0 turns polling off; push webhooks and commands go on."""
     jitter: float = 0.2
-    """Share of the interval by which a look may come earlier or later, so that sources are not asked all at once."""
+    """Share of the interval by which a look may come earlier or later, so that sources are not
+    asked all at once.
+    """
     max_backoff_seconds: float = 900.0
     """A source that does not answer is asked ever less often, up to this."""
 
@@ -58,15 +65,21 @@ class SourceSettings:
     """Which git servers may be talked to, and how."""
 
     protocols: Tuple[str, ...] = ("https", "ssh")
-    """Of https, ssh, http and file. `http` sends source in the clear, `file` reads this machine's disk."""
+    """Of https, ssh, http and file. `http` sends source in the clear, `file` reads this machine's
+    disk.
+    """
     hosts: Tuple[str, ...] = ("*",)
     """Shell patterns of the git servers that an ImageBuild may name."""
     credentials_paths: Tuple[str, ...] = ("builds/{cluster}/{namespace}/*",)
-    """Shell patterns of Vault paths that an ImageBuild may name for its source; anything else is refused."""
+    """Shell patterns of Vault paths that an ImageBuild may name for its source; anything else is
+    refused.
+    """
     ca_file: Optional[str] = None
     """PEM file with the git server's own authority."""
     known_hosts_file: Optional[str] = None
-    """OpenSSH known_hosts with the keys of the git servers, where the secret has no `known_hosts` of its own."""
+    """OpenSSH known_hosts with the keys of the git servers, where the secret has no `known_hosts`
+    of its own.
+    """
     timeout_seconds: float = 300.0
     """For one fetch."""
     ask_timeout_seconds: float = 20.0
@@ -95,7 +108,9 @@ class WebhooksSettings:
     """Where push webhooks are received. Without `hooks` nothing listens."""
 
     listener: Mapping[str, Any] = field(default_factory=dict)
-    """As it came: the listener's own settings are read where it is made, since actions need no listener."""
+    """As it came: the listener's own settings are read where it is made, since actions need no
+    listener.
+    """
     hooks: Tuple[HookSettings, ...] = ()
 
 
@@ -105,7 +120,9 @@ class HostSettings:
 
     enabled: bool = False
     allow_root: bool = False
-    """Whether to build as root, where a Dockerfile's RUN is root on this machine. For the demo and tests."""
+    """Whether to build as root, where a Dockerfile's RUN is root on this machine. For the demo and
+    tests.
+    """
     buildah: str = "buildah"
     storage_driver: str = "vfs"
     """vfs needs no kernel support and no privilege; overlay is faster where it works."""
@@ -149,14 +166,18 @@ class BuildSettings:
     """The whole section."""
 
     builder: str = BUILDKIT
-    """For an ImageBuild that names none: buildkit, buildah, kaniko (all in the cluster) or host-buildah."""
+    """For an ImageBuild that names none: buildkit, buildah, kaniko (all in the cluster) or
+    host-buildah.
+    """
     builders: Tuple[str, ...] = ()
     """Which other ones an ImageBuild may ask for."""
     default_registry: str = ""
     """The host of the registry for a repository that names none."""
     registries: Tuple[RegistrySettings, ...] = ()
     folder: str = ""
-    """Where the host keeps fetched sources, builds under way and logs; empty: kubestorm-UID below /var/tmp."""
+    """Where the host keeps fetched sources, builds under way and logs; empty: kubestorm-UID below
+    /var/tmp.
+    """
     max_concurrent: int = 2
     """Builds at a time for each namespace of ImageBuilds."""
     timeout_seconds: int = 1800
@@ -164,7 +185,8 @@ class BuildSettings:
     max_timeout_seconds: int = 7200
     """The most that an ImageBuild may ask for."""
     attempts: int = 3
-    """Tries of an image whose failure may pass by itself (network, registry, an interrupted build)."""
+    """Tries of an image whose failure may pass by itself (network, registry, an interrupted build).
+    """
     retry_seconds: float = 30.0
     """Before the second try; it doubles."""
     log_tail_bytes: int = 4000
@@ -172,7 +194,9 @@ class BuildSettings:
     keep_logs: int = 10
     """How many builds' whole logs the host keeps of each ImageBuild."""
     allow_absolute_links: bool = False
-    """Whether a context may hold symbolic links to absolute paths, as a root file system's overlay does."""
+    """Whether a context may hold symbolic links to absolute paths, as a root file system's overlay
+    does.
+    """
     pull_secret_name: str = "kubestorm-registry"  # noqa: S105 (the name of one)
     """The Secret that `pull_secret_ensure` makes."""
     source: SourceSettings = field(default_factory=SourceSettings)
@@ -188,10 +212,13 @@ class BuildSettings:
         source["poll"] = build(PollSettings, source.get("poll"), "build.source.poll")
         webhooks = dict(raw.pop("webhooks", None) or {})
         webhooks["hooks"] = tuple(
-            _hook(item, f"build.webhooks.hooks[{index}]") for index, item in enumerate(webhooks.get("hooks") or ())
+            _hook(item, f"build.webhooks.hooks[{index}]")
+            for index, item in enumerate(webhooks.get("hooks") or ())
         )
         cluster = dict(raw.pop("cluster", None) or {})
-        cluster["resources"] = build(ResourceSettings, cluster.get("resources"), "build.cluster.resources")
+        cluster["resources"] = build(
+            ResourceSettings, cluster.get("resources"), "build.cluster.resources"
+        )
         raw["registries"] = tuple(
             build(RegistrySettings, item, f"build.registries[{index}]")
             for index, item in enumerate(raw.get("registries") or ())
@@ -231,16 +258,22 @@ class BuildSettings:
 def _hook(raw: Any, where: str) -> HookSettings:
     hook = build(HookSettings, raw, where)
     if hook.kind not in ("github", "gitea", "gitlab"):
-        raise DefinitionError(f"{where}.kind is {hook.kind!r}; it is github, gitea or gitlab.", field=f"{where}.kind")
+        raise DefinitionError(
+            f"{where}.kind is {hook.kind!r}; it is github, gitea or gitlab.", field=f"{where}.kind"
+        )
     if not hook.name or bool(hook.secret_file) == bool(hook.vault_path):
-        raise DefinitionError(f"{where} needs a name, and either secret_file or vault_path.", field=where)
+        raise DefinitionError(
+            f"{where} needs a name, and either secret_file or vault_path.", field=where
+        )
     return hook
 
 
 def _check(settings: BuildSettings) -> None:
     for name in settings.offered:
         if name not in BUILDERS:
-            raise DefinitionError(f"build.builder {name!r} is none of {', '.join(BUILDERS)}.", field="build.builder")
+            raise DefinitionError(
+                f"build.builder {name!r} is none of {', '.join(BUILDERS)}.", field="build.builder"
+            )
     for name in settings.source.protocols:
         if name not in PROTOCOLS:
             message = f"build.source.protocols: {name!r} is none of {', '.join(PROTOCOLS)}."
@@ -250,4 +283,6 @@ def _check(settings: BuildSettings) -> None:
             message = f"build.registries[{index}].host is a host with an optional port, as an image reference begins."
             raise DefinitionError(message, field=f"build.registries[{index}].host")
     if settings.max_concurrent < 1 or settings.attempts < 1:
-        raise DefinitionError("build.max_concurrent and build.attempts are 1 or more.", field="build.max_concurrent")
+        raise DefinitionError(
+            "build.max_concurrent and build.attempts are 1 or more.", field="build.max_concurrent"
+        )

@@ -1,7 +1,9 @@
-"""How many builds a namespace may have at a time, counted by Leases so that engines and machines share the count.
+"""How many builds a namespace may have at a time, counted by Leases so that engines and machines
+share the count.
 
-A build on a host holds one of N Leases for as long as it works, renewed with its own; one that died lets go of it when
-the Lease runs out. Jobs in the cluster are counted themselves, under a Lease that is held while they are made.
+A build on a host holds one of N Leases for as long as it works, renewed with its own; one that died
+lets go of it when the Lease runs out. Jobs in the cluster are counted themselves, under a Lease
+that is held while they are made.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ from kubestorm.naming import Identity
 from kubestorm.services import Services
 
 
-def take(services: Services, settings: BuildSettings, identity: Identity, holder: str) -> Optional[LeaseLock]:
-    """A free slot of the object's namespace, None when all are taken. The caller renews and releases it."""
+def take(
+    services: Services, settings: BuildSettings, identity: Identity, holder: str
+) -> Optional[LeaseLock]:
+    """A free slot of the object's namespace, None when all are taken. The caller renews and
+    releases it.
+    """
     for number in range(settings.max_concurrent):
         lease = _lease(services, f"build-slot.{identity.namespace}.{number}", holder)
         if lease.acquire():
@@ -39,4 +45,6 @@ def counting(services: Services, identity: Identity) -> Iterator[bool]:
 
 def _lease(services: Services, name: str, holder: str) -> LeaseLock:
     duration = services.settings.lease.duration_seconds
-    return LeaseLock(services.kube, name, holder=holder, duration_seconds=duration, now=services.now)
+    return LeaseLock(
+        services.kube, name, holder=holder, duration_seconds=duration, now=services.now
+    )

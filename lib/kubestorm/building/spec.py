@@ -1,7 +1,7 @@
 """What an ImageBuild asks for, parsed and checked against what operations offer.
 
-The API server's schema has refused wrong shapes already; this module says what a schema cannot. All problems are found
-in one go, each with its field and what would be right. Pure: nothing is called.
+The API server's schema has refused wrong shapes already; this module says what a schema cannot. All
+problems are found in one go, each with its field and what would be right. Pure: nothing is called.
 """
 
 from __future__ import annotations
@@ -35,12 +35,21 @@ TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VAULT_PATH = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 DEFAULT_TEST_SECONDS = 300
 
-__all__ = ["ImageBuildSpec", "ImageSpec", "InvalidSpecError", "Problem", "SourceSpec", "parse_image_build"]
+__all__ = [
+    "ImageBuildSpec",
+    "ImageSpec",
+    "InvalidSpecError",
+    "Problem",
+    "SourceSpec",
+    "parse_image_build",
+]
 
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """Where the source is. Either `branch` is followed, or `revision` (a tag or a commit) is built once."""
+    """Where the source is. Either `branch` is followed, or `revision` (a tag or a commit) is built
+    once.
+    """
 
     address: GitAddress
     branch: str
@@ -75,7 +84,9 @@ class ImageSpec:
     test_command: Tuple[str, ...]
     test_timeout_seconds: int
     dockerfile_text: str = ""
-    """The Dockerfile itself, where the source has none; `dockerfile` then names the place where it is written."""
+    """The Dockerfile itself, where the source has none; `dockerfile` then names the place where it
+    is written.
+    """
 
     @property
     def reference(self) -> str:
@@ -85,7 +96,9 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Notify:
-    """Who is told of what. The pack hands it on in the trigger kubestorm.build_finished; rules and chat do the rest."""
+    """Who is told of what. The pack hands it on in the trigger kubestorm.build_finished; rules and
+    chat do the rest.
+    """
 
     channels: Tuple[str, ...] = ()
     on: FrozenSet[str] = frozenset(NOTIFY_OUTCOMES)
@@ -109,8 +122,12 @@ class ImageBuildSpec:
         return next((each for each in self.images if each.name == name), None)
 
 
-def parse_image_build(resource: Mapping[str, Any], settings: BuildSettings, *, cluster: str) -> ImageBuildSpec:
-    """Read an ImageBuild as the Kubernetes API returns it. Raises InvalidSpecError with every problem."""
+def parse_image_build(
+    resource: Mapping[str, Any], settings: BuildSettings, *, cluster: str
+) -> ImageBuildSpec:
+    """Read an ImageBuild as the Kubernetes API returns it. Raises InvalidSpecError with every
+    problem.
+    """
     return _Parser(resource, settings, cluster).parse()
 
 
@@ -152,8 +169,14 @@ class _Parser:
             self._wrong("source.url", str(error))
         branch, revision = str(raw.get("branch") or ""), str(raw.get("revision") or "")
         if branch and revision:
-            self._wrong("source.revision", "say either the branch to follow or the revision to build, not both")
-        for field, value, check in (("branch", branch, branch_problem), ("revision", revision, revision_problem)):
+            self._wrong(
+                "source.revision",
+                "say either the branch to follow or the revision to build, not both",
+            )
+        for field, value, check in (
+            ("branch", branch, branch_problem),
+            ("revision", revision, revision_problem),
+        ):
             found = check(value) if value else ""
             if found:
                 self._wrong(f"source.{field}", found)
@@ -171,7 +194,10 @@ class _Parser:
         plain = VAULT_PATH.fullmatch(path) and not {".", ".."} & set(path.split("/"))
         if not plain or not any(fnmatchcase(path, each) for each in allowed):
             shown = " or ".join(allowed)
-            self._wrong("source.credentials.vaultPath", f"{path!r} may not be read for this namespace; it is {shown}")
+            self._wrong(
+                "source.credentials.vaultPath",
+                f"{path!r} may not be read for this namespace; it is {shown}",
+            )
 
     def _builder(self) -> str:
         offered = self._settings.offered
@@ -179,7 +205,9 @@ class _Parser:
         if builder not in offered:
             self._wrong("builder", f"{builder!r} is not offered; there is {', '.join(offered)}")
         elif builder == HOST_BUILDAH and not self._settings.host.enabled:
-            message = "builds on the host are turned off; operations allow them with build.host.enabled"
+            message = (
+                "builds on the host are turned off; operations allow them with build.host.enabled"
+            )
             self._wrong("builder", f"{message}, for trusted sources only")
         return builder
 
@@ -198,7 +226,10 @@ class _Parser:
         for word in on:
             if word not in NOTIFY_OUTCOMES:
                 self._wrong("notify.on", f"{word!r} is none of {', '.join(NOTIFY_OUTCOMES)}")
-        return Notify(tuple(str(each) for each in raw.get("channels") or ()), frozenset(str(word) for word in on))
+        return Notify(
+            tuple(str(each) for each in raw.get("channels") or ()),
+            frozenset(str(word) for word in on),
+        )
 
     def _images(self, builder: str) -> Tuple[ImageSpec, ...]:
         raw = self._spec.get("images")
@@ -206,9 +237,15 @@ class _Parser:
             self._wrong("images", "name at least one image")
             return ()
         if len(raw) > MAX_IMAGES:
-            self._wrong("images", f"{len(raw)} images are more than {MAX_IMAGES}; split them over several ImageBuilds")
+            self._wrong(
+                "images",
+                f"{len(raw)} images are more than {MAX_IMAGES}; split them over several ImageBuilds",
+            )
             return ()
-        images = [self._image(_mapping(item), f"images[{index}]", builder) for index, item in enumerate(raw)]
+        images = [
+            self._image(_mapping(item), f"images[{index}]", builder)
+            for index, item in enumerate(raw)
+        ]
         for field, values in (
             ("name", [each.name for each in images]),
             ("repository", [(each.reference, each.tags) for each in images]),
@@ -216,15 +253,23 @@ class _Parser:
             for index, value in enumerate(values):
                 if value in values[:index]:
                     shown = value if isinstance(value, str) else f"{value[0]} with the same tags"
-                    self._wrong(f"images[{index}].{field}", f"{shown} is there already; each image has its own")
+                    self._wrong(
+                        f"images[{index}].{field}",
+                        f"{shown} is there already; each image has its own",
+                    )
         return tuple(images)
 
     def _image(self, raw: Mapping[str, Any], where: str, builder: str) -> ImageSpec:
         name = str(raw.get("name") or "")
         if not NAME.fullmatch(name):
-            self._wrong(f"{where}.name", f"{name!r} is not a word of small letters, digits and hyphens, up to 63")
+            self._wrong(
+                f"{where}.name",
+                f"{name!r} is not a word of small letters, digits and hyphens, up to 63",
+            )
         context = self._path(raw.get("context"), f"{where}.context", ".")
-        registry, repository = self._repository(str(raw.get("repository") or ""), f"{where}.repository")
+        registry, repository = self._repository(
+            str(raw.get("repository") or ""), f"{where}.repository"
+        )
         cache = ""
         if raw.get("cache"):
             cache = "/".join(self._repository(str(raw["cache"]), f"{where}.cache"))
@@ -232,7 +277,8 @@ class _Parser:
         command = tuple(str(part) for part in test.get("command") or ())
         if command and builder not in (HOST_BUILDAH, BUILDAH):
             self._wrong(
-                f"{where}.test", f"{builder} cannot run a command in the built image; {BUILDAH} and {HOST_BUILDAH} can"
+                f"{where}.test",
+                f"{builder} cannot run a command in the built image; {BUILDAH} and {HOST_BUILDAH} can",
             )
         seconds = test.get("timeoutSeconds", DEFAULT_TEST_SECONDS)
         target = str(raw.get("target") or "")
@@ -248,7 +294,8 @@ class _Parser:
             build_args=self._build_args(_mapping(raw.get("buildArgs")), f"{where}.buildArgs"),
             target=target,
             platforms=self._platforms(raw.get("platforms") or (), f"{where}.platforms", builder),
-            paths=self._patterns(raw.get("paths") or (), f"{where}.paths") or path_patterns.default_patterns(context),
+            paths=self._patterns(raw.get("paths") or (), f"{where}.paths")
+            or path_patterns.default_patterns(context),
             tags=self._tags(raw.get("tags") or (), f"{where}.tags"),
             cache=cache,
             test_command=command,
@@ -263,11 +310,20 @@ class _Parser:
         return self._path(raw.get("dockerfile"), f"{where}.dockerfile", "Dockerfile")
 
     def _path(self, raw: Any, field: str, default: str) -> str:
-        """A path inside the repository (or the context), tidied; `..`, absolute and option-like ones are refused."""
+        """A path inside the repository (or the context), tidied; `..`, absolute and option-like
+        ones are refused.
+        """
         text = str(raw or default)
         parts = text.split("/")
-        if text.startswith(("/", "-")) or ".." in parts or any(ord(char) < 32 or char == "\\" for char in text):
-            self._wrong(field, f"{text!r} leaves the place it begins at; it is a path below it, without `..`")
+        if (
+            text.startswith(("/", "-"))
+            or ".." in parts
+            or any(ord(char) < 32 or char == "\\" for char in text)
+        ):
+            self._wrong(
+                field,
+                f"{text!r} leaves the place it begins at; it is a path below it, without `..`",
+            )
             return default
         if ".git" in parts:
             self._wrong(field, f"{text!r} is inside git's own folder")
@@ -275,23 +331,36 @@ class _Parser:
         return posixpath.normpath(text)
 
     def _repository(self, text: str, field: str) -> Tuple[str, str]:
-        """Registry and repository. The registry is one that operations named, and the namespace may push there."""
+        """Registry and repository. The registry is one that operations named, and the namespace may
+        push there.
+        """
         first, slash, rest = text.partition("/")
         named = bool(slash) and ("." in first or ":" in first or first == "localhost")
         host, repository = (first, rest) if named else (self._settings.default_registry, text)
         if not REPOSITORY.fullmatch(repository) or not (HOST.fullmatch(host) or not host):
-            self._wrong(field, f"{text!r} is not a repository such as shop/cart, without a tag or digest")
+            self._wrong(
+                field, f"{text!r} is not a repository such as shop/cart, without a tag or digest"
+            )
             return host, repository
         if not host:
-            self._wrong(field, f"{text!r} names no registry, and operations have set no build.default_registry")
+            self._wrong(
+                field,
+                f"{text!r} names no registry, and operations have set no build.default_registry",
+            )
             return host, repository
         registry = self._settings.registry(host)
         if registry is None:
             known = ", ".join(each.host for each in self._settings.registries) or "none"
-            self._wrong(field, f"{host} is not a registry that operations have set up; there is {known}")
+            self._wrong(
+                field, f"{host} is not a registry that operations have set up; there is {known}"
+            )
         elif not registry.allows(repository, self._namespace):
-            allowed = ", ".join(each.replace("{namespace}", self._namespace) for each in registry.repositories)
-            self._wrong(field, f"this namespace may push to {allowed} of {host}, not to {repository}")
+            allowed = ", ".join(
+                each.replace("{namespace}", self._namespace) for each in registry.repositories
+            )
+            self._wrong(
+                field, f"this namespace may push to {allowed} of {host}, not to {repository}"
+            )
         return host, repository
 
     def _build_args(self, raw: Mapping[str, Any], field: str) -> Mapping[str, str]:

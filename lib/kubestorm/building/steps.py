@@ -1,7 +1,9 @@
-"""The steps of an ImageBuild's run, in the order of workflows/imagebuild_reconcile.yaml: one function an action.
+"""The steps of an ImageBuild's run, in the order of workflows/imagebuild_reconcile.yaml: one
+function an action.
 
-Each looks at the object and the world as they are, does what can be done now, writes what it found and returns; none
-waits. The work itself is an execution of its own (running.py), which the step `drive` asks for by a trigger.
+Each looks at the object and the world as they are, does what can be done now, writes what it found
+and returns; none waits. The work itself is an execution of its own (running.py), which the step
+`drive` asks for by a trigger.
 """
 
 from __future__ import annotations
@@ -63,12 +65,16 @@ def plan(run: BuildRun) -> Result:
         return {"todo": [], "reason": f"InvalidSpec: {error}"}
     with reporting(run, records.SPEC_VALID):
         run.handle.ensure_finalizer()
-        run.write(resource, Condition(records.SPEC_VALID, TRUE, "Valid", "The spec can be carried out."))
+        run.write(
+            resource, Condition(records.SPEC_VALID, TRUE, "Valid", "The spec can be carried out.")
+        )
     return {"todo": ["source", "drive"], "reason": ""}
 
 
 def source(run: BuildRun) -> Result:
-    """Ask the git server which commit is wished for, where something says that it may be another one than before."""
+    """Ask the git server which commit is wished for, where something says that it may be another
+    one than before.
+    """
     with reporting(run, records.SOURCE_FETCHED):
         resource = _living(run)
         if resource is None:
@@ -91,21 +97,30 @@ def source(run: BuildRun) -> Result:
             "shortCommit": head.commit[:8],
             "seenAt": format_time(run.services.now()),
         }
-        told = find((resource.get("status") or {}).get("conditions") or [], records.SOURCE_FETCHED) or {}
+        told = (
+            find((resource.get("status") or {}).get("conditions") or [], records.SOURCE_FETCHED)
+            or {}
+        )
         build = (resource.get("status") or {}).get("build") or {}
         conditions = []
         if told.get("status") != TRUE or build.get("commit") == head.commit:
             message = f"{head.branch} is at {head.commit}."
             conditions = [Condition(records.SOURCE_FETCHED, TRUE, "Fetched", message)]
         elif told:
-            conditions = [Condition(records.SOURCE_FETCHED, TRUE, str(told["reason"]), str(told["message"]))]
+            conditions = [
+                Condition(records.SOURCE_FETCHED, TRUE, str(told["reason"]), str(told["message"]))
+            ]
         run.write(resource, *conditions, source=found)
         return {"commit": head.commit, "branch": head.branch, "asked": True}
 
 
-def _has_to_ask(run: BuildRun, resource: Object, known: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def _has_to_ask(
+    run: BuildRun, resource: Object, known: Mapping[str, Any], asked: Mapping[str, Any]
+) -> bool:
     """Whether an event, a command, a change of the spec or an hour has come since the last answer."""
-    if not known.get("commit") or any((known.get(key) or "") != (value or "") for key, value in asked.items()):
+    if not known.get("commit") or any(
+        (known.get(key) or "") != (value or "") for key, value in asked.items()
+    ):
         return True
     conditions = (resource.get("status") or {}).get("conditions") or []
     condition = find(conditions, records.SOURCE_FETCHED) or {}
@@ -116,7 +131,8 @@ def _has_to_ask(run: BuildRun, resource: Object, known: Mapping[str, Any], asked
 
 
 def drive(run: BuildRun, dispatch: Dispatch) -> Result:
-    """Bring the build one step on: look at Jobs, begin what is wished for, take up what was interrupted, tell the end.
+    """Bring the build one step on: look at Jobs, begin what is wished for, take up what was
+    interrupted, tell the end.
 
     Whoever works on the build holds its Lease; nothing is written then.
     """
@@ -171,31 +187,51 @@ def _drive(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Any:
         images = records.cancel_images(images, str(build.get("message")), now)
         run.handle.remove_annotation(records.CANCEL_ANNOTATION)
     after = now + dt.timedelta(seconds=records.LOOK_SECONDS)
-    conditions = records.conditions_of(build, images if build.get("phase") == records.FINISHED else [])
+    conditions = records.conditions_of(
+        build, images if build.get("phase") == records.FINISHED else []
+    )
     look = format_time(after) if isinstance(decision, Again) else None
     written = run.write(resource, *conditions, build=build, images=images, nextLookAt=look)
-    result = {"phase": build.get("phase"), "number": build.get("number"), "outcome": build.get("outcome")}
+    result = {
+        "phase": build.get("phase"),
+        "number": build.get("number"),
+        "outcome": build.get("outcome"),
+    }
     return written or resource, {**result, "dispatch": isinstance(decision, Again)}
 
 
-def _look_later(run: BuildRun, resource: Object, spec: ImageBuildSpec, look: Look, images: List[Record]) -> Any:
+def _look_later(
+    run: BuildRun, resource: Object, spec: ImageBuildSpec, look: Look, images: List[Record]
+) -> Any:
     """Nothing to begin: write what the conditions are now, and when to come again."""
     build = (resource.get("status") or {}).get("build") or {}
     conditions = records.conditions_of(build, images)
     if not build and spec.suspend:
-        conditions = [Condition(records.BUILT, UNKNOWN, "Suspended", "It is built by a command alone (spec.suspend).")]
+        conditions = [
+            Condition(
+                records.BUILT,
+                UNKNOWN,
+                "Suspended",
+                "It is built by a command alone (spec.suspend).",
+            )
+        ]
     when = None
     if look.after_seconds is not None:
         when = format_time(run.services.now() + dt.timedelta(seconds=max(look.after_seconds, 1.0)))
     if build.get("phase") == records.FINISHED:
         run.handle.remove_annotation(records.CANCEL_ANNOTATION)  # it came too late
-    more: Dict[str, Any] = {"nextLookAt": when} if when or (resource.get("status") or {}).get("nextLookAt") else {}
+    more: Dict[str, Any] = (
+        {"nextLookAt": when} if when or (resource.get("status") or {}).get("nextLookAt") else {}
+    )
     written = run.write(resource, *conditions, **more)
     return written or resource, {"phase": build.get("phase"), "number": build.get("number")}
 
 
 def _has_jobs(status: Mapping[str, Any]) -> bool:
-    return any(each.get("job") and each.get("state") in records.UNDER_WAY for each in status.get("images") or ())
+    return any(
+        each.get("job") and each.get("state") in records.UNDER_WAY
+        for each in status.get("images") or ()
+    )
 
 
 def _look_at_jobs(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Object:
@@ -223,7 +259,11 @@ def _look_at_jobs(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Obje
 
 
 def _look_at_job(
-    run: BuildRun, spec: ImageBuildSpec, builder: JobBuilder, build: Mapping[str, Any], record: Record
+    run: BuildRun,
+    spec: ImageBuildSpec,
+    builder: JobBuilder,
+    build: Mapping[str, Any],
+    record: Record,
 ) -> Record:
     if not record.get("job") or record.get("state") not in records.UNDER_WAY:
         return record
@@ -235,7 +275,9 @@ def _look_at_job(
     return {**out, "logTail": progress.log_tail} if progress.log_tail else out
 
 
-def _stop_jobs(run: BuildRun, spec: ImageBuildSpec, build: Mapping[str, Any], images: List[Record]) -> None:
+def _stop_jobs(
+    run: BuildRun, spec: ImageBuildSpec, build: Mapping[str, Any], images: List[Record]
+) -> None:
     if spec.builder == HOST_BUILDAH:
         return
     builder = run.job_builder(spec)
@@ -245,7 +287,9 @@ def _stop_jobs(run: BuildRun, spec: ImageBuildSpec, build: Mapping[str, Any], im
 
 
 def _announce(run: BuildRun, resource: Object, spec: ImageBuildSpec, dispatch: Dispatch) -> Object:
-    """Tell the end of a build once: dispatched first, written after, so that a crash in between tells it again."""
+    """Tell the end of a build once: dispatched first, written after, so that a crash in between
+    tells it again.
+    """
     status = resource.get("status") or {}
     build = dict(status.get("build") or {})
     if build.get("phase") != records.FINISHED or build.get("announced"):
@@ -256,7 +300,9 @@ def _announce(run: BuildRun, resource: Object, spec: ImageBuildSpec, dispatch: D
 
 
 def teardown(run: BuildRun) -> Result:
-    """Stop what is under way for an object that is being deleted, remove what it left, let it go. Images stay."""
+    """Stop what is under way for an object that is being deleted, remove what it left, let it go.
+    Images stay.
+    """
     run.handle.keep_lock()
     resource = run.handle.read()
     if resource is None or not resource["metadata"].get("deletionTimestamp"):
@@ -274,7 +320,9 @@ def teardown(run: BuildRun) -> Result:
         used = {str(known)} if known else set()
         used |= {spec.builder} if spec and known else set()
         if used - {HOST_BUILDAH}:
-            JobBuilder(run.services.kube, run.settings, run.settings.builder).remove_all(run.identity)
+            JobBuilder(run.services.kube, run.settings, run.settings.builder).remove_all(
+                run.identity
+            )
         logs.forget(run.settings, run.identity)
         run.handle.release_finalizer()
     finally:

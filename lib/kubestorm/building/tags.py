@@ -18,14 +18,17 @@ _WORD = re.compile(r"\{([^{}]*)\}")
 def slug(branch: str) -> str:
     """A branch as part of a tag: small letters, digits, `.`, `_` and single `-`; never empty.
 
-    Different branches may have one slug (`a/b`, `a-b`): the commit beside it tells their images apart.
+    Different branches may have one slug (`a/b`, `a-b`): the commit beside it tells their images
+    apart.
     """
     clean = re.sub(r"-+", "-", re.sub(r"[^a-z0-9._-]", "-", branch.lower())).strip("-.")
     return clean or "branch-" + hashlib.sha256(branch.encode()).hexdigest()[:8]
 
 
 def problem(template: str) -> str:
-    """What is wrong with a tag's template, in words that go after its field's name; empty when nothing is."""
+    """What is wrong with a tag's template, in words that go after its field's name; empty when
+    nothing is.
+    """
     unknown = [word for word in _WORD.findall(template) if word not in WORDS]
     if unknown:
         return f"{{{unknown[0]}}} is none of {', '.join('{' + word + '}' for word in WORDS)}"
@@ -37,14 +40,21 @@ def problem(template: str) -> str:
 
 def fill(template: str, *, branch: str, commit: str, number: int) -> str:
     """One tag. A long branch is cut so that the whole fits; the commit never is."""
-    values = {"commit": commit[:SHORT_COMMIT], "fullCommit": commit, "number": str(number), "branch": ""}
+    values = {
+        "commit": commit[:SHORT_COMMIT],
+        "fullCommit": commit,
+        "number": str(number),
+        "branch": "",
+    }
     others = len(_WORD.sub(lambda found: values.get(found[1], ""), template))
     values["branch"] = slug(branch)[: max(TAG_LENGTH - others, 1)].rstrip("-.") or "b"
     return _WORD.sub(lambda found: values.get(found[1], found[0]), template)
 
 
 def fill_all(templates: Sequence[str], *, branch: str, commit: str, number: int) -> Tuple[str, ...]:
-    """The tags of one image, each once, in order; `<branch-slug>-<short commit>` where no template says otherwise."""
+    """The tags of one image, each once, in order; `<branch-slug>-<short commit>` where no template
+    says otherwise.
+    """
     found: List[str] = []
     for template in templates or (DEFAULT_TAG,):
         tag = fill(template, branch=branch, commit=commit, number=number)

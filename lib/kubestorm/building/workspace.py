@@ -1,8 +1,9 @@
 """Folders of this host that hold builds under way, and their removal when whoever made them died.
 
-Everything that a build or a fetch leaves on disk (credentials, checked-out source, image storage) lies in one folder,
-whose `lock` file its process holds. The kernel lets go of the lock however the process ends, so a folder whose lock is
-free is left over: its processes are killed, its mounts undone, and it is deleted by whoever comes next.
+Everything that a build or a fetch leaves on disk (credentials, checked-out source, image storage)
+lies in one folder, whose `lock` file its process holds. The kernel lets go of the lock however the
+process ends, so a folder whose lock is free is left over: its processes are killed, its mounts
+undone, and it is deleted by whoever comes next.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ log = logging.getLogger(__name__)
 
 
 class Workspace:
-    """A private folder that goes away with the `with` block, or with the next collection after a crash."""
+    """A private folder that goes away with the `with` block, or with the next collection after a
+    crash.
+    """
 
     def __init__(self, base: Path) -> None:
         self._base = base
@@ -44,7 +47,8 @@ class Workspace:
         prepare(self._base)
         runs = self._base / RUNS
         runs.mkdir(mode=0o700, exist_ok=True)
-        # Made and locked under a name that no collection looks at, so that none takes it in between.
+        # Made and locked under a name that no collection looks at, so that none takes it in
+        # between.
         fresh = runs / f".{self.path.name}"
         fresh.mkdir(mode=0o700)
         self._lock = os.open(fresh / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,7 +57,10 @@ class Workspace:
         return self
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
     ) -> None:
         remove(self.path)
         os.close(self._lock)
@@ -71,7 +78,9 @@ class Workspace:
 
 def write_private(path: Path, content: str, *, mode: int = 0o600) -> Path:
     """Write a file that nobody else can open at any moment. It must not be there."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "w") as file:
+    with os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "w"
+    ) as file:
         file.write(content)
     return path
 
@@ -88,15 +97,21 @@ def prepare(base: Path) -> None:
         ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise PermanentError(
-            f"{base} is not a folder of this user alone (mode 0700); remove it or set build.folder.", service=SERVICE
+            f"{base} is not a folder of this user alone (mode 0700); remove it or set build.folder.",
+            service=SERVICE,
         )
 
 
 def collect(base: Path) -> List[str]:
-    """Remove what builds that died have left on this host; the names of what was removed. Safe to repeat."""
+    """Remove what builds that died have left on this host; the names of what was removed. Safe to
+    repeat.
+    """
     removed: List[str] = []
     for path in sorted((base / RUNS).glob("*")) if (base / RUNS).is_dir() else ():
-        young = path.name.startswith(".") and time.time() - path.lstat().st_mtime < KILL_PATIENCE_SECONDS
+        young = (
+            path.name.startswith(".")
+            and time.time() - path.lstat().st_mtime < KILL_PATIENCE_SECONDS
+        )
         if young:
             continue  # being made at this moment
         with _left_over(path) as free:
@@ -132,12 +147,16 @@ def _left_over(path: Path) -> Iterator[bool]:
 
 
 def remove(path: Path) -> None:
-    """Kill what runs in a folder, undo its mounts, delete it. Raises TemporaryError when something stays."""
+    """Kill what runs in a folder, undo its mounts, delete it. Raises TemporaryError when something
+    stays.
+    """
     kill_inhabitants(path)
     for mount in reversed(mounts_below(path)):
         subprocess.run(["umount", "-l", "--", mount], check=False, capture_output=True)
     # The lock goes last: a removal that is interrupted is found and finished by the next one.
-    for child in sorted(path.iterdir(), key=lambda each: each.name == LOCK) if path.is_dir() else ():
+    for child in (
+        sorted(path.iterdir(), key=lambda each: each.name == LOCK) if path.is_dir() else ()
+    ):
         _delete(child)
     with contextlib.suppress(FileNotFoundError):
         path.rmdir()
@@ -150,20 +169,26 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
     if path.exists() and shutil.which("buildah") and os.geteuid() != 0:
         # Files of the builder's subordinate users: only inside its user namespace they are ours.
-        subprocess.run(["buildah", "unshare", "rm", "-rf", "--", str(path)], check=False, capture_output=True)
+        subprocess.run(
+            ["buildah", "unshare", "rm", "-rf", "--", str(path)], check=False, capture_output=True
+        )
     if path.exists():
         for folder, _names, _files in os.walk(path):
             with contextlib.suppress(OSError):
                 os.chmod(folder, 0o700)  # noqa: PTH101 (a folder that the source made unreadable)
         shutil.rmtree(path, ignore_errors=True)
     if path.exists():
-        raise TemporaryError(f"{path} could not be removed; the next build tries again.", service=SERVICE)
+        raise TemporaryError(
+            f"{path} could not be removed; the next build tries again.", service=SERVICE
+        )
 
 
 def mounts_below(path: Path) -> List[str]:
     """Mount points inside a folder, outer ones first."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (
+            Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        )
     except OSError:
         return []
     points = [_unescape(line.split(" ")[4]) for line in lines if line.count(" ") > 4]
@@ -177,7 +202,8 @@ def _unescape(text: str) -> str:
 
 
 def inhabitants(path: Path) -> Set[int]:
-    """The processes that belong to a folder: by the mark in their environment, or because their root is inside it.
+    """The processes that belong to a folder: by the mark in their environment, or because their
+    root is inside it.
 
     What a Dockerfile's RUN starts has an environment of its own, but its root is the container's.
     """

@@ -2,13 +2,14 @@
 
     python -m kubestorm.chat.aliases FOLDER
 
-One alias for each command. Its format is an expression that both engines and Hubot understand: the phrases as a
-look-ahead, then the whole text as the one parameter. Everything that an alias could get wrong (who asks, what is
-meant, what may be) is decided by the action from that text, so that an alias is only a door.
+One alias for each command. Its format is an expression that both engines and Hubot understand: the
+phrases as a look-ahead, then the whole text as the one parameter. Everything that an alias could
+get wrong (who asks, what is meant, what may be) is decided by the action from that text, so that an
+alias is only a door.
 
-Sources: st2common/models/utils/action_alias_utils.py of StackStorm 3.9 (formats become Python's expressions, anchored
-where they are not) and src/lib/command_factory.js of hubot-stackstorm (they become JavaScript's, which knows no named
-groups; there is no look at `match_multiple`).
+Sources: st2common/models/utils/action_alias_utils.py of StackStorm 3.9 (formats become Python's
+expressions, anchored where they are not) and src/lib/command_factory.js of hubot-stackstorm (they
+become JavaScript's, which knows no named groups; there is no look at `match_multiple`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ CATCH_ALL = "anything"
 _PAIRS = r"""(?:\s+[a-z_]+=(?:"[^"]*"|'[^']*'|\S+))*"""
 # Neither $ nor \Z, which JavaScript or a reader of expressions could take for something else.
 _END = r"\s*[?!.]*\s*(?![\s\S])"
-# In Python \A is the beginning of the text; in JavaScript it is the letter, behind which the look-behind fails. So the
-# alias for everything else is found by the engines, which ask it last, and never by Hubot, which would ask it first.
+# In Python \A is the beginning of the text; in JavaScript it is the letter, behind which the
+# look-behind fails. So the alias for everything else is found by the engines, which ask it last,
+# and never by Hubot, which would ask it first.
 _NOT_IN_HUBOT = r"\A(?<![Aa])\s*"
 _SHAPES: Mapping[str, str] = {
     **SHAPES,
@@ -43,7 +45,8 @@ _SHAPES: Mapping[str, str] = {
     "reason": r"[^\s{}][^{}]*",
     "topic": r"[^\s{}][^{}]*",
 }
-"""Looser than what `reading` takes, and short: an alias is to be recognised, and read by a person."""
+"""Looser than what `reading` takes, and short: an alias is to be recognised, and read by a person.
+"""
 _WIDTH = 130
 _RESULT = (
     "{% if execution.result and execution.result.output and execution.result.output.text %}"
@@ -65,7 +68,10 @@ def alias_of(command: Command) -> Dict[str, Any]:
         "enabled": True,
         "action_ref": ACTION,
         "formats": [
-            {"display": f"{command.usage} (for instance: {command.example})", "representation": [_format(command)]}
+            {
+                "display": f"{command.usage} (for instance: {command.example})",
+                "representation": [_format(command)],
+            }
         ],
         "ack": {"enabled": False},
         "result": {
@@ -119,7 +125,11 @@ def _lines(value: Mapping[str, Any], indent: str) -> Iterator[str]:
         elif isinstance(item, list):
             yield f"{indent}{key}:"
             for each in item:
-                first, *others = _lines(each, "") if isinstance(each, Mapping) else [_scalar(each, f"{indent}    ")]
+                first, *others = (
+                    _lines(each, "")
+                    if isinstance(each, Mapping)
+                    else [_scalar(each, f"{indent}    ")]
+                )
                 yield f"{indent}  - {first}"
                 yield from (f"{indent}    {line}" for line in others)
         else:
@@ -136,7 +146,10 @@ def _scalar(value: Any, indent: str) -> str:
     for index in range(len(lines) - 1):
         # Neither an escape nor a blank may be parted by the end of a line.
         while re.search(r"\\$", lines[index]) or lines[index + 1].startswith((" ", "\\", '"')):
-            lines[index], lines[index + 1] = lines[index] + lines[index + 1][0], lines[index + 1][1:]
+            lines[index], lines[index + 1] = (
+                lines[index] + lines[index + 1][0],
+                lines[index + 1][1:],
+            )
     return '"' + f"\\\n{indent}".join(lines) + '"'
 
 

@@ -1,6 +1,8 @@
-"""The conversation: a text and who said it where, to an answer. Reads, asks who and whether, finds, runs, tells.
+"""The conversation: a text and who said it where, to an answer. Reads, asks who and whether, finds,
+runs, tells.
 
-The one place that all front ends come through (aliases, Slack), so that none of them can be a way around.
+The one place that all front ends come through (aliases, Slack), so that none of them can be a way
+around.
 """
 
 from __future__ import annotations
@@ -31,7 +33,13 @@ from kubestorm.chat.targets import Absent, Ambiguous, Target, find, namespace_me
 from kubestorm.errors import Error, NotFoundError
 from kubestorm.kube import Resource
 
-_KIND_PLURALS = {"database": DATABASE, "db": DATABASE, "application": APPLICATION, "app": APPLICATION, "build": BUILD}
+_KIND_PLURALS = {
+    "database": DATABASE,
+    "db": DATABASE,
+    "application": APPLICATION,
+    "app": APPLICATION,
+    "build": BUILD,
+}
 _WORDS = {**KIND_WORDS, "rollouts": "rollout"}
 _NUMBERS = frozenset(("replicas", "storage", "lines"))
 
@@ -66,7 +74,9 @@ class Answer:
 
 
 class Conversation:
-    """Answers texts. `list_targets` gives the objects of a plural kind, `run` runs an action of the pack."""
+    """Answers texts. `list_targets` gives the objects of a plural kind, `run` runs an action of the
+    pack.
+    """
 
     def __init__(
         self,
@@ -94,7 +104,9 @@ class Conversation:
         person = find_person(settings, account)
         reading = read(asked.text, asked.options)
         if isinstance(reading, Unreadable):
-            return Answer(Message(reading.problem, Outcome.WARNING, next_step=helping.HELP_HINT), person.name)
+            return Answer(
+                Message(reading.problem, Outcome.WARNING, next_step=helping.HELP_HINT), person.name
+            )
         if isinstance(reading, Unknown):
             allowed = helping.allowed_commands(settings, person, asked.channel)
             return Answer(helping.unknown_message(reading, allowed), person.name)
@@ -116,11 +128,18 @@ class Conversation:
         if refused is not None:
             return Answer(refused, person.name, command.name)
         parameters = parameters_of(command, placed, person)
-        # Before the action: whatever Rollout of its digest is there afterwards is the one it asked for.
-        known = self._list_rollouts(Target(placed["namespace"], placed["name"])) if command.follow == "rollout" else ()
+        # Before the action: whatever Rollout of its digest is there afterwards is the one it asked
+        # for.
+        known = (
+            self._list_rollouts(Target(placed["namespace"], placed["name"]))
+            if command.follow == "rollout"
+            else ()
+        )
         well, result = self._runner.run(command.action, parameters)
         if not well:
-            return Answer(telling.failed(command, result, placed), person.name, command.name, parameters)
+            return Answer(
+                telling.failed(command, result, placed), person.name, command.name, parameters
+            )
         message = self._linked(telling.told(command, result, placed), command, placed)
         follow = follow_of(command, placed, result, known)
         if follow is not None:
@@ -130,14 +149,22 @@ class Conversation:
     def _about(self, understood: Understood, person: Person, channel: str) -> Message:
         if understood.command.name == "whoami":
             return helping.whoami_message(self._settings, person, channel)
-        return helping.help_message(self._settings, person, channel, understood.values.get("topic", ""))
+        return helping.help_message(
+            self._settings, person, channel, understood.values.get("topic", "")
+        )
 
-    def _refusal(self, person: Person, channel: str, command: Command, namespace: str = "") -> Optional[Message]:
+    def _refusal(
+        self, person: Person, channel: str, command: Command, namespace: str = ""
+    ) -> Optional[Message]:
         decision = decide(self._settings, person, channel, command.name, command.role, namespace)
         return Message(decision.message, Outcome.REFUSED) if isinstance(decision, Refused) else None
 
-    def _placed(self, understood: Understood, person: Person, channel: str) -> Union[Message, Dict[str, str]]:
-        """The values with the namespace and the object that are meant, or what has to be said first."""
+    def _placed(
+        self, understood: Understood, person: Person, channel: str
+    ) -> Union[Message, Dict[str, str]]:
+        """The values with the namespace and the object that are meant, or what has to be said
+        first.
+        """
         command, values = understood.command, dict(understood.values)
         namespace = namespace_meant(self._settings, channel, values.get("namespace"))
         if "confirm" in values and command.makes is False:
@@ -151,7 +178,9 @@ class Conversation:
         seen: List[Tuple[str, Target]] = []
         for plural in kinds:
             seen += [(plural, item) for item in self._list_targets(plural)]
-        visible = [(plural, item) for plural, item in seen if self._may_see(person, channel, command, item)]
+        visible = [
+            (plural, item) for plural, item in seen if self._may_see(person, channel, command, item)
+        ]
         word = _WORDS.get(kinds[0], "object") if len(kinds) == 1 else "object"
         found = find(name, namespace, {item for _plural, item in visible})
         if namespace and not isinstance(found, Target):
@@ -164,7 +193,12 @@ class Conversation:
         if isinstance(found, Absent):
             return helping.absent_message(word, name, namespace, found)
         which = next(plural for plural, item in visible if item == found)
-        return {**values, "namespace": found.namespace, "name": found.name, **self._kind_value(command, values, which)}
+        return {
+            **values,
+            "namespace": found.namespace,
+            "name": found.name,
+            **self._kind_value(command, values, which),
+        }
 
     def _kinds(self, command: Command, values: Mapping[str, str]) -> Tuple[str, ...]:
         if command.plural:
@@ -190,11 +224,17 @@ class Conversation:
         if self._refusal(person, channel, command, "\x00any") is None:
             return values
         step = f"Say `{command.usage}`, for instance `{command.example}`."
-        return Message("You may not see every namespace from here. Which one?", Outcome.WARNING, next_step=step)
+        return Message(
+            "You may not see every namespace from here. Which one?", Outcome.WARNING, next_step=step
+        )
 
     def _linked(self, message: Message, command: Command, values: Mapping[str, str]) -> Message:
         links = []
-        facts = {"cluster": self._cluster, "namespace": values.get("namespace", ""), "name": values.get("name", "")}
+        facts = {
+            "cluster": self._cluster,
+            "namespace": values.get("namespace", ""),
+            "name": values.get("name", ""),
+        }
         for key, label in ((command.name, "More"), (command.plural, "More")):
             template = self._settings.links.get(key) if key else None
             if template:
@@ -241,7 +281,9 @@ def targets_by_kube(kube: Any) -> ListTargets:
 
 
 def message_result(message: Message) -> Dict[str, Any]:
-    """A message as part of a result: text for any chat, blocks for Slack, the colour of its outcome."""
+    """A message as part of a result: text for any chat, blocks for Slack, the colour of its
+    outcome.
+    """
     return {
         "text": plain(message),
         "outcome": message.outcome.value,
@@ -255,7 +297,9 @@ def message_result(message: Message) -> Dict[str, Any]:
 
 
 def as_result(answer: Answer, look_seconds: float) -> Dict[str, Any]:
-    """The answer as an action's result: the message, who asked for what, and what is still under way."""
+    """The answer as an action's result: the message, who asked for what, and what is still under
+    way.
+    """
     follow = next_look(answer.follow, look_seconds).as_dict() if answer.follow is not None else None
     return {
         **message_result(answer.message),
@@ -269,6 +313,12 @@ def as_result(answer: Answer, look_seconds: float) -> Dict[str, Any]:
 
 
 def error_answer(error: Error) -> Answer:
-    """Where the conversation itself cannot be held: a wrong configuration, a cluster that does not answer."""
-    retry = "Try again in a moment." if type(error).__name__ == "TemporaryError" else "Tell an operator."
+    """Where the conversation itself cannot be held: a wrong configuration, a cluster that does not
+    answer.
+    """
+    retry = (
+        "Try again in a moment."
+        if type(error).__name__ == "TemporaryError"
+        else "Tell an operator."
+    )
     return Answer(Message(str(error), Outcome.FAILED, next_step=retry))

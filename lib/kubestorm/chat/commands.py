@@ -1,7 +1,9 @@
-"""What can be said: each command with its phrases, the action behind it, the role it needs. The one list of them.
+"""What can be said: each command with its phrases, the action behind it, the role it needs. The one
+list of them.
 
-Aliases (`aliases/*.yaml`) are written from it, help is read from it, and every front end holds a text against it. An
-action's parameters are named as the values of the phrases are, except where `renames` says otherwise.
+Aliases (`aliases/*.yaml`) are written from it, help is read from it, and every front end holds a
+text against it. An action's parameters are named as the values of the phrases are, except where
+`renames` says otherwise.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Command:
     makes: bool = False
     """Whether it makes its object, so that the name need not exist yet."""
     follow: str = ""
-    """What is waited for so that the thread gets an outcome: a kind of work `follow` knows, or nothing."""
+    """What is waited for so that the thread gets an outcome: a kind of work `follow` knows, or
+    nothing.
+    """
     aliased: bool = True
 
 

@@ -1,7 +1,7 @@
 """Long work that was begun from a chat: what to look at, and when it has come to an end. Pure.
 
-No step waits: a look takes a moment, says whether it is over, and when to look again. The thread is told once, at the
-end. `Follow` travels between looks as plain values.
+No step waits: a look takes a moment, says whether it is over, and when to look again. The thread is
+told once, at the end. `Follow` travels between looks as plain values.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ TERMINAL = {
 
 @dataclass(frozen=True)
 class Follow:
-    """What is looked at: an application's rollout, a requested build, a delivery, or an object that is to be Ready."""
+    """What is looked at: an application's rollout, a requested build, a delivery, or an object that
+    is to be Ready.
+    """
 
     plural: str
     namespace: str
@@ -60,14 +62,26 @@ class Follow:
         return cls(**{**values, "known": tuple(values.get("known") or ())})
 
 
-def follow_of(command: Command, values: Mapping[str, str], result: Any, known: Sequence[str] = ()) -> Optional[Follow]:
-    """What a command that went well leaves under way, if anything. `known` are the Rollouts from before it."""
+def follow_of(
+    command: Command, values: Mapping[str, str], result: Any, known: Sequence[str] = ()
+) -> Optional[Follow]:
+    """What a command that went well leaves under way, if anything. `known` are the Rollouts from
+    before it.
+    """
     if not command.follow or not isinstance(result, Mapping) or result.get("changed") is False:
         return None
-    base = Follow(command.plural, values.get("namespace", ""), str(result.get("name") or values.get("name", "")))
+    base = Follow(
+        command.plural,
+        values.get("namespace", ""),
+        str(result.get("name") or values.get("name", "")),
+    )
     if command.follow == "rollout":
         rollout, digest = str(result.get("rollout") or ""), str(result.get("digest") or "")
-        return replace(base, rollout=rollout, digest=digest, known=tuple(known)) if rollout or digest else None
+        return (
+            replace(base, rollout=rollout, digest=digest, known=tuple(known))
+            if rollout or digest
+            else None
+        )
     if command.follow == "build":
         request = str(result.get("request_id") or "")
         return replace(base, request=request) if request else None
@@ -81,10 +95,16 @@ def next_look(follow: Follow, look_seconds: float) -> Follow:
     """The next look: the first ones soon, later ones rarer."""
     slowest = look_seconds * SLOWEST_FACTOR
     delay = look_seconds if not follow.delay_seconds else min(follow.delay_seconds * 1.5, slowest)
-    return replace(follow, delay_seconds=round(delay, 1), waited_seconds=round(follow.waited_seconds + delay, 1))
+    return replace(
+        follow,
+        delay_seconds=round(delay, 1),
+        waited_seconds=round(follow.waited_seconds + delay, 1),
+    )
 
 
-def judge_object(follow: Follow, resource: Optional[Mapping[str, Any]], word: str) -> Optional[Message]:
+def judge_object(
+    follow: Follow, resource: Optional[Mapping[str, Any]], word: str
+) -> Optional[Message]:
     """The outcome of an object on its way to Ready; None while it is on the way."""
     where = f"{follow.namespace}/{follow.name}"
     if resource is None:
@@ -98,7 +118,9 @@ def judge_object(follow: Follow, resource: Optional[Mapping[str, Any]], word: st
     if int(ready.get("observedGeneration") or generation) < generation:
         return None
     if ready.get("status") == "True":
-        return Message(f"{word.capitalize()} {where} is ready.", Outcome.GOOD, fields=_facts(status))
+        return Message(
+            f"{word.capitalize()} {where} is ready.", Outcome.GOOD, fields=_facts(status)
+        )
     reason = str(ready.get("reason") or "")
     if not reason or reason in UNDER_WAY or ready.get("status") != "False" or not _is_final(reason):
         return None
@@ -113,7 +135,8 @@ def judge_object(follow: Follow, resource: Optional[Mapping[str, Any]], word: st
 def judge_application(
     follow: Follow, application: Optional[Mapping[str, Any]], rollouts: Sequence[Mapping[str, Any]]
 ) -> Optional[Message]:
-    """The outcome of an application's rollout, from the application and all its Rollouts; None while it is under way.
+    """The outcome of an application's rollout, from the application and all its Rollouts; None
+    while it is under way.
 
     Over is also what waits for a person: whoever asked can do something about it.
     """
@@ -128,7 +151,10 @@ def judge_application(
     image: Mapping[str, Any] = status.get("image") or {}
     ready = _ready(status)
     if follow.digest and image.get("digest") == follow.digest and ready.get("status") == "True":
-        return Message(f"{where} runs {image.get('tag') or follow.digest[:19]}; there was nothing to do.", Outcome.GOOD)
+        return Message(
+            f"{where} runs {image.get('tag') or follow.digest[:19]}; there was nothing to do.",
+            Outcome.GOOD,
+        )
     return None
 
 
@@ -161,7 +187,11 @@ def judge_rollout(follow: Follow, rollout: Mapping[str, Any]) -> Optional[Messag
         "Aborted": f"The rollout of {version} to {where} was aborted: {said}",
         "Superseded": f"The rollout of {version} to {where} was overtaken by a newer one.",
     }[phase]
-    facts = (("Digest", image.get("digest")), ("Asked by", spec.get("requestedBy")), ("Rollout", _name(rollout)))
+    facts = (
+        ("Digest", image.get("digest")),
+        ("Asked by", spec.get("requestedBy")),
+        ("Rollout", _name(rollout)),
+    )
     fields = tuple((title, str(value)) for title, value in facts if value)
     step = f"Ask `why {where}` for more, or `logs {where}`." if phase == "Failed" else ""
     return Message(sentence, TERMINAL[phase], fields, next_step=step)
@@ -178,13 +208,26 @@ def judge_build(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Option
         return None
     ready = _ready(status)
     rows = [item for item in status.get("images") or [] if isinstance(item, Mapping)]
-    columns = (("Image", "name"), ("State", "state"), ("Tag", "tag"), ("Digest", "digest"), ("Why", "message"))
+    columns = (
+        ("Image", "name"),
+        ("State", "state"),
+        ("Tag", "tag"),
+        ("Digest", "digest"),
+        ("Why", "message"),
+    )
     table = table_of(rows, columns) if rows else None
     if ready.get("status") == "True":
-        return Message(f"Build {build.get('number')} of {where} is done.", Outcome.GOOD, table=table)
+        return Message(
+            f"Build {build.get('number')} of {where} is done.", Outcome.GOOD, table=table
+        )
     message = ready.get("message") or build.get("message") or "nobody says why"
     sentence = f"Build {build.get('number')} of {where} failed: {message}"
-    return Message(sentence, Outcome.FAILED, table=table, next_step=f"`build logs {where}` shows the end of its log.")
+    return Message(
+        sentence,
+        Outcome.FAILED,
+        table=table,
+        next_step=f"`build logs {where}` shows the end of its log.",
+    )
 
 
 def judge_delivery(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Optional[Message]:
@@ -197,13 +240,26 @@ def judge_delivery(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Opt
     if delivery.get("runId") != follow.run or outcome not in ("succeeded", "failed"):
         return None
     stages = [item for item in delivery.get("stages") or [] if isinstance(item, Mapping)]
-    table = table_of(stages, (("Stage", "name"), ("Outcome", "outcome"), ("Why", "message"))) if stages else None
+    table = (
+        table_of(stages, (("Stage", "name"), ("Outcome", "outcome"), ("Why", "message")))
+        if stages
+        else None
+    )
     if outcome == "succeeded":
         return Message(f"The delivery of {where} is done.", Outcome.GOOD, table=table)
-    failed: Mapping[str, Any] = next((item for item in stages if item.get("outcome") == "failed"), {})
+    failed: Mapping[str, Any] = next(
+        (item for item in stages if item.get("outcome") == "failed"), {}
+    )
     why = str(failed.get("message") or "nobody says why")
-    sentence = f"The delivery of {where} failed at {failed.get('name') or 'an unknown stage'}: {why}"
-    return Message(sentence, Outcome.FAILED, table=table, next_step=f"`build logs {where}` shows the build's log.")
+    sentence = (
+        f"The delivery of {where} failed at {failed.get('name') or 'an unknown stage'}: {why}"
+    )
+    return Message(
+        sentence,
+        Outcome.FAILED,
+        table=table,
+        next_step=f"`build logs {where}` shows the build's log.",
+    )
 
 
 def judge_late(follow: Follow, watch_seconds: float) -> Optional[Message]:
@@ -220,7 +276,9 @@ def judge_late(follow: Follow, watch_seconds: float) -> Optional[Message]:
 
 
 def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((item for item in status.get("conditions") or [] if item.get("type") == "Ready"), {})
+    return next(
+        (item for item in status.get("conditions") or [] if item.get("type") == "Ready"), {}
+    )
 
 
 def _name(rollout: Mapping[str, Any]) -> str:
@@ -228,12 +286,18 @@ def _name(rollout: Mapping[str, Any]) -> str:
 
 
 def _is_final(reason: str) -> bool:
-    """Whether a reason is one that a person has to act upon, and not a service that does not answer just now."""
+    """Whether a reason is one that a person has to act upon, and not a service that does not answer
+    just now.
+    """
     return not reason.endswith(("Unavailable", "Conflict", "Pending", "Waiting", "Progressing"))
 
 
 def _facts(status: Mapping[str, Any]) -> Any:
-    endpoint = (status.get("endpoint") or {}).get("host") if isinstance(status.get("endpoint"), Mapping) else ""
+    endpoint = (
+        (status.get("endpoint") or {}).get("host")
+        if isinstance(status.get("endpoint"), Mapping)
+        else ""
+    )
     image = status.get("image")
     found = [("Address", endpoint), ("Image", image if isinstance(image, str) else "")]
     return tuple((title, str(value)) for title, value in found if value)

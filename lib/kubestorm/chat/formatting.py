@@ -1,8 +1,9 @@
-"""An answer, and how it looks: plain text for Hubot, Errbot and a terminal, attachments and blocks for Slack. Pure.
+"""An answer, and how it looks: plain text for Hubot, Errbot and a terminal, attachments and blocks
+for Slack. Pure.
 
-A sentence first, then fields or a short table, then links and the next step. What an answer quotes (names, logs,
-messages of services) was written by somebody else: nothing of it may become a template in StackStorm, which renders
-what its chatops pack passes on, nor markup in Slack.
+A sentence first, then fields or a short table, then links and the next step. What an answer quotes
+(names, logs, messages of services) was written by somebody else: nothing of it may become a
+template in StackStorm, which renders what its chatops pack passes on, nor markup in Slack.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 MOST_ROWS = 20
 MOST_CHARACTERS = 3500
-"""Slack cuts a section at 3,000 and an attachment's text at 4,000 or so; Hubot's adapters split at about that."""
+"""Slack cuts a section at 3,000 and an attachment's text at 4,000 or so; Hubot's adapters split at
+about that.
+"""
 LONGEST_CELL = 60
 LONGEST_VALUE = 300
 _BRACES = re.compile(r"([{<])(?=[{%#])")
@@ -83,21 +86,35 @@ def safe(text: Any) -> str:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[Tuple[str, str]]) -> Table:
-    """A table of some keys of mappings: (heading, key) each; a column in which nothing stands is left out."""
-    used = [(heading, key) for heading, key in columns if any(row.get(key) not in (None, "") for row in rows)]
+    """A table of some keys of mappings: (heading, key) each; a column in which nothing stands is
+    left out.
+    """
+    used = [
+        (heading, key)
+        for heading, key in columns
+        if any(row.get(key) not in (None, "") for row in rows)
+    ]
     headings = tuple(heading for heading, _key in used)
-    return Table(headings, tuple(tuple(_cell(row.get(key)) for _heading, key in used) for row in rows))
+    return Table(
+        headings, tuple(tuple(_cell(row.get(key)) for _heading, key in used) for row in rows)
+    )
 
 
 def plain(message: Message) -> str:
     """The message as text: for Hubot, Errbot, the command line and whoever has no colours."""
     parts = [safe(message.sentence)]
-    parts += [f"{safe(title)}: {_short(safe(value), LONGEST_VALUE)}" for title, value in message.fields]
+    parts += [
+        f"{safe(title)}: {_short(safe(value), LONGEST_VALUE)}" for title, value in message.fields
+    ]
     if message.table is not None and message.table.rows:
         parts.append(_columns(message.table))
     if message.lines:
         parts.append("\n".join(_last_lines(message.lines, MOST_CHARACTERS - 700)))
-    parts += [f"{safe(label)}: {_address(address)}" for label, address in message.links if _address(address)]
+    parts += [
+        f"{safe(label)}: {_address(address)}"
+        for label, address in message.links
+        if _address(address)
+    ]
     if message.next_step:
         parts.append(safe(message.next_step))
     return _short("\n".join(parts), MOST_CHARACTERS)
@@ -115,14 +132,19 @@ def slack_blocks(message: Message) -> List[Dict[str, Any]]:
     shown = message.fields[:10]  # Slack allows ten fields in a section
     if shown:
         texts = [
-            {"type": "mrkdwn", "text": _short(f"*{_mrkdwn(title)}*\n{_mrkdwn(value)}", 1900)} for title, value in shown
+            {"type": "mrkdwn", "text": _short(f"*{_mrkdwn(title)}*\n{_mrkdwn(value)}", 1900)}
+            for title, value in shown
         ]
         blocks.append({"type": "section", "fields": texts})
     if message.table is not None and message.table.rows:
         blocks.append(_section(_fixed(_columns(message.table))))
     if message.lines:
         blocks.append(_section(_fixed("\n".join(_last_lines(message.lines, 2700)))))
-    below = [f"<{_address(address)}|{_mrkdwn(label)}>" for label, address in message.links if _address(address)]
+    below = [
+        f"<{_address(address)}|{_mrkdwn(label)}>"
+        for label, address in message.links
+        if _address(address)
+    ]
     below += [_mrkdwn(message.next_step)] if message.next_step else []
     if below:
         elements = [{"type": "mrkdwn", "text": _short(text, 1900)} for text in below[:10]]
@@ -131,7 +153,9 @@ def slack_blocks(message: Message) -> List[Dict[str, Any]]:
 
 
 def slack_attachments(message: Message) -> List[Dict[str, Any]]:
-    """One attachment whose bar has the outcome's colour, for `chat.postMessage` and hubot-stackstorm alike."""
+    """One attachment whose bar has the outcome's colour, for `chat.postMessage` and
+    hubot-stackstorm alike.
+    """
     return [
         {
             "color": COLOURS[message.outcome],
@@ -174,7 +198,9 @@ def _cell(value: Any) -> str:
 def _columns(table: Table) -> str:
     rows = [table.headings, *table.rows[:MOST_ROWS]]
     widths = [max(len(row[index]) for row in rows) for index in range(len(table.headings))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    ]
     left = len(table.rows) - MOST_ROWS
     return "\n".join([*lines, f"... and {left} more"] if left > 0 else lines)
 

@@ -1,4 +1,6 @@
-"""What is said about commands themselves: help for whoever asks, usage, near misses, who one is. Pure."""
+"""What is said about commands themselves: help for whoever asks, usage, near misses, who one is.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,28 @@ def help_message(settings: ChatSettings, person: Person, channel: str, topic: st
     topics = sorted({command.topic for command in allowed if command.topic != "help"})
     wanted = topic.lower().strip().rstrip("s")
     if wanted:
-        chosen = [item for item in allowed if item.topic.rstrip("s") == wanted or wanted in item.name.replace("_", " ")]
+        chosen = [
+            item
+            for item in allowed
+            if item.topic.rstrip("s") == wanted or wanted in item.name.replace("_", " ")
+        ]
         if not chosen:
-            return Message(f"You may ask for nothing about {topic}.", next_step=f"There is: {', '.join(topics)}.")
-        lines = [line for command in chosen for line in (f"{command.usage}", f"    e.g. {command.example}")]
+            return Message(
+                f"You may ask for nothing about {topic}.",
+                next_step=f"There is: {', '.join(topics)}.",
+            )
+        lines = [
+            line
+            for command in chosen
+            for line in (f"{command.usage}", f"    e.g. {command.example}")
+        ]
         return Message(f"About {topic}:", lines=tuple(lines))
     grouped: Dict[str, List[Command]] = {}
     for command in allowed:
         grouped.setdefault(command.topic, []).append(command)
-    lines = [f"{item.example}  -  {item.summary}" for commands in grouped.values() for item in commands]
+    lines = [
+        f"{item.example}  -  {item.summary}" for commands in grouped.values() for item in commands
+    ]
     known = f", {person.name}" if person.known else ""
     if not topics:
         ask = f"Ask {settings.ask} to list your account in the pack's configuration, under chat.people."
@@ -62,7 +77,9 @@ def whoami_message(settings: ChatSettings, person: Person, channel: str) -> Mess
         for role, patterns in sorted(grants.items())
     )
     name = person.name if person.known else f"somebody I do not know ({person.account})"
-    return Message(f"You are {name}.", fields=(("Roles", roles or "none"), ("Account", person.account)))
+    return Message(
+        f"You are {name}.", fields=(("Roles", roles or "none"), ("Account", person.account))
+    )
 
 
 def incomplete_message(reading: Incomplete) -> Message:
@@ -76,7 +93,9 @@ def unknown_message(reading: Unknown, allowed: Sequence[Command]) -> Message:
     """The closest that could have been meant; it is said, never done."""
     closest = [command for command in reading.closest if command in allowed]
     if reading.corrected and closest and closest[0] is reading.closest[0]:
-        return Message("I do not know that.", Outcome.WARNING, next_step=f"Did you mean `{reading.corrected}`?")
+        return Message(
+            "I do not know that.", Outcome.WARNING, next_step=f"Did you mean `{reading.corrected}`?"
+        )
     if closest:
         offered = " or ".join(f"`{command.usage}`" for command in closest)
         return Message("I do not know that.", Outcome.WARNING, next_step=f"Closest is {offered}.")
@@ -88,7 +107,10 @@ def ambiguous_message(command: Command, word: str, name: str, found: Ambiguous) 
     lines = tuple(str(target) for target in found.candidates)
     step = f"Say which, for instance `{_with_target(command, str(found.candidates[0]))}`."
     return Message(
-        f"There are {len(lines)} {word}s called {name}. Which one?", Outcome.WARNING, lines=lines, next_step=step
+        f"There are {len(lines)} {word}s called {name}. Which one?",
+        Outcome.WARNING,
+        lines=lines,
+        next_step=step,
     )
 
 
@@ -100,7 +122,9 @@ def absent_message(word: str, name: str, namespace: str, found: Absent) -> Messa
         step = f"`list {word}s` shows what there is." if word in ("application", "database") else ""
         return Message(sentence, Outcome.WARNING, next_step=step)
     closest = tuple(str(target) for target in found.closest)
-    return Message(sentence, Outcome.WARNING, lines=closest, next_step=f"Did you mean {closest[0]}?")
+    return Message(
+        sentence, Outcome.WARNING, lines=closest, next_step=f"Did you mean {closest[0]}?"
+    )
 
 
 def namespace_message(command: Command) -> Message:

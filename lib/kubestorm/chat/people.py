@@ -1,7 +1,7 @@
 """From an account of a chat to a person of the configuration. Pure.
 
-Who an account belongs to is the configuration's word alone: a front end says which account spoke, and what a display
-name claims counts for nothing.
+Who an account belongs to is the configuration's word alone: a front end says which account spoke,
+and what a display name claims counts for nothing.
 """
 
 from __future__ import annotations
@@ -30,11 +30,16 @@ class Person:
 
     def has(self, role: str, namespace: str = "") -> bool:
         """Whether the role is this person's, in the namespace if one is given."""
-        return any(role == own and (not namespace or fnmatchcase(namespace, pattern)) for own, pattern in self.grants)
+        return any(
+            role == own and (not namespace or fnmatchcase(namespace, pattern))
+            for own, pattern in self.grants
+        )
 
 
 def plain_account(text: str) -> str:
-    """An account as front ends write it, bare: without `<@...>`, a leading `@`, and Errbot's resource."""
+    """An account as front ends write it, bare: without `<@...>`, a leading `@`, and Errbot's
+    resource.
+    """
     text = text.strip()
     if text.startswith("<@") and text.endswith(">"):
         text = text[2:-1].partition("|")[0]
@@ -42,11 +47,15 @@ def plain_account(text: str) -> str:
 
 
 def find_person(settings: ChatSettings, account: str) -> Person:
-    """The person an account belongs to; somebody unknown with the default roles where it is nobody's."""
+    """The person an account belongs to; somebody unknown with the default roles where it is
+    nobody's.
+    """
     bare = plain_account(account)
     for entry in settings.people:
         if bare and bare in {plain_account(item) for item in entry.accounts}:
-            return Person(entry.name, bare, _grants(settings, (*entry.roles, *settings.default_roles)))
+            return Person(
+                entry.name, bare, _grants(settings, (*entry.roles, *settings.default_roles))
+            )
     return Person(bare or "somebody", bare, _grants(settings, settings.default_roles), known=False)
 
 

@@ -1,7 +1,9 @@
-"""Whether a person may do a thing, here and there. Pure: from who, where, what and in which namespace to a decision.
+"""Whether a person may do a thing, here and there. Pure: from who, where, what and in which
+namespace to a decision.
 
-A role is needed for the command; the channel may allow fewer commands and namespaces than the person's roles do. It is
-asked twice: before anything is looked up (no namespace yet), and again with the namespace that turned out to be meant.
+A role is needed for the command; the channel may allow fewer commands and namespaces than the
+person's roles do. It is asked twice: before anything is looked up (no namespace yet), and again
+with the namespace that turned out to be meant.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ class Allowed:
 
 @dataclass(frozen=True)
 class Refused:
-    """It may not. `message` says what is missing and whom to ask; `role` is the missing one, empty for a channel."""
+    """It may not. `message` says what is missing and whom to ask; `role` is the missing one, empty
+    for a channel.
+    """
 
     message: str
     role: str = ""
@@ -51,9 +55,16 @@ def channel_entry(settings: ChatSettings, channel: str) -> Optional[ChannelEntry
 
 
 def decide(
-    settings: ChatSettings, person: Person, channel: str, command: str, role: str, namespace: str = ""
+    settings: ChatSettings,
+    person: Person,
+    channel: str,
+    command: str,
+    role: str,
+    namespace: str = "",
 ) -> Decision:
-    """Decide. `role` is the pack's choice for the command; without `namespace`, whether it may be anywhere."""
+    """Decide. `role` is the pack's choice for the command; without `namespace`, whether it may be
+    anywhere.
+    """
     needed = role_for(settings, command, role)
     if needed == EVERYBODY:
         return Allowed(EVERYBODY)
@@ -61,22 +72,30 @@ def decide(
         return _missing(settings, person, command, needed, "")
     entry = channel_entry(settings, channel)
     if entry is not None and entry.commands and not _fits(command, entry.commands):
-        return Refused(f"`{command}` is not done from {_place(channel)}. Ask in a channel that is meant for it.")
+        return Refused(
+            f"`{command}` is not done from {_place(channel)}. Ask in a channel that is meant for it."
+        )
     if not namespace:
         return Allowed(needed)
     if entry is not None and entry.namespaces and not _fits(namespace, entry.namespaces):
         offered = ", ".join(entry.namespaces)
-        return Refused(f"{_place(channel).capitalize()} is for {offered}; {namespace} is not among them.")
+        return Refused(
+            f"{_place(channel).capitalize()} is for {offered}; {namespace} is not among them."
+        )
     if not person.has(needed, namespace):
         return _missing(settings, person, command, needed, namespace)
     return Allowed(needed)
 
 
-def _missing(settings: ChatSettings, person: Person, command: str, role: str, namespace: str) -> Refused:
+def _missing(
+    settings: ChatSettings, person: Person, command: str, role: str, namespace: str
+) -> Refused:
     ask = (settings.roles[role].ask if role in settings.roles else "") or settings.ask
     where = f" in {namespace}" if namespace else ""
     if person.known:
-        message = f"You are missing the role {role}{where}, which `{command}` needs. Ask {ask} for it."
+        message = (
+            f"You are missing the role {role}{where}, which `{command}` needs. Ask {ask} for it."
+        )
     else:
         message = (
             f"I do not know {person.account or 'you'}, and `{command}` needs the role {role}{where}. "

@@ -1,9 +1,11 @@
-"""How a phrase becomes an expression: words, [what may be left out], (one|of several), {values}. Pure.
+"""How a phrase becomes an expression: words, [what may be left out], (one|of several), {values}.
+Pure.
 
     (deploy|roll out) [app] {name} [version] {image} [(to|in) {namespace}]
 
-Whatever a value is, it is one of the few shapes below. What people type is only ever held against these expressions;
-nothing of it is evaluated, and no shape but that of free text holds braces, quotes or blanks.
+Whatever a value is, it is one of the few shapes below. What people type is only ever held against
+these expressions; nothing of it is evaluated, and no shape but that of free text holds braces,
+quotes or blanks.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Dict, List, Mapping, Optional, Pattern, Sequence, Tuple
 MOST_HEADS = 64
 GLUE = "~"
 """A colon or an @ between two values, without blanks: `{name} ~ {image}`."""
-# Words of phrases, which are nobody's name: `deploy cart to prod` does not mean a version called "to".
+# Words of phrases, which are nobody's name: `deploy cart to prod` does not mean a version called
+# "to".
 STOP_WORDS = (
     "to|in|into|on|at|of|for|from|the|a|an|with|as|because|by|and|or|not|is|please|me|my|who|what|why|when|now"
     "|version|tag|namespace|reason|size|confirm|last|lines"
@@ -23,7 +26,8 @@ STOP_WORDS = (
 _STOP = rf"(?!(?:{STOP_WORDS})(?![A-Za-z0-9_./-]))"
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 
-# Kubernetes' names (RFC 1123 subdomains), tags and digests (the distribution specification's grammar).
+# Kubernetes' names (RFC 1123 subdomains), tags and digests (the distribution specification's
+# grammar).
 NAME = rf"{_STOP}(?:{_WORD}/)?{_WORD}"
 NAMESPACE = rf"{_STOP}[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?"
 IMAGE = rf"{_STOP}(?:sha256:[0-9a-f]{{6,64}}|[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,127}})"
@@ -57,7 +61,9 @@ SHAPES: Mapping[str, str] = {
     "approval": APPROVAL,
     "topic": TEXT,
 }
-"""Value -> its expression. The same shapes are the patterns of the parameters of the action that reads commands."""
+"""Value -> its expression. The same shapes are the patterns of the parameters of the action that
+reads commands.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,9 @@ class Phrase:
     text: str
     expression: Pattern[str]
     heads: Tuple[str, ...]
-    """The words it can begin with, up to its first value, in small letters: for telling what was nearly said."""
+    """The words it can begin with, up to its first value, in small letters: for telling what was
+    nearly said.
+    """
 
     def read(self, said: str) -> Optional[Dict[str, str]]:
         """The values in what was said; None where it is something else."""
@@ -86,7 +94,8 @@ def phrase(text: str) -> Phrase:
 def pattern_of(text: str, shapes: Mapping[str, str], *, named: bool = True) -> str:
     """The expression of a phrase, with values of these shapes.
 
-    Not `named`, it has no names for values (another dialect has none), and its first word may begin with a capital.
+    Not `named`, it has no names for values (another dialect has none), and its first word may begin
+    with a capital.
     """
     return _joined(_parts(text), shapes, named)
 
@@ -140,8 +149,12 @@ def _alternatives(text: str) -> List[str]:
     return [*found, current]
 
 
-def _joined(parts: Sequence[_Part], shapes: Mapping[str, str], named: bool, *, first: bool = True) -> str:
-    """Each part carries the blank before it, except the first; an optional one takes its blank along."""
+def _joined(
+    parts: Sequence[_Part], shapes: Mapping[str, str], named: bool, *, first: bool = True
+) -> str:
+    """Each part carries the blank before it, except the first; an optional one takes its blank
+    along.
+    """
     found, begun, glued = "", False, False
     for kind, inside in parts:
         beginning = first and not begun
@@ -167,7 +180,9 @@ def _joined(parts: Sequence[_Part], shapes: Mapping[str, str], named: bool, *, f
 
 
 def _cased(word: str, beginning: bool) -> str:
-    """The word as people write it where capitals count: its first letter at the beginning, units and `I` anyhow."""
+    """The word as people write it where capitals count: its first letter at the beginning, units
+    and `I` anyhow.
+    """
     if word in ("i", "gib", "gb", "g"):
         return "".join(f"[{letter.upper()}{letter}]" for letter in word)
     return f"[{word[0].upper()}{word[0]}]{word[1:]}" if beginning else word

@@ -1,7 +1,8 @@
-"""From what was typed to a command and its values, or to the closest thing that could have been meant. Pure.
+"""From what was typed to a command and its values, or to the closest thing that could have been
+meant. Pure.
 
-Nothing in a text is executed or evaluated: it is cleaned, held against the phrases, and its values have the shapes of
-`phrases`. What does not fit is answered with the usage of the closest command.
+Nothing in a text is executed or evaluated: it is cleaned, held against the phrases, and its values
+have the shapes of `phrases`. What does not fit is answered with the usage of the closest command.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ LONGEST_CHARACTERS = 1000
 MOST_CLOSEST = 3
 _CLOSE = 0.62
 _QUOTES = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "\u00a0": " ", "–": "-"})
-_POLITE_BEFORE = re.compile(r"^(?:(?:please|pls|hey|hi|ok|okay|can you|could you|now)[,]?\s+)+", re.IGNORECASE)
-_POLITE_AFTER = re.compile(r"(?:[\s,]+(?:please|pls|now|thanks|thank you))*[\s?!.]*$", re.IGNORECASE)
+_POLITE_BEFORE = re.compile(
+    r"^(?:(?:please|pls|hey|hi|ok|okay|can you|could you|now)[,]?\s+)+", re.IGNORECASE
+)
+_POLITE_AFTER = re.compile(
+    r"(?:[\s,]+(?:please|pls|now|thanks|thank you))*[\s?!.]*$", re.IGNORECASE
+)
 _PAIR = re.compile(r"""(?:^|\s+)([a-z_]{1,20})=("[^"]*"|'[^']*'|[^\s"']+)$""")
-# Slack writes what looks like a link as <http://a.b|a.b>, a channel as <#C1|shop>, a person as <@U1>.
+# Slack writes what looks like a link as <http://a.b|a.b>, a channel as <#C1|shop>, a person as
+# <@U1>.
 _MENTION = re.compile(r"^\s*<@[A-Z0-9]+(?:\|[^>]*)?>[:,]?\s*")
 _LINK = re.compile(r"<(?:https?://|mailto:)?([^|>\s]*)(?:\|([^>]*))?>")
 
@@ -38,7 +44,9 @@ class Understood:
 
 @dataclass(frozen=True)
 class Incomplete:
-    """It is clear which command is meant, but not all of what it needs was said, or a value has no such shape."""
+    """It is clear which command is meant, but not all of what it needs was said, or a value has no
+    such shape.
+    """
 
     command: Command
     problem: str
@@ -46,7 +54,9 @@ class Incomplete:
 
 @dataclass(frozen=True)
 class Unknown:
-    """No command. `closest` are what might have been meant; `corrected` is the text as it would have been read."""
+    """No command. `closest` are what might have been meant; `corrected` is the text as it would
+    have been read.
+    """
 
     said: str
     closest: Tuple[Command, ...] = ()
@@ -64,7 +74,9 @@ Reading = Union[Understood, Incomplete, Unknown, Unreadable]
 
 
 def clean(text: str) -> str:
-    """The text on one line: no control or formatting characters, plain quotes, one blank between words."""
+    """The text on one line: no control or formatting characters, plain quotes, one blank between
+    words.
+    """
     kept = (
         " " if character.isspace() else character
         for character in text.translate(_QUOTES)
@@ -109,7 +121,9 @@ def _completed(command: Command, values: Mapping[str, str], pairs: Mapping[str, 
     for name, value in pairs.items():
         if name not in allowed:
             offered = ", ".join(sorted(allowed)) or "none"
-            return Incomplete(command, f"`{command.name}` has no option `{name}`; it has {offered}.")
+            return Incomplete(
+                command, f"`{command.name}` has no option `{name}`; it has {offered}."
+            )
         problem = check_pair(name, value)
         if problem:
             return Incomplete(command, problem)
@@ -125,7 +139,9 @@ def _options_of(command: Command) -> List[str]:
 
 
 def _normal(values: Mapping[str, str]) -> Dict[str, str]:
-    """Names in small letters, as Kubernetes has them; `namespace/name` parted; engines by their full names."""
+    """Names in small letters, as Kubernetes has them; `namespace/name` parted; engines by their
+    full names.
+    """
     found = {name: value.strip() for name, value in values.items()}
     for name in ("name", "namespace", "confirm", "engine", "kind", "size"):
         if name in found:
@@ -158,7 +174,9 @@ def _nearly(said: str) -> Union[Incomplete, Unknown]:
         corrected = " ".join([head, *said.split()[len(head.split()) :]])
         for command in COMMANDS:
             if any(phrase.read(corrected) is not None for phrase in command.phrases):
-                return Unknown(said, (command, *(each for each in commands if each is not command)), corrected)
+                return Unknown(
+                    said, (command, *(each for each in commands if each is not command)), corrected
+                )
     return Unknown(said, commands)
 
 

@@ -1,8 +1,8 @@
 """Runs one of the pack's actions inside the execution that answers a command.
 
-The action is the pack's own file, as `st2 run` would run it. It is not made an execution of its own: its result would
-then travel as a parameter to whatever formats it, and StackStorm renders parameters as templates and puts them on a
-command line (decision 0104).
+The action is the pack's own file, as `st2 run` would run it. It is not made an execution of its
+own: its result would then travel as a parameter to whatever formats it, and StackStorm renders
+parameters as templates and puts them on a command line (decision 0104).
 """
 
 from __future__ import annotations
@@ -32,9 +32,13 @@ class Runner(Protocol):
 
 
 class PackActions:
-    """The actions in a folder, with the configuration and the service that the outer action was given."""
+    """The actions in a folder, with the configuration and the service that the outer action was
+    given.
+    """
 
-    def __init__(self, folder: Path, config: Optional[Mapping[str, Any]], action_service: Any = None) -> None:
+    def __init__(
+        self, folder: Path, config: Optional[Mapping[str, Any]], action_service: Any = None
+    ) -> None:
         self._folder = folder
         self._config = config
         self._service = action_service
@@ -44,19 +48,30 @@ class PackActions:
         try:
             return _pair(self._make(action).run(**parameters))
         except Error as error:
-            return False, {"reason": type(error).__name__, "message": str(error), "service": error.service}
+            return False, {
+                "reason": type(error).__name__,
+                "message": str(error),
+                "service": error.service,
+            }
         except Exception as error:
             log.exception("chat.action_failed", extra={"action": action})
-            return False, {"reason": "Fault", "message": f"{action} has a fault ({type(error).__name__})."}
+            return False, {
+                "reason": "Fault",
+                "message": f"{action} has a fault ({type(error).__name__}).",
+            }
 
     def _make(self, action: str) -> Any:
         file = self._folder / f"{action}.py"
         if not _NAME.match(action) or not file.is_file():
-            raise DefinitionError(f"The pack has no action {action}; its installation is not complete.")
+            raise DefinitionError(
+                f"The pack has no action {action}; its installation is not complete."
+            )
         name = f"kubestorm_action_{action}"
         spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
-            raise DefinitionError(f"{file} cannot be loaded; the pack's installation is not complete.")
+            raise DefinitionError(
+                f"{file} cannot be loaded; the pack's installation is not complete."
+            )
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

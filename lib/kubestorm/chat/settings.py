@@ -8,7 +8,14 @@ from typing import Any, Dict, List, Mapping, Tuple
 from kubestorm.errors import DefinitionError
 from kubestorm.sections import build, given
 
-VIEWER, DEVELOPER, DEPLOYER, DBA, ADMIN, APPROVER = "viewer", "developer", "deployer", "dba", "admin", "approver"
+VIEWER, DEVELOPER, DEPLOYER, DBA, ADMIN, APPROVER = (
+    "viewer",
+    "developer",
+    "deployer",
+    "dba",
+    "admin",
+    "approver",
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,9 @@ class PersonEntry:
     name: str
     """What the person is called in records: requestedBy, Events."""
     accounts: Tuple[str, ...] = ()
-    """Ids that front ends give: a Slack user id, a name in Hubot, an address in Errbot, a user of StackStorm."""
+    """Ids that front ends give: a Slack user id, a name in Hubot, an address in Errbot, a user of
+    StackStorm.
+    """
     roles: Tuple[str, ...] = ()
     """`deployer`, or `deployer@shop-*` for some namespaces only (shell pattern)."""
 
@@ -44,7 +53,9 @@ class PersonEntry:
 @dataclass(frozen=True)
 class ChannelEntry:
     channels: Tuple[str, ...] = ("*",)
-    """Shell patterns on ids or names, a leading # aside; the first entry of the list that fits counts."""
+    """Shell patterns on ids or names, a leading # aside; the first entry of the list that fits
+    counts.
+    """
     namespaces: Tuple[str, ...] = ()
     """Shell patterns: what may be looked at and changed from here. Empty is all."""
     commands: Tuple[str, ...] = ()
@@ -63,7 +74,9 @@ class ChatSettings:
     roles: Mapping[str, Role] = field(default_factory=lambda: dict(DEFAULT_ROLES))
     """Beside the pack's own; one of the same name replaces it."""
     default_roles: Tuple[str, ...] = ()
-    """What everybody in the chat has, known or not. Empty: whoever is not in `people` may only ask for help."""
+    """What everybody in the chat has, known or not. Empty: whoever is not in `people` may only ask
+    for help.
+    """
     commands: Mapping[str, str] = field(default_factory=dict)
     """Command -> the role it needs, where that is not the pack's own choice."""
     channels: Tuple[ChannelEntry, ...] = ()
@@ -73,9 +86,12 @@ class ChatSettings:
     ask: str = "an operator of this installation"
     """Whom a refusal names."""
     speakers: Tuple[str, ...] = ()
-    """Users of StackStorm (the bots') who may say for which chat user they speak. Empty is all of them."""
+    """Users of StackStorm (the bots') who may say for which chat user they speak. Empty is all of
+    them.
+    """
     bots: Tuple[str, ...] = ()
-    """Accounts that are never answered: this bot's own and others', so that no two talk for ever."""
+    """Accounts that are never answered: this bot's own and others', so that no two talk for ever.
+    """
     look_seconds: float = 5.0
     """Between two looks at long work, for its outcome in the thread."""
     watch_seconds: float = 1800.0
@@ -85,10 +101,13 @@ class ChatSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ChatSettings:
-        """Raises DefinitionError naming the key that is wrong. Empty objects and lists count as not given."""
+        """Raises DefinitionError naming the key that is wrong. Empty objects and lists count as not
+        given.
+        """
         section = given(config.get("chat"), "chat")
         people = tuple(
-            build(PersonEntry, item, f"chat.people[{index}]") for index, item in enumerate(section.pop("people", ()))
+            build(PersonEntry, item, f"chat.people[{index}]")
+            for index, item in enumerate(section.pop("people", ()))
         )
         channels = tuple(
             build(ChannelEntry, item, f"chat.channels[{index}]")
@@ -99,7 +118,9 @@ class ChatSettings:
             for name, item in given(section.pop("roles", None), "chat.roles").items()
         }
         roles = {**DEFAULT_ROLES, **own}
-        settings = build(cls, {**section, "people": people, "channels": channels, "roles": roles}, "chat")
+        settings = build(
+            cls, {**section, "people": people, "channels": channels, "roles": roles}, "chat"
+        )
         _check_roles(settings)
         _check_accounts(settings)
         return settings
@@ -113,14 +134,24 @@ def split_role(text: str) -> Tuple[str, str]:
 
 def _check_roles(settings: ChatSettings) -> None:
     said: List[Tuple[str, str]] = [("chat.default_roles", item) for item in settings.default_roles]
-    said += [(f"chat.people ({person.name})", item) for person in settings.people for item in person.roles]
+    said += [
+        (f"chat.people ({person.name})", item)
+        for person in settings.people
+        for item in person.roles
+    ]
     said += [(f"chat.commands.{name}", role) for name, role in settings.commands.items()]
-    said += [(f"chat.roles.{name}.includes", item) for name, role in settings.roles.items() for item in role.includes]
+    said += [
+        (f"chat.roles.{name}.includes", item)
+        for name, role in settings.roles.items()
+        for item in role.includes
+    ]
     for where, text in said:
         role = split_role(text)[0]
         if role not in settings.roles:
             offered = ", ".join(sorted(settings.roles))
-            raise DefinitionError(f"{where} names the role {role!r}; there are {offered}.", field=where)
+            raise DefinitionError(
+                f"{where} names the role {role!r}; there are {offered}.", field=where
+            )
 
 
 def _check_accounts(settings: ChatSettings) -> None:

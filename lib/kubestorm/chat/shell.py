@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from kubestorm import naming
-from kubestorm.chat.answering import Asked, Conversation, as_result, error_answer, message_result, targets_by_kube
+from kubestorm.chat.answering import (
+    Asked,
+    Conversation,
+    as_result,
+    error_answer,
+    message_result,
+    targets_by_kube,
+)
 from kubestorm.chat.commands import APPLICATION, KIND_WORDS
 from kubestorm.chat.following import (
     Follow,
@@ -39,7 +46,9 @@ def answer_text(
     options: Optional[Mapping[str, str]] = None,
     speaker: str = "",
 ) -> Tuple[bool, Dict[str, Any]]:
-    """Answer a text. `folder` holds the pack's actions. Not succeeded is what failed, not what was refused."""
+    """Answer a text. `folder` holds the pack's actions. Not succeeded is what failed, not what was
+    refused.
+    """
     try:
         services = open_services(config)
         settings = ChatSettings.from_config(services.settings.raw)
@@ -49,7 +58,9 @@ def answer_text(
             runner,
             targets_by_kube(services.kube),
             cluster=services.settings.cluster,
-            list_rollouts=lambda place: [item["metadata"]["name"] for item in _rollouts(services, *place)],
+            list_rollouts=lambda place: [
+                item["metadata"]["name"] for item in _rollouts(services, *place)
+            ],
         )
         given = {key: value for key, value in (options or {}).items() if value}
         answer = conversation.answer(Asked(text, user, channel, given, speaker))
@@ -57,7 +68,12 @@ def answer_text(
     except Error as error:
         answer, look_seconds = error_answer(error), 0.0
     result = as_result(answer, look_seconds)
-    facts = {"command": answer.command, "person": answer.person, "account": user, "channel": channel}
+    facts = {
+        "command": answer.command,
+        "person": answer.person,
+        "account": user,
+        "channel": channel,
+    }
     log.info("chat.answered", extra={**facts, "outcome": result["outcome"]})
     return result["outcome"] != Outcome.FAILED.value, result
 
@@ -81,7 +97,12 @@ def look(services: Services, given: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _judged(services: Services, follow: Follow) -> Optional[Message]:
-    found = _get(services, Resource(naming.GROUP, naming.VERSION, follow.plural), follow.name, follow.namespace)
+    found = _get(
+        services,
+        Resource(naming.GROUP, naming.VERSION, follow.plural),
+        follow.name,
+        follow.namespace,
+    )
     if follow.plural == APPLICATION:
         return judge_application(follow, found, _rollouts(services, follow.namespace, follow.name))
     if follow.run:

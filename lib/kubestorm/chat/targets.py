@@ -1,4 +1,6 @@
-"""Which object is meant by what was said: short names of namespaces, and names that are in several or none. Pure."""
+"""Which object is meant by what was said: short names of namespaces, and names that are in several
+or none. Pure.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ Found = Union[Target, Ambiguous, Absent]
 
 
 def namespace_meant(settings: ChatSettings, channel: str, said: Optional[str]) -> str:
-    """The namespace that a word stands for in a channel; the channel's own where nothing was said; or nothing."""
+    """The namespace that a word stands for in a channel; the channel's own where nothing was said;
+    or nothing.
+    """
     entry = channel_entry(settings, channel)
     if not said:
         return entry.default_namespace if entry is not None else ""
@@ -51,7 +55,9 @@ def namespace_meant(settings: ChatSettings, channel: str, said: Optional[str]) -
 
 
 def find(name: str, namespace: str, existing: Iterable[Target]) -> Found:
-    """The object that a name means, among those that the asker may see. An empty namespace is any of them."""
+    """The object that a name means, among those that the asker may see. An empty namespace is any
+    of them.
+    """
     seen = sorted(existing)
     reachable = [item for item in seen if not namespace or item.namespace == namespace]
     exact = tuple(item for item in reachable if item.name == name)
@@ -60,7 +66,11 @@ def find(name: str, namespace: str, existing: Iterable[Target]) -> Found:
     if exact:
         return Ambiguous(exact[:MOST_CANDIDATES])
     elsewhere = tuple(item for item in seen if item.name == name)
-    close = difflib.get_close_matches(name, sorted({item.name for item in reachable}), n=3, cutoff=_CLOSE)
-    begins = [item.name for item in reachable if item.name.startswith(name) and item.name not in close]
+    close = difflib.get_close_matches(
+        name, sorted({item.name for item in reachable}), n=3, cutoff=_CLOSE
+    )
+    begins = [
+        item.name for item in reachable if item.name.startswith(name) and item.name not in close
+    ]
     nearly = tuple(item for item in reachable if item.name in {*close, *begins})
     return Absent((*elsewhere, *nearly)[:MOST_CANDIDATES])

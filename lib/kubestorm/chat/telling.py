@@ -1,7 +1,8 @@
 """From an action's result to an answer. Pure.
 
-Actions answer with a list of mappings, or a mapping with a `message`; that much is told of any of them. What deserves
-better words (one object from all sides, a history, logs) has a teller of its own here.
+Actions answer with a list of mappings, or a mapping with a `message`; that much is told of any of
+them. What deserves better words (one object from all sides, a history, logs) has a teller of its
+own here.
 """
 
 from __future__ import annotations
@@ -16,8 +17,28 @@ Values = Mapping[str, str]
 Teller = Callable[[Any, Values], Message]
 _HIDDEN = frozenset(
     (
-        *("message", "namespace", "name", "uid", "follow", "next_step", "annotation", "kind", "cluster", "changed"),
-        *("generation", "requested_by", "digest", "tag", "rollout", "request", "request_id", "run_id"),
+        *(
+            "message",
+            "namespace",
+            "name",
+            "uid",
+            "follow",
+            "next_step",
+            "annotation",
+            "kind",
+            "cluster",
+            "changed",
+        ),
+        *(
+            "generation",
+            "requested_by",
+            "digest",
+            "tag",
+            "rollout",
+            "request",
+            "request_id",
+            "run_id",
+        ),
     )
 )
 """Keys of results that an answer leaves out: the asker said them, or a machine reads them."""
@@ -44,7 +65,9 @@ def _next_step(command: Command, known: Mapping[str, Any], what: str) -> str:
     if reason.endswith(("Refused", "PermanentError")):
         return "Trying again does not help; whoever runs that service has to allow it."
     if reason.endswith(("NotFound", "NotFoundError")) and what and command.plural:
-        return f"See how it stands: `{'status' if command.plural == APPLICATION else 'why'} {what}`."
+        return (
+            f"See how it stands: `{'status' if command.plural == APPLICATION else 'why'} {what}`."
+        )
     if reason in ("ConfigurationError", "DefinitionError"):
         return f"Say it with what would be right: `{command.usage}`."
     return f"Ask `why {what}` for more." if what and command.plural else ""
@@ -68,9 +91,15 @@ def general(command: Command, result: Any, values: Values) -> Message:
     fields = tuple(
         (_title(key), _text(value))
         for key, value in result.items()
-        if key not in _HIDDEN and value not in (None, "", [], {}) and not isinstance(value, (dict, list))
+        if key not in _HIDDEN
+        and value not in (None, "", [], {})
+        and not isinstance(value, (dict, list))
     )
-    tables = [value for value in result.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    tables = [
+        value
+        for value in result.values()
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+    ]
     step = str(result.get("next_step") or "")
     return Message(sentence, outcome, fields, _table(tables[0]) if tables else None, next_step=step)
 
@@ -87,7 +116,13 @@ def _databases(result: Any, values: Values) -> Message:
         result,
         values,
         "database",
-        (("Name", "name"), ("Namespace", "namespace"), ("Engine", "engine"), ("Version", "version"), ("Size", "size")),
+        (
+            ("Name", "name"),
+            ("Namespace", "namespace"),
+            ("Engine", "engine"),
+            ("Version", "version"),
+            ("Size", "size"),
+        ),
     )
 
 
@@ -96,11 +131,19 @@ def _applications(result: Any, values: Values) -> Message:
         result,
         values,
         "application",
-        (("Name", "name"), ("Namespace", "namespace"), ("Version", "tag"), ("Pods", "available"), ("Address", "url")),
+        (
+            ("Name", "name"),
+            ("Namespace", "namespace"),
+            ("Version", "tag"),
+            ("Pods", "available"),
+            ("Address", "url"),
+        ),
     )
 
 
-def _ready_list(result: Any, values: Values, word: str, columns: Tuple[Tuple[str, str], ...]) -> Message:
+def _ready_list(
+    result: Any, values: Values, word: str, columns: Tuple[Tuple[str, str], ...]
+) -> Message:
     rows = [dict(row) for row in _rows(result)]
     where = f" in {values['namespace']}" if values.get("namespace") else ""
     if not rows:
@@ -111,7 +154,9 @@ def _ready_list(result: Any, values: Values, word: str, columns: Tuple[Tuple[str
     for row in rows:
         row["state"] = "ready" if row not in bad else row.get("reason") or "not ready"
     table = table_of(rows, (*columns, ("State", "state")))
-    step = f"Ask `why {bad[0].get('namespace')}/{bad[0].get('name')}` for the reason." if bad else ""
+    step = (
+        f"Ask `why {bad[0].get('namespace')}/{bad[0].get('name')}` for the reason." if bad else ""
+    )
     return Message(sentence, Outcome.WARNING if bad else Outcome.GOOD, table=table, next_step=step)
 
 
@@ -123,7 +168,10 @@ def _database(result: Any, values: Values) -> Message:
         "Database",
         result,
         (
-            ("Engine", " ".join(str(result.get(key) or "") for key in ("engine", "version")).strip()),
+            (
+                "Engine",
+                " ".join(str(result.get(key) or "") for key in ("engine", "version")).strip(),
+            ),
             ("Size", result.get("size")),
             ("Address", result.get("endpoint")),
             ("RDS", rds.get("error") or rds.get("status")),
@@ -134,19 +182,29 @@ def _database(result: Any, values: Values) -> Message:
     )
 
 
-def _one(word: str, result: Mapping[str, Any], fields: Iterable[Tuple[str, Any]], table: Optional[Table]) -> Message:
+def _one(
+    word: str, result: Mapping[str, Any], fields: Iterable[Tuple[str, Any]], table: Optional[Table]
+) -> Message:
     ready = str(result.get("ready") or "Unknown")
     name = f"{result.get('namespace')}/{result.get('name')}"
     good = ready == "True"
     why = str(result.get("message") or result.get("reason") or "Nothing has been said of it yet.")
     sentence = f"{word} {name} is ready." if good else f"{word} {name} is not ready: {why}"
-    shown = tuple((title, _text(value)) for title, value in fields if value not in (None, "", [], {}))
-    return Message(sentence, Outcome.GOOD if good else Outcome.WARNING, shown, None if good else table)
+    shown = tuple(
+        (title, _text(value)) for title, value in fields if value not in (None, "", [], {})
+    )
+    return Message(
+        sentence, Outcome.GOOD if good else Outcome.WARNING, shown, None if good else table
+    )
 
 
 def _conditions(status: Mapping[str, Any]) -> Optional[Table]:
     rows = [item for item in status.get("conditions") or [] if item.get("type") != "Ready"]
-    return table_of(rows, (("Condition", "type"), ("Is", "status"), ("Reason", "reason"))) if rows else None
+    return (
+        table_of(rows, (("Condition", "type"), ("Is", "status"), ("Reason", "reason")))
+        if rows
+        else None
+    )
 
 
 def _application(result: Any, values: Values) -> Message:
@@ -155,7 +213,10 @@ def _application(result: Any, values: Values) -> Message:
     trouble = result.get("trouble")
     fields = status.fields
     if isinstance(trouble, Mapping):
-        fields = (*fields, ("Trouble", f"{trouble.get('reason') or ''}: {trouble.get('message') or ''}"))
+        fields = (
+            *fields,
+            ("Trouble", f"{trouble.get('reason') or ''}: {trouble.get('message') or ''}"),
+        )
     return replace(status, fields=fields, table=_rollouts(rows[:5]) if rows else None)
 
 
@@ -165,14 +226,24 @@ def _status(result: Any, values: Values) -> Message:
     rollout, wanted, frozen = (_mapping(result.get(key)) for key in ("rollout", "wanted", "frozen"))
     facts = (
         ("Version", result.get("tag") or str(result.get("digest") or "")[:19]),
-        ("Pods", f"{result.get('available')} of {result.get('pods')}" if result.get("pods") else ""),
+        (
+            "Pods",
+            f"{result.get('available')} of {result.get('pods')}" if result.get("pods") else "",
+        ),
         ("Address", result.get("url")),
-        ("Rollout", " ".join(_text(rollout[key]) for key in ("name", "phase", "message") if rollout.get(key))),
+        (
+            "Rollout",
+            " ".join(
+                _text(rollout[key]) for key in ("name", "phase", "message") if rollout.get(key)
+            ),
+        ),
         ("Wanted", wanted.get("tag") or str(wanted.get("digest") or "")[:19]),
         ("Frozen", f"by {frozen['owner']}: {frozen.get('reason')}" if frozen.get("owner") else ""),
         ("Waits for", result.get("waiting_for")),
     )
-    fields = tuple((title, _text(value)) for title, value in facts if value not in (None, "", [], {}))
+    fields = tuple(
+        (title, _text(value)) for title, value in facts if value not in (None, "", [], {})
+    )
     step = "" if good else f"Ask `why {_object(values)}` for the reason."
     outcome = Outcome.GOOD if good else Outcome.WARNING
     return Message(str(result.get("summary") or _object(values)), outcome, fields, next_step=step)
@@ -183,11 +254,16 @@ def _freezer(result: Any, values: Values) -> Message:
     if not frozen:
         return Message(f"{_object(values)} is not frozen.", Outcome.GOOD)
     sentence = f"{frozen.get('owner')} froze {_object(values)}: {frozen.get('reason')}"
-    return Message(sentence, Outcome.WARNING, next_step=f"Say `unfreeze {_object(values)}` when it is over.")
+    return Message(
+        sentence, Outcome.WARNING, next_step=f"Say `unfreeze {_object(values)}` when it is over."
+    )
 
 
 def _unfrozen(result: Any, values: Values) -> Message:
-    return Message(f"{_object(values)} may be rolled out again. {result.get('message') or ''}".strip(), Outcome.GOOD)
+    return Message(
+        f"{_object(values)} may be rolled out again. {result.get('message') or ''}".strip(),
+        Outcome.GOOD,
+    )
 
 
 def _history(result: Any, values: Values) -> Message:
@@ -198,7 +274,9 @@ def _history(result: Any, values: Values) -> Message:
     version = latest.get("tag") or str(latest.get("digest") or "")[:19]
     who = f", asked by {latest['requested_by']}" if latest.get("requested_by") else ""
     sentence = f"The last rollout of {_object(values)}: {version}, {latest.get('outcome')}{who}."
-    return Message(sentence, table=_rollouts(rows), next_step=f"Say `roll back {_object(values)}` to return.")
+    return Message(
+        sentence, table=_rollouts(rows), next_step=f"Say `roll back {_object(values)}` to return."
+    )
 
 
 def _rollouts(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -213,7 +291,14 @@ def _rollouts(rows: Sequence[Mapping[str, Any]]) -> Table:
         for row in rows
     ]
     return table_of(
-        shown, (("When", "when"), ("Version", "version"), ("Outcome", "outcome"), ("Who", "who"), ("Why", "because"))
+        shown,
+        (
+            ("When", "when"),
+            ("Version", "version"),
+            ("Outcome", "outcome"),
+            ("Who", "who"),
+            ("Why", "because"),
+        ),
     )
 
 
@@ -221,7 +306,9 @@ def _build(result: Any, values: Values) -> Message:
     build = _mapping(result.get("build"))
     good = result.get("ready") == "True"
     conditions = [item for item in result.get("conditions") or [] if isinstance(item, Mapping)]
-    ready: Mapping[str, Any] = next((item for item in conditions if item.get("type") == "Ready"), {})
+    ready: Mapping[str, Any] = next(
+        (item for item in conditions if item.get("type") == "Ready"), {}
+    )
     if good:
         sentence = f"Build {build.get('number')} of {_object(values)} is done."
     else:
@@ -234,7 +321,13 @@ def _build(result: Any, values: Values) -> Message:
         ("Asked by", build.get("requestedBy")),
     )
     rows = [item for item in result.get("images") or [] if isinstance(item, Mapping)]
-    columns = (("Image", "name"), ("State", "state"), ("Tag", "tag"), ("Digest", "digest"), ("Why", "message"))
+    columns = (
+        ("Image", "name"),
+        ("State", "state"),
+        ("Tag", "tag"),
+        ("Digest", "digest"),
+        ("Why", "message"),
+    )
     fields = tuple((title, _text(value)) for title, value in facts if value)
     outcome = Outcome.GOOD if good else Outcome.WARNING
     return Message(sentence, outcome, fields, table_of(rows, columns) if rows else None)
@@ -242,7 +335,9 @@ def _build(result: Any, values: Values) -> Message:
 
 def _started(result: Any, values: Values) -> Message:
     images = ", ".join(str(item) for item in result.get("images") or [])
-    return Message(f"A build of {_object(values)} is asked for{f': {images}' if images else ''}.", Outcome.GOOD)
+    return Message(
+        f"A build of {_object(values)} is asked for{f': {images}' if images else ''}.", Outcome.GOOD
+    )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -251,11 +346,18 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _drift(result: Any, values: Values) -> Message:
     rows = result.get("drift") or []
-    columns = (("Name", "name"), ("Namespace", "namespace"), ("Service", "service"), ("Field", "field"))
+    columns = (
+        ("Name", "name"),
+        ("Namespace", "namespace"),
+        ("Service", "service"),
+        ("Field", "field"),
+    )
     table = table_of(rows, (*columns, ("Wished", "wished"), ("Found", "found"))) if rows else None
     advice = [str(line) for line in result.get("advice") or []]
     outcome = Outcome.WARNING if rows else Outcome.GOOD
-    return Message(str(result.get("message")), outcome, table=table, next_step=advice[0] if advice else "")
+    return Message(
+        str(result.get("message")), outcome, table=table, next_step=advice[0] if advice else ""
+    )
 
 
 def _tags(result: Any, values: Values) -> Message:
@@ -271,7 +373,9 @@ def _tags(result: Any, values: Values) -> Message:
 def _why(result: Any, values: Values) -> Message:
     outcome = Outcome.GOOD if result.get("well") else Outcome.WARNING
     fields = tuple((str(item["title"]), str(item["text"])) for item in result.get("findings") or [])
-    return Message(str(result.get("message")), outcome, fields, next_step=str(result.get("next_step") or ""))
+    return Message(
+        str(result.get("message")), outcome, fields, next_step=str(result.get("next_step") or "")
+    )
 
 
 def _logs(result: Any, values: Values) -> Message:
@@ -298,10 +402,14 @@ def _rows(result: Any) -> List[Mapping[str, Any]]:
 
 
 def _table(rows: Sequence[Any]) -> Table:
-    mappings: List[Mapping[str, Any]] = [row if isinstance(row, Mapping) else {"item": row} for row in rows]
+    mappings: List[Mapping[str, Any]] = [
+        row if isinstance(row, Mapping) else {"item": row} for row in rows
+    ]
     keys: Dict[str, None] = {}
     for row in mappings:
-        keys.update(dict.fromkeys(key for key, value in row.items() if not isinstance(value, (dict, list))))
+        keys.update(
+            dict.fromkeys(key for key, value in row.items() if not isinstance(value, (dict, list)))
+        )
     shown = [key for key in keys if key not in ("uid", "message", "cluster")][:6]
     return table_of(mappings, [(_title(key), key) for key in shown])
 

@@ -1,4 +1,6 @@
-"""Why something is not as it should be: its conditions, its last Events, and what to do. `explain` is pure."""
+"""Why something is not as it should be: its conditions, its last Events, and what to do. `explain`
+is pure.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,32 @@ from kubestorm.services import Services
 KINDS = ("applications", "databases", "imagebuilds", "rollouts")
 MOST_EVENTS = 5
 MOST_CONDITIONS = 8
-_WORDS = {"applications": "Application", "databases": "Database", "imagebuilds": "ImageBuild", "rollouts": "Rollout"}
+_WORDS = {
+    "applications": "Application",
+    "databases": "Database",
+    "imagebuilds": "ImageBuild",
+    "rollouts": "Rollout",
+}
 
 
 def why(services: Services, namespace: str, name: str, kind: str = "") -> Dict[str, Any]:
     """Explain an object. `kind` is its plural; without it, the first of ours that has the name.
 
-    DefinitionError for a kind that is not ours, NotFoundError where there is none. An API server that does not give
-    Events costs the Events alone.
+    DefinitionError for a kind that is not ours, NotFoundError where there is none. An API server
+    that does not give Events costs the Events alone.
     """
     if kind and kind not in KINDS:
         raise DefinitionError(f"kind is {kind!r}; it is one of {', '.join(KINDS)}.", field="kind")
     for plural in (kind,) if kind else KINDS:
         try:
-            found = services.kube.get(Resource(naming.GROUP, naming.VERSION, plural), name, namespace)
+            found = services.kube.get(
+                Resource(naming.GROUP, naming.VERSION, plural), name, namespace
+            )
         except NotFoundError:
             continue
-        return explain(plural, found, _events(services, found), _rollout(services, found, namespace))
+        return explain(
+            plural, found, _events(services, found), _rollout(services, found, namespace)
+        )
     word = _WORDS.get(kind, "Application, Database or ImageBuild")
     raise NotFoundError(f"There is no {word} {namespace}/{name}.", service="Kubernetes")
 
@@ -47,8 +58,17 @@ def explain(
     conditions = [item for item in status.get("conditions") or [] if isinstance(item, Mapping)]
     ready = next((item for item in conditions if item.get("type") == "Ready"), None)
     behind = int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0)
-    well = bool(ready and ready.get("status") == "True" and not behind and not metadata.get("deletionTimestamp"))
-    findings = [_finding(item) for item in conditions if item.get("type") != "Ready" and item.get("status") != "True"]
+    well = bool(
+        ready
+        and ready.get("status") == "True"
+        and not behind
+        and not metadata.get("deletionTimestamp")
+    )
+    findings = [
+        _finding(item)
+        for item in conditions
+        if item.get("type") != "Ready" and item.get("status") != "True"
+    ]
     findings = findings[:MOST_CONDITIONS]
     freeze = freeze_of(resource)
     if freeze is not None:
@@ -56,14 +76,20 @@ def explain(
     if rollout is not None:
         findings.append(_of_rollout(rollout))
     if not well:
-        findings += [_of_event(item) for item in events if item.get("type") == "Warning"][-MOST_EVENTS:]
+        findings += [_of_event(item) for item in events if item.get("type") == "Warning"][
+            -MOST_EVENTS:
+        ]
     if status.get("lastRunId"):
         findings.append({"title": "Last run", "text": str(status["lastRunId"])})
     return {
         "message": _sentence(what, metadata, ready, well, behind, freeze is not None),
         "well": well,
         "findings": findings,
-        "next_step": _step(ready, behind) if not well else "Say `unfreeze` when it is over." if freeze else "",
+        "next_step": _step(ready, behind)
+        if not well
+        else "Say `unfreeze` when it is over."
+        if freeze
+        else "",
         "namespace": metadata.get("namespace", ""),
         "name": metadata["name"],
         "kind": _WORDS[plural],
@@ -102,7 +128,9 @@ def _step(ready: Optional[Mapping[str, Any]], behind: bool) -> str:
 
 
 def _finding(condition: Mapping[str, Any]) -> Dict[str, str]:
-    since = f" (since {condition['lastTransitionTime']})" if condition.get("lastTransitionTime") else ""
+    since = (
+        f" (since {condition['lastTransitionTime']})" if condition.get("lastTransitionTime") else ""
+    )
     text = f"{condition.get('reason')}: {condition.get('message')}{since}"
     return {"title": str(condition.get("type")), "text": text}
 
@@ -113,7 +141,10 @@ def _of_rollout(rollout: Mapping[str, Any]) -> Dict[str, str]:
     version = image.get("tag") or str(image.get("digest") or "")[:19]
     text = f"{version}: {status.get('phase') or 'Pending'}"
     said = status.get("message") or status.get("reason")
-    return {"title": f"Rollout {rollout['metadata']['name']}", "text": f"{text}: {said}" if said else text}
+    return {
+        "title": f"Rollout {rollout['metadata']['name']}",
+        "text": f"{text}: {said}" if said else text,
+    }
 
 
 def _of_event(event: Mapping[str, Any]) -> Dict[str, str]:
@@ -136,12 +167,16 @@ def _events(services: Services, resource: Mapping[str, Any]) -> List[Mapping[str
     return sorted(found, key=lambda item: str(item.get("lastTimestamp") or ""))
 
 
-def _rollout(services: Services, resource: Mapping[str, Any], namespace: str) -> Optional[Mapping[str, Any]]:
+def _rollout(
+    services: Services, resource: Mapping[str, Any], namespace: str
+) -> Optional[Mapping[str, Any]]:
     """The newest Rollout that an Application owns, if it is not one that went well."""
     if resource.get("kind") != "Application":
         return None
     try:
-        found = list(services.kube.list_all(Resource(naming.GROUP, naming.VERSION, "rollouts"), namespace))
+        found = list(
+            services.kube.list_all(Resource(naming.GROUP, naming.VERSION, "rollouts"), namespace)
+        )
     except Error:
         return None
     uid = resource["metadata"]["uid"]

@@ -1,1 +1,3 @@
-"""The Database journey: what a resource asks for (spec), what is to be done (plan, deletion), and doing it (steps)."""
+"""The Database journey: what a resource asks for (spec), what is to be done (plan, deletion), and
+doing it (steps).
+"""

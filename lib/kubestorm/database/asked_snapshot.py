@@ -1,8 +1,9 @@
 """A manual snapshot that somebody asked for, by the annotation `kubestorm.io/snapshot: WORD`.
 
-Level, not edge: the word is part of the snapshot's name, so a look finds what an earlier one began, and status keeps
-the word that was carried out, so that a snapshot which was deleted afterwards is not made again. It changes nothing
-about the Database being Ready: `status.requestedSnapshot` says how far it is, or why there is none.
+Level, not edge: the word is part of the snapshot's name, so a look finds what an earlier one began,
+and status keeps the word that was carried out, so that a snapshot which was deleted afterwards is
+not made again. It changes nothing about the Database being Ready: `status.requestedSnapshot` says
+how far it is, or why there is none.
 """
 
 from __future__ import annotations
@@ -19,11 +20,18 @@ from kubestorm.errors import DefinitionError, NotFoundError, PermanentError
 from kubestorm.rds import RdsClient
 
 STATUS_FIELD = "requestedSnapshot"
-PENDING, CREATING, AVAILABLE, FAILED, REFUSED = "Pending", "Creating", "Available", "Failed", "Refused"
+PENDING, CREATING, AVAILABLE, FAILED, REFUSED = (
+    "Pending",
+    "Creating",
+    "Available",
+    "Failed",
+    "Refused",
+)
 SETTLED = (AVAILABLE, FAILED, REFUSED)
 WORD_LENGTH = 60
 WORD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-# How soon it is looked at again while RDS makes it; the Database is Ready meanwhile, and would wait for an hour.
+# How soon it is looked at again while RDS makes it; the Database is Ready meanwhile, and would wait
+# for an hour.
 LOOK_AGAIN = dt.timedelta(seconds=15)
 
 
@@ -50,11 +58,15 @@ def is_due(resource: Mapping[str, Any]) -> bool:
     return word is not None and not (told.get("request") == word and told.get("state") in SETTLED)
 
 
-def judge(word: str, name: str, found: Optional[ObservedSnapshot], instance: ObservedInstance) -> Dict[str, str]:
+def judge(
+    word: str, name: str, found: Optional[ObservedSnapshot], instance: ObservedInstance
+) -> Dict[str, str]:
     """What status says of it. `Creating` without a snapshot found means: begin it now."""
     told = {"request": word, "identifier": name}
     if found is None and instance.status not in SNAPSHOT_POSSIBLE:
-        message = f"RDS says {instance.status} of the instance, and makes no snapshot in that state."
+        message = (
+            f"RDS says {instance.status} of the instance, and makes no snapshot in that state."
+        )
         return {**told, "state": PENDING, "message": message}
     status = found.status if found else "creating"
     state = {"available": AVAILABLE, "failed": FAILED}.get(status, CREATING)
@@ -75,7 +87,8 @@ def carry_on(
     now: dt.datetime,
     busy: bool = False,
 ) -> Dict[str, Any]:
-    """Begin or look at it; the fields of status that follow, none where there is no wish. Never waits.
+    """Begin or look at it; the fields of status that follow, none where there is no wish. Never
+    waits.
 
     `busy`: this look has begun a change, so that the instance is no longer what was seen.
     """
@@ -86,12 +99,18 @@ def carry_on(
     if not is_word(word):
         message = f"{naming.SNAPSHOT_ANNOTATION}: {word!r} cannot be part of a snapshot's name."
         # Not an empty text: a merge patch of Kubernetes 1.20 makes null of it.
-        return _fields({"request": word, "identifier": "(none)", "state": REFUSED, "message": message}, now)
+        return _fields(
+            {"request": word, "identifier": "(none)", "state": REFUSED, "message": message}, now
+        )
     name = identifier(instance.identifier, uid, word)
     found = rds.describe_snapshot(name)
     told = judge(word, name, found, instance)
     if busy and found is None:
-        told = {**told, "state": PENDING, "message": "The instance is being changed; the snapshot follows."}
+        told = {
+            **told,
+            "state": PENDING,
+            "message": "The instance is being changed; the snapshot follows.",
+        }
     if found is None and told["state"] == CREATING:
         try:
             rds.create_snapshot(instance.identifier, name, tags)

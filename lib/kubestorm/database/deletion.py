@@ -1,10 +1,12 @@
 """How a Database ends: the steps from the deletion request to the release of the finalizer. Pure.
 
-Data outlives mistakes: retain is the default, Snapshot leaves two snapshots of which the first was seen `available`
-before anything was deleted, Delete needs the object's name in an annotation, and in a namespace that is being deleted
-it is carried out as Snapshot, because nobody was asked about this one database.
+Data outlives mistakes: retain is the default, Snapshot leaves two snapshots of which the first was
+seen `available` before anything was deleted, Delete needs the object's name in an annotation, and
+in a namespace that is being deleted it is carried out as Snapshot, because nobody was asked about
+this one database.
 
-Each call looks at the world as it is and returns the one next step, so that a run that died is simply run again.
+Each call looks at the world as it is and returns the one next step, so that a run that died is
+simply run again.
 """
 
 from __future__ import annotations
@@ -17,10 +19,22 @@ from kubestorm.database.plan import ObservedInstance
 from kubestorm.database.spec import DELETE, RETAIN, SNAPSHOT
 from kubestorm.naming import CONFIRM_DELETE_ANNOTATION
 
-# A snapshot can be made of an instance in these states only. Source: CreateDBSnapshot in the RDS API reference.
+# A snapshot can be made of an instance in these states only. Source: CreateDBSnapshot in the RDS
+# API reference.
 SNAPSHOT_POSSIBLE = frozenset(("available", "storage-optimization"))
 # Nothing can be asked of the instance while it is in these; they pass by themselves.
-BUSY = frozenset(("creating", "modifying", "backing-up", "rebooting", "upgrading", "starting", "stopping", "renaming"))
+BUSY = frozenset(
+    (
+        "creating",
+        "modifying",
+        "backing-up",
+        "rebooting",
+        "upgrading",
+        "starting",
+        "stopping",
+        "renaming",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -97,10 +111,18 @@ def next_step(state: DeletionState) -> Step:
     policy = effective_policy(state.policy, namespace_terminating=state.namespace_terminating)
     instance = state.instance
     if instance is not None and instance.owner_uid != state.uid:
-        return Finish(False, False, f"The RDS instance {instance.identifier} is not this Database's and is left alone.")
+        return Finish(
+            False,
+            False,
+            f"The RDS instance {instance.identifier} is not this Database's and is left alone.",
+        )
     if policy == RETAIN:
         kept = f"The RDS instance {instance.identifier}" if instance else "Nothing in RDS"
-        return Finish(False, False, f"{kept} is kept, with its credentials in Vault and its address in Consul.")
+        return Finish(
+            False,
+            False,
+            f"{kept} is kept, with its credentials in Vault and its address in Consul.",
+        )
     if policy == DELETE and state.annotations.get(CONFIRM_DELETE_ANNOTATION) != state.name:
         message = (
             "deletionPolicy is Delete, which destroys the data for ever. Confirm with: kubectl annotate "
@@ -109,11 +131,15 @@ def next_step(state: DeletionState) -> Step:
         )
         return Blocked("ConfirmationMissing", message)
     if policy == DELETE and not state.approval.is_open:
-        return Blocked(deletion_reason(state.approval), deletion_sentence(state.approval, state.name))
+        return Blocked(
+            deletion_reason(state.approval), deletion_sentence(state.approval, state.name)
+        )
     if instance is None:
         return _after_instance(state, policy)
     if instance.status == "deleting":
-        return WaitFor("Deleting", f"RDS is deleting instance {instance.identifier}; this takes minutes.")
+        return WaitFor(
+            "Deleting", f"RDS is deleting instance {instance.identifier}; this takes minutes."
+        )
     if instance.status in BUSY:
         message = f"RDS says {instance.status} of instance {instance.identifier}; the deletion goes on after that."
         return WaitFor("WaitingForInstance", message)
@@ -125,7 +151,8 @@ def next_step(state: DeletionState) -> Step:
         return Blocked("DeletionProtected", message)
     if policy == DELETE:
         return DeleteInstance(
-            False, f"Deleting instance {instance.identifier} and its automated backups, as confirmed."
+            False,
+            f"Deleting instance {instance.identifier} and its automated backups, as confirmed.",
         )
     return _snapshot_first(state, instance)
 
@@ -139,7 +166,9 @@ def _snapshot_first(state: DeletionState, instance: ObservedInstance) -> Step:
                 "operations have to look at it, or set spec.deletionPolicy to Retain to let the object go."
             )
             return Blocked("SnapshotImpossible", message)
-        return CreateSnapshot(f"Making a snapshot of instance {instance.identifier} before it is deleted.")
+        return CreateSnapshot(
+            f"Making a snapshot of instance {instance.identifier} before it is deleted."
+        )
     if snapshot.status == "available":
         message = f"Snapshot {snapshot.identifier} is available; deleting {instance.identifier} with a final one."
         return DeleteInstance(True, message)
@@ -149,21 +178,38 @@ def _snapshot_first(state: DeletionState, instance: ObservedInstance) -> Step:
             "to have another one made, or set spec.deletionPolicy to Retain."
         )
         return Blocked("SnapshotFailed", message)
-    return WaitFor("Snapshotting", f"RDS is making snapshot {snapshot.identifier}; this takes minutes.")
+    return WaitFor(
+        "Snapshotting", f"RDS is making snapshot {snapshot.identifier}; this takes minutes."
+    )
 
 
 def _after_instance(state: DeletionState, policy: str) -> Step:
     if policy == DELETE:
-        return Finish(True, True, "The instance is gone, with its credentials in Vault and its address in Consul.")
+        return Finish(
+            True,
+            True,
+            "The instance is gone, with its credentials in Vault and its address in Consul.",
+        )
     final, manual = state.final_snapshot, state.manual_snapshot
     if final is not None and final.status not in ("available", "failed"):
-        return WaitFor("Snapshotting", f"RDS is making the final snapshot {final.identifier}; this takes minutes.")
-    kept = next((item for item in (final, manual) if item is not None and item.status == "available"), None)
+        return WaitFor(
+            "Snapshotting",
+            f"RDS is making the final snapshot {final.identifier}; this takes minutes.",
+        )
+    kept = next(
+        (item for item in (final, manual) if item is not None and item.status == "available"), None
+    )
     if kept is not None:
-        return Finish(True, False, f"The data is in snapshot {kept.identifier}; its credentials stay in Vault.")
+        return Finish(
+            True,
+            False,
+            f"The data is in snapshot {kept.identifier}; its credentials stay in Vault.",
+        )
     if state.destroyed_before:
         return Finish(
-            True, False, "The RDS instance was gone already and left no snapshot; its credentials stay in Vault."
+            True,
+            False,
+            "The RDS instance was gone already and left no snapshot; its credentials stay in Vault.",
         )
     return Finish(True, True, "There was no RDS instance yet; nothing is left behind.")
 

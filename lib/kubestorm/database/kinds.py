@@ -1,7 +1,8 @@
-"""Other kinds of resource that ask for a database (the form of 2016 among them), read as if they were a Database.
+"""Other kinds of resource that ask for a database (the form of 2016 among them), read as if they
+were a Database.
 
-Pure. Only the words differ: the journey, its finalizer, its status and its conditions are the same, and what is told to
-the developer names the fields that the developer wrote.
+Pure. Only the words differ: the journey, its finalizer, its status and its conditions are the same,
+and what is told to the developer names the fields that the developer wrote.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ Object = Dict[str, Any]
 
 def mapping_for(identity: Identity, kinds: Sequence[KindMapping]) -> Optional[KindMapping]:
     """How this object is to be read, None where it is a Database (or nobody said)."""
-    return next((kind for kind in kinds if (kind.group, kind.plural) == (identity.group, identity.plural)), None)
+    return next(
+        (kind for kind in kinds if (kind.group, kind.plural) == (identity.group, identity.plural)),
+        None,
+    )
 
 
 def as_database(resource: Mapping[str, Any], kind: Optional[KindMapping]) -> Object:
@@ -34,7 +38,9 @@ def as_database(resource: Mapping[str, Any], kind: Optional[KindMapping]) -> Obj
 
 
 def their_path(ours: str, kind: Optional[KindMapping]) -> Optional[str]:
-    """Where in the object (dotted, from its top) a field of our spec is written; None where the kind has none."""
+    """Where in the object (dotted, from its top) a field of our spec is written; None where the
+    kind has none.
+    """
     if kind is None:
         return f"spec.{ours}"
     return next((theirs for theirs, known in kind.fields.items() if known == ours), None)
@@ -49,7 +55,9 @@ def patch_of(values: Mapping[str, Any]) -> Object:
 
 
 def in_their_words(text: str, kind: Optional[KindMapping]) -> str:
-    """A message with the fields' names as the developer wrote them; longer names first, as one may begin another."""
+    """A message with the fields' names as the developer wrote them; longer names first, as one may
+    begin another.
+    """
     if kind is None:
         return text
     for theirs, ours in sorted(kind.fields.items(), key=lambda pair: -len(pair[1])):

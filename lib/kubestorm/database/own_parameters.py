@@ -1,7 +1,7 @@
 """`spec.parameters`: a DB parameter group of the instance's own, made to hold exactly these values.
 
-Names that RDS does not know, or lets nobody change, are refused before anything is written. The decisions are in
-`compare`, which is pure; the rest carries them out.
+Names that RDS does not know, or lets nobody change, are refused before anything is written. The
+decisions are in `compare`, which is pure; the rest carries them out.
 """
 
 from __future__ import annotations
@@ -25,17 +25,25 @@ class ParameterChanges(NamedTuple):
 
 
 def family_of(engine: str, version: str) -> str:
-    """`postgres16`, `postgres9.6`, `mysql8.0`, `mariadb10.11`. Source: DescribeDBEngineVersions' own words."""
+    """`postgres16`, `postgres9.6`, `mysql8.0`, `mariadb10.11`. Source: DescribeDBEngineVersions'
+    own words.
+    """
     numbers = version_key(version)
     one = engine == "postgres" and numbers[0] > LAST_POSTGRES_WITH_TWO_NUMBERS
     return engine + ".".join(version.split(".")[: 1 if one else 2])
 
 
-def with_own_group(spec: DatabaseSpec, identifier: str, observed: Optional[ObservedInstance]) -> DatabaseSpec:
-    """The spec with its own group as parameter group, where it states parameters; of the version that it will have."""
+def with_own_group(
+    spec: DatabaseSpec, identifier: str, observed: Optional[ObservedInstance]
+) -> DatabaseSpec:
+    """The spec with its own group as parameter group, where it states parameters; of the version
+    that it will have.
+    """
     if "parameters" not in spec.stated:
         return spec
-    stays = observed is not None and ("version" not in spec.stated or version_matches(spec.version, observed.version))
+    stays = observed is not None and (
+        "version" not in spec.stated or version_matches(spec.version, observed.version)
+    )
     version = observed.version if observed is not None and stays else spec.version
     name = naming.parameter_group(identifier, family_of(spec.engine, version))
     return replace(spec, parameter_group=name, stated=spec.stated | {"parameterGroup"})
@@ -43,7 +51,11 @@ def with_own_group(spec: DatabaseSpec, identifier: str, observed: Optional[Obser
 
 def compare(wanted: Mapping[str, str], found: Mapping[str, ObservedParameter]) -> ParameterChanges:
     """`found` are the parameters that somebody set."""
-    differing = {name: value for name, value in wanted.items() if name not in found or found[name].value != value}
+    differing = {
+        name: value
+        for name, value in wanted.items()
+        if name not in found or found[name].value != value
+    }
     return ParameterChanges(differing, frozenset(name for name in found if name not in wanted))
 
 
@@ -70,7 +82,9 @@ def ensure(
     status: Mapping[str, Any],
     observed: Optional[ObservedInstance],
 ) -> Dict[str, Any]:
-    """Make the group be and hold what the spec says; the fields of status that follow. Safe to repeat."""
+    """Make the group be and hold what the spec says; the fields of status that follow. Safe to
+    repeat.
+    """
     group = spec.parameter_group or ""
     family = rds.describe_parameter_group(group)
     if family is None:
@@ -91,7 +105,9 @@ def ensure(
 def _drop_former(
     rds: RdsClient, group: str, status: Mapping[str, Any], observed: Optional[ObservedInstance]
 ) -> Dict[str, Any]:
-    """After a major upgrade, remove the group of the version before, once the instance has the new one."""
+    """After a major upgrade, remove the group of the version before, once the instance has the new
+    one.
+    """
     former = status.get("formerParameterGroup") or status.get("parameterGroup")
     if not former or former == group:
         return {}

@@ -1,7 +1,8 @@
-"""What has to be done so that an RDS instance is what a Database asks for. Pure: values in, a list of decisions out.
+"""What has to be done so that an RDS instance is what a Database asks for. Pure: values in, a list
+of decisions out.
 
-Nothing is decided in halves: where one field asks for what AWS cannot do, the whole change is refused before any call,
-so that a resource is never partly its old and partly its new self.
+Nothing is decided in halves: where one field asks for what AWS cannot do, the whole change is
+refused before any call, so that a resource is never partly its old and partly its new self.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from kubestorm.database.spec import DISKS, PROVISIONED_IOPS_TYPES, DatabaseSpec, least_ceiling
 from kubestorm.naming import RECREATE_ANNOTATION, TAG_CREDENTIALS_VERSION, TAG_UID
 
-# Source: "Viewing Amazon RDS DB instance status" in the RDS user guide. In these a client can connect.
+# Source: "Viewing Amazon RDS DB instance status" in the RDS user guide. In these a client can
+# connect.
 SERVING = frozenset(
     (
         "available",
@@ -131,7 +133,9 @@ class Tag(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """AWS is busy with it. `settled`: it serves, and what is left comes by itself in the maintenance window."""
+    """AWS is busy with it. `settled`: it serves, and what is left comes by itself in the
+    maintenance window.
+    """
 
     reason: str
     message: str
@@ -139,7 +143,9 @@ class Wait(NamedTuple):
 
 
 class Refuse(NamedTuple):
-    """It will not be done; a person has to decide. The message names the field and what can be done."""
+    """It will not be done; a person has to decide. The message names the field and what can be
+    done.
+    """
 
     reason: str
     message: str
@@ -161,14 +167,20 @@ def plan_instance(
     apply_immediately: bool = True,
     vanished: bool = False,
 ) -> Tuple[Decision, ...]:
-    """The decisions, in the order to carry out; empty when nothing differs and nothing is under way.
+    """The decisions, in the order to carry out; empty when nothing differs and nothing is under
+    way.
 
-    `tags` are all that the instance should carry. `credentials_version` is the version of the Vault secret, None where
-    the password is not ours to set. `vanished`: there was an instance that served, and nobody said yet that it may be
-    replaced; it is not, because an empty database under a known name hides that the data is gone.
+    `tags` are all that the instance should carry. `credentials_version` is the version of the Vault
+    secret, None where the password is not ours to set. `vanished`: there was an instance that
+    served, and nobody said yet that it may be replaced; it is not, because an empty database under
+    a known name hides that the data is gone.
     """
     if observed is None:
-        return (refuse_vanished(identifier),) if vanished and not spec.adopt else _plan_absent(spec, identifier)
+        return (
+            (refuse_vanished(identifier),)
+            if vanished and not spec.adopt
+            else _plan_absent(spec, identifier)
+        )
     refusal = _refuse_foreign(spec, observed, uid) or _refuse_impossible(spec, observed)
     if refusal:
         return (refusal,)
@@ -203,21 +215,52 @@ def plan_instance(
 def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change, ...]:
     """What differs and can be changed in place.
 
-    Only what the resource itself states is compared (decision 0066): the pack's defaults choose what a new instance is
-    like, and a changed default, or an adoption, must not resize or upgrade what already holds data.
+    Only what the resource itself states is compared (decision 0066): the pack's defaults choose
+    what a new instance is like, and a changed default, or an adoption, must not resize or upgrade
+    what already holds data.
     """
     pairs: Sequence[Tuple[str, str, Any, Any]] = (
         ("size", "DBInstanceClass", observed.instance_class, spec.instance_class),
-        ("storage.sizeGiB", "AllocatedStorage", observed.storage_gib, max(spec.storage_gib, observed.storage_gib)),
+        (
+            "storage.sizeGiB",
+            "AllocatedStorage",
+            observed.storage_gib,
+            max(spec.storage_gib, observed.storage_gib),
+        ),
         ("storage.type", "StorageType", observed.storage_type, spec.storage_type),
         ("storage.iops", "Iops", observed.iops, spec.iops),
-        ("storage.throughputMiBps", "StorageThroughput", observed.throughput_mibps, spec.throughput_mibps),
-        ("storage.maxSizeGiB", "MaxAllocatedStorage", observed.max_storage_gib, _ceiling(spec, observed)),
+        (
+            "storage.throughputMiBps",
+            "StorageThroughput",
+            observed.throughput_mibps,
+            spec.throughput_mibps,
+        ),
+        (
+            "storage.maxSizeGiB",
+            "MaxAllocatedStorage",
+            observed.max_storage_gib,
+            _ceiling(spec, observed),
+        ),
         ("multiAZ", "MultiAZ", observed.multi_az, spec.multi_az),
-        ("backup.retentionDays", "BackupRetentionPeriod", observed.backup_retention_days, spec.backup_retention_days),
+        (
+            "backup.retentionDays",
+            "BackupRetentionPeriod",
+            observed.backup_retention_days,
+            spec.backup_retention_days,
+        ),
         ("backup.window", "PreferredBackupWindow", observed.backup_window, spec.backup_window),
-        ("maintenanceWindow", "PreferredMaintenanceWindow", observed.maintenance_window, spec.maintenance_window),
-        ("deletionProtection", "DeletionProtection", observed.deletion_protection, spec.deletion_protection),
+        (
+            "maintenanceWindow",
+            "PreferredMaintenanceWindow",
+            observed.maintenance_window,
+            spec.maintenance_window,
+        ),
+        (
+            "deletionProtection",
+            "DeletionProtection",
+            observed.deletion_protection,
+            spec.deletion_protection,
+        ),
         ("parameterGroup", "DBParameterGroupName", observed.parameter_group, spec.parameter_group),
         (
             "securityGroups",
@@ -242,8 +285,11 @@ def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change,
     return tuple(changes)
 
 
-def companions(spec: DatabaseSpec, changes: Sequence[Change], observed: ObservedInstance) -> Mapping[str, Any]:
-    """What RDS wants to be told beside a change, though it stays as it is; by RDS's parameter names.
+def companions(
+    spec: DatabaseSpec, changes: Sequence[Change], observed: ObservedInstance
+) -> Mapping[str, Any]:
+    """What RDS wants to be told beside a change, though it stays as it is; by RDS's parameter
+    names.
 
     Source: StorageType, Iops and MonitoringRoleArn of ModifyDBInstance in the RDS API reference.
     """
@@ -253,7 +299,8 @@ def companions(spec: DatabaseSpec, changes: Sequence[Change], observed: Observed
         kind = changing.get("StorageType", observed.storage_type)
         size = changing.get("AllocatedStorage", observed.storage_gib)
         rules, iops = DISKS.get(kind), changing.get("Iops", observed.iops)
-        # gp3 reports IOPS also where nobody chose them; what is below the least that can be chosen is not sent back.
+        # gp3 reports IOPS also where nobody chose them; what is below the least that can be chosen
+        # is not sent back.
         if rules is not None and size >= rules.least_gib and iops and iops >= rules.iops[0]:
             beside = {"AllocatedStorage": size, "Iops": iops}
             if kind == "gp3" and observed.throughput_mibps and rules.throughput_mibps:
@@ -261,11 +308,15 @@ def companions(spec: DatabaseSpec, changes: Sequence[Change], observed: Observed
                 beside["StorageThroughput"] = observed.throughput_mibps if chosen else None
     if changing.get("MonitoringInterval"):
         beside["MonitoringRoleArn"] = spec.monitoring_role_arn
-    return {name: value for name, value in beside.items() if name not in changing and value is not None}
+    return {
+        name: value for name, value in beside.items() if name not in changing and value is not None
+    }
 
 
 def _ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[int]:
-    """MaxAllocatedStorage for what is asked; RDS is told to stop growing by a ceiling that is the disk's own size."""
+    """MaxAllocatedStorage for what is asked; RDS is told to stop growing by a ceiling that is the
+    disk's own size.
+    """
     if spec.max_storage_gib != 0:
         return spec.max_storage_gib
     return None if observed.max_storage_gib is None else max(spec.storage_gib, observed.storage_gib)
@@ -277,14 +328,22 @@ def state_of(observed: ObservedInstance) -> Union[Wait, None]:
 
 
 def whats_pending(observed: ObservedInstance, maintenance: Sequence[str] = ()) -> Tuple[str, ...]:
-    """What is accepted and not in effect yet, a phrase each: changes, a reboot, AWS's own maintenance."""
+    """What is accepted and not in effect yet, a phrase each: changes, a reboot, AWS's own
+    maintenance.
+    """
     changes = tuple(f"{name} becomes {value}" for name, value in sorted(observed.pending.items()))
-    reboot = (f"a reboot, for parameter group {observed.parameter_group}",) if observed.pending_reboot else ()
+    reboot = (
+        (f"a reboot, for parameter group {observed.parameter_group}",)
+        if observed.pending_reboot
+        else ()
+    )
     return (*changes, *reboot, *maintenance)
 
 
 def version_matches(wanted: str, found: str) -> bool:
-    """Whether the version found is the one wanted, or a minor version of it: 16 is met by 16.3, not by 1.6."""
+    """Whether the version found is the one wanted, or a minor version of it: 16 is met by 16.3, not
+    by 1.6.
+    """
     return found == wanted or found.startswith(f"{wanted}.")
 
 
@@ -294,7 +353,9 @@ def version_key(version: str) -> Tuple[int, ...]:
 
 
 def is_major_upgrade(engine: str, old: str, new: str) -> bool:
-    """Whether RDS wants AllowMajorVersionUpgrade: the first number for PostgreSQL, the first two for the others."""
+    """Whether RDS wants AllowMajorVersionUpgrade: the first number for PostgreSQL, the first two
+    for the others.
+    """
     count = 1 if engine == "postgres" else 2
     return version_key(old)[:count] != version_key(new)[:count]
 
@@ -302,14 +363,14 @@ def is_major_upgrade(engine: str, old: str, new: str) -> bool:
 def needs_password(observed: ObservedInstance, credentials_version: Optional[int]) -> bool:
     """Whether Vault holds newer credentials than the instance was given."""
     given = observed.tags.get(TAG_CREDENTIALS_VERSION)
-    return credentials_version is not None and given is not None and given != str(credentials_version)
+    return (
+        credentials_version is not None and given is not None and given != str(credentials_version)
+    )
 
 
 def _plan_absent(spec: DatabaseSpec, identifier: str) -> Tuple[Decision, ...]:
     if spec.adopt:
-        message = (
-            f"spec.adopt names the RDS instance {spec.adopt}, which does not exist; correct the name or leave it out."
-        )
+        message = f"spec.adopt names the RDS instance {spec.adopt}, which does not exist; correct the name or leave it out."
         return (Refuse("AdoptedInstanceMissing", message),)
     if not identifier:
         return (Refuse("InvalidSpec", "the instance has no identifier"),)
@@ -331,11 +392,14 @@ def _refuse_foreign(spec: DatabaseSpec, observed: ObservedInstance, uid: str) ->
     if owner == uid or (spec.adopt == observed.identifier and owner is None):
         return None
     whose = f"the Database with uid {owner}" if owner else "nobody that kubestorm knows"
-    message = f"The RDS instance {observed.identifier} exists already and belongs to {whose}; it is left alone. " + (
-        "Delete that Database first, or choose another name."
-        if owner and spec.adopt
-        else f"To take it over, write spec.adopt: {observed.identifier}"
-        + (f" after operations removed its tag {TAG_UID}." if owner else ".")
+    message = (
+        f"The RDS instance {observed.identifier} exists already and belongs to {whose}; it is left alone. "
+        + (
+            "Delete that Database first, or choose another name."
+            if owner and spec.adopt
+            else f"To take it over, write spec.adopt: {observed.identifier}"
+            + (f" after operations removed its tag {TAG_UID}." if owner else ".")
+        )
     )
     return Refuse("ForeignInstance", message)
 
@@ -371,26 +435,33 @@ def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Option
     )
     for name, old, new in immutable:
         # A key may be given by its id, and is told by its ARN.
-        if name in spec.stated and new is not None and not _same(old, new) and not (old or "").endswith(f"/{new}"):
-            message = (
-                f"spec.{name}: it is {old} and cannot be changed to {new} on a living instance; set it back to {old}."
-            )
+        if (
+            name in spec.stated
+            and new is not None
+            and not _same(old, new)
+            and not (old or "").endswith(f"/{new}")
+        ):
+            message = f"spec.{name}: it is {old} and cannot be changed to {new} on a living instance; set it back to {old}."
             return Refuse("ImmutableField", message, change=True)
     return None
 
 
 def _refuse_performance(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
-    """IOPS or throughput that the disk as it is cannot have; the parser has seen only what is written."""
+    """IOPS or throughput that the disk as it is cannot have; the parser has seen only what is
+    written.
+    """
     kind = spec.storage_type if "storage.type" in spec.stated else observed.storage_type
-    size = max(spec.storage_gib, observed.storage_gib) if "storage.sizeGiB" in spec.stated else observed.storage_gib
+    size = (
+        max(spec.storage_gib, observed.storage_gib)
+        if "storage.sizeGiB" in spec.stated
+        else observed.storage_gib
+    )
     stated = spec.stated & {"storage.iops", "storage.throughputMiBps"}
     rules = DISKS.get(kind)
     if not stated and not ("storage.type" in spec.stated and kind in PROVISIONED_IOPS_TYPES):
         return None
     if rules is None:
-        message = (
-            f"spec.{min(stated)}: storage of type {kind} has none to choose; write spec.storage.type: gp3 as well."
-        )
+        message = f"spec.{min(stated)}: storage of type {kind} has none to choose; write spec.storage.type: gp3 as well."
         return Refuse("StoragePerformanceRefused", message, change=True)
     if size < rules.least_gib:
         message = (
@@ -404,7 +475,11 @@ def _refuse_performance(spec: DatabaseSpec, observed: ObservedInstance) -> Optio
 def _refuse_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
     ceiling = spec.max_storage_gib
     size = max(spec.storage_gib if "storage.sizeGiB" in spec.stated else 0, observed.storage_gib)
-    if "storage.maxSizeGiB" not in spec.stated or not ceiling or ceiling == observed.max_storage_gib:
+    if (
+        "storage.maxSizeGiB" not in spec.stated
+        or not ceiling
+        or ceiling == observed.max_storage_gib
+    ):
         return None
     if ceiling >= least_ceiling(size):
         return None
@@ -422,12 +497,16 @@ def _grew_by_itself(spec: DatabaseSpec, observed: ObservedInstance) -> bool:
 
 def _wait(observed: ObservedInstance) -> Wait:
     reason = REASON_OF_STATUS.get(observed.status, "InstanceBusy")
-    return Wait(reason, f"RDS says {observed.status} of instance {observed.identifier}; this takes minutes.")
+    return Wait(
+        reason, f"RDS says {observed.status} of instance {observed.identifier}; this takes minutes."
+    )
 
 
 def is_pending(change: Change, observed: ObservedInstance) -> bool:
     """Whether RDS has accepted the change and is still to carry it out."""
-    return change.parameter in observed.pending and _same(observed.pending[change.parameter], change.new)
+    return change.parameter in observed.pending and _same(
+        observed.pending[change.parameter], change.new
+    )
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -1,8 +1,9 @@
-"""What a person may ask of one Database without editing a file: written on the object, and done by the journey.
+"""What a person may ask of one Database without editing a file: written on the object, and done by
+the journey.
 
-Nothing here changes AWS, Vault or Consul: the wish is on the object, so it survives restarts and is carried out under
-the object's Lease like everything else. What cannot be is refused in a sentence before anything is written. Who asked
-is on the object too, as annotation and in an Event.
+Nothing here changes AWS, Vault or Consul: the wish is on the object, so it survives restarts and is
+carried out under the object's Lease like everything else. What cannot be is refused in a sentence
+before anything is written. Who asked is on the object too, as annotation and in an Event.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from kubestorm.database import asked_snapshot
 from kubestorm.database.kinds import as_database, in_their_words, patch_of, their_path
 from kubestorm.database.own_parameters import with_own_group
 from kubestorm.database.plan import Refuse, plan_instance
-from kubestorm.database.spec import DELETE, RETAIN, DatabaseSpec, InvalidSpecError, parse_database, policy_of
+from kubestorm.database.spec import (
+    DELETE,
+    RETAIN,
+    DatabaseSpec,
+    InvalidSpecError,
+    parse_database,
+    policy_of,
+)
 from kubestorm.database.views import DATABASES, resource_of
 from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.kube import Resource
@@ -28,9 +36,11 @@ from kubestorm.settings import KindMapping
 
 NOBODY = "somebody who gave no name"
 MAX_NAME = 128
-# Source: "Names must be DNS subdomain names" of the Kubernetes documentation, shortened to a label for Consul and RDS.
+# Source: "Names must be DNS subdomain names" of the Kubernetes documentation, shortened to a label
+# for Consul and RDS.
 OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-# Who changes what by these actions is told apart from the journey's own writes in metadata.managedFields.
+# Who changes what by these actions is told apart from the journey's own writes in
+# metadata.managedFields.
 FIELD_MANAGER = "kubestorm-requests"
 
 Answer = Dict[str, Any]
@@ -59,7 +69,13 @@ class Target:
     def answer(self, message: str, **more: Any) -> Answer:
         """What an action returns."""
         uid = self.object["metadata"]["uid"]
-        return {"namespace": self.namespace, "name": self.name, "uid": uid, "message": message, **more}
+        return {
+            "namespace": self.namespace,
+            "name": self.name,
+            "uid": uid,
+            "message": message,
+            **more,
+        }
 
 
 def create(
@@ -75,11 +91,11 @@ def create(
     spec: Optional[Mapping[str, Any]] = None,
     requested_by: str = "",
 ) -> Answer:
-    """Write a Database. One that is there and asks for the same counts as done; any other is left alone."""
+    """Write a Database. One that is there and asks for the same counts as done; any other is left
+    alone.
+    """
     if not OBJECT_NAME.fullmatch(name):
-        message = (
-            f"{name!r} is no name for a Database: small letters, digits and hyphens, 63 at most, no hyphen outside."
-        )
+        message = f"{name!r} is no name for a Database: small letters, digits and hyphens, 63 at most, no hyphen outside."
         raise DefinitionError(message, field="name")
     given = {
         "engine": engine,
@@ -110,7 +126,9 @@ def create(
         raise DefinitionError(message, field="namespace") from error
     target = Target(DATABASES, written, None)
     _tell(services, target, "Requested", f"{who} asked for this Database.")
-    return target.answer(f"Database {namespace}/{name} is asked for; it is Ready in some minutes.", changed=True)
+    return target.answer(
+        f"Database {namespace}/{name} is asked for; it is Ready in some minutes.", changed=True
+    )
 
 
 def resize(
@@ -123,8 +141,12 @@ def resize(
     requested_by: str = "",
     kind: str = "",
 ) -> Answer:
-    """Ask for another size, a larger disk, or both. Refused before anything is written where it cannot be."""
-    wishes = {path: value for path, value in (("size", size), ("storage.sizeGiB", storage_gib)) if value}
+    """Ask for another size, a larger disk, or both. Refused before anything is written where it
+    cannot be.
+    """
+    wishes = {
+        path: value for path, value in (("size", size), ("storage.sizeGiB", storage_gib)) if value
+    }
     if not wishes:
         raise DefinitionError("Say what it is to become: size, storage_gib, or both.", field="size")
     target = _target(services, namespace, name, kind)
@@ -134,27 +156,41 @@ def resize(
     for ours, value in wishes.items():
         path = their_path(ours, target.kind)
         if path is None:
-            message = f"{kind} has no field for {ours} in the pack's configuration (database.kinds)."
+            message = (
+                f"{kind} has no field for {ours} in the pack's configuration (database.kinds)."
+            )
             raise DefinitionError(message, field=f"spec.{ours}")
         now[path], paths[path] = _get(target.object, path), value
     changed = {path: value for path, value in paths.items() if now[path] != value}
     told = " and ".join(f"{path} {value}" for path, value in paths.items())
     if not changed:
-        return target.answer(f"{target.name} asks for {told} already; nothing was changed.", changed=False)
+        return target.answer(
+            f"{target.name} asks for {told} already; nothing was changed.", changed=False
+        )
     body = patch_of(changed)
     _refuse_impossible(services, target, _merged(target.object, body))
     who = _who(requested_by)
     written = _patch(services, target, body, {naming.REQUESTED_BY_ANNOTATION: who})
     parts = [f"{path} {value} (was {now[path] or 'not stated'})" for path, value in changed.items()]
     _tell(services, written, "ResizeRequested", f"{who} asked for {' and '.join(parts)}.")
-    message = f"{target.name} now asks for {told}; where it is kept in a file, change it there as well."
+    message = (
+        f"{target.name} now asks for {told}; where it is kept in a file, change it there as well."
+    )
     return target.answer(message, changed=True)
 
 
 def snapshot(
-    services: Services, namespace: str, name: str, *, snapshot: str = "", requested_by: str = "", kind: str = ""
+    services: Services,
+    namespace: str,
+    name: str,
+    *,
+    snapshot: str = "",
+    requested_by: str = "",
+    kind: str = "",
 ) -> Answer:
-    """Ask for a manual snapshot. Safe to repeat with the same word; without one, the time makes it a new one."""
+    """Ask for a manual snapshot. Safe to repeat with the same word; without one, the time makes it
+    a new one.
+    """
     word = snapshot or services.now().strftime("%Y%m%dt%H%M%Sz")
     if not asked_snapshot.is_word(word):
         message = (
@@ -172,15 +208,24 @@ def snapshot(
     annotations = {naming.SNAPSHOT_ANNOTATION: word, naming.REQUESTED_BY_ANNOTATION: who}
     written = _patch(services, target, {}, annotations)
     _tell(services, written, "SnapshotRequested", f"{who} asked for the snapshot {word}.")
-    identifier = asked_snapshot.identifier(str(instance), str(target.object["metadata"]["uid"]), word)
+    identifier = asked_snapshot.identifier(
+        str(instance), str(target.object["metadata"]["uid"]), word
+    )
     message = f"A snapshot of {instance} is asked for; status.requestedSnapshot says how far it is."
     return target.answer(message, request=word, snapshot=identifier)
 
 
 def rotate(
-    services: Services, namespace: str, name: str, request: str = "", kind: str = "", requested_by: str = ""
+    services: Services,
+    namespace: str,
+    name: str,
+    request: str = "",
+    kind: str = "",
+    requested_by: str = "",
 ) -> Answer:
-    """Ask for new credentials. Safe to repeat with the same `request`; without one, the time makes it a new one."""
+    """Ask for new credentials. Safe to repeat with the same `request`; without one, the time makes
+    it a new one.
+    """
     wish = request or format_time(services.now())
     target = _target(services, namespace, name, kind)
     _refuse_going(target)
@@ -193,9 +238,17 @@ def rotate(
 
 
 def delete(
-    services: Services, namespace: str, name: str, *, confirm: str = "", requested_by: str = "", kind: str = ""
+    services: Services,
+    namespace: str,
+    name: str,
+    *,
+    confirm: str = "",
+    requested_by: str = "",
+    kind: str = "",
 ) -> Answer:
-    """Ask for its deletion. `confirm`, its own name, is the second key that deletionPolicy Delete needs."""
+    """Ask for its deletion. `confirm`, its own name, is the second key that deletionPolicy Delete
+    needs.
+    """
     target = _target(services, namespace, name, kind)
     if confirm and confirm != name:
         message = f"confirm is {confirm!r}; to destroy the data of {name}, it has to be {name}. Nothing was changed."
@@ -204,21 +257,29 @@ def delete(
     who = _who(requested_by)
     annotations = {naming.REQUESTED_BY_ANNOTATION: who}
     if policy == DELETE:
-        given = (target.object["metadata"].get("annotations") or {}).get(naming.CONFIRM_DELETE_ANNOTATION)
+        given = (target.object["metadata"].get("annotations") or {}).get(
+            naming.CONFIRM_DELETE_ANNOTATION
+        )
         if not confirm and given != name:
             message = (
                 f"deletionPolicy of {name} is Delete, which destroys the data for ever. Give confirm={name} to go on, "
                 "or set deletionPolicy to Snapshot or Retain first. Nothing was changed."
             )
             raise DefinitionError(message, field="confirm")
-        # Under another policy it would be a second key lying about for the day when the policy changes.
+        # Under another policy it would be a second key lying about for the day when the policy
+        # changes.
         annotations[naming.CONFIRM_DELETE_ANNOTATION] = name
     elif confirm:
         what = "keeps the instance" if policy == RETAIN else "keeps the data in snapshots"
         message = f"deletionPolicy of {name} is {policy}, which {what}; there is nothing to confirm. Leave confirm out."
         raise DefinitionError(message, field="confirm")
     written = _patch(services, target, {}, annotations)
-    _tell(services, written, "DeletionRequested", f"{who} asked for the deletion (deletionPolicy {policy}).")
+    _tell(
+        services,
+        written,
+        "DeletionRequested",
+        f"{who} asked for the deletion (deletionPolicy {policy}).",
+    )
     if not target.is_going:
         uid = str(target.object["metadata"]["uid"])
         with contextlib.suppress(NotFoundError):
@@ -234,7 +295,11 @@ _OUTLOOK = {
 
 
 def _is_going(target: Target) -> str:
-    return f"{target.name} was being deleted already" if target.is_going else f"{target.name} is being deleted"
+    return (
+        f"{target.name} was being deleted already"
+        if target.is_going
+        else f"{target.name} is being deleted"
+    )
 
 
 def _target(services: Services, namespace: str, name: str, kind: str) -> Target:
@@ -257,7 +322,12 @@ def _target(services: Services, namespace: str, name: str, kind: str) -> Target:
 
 def _refuse_going(target: Target) -> None:
     if target.is_going:
-        ready = conditions.find((target.object.get("status") or {}).get("conditions") or [], conditions.READY) or {}
+        ready = (
+            conditions.find(
+                (target.object.get("status") or {}).get("conditions") or [], conditions.READY
+            )
+            or {}
+        )
         message = f"{target.name} is being deleted ({ready.get('reason') or 'not looked at yet'}); nothing was changed."
         raise DefinitionError(message, field="name")
 
@@ -276,7 +346,9 @@ def _refuse_impossible(services: Services, target: Target, preview: Mapping[str,
 
 def _refusal(services: Services, target: Target, spec: DatabaseSpec) -> Optional[Refuse]:
     settings, metadata = services.settings, target.object["metadata"]
-    own = naming.rds_identifier(settings.database.identifier_prefix, settings.cluster, target.namespace, target.name)
+    own = naming.rds_identifier(
+        settings.database.identifier_prefix, settings.cluster, target.namespace, target.name
+    )
     known = (target.object.get("status") or {}).get("instanceIdentifier")
     identifier = str(spec.adopt or known or own)
     try:
@@ -290,10 +362,14 @@ def _refusal(services: Services, target: Target, spec: DatabaseSpec) -> Optional
     return next((item for item in decisions if isinstance(item, Refuse) and item.change), None)
 
 
-def _there_already(services: Services, namespace: str, name: str, wish: Mapping[str, Any]) -> Answer:
+def _there_already(
+    services: Services, namespace: str, name: str, wish: Mapping[str, Any]
+) -> Answer:
     target = _target(services, namespace, name, "")
     if target.object.get("spec") == wish and not target.is_going:
-        return target.answer(f"Database {namespace}/{name} is there already, and asks for the same.", changed=False)
+        return target.answer(
+            f"Database {namespace}/{name} is there already, and asks for the same.", changed=False
+        )
     state = "is being deleted" if target.is_going else "is there already"
     message = (
         f"Database {namespace}/{name} {state} and was left as it is; choose another name, or change that one "
@@ -302,23 +378,37 @@ def _there_already(services: Services, namespace: str, name: str, wish: Mapping[
     raise DefinitionError(message, field="name")
 
 
-def _patch(services: Services, target: Target, body: Mapping[str, Any], annotations: Mapping[str, str]) -> Target:
+def _patch(
+    services: Services, target: Target, body: Mapping[str, Any], annotations: Mapping[str, str]
+) -> Target:
     """Write with the uid, so that another object under the same name is not touched."""
     uid = target.object["metadata"]["uid"]
-    whole = {**body, "metadata": {**(body.get("metadata") or {}), "uid": uid, "annotations": dict(annotations)}}
-    written = services.kube.patch(target.resource, target.name, whole, target.namespace, field_manager=FIELD_MANAGER)
+    whole = {
+        **body,
+        "metadata": {**(body.get("metadata") or {}), "uid": uid, "annotations": dict(annotations)},
+    }
+    written = services.kube.patch(
+        target.resource, target.name, whole, target.namespace, field_manager=FIELD_MANAGER
+    )
     return Target(target.resource, written, target.kind)
 
 
 def _tell(services: Services, target: Target, reason: str, message: str) -> None:
     """Leave an Event; that it cannot be left stops nothing, the annotation is there."""
     with contextlib.suppress(Error):
-        services.kube.create_event(target.object, reason=reason, message=message, now=services.now())
+        services.kube.create_event(
+            target.object, reason=reason, message=message, now=services.now()
+        )
 
 
 def _who(name: str) -> str:
     """A name as people type it, on one line."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[:MAX_NAME] or NOBODY
+    return (
+        " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[
+            :MAX_NAME
+        ]
+        or NOBODY
+    )
 
 
 def _get(value: Any, path: str) -> Any:

@@ -1,4 +1,6 @@
-"""A rotation carried out: looks at Vault and RDS, does what `rotation` decides, as far as that goes without waiting."""
+"""A rotation carried out: looks at Vault and RDS, does what `rotation` decides, as far as that goes
+without waiting.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ MOST_STEPS = 6
 
 
 class Rotation(NamedTuple):
-    """How far it got. `fields` are for status, to be written before `forget`; `waiting` says why it is not done yet."""
+    """How far it got. `fields` are for status, to be written before `forget`; `waiting` says why it
+    is not done yet.
+    """
 
     steps: Tuple[str, ...] = ()
     waiting: Optional[str] = None
@@ -50,10 +54,13 @@ def observe(
     )
 
 
-def carry_on(services: Services, path: str, resource: Mapping[str, Any], instance: ObservedInstance) -> Rotation:
+def carry_on(
+    services: Services, path: str, resource: Mapping[str, Any], instance: ObservedInstance
+) -> Rotation:
     """Take every step that can be taken now. Safe to repeat and to be killed anywhere.
 
-    The caller writes `fields` into status and then calls `forget`: in this order, a request is never carried out twice.
+    The caller writes `fields` into status and then calls `forget`: in this order, a request is
+    never carried out twice.
     """
     taken: List[str] = []
     for _ in range(MOST_STEPS):
@@ -65,7 +72,9 @@ def carry_on(services: Services, path: str, resource: Mapping[str, Any], instanc
             waiting = "RDS is applying the new password; the old one stays the current one in Vault until then."
             return Rotation(tuple(taken), waiting)
         if isinstance(step, rotation.StorePending):
-            services.vault.store_pending(path, instance.username, request=step.request, replaces=step.replaces)
+            services.vault.store_pending(
+                path, instance.username, request=step.request, replaces=step.replaces
+            )
             continue
         pending = services.vault.find_pending(path)
         if pending is None:
@@ -79,7 +88,9 @@ def carry_on(services: Services, path: str, resource: Mapping[str, Any], instanc
             waiting = "RDS was given a new password; it becomes the current one in Vault when RDS has applied it."
             return Rotation(tuple(taken), waiting)
         return _end(services, path, instance, step, tuple(taken))
-    raise ConflictError("The credentials are changed by others all the time; try again.", service="Vault")
+    raise ConflictError(
+        "The credentials are changed by others all the time; try again.", service="Vault"
+    )
 
 
 def forget(services: Services, path: str) -> None:
@@ -97,8 +108,12 @@ def _end(
     version = services.vault.version(path)
     if isinstance(step, rotation.Conclude):
         services.rds.tag(instance.arn, {TAG_CREDENTIALS_VERSION: str(version)})
-        return Rotation(taken, None, {STATUS_FIELD: step.request, "vaultVersion": version}, forget=True)
+        return Rotation(
+            taken, None, {STATUS_FIELD: step.request, "vaultVersion": version}, forget=True
+        )
     # No version is 0: the next look gives the instance what Vault holds.
     services.rds.tag(instance.arn, {TAG_CREDENTIALS_VERSION: "0"})
     waiting = "Somebody else changed the credentials in Vault during the rotation; the instance is given theirs."
-    return Rotation(taken, waiting, {STATUS_FIELD: step.request, "vaultVersion": version}, forget=True)
+    return Rotation(
+        taken, waiting, {STATUS_FIELD: step.request, "vaultVersion": version}, forget=True
+    )

@@ -1,9 +1,11 @@
-"""What a rotation of credentials does next. Pure: what is seen in Vault and RDS in, the one next step out.
+"""What a rotation of credentials does next. Pure: what is seen in Vault and RDS in, the one next
+step out.
 
-The new password is first kept in Vault beside the current one (`<path>/pending`), then set in RDS, then, once RDS has
-applied it, made the current one with check-and-set. Readers see the current one until that moment. Nothing is
-remembered but in these places, so a run that died is simply run again; at each moment the password that opens the
-instance is in Vault, as the current or as the pending one.
+The new password is first kept in Vault beside the current one (`<path>/pending`), then set in RDS,
+then, once RDS has applied it, made the current one with check-and-set. Readers see the current one
+until that moment. Nothing is remembered but in these places, so a run that died is simply run
+again; at each moment the password that opens the instance is in Vault, as the current or as the
+pending one.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class StorePending(NamedTuple):
 
 
 class SetPassword(NamedTuple):
-    """Give the instance the pending password, then note its token on it: in this order, a repeat sets it again."""
+    """Give the instance the pending password, then note its token on it: in this order, a repeat
+    sets it again.
+    """
 
 
 class AwaitPassword(NamedTuple):
@@ -56,13 +60,17 @@ class Promote(NamedTuple):
 
 
 class Conclude(NamedTuple):
-    """The current secret opens the instance: note its version on it, record the request, forget the pending copy."""
+    """The current secret opens the instance: note its version on it, record the request, forget the
+    pending copy.
+    """
 
     request: str
 
 
 class Abandon(NamedTuple):
-    """Somebody else changed the current secret meanwhile. Theirs counts: let the instance be given it."""
+    """Somebody else changed the current secret meanwhile. Theirs counts: let the instance be given
+    it.
+    """
 
     request: str
 

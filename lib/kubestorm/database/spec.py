@@ -1,8 +1,9 @@
 """What a Database resource asks for, parsed and checked against what operations offer.
 
-The API server's schema has refused wrong shapes already; this module says what a schema cannot (and 1.20 has no CEL):
-values that operations choose, and fields that contradict each other. All problems are found in one go, each with its
-field and what would be right. Pure: nothing is called, and nothing here knows AWS.
+The API server's schema has refused wrong shapes already; this module says what a schema cannot (and
+1.20 has no CEL): values that operations choose, and fields that contradict each other. All problems
+are found in one go, each with its field and what would be right. Pure: nothing is called, and
+nothing here knows AWS.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ MONITORING_INTERVALS_SECONDS = (0, 1, 5, 10, 15, 30, 60)
 class DiskRules(NamedTuple):
     """What may be chosen for a type of storage, of the three engines.
 
-    Source: "Amazon RDS DB instance storage" in the RDS user guide. Below `least_gib` gp3 has its own, fixed IOPS and
-    throughput, and io1 and io2 do not exist.
+    Source: "Amazon RDS DB instance storage" in the RDS user guide. Below `least_gib` gp3 has its
+    own, fixed IOPS and throughput, and io1 and io2 do not exist.
     """
 
     least_gib: int
@@ -60,7 +61,9 @@ class Problem(NamedTuple):
 
 
 class InvalidSpecError(DefinitionError):
-    """The resource asks for what cannot be. `problems` holds all that was found; `str` names them all."""
+    """The resource asks for what cannot be. `problems` holds all that was found; `str` names them
+    all.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems), field=problems[0].field)
@@ -69,7 +72,9 @@ class InvalidSpecError(DefinitionError):
 
 @dataclass(frozen=True)
 class PointInTime:
-    """Restore from another instance's automated backups; `time` is RFC 3339, None the latest restorable."""
+    """Restore from another instance's automated backups; `time` is RFC 3339, None the latest
+    restorable.
+    """
 
     source_instance: str
     time: Optional[str] = None
@@ -109,11 +114,15 @@ class DatabaseSpec:
     restore_snapshot: Optional[str]
     restore_point: Optional[PointInTime]
     stated: FrozenSet[str] = frozenset()
-    """The fields that the resource itself decided (by `spec` or a label), dotted; the rest are the pack's defaults."""
+    """The fields that the resource itself decided (by `spec` or a label), dotted; the rest are the
+    pack's defaults.
+    """
 
 
 def parse_database(resource: Mapping[str, Any], settings: DatabaseSettings) -> DatabaseSpec:
-    """Read a Database object as the Kubernetes API returns it. Raises InvalidSpecError with every problem."""
+    """Read a Database object as the Kubernetes API returns it. Raises InvalidSpecError with every
+    problem.
+    """
     return _Parser(resource, settings).parse()
 
 
@@ -128,7 +137,8 @@ def limits_for(namespace: str, settings: DatabaseSettings) -> NamespaceLimits:
 def policy_of(resource: Mapping[str, Any], settings: DatabaseSettings) -> str:
     """What becomes of the data of a Database, also of one that cannot be parsed otherwise.
 
-    What it asks for, the default where it says nothing, Retain where it asks for what it may not have.
+    What it asks for, the default where it says nothing, Retain where it asks for what it may not
+    have.
     """
     return _Parser(resource, settings).policy()
 
@@ -156,9 +166,14 @@ class _Parser:
         storage_gib, max_storage_gib = self._storage()
         storage_type = self._choice("storage.type", STORAGE_TYPES, defaults.storage_type)
         policies = self._limits.deletion_policies or DELETION_POLICIES
-        interval = self._integer("monitoring.intervalSeconds", defaults.monitoring_interval_seconds, 0, 60)
+        interval = self._integer(
+            "monitoring.intervalSeconds", defaults.monitoring_interval_seconds, 0, 60
+        )
         if interval not in MONITORING_INTERVALS_SECONDS:
-            self._wrong("monitoring.intervalSeconds", f"{interval} is none of {_words(MONITORING_INTERVALS_SECONDS)}")
+            self._wrong(
+                "monitoring.intervalSeconds",
+                f"{interval} is none of {_words(MONITORING_INTERVALS_SECONDS)}",
+            )
         restore_snapshot, restore_point = self._restore()
         iops, throughput = self._performance(storage_type, storage_gib)
         backup_window, maintenance_window = self._windows()
@@ -265,7 +280,9 @@ class _Parser:
 
     def _texts(self, path: str) -> Tuple[str, ...]:
         value = self._get(path)
-        if value is None or (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        if value is None or (
+            isinstance(value, list) and all(isinstance(item, str) for item in value)
+        ):
             return tuple(value or ())
         self._wrong(path, f"{value!r} is no list of texts")
         return ()
@@ -283,20 +300,30 @@ class _Parser:
     def _parameters(self) -> Mapping[str, str]:
         values = self._mapping("parameters")
         if "parameters" in self._stated and self._get("parameterGroup") is not None:
-            self._wrong("parameters", "parameterGroup names a group that is not ours to write; give one of them")
+            self._wrong(
+                "parameters",
+                "parameterGroup names a group that is not ours to write; give one of them",
+            )
         for name, value in values.items():
             if isinstance(value, (dict, list)) or value is None:
-                self._wrong(f"parameters.{name}", f"{value!r} is no value of a parameter; write a text or a number")
+                self._wrong(
+                    f"parameters.{name}",
+                    f"{value!r} is no value of a parameter; write a text or a number",
+                )
         return {str(name): _parameter_value(value) for name, value in values.items()}
 
     def _check_fixed_fields(self) -> None:
         for path in self._limits.fixed_fields:
             if self._get(path) is not None:
-                self._wrong(path, f"operations decide this in namespace {self._namespace}; leave it out")
+                self._wrong(
+                    path, f"operations decide this in namespace {self._namespace}; leave it out"
+                )
 
     def _engine_and_version(self) -> Tuple[str, str]:
         offered = tuple(self._settings.engines)
-        allowed = tuple(name for name in offered if self._limits.engines is None or name in self._limits.engines)
+        allowed = tuple(
+            name for name in offered if self._limits.engines is None or name in self._limits.engines
+        )
         engine = self._get("engine")
         if not isinstance(engine, str) or engine not in allowed:
             found = "it is missing" if engine is None else f"{engine!r} is not offered here"
@@ -305,12 +332,17 @@ class _Parser:
         offer: EngineOffer = self._settings.engines[engine]
         version = self._text("version", offer.default_version or offer.versions[0]) or ""
         if version not in offer.versions:
-            self._wrong("version", f"{version!r} is not offered for {engine}; allowed: {_words(offer.versions)}")
+            self._wrong(
+                "version",
+                f"{version!r} is not offered for {engine}; allowed: {_words(offer.versions)}",
+            )
         return engine, version
 
     def _size(self) -> str:
         sizes = self._settings.sizes
-        allowed = tuple(name for name in sizes if self._limits.sizes is None or name in self._limits.sizes)
+        allowed = tuple(
+            name for name in sizes if self._limits.sizes is None or name in self._limits.sizes
+        )
         size = self._get("size")
         if size is None:
             size = self._settings.defaults.size or (allowed[0] if allowed else "")
@@ -320,7 +352,9 @@ class _Parser:
 
     def _storage(self) -> Tuple[int, Optional[int]]:
         most = self._limits.max_storage_gib or MAX_STORAGE_GIB
-        size = self._integer("storage.sizeGiB", self._settings.defaults.storage_gib, MIN_STORAGE_GIB, most)
+        size = self._integer(
+            "storage.sizeGiB", self._settings.defaults.storage_gib, MIN_STORAGE_GIB, most
+        )
         default_ceiling = self._settings.defaults.max_storage_gib
         if self._get("storage.maxSizeGiB") is None and (default_ceiling or 0) < least_ceiling(size):
             return size, None
@@ -339,42 +373,80 @@ class _Parser:
         if rules is None:
             for path, value in (("storage.iops", iops), ("storage.throughputMiBps", throughput)):
                 if value is not None:
-                    self._wrong(path, f"storage.type {kind} has none to choose; use gp3, or leave it out")
+                    self._wrong(
+                        path, f"storage.type {kind} has none to choose; use gp3, or leave it out"
+                    )
             return None, None
         if throughput is not None and rules.throughput_mibps is None:
-            self._wrong("storage.throughputMiBps", f"storage.type {kind} has none to choose; use gp3, or leave it out")
+            self._wrong(
+                "storage.throughputMiBps",
+                f"storage.type {kind} has none to choose; use gp3, or leave it out",
+            )
             throughput = None
         if iops is None and kind in PROVISIONED_IOPS_TYPES:
-            self._wrong("storage.iops", f"storage.type {kind} needs it: between {rules.iops[0]} and {rules.iops[1]}")
+            self._wrong(
+                "storage.iops",
+                f"storage.type {kind} needs it: between {rules.iops[0]} and {rules.iops[1]}",
+            )
         else:
-            self._check_performance(kind, rules, size if self._knows_size() else None, iops, throughput)
+            self._check_performance(
+                kind, rules, size if self._knows_size() else None, iops, throughput
+            )
         return iops, throughput
 
     def _knows_size(self) -> bool:
-        """Whether the disk has the size that was parsed: of one that exists, or is restored, nobody said."""
-        return "storage.sizeGiB" in self._stated or not (self._get("adopt") or self._mapping("restoreFrom"))
+        """Whether the disk has the size that was parsed: of one that exists, or is restored, nobody
+        said.
+        """
+        return "storage.sizeGiB" in self._stated or not (
+            self._get("adopt") or self._mapping("restoreFrom")
+        )
 
     def _check_performance(
-        self, kind: str, rules: DiskRules, size: Optional[int], iops: Optional[int], throughput: Optional[int]
+        self,
+        kind: str,
+        rules: DiskRules,
+        size: Optional[int],
+        iops: Optional[int],
+        throughput: Optional[int],
     ) -> None:
         wished = iops is not None or throughput is not None
-        if size is not None and size < rules.least_gib and (wished or kind in PROVISIONED_IOPS_TYPES):
+        if (
+            size is not None
+            and size < rules.least_gib
+            and (wished or kind in PROVISIONED_IOPS_TYPES)
+        ):
             what = "has its own IOPS and throughput below" if kind == "gp3" else "begins at"
-            self._wrong("storage.sizeGiB", f"{size} is too small; storage.type {kind} {what} {rules.least_gib} GiB")
+            self._wrong(
+                "storage.sizeGiB",
+                f"{size} is too small; storage.type {kind} {what} {rules.least_gib} GiB",
+            )
             return
         if iops is not None and not rules.iops[0] <= iops <= rules.iops[1]:
             low, high = rules.iops
-            self._wrong("storage.iops", f"{iops} is not between {low} and {high}, as storage.type {kind} has them")
-        elif iops is not None and size and not rules.iops_per_gib[0] <= iops / size <= rules.iops_per_gib[1]:
+            self._wrong(
+                "storage.iops",
+                f"{iops} is not between {low} and {high}, as storage.type {kind} has them",
+            )
+        elif (
+            iops is not None
+            and size
+            and not rules.iops_per_gib[0] <= iops / size <= rules.iops_per_gib[1]
+        ):
             low, high = (int(share * size) for share in rules.iops_per_gib)
-            self._wrong("storage.iops", f"{iops} is not between {low} and {high}, which {size} GiB of {kind} can have")
+            self._wrong(
+                "storage.iops",
+                f"{iops} is not between {low} and {high}, which {size} GiB of {kind} can have",
+            )
         if throughput is None or rules.throughput_mibps is None:
             return
         low, high = rules.throughput_mibps
         high = min(high, (iops or rules.iops[0]) // IOPS_A_MIBPS)
         if not low <= throughput <= high:
             given = f"with {iops or rules.iops[0]} IOPS"
-            self._wrong("storage.throughputMiBps", f"{throughput} is not between {low} and {high} ({given})")
+            self._wrong(
+                "storage.throughputMiBps", f"{throughput} is not between {low} and {high} ({given})"
+            )
 
     def _windows(self) -> Tuple[Optional[str], Optional[str]]:
         """Backup and maintenance window: half an hour at least, and not at the same time."""
@@ -387,21 +459,27 @@ class _Parser:
             ("maintenanceWindow", maintenance, MINUTES_A_WEEK),
         ):
             span = None if value is None else _span(value, circle)
-            if value is not None and (span is None or not LEAST_WINDOW_MINUTES <= span[1] < MINUTES_A_DAY):
+            if value is not None and (
+                span is None or not LEAST_WINDOW_MINUTES <= span[1] < MINUTES_A_DAY
+            ):
                 example = "03:00-04:00" if circle == MINUTES_A_DAY else "sun:05:00-sun:06:00"
-                self._wrong(path, f"{value!r} is no window of half an hour to a day in UTC, such as {example}")
+                self._wrong(
+                    path,
+                    f"{value!r} is no window of half an hour to a day in UTC, such as {example}",
+                )
             elif span is not None:
                 spans[path] = span
         if len(spans) == 2 and _overlap(spans["backup.window"], spans["maintenanceWindow"]):
             path = "maintenanceWindow" if "maintenanceWindow" in self._stated else "backup.window"
-            self._wrong(path, f"backups ({backup}) and maintenance ({maintenance}) must not be at the same time")
+            self._wrong(
+                path,
+                f"backups ({backup}) and maintenance ({maintenance}) must not be at the same time",
+            )
         return backup, maintenance
 
     def _monitored(self, interval: int) -> int:
         if interval and not self._settings.defaults.monitoring_role_arn:
-            message = (
-                "operations have not set up enhanced monitoring (database.defaults.monitoring_role_arn); leave it out"
-            )
+            message = "operations have not set up enhanced monitoring (database.defaults.monitoring_role_arn); leave it out"
             self._wrong("monitoring.intervalSeconds", message)
         return interval
 
@@ -413,39 +491,64 @@ class _Parser:
             values = value if isinstance(value, list) else [] if value is None else [value]
             wrong = [item for item in values if item not in allowed]
             if wrong:
-                self._wrong(path, f"{_words(wrong)} is not offered {where}; allowed: {_words(allowed)}")
+                self._wrong(
+                    path, f"{_words(wrong)} is not offered {where}; allowed: {_words(allowed)}"
+                )
         for path, (low, high) in self._limits.ranges.items():
             value = self._get(path)
             if isinstance(value, int) and not isinstance(value, bool) and not low <= value <= high:
-                self._wrong(path, f"{value} is not between {low} and {high}, which is offered {where}")
+                self._wrong(
+                    path, f"{value} is not between {low} and {high}, which is offered {where}"
+                )
 
     def _database_name(self) -> str:
         name = self._text("databaseName", None)
         if name is None:
             plain = "".join(letter if letter.isalnum() else "_" for letter in self._name)
             return (plain if plain[:1].isalpha() else f"db_{plain}")[:63]
-        if not (name[:1].isalpha() and name.isascii() and name.replace("_", "a").isalnum() and len(name) <= 63):
-            self._wrong("databaseName", f"{name!r} is not 1 to 63 letters, digits and underscores, a letter first")
+        if not (
+            name[:1].isalpha()
+            and name.isascii()
+            and name.replace("_", "a").isalnum()
+            and len(name) <= 63
+        ):
+            self._wrong(
+                "databaseName",
+                f"{name!r} is not 1 to 63 letters, digits and underscores, a letter first",
+            )
         return name
 
     def _restore(self) -> Tuple[Optional[str], Optional[PointInTime]]:
         if not self._mapping("restoreFrom"):
             return None, None
-        snapshot, point = self._text("restoreFrom.snapshot", None), self._mapping("restoreFrom.pointInTime")
+        snapshot, point = (
+            self._text("restoreFrom.snapshot", None),
+            self._mapping("restoreFrom.pointInTime"),
+        )
         if bool(snapshot) == bool(point):
-            found = "both a snapshot and a point in time" if snapshot else "neither a snapshot nor a point in time"
+            found = (
+                "both a snapshot and a point in time"
+                if snapshot
+                else "neither a snapshot nor a point in time"
+            )
             self._wrong("restoreFrom", f"{found}; give exactly one of snapshot and pointInTime")
             return None, None
         if self._get("adopt"):
             self._wrong(
-                "restoreFrom", "an adopted instance cannot be restored as well; give one of adopt and restoreFrom"
+                "restoreFrom",
+                "an adopted instance cannot be restored as well; give one of adopt and restoreFrom",
             )
         if self._get("encryptionKey"):
-            self._wrong("encryptionKey", "a restored database keeps the key of its snapshot; leave it out")
+            self._wrong(
+                "encryptionKey", "a restored database keeps the key of its snapshot; leave it out"
+            )
         if snapshot:
             return snapshot, None
         if not point.get("sourceInstance"):
-            self._wrong("restoreFrom.pointInTime.sourceInstance", "it is missing; name the RDS instance to restore")
+            self._wrong(
+                "restoreFrom.pointInTime.sourceInstance",
+                "it is missing; name the RDS instance to restore",
+            )
         if point.get("time") and point.get("useLatest"):
             self._wrong("restoreFrom.pointInTime", "both time and useLatest; give one of them")
         return None, PointInTime(str(point.get("sourceInstance", "")), point.get("time"))
@@ -467,10 +570,16 @@ def _span(window: str, circle: int) -> Optional[Tuple[int, int]]:
 def _minute(text: str, *, weekly: bool) -> Optional[int]:
     parts = text.split(":")
     day = parts.pop(0) if weekly else DAYS[0]
-    if day not in DAYS or len(parts) != 2 or not all(len(part) == 2 and part.isdigit() for part in parts):
+    if (
+        day not in DAYS
+        or len(parts) != 2
+        or not all(len(part) == 2 and part.isdigit() for part in parts)
+    ):
         return None
     hour, minute = int(parts[0]), int(parts[1])
-    return None if hour > 23 or minute > 59 else DAYS.index(day) * MINUTES_A_DAY + hour * 60 + minute
+    return (
+        None if hour > 23 or minute > 59 else DAYS.index(day) * MINUTES_A_DAY + hour * 60 + minute
+    )
 
 
 def _overlap(daily: Tuple[int, int], weekly: Tuple[int, int]) -> bool:

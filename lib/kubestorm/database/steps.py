@@ -1,7 +1,9 @@
-"""The steps of a Database's run, in the order of workflows/database_reconcile.yaml: one function an action.
+"""The steps of a Database's run, in the order of workflows/database_reconcile.yaml: one function an
+action.
 
-Each looks at the object and the world as they are, does what can be done now, writes what it found and returns; none
-waits. All are safe to repeat and to run alone. A step that fails has written its condition before it raises.
+Each looks at the object and the world as they are, does what can be done now, writes what it found
+and returns; none waits. All are safe to repeat and to run alone. A step that fails has written its
+condition before it raises.
 """
 
 from __future__ import annotations
@@ -73,10 +75,14 @@ class DatabaseRun:
 
     @property
     def consul_prefix(self) -> str:
-        return naming.consul_prefix(self.identity.cluster, self.identity.namespace, self.identity.name)
+        return naming.consul_prefix(
+            self.identity.cluster, self.identity.namespace, self.identity.name
+        )
 
     def identifier(self, resource: Object, spec: Optional[DatabaseSpec]) -> str:
-        """The RDS instance: the adopted one, the one that status remembers, or the one that the name gives."""
+        """The RDS instance: the adopted one, the one that status remembers, or the one that the
+        name gives.
+        """
         if spec is not None and spec.adopt:
             return spec.adopt
         known = (resource.get("status") or {}).get("instanceIdentifier")
@@ -85,7 +91,9 @@ class DatabaseRun:
     @property
     def own_identifier(self) -> str:
         """The identifier that the resource's name gives."""
-        return naming.rds_identifier(self.services.settings.database.identifier_prefix, *self._place)
+        return naming.rds_identifier(
+            self.services.settings.database.identifier_prefix, *self._place
+        )
 
     def tags(self, spec: DatabaseSpec) -> Dict[str, str]:
         """What the instance carries; whose it is cannot be overwritten by the resource's own tags."""
@@ -100,7 +108,10 @@ class DatabaseRun:
 
     def write_status(self, *conditions: Condition, **more: Any) -> Optional[Object]:
         """As ResourceHandle's, in the words of the object's own kind."""
-        told = [each._replace(message=kinds.in_their_words(each.message, self._kind)) for each in conditions]
+        told = [
+            each._replace(message=kinds.in_their_words(each.message, self._kind))
+            for each in conditions
+        ]
         return self.handle.write_status(*told, **more)
 
     @property
@@ -113,14 +124,17 @@ class DatabaseRun:
 
     @contextlib.contextmanager
     def reporting(self, condition_type: str) -> Iterator[None]:
-        """Write the condition of whatever fails inside, then let it fail. The Lease is renewed first."""
+        """Write the condition of whatever fails inside, then let it fail. The Lease is renewed
+        first.
+        """
         self.handle.keep_lock()
         try:
             yield
         except LeaseLostError:
             raise
         except Error as error:
-            # When it is Kubernetes that does not answer, the condition cannot be written either: the run shows it.
+            # When it is Kubernetes that does not answer, the condition cannot be written either:
+            # the run shows it.
             with contextlib.suppress(Error):
                 self.handle.report(condition_type, error)
             raise
@@ -129,7 +143,8 @@ class DatabaseRun:
 def plan(run: DatabaseRun) -> Result:
     """Read the object afresh, check it, hold its deletion; says what the rest of the run has to do.
 
-    `todo` is a list of the steps that have work: credentials, instance, publish; or teardown; or none.
+    `todo` is a list of the steps that have work: credentials, instance, publish; or teardown; or
+    none.
     """
     run.handle.keep_lock()
     resource = run.handle.read()
@@ -149,8 +164,12 @@ def plan(run: DatabaseRun) -> Result:
     with run.reporting(SPEC_VALID):
         run.handle.ensure_finalizer()
         told = find((resource.get("status") or {}).get("conditions") or [], SPEC_VALID) or {}
-        # A change that was refused stays so until the instance step finds it possible, or the spec is another.
-        if told.get("reason") not in CHANGE_REFUSALS or told.get("observedGeneration") != generation:
+        # A change that was refused stays so until the instance step finds it possible, or the spec
+        # is another.
+        if (
+            told.get("reason") not in CHANGE_REFUSALS
+            or told.get("observedGeneration") != generation
+        ):
             run.write_status(VALID, generation=generation)
     return {"todo": ["credentials", "instance", "publish"], "reason": "", "generation": generation}
 
@@ -190,7 +209,9 @@ class Look(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the decisions led to: the two conditions, the fields of status, the names of what was done."""
+    """What the decisions led to: the two conditions, the fields of status, the names of what was
+    done.
+    """
 
     valid: Condition
     available: Condition
@@ -199,7 +220,9 @@ class Outcome(NamedTuple):
 
 
 def ensure_instance(run: DatabaseRun) -> Result:
-    """Create, restore, adopt or modify the RDS instance, whichever is next; says whether it serves as asked."""
+    """Create, restore, adopt or modify the RDS instance, whichever is next; says whether it serves
+    as asked.
+    """
     with run.reporting(INSTANCE_AVAILABLE):
         resource = _living(run)
         if resource is None:
@@ -211,13 +234,24 @@ def ensure_instance(run: DatabaseRun) -> Result:
         outcome = _act(run, look)
         condition, turn = outcome.available, rotating.Rotation()
         ours = look.observed is not None and look.observed.owner_uid == run.identity.uid
-        if look.rotates and look.observed is not None and ours and set(outcome.done) <= {"Tag", "Refuse"}:
+        if (
+            look.rotates
+            and look.observed is not None
+            and ours
+            and set(outcome.done) <= {"Tag", "Refuse"}
+        ):
             turn = rotating.carry_on(run.services, run.vault_path, resource, look.observed)
             if turn.waiting:
-                condition = Condition(INSTANCE_AVAILABLE, FALSE, "RotatingCredentials", turn.waiting)
-        snapshot = _asked_snapshot(run, look, busy=not set(outcome.done) <= {"Tag", "Refuse"} or bool(turn.waiting))
+                condition = Condition(
+                    INSTANCE_AVAILABLE, FALSE, "RotatingCredentials", turn.waiting
+                )
+        snapshot = _asked_snapshot(
+            run, look, busy=not set(outcome.done) <= {"Tag", "Refuse"} or bool(turn.waiting)
+        )
         fields = {**outcome.fields, **turn.fields, **snapshot}
-        run.write_status(outcome.valid, condition, fields=fields, generation=run.handle.generation(resource))
+        run.write_status(
+            outcome.valid, condition, fields=fields, generation=run.handle.generation(resource)
+        )
         if turn.forget:
             rotating.forget(run.services, run.vault_path)
         return {
@@ -234,7 +268,9 @@ def _asked_snapshot(run: DatabaseRun, look: Look, *, busy: bool) -> Dict[str, An
     if look.observed is None or look.observed.owner_uid != run.identity.uid:
         return {}
     tags, now = naming.owner_tags(run.identity), run.services.now()
-    return asked_snapshot.carry_on(run.services.rds, look.resource, look.observed, tags, now=now, busy=busy)
+    return asked_snapshot.carry_on(
+        run.services.rds, look.resource, look.observed, tags, now=now, busy=busy
+    )
 
 
 def _look(run: DatabaseRun, resource: Object) -> Look:
@@ -261,7 +297,9 @@ def _look(run: DatabaseRun, resource: Object) -> Look:
 
 
 def _act(run: DatabaseRun, look: Look) -> Outcome:
-    """Carry the decisions out. What AWS refuses of a change is told as a refused change: the instance serves on."""
+    """Carry the decisions out. What AWS refuses of a change is told as a refused change: the
+    instance serves on.
+    """
     observed, condition = look.observed, _available_condition(look.observed)
     pending = _pending(run, observed)
     fields: Dict[str, Any] = {}
@@ -276,7 +314,9 @@ def _act(run: DatabaseRun, look: Look) -> Outcome:
     except (PermanentError, DefinitionError, NotFoundError) as error:
         refused = _refusal_by_aws(error, observed)
     if "Create" in done and rotating.requested(look.resource):
-        fields[rotating.STATUS_FIELD] = rotating.requested(look.resource)  # its password is a new one already
+        fields[rotating.STATUS_FIELD] = rotating.requested(
+            look.resource
+        )  # its password is a new one already
     if observed is not None or (done and done != ["Refuse"]):
         fields.update(_instance_fields(look.identifier, observed, done))
     valid = VALID
@@ -289,12 +329,16 @@ def _act(run: DatabaseRun, look: Look) -> Outcome:
     if observed is not None:
         fields["pending"] = list(pending) or None
         if pending and condition.reason in ("Available", "PendingMaintenance"):
-            condition = condition._replace(message=f"{condition.message} Pending: {'; '.join(pending)}.")
+            condition = condition._replace(
+                message=f"{condition.message} Pending: {'; '.join(pending)}."
+            )
     return Outcome(valid, condition, fields, done)
 
 
 def _refusal_by_aws(error: Error, observed: Optional[ObservedInstance]) -> Refuse:
-    """An error as a refused change. One that says we may not ask is no fault of the spec, and goes on."""
+    """An error as a refused change. One that says we may not ask is no fault of the spec, and goes
+    on.
+    """
     wrong = isinstance(error, InvalidSpecError)
     if error.status_code == FORBIDDEN or (observed is None and not wrong):
         raise error
@@ -319,21 +363,34 @@ def publish(run: DatabaseRun) -> Result:
             "vault_path": run.services.vault.full_path(run.vault_path),
         }
         result = run.services.consul.ensure_tree(run.consul_prefix, values)
-        condition = Condition(PUBLISHED, TRUE, "Published", f"The address is in Consul under {run.consul_prefix}.")
+        condition = Condition(
+            PUBLISHED, TRUE, "Published", f"The address is in Consul under {run.consul_prefix}."
+        )
         fields = {"consulPath": run.consul_prefix}
-        written = run.write_status(condition, fields=fields, generation=run.handle.generation(resource))
+        written = run.write_status(
+            condition, fields=fields, generation=run.handle.generation(resource)
+        )
         ready = is_true(((written or {}).get("status") or {}).get("conditions") or [], READY)
         return {"prefix": result.prefix, "written": list(result.written), "ready": ready}
 
 
 def _carry_out(
-    run: DatabaseRun, spec: DatabaseSpec, identifier: str, observed: Optional[ObservedInstance], decision: Any
+    run: DatabaseRun,
+    spec: DatabaseSpec,
+    identifier: str,
+    observed: Optional[ObservedInstance],
+    decision: Any,
 ) -> Optional[Condition]:
     """Do one decision; the condition it leads to, None where it changes nothing about that."""
     if isinstance(decision, Refuse):
         return Condition(INSTANCE_AVAILABLE, FALSE, decision.reason, decision.message)
     if isinstance(decision, Wait):
-        return Condition(INSTANCE_AVAILABLE, TRUE if decision.settled else FALSE, decision.reason, decision.message)
+        return Condition(
+            INSTANCE_AVAILABLE,
+            TRUE if decision.settled else FALSE,
+            decision.reason,
+            decision.message,
+        )
     if isinstance(decision, Create):
         return _create(run, spec, identifier)
     if observed is None:
@@ -344,9 +401,13 @@ def _carry_out(
     if isinstance(decision, Modify):
         immediately = run.services.settings.database.apply_immediately
         beside = companions(spec, decision.changes, observed)
-        run.services.rds.modify(identifier, observed.engine, decision.changes, immediately=immediately, beside=beside)
+        run.services.rds.modify(
+            identifier, observed.engine, decision.changes, immediately=immediately, beside=beside
+        )
         changes = ", ".join(str(change) for change in decision.changes)
-        return Condition(INSTANCE_AVAILABLE, FALSE, "Modifying", f"Changing {changes}; this takes minutes.")
+        return Condition(
+            INSTANCE_AVAILABLE, FALSE, "Modifying", f"Changing {changes}; this takes minutes."
+        )
     if isinstance(decision, RotatePassword):
         return _give_password(run, identifier, observed)
     raise TypeError(f"no way to carry out {type(decision).__name__}")
@@ -355,17 +416,31 @@ def _carry_out(
 def _create(run: DatabaseRun, spec: DatabaseSpec, identifier: str) -> Condition:
     tags = run.tags(spec)
     if spec.restore_snapshot or spec.restore_point:
-        # Version 0 is none that Vault has: once it is available, it is given our password instead of its old one.
-        run.services.rds.restore(spec, identifier, tags={**tags, naming.TAG_CREDENTIALS_VERSION: "0"})
-        return Condition(INSTANCE_AVAILABLE, FALSE, "Restoring", f"RDS restores {identifier}; this takes minutes.")
+        # Version 0 is none that Vault has: once it is available, it is given our password instead
+        # of its old one.
+        run.services.rds.restore(
+            spec, identifier, tags={**tags, naming.TAG_CREDENTIALS_VERSION: "0"}
+        )
+        return Condition(
+            INSTANCE_AVAILABLE,
+            FALSE,
+            "Restoring",
+            f"RDS restores {identifier}; this takes minutes.",
+        )
     credentials = run.services.vault.read(run.vault_path)
     tags[naming.TAG_CREDENTIALS_VERSION] = str(credentials.version)
-    run.services.rds.create(spec, identifier, username=credentials.username, password=credentials.password, tags=tags)
-    return Condition(INSTANCE_AVAILABLE, FALSE, "Creating", f"RDS creates {identifier}; this takes minutes.")
+    run.services.rds.create(
+        spec, identifier, username=credentials.username, password=credentials.password, tags=tags
+    )
+    return Condition(
+        INSTANCE_AVAILABLE, FALSE, "Creating", f"RDS creates {identifier}; this takes minutes."
+    )
 
 
 def _give_password(run: DatabaseRun, identifier: str, observed: ObservedInstance) -> Condition:
-    """Set Vault's password on the instance, then note which version it was. In this order: a repeat sets it again."""
+    """Set Vault's password on the instance, then note which version it was. In this order: a repeat
+    sets it again.
+    """
     run.services.vault.rename_user(run.vault_path, observed.username)
     credentials = run.services.vault.read(run.vault_path)
     run.services.rds.set_password(identifier, credentials.password)
@@ -375,21 +450,26 @@ def _give_password(run: DatabaseRun, identifier: str, observed: ObservedInstance
 
 
 def _adopted_credentials(run: DatabaseRun, resource: Object) -> Result:
-    """An adopted instance has a password of its own, which nobody can read: it stays until somebody brings it."""
+    """An adopted instance has a password of its own, which nobody can read: it stays until somebody
+    brings it.
+    """
     found = run.services.vault.describe(run.vault_path)
     path = run.services.vault.full_path(run.vault_path)
     generation = run.handle.generation(resource)
     if found is None:
-        message = (
-            f"Write the adopted instance's username and password to Vault at {path}; they cannot be read from RDS."
-        )
+        message = f"Write the adopted instance's username and password to Vault at {path}; they cannot be read from RDS."
         run.write_status(
-            Condition(CREDENTIALS_STORED, FALSE, "AdoptedCredentialsMissing", message), generation=generation
+            Condition(CREDENTIALS_STORED, FALSE, "AdoptedCredentialsMissing", message),
+            generation=generation,
         )
         return {"path": path, "version": None, "created": False}
     version = int(found["version"])
-    condition = Condition(CREDENTIALS_STORED, TRUE, "Stored", f"The credentials are in Vault at {path}.")
-    run.write_status(condition, fields={"vaultPath": path, "vaultVersion": version}, generation=generation)
+    condition = Condition(
+        CREDENTIALS_STORED, TRUE, "Stored", f"The credentials are in Vault at {path}."
+    )
+    run.write_status(
+        condition, fields={"vaultPath": path, "vaultVersion": version}, generation=generation
+    )
     return {"path": path, "version": version, "created": False}
 
 
@@ -401,18 +481,22 @@ def has_vanished(resource: Object) -> bool:
     if (metadata.get("annotations") or {}).get(naming.RECREATE_ANNOTATION) == metadata["name"]:
         return False
     told = find(status.get("conditions") or [], INSTANCE_AVAILABLE) or {}
-    # A restoreFrom from the beginning is no answer to the loss: it would bring back a state of long ago unasked.
-    answered = told.get("reason") == "InstanceVanished" and int(told.get("observedGeneration", 0)) < int(
-        metadata.get("generation", 0)
-    )
+    # A restoreFrom from the beginning is no answer to the loss: it would bring back a state of long
+    # ago unasked.
+    answered = told.get("reason") == "InstanceVanished" and int(
+        told.get("observedGeneration", 0)
+    ) < int(metadata.get("generation", 0))
     return not (answered and (resource.get("spec") or {}).get("restoreFrom"))
 
 
 def _mind_lost_secret(run: DatabaseRun, resource: Object, spec: DatabaseSpec) -> None:
-    """Where the secret was destroyed with all its versions, a new one would be version 1 again, as the instance's tag
-    may say, and the instance would keep a password that nobody has. The tag is taken back first, so that the instance
-    step gives it the new one; in this order a crash in between loses nothing."""
-    if not (resource.get("status") or {}).get("vaultVersion") or run.services.vault.describe(run.vault_path):
+    """Where the secret was destroyed with all its versions, a new one would be version 1 again, as
+    the instance's tag may say, and the instance would keep a password that nobody has. The tag is
+    taken back first, so that the instance step gives it the new one; in this order a crash in
+    between loses nothing."""
+    if not (resource.get("status") or {}).get("vaultVersion") or run.services.vault.describe(
+        run.vault_path
+    ):
         return
     observed = run.services.rds.describe(run.identifier(resource, spec))
     if observed is not None and observed.owner_uid == run.identity.uid:
@@ -434,11 +518,15 @@ def _available_condition(observed: Optional[ObservedInstance]) -> Condition:
 
 def _ensure_parameters(run: DatabaseRun, look: Look) -> Dict[str, Any]:
     status = look.resource.get("status") or {}
-    return own_parameters.ensure(run.services.rds, look.spec, run.tags(look.spec), status, look.observed)
+    return own_parameters.ensure(
+        run.services.rds, look.spec, run.tags(look.spec), status, look.observed
+    )
 
 
 def _pending(run: DatabaseRun, observed: Optional[ObservedInstance]) -> Sequence[str]:
-    """What waits for a window or a reboot. That maintenance cannot be read is told there, and stops nothing."""
+    """What waits for a window or a reboot. That maintenance cannot be read is told there, and stops
+    nothing.
+    """
     if observed is None or observed.owner_uid != run.identity.uid:
         return ()
     try:
@@ -448,7 +536,9 @@ def _pending(run: DatabaseRun, observed: Optional[ObservedInstance]) -> Sequence
     return whats_pending(observed, maintenance)
 
 
-def _instance_fields(identifier: str, observed: Optional[ObservedInstance], done: List[str]) -> Dict[str, Any]:
+def _instance_fields(
+    identifier: str, observed: Optional[ObservedInstance], done: List[str]
+) -> Dict[str, Any]:
     fields: Dict[str, Any] = {"instanceIdentifier": identifier}
     if observed is None:
         # The address is that of an instance that served: until this one does, there is none.
@@ -460,6 +550,8 @@ def _instance_fields(identifier: str, observed: Optional[ObservedInstance], done
 
 
 def _living(run: DatabaseRun) -> Optional[Object]:
-    """The object now; None when it is gone or going since the plan: the event of that has its own run."""
+    """The object now; None when it is gone or going since the plan: the event of that has its own
+    run.
+    """
     resource = run.handle.read()
     return None if resource is None or resource["metadata"].get("deletionTimestamp") else resource

@@ -1,7 +1,7 @@
 """The last step of a Database's run: one step further towards its end, by what `deletion` decides.
 
-Apart from steps.py because it must work without a valid spec: what cannot be parsed can still be deleted, and then
-keeps its data.
+Apart from steps.py because it must work without a valid spec: what cannot be parsed can still be
+deleted, and then keeps its data.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from kubestorm.resource import Object
 
 
 def tear_down(run: DatabaseRun) -> Result:
-    """Take the one next step, write it into status, release the finalizer when nothing is left to do."""
+    """Take the one next step, write it into status, release the finalizer when nothing is left to
+    do.
+    """
     with run.reporting(INSTANCE_AVAILABLE):
         resource = run.handle.read()
         if resource is None or not resource["metadata"].get("deletionTimestamp"):
@@ -43,14 +45,18 @@ def tear_down(run: DatabaseRun) -> Result:
             run.handle.release_finalizer()
         else:
             reason = _reason(step)
-            conditions = [Condition(kind, FALSE, reason, step.message) for kind in (INSTANCE_AVAILABLE, READY)]
+            conditions = [
+                Condition(kind, FALSE, reason, step.message) for kind in (INSTANCE_AVAILABLE, READY)
+            ]
             run.write_status(conditions[0], fields=fields, ready=conditions[1])
         return {"finished": isinstance(step, Finish), **describe_step(step)}
 
 
 def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
     metadata, status = resource["metadata"], resource.get("status") or {}
-    identifier = status.get("instanceIdentifier") or (run.as_database(resource).get("spec") or {}).get("adopt")
+    identifier = status.get("instanceIdentifier") or (
+        run.as_database(resource).get("spec") or {}
+    ).get("adopt")
     identifier = str(identifier or run.identifier(resource, None))
     policy = policy_of(run.as_database(resource), run.services.settings.database)
     # Only Delete has to know, so that nothing else needs the permission to read namespaces.
@@ -65,8 +71,12 @@ def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
         annotations=metadata.get("annotations") or {},
         namespace_terminating=terminating,
         instance=rds.describe(identifier),
-        manual_snapshot=rds.describe_snapshot(_snapshot(identifier, uid, "manual")) if snapshots else None,
-        final_snapshot=rds.describe_snapshot(_snapshot(identifier, uid, "final")) if snapshots else None,
+        manual_snapshot=rds.describe_snapshot(_snapshot(identifier, uid, "manual"))
+        if snapshots
+        else None,
+        final_snapshot=rds.describe_snapshot(_snapshot(identifier, uid, "final"))
+        if snapshots
+        else None,
         destroyed_before=bool(status.get("instanceIdentifier")),
         approval=gate.deletion(resource, run.services.settings.raw),
     )
@@ -93,7 +103,8 @@ def _carry_out(
         group = (resource.get("status") or {}).get("parameterGroup")
         if step.remove_address and group:
             run.services.rds.delete_parameter_group(str(group))
-        # Consul first: nobody should be sent to what is gone. Vault last: its secret is the last way in.
+        # Consul first: nobody should be sent to what is gone. Vault last: its secret is the last
+        # way in.
         if step.remove_address:
             run.services.consul.delete_tree(run.consul_prefix)
         if step.remove_credentials:
@@ -105,7 +116,11 @@ def _carry_out(
 def _mark_retained(run: DatabaseRun, state: DeletionState) -> None:
     """Write on the instance that it was left on purpose; the deletion does not depend on it."""
     instance = state.instance
-    if instance is None or instance.owner_uid != state.uid or instance.tags.get(naming.TAG_RETAINED) == state.uid:
+    if (
+        instance is None
+        or instance.owner_uid != state.uid
+        or instance.tags.get(naming.TAG_RETAINED) == state.uid
+    ):
         return
     with contextlib.suppress(Error):
         run.services.rds.tag(instance.arn, {naming.TAG_RETAINED: state.uid})

@@ -1,4 +1,6 @@
-"""Databases as a person asks for them: a list, one from all sides. Reads only, and never a secret's contents."""
+"""Databases as a person asks for them: a list, one from all sides. Reads only, and never a secret's
+contents.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +16,32 @@ DATABASES = Resource(naming.GROUP, naming.VERSION, "databases")
 
 
 def resource_of(services: Services, kind: str = "") -> Resource:
-    """The resource that `kind` (`plural.group`, as kubectl takes it) names; Database where it is empty."""
+    """The resource that `kind` (`plural.group`, as kubectl takes it) names; Database where it is
+    empty.
+    """
     if kind in ("", "databases", f"databases.{naming.GROUP}"):
         return DATABASES
     plural, _, group = kind.partition(".")
     for mapping in services.settings.database.kinds:
         if (mapping.plural, mapping.group) == (plural, group):
             return Resource(group, mapping.version, plural)
-    raise DefinitionError(f"{kind} is no kind of database that the pack's configuration knows.", field="kind")
+    raise DefinitionError(
+        f"{kind} is no kind of database that the pack's configuration knows.", field="kind"
+    )
 
 
 def list_databases(services: Services, namespace: str = "") -> List[Mapping[str, Any]]:
     """One line each, sorted by namespace and name; every namespace where none is given."""
     found = services.kube.list_all(DATABASES, namespace)
-    return sorted((_line(item) for item in found), key=lambda line: (line["namespace"], line["name"]))
+    return sorted(
+        (_line(item) for item in found), key=lambda line: (line["namespace"], line["name"])
+    )
 
 
 def show_database(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
-    """What is asked for and what each service says; a service that does not answer is quoted, not fatal."""
+    """What is asked for and what each service says; a service that does not answer is quoted, not
+    fatal.
+    """
     resource = services.kube.get(DATABASES, name, namespace)
     cluster = services.settings.cluster
     status: Mapping[str, Any] = resource.get("status") or {}
@@ -57,7 +67,10 @@ def describe_instance(services: Services, identifier: str) -> Mapping[str, Any]:
     observed = services.rds.describe(identifier)
     if observed is None:
         raise NotFoundError(f"AWS RDS has no instance {identifier}.", service="AWS RDS")
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(observed).items()}
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(observed).items()
+    }
 
 
 def _line(resource: Mapping[str, Any]) -> Dict[str, Any]:

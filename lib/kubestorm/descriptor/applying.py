@@ -1,7 +1,9 @@
-"""Makes the ImageBuild and the Applications that a repository's descriptor asks for, and keeps them to it.
+"""Makes the ImageBuild and the Applications that a repository's descriptor asks for, and keeps them
+to it.
 
-The caller names the namespace, and a descriptor that names another is refused: a repository must not decide where it
-runs. What the objects become is checked before anything is written, so that a wrong descriptor changes nothing.
+The caller names the namespace, and a descriptor that names another is refused: a repository must
+not decide where it runs. What the objects become is checked before anything is written, so that a
+wrong descriptor changes nothing.
 """
 
 from __future__ import annotations
@@ -35,12 +37,20 @@ Result = Dict[str, Any]
 
 
 def apply(
-    services: Services, namespace: str, url: str, *, branch: str = "", file: str = "", credentials_path: str = ""
+    services: Services,
+    namespace: str,
+    url: str,
+    *,
+    branch: str = "",
+    file: str = "",
+    credentials_path: str = "",
 ) -> Result:
-    """Read the descriptor at the branch's newest commit and bring its objects to it. Safe to repeat.
+    """Read the descriptor at the branch's newest commit and bring its objects to it. Safe to
+    repeat.
 
-    Raises DescriptorError with each problem and its line, DefinitionError for another namespace or a source that
-    operations do not allow, ConflictError where somebody else has set a field that the descriptor decides.
+    Raises DescriptorError with each problem and its line, DefinitionError for another namespace or
+    a source that operations do not allow, ConflictError where somebody else has set a field that
+    the descriptor decides.
     """
     file = _checked(file or DEFAULT_FILE)
     source = _source(services, namespace, url, branch, credentials_path)
@@ -52,7 +62,9 @@ def apply(
             f"{file} of {url} names the namespace {descriptor.namespace}, and it was to be applied in {namespace}.",
             field="namespace",
         )
-    build = image_build(descriptor, settings, url=url, branch=branch, credentials_path=credentials_path, file=file)
+    build = image_build(
+        descriptor, settings, url=url, branch=branch, credentials_path=credentials_path, file=file
+    )
     made = applications(descriptor, settings, branch=branch, file=file)
     _check(services, build, made)
     for resource, manifest in [(IMAGE_BUILDS, build), *((APPLICATIONS, each) for each in made)]:
@@ -69,7 +81,9 @@ def apply(
 
 
 def refresh(services: Services, urls: Sequence[str], branch: str) -> Result:
-    """Apply the descriptors again whose branch was pushed to. One that cannot be used stops no other."""
+    """Apply the descriptors again whose branch was pushed to. One that cannot be used stops no
+    other.
+    """
     keys = [key for key in (repository_key(url) for url in urls) if key]
     done: List[Result] = []
     failed: Dict[str, str] = {}
@@ -90,19 +104,33 @@ def refresh(services: Services, urls: Sequence[str], branch: str) -> Result:
             failed[f"{metadata['namespace']}/{metadata['name']}"] = str(error)
             with contextlib.suppress(Error):
                 services.kube.create_event(
-                    build, reason="DescriptorRefused", message=str(error), type="Warning", now=services.now()
+                    build,
+                    reason="DescriptorRefused",
+                    message=str(error),
+                    type="Warning",
+                    now=services.now(),
                 )
-    return {"applied": done, "failed": failed, "message": f"{len(done)} descriptors applied, {len(failed)} refused."}
+    return {
+        "applied": done,
+        "failed": failed,
+        "message": f"{len(done)} descriptors applied, {len(failed)} refused.",
+    }
 
 
 def _checked(file: str) -> str:
     if file.startswith(("/", "-")) or ".." in file.split("/"):
-        raise DefinitionError(f"{file!r} leaves the repository; name a file below its root.", field="file")
+        raise DefinitionError(
+            f"{file!r} leaves the repository; name a file below its root.", field="file"
+        )
     return posixpath.normpath(file)
 
 
-def _source(services: Services, namespace: str, url: str, branch: str, credentials_path: str) -> SourceSpec:
-    """The source as an ImageBuild of that namespace might name it: the same servers and credentials are allowed."""
+def _source(
+    services: Services, namespace: str, url: str, branch: str, credentials_path: str
+) -> SourceSpec:
+    """The source as an ImageBuild of that namespace might name it: the same servers and credentials
+    are allowed.
+    """
     source: Dict[str, Any] = {"url": url}
     if branch:
         source["branch"] = branch
@@ -118,13 +146,18 @@ def _source(services: Services, namespace: str, url: str, branch: str, credentia
     return parse_image_build(resource, settings, cluster=services.settings.cluster).source
 
 
-def _read(services: Services, namespace: str, source: SourceSpec, file: str) -> Tuple[str, str, str]:
+def _read(
+    services: Services, namespace: str, source: SourceSpec, file: str
+) -> Tuple[str, str, str]:
     """The descriptor's text, the branch that it was read from, and the commit."""
     settings = BuildSettings.from_config(services.settings.raw)
     with _git(services, source, settings) as git:
         head = git.head(source.branch)
         kept = kept_repository(
-            settings.work_folder, namespace=namespace, address=source.address, vault_path=source.vault_path
+            settings.work_folder,
+            namespace=namespace,
+            address=source.address,
+            vault_path=source.vault_path,
         )
         with kept as repository:
             git.fetch(repository, commit=head.commit, branch=head.branch)
@@ -157,14 +190,21 @@ def _write(services: Services, resource: Resource, manifest: Manifest, file: str
         ) from error
 
 
-def _left_over(services: Services, descriptor: Descriptor, made: Sequence[Mapping[str, Any]]) -> List[str]:
-    """Applications of an earlier descriptor of this image that it names no more. They are told, never deleted."""
+def _left_over(
+    services: Services, descriptor: Descriptor, made: Sequence[Mapping[str, Any]]
+) -> List[str]:
+    """Applications of an earlier descriptor of this image that it names no more. They are told,
+    never deleted.
+    """
     named = {each["metadata"]["name"] for each in made}
     found = []
     for each in services.kube.list_all(APPLICATIONS, descriptor.namespace):
         annotations = each["metadata"].get("annotations") or {}
         image = str((each["spec"].get("image") or {}).get("repository") or "")
-        is_ours = DESCRIPTOR_ANNOTATION in annotations and image == f"{descriptor.namespace}/{descriptor.name}"
+        is_ours = (
+            DESCRIPTOR_ANNOTATION in annotations
+            and image == f"{descriptor.namespace}/{descriptor.name}"
+        )
         if is_ours and each["metadata"]["name"] not in named:
             found.append(each["metadata"]["name"])
     return sorted(found)

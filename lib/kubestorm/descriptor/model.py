@@ -1,14 +1,15 @@
-"""What a `default.json` says, checked against its schema and then for what a schema cannot say. Pure.
+"""What a `default.json` says, checked against its schema and then for what a schema cannot say.
+Pure.
 
 {
   "namespace": "shop",
   "application": {"name": "cart", "type": "java", "version": "1.4"},
   "build": {
-    "system_setup": {"buildfacts": {"java_version": "17"}},   // variables of the build's environment
-    "build_steps": ["./gradlew test"]                         // each a line for the shell, or program and arguments
-  },
-  "build_command": "./gradlew debian",                        // the last step
-  "artifacts": ["build/distributions/*.deb"],                 // what goes into the image; packages are installed
+    "system_setup": {"buildfacts": {"java_version": "17"}},   // variables of the build's
+    environment "build_steps": ["./gradlew test"]                         // each a line for the
+    shell, or program and arguments
+  }, "build_command": "./gradlew debian",                        // the last step "artifacts":
+  ["build/distributions/*.deb"],                 // what goes into the image; packages are installed
   "services": [
     {"name": "cart", "external_url": "https://cart.example.com/", "application": "cart",
      "instances": {"min": 2, "max": 6}}
@@ -41,7 +42,11 @@ SCHEMA: Dict[str, Any] = {
     "required": ["namespace", "application"],
     "additionalProperties": False,
     "properties": {
-        "namespace": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
+        "namespace": {
+            "type": "string",
+            "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            "maxLength": 63,
+        },
         "application": {
             "type": "object",
             "required": ["name", "type"],
@@ -127,7 +132,8 @@ class Descriptor:
 
 
 def parse(text: str, types: Sequence[str], file: str = "default.json") -> Descriptor:
-    """Read and check a descriptor; `types` are those that operations have a standard base image for.
+    """Read and check a descriptor; `types` are those that operations have a standard base image
+    for.
 
     Raises DescriptorError with every problem, each with its line.
     """
@@ -169,7 +175,11 @@ def _sentence(error: Any) -> str:
     if error.validator == "pattern":
         return f"{error.instance!r} does not fit {error.validator_value}"
     if error.validator == "type":
-        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
+        wanted = (
+            error.validator_value
+            if isinstance(error.validator_value, str)
+            else " or ".join(error.validator_value)
+        )
         return f"{error.instance!r} is no {wanted}"
     return str(error.message)
 
@@ -184,10 +194,16 @@ def _by_meaning(document: Document, types: Sequence[str]) -> List[Problem]:
     kind = value["application"]["type"]
     if kind not in types:
         offered = ", ".join(sorted(types)) or "none yet"
-        wrong(("application", "type"), f"{kind!r} has no standard base image; operations offer {offered}")
+        wrong(
+            ("application", "type"),
+            f"{kind!r} has no standard base image; operations offer {offered}",
+        )
     for index, pattern in enumerate(value.get("artifacts") or ()):
         if pattern.startswith("/") or ".." in pattern.split("/"):
-            wrong(("artifacts", index), f"{pattern!r} leaves the repository; write a path below its root")
+            wrong(
+                ("artifacts", index),
+                f"{pattern!r} leaves the repository; write a path below its root",
+            )
     services = value.get("services") or ()
     names = [service["name"] for service in services]
     for index, service in enumerate(services):
@@ -214,7 +230,12 @@ def _url(text: str) -> Optional[Tuple[str, str, bool]]:
         port = parts.port
     except ValueError:
         return None
-    fits = parts.scheme in ("http", "https") and parts.hostname and not parts.username and not parts.query
+    fits = (
+        parts.scheme in ("http", "https")
+        and parts.hostname
+        and not parts.username
+        and not parts.query
+    )
     if not fits or port not in (None, 80, 443):
         return None
     return str(parts.hostname), parts.path or "/", parts.scheme == "https"
@@ -246,7 +267,11 @@ def _text(fact: Any) -> str:
 def _service(value: Mapping[str, Any]) -> Service:
     instances = value.get("instances") or {}
     least = instances.get("min", 1)
-    host, path, tls = _url(value["external_url"]) or (None, "/", True) if "external_url" in value else (None, "/", True)
+    host, path, tls = (
+        _url(value["external_url"]) or (None, "/", True)
+        if "external_url" in value
+        else (None, "/", True)
+    )
     return Service(value["name"], host, path, tls, least, instances.get("max", max(least, 1)))
 
 

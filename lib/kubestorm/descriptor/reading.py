@@ -1,4 +1,6 @@
-"""Reads JSON that people write: comments are tolerated, and every value knows the line that it stands on. Pure."""
+"""Reads JSON that people write: comments are tolerated, and every value knows the line that it
+stands on. Pure.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Path = Tuple[Union[str, int], ...]
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the line (from 1; 0 where it is nowhere), the path in the document, and a sentence."""
+    """One thing that is wrong: the line (from 1; 0 where it is nowhere), the path in the document,
+    and a sentence.
+    """
 
     line: int
     path: str
@@ -34,7 +38,10 @@ class DescriptorError(DefinitionError):
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems))
-        super().__init__(f"{file} cannot be used. " + " ".join(f"{problem}." for problem in self.problems), field=file)
+        super().__init__(
+            f"{file} cannot be used. " + " ".join(f"{problem}." for problem in self.problems),
+            field=file,
+        )
 
 
 class Document(NamedTuple):
@@ -68,13 +75,21 @@ def read(text: str, file: str = "default.json") -> Document:
     try:
         value = json.loads(plain, object_pairs_hook=unique, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        hint = "; a comma before a closing bracket is not allowed" if _has_trailing_comma(plain, error.pos) else ""
-        raise DescriptorError(file, [Problem(error.lineno, "", f"this is no JSON: {error.msg}{hint}")]) from error
+        hint = (
+            "; a comma before a closing bracket is not allowed"
+            if _has_trailing_comma(plain, error.pos)
+            else ""
+        )
+        raise DescriptorError(
+            file, [Problem(error.lineno, "", f"this is no JSON: {error.msg}{hint}")]
+        ) from error
     except (RecursionError, ValueError) as error:
         raise DescriptorError(file, [Problem(0, "", "this is no JSON that can be read")]) from error
     document = Document(value, _lines(plain))
     if duplicates:
-        problems = [Problem(_last_line(plain, name), "", f"{name!r} is given twice") for name in duplicates]
+        problems = [
+            Problem(_last_line(plain, name), "", f"{name!r} is given twice") for name in duplicates
+        ]
         raise DescriptorError(file, problems)
     return document
 
@@ -93,7 +108,10 @@ def _no_constant(name: str) -> Any:
 
 
 def _has_trailing_comma(text: str, position: int) -> bool:
-    return bool(re.search(r",\s*$", text[:position])) and text[position : position + 1] in ("]", "}")
+    return bool(re.search(r",\s*$", text[:position])) and text[position : position + 1] in (
+        "]",
+        "}",
+    )
 
 
 def _last_line(text: str, name: str) -> int:

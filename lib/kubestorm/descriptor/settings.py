@@ -1,4 +1,6 @@
-"""The `descriptor` section of the pack's configuration: what operations decide for each type of application."""
+"""The `descriptor` section of the pack's configuration: what operations decide for each type of
+application.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ DEFAULT_RESOURCES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class TypeSettings:
-    """The standard of one type: what it is built with, what it stands on, and how it is known to be well."""
+    """The standard of one type: what it is built with, what it stands on, and how it is known to be
+    well.
+    """
 
     base_image: str
     """What the image stands on, for instance registry.example.com/base/java:17."""
@@ -45,5 +49,8 @@ class DescriptorSettings:
         types = section.pop("types", {})
         if not isinstance(types, Mapping):
             raise wrong("descriptor.types", "an object of types by name", types)
-        section["types"] = {name: build(TypeSettings, raw, f"descriptor.types.{name}") for name, raw in types.items()}
+        section["types"] = {
+            name: build(TypeSettings, raw, f"descriptor.types.{name}")
+            for name, raw in types.items()
+        }
         return build(cls, section, "descriptor")

@@ -1,7 +1,7 @@
 """Compare what is wished with what exists, both ways. Pure.
 
-Of an instance only what its Database states is compared (decision 0066), by the same function that plans changes: what
-is reported here is what a run would change, or refuse to.
+Of an instance only what its Database states is compared (decision 0066), by the same function that
+plans changes: what is reported here is what a run would change, or refuse to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequ
 
 from kubestorm import naming
 from kubestorm.database import own_parameters
-from kubestorm.database.plan import ObservedInstance, Refuse, differences, is_pending, needs_password, plan_instance
+from kubestorm.database.plan import (
+    ObservedInstance,
+    Refuse,
+    differences,
+    is_pending,
+    needs_password,
+    plan_instance,
+)
 from kubestorm.drift.values import (
     CONSUL,
     DIFFERENT,
@@ -40,9 +47,11 @@ def compare(
     present: FrozenSet[Place] = frozenset(),
     uids: FrozenSet[str] = frozenset(),
 ) -> Report:
-    """`present` and `uids` are of Databases that exist beside the wishes, whose belongings are no orphans.
+    """`present` and `uids` are of Databases that exist beside the wishes, whose belongings are no
+    orphans.
 
-    `prefix` is the first part of our instances' identifiers: one under it without tags has lost them.
+    `prefix` is the first part of our instances' identifiers: one under it without tags has lost
+    them.
     """
     wishes = tuple(wishes)
     findings: List[Finding] = []
@@ -53,7 +62,9 @@ def compare(
     places = present | {wish.place for wish in wishes}
     owners = uids | {wish.uid for wish in wishes}
     adopted = frozenset(wish.identifier for wish in wishes)
-    orphans, kept = _leftovers(world, places, owners, adopted, cluster=cluster, mount=mount, prefix=prefix)
+    orphans, kept = _leftovers(
+        world, places, owners, adopted, cluster=cluster, mount=mount, prefix=prefix
+    )
     return Report(
         findings=tuple(sorted([*findings, *orphans], key=lambda one: (one.place, one.orphan))),
         kept=tuple(sorted(kept)),
@@ -87,7 +98,8 @@ def _instance_of(wish: Wish, world: World) -> Optional[ObservedInstance]:
 
 def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Difference]:
     if observed is None:
-        # Not by itself: an empty one would hide the loss. database_reconcile refuses, and says what to do.
+        # Not by itself: an empty one would hide the loss. database_reconcile refuses, and says what
+        # to do.
         return [Difference(RDS, "instance", wish.identifier, None, MISSING)]
     if observed.owner_uid != wish.uid:
         return [Difference(RDS, f"tags.{naming.TAG_UID}", wish.uid, observed.owner_uid, DIFFERENT)]
@@ -95,11 +107,15 @@ def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Differen
         return []
     # Without the version of the credentials: whether they differ is Vault's row.
     spec = own_parameters.with_own_group(wish.spec, wish.own_identifier, observed)
-    planned = plan_instance(spec, observed, uid=wish.uid, identifier=wish.identifier, tags=wish.tags)
+    planned = plan_instance(
+        spec, observed, uid=wish.uid, identifier=wish.identifier, tags=wish.tags
+    )
     refusal = planned[0] if planned and isinstance(planned[0], Refuse) else None
     changes = [change for change in differences(spec, observed) if not is_pending(change, observed)]
     found = [
-        Difference(RDS, change.field, _plain(change.new), _plain(change.old), DIFFERENT, refusal is None)
+        Difference(
+            RDS, change.field, _plain(change.new), _plain(change.old), DIFFERENT, refusal is None
+        )
         for change in changes
     ]
     found += [
@@ -108,16 +124,34 @@ def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Differen
         if observed.tags.get(key) != value
     ]
     if refusal is not None:
-        what = ("status", observed.status) if refusal.reason == "InstanceBroken" else (refusal.reason, refusal.message)
-        found.append(Difference(RDS, what[0], "available" if what[0] == "status" else None, what[1], DIFFERENT))
+        what = (
+            ("status", observed.status)
+            if refusal.reason == "InstanceBroken"
+            else (refusal.reason, refusal.message)
+        )
+        found.append(
+            Difference(
+                RDS, what[0], "available" if what[0] == "status" else None, what[1], DIFFERENT
+            )
+        )
     return found
 
 
 def _parameters(wish: Wish, observed: Optional[ObservedInstance], world: World) -> List[Difference]:
-    """What `spec.parameters` says against what its group holds. Every run of the instance step writes it."""
-    if wish.spec is None or observed is None or observed.owner_uid != wish.uid or "parameters" not in wish.spec.stated:
+    """What `spec.parameters` says against what its group holds. Every run of the instance step
+    writes it.
+    """
+    if (
+        wish.spec is None
+        or observed is None
+        or observed.owner_uid != wish.uid
+        or "parameters" not in wish.spec.stated
+    ):
         return []
-    group = own_parameters.with_own_group(wish.spec, wish.own_identifier, observed).parameter_group or ""
+    group = (
+        own_parameters.with_own_group(wish.spec, wish.own_identifier, observed).parameter_group
+        or ""
+    )
     found = world.parameters.get(group)
     if found is None:
         return []
@@ -134,7 +168,8 @@ def _parameters(wish: Wish, observed: Optional[ObservedInstance], world: World) 
         for name, value in sorted(changes.write.items())
     ]
     return differing + [
-        Difference(RDS, f"parameters.{name}", None, found[name].value, EXTRA, True) for name in sorted(changes.reset)
+        Difference(RDS, f"parameters.{name}", None, found[name].value, EXTRA, True)
+        for name in sorted(changes.reset)
     ]
 
 
@@ -142,10 +177,14 @@ def _pending(wish: Wish, world: World) -> List[Difference]:
     """A rotation's copy that no rotation needs any more: a run promotes it, or forgets it."""
     if wish.place not in world.pending or wish.rotation_due:
         return []
-    return [Difference(VAULT, "pending", None, naming.pending_vault_path(wish.vault_path), EXTRA, True)]
+    return [
+        Difference(VAULT, "pending", None, naming.pending_vault_path(wish.vault_path), EXTRA, True)
+    ]
 
 
-def _secret(wish: Wish, observed: Optional[ObservedInstance], version: Optional[int]) -> List[Difference]:
+def _secret(
+    wish: Wish, observed: Optional[ObservedInstance], version: Optional[int]
+) -> List[Difference]:
     # The password of an adopted instance is not ours to make.
     adopted = wish.spec is not None and wish.spec.adopt is not None
     ours = observed is not None and observed.owner_uid == wish.uid
@@ -156,10 +195,14 @@ def _secret(wish: Wish, observed: Optional[ObservedInstance], version: Optional[
     if observed is None or not ours or not version or not needs_password(observed, version):
         return []
     given = observed.tags.get(naming.TAG_CREDENTIALS_VERSION)
-    return [Difference(VAULT, "version", given, str(version), DIFFERENT, observed.status == "available")]
+    return [
+        Difference(VAULT, "version", given, str(version), DIFFERENT, observed.status == "available")
+    ]
 
 
-def _published(wish: Wish, observed: Optional[ObservedInstance], found: Mapping[str, str]) -> List[Difference]:
+def _published(
+    wish: Wish, observed: Optional[ObservedInstance], found: Mapping[str, str]
+) -> List[Difference]:
     ours = observed is not None and observed.owner_uid == wish.uid
     wished = _address(wish, observed if ours else None)
     return [
@@ -209,7 +252,14 @@ def _leftovers(
             continue
         if one.owner_uid and one.tags.get(naming.TAG_RETAINED) == one.owner_uid:
             retained[place] = one.identifier
-            kept.append(Kept(place, RDS, one.identifier, "its Database was deleted with deletionPolicy Retain"))
+            kept.append(
+                Kept(
+                    place,
+                    RDS,
+                    one.identifier,
+                    "its Database was deleted with deletionPolicy Retain",
+                )
+            )
             continue
         extra.setdefault((place, one.owner_uid or ""), []).append(
             Difference(RDS, "instance", None, one.identifier, EXTRA)
@@ -219,31 +269,57 @@ def _leftovers(
             if place in places:
                 continue
             if place in retained:
-                kept.append(Kept(place, service, where, f"it belongs to the retained instance {retained[place]}"))
+                kept.append(
+                    Kept(
+                        place,
+                        service,
+                        where,
+                        f"it belongs to the retained instance {retained[place]}",
+                    )
+                )
             elif service == VAULT and place in world.snapshots:
                 kept.append(Kept(place, service, where, "a snapshot of its instance is kept"))
             else:
                 owner = next((uid for (other, uid) in extra if other == place), "")
-                extra.setdefault((place, owner), []).append(Difference(service, field, None, where, EXTRA))
-    findings = [Finding(place, uid, tuple(found), orphan=True) for (place, uid), found in extra.items()]
+                extra.setdefault((place, owner), []).append(
+                    Difference(service, field, None, where, EXTRA)
+                )
+    findings = [
+        Finding(place, uid, tuple(found), orphan=True) for (place, uid), found in extra.items()
+    ]
     return findings, kept
 
 
 def _orphaned(
-    one: ObservedInstance, owners: FrozenSet[str], adopted: FrozenSet[str], *, cluster: str, prefix: str
+    one: ObservedInstance,
+    owners: FrozenSet[str],
+    adopted: FrozenSet[str],
+    *,
+    cluster: str,
+    prefix: str,
 ) -> Optional[Place]:
     """Where its Database was, or its identifier where the tags are lost; None when it is no orphan."""
     if one.status == "deleting" or one.identifier in adopted:
         return None
     if one.owner_uid is None:
-        return Place("", one.identifier) if prefix and one.identifier.startswith(f"{prefix}-{cluster}-") else None
+        return (
+            Place("", one.identifier)
+            if prefix and one.identifier.startswith(f"{prefix}-{cluster}-")
+            else None
+        )
     if one.tags.get(naming.TAG_CLUSTER) != cluster or one.owner_uid in owners:
         return None
-    return Place(one.tags.get(naming.TAG_NAMESPACE, ""), one.tags.get(naming.TAG_NAME, one.identifier))
+    return Place(
+        one.tags.get(naming.TAG_NAMESPACE, ""), one.tags.get(naming.TAG_NAME, one.identifier)
+    )
 
 
-def _named(world: World, cluster: str, mount: str) -> Sequence[Tuple[str, str, Mapping[Place, str]]]:
-    secrets = {place: f"{mount}/{naming.vault_path(cluster, *place)}" for place in world.secrets or ()}
+def _named(
+    world: World, cluster: str, mount: str
+) -> Sequence[Tuple[str, str, Mapping[Place, str]]]:
+    secrets = {
+        place: f"{mount}/{naming.vault_path(cluster, *place)}" for place in world.secrets or ()
+    }
     keys = {place: naming.consul_prefix(cluster, *place) for place in world.published or ()}
     return ((VAULT, "secret", secrets), (CONSUL, "keys", keys))
 

@@ -1,14 +1,27 @@
-"""Ask Kubernetes, RDS, Vault and Consul for what is compared. Reads only; a service that does not answer is quoted.
+"""Ask Kubernetes, RDS, Vault and Consul for what is compared. Reads only; a service that does not
+answer is quoted.
 
-The Databases are listed before and after everything else: what came, went or changed in between is not judged, because
-the rest was asked at another moment.
+The Databases are listed before and after everything else: what came, went or changed in between is
+not judged, because the rest was asked at another moment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 from kubestorm import conditions, naming
 from kubestorm.conditions import UNDER_WAY
@@ -39,7 +52,9 @@ class Scope(NamedTuple):
     """Database, or another kind that is read as one, as `plural.group`; empty for all."""
 
     def has(self, place: Place) -> bool:
-        return (not self.namespace or self.namespace == place.namespace) and (not self.name or self.name == place.name)
+        return (not self.namespace or self.namespace == place.namespace) and (
+            not self.name or self.name == place.name
+        )
 
 
 EVERYTHING = Scope()
@@ -51,9 +66,16 @@ def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
     before = _databases(services, scope)
     world = look(services, scope, [wish_of(services, item) for item in before.values()])
     after = _databases(services, scope)
-    wishes = [wish_of(services, item, changed=_is_other(item, before.get(uid))) for uid, item in after.items()]
+    wishes = [
+        wish_of(services, item, changed=_is_other(item, before.get(uid)))
+        for uid, item in after.items()
+    ]
     settings = services.settings
-    judged = [wish for wish in wishes if wanted is None or wanted == (wish.origin.group, wish.origin.plural)]
+    judged = [
+        wish
+        for wish in wishes
+        if wanted is None or wanted == (wish.origin.group, wish.origin.plural)
+    ]
     report = compare(
         judged,
         world,
@@ -64,9 +86,13 @@ def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
         uids=frozenset((*before, *after)),
     )
     if wanted is not None and wanted[1] != DATABASES.plural:
-        # Of a leftover nobody can tell which kind it was of; with Databases, the usual kind, they are shown.
-        report = dataclasses.replace(report, findings=tuple(one for one in report.findings if not one.orphan), kept=())
-    # RDS knows no scope: of the Databases elsewhere nothing was asked, so nothing is said of their instances.
+        # Of a leftover nobody can tell which kind it was of; with Databases, the usual kind, they
+        # are shown.
+        report = dataclasses.replace(
+            report, findings=tuple(one for one in report.findings if not one.orphan), kept=()
+        )
+    # RDS knows no scope: of the Databases elsewhere nothing was asked, so nothing is said of their
+    # instances.
     return dataclasses.replace(
         report,
         findings=tuple(one for one in report.findings if scope.has(one.place)),
@@ -75,7 +101,9 @@ def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
 
 
 def _origin(services: Services, kind: str) -> Optional[Tuple[str, str]]:
-    """(group, plural) of the kind that is meant, None for all. Raises DefinitionError for one that is not known."""
+    """(group, plural) of the kind that is meant, None for all. Raises DefinitionError for one that
+    is not known.
+    """
     if not kind:
         return None
     resource = resource_of(services, "" if kind == KIND else kind)
@@ -119,12 +147,16 @@ def wish_of(services: Services, resource: Object, *, changed: bool = False) -> W
 
 
 def look(services: Services, scope: Scope, wishes: Sequence[Wish]) -> World:
-    """What RDS, Vault and Consul have of this cluster; the wishes say what has to be looked at closely."""
+    """What RDS, Vault and Consul have of this cluster; the wishes say what has to be looked at
+    closely.
+    """
     unknown: Dict[str, str] = {}
     instances = _ask(RDS, lambda: tuple(services.rds.list_instances()), unknown)
     snapshots = _ask(RDS, lambda: _snapshots(services), unknown) if instances is not None else None
     parameters = _ask(RDS, lambda: _parameters(services, wishes, instances or ()), unknown)
-    secrets = _ask(VAULT, lambda: _secrets(services, scope, [wish.place for wish in wishes]), unknown)
+    secrets = _ask(
+        VAULT, lambda: _secrets(services, scope, [wish.place for wish in wishes]), unknown
+    )
     return World(
         instances=instances if snapshots is not None else None,
         snapshots=frozenset(snapshots or ()),
@@ -138,18 +170,30 @@ def look(services: Services, scope: Scope, wishes: Sequence[Wish]) -> World:
 
 def _databases(services: Services, scope: Scope) -> Dict[str, Object]:
     found: Dict[str, Object] = {}
-    with contextlib.suppress(NotFoundError):  # without the definition there is none, and what exists is left over
-        found.update({item["metadata"]["uid"]: item for item in services.kube.list_all(DATABASES, scope.namespace)})
+    with contextlib.suppress(
+        NotFoundError
+    ):  # without the definition there is none, and what exists is left over
+        found.update(
+            {
+                item["metadata"]["uid"]: item
+                for item in services.kube.list_all(DATABASES, scope.namespace)
+            }
+        )
     for kind in services.settings.database.kinds:
         found.update(_of_kind(services, kind, scope))
     return {uid: item for uid, item in found.items() if scope.has(_place(item))}
 
 
 def _of_kind(services: Services, kind: KindMapping, scope: Scope) -> Dict[str, Object]:
-    """The objects of another kind that asks for databases; none where its definition is not installed."""
+    """The objects of another kind that asks for databases; none where its definition is not
+    installed.
+    """
     try:
         resource = Resource(kind.group, kind.version, kind.plural)
-        return {item["metadata"]["uid"]: item for item in services.kube.list_all(resource, scope.namespace)}
+        return {
+            item["metadata"]["uid"]: item
+            for item in services.kube.list_all(resource, scope.namespace)
+        }
     except NotFoundError:
         return {}
 
@@ -159,7 +203,9 @@ def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
     if metadata.get("deletionTimestamp"):
         return "it is being deleted"
     counted = kind is None or kind.status != "object"
-    if counted and int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+    if counted and int(status.get("observedGeneration") or 0) < int(
+        metadata.get("generation") or 0
+    ):
         return "its latest change is not carried out yet"
     ready = conditions.find(status.get("conditions") or [], conditions.READY) or {}
     if ready.get("status") != conditions.TRUE and (
@@ -172,7 +218,9 @@ def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
 def _published(services: Services, scope: Scope) -> Mapping[Place, Mapping[str, str]]:
     root = f"kubestorm/{services.settings.cluster}/"
     found: Dict[Place, Dict[str, str]] = {}
-    for key, value in services.consul.read_tree(root + (f"{scope.namespace}/" if scope.namespace else "")).items():
+    for key, value in services.consul.read_tree(
+        root + (f"{scope.namespace}/" if scope.namespace else "")
+    ).items():
         parts = ([scope.namespace] if scope.namespace else []) + key.split("/")
         if len(parts) < 3 or not scope.has(Place(parts[0], parts[1])):
             continue
@@ -191,12 +239,19 @@ class _Secrets(NamedTuple):
 def _parameters(
     services: Services, wishes: Sequence[Wish], instances: Sequence[ObservedInstance]
 ) -> Mapping[str, Mapping[str, ObservedParameter]]:
-    """What is set in the groups of Databases that state parameters; one or two calls for each of them."""
+    """What is set in the groups of Databases that state parameters; one or two calls for each of
+    them.
+    """
     found: Dict[str, Mapping[str, ObservedParameter]] = {}
     by_identifier = {one.identifier: one for one in instances}
     for wish in wishes:
         observed = by_identifier.get(wish.identifier)
-        if wish.spec is None or wish.under_way or observed is None or "parameters" not in wish.spec.stated:
+        if (
+            wish.spec is None
+            or wish.under_way
+            or observed is None
+            or "parameters" not in wish.spec.stated
+        ):
             continue
         group = with_own_group(wish.spec, wish.own_identifier, observed).parameter_group or ""
         with contextlib.suppress(NotFoundError):  # the instance's row says that it has another one
@@ -243,7 +298,9 @@ def _ask(service: str, call: Callable[[], T], unknown: Dict[str, str]) -> Option
 
 
 def _is_other(now: Object, before: Optional[Object]) -> bool:
-    return before is None or before["metadata"].get("resourceVersion") != now["metadata"].get("resourceVersion")
+    return before is None or before["metadata"].get("resourceVersion") != now["metadata"].get(
+        "resourceVersion"
+    )
 
 
 def _place(resource: Object) -> Place:

@@ -1,8 +1,9 @@
-"""One look after another: each distinct drift is told once, and again after it changed, or went and came back.
+"""One look after another: each distinct drift is told once, and again after it changed, or went and
+came back.
 
-What was told is remembered in the datastore by fingerprints, per Database and service, so that a service which does not
-answer for a while neither repeats nor forgets anything. It is written after the dispatch: a crash in between tells
-again, and never not at all.
+What was told is remembered in the datastore by fingerprints, per Database and service, so that a
+service which does not answer for a while neither repeats nor forgets anything. It is written after
+the dispatch: a crash in between tells again, and never not at all.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ class DriftPoller:
     """What the sensor does at each look. Raises nothing: the next look tries again."""
 
     def __init__(
-        self, store: Store, dispatch: Callable[[str, Mapping[str, Any]], object], log: logging.Logger, cluster: str
+        self,
+        store: Store,
+        dispatch: Callable[[str, Mapping[str, Any]], object],
+        log: logging.Logger,
+        cluster: str,
     ) -> None:
         self._store, self._dispatch, self._log, self._cluster = store, dispatch, log, cluster
         self._unknown: Mapping[str, str] = {}
@@ -57,7 +62,9 @@ class DriftPoller:
                 self._log.info("drift.detected: %s in %s", finding.place, ", ".join(sorted(found)))
             now.setdefault(key, {}).update(found)
         if now != told:
-            self._store.set_value(self._name, json.dumps(now, sort_keys=True, separators=(",", ":")))
+            self._store.set_value(
+                self._name, json.dumps(now, sort_keys=True, separators=(",", ":"))
+            )
 
     def _load(self) -> Told:
         try:
@@ -86,7 +93,9 @@ def key_of(finding: Finding) -> str:
 
 
 def remaining(told: Told, report: Report) -> Told:
-    """What stays remembered: what this report says nothing about. The rest is told anew when it comes back."""
+    """What stays remembered: what this report says nothing about. The rest is told anew when it
+    comes back.
+    """
     kept: Told = {}
     for key, services in told.items():
         orphan = key.startswith(ORPHAN_MARK)

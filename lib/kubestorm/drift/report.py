@@ -10,7 +10,9 @@ from kubestorm.drift.values import EXTRA, MISSING, Difference, Finding, Payload,
 
 
 def payload(finding: Finding, cluster: str) -> Payload:
-    """What `kubestorm.drift_detected` carries: identity, what differs, and whether a run would mend any of it."""
+    """What `kubestorm.drift_detected` carries: identity, what differs, and whether a run would mend
+    any of it.
+    """
     return {
         "cluster": cluster,
         **finding.origin._asdict(),
@@ -30,7 +32,9 @@ def sentence(finding: Finding) -> str:
     if finding.orphan:
         return f"Nothing asks for what is left of {finding.place}: {told}. It is left alone; delete it, or adopt it."
     if all(one.repairable for one in finding.differences):
-        return f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends it."
+        return (
+            f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends it."
+        )
     if finding.repairable:
         return f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends a part of it."
     if any(one.what == MISSING and one.field == "instance" for one in finding.differences):
@@ -46,7 +50,9 @@ def digests(finding: Finding) -> Dict[str, str]:
     found: Dict[str, List[Any]] = {}
     for one in finding.differences:
         found.setdefault(one.service, []).append([one.field, one.wished, one.found, one.what])
-    return {service: _digest([finding.uid, *sorted(rows, key=_text)]) for service, rows in found.items()}
+    return {
+        service: _digest([finding.uid, *sorted(rows, key=_text)]) for service, rows in found.items()
+    }
 
 
 def as_result(report: Report) -> Mapping[str, Any]:
@@ -65,14 +71,20 @@ def as_result(report: Report) -> Mapping[str, Any]:
         "drift": rows,
         "advice": [sentence(finding) for finding in report.findings],
         "kept": [
-            {"namespace": one.place.namespace, "name": one.place.name, **dict(one._asdict(), place=str(one.place))}
+            {
+                "namespace": one.place.namespace,
+                "name": one.place.name,
+                **dict(one._asdict(), place=str(one.place)),
+            }
             for one in report.kept
         ],
         "under_way": [
             {"namespace": place.namespace, "name": place.name, "reason": why}
             for place, why in sorted(report.under_way.items())
         ],
-        "unknown": [{"service": service, "message": why} for service, why in sorted(report.unknown.items())],
+        "unknown": [
+            {"service": service, "message": why} for service, why in sorted(report.unknown.items())
+        ],
     }
 
 
@@ -80,9 +92,19 @@ def summary(report: Report) -> str:
     """The whole report in one or two sentences."""
     databases = [finding for finding in report.findings if not finding.orphan]
     orphans = [finding for finding in report.findings if finding.orphan]
-    parts = [f"{report.compared} Databases looked at" if report.compared != 1 else "1 Database looked at"]
-    parts.append(f"{len(databases)} of them with drift ({_names(databases)})" if databases else "none with drift")
-    parts.append(f"{len(orphans)} leftovers that nothing asks for ({_names(orphans)})" if orphans else "no orphans")
+    parts = [
+        f"{report.compared} Databases looked at" if report.compared != 1 else "1 Database looked at"
+    ]
+    parts.append(
+        f"{len(databases)} of them with drift ({_names(databases)})"
+        if databases
+        else "none with drift"
+    )
+    parts.append(
+        f"{len(orphans)} leftovers that nothing asks for ({_names(orphans)})"
+        if orphans
+        else "no orphans"
+    )
     text = ", ".join(parts)
     if report.kept:
         text += f"; {len(report.kept)} leftovers are kept on purpose"

@@ -39,7 +39,9 @@ DATABASE = Origin()
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it is wished. `repairable`: `database_reconcile` brings it back by itself."""
+    """One thing that is not as it is wished. `repairable`: `database_reconcile` brings it back by
+    itself.
+    """
 
     service: str
     field: str
@@ -68,9 +70,12 @@ class Wish:
     """Status says that Vault had them."""
     origin: Origin = DATABASE
     own_identifier: str = ""
-    """The identifier that its name gives, which its own parameter group is named for, also where it was adopted."""
+    """The identifier that its name gives, which its own parameter group is named for, also where it
+    was adopted.
+    """
     rotation_due: bool = False
-    """New credentials are asked for and not there yet, so that a pending copy in Vault is at work."""
+    """New credentials are asked for and not there yet, so that a pending copy in Vault is at work.
+    """
     under_way: str = ""
     """Why it is not compared now (being made, being changed, being deleted); empty when it is."""
 
@@ -83,14 +88,17 @@ class World:
     snapshots: FrozenSet[Place] = frozenset()
     """The places of which a manual or final snapshot is kept."""
     published: Optional[Mapping[Place, Mapping[str, str]]] = field(default_factory=dict)
-    """Our keys in Consul with their values; a place with foreign keys alone has an empty mapping."""
+    """Our keys in Consul with their values; a place with foreign keys alone has an empty mapping.
+    """
     secrets: Optional[Mapping[Place, int]] = field(default_factory=dict)
     """The current version of each secret in Vault; 0 where it was listed and not looked at."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     pending: FrozenSet[Place] = frozenset()
     """The places with a rotation's copy of new credentials in Vault."""
     parameters: Mapping[str, Mapping[str, ObservedParameter]] = field(default_factory=dict)
-    """What is set in parameter groups, by group; a group that is not there, or was not asked for, is not in it."""
+    """What is set in parameter groups, by group; a group that is not there, or was not asked for,
+    is not in it.
+    """
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,9 @@ class Report:
     """Databases looked at, those under way included."""
 
     def is_judged(self, place: Place, service: str, *, orphan: bool) -> bool:
-        """Whether this report says anything of a place in a service; where it does not, what was known stays so."""
+        """Whether this report says anything of a place in a service; where it does not, what was
+        known stays so.
+        """
         if place in self.under_way or service in self.unknown:
             return False
         # Without RDS nobody can tell an orphan from a leftover of Retain or Snapshot.

@@ -1,8 +1,9 @@
 """An HTTP listener for sensors: webhooks of registries, Slack and git hosts come in here.
 
-A sensor makes `Listener(settings, routes, log)` with a `Route` for each path, starts it, and dispatches in the route's
-`receive`. What is refused never reaches `receive`: paths, methods, sizes, content types and who sends are checked
-before. `receive` runs in the connection's own thread, several at once, and the answer waits for it.
+A sensor makes `Listener(settings, routes, log)` with a `Route` for each path, starts it, and
+dispatches in the route's `receive`. What is refused never reaches `receive`: paths, methods, sizes,
+content types and who sends are checked before. `receive` runs in the connection's own thread,
+several at once, and the answer waits for it.
 """
 
 from kubestorm.listener.authenticity import (

@@ -1,4 +1,6 @@
-"""Bytes of one connection into requests, within bounds. The parser is llhttp (Node's), through httptools."""
+"""Bytes of one connection into requests, within bounds. The parser is llhttp (Node's), through
+httptools.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,16 @@ class Budget:
 
 
 class Assembly:
-    """Feed it what was received; take whole requests from `complete`, each with whether the connection goes on."""
+    """Feed it what was received; take whole requests from `complete`, each with whether the
+    connection goes on.
+    """
 
     def __init__(
-        self, settings: ListenerSettings, remote: str, send_continue: Callable[[], None], budget: Budget
+        self,
+        settings: ListenerSettings,
+        remote: str,
+        send_continue: Callable[[], None],
+        budget: Budget,
     ) -> None:
         self._settings, self._remote, self._send_continue = settings, remote, send_continue
         self._budget, self._held = budget, 0
@@ -129,8 +137,8 @@ class Assembly:
     def _pass_over_upgrade(self, rest: bytes) -> int:
         """Read the request again without its offer of another protocol.
 
-        A server may pass an offer over (RFC 9110, 7.8), and Java's client makes one with its first request; the parser
-        stops there, before the body.
+        A server may pass an offer over (RFC 9110, 7.8), and Java's client makes one with its first
+        request; the parser stops there, before the body.
         """
         if not self.complete or self.complete[-1][0].method == "CONNECT":
             self.complete.clear()
@@ -138,7 +146,11 @@ class Assembly:
         request, _ = self.complete.pop()
         target = f"{request.path}?{request.query}" if request.query else request.path
         lines = [f"{request.method} {target} HTTP/1.1", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in request.headers.items() if name not in _OF_UPGRADES]
+        lines += [
+            f"{name}: {value}"
+            for name, value in request.headers.items()
+            if name not in _OF_UPGRADES
+        ]
         self._parser = httptools.HttpRequestParser(self)
         return self.feed("\r\n".join([*lines, "", ""]).encode("latin-1") + rest)
 

@@ -1,7 +1,8 @@
-"""Who sent a request: a signature over the raw body, a token, or a name and password, each compared in constant time.
+"""Who sent a request: a signature over the raw body, a token, or a name and password, each compared
+in constant time.
 
-A check passes or raises RefusedError: 401 where a credential is missing, 403 where it is there and wrong (401 for basic
-authentication, where clients expect it).
+A check passes or raises RefusedError: 401 where a credential is missing, 403 where it is there and
+wrong (401 for basic authentication, where clients expect it).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class RefusedError(Error):
 
 
 class Check(Protocol):
-    """Raises RefusedError for a request of somebody else, another of the pack's errors where it cannot be told."""
+    """Raises RefusedError for a request of somebody else, another of the pack's errors where it
+    cannot be told.
+    """
 
     def __call__(self, request: Request) -> None: ...
 
@@ -68,7 +71,9 @@ class HmacCheck:
     def __call__(self, request: Request) -> None:
         sent = request.headers.get(self.header.lower())
         if not sent:
-            raise RefusedError(f"The signature is missing: send it in {self.header}.", status_code=401)
+            raise RefusedError(
+                f"The signature is missing: send it in {self.header}.", status_code=401
+            )
         message, digest = self.message(request), self._digest(sent)
         made = (
             hmac.new(secret.reveal().encode(), message, ALGORITHMS[self.algorithm]).digest()
@@ -82,14 +87,20 @@ class HmacCheck:
             return None
         text = sent[len(self.prefix) :].strip()
         try:
-            return binascii.unhexlify(text) if self.encoding == "hex" else base64.b64decode(text, validate=True)
+            return (
+                binascii.unhexlify(text)
+                if self.encoding == "hex"
+                else base64.b64decode(text, validate=True)
+            )
         except (binascii.Error, ValueError):
             return None
 
 
 @dataclass(frozen=True)
 class TokenCheck:
-    """A token in a header: `Authorization: Bearer TOKEN`, or a header of the sender's own with the token alone."""
+    """A token in a header: `Authorization: Bearer TOKEN`, or a header of the sender's own with the
+    token alone.
+    """
 
     secrets: SecretSource
     header: str = "Authorization"
@@ -100,14 +111,22 @@ class TokenCheck:
         sent = request.headers.get(self.header.lower(), "").strip()
         challenge = self.scheme if self.header.lower() == "authorization" else ""
         if not sent:
-            raise RefusedError(f"The token is missing: send it in {self.header}.", status_code=401, challenge=challenge)
+            raise RefusedError(
+                f"The token is missing: send it in {self.header}.",
+                status_code=401,
+                challenge=challenge,
+            )
         token = sent
         if self.scheme:
             scheme, _, token = sent.partition(" ")
             if scheme.lower() != self.scheme.lower():
                 token = ""
-        if not _any_same(token.strip().encode(), (secret.reveal().encode() for secret in self.secrets.secrets())):
-            raise RefusedError("The token is not the one that is expected.", status_code=403, challenge=challenge)
+        if not _any_same(
+            token.strip().encode(), (secret.reveal().encode() for secret in self.secrets.secrets())
+        ):
+            raise RefusedError(
+                "The token is not the one that is expected.", status_code=403, challenge=challenge
+            )
 
 
 @dataclass(frozen=True)
@@ -120,8 +139,12 @@ class QueryCheck:
     def __call__(self, request: Request) -> None:
         sent = _fields(request.query).get(self.parameter)
         if not sent:
-            raise RefusedError(f"The token is missing: send it in the parameter {self.parameter}.", status_code=401)
-        if not _any_same(sent[-1].encode(), (secret.reveal().encode() for secret in self.secrets.secrets())):
+            raise RefusedError(
+                f"The token is missing: send it in the parameter {self.parameter}.", status_code=401
+            )
+        if not _any_same(
+            sent[-1].encode(), (secret.reveal().encode() for secret in self.secrets.secrets())
+        ):
             raise RefusedError("The token is not the one that is expected.", status_code=403)
 
 

@@ -1,7 +1,7 @@
 """Where the listener finds the secrets it compares with, and how it hears that they changed.
 
-Several secrets may hold at once, one a line, so that one can be replaced without a gap: add the new one, change the
-sender, remove the old one.
+Several secrets may hold at once, one a line, so that one can be replaced without a gap: add the new
+one, change the sender, remove the old one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class FileSecrets:
                 f"{self._field} names {self._path}, which cannot be read: {why}.", field=self._field
             ) from error
         if not self._secrets:
-            raise DefinitionError(f"{self._field} names {self._path}, which is empty.", field=self._field)
+            raise DefinitionError(
+                f"{self._field} names {self._path}, which is empty.", field=self._field
+            )
         return self._secrets
 
 
@@ -74,7 +76,9 @@ class VaultSecrets:
             self._until = self._clock() + VAULT_SECONDS
         if not self._secrets:
             self._until = None
-            raise NotFoundError(f"Vault's {self._path} has nothing under {self._key}.", service="Vault")
+            raise NotFoundError(
+                f"Vault's {self._path} has nothing under {self._key}.", service="Vault"
+            )
         return self._secrets
 
 

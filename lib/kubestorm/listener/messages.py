@@ -18,7 +18,9 @@ _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])')
 
 @dataclass(frozen=True)
 class Request:
-    """What came in. Header names are in small letters; a header that came twice is joined with a comma."""
+    """What came in. Header names are in small letters; a header that came twice is joined with a
+    comma.
+    """
 
     method: str
     path: str
@@ -36,7 +38,9 @@ class Request:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     def json(self) -> Any:
-        """The body as JSON, within bounds of depth and of numbers. Raises DefinitionError for what is none."""
+        """The body as JSON, within bounds of depth and of numbers. Raises DefinitionError for what
+        is none.
+        """
         return parse_json(self.body)
 
 
@@ -52,7 +56,9 @@ class Answer:
 
     @classmethod
     def text(cls, status: int, sentence: str, *, outcome: str = "", **headers: str) -> Answer:
-        """A sentence for a person who reads a webhook's log; underscores in names of headers become hyphens."""
+        """A sentence for a person who reads a webhook's log; underscores in names of headers become
+        hyphens.
+        """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status, f"{sentence}\n".encode(), headers=named, outcome=outcome)
 
@@ -62,7 +68,9 @@ class Answer:
 
 
 def parse_json(body: bytes) -> Any:
-    """UTF-8 JSON with at most MAX_DEPTH levels, MAX_DIGITS digits, and no NaN. Raises DefinitionError."""
+    """UTF-8 JSON with at most MAX_DEPTH levels, MAX_DIGITS digits, and no NaN. Raises
+    DefinitionError.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -75,7 +83,9 @@ def parse_json(body: bytes) -> Any:
 
 
 def check_depth(text: str) -> None:
-    """Raises DefinitionError for JSON that is nested deeper than MAX_DEPTH; before it is parsed, as parsers recurse."""
+    """Raises DefinitionError for JSON that is nested deeper than MAX_DEPTH; before it is parsed, as
+    parsers recurse.
+    """
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
     depth = 0

@@ -46,8 +46,8 @@ class Route:
     """For counts and the log."""
     check: Check
     receive: Callable[[Request], Answer]
-    """Gets what passed all checks. An error of the pack becomes the answer: DefinitionError 400, TemporaryError and
-    what is unreadable on our side 503, so that the sender tries again."""
+    """Gets what passed all checks. An error of the pack becomes the answer: DefinitionError 400,
+    TemporaryError and what is unreadable on our side 503, so that the sender tries again."""
     content_types: Tuple[str, ...] = ("application/json",)
     """Media types that are taken; none given, any is."""
     methods: Tuple[str, ...] = ("POST",)
@@ -58,7 +58,9 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Dict[str, Dict[str, int]] = collections.defaultdict(lambda: collections.defaultdict(int))
+        self._counts: Dict[str, Dict[str, int]] = collections.defaultdict(
+            lambda: collections.defaultdict(int)
+        )
 
     def add(self, route: str, outcome: str) -> None:
         with self._lock:
@@ -81,7 +83,9 @@ class Listener:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Binds at once. Raises DefinitionError for an address or a certificate that cannot be used."""
+        """Binds at once. Raises DefinitionError for an address or a certificate that cannot be
+        used.
+        """
         paths = [route.path for route in routes]
         twice = sorted({path for path in paths if paths.count(path) > 1})
         if twice or settings.health_path in paths:
@@ -103,7 +107,9 @@ class Listener:
 
     def start(self) -> None:
         self._server.start()
-        self._log.info("listener.started: %s, paths %s", self.url, ", ".join(sorted(self._routes)) or "none")
+        self._log.info(
+            "listener.started: %s, paths %s", self.url, ", ".join(sorted(self._routes)) or "none"
+        )
 
     def stop(self) -> None:
         """Safe to repeat."""
@@ -140,7 +146,9 @@ class Listener:
         try:
             route.check(request)
         except (DefinitionError, NotFoundError) as error:
-            return self._later(route, error)  # the secret to compare with cannot be read: no fault of the sender's
+            return self._later(
+                route, error
+            )  # the secret to compare with cannot be read: no fault of the sender's
         if request.method == "OPTIONS":  # has no body
             return route.receive(request)
         if route.content_types and request.content_type not in route.content_types:
@@ -153,7 +161,9 @@ class Listener:
         after = error.retry_after_seconds if isinstance(error, TemporaryError) else None
         self._say(route.name, "unavailable", str(error))
         return Answer.text(
-            503, "This cannot be taken now; send it again.", Retry_After=str(int(after or RETRY_SECONDS))
+            503,
+            "This cannot be taken now; send it again.",
+            Retry_After=str(int(after or RETRY_SECONDS)),
         )
 
     def _health(self, request: Request) -> Answer:

@@ -1,8 +1,8 @@
 """HTTP/1.1 for few good and many bad clients: a thread for each connection, and deadlines for all.
 
-A client that sends slowly, or nothing, holds a thread that waits and nothing else; when there are too many, the one
-that has kept silent the longest gives way. TLS is done in the connection's thread, so that a handshake that stalls
-stalls alone. Why not a WSGI server: docs/decisions/0081.
+A client that sends slowly, or nothing, holds a thread that waits and nothing else; when there are
+too many, the one that has kept silent the longest gives way. TLS is done in the connection's
+thread, so that a handshake that stalls stalls alone. Why not a WSGI server: docs/decisions/0081.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ BACKLOG = 256
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """Of bodies, in all connections together: what is sent beyond is refused (503)."""
 LINGER_SECONDS = 2.0
-"""After a refusal in the middle of a body, what still comes is read away so that the client sees the answer."""
+"""After a refusal in the middle of a body, what still comes is read away so that the client sees
+the answer.
+"""
 LINGER_BYTES = 4 * 1024 * 1024
 ACCEPT_PAUSE_SECONDS = 0.2
 STOP_SECONDS = 3.0
@@ -43,8 +45,12 @@ Refused = Callable[[int], None]
 class HttpServer:
     """Bound when it is made; serves from `start` to `stop`."""
 
-    def __init__(self, settings: ListenerSettings, handle: Handler, refused: Refused, log: logging.Logger) -> None:
-        """`handle` must not raise. Raises DefinitionError for an address or a certificate that cannot be used."""
+    def __init__(
+        self, settings: ListenerSettings, handle: Handler, refused: Refused, log: logging.Logger
+    ) -> None:
+        """`handle` must not raise. Raises DefinitionError for an address or a certificate that
+        cannot be used.
+        """
         self._settings, self._handle, self._refused, self._log = settings, handle, refused, log
         self._tls = TlsContext.of(settings)
         self._socket = _listen(settings)
@@ -106,10 +112,14 @@ class HttpServer:
         if len(self._connections) >= self._settings.max_connections:
             self._make_room()
         assembly = functools.partial(Assembly, self._settings, remote, budget=self._budget)
-        connection = _Connection(peer, assembly, self._settings, self._tls, self._handle, self._refused)
+        connection = _Connection(
+            peer, assembly, self._settings, self._tls, self._handle, self._refused
+        )
         with self._lock:
             self._connections[id(connection)] = connection
-        threading.Thread(target=self._serve, args=(connection,), name="listener-connection", daemon=True).start()
+        threading.Thread(
+            target=self._serve, args=(connection,), name="listener-connection", daemon=True
+        ).start()
 
     def _make_room(self) -> None:
         with self._lock:
@@ -117,7 +127,9 @@ class HttpServer:
             if not idle:
                 return
             silent = min(idle, key=lambda each: each.heard)
-            del self._connections[id(silent)]  # at once: its thread ends some time later, and must not be chosen again
+            del self._connections[
+                id(silent)
+            ]  # at once: its thread ends some time later, and must not be chosen again
         silent.close()
         self._refused(UNAVAILABLE)
 
@@ -133,7 +145,9 @@ class HttpServer:
 
 
 class _Connection:
-    """One peer. `heard` is when it last sent anything, `is_busy` whether a request of it is being answered."""
+    """One peer. `heard` is when it last sent anything, `is_busy` whether a request of it is being
+    answered.
+    """
 
     def __init__(
         self,
@@ -158,8 +172,12 @@ class _Connection:
             self._peer.close()
 
     def serve(self) -> None:
-        """Answer requests until the peer is done or has to be. What goes wrong with the peer is not raised."""
-        with contextlib.closing(self._assembly), contextlib.suppress(OSError):  # also what TLS raises, and timeouts
+        """Answer requests until the peer is done or has to be. What goes wrong with the peer is not
+        raised.
+        """
+        with contextlib.closing(self._assembly), contextlib.suppress(
+            OSError
+        ):  # also what TLS raises, and timeouts
             self._peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 self._peer.settimeout(self._settings.request_seconds)
@@ -194,7 +212,9 @@ class _Connection:
 
     def _deadline(self) -> float:
         settings = self._settings
-        return time.monotonic() + (settings.request_seconds if self._assembly.is_begun else settings.idle_seconds)
+        return time.monotonic() + (
+            settings.request_seconds if self._assembly.is_begun else settings.idle_seconds
+        )
 
     def _read(self, deadline: float) -> Optional[bytes]:
         """Some bytes, none at the peer's end, None when time is up."""
@@ -235,11 +255,14 @@ class _Connection:
     def _send(self, answer: Answer, *, keep: bool, with_body: bool = True) -> None:
         self._peer.settimeout(self._settings.request_seconds)
         self._peer.sendall(
-            encode_head(answer, keep=keep, second=int(time.time())) + (answer.body if with_body else b"")
+            encode_head(answer, keep=keep, second=int(time.time()))
+            + (answer.body if with_body else b"")
         )
 
     def _linger(self) -> None:
-        """Close the way out and read the rest away for a moment: else a reset may overtake the answer."""
+        """Close the way out and read the rest away for a moment: else a reset may overtake the
+        answer.
+        """
         if not isinstance(self._peer, ssl.SSLSocket):
             self._peer.shutdown(socket.SHUT_WR)
         deadline, seen = time.monotonic() + LINGER_SECONDS, 0
@@ -251,7 +274,9 @@ class _Connection:
 
 
 def encode_head(answer: Answer, *, keep: bool, second: int) -> bytes:
-    """Status line and headers, up to the body. `second` is the time of the Date header, from the epoch."""
+    """Status line and headers, up to the body. `second` is the time of the Date header, from the
+    epoch.
+    """
     lines = [
         f"HTTP/1.1 {answer.status} {http.HTTPStatus(answer.status).phrase}",
         f"Date: {email.utils.formatdate(second, usegmt=True)}",

@@ -1,4 +1,6 @@
-"""Where a listener listens and what it bears. Each sensor that listens has such a section of its own."""
+"""Where a listener listens and what it bears. Each sensor that listens has such a section of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,18 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class ListenerSettings:
-    """One address. The schema's block is the same for all (`registries.listener` in config.schema.yaml)."""
+    """One address. The schema's block is the same for all (`registries.listener` in
+    config.schema.yaml).
+    """
 
     host: str = "127.0.0.1"
     """Loopback unless the operator says otherwise: what listens to all should be behind TLS."""
     port: int = 0
     """0 lets the system choose, for tests; the log names it."""
     certificate_file: Optional[str] = None
-    """PEM, with the chain. Given together with key_file, the listener speaks TLS; both are read again when changed."""
+    """PEM, with the chain. Given together with key_file, the listener speaks TLS; both are read
+    again when changed.
+    """
     key_file: Optional[str] = None
     max_body_bytes: int = MEBIBYTE
     """Larger bodies are refused (413); a push event has a few KB."""
@@ -35,22 +41,30 @@ class ListenerSettings:
 
     @classmethod
     def from_config(cls, section: Optional[Mapping[str, Any]], *, field: str) -> ListenerSettings:
-        """Read a section; `field` is its path for errors. Raises DefinitionError naming the key that is wrong."""
+        """Read a section; `field` is its path for errors. Raises DefinitionError naming the key
+        that is wrong.
+        """
         known = {item.name: item for item in fields(cls)}
-        values = {key: value for key, value in (section or {}).items() if value not in (None, {}, [], "")}
+        values = {
+            key: value for key, value in (section or {}).items() if value not in (None, {}, [], "")
+        }
         for key, value in values.items():
             if key not in known:
                 raise DefinitionError(
-                    f"{field} has no setting {key}; there are {', '.join(known)}.", field=f"{field}.{key}"
+                    f"{field} has no setting {key}; there are {', '.join(known)}.",
+                    field=f"{field}.{key}",
                 )
             _check(value, cls.__dict__.get(key), f"{field}.{key}")
         settings = cls(**values)
         if bool(settings.certificate_file) != bool(settings.key_file):
             raise DefinitionError(
-                f"{field} needs both certificate_file and key_file to speak TLS.", field=f"{field}.certificate_file"
+                f"{field} needs both certificate_file and key_file to speak TLS.",
+                field=f"{field}.certificate_file",
             )
         if not settings.health_path.startswith("/"):
-            raise DefinitionError(f"{field}.health_path begins with a slash.", field=f"{field}.health_path")
+            raise DefinitionError(
+                f"{field}.health_path begins with a slash.", field=f"{field}.health_path"
+            )
         return settings
 
 
@@ -60,7 +74,9 @@ def _check(value: Any, default: Any, field: str) -> None:
         least = 0 if field.endswith(".port") else 1
         if not is_number or value < least or (isinstance(default, int) and value != int(value)):
             kind = "a whole number" if isinstance(default, int) else "a number"
-            raise DefinitionError(f"{field} is {kind} of {least} or more (found: {value!r}).", field=field)
+            raise DefinitionError(
+                f"{field} is {kind} of {least} or more (found: {value!r}).", field=field
+            )
         if field.endswith(".port") and value > 65535:
             raise DefinitionError(f"{field} is at most 65535 (found: {value!r}).", field=field)
     elif not isinstance(value, str):

@@ -1,4 +1,6 @@
-"""The listener's certificate, read again when its files change, as cert-manager and certbot replace them."""
+"""The listener's certificate, read again when its files change, as cert-manager and certbot replace
+them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ class TlsContext:
         try:
             self._seen, self._context = self._stamp(), self._load()
         except (OSError, ssl.SSLError) as error:
-            why = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+            why = (
+                getattr(error, "reason", None)
+                or getattr(error, "strerror", None)
+                or type(error).__name__
+            )
             raise DefinitionError(
                 f"The listener's certificate_file {certificate_file} and key_file {key_file} cannot be used: {why}.",
                 field="listener.certificate_file",

@@ -2,8 +2,9 @@
 
     build -> test -> push -> rollout -> post-deploy test
 
-The first three are the ImageBuild's, whose test command runs in the built image before it is pushed. What is pushed is
-rolled out by the Applications that follow it; their Rollouts tell the rest.
+The first three are the ImageBuild's, whose test command runs in the built image before it is
+pushed. What is pushed is rolled out by the Applications that follow it; their Rollouts tell the
+rest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from kubestorm.conditions import FALSE, TRUE, find
 from kubestorm.rollout.model import COMPLETE, TERMINAL
 from kubestorm.rollout.objects import NOT_ASKED, TESTED
 
-BUILD, TEST, PUSH, ROLLOUT, POST_DEPLOY_TEST = "build", "test", "push", "rollout", "post-deploy test"
+BUILD, TEST, PUSH, ROLLOUT, POST_DEPLOY_TEST = (
+    "build",
+    "test",
+    "push",
+    "rollout",
+    "post-deploy test",
+)
 NAMES = (BUILD, TEST, PUSH, ROLLOUT, POST_DEPLOY_TEST)
 WAITING, SUCCEEDED, FAILED, SKIPPED = "waiting", "succeeded", "failed", "skipped"
 DONE = frozenset((SUCCEEDED, FAILED, SKIPPED))
@@ -38,31 +45,45 @@ class Follower:
     rollout: Optional[Mapping[str, Any]] = None
 
 
-def build_stages(status: Mapping[str, Any], request_id: str, *, has_test: bool) -> Tuple[Stage, ...]:
+def build_stages(
+    status: Mapping[str, Any], request_id: str, *, has_test: bool
+) -> Tuple[Stage, ...]:
     """build, test and push of the build that answers a request."""
     build = status.get("build") or {}
     if build.get("requestId") != request_id:
         return _waiting((BUILD, TEST, PUSH), "The build has not begun.")
-    images = [each for each in status.get("images") or () if each.get("build") == build.get("number")]
+    images = [
+        each for each in status.get("images") or () if each.get("build") == build.get("number")
+    ]
     message = str(build.get("message") or "")
     if build.get("phase") != records.FINISHED:
         return _under_way(images, message, has_test=has_test)
     outcome = build.get("outcome")
     if outcome == records.NOTHING_TO_DO:
-        return tuple(Stage(name, SKIPPED, "No image had to be built.") for name in (BUILD, TEST, PUSH))
+        return tuple(
+            Stage(name, SKIPPED, "No image had to be built.") for name in (BUILD, TEST, PUSH)
+        )
     if outcome == records.SUCCEEDED:
         return Stage(BUILD, SUCCEEDED, message), _test(has_test), Stage(PUSH, SUCCEEDED, message)
-    failed: Mapping[str, Any] = next((each for each in images if each.get("state") == records.IMAGE_FAILED), {})
+    failed: Mapping[str, Any] = next(
+        (each for each in images if each.get("state") == records.IMAGE_FAILED), {}
+    )
     where = str(failed.get("failedStage") or BUILD)
     why = f"{failed['name']}: {failed.get('message', '')}" if failed else message
     return _failed_at(where if where in (BUILD, TEST, PUSH) else BUILD, why, has_test=has_test)
 
 
 def _test(has_test: bool) -> Stage:
-    return Stage(TEST, SUCCEEDED) if has_test else Stage(TEST, SKIPPED, "The ImageBuild names no test command.")
+    return (
+        Stage(TEST, SUCCEEDED)
+        if has_test
+        else Stage(TEST, SKIPPED, "The ImageBuild names no test command.")
+    )
 
 
-def _under_way(images: Sequence[Mapping[str, Any]], message: str, *, has_test: bool) -> Tuple[Stage, ...]:
+def _under_way(
+    images: Sequence[Mapping[str, Any]], message: str, *, has_test: bool
+) -> Tuple[Stage, ...]:
     states = {str(each.get("state")) for each in images}
     if not images or states & {records.WAITING, records.BUILDING}:
         return _waiting((BUILD, TEST, PUSH), message or "It is being built.")
@@ -87,7 +108,8 @@ def rollout_stages(followers: Sequence[Follower]) -> Tuple[Stage, ...]:
     """rollout and post-deploy test of all that follow what was pushed."""
     if not followers:
         return tuple(
-            Stage(name, SKIPPED, "No Application follows what was pushed.") for name in (ROLLOUT, POST_DEPLOY_TEST)
+            Stage(name, SKIPPED, "No Application follows what was pushed.")
+            for name in (ROLLOUT, POST_DEPLOY_TEST)
         )
     open_ones = [each for each in followers if _phase(each) not in TERMINAL]
     bad = [each for each in followers if _phase(each) in TERMINAL and _phase(each) != COMPLETE]
@@ -98,20 +120,26 @@ def rollout_stages(followers: Sequence[Follower]) -> Tuple[Stage, ...]:
             return Stage(ROLLOUT, SUCCEEDED), Stage(POST_DEPLOY_TEST, FAILED, why)
         return Stage(ROLLOUT, FAILED, why), Stage(POST_DEPLOY_TEST, SKIPPED, "The rollout failed.")
     if open_ones:
-        where = "; ".join(f"{each.name}: {_phase(each) or 'its rollout has not begun'}" for each in open_ones)
+        where = "; ".join(
+            f"{each.name}: {_phase(each) or 'its rollout has not begun'}" for each in open_ones
+        )
         return _waiting((ROLLOUT, POST_DEPLOY_TEST), where)
     names = ", ".join(each.name for each in followers)
     tested = any(_tested(each) == TRUE for each in followers)
     after = (
-        Stage(POST_DEPLOY_TEST, SUCCEEDED) if tested else Stage(POST_DEPLOY_TEST, SKIPPED, "No Application has one.")
+        Stage(POST_DEPLOY_TEST, SUCCEEDED)
+        if tested
+        else Stage(POST_DEPLOY_TEST, SKIPPED, "No Application has one.")
     )
     return Stage(ROLLOUT, SUCCEEDED, f"{names} run it."), after
 
 
 def why_stopped(resource: Mapping[str, Any], request_id: str) -> str:
-    """Why the build that answers a request will not come (any more); empty while it may, or is there.
+    """Why the build that answers a request will not come (any more); empty while it may, or is
+    there.
 
-    The status has room for one build and the annotations for one request: whoever asks later takes the place.
+    The status has room for one build and the annotations for one request: whoever asks later takes
+    the place.
     """
     status, metadata = resource.get("status") or {}, resource["metadata"]
     if (status.get("build") or {}).get("requestId") == request_id:

@@ -1,4 +1,6 @@
-"""Begin workflows/delivery_pipeline.yaml, and its step: look, and tell. Neither waits; the workflow does."""
+"""Begin workflows/delivery_pipeline.yaml, and its step: look, and tell. Neither waits; the workflow
+does.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,18 @@ STAGE_ENDED = "kubestorm.pipeline_stage_ended"
 STATUS_FIELD = "pipeline"
 PIPELINE = "kubestorm.delivery_pipeline"
 START_SECONDS = 120.0
-"""How long an Application may take to begin the rollout of what it follows, before it counts as one that does not."""
+"""How long an Application may take to begin the rollout of what it follows, before it counts as one
+that does not.
+"""
 
 Result = Dict[str, Any]
 
 
-def start(services: Services, namespace: str, name: str, *, by: str, engine: Optional[EngineApi]) -> Result:
-    """Begin a delivery of an ImageBuild, as an execution of its own; `run_id` is also its `status.pipeline.runId`.
+def start(
+    services: Services, namespace: str, name: str, *, by: str, engine: Optional[EngineApi]
+) -> Result:
+    """Begin a delivery of an ImageBuild, as an execution of its own; `run_id` is also its
+    `status.pipeline.runId`.
 
     Raises NotFoundError when there is no such ImageBuild, DefinitionError outside of an engine.
     """
@@ -45,11 +52,14 @@ def start(services: Services, namespace: str, name: str, *, by: str, engine: Opt
     }
 
 
-def look(services: Services, namespace: str, name: str, request_id: str, run_id: str, dispatch: Dispatch) -> Result:
-    """Where the run is; each stage that has ended since the last look is written on the ImageBuild and told once.
+def look(
+    services: Services, namespace: str, name: str, request_id: str, run_id: str, dispatch: Dispatch
+) -> Result:
+    """Where the run is; each stage that has ended since the last look is written on the ImageBuild
+    and told once.
 
-    Dispatched first and written after: a crash in between tells it again. Returns `done`, `outcome`, `message` and
-    `stages`. Raises NotFoundError when the ImageBuild is gone.
+    Dispatched first and written after: a crash in between tells it again. Returns `done`,
+    `outcome`, `message` and `stages`. Raises NotFoundError when the ImageBuild is gone.
     """
     build = _read(services, namespace, name)
     before = _recorded(build, run_id)
@@ -65,7 +75,9 @@ def look(services: Services, namespace: str, name: str, request_id: str, run_id:
         "done": outcome != pipeline.WAITING,
         "outcome": outcome,
         "message": pipeline.sentence(stages),
-        "stages": [{"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages],
+        "stages": [
+            {"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages
+        ],
     }
 
 
@@ -73,7 +85,9 @@ def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
     try:
         return services.kube.get(IMAGE_BUILDS, name, namespace)
     except NotFoundError as error:
-        raise NotFoundError(f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes") from error
+        raise NotFoundError(
+            f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes"
+        ) from error
 
 
 def _stages(services: Services, build: Mapping[str, Any], request_id: str) -> Tuple[Stage, ...]:
@@ -88,10 +102,14 @@ def _stages(services: Services, build: Mapping[str, Any], request_id: str) -> Tu
 
 
 def _followers(services: Services, status: Mapping[str, Any]) -> List[Follower]:
-    """The Applications that follow what the build pushed; one that has not begun within its time is left out."""
+    """The Applications that follow what the build pushed; one that has not begun within its time is
+    left out.
+    """
     pushed = _pushed(status)
     finished = records.parse_time((status.get("build") or {}).get("finishedAt"))
-    is_late = finished is not None and services.now() - finished > dt.timedelta(seconds=START_SECONDS)
+    is_late = finished is not None and services.now() - finished > dt.timedelta(
+        seconds=START_SECONDS
+    )
     found: List[Follower] = []
     for resource in services.kube.list_all(names.APPLICATIONS):
         try:
@@ -99,7 +117,9 @@ def _followers(services: Services, status: Mapping[str, Any]) -> List[Follower]:
         except InvalidSpecError:
             continue
         for repository, tags, digest in pushed:
-            if repository != f"{spec.registry}/{spec.repository}" or not any(follows(spec, tag) for tag in tags):
+            if repository != f"{spec.registry}/{spec.repository}" or not any(
+                follows(spec, tag) for tag in tags
+            ):
                 continue
             rollout = _rollout(services, spec.namespace, spec.name, digest)
             if rollout is not None or not is_late:
@@ -111,7 +131,11 @@ def _pushed(status: Mapping[str, Any]) -> Set[Tuple[str, Tuple[str, ...], str]]:
     """(registry/repository, tags, digest) of each image that the build pushed."""
     number = (status.get("build") or {}).get("number")
     return {
-        (split_reference(str(each["reference"]))[0], tuple(each.get("tags") or ()), str(each["digest"]))
+        (
+            split_reference(str(each["reference"]))[0],
+            tuple(each.get("tags") or ()),
+            str(each["digest"]),
+        )
         for each in status.get("images") or ()
         if each.get("build") == number and each.get("state") == records.PUSHED
     }
@@ -122,7 +146,8 @@ def _rollout(services: Services, namespace: str, application: str, digest: str) 
     found = [
         each
         for each in services.kube.list_all(names.ROLLOUTS, namespace)
-        if each["spec"]["applicationRef"]["name"] == application and each["spec"]["image"]["digest"] == digest
+        if each["spec"]["applicationRef"]["name"] == application
+        and each["spec"]["image"]["digest"] == digest
     ]
     return max(found, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
 
@@ -133,21 +158,36 @@ def _recorded(build: Mapping[str, Any], run_id: str) -> Tuple[Stage, ...]:
     if known.get("runId") != run_id:
         return ()
     listed = known.get("stages") or ()
-    return tuple(Stage(str(each["name"]), str(each["outcome"]), str(each.get("message") or "")) for each in listed)
+    return tuple(
+        Stage(str(each["name"]), str(each["outcome"]), str(each.get("message") or ""))
+        for each in listed
+    )
 
 
-def _write(services: Services, build: Mapping[str, Any], run_id: str, stages: Sequence[Stage]) -> None:
+def _write(
+    services: Services, build: Mapping[str, Any], run_id: str, stages: Sequence[Stage]
+) -> None:
     known = (build.get("status") or {}).get(STATUS_FIELD) or {}
-    listed = [{"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages]
+    listed = [
+        {"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages
+    ]
     outcome = pipeline.outcome_of(stages)
     if (known.get("runId"), known.get("stages")) == (run_id, listed):
         return
     begun = known.get("startedAt") if known.get("runId") == run_id else format_time(services.now())
-    fields = {"runId": run_id, "startedAt": begun, "outcome": outcome, "stages": listed, "finishedAt": None}
+    fields = {
+        "runId": run_id,
+        "startedAt": begun,
+        "outcome": outcome,
+        "stages": listed,
+        "finishedAt": None,
+    }
     if outcome != pipeline.WAITING:
         fields["finishedAt"] = format_time(services.now())
     metadata = build["metadata"]
-    services.kube.patch_status(IMAGE_BUILDS, metadata["name"], {STATUS_FIELD: fields}, metadata["namespace"])
+    services.kube.patch_status(
+        IMAGE_BUILDS, metadata["name"], {STATUS_FIELD: fields}, metadata["namespace"]
+    )
 
 
 def _payload(

@@ -1,1 +1,3 @@
-"""Image registries: what they push to us, what we ask them, and which of their tags an Application follows."""
+"""Image registries: what they push to us, what we ask them, and which of their tags an Application
+follows.
+"""

@@ -1,4 +1,6 @@
-"""What a registry says about how it wants to be asked: WWW-Authenticate, Link and Retry-After. Pure."""
+"""What a registry says about how it wants to be asked: WWW-Authenticate, Link and Retry-After.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from typing import Dict, NamedTuple, Optional
 from urllib.parse import urljoin
 
 _CHALLENGE = re.compile(r"\s*(?P<scheme>[A-Za-z][A-Za-z0-9-]*)\s+(?P<rest>.*)", re.DOTALL)
-_PARAMETER = re.compile(r'(?P<key>[A-Za-z_]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))\s*(?:,|$)')
+_PARAMETER = re.compile(
+    r'(?P<key>[A-Za-z_]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s,"]+))\s*(?:,|$)'
+)
 _LINK = re.compile(r'<(?P<target>[^>]*)>\s*;[^,]*\brel\s*=\s*"?next\b')
 MAX_RETRY_SECONDS = 6 * 3600.0
 
@@ -51,7 +55,9 @@ def next_page(header: str, url: str) -> Optional[str]:
 
 
 def retry_after_seconds(header: Optional[str], now: dt.datetime) -> Optional[float]:
-    """Seconds until the instant that Retry-After names, by number or date; None where it names none."""
+    """Seconds until the instant that Retry-After names, by number or date; None where it names
+    none.
+    """
     if not header:
         return None
     text = header.strip()

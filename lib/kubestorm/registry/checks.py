@@ -44,4 +44,6 @@ def check_of(source: SourceSettings, vault: Callable[[], Any]) -> Check:
 def _secrets(auth: AuthSettings, field: str, vault: Callable[[], Any]) -> SecretSource:
     if auth.secret_file:
         return FileSecrets(auth.secret_file, field=field)
-    return VaultSecrets(lambda path: vault().read_values(path), auth.vault_path or "", auth.vault_key)
+    return VaultSecrets(
+        lambda path: vault().read_values(path), auth.vault_path or "", auth.vault_key
+    )

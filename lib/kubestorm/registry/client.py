@@ -1,8 +1,10 @@
-"""The OCI distribution API through requests: what a tag points to, which tags there are, when an image was made.
+"""The OCI distribution API through requests: what a tag points to, which tags there are, when an
+image was made.
 
-Nothing is changed and nothing is pulled. Digests that are read are computed where the registry does not say them. A
-password goes to the registry and to the token service that it names, never along with a redirect to another host.
-Source: the OCI distribution specification 1.1, and distribution's docs/spec/auth for tokens.
+Nothing is changed and nothing is pulled. Digests that are read are computed where the registry does
+not say them. A password goes to the registry and to the token service that it names, never along
+with a redirect to another host. Source: the OCI distribution specification 1.1, and distribution's
+docs/spec/auth for tokens.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ TOKEN_MARGIN_SECONDS = 10.0
 LOGIN_SECONDS = 60.0
 PREFERRED_PLATFORM = ("linux", "amd64")
 REPRODUCIBLE = dt.datetime(1980, 1, 2, tzinfo=dt.timezone.utc)
-"""Builders that make the same image from the same source write 1970 or 1980 as its time, which is none."""
+"""Builders that make the same image from the same source write 1970 or 1980 as its time, which is
+none.
+"""
 
 
 class Look(NamedTuple):
@@ -89,11 +93,15 @@ class RegistryClient:
         self._lock = threading.Lock()
 
     def resolve(self, image: ImageName, reference: str) -> str:
-        """The digest that a tag points to (a digest is itself, when it is there). NotFoundError where it is not."""
+        """The digest that a tag points to (a digest is itself, when it is there). NotFoundError
+        where it is not.
+        """
         return self.look(image, reference).digest
 
     def look(self, image: ImageName, reference: str, *, known: str = "") -> Look:
-        """The same with its media type. With `known`, a digest, the registry need not say what we knew."""
+        """The same with its media type. With `known`, a digest, the registry need not say what we
+        knew.
+        """
         host, path = self._host(image), f"{_path(image)}/manifests/{reference}"
         headers = {"Accept": ", ".join(MANIFEST_TYPES)}
         if known:
@@ -103,11 +111,15 @@ class RegistryClient:
             return Look(known, changed=False)
         digest, media_type = reply.headers.get("docker-content-digest", ""), _media_type(reply)
         if not DIGEST.fullmatch(digest):
-            digest, media_type = self._digest_of(host.ask("GET", path, image, headers=headers), image)
+            digest, media_type = self._digest_of(
+                host.ask("GET", path, image, headers=headers), image
+            )
         return Look(digest, media_type, digest != known)
 
     def tags(self, image: ImageName) -> List[str]:
-        """All tags, in the registry's order. An empty repository has none; NotFoundError where there is none such."""
+        """All tags, in the registry's order. An empty repository has none; NotFoundError where
+        there is none such.
+        """
         found: List[str] = []
         host, path = self._host(image), f"{_path(image)}/tags/list?n={PAGE_SIZE}"
         for _ in range(MAX_PAGES):
@@ -118,10 +130,13 @@ class RegistryClient:
             if further is None or further == reply.url:
                 return found
             path = host.own_path(further, image)
-        raise PermanentError(f"{image} has more than {MAX_PAGES * PAGE_SIZE} tags.", service=SERVICE)
+        raise PermanentError(
+            f"{image} has more than {MAX_PAGES * PAGE_SIZE} tags.", service=SERVICE
+        )
 
     def image_created(self, image: ImageName, digest: str) -> Optional[dt.datetime]:
-        """When an image was made; None where it does not say, or says the year of a reproducible build.
+        """When an image was made; None where it does not say, or says the year of a reproducible
+        build.
 
         Of an image for several platforms it is the one for linux/amd64, or else the first.
         """
@@ -138,7 +153,9 @@ class RegistryClient:
             manifest = _document(reply, image)
             config = (manifest.get("config") or {}).get("digest", "")
             if DIGEST.fullmatch(str(config)):
-                reply = host.ask("GET", f"{_path(image)}/blobs/{config}", image, headers={"Accept": "*/*"})
+                reply = host.ask(
+                    "GET", f"{_path(image)}/blobs/{config}", image, headers={"Accept": "*/*"}
+                )
                 _check_digest(reply.body, config, image)
                 return parse_created(_document(reply, image).get("created"))
             reference = _for_platform(manifest)
@@ -163,7 +180,9 @@ class RegistryClient:
 
     def _digest_of(self, reply: _Reply, image: ImageName) -> Tuple[str, str]:
         if not reply.body:
-            raise TemporaryError(f"{image.registry} sent a manifest of {image} without contents.", service=SERVICE)
+            raise TemporaryError(
+                f"{image.registry} sent a manifest of {image} without contents.", service=SERVICE
+            )
         return f"sha256:{hashlib.sha256(reply.body).hexdigest()}", _media_type(reply)
 
 
@@ -171,7 +190,10 @@ class _Host:
     """One registry: a session, its tokens, and errors in words of ours."""
 
     def __init__(
-        self, connection: ConnectionSettings, login: Callable[[], Optional[Login]], now: Callable[[], dt.datetime]
+        self,
+        connection: ConnectionSettings,
+        login: Callable[[], Optional[Login]],
+        now: Callable[[], dt.datetime],
     ) -> None:
         import requests
         from requests.adapters import HTTPAdapter
@@ -182,7 +204,13 @@ class _Host:
         self._session.auth = _nobody  # else requests would take a password from ~/.netrc
         # A pooled connection that the registry closed meanwhile is no failure.
         retry = Retry(
-            total=1, connect=0, read=1, status=0, redirect=0, respect_retry_after_header=False, raise_on_status=False
+            total=1,
+            connect=0,
+            read=1,
+            status=0,
+            redirect=0,
+            respect_retry_after_header=False,
+            raise_on_status=False,
         )
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
@@ -198,15 +226,27 @@ class _Host:
         """The path of an address of this registry. Another's is refused: a password would go there."""
         parts = urlsplit(urljoin(self._connection.base_url, url))
         if _origin(parts.geturl()) != _origin(self._connection.base_url):
-            raise PermanentError(f"{image.registry} names a next page of {image} elsewhere.", service=SERVICE)
+            raise PermanentError(
+                f"{image.registry} names a next page of {image} elsewhere.", service=SERVICE
+            )
         return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
     def ask(
-        self, method: str, path: str, image: ImageName, *, headers: Mapping[str, str], most: int = MAX_ANSWER_BYTES
+        self,
+        method: str,
+        path: str,
+        image: ImageName,
+        *,
+        headers: Mapping[str, str],
+        most: int = MAX_ANSWER_BYTES,
     ) -> _Reply:
-        """One request, with a token where the registry asks for one. Returns 2xx and 304, raises the rest."""
+        """One request, with a token where the registry asks for one. Returns 2xx and 304, raises
+        the rest.
+        """
         url = f"{self._connection.base_url}{path}"
-        reply = self._send(method, url, {**headers, **self._authorization(image, fresh=False)}, most)
+        reply = self._send(
+            method, url, {**headers, **self._authorization(image, fresh=False)}, most
+        )
         if reply.status == 401:
             self._challenge = parse_challenge(reply.headers.get("www-authenticate", ""))
             authorization = self._authorization(image, fresh=True)
@@ -217,7 +257,9 @@ class _Host:
         raise self._refusal(reply, image)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], most: int) -> _Reply:
-        """Follow redirects by hand: without authorization to another origin, and never from HTTPS to HTTP."""
+        """Follow redirects by hand: without authorization to another origin, and never from HTTPS
+        to HTTP.
+        """
         origin, named = _origin(url), dict(headers)
         for _ in range(MAX_REDIRECTS):
             with self._translated():
@@ -238,14 +280,18 @@ class _Host:
                         names = {name.lower(): value for name, value in answer.headers.items()}
                         return _Reply(answer.status_code, names, body, url)
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-                raise PermanentError(f"{self._connection.host} redirects from HTTPS to HTTP.", service=SERVICE)
+                raise PermanentError(
+                    f"{self._connection.host} redirects from HTTPS to HTTP.", service=SERVICE
+                )
             url = target
             if _origin(url) != origin:
                 named.pop("Authorization", None)  # for good, also where it comes back
         raise PermanentError(f"{self._connection.host} redirects in circles.", service=SERVICE)
 
     def _authorization(self, image: ImageName, *, fresh: bool) -> Dict[str, str]:
-        """The header that the last challenge asks for; none where there was no challenge, or no login for it."""
+        """The header that the last challenge asks for; none where there was no challenge, or no
+        login for it.
+        """
         challenge = self._challenge
         if challenge is None:
             return {}
@@ -254,7 +300,10 @@ class _Host:
             return {"Authorization": _basic(login)} if login else {}
         if challenge.scheme != "bearer":
             return {}
-        realm, service = challenge.parameters.get("realm", ""), challenge.parameters.get("service", "")
+        realm, service = (
+            challenge.parameters.get("realm", ""),
+            challenge.parameters.get("service", ""),
+        )
         scope = f"repository:{image.repository}:pull"
         key = (realm, service, scope)
         with self._lock:
@@ -314,7 +363,9 @@ class _Host:
         host, status = self._connection.host, reply.status
         what = f"{image}" if image else "a token"
         if status == 404:
-            return NotFoundError(f"{host} has no such image: {what}.", service=SERVICE, status_code=status)
+            return NotFoundError(
+                f"{host} has no such image: {what}.", service=SERVICE, status_code=status
+            )
         if status in (401, 403):
             return PermanentError(
                 f"{host} does not let the pack read {what} ({status}): set registries.connections with the host "
@@ -331,7 +382,9 @@ class _Host:
                 status_code=status,
                 retry_after_seconds=wait,
             )
-        return PermanentError(f"{host} answered {status} when asked for {what}.", service=SERVICE, status_code=status)
+        return PermanentError(
+            f"{host} answered {status} when asked for {what}.", service=SERVICE, status_code=status
+        )
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -349,22 +402,35 @@ class _Host:
             ) from error
         except requests.exceptions.Timeout as error:
             raise TemporaryError(
-                f"{host} did not answer within {self._connection.timeout_seconds:g} seconds.", service=SERVICE
+                f"{host} did not answer within {self._connection.timeout_seconds:g} seconds.",
+                service=SERVICE,
             ) from error
         except ValueError as error:  # requests' own for addresses are ValueErrors too
-            raise PermanentError(f"{host} names an address that is none.", service=SERVICE) from error
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise TemporaryError(f"{host} cannot be reached: {type(error).__name__}.", service=SERVICE) from error
+            raise PermanentError(
+                f"{host} names an address that is none.", service=SERVICE
+            ) from error
+        except (
+            requests.exceptions.RequestException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        ) as error:
+            raise TemporaryError(
+                f"{host} cannot be reached: {type(error).__name__}.", service=SERVICE
+            ) from error
 
 
 def parse_created(text: Any) -> Optional[dt.datetime]:
-    """The `created` of an image's config, RFC 3339 with any number of decimals; None for what is no real time."""
+    """The `created` of an image's config, RFC 3339 with any number of decimals; None for what is no
+    real time.
+    """
     instant = parse_instant(text)
     return instant if instant is not None and instant >= REPRODUCIBLE else None
 
 
 def _for_platform(index: Mapping[str, Any]) -> str:
-    """The digest of one manifest in an index: of the preferred platform, or else of the first that is an image."""
+    """The digest of one manifest in an index: of the preferred platform, or else of the first that
+    is an image.
+    """
     found = ""
     for entry in index.get("manifests") or ():
         platform = entry.get("platform") or {}
@@ -386,7 +452,9 @@ def _path(image: ImageName) -> str:
 def _check_digest(body: bytes, digest: str, image: ImageName) -> None:
     algorithm, _, expected = digest.partition(":")
     if algorithm in ("sha256", "sha512") and hashlib.new(algorithm, body).hexdigest() != expected:
-        raise TemporaryError(f"{image.registry} sent something else than {image}@{digest}.", service=SERVICE)
+        raise TemporaryError(
+            f"{image.registry} sent something else than {image}@{digest}.", service=SERVICE
+        )
 
 
 def _document(reply: _Reply, image: ImageName) -> Dict[str, Any]:
@@ -409,7 +477,9 @@ def _read(answer: Any, most: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > most:
-            raise PermanentError(f"An answer of more than {most} bytes is no manifest or list.", service=SERVICE)
+            raise PermanentError(
+                f"An answer of more than {most} bytes is no manifest or list.", service=SERVICE
+            )
     return b"".join(parts)
 
 
@@ -425,7 +495,9 @@ def _origin(url: str) -> Tuple[str, str, Optional[int]]:
 def _basic(login: Login) -> str:
     import base64
 
-    return "Basic " + base64.b64encode(f"{login.username}:{login.password.reveal()}".encode()).decode()
+    return (
+        "Basic " + base64.b64encode(f"{login.username}:{login.password.reveal()}".encode()).decode()
+    )
 
 
 def _nobody(request: Any) -> Any:

@@ -24,18 +24,28 @@ REMEMBERED = "pushes"
 class PushEvents:
     """All configured sources, from `start` to `stop`."""
 
-    def __init__(self, services: Services, store: Store, dispatch: Dispatch, log: logging.Logger) -> None:
-        """Binds the listener's address, where a source posts. Raises DefinitionError for settings that cannot be."""
+    def __init__(
+        self, services: Services, store: Store, dispatch: Dispatch, log: logging.Logger
+    ) -> None:
+        """Binds the listener's address, where a source posts. Raises DefinitionError for settings
+        that cannot be.
+        """
         self._settings = RegistrySettings.from_config(services.settings.raw)
         self._services, self._log = services, log
         self._stopped = threading.Event()
-        self._receiver = PushReceiver(Remembered(store, REMEMBERED), dispatch, services.registry, log, services.now)
+        self._receiver = PushReceiver(
+            Remembered(store, REMEMBERED), dispatch, services.registry, log, services.now
+        )
         posted = [source for source in self._settings.sources if source.is_posted]
         self.listener: Optional[Listener] = None
         if posted:
-            self.listener = Listener(self._settings.listener, [self._route(source) for source in posted], log)
+            self.listener = Listener(
+                self._settings.listener, [self._route(source) for source in posted], log
+            )
         self.counters = self.listener.counters if self.listener else Counters()
-        self._readers = [self._reader(source) for source in self._settings.sources if not source.is_posted]
+        self._readers = [
+            self._reader(source) for source in self._settings.sources if not source.is_posted
+        ]
 
     def start(self) -> None:
         if self.listener:

@@ -1,7 +1,7 @@
 """Which tags of a repository an Application follows, and which of two is the newer. Pure.
 
-A push is an event, and events come late, twice and in any order: what decides is the comparison here and never the
-order of arrival, so that an event of an older version does not bring it back.
+A push is an event, and events come late, twice and in any order: what decides is the comparison
+here and never the order of arrival, so that an event of an older version does not bring it back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class SemverRange:
 
 @dataclass(frozen=True)
 class Branch:
-    """The newest tag, by time, that is `prefix` or begins with it and a separator (`main`, `main-4f2a`)."""
+    """The newest tag, by time, that is `prefix` or begins with it and a separator (`main`,
+    `main-4f2a`).
+    """
 
     prefix: str
 
@@ -73,41 +75,53 @@ class Candidate:
 def parse_follow(mapping: Mapping[str, Any], *, field: str = "spec.follow") -> Follow:
     """Read what a resource says. Exactly one of `semver`, `branch`, `pattern` and `tag` is given.
 
-    Beside `semver`: `prereleases`. Beside `pattern`: `order`, and `group`, by default the first group of the pattern,
-    or the whole tag where it has none. Raises DefinitionError naming the field.
+    Beside `semver`: `prereleases`. Beside `pattern`: `order`, and `group`, by default the first
+    group of the pattern, or the whole tag where it has none. Raises DefinitionError naming the
+    field.
     """
     if not isinstance(mapping, Mapping):
-        raise DefinitionError(f"{field} is an object with one of {', '.join(_PARSERS)}.", field=field)
+        raise DefinitionError(
+            f"{field} is an object with one of {', '.join(_PARSERS)}.", field=field
+        )
     said = {key: value for key, value in mapping.items() if value is not None}
     kinds = [kind for kind in _PARSERS if kind in said]
     if len(kinds) != 1:
         found = f"found: {', '.join(kinds)}" if kinds else "found none"
-        raise DefinitionError(f"{field} needs exactly one of {', '.join(_PARSERS)} ({found}).", field=field)
+        raise DefinitionError(
+            f"{field} needs exactly one of {', '.join(_PARSERS)} ({found}).", field=field
+        )
     kind = kinds[0]
     parse, beside = _PARSERS[kind]
     for key in said:
         if key != kind and key not in beside:
             known = ", ".join((kind, *beside))
             raise DefinitionError(
-                f"{field}.{key} does not go with {field}.{kind}; there are {known}.", field=f"{field}.{key}"
+                f"{field}.{key} does not go with {field}.{kind}; there are {known}.",
+                field=f"{field}.{key}",
             )
     text = said[kind]
     if not isinstance(text, str) or not text.strip():
-        raise DefinitionError(f"{field}.{kind} is a text that is not empty (found: {text!r}).", field=f"{field}.{kind}")
+        raise DefinitionError(
+            f"{field}.{kind} is a text that is not empty (found: {text!r}).",
+            field=f"{field}.{kind}",
+        )
     return parse(said, field)
 
 
 def matches(follow: Follow, tag: str) -> bool:
-    """Whether a tag is one of those that are followed. A pattern that takes too long on it does not match."""
+    """Whether a tag is one of those that are followed. A pattern that takes too long on it does not
+    match.
+    """
     return _rank(follow, tag) is not None
 
 
 def is_newer(follow: Follow, candidate: Candidate, current: Optional[Candidate]) -> bool:
     """Whether a candidate is to take the place of what is current.
 
-    Where both rank alike (one tag that moved, or an order by time) the later one is newer, also where it is the same
-    image pushed again: what is late is judged by the last push. Of two at one instant, or where a time is unknown,
-    it is the one that is looked at last, the candidate. What is not followed any more gives way to anything that is.
+    Where both rank alike (one tag that moved, or an order by time) the later one is newer, also
+    where it is the same image pushed again: what is late is judged by the last push. Of two at one
+    instant, or where a time is unknown, it is the one that is looked at last, the candidate. What
+    is not followed any more gives way to anything that is.
     """
     rank = _rank(follow, candidate.tag)
     if rank is None:
@@ -138,8 +152,12 @@ def newest(follow: Follow, candidates: Iterable[Candidate]) -> Optional[Candidat
 
 
 def narrowed(follow: Follow, tags: Iterable[str]) -> Tuple[str, ...]:
-    """The tags that `newest` could choose: all that rank highest, one unless only time tells them apart."""
-    ranked = [(rank, tag) for rank, tag in ((_rank(follow, tag), tag) for tag in tags) if rank is not None]
+    """The tags that `newest` could choose: all that rank highest, one unless only time tells them
+    apart.
+    """
+    ranked = [
+        (rank, tag) for rank, tag in ((_rank(follow, tag), tag) for tag in tags) if rank is not None
+    ]
     if not ranked:
         return ()
     highest = max(rank for rank, _ in ranked)
@@ -147,7 +165,9 @@ def narrowed(follow: Follow, tags: Iterable[str]) -> Tuple[str, ...]:
 
 
 def _rank(follow: Follow, tag: str) -> Any:
-    """What a tag is compared by, None where it is not followed. Ranks of one Follow can be compared."""
+    """What a tag is compared by, None where it is not followed. Ranks of one Follow can be
+    compared.
+    """
     if isinstance(follow, Tag):
         return 0 if tag == follow.name else None
     if isinstance(follow, Branch):
@@ -205,7 +225,8 @@ def _parse_semver(said: Mapping[str, Any], field: str) -> Follow:
     prereleases = said.get("prereleases", False)
     if not isinstance(prereleases, bool):
         raise DefinitionError(
-            f"{field}.prereleases is true or false (found: {prereleases!r}).", field=f"{field}.prereleases"
+            f"{field}.prereleases is true or false (found: {prereleases!r}).",
+            field=f"{field}.prereleases",
         )
     try:
         parse_range(said["semver"], prereleases=prereleases)
@@ -236,7 +257,8 @@ def _parse_pattern(said: Mapping[str, Any], field: str) -> Follow:
     text, order = said["pattern"], said.get("order", "alphabetical")
     if order not in ORDERS:
         raise DefinitionError(
-            f"{field}.order is one of {', '.join(ORDERS)} (found: {order!r}).", field=f"{field}.order"
+            f"{field}.order is one of {', '.join(ORDERS)} (found: {order!r}).",
+            field=f"{field}.order",
         )
     if len(text) > MAX_PATTERN_LENGTH:
         raise DefinitionError(
@@ -259,7 +281,8 @@ def _group(compiled: Any, group: Any, field: str) -> Union[int, str]:
     is_known = (
         group in compiled.groupindex
         if isinstance(group, str)
-        else isinstance(group, int) and (not isinstance(group, bool) and 0 <= group <= compiled.groups)
+        else isinstance(group, int)
+        and (not isinstance(group, bool) and 0 <= group <= compiled.groups)
     )
     if not is_known:
         names = ", ".join(compiled.groupindex)
@@ -272,7 +295,9 @@ def _group(compiled: Any, group: Any, field: str) -> Union[int, str]:
 
 
 def _check_pace(compiled: Any, text: str, field: str) -> None:
-    """Refuse what backtracks for ever. A few tags made of the pattern's own letters show the usual cases."""
+    """Refuse what backtracks for ever. A few tags made of the pattern's own letters show the usual
+    cases.
+    """
     letters = sorted({*"a0A", *(letter for letter in text if TAG.fullmatch(letter))})
     try:
         for letter in letters:

@@ -1,7 +1,8 @@
-"""The tags of a repository as a person asks for them: of registries that the configuration knows, newest version first.
+"""The tags of a repository as a person asks for them: of registries that the configuration knows,
+newest version first.
 
-A person's word must not make the pack call an address of that person's choice, so a registry has to be one that
-operations named.
+A person's word must not make the pack call an address of that person's choice, so a registry has to
+be one that operations named.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ MOST_TAGS = 50
 
 
 def list_tags(services: Services, repository: str, most: int = MOST_TAGS) -> Dict[str, Any]:
-    """`repository`, `total` and the first `most` of `tags`. DefinitionError where the registry is not known."""
+    """`repository`, `total` and the first `most` of `tags`. DefinitionError where the registry is
+    not known.
+    """
     config = services.settings.raw
     hosts = [each.host for each in RegistrySettings.from_config(config).connections]
     image = image_meant(repository, ApplicationSettings.from_config(config).registry or "", hosts)
@@ -28,7 +31,9 @@ def list_tags(services: Services, repository: str, most: int = MOST_TAGS) -> Dic
 
 
 def image_meant(text: str, default: str, hosts: Sequence[str]) -> ImageName:
-    """The repository that is meant, with its registry: the one that is named, or the configuration's. Pure."""
+    """The repository that is meant, with its registry: the one that is named, or the
+    configuration's. Pure.
+    """
     known = list(dict.fromkeys((*((default,) if default else ()), *hosts)))
     bare = split_reference(text.strip())[0]
     host, slash, path = bare.partition("/")
@@ -37,22 +42,28 @@ def image_meant(text: str, default: str, hosts: Sequence[str]) -> ImageName:
     elif slash and ("." in host or ":" in host or host == "localhost"):
         offered = ", ".join(known) or "none; see registries.connections"
         raise DefinitionError(
-            f"The registry {host} is not one that the configuration names; there is {offered}.", field="repository"
+            f"The registry {host} is not one that the configuration names; there is {offered}.",
+            field="repository",
         )
     elif len(known) == 1 or default:
         registry, repository = default or known[0], bare
     else:
         offered = ", ".join(known) or "none; see registries.connections"
-        raise DefinitionError(f"Say which registry {bare} is in; there is {offered}.", field="repository")
+        raise DefinitionError(
+            f"Say which registry {bare} is in; there is {offered}.", field="repository"
+        )
     if not is_name(registry, repository):
         raise DefinitionError(
-            f"{repository!r} is no repository: small letters, for instance team/cart.", field="repository"
+            f"{repository!r} is no repository: small letters, for instance team/cart.",
+            field="repository",
         )
     return ImageName(registry, repository)
 
 
 def newest_first(tags: Sequence[str]) -> List[str]:
-    """Numbers in tags count as numbers; a release stands above its own pre-releases, words below versions. Pure."""
+    """Numbers in tags count as numbers; a release stands above its own pre-releases, words below
+    versions. Pure.
+    """
     return sorted(tags, key=_key, reverse=True)
 
 

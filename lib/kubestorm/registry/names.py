@@ -10,8 +10,12 @@ from kubestorm.errors import DefinitionError
 DOCKER_HUB = "docker.io"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
-REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*")
+HOST = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
+)
+REPOSITORY = re.compile(
+    r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
+)
 """Source: the "Pulling manifests" part of the OCI distribution specification."""
 MAX_REPOSITORY = 255
 
@@ -27,7 +31,9 @@ class ImageName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, *, field: str = "") -> ImageName:
-        """Read `host[:port]/repository`; Docker Hub's are named in full. Raises DefinitionError naming the field."""
+        """Read `host[:port]/repository`; Docker Hub's are named in full. Raises DefinitionError
+        naming the field.
+        """
         host, slash, repository = text.partition("/")
         is_host = "." in host or ":" in host or host == "localhost"
         if not slash or not is_host or not is_name(host, repository):
@@ -42,7 +48,9 @@ class ImageName(NamedTuple):
 def is_name(registry: str, repository: str) -> bool:
     """Whether both are words that a registry could have."""
     return (
-        bool(HOST.fullmatch(registry)) and len(repository) <= MAX_REPOSITORY and bool(REPOSITORY.fullmatch(repository))
+        bool(HOST.fullmatch(registry))
+        and len(repository) <= MAX_REPOSITORY
+        and bool(REPOSITORY.fullmatch(repository))
     )
 
 

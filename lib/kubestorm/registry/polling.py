@@ -1,9 +1,10 @@
 """Looking at repositories whose registry cannot call: which tags are new, which point elsewhere.
 
-What was found is kept in the sensor's datastore, written after the dispatch: a crash in between tells again, under the
-same event id. The first look at a repository has nothing to compare with. It only writes down what it finds, but tells
-the one tag that the repository's `follow` chooses, where it has one: an Application that has it already is not moved by
-it, and one that missed a push while nobody looked gets it.
+What was found is kept in the sensor's datastore, written after the dispatch: a crash in between
+tells again, under the same event id. The first look at a repository has nothing to compare with. It
+only writes down what it finds, but tells the one tag that the repository's `follow` chooses, where
+it has one: an Application that has it already is not moved by it, and one that missed a push while
+nobody looked gets it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from kubestorm.errors import Error, NotFoundError, TemporaryError
-from kubestorm.registry.follow import Candidate, Follow, matches, narrowed, needs_time, newest, parse_follow
+from kubestorm.registry.follow import (
+    Candidate,
+    Follow,
+    matches,
+    narrowed,
+    needs_time,
+    newest,
+    parse_follow,
+)
 from kubestorm.registry.names import ImageName
 from kubestorm.registry.pushed import PushedImage, identity
 from kubestorm.registry.receiving import TRIGGER, Dispatch
@@ -56,7 +65,9 @@ def differences(known: Mapping[str, str], found: Mapping[str, str]) -> List[str]
 
 
 def looked_at(tags: Sequence[str], follow: Optional[Follow], most: int) -> List[str]:
-    """The tags to look at: those that are followed, the highest of them where there are too many. Pure."""
+    """The tags to look at: those that are followed, the highest of them where there are too many.
+    Pure.
+    """
     found = [tag for tag in dict.fromkeys(tags) if follow is None or matches(follow, tag)]
     return sorted(found, key=natural)[-most:]
 
@@ -64,14 +75,21 @@ def looked_at(tags: Sequence[str], follow: Optional[Follow], most: int) -> List[
 def natural(tag: str) -> Tuple[Tuple[bool, int, str], ...]:
     """A key that sorts numbers within tags as numbers."""
     return tuple(
-        (part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _DIGITS.split(tag) if part != ""
+        (part.isdigit(), int(part) if part.isdigit() else 0, part)
+        for part in _DIGITS.split(tag)
+        if part != ""
     )
 
 
 def delay_seconds(
-    interval: float, failures: int, settings: PollingSettings, share: float, retry_after: Optional[float] = None
+    interval: float,
+    failures: int,
+    settings: PollingSettings,
+    share: float,
+    retry_after: Optional[float] = None,
 ) -> float:
-    """Until the next look: the interval, doubled with each failure, not before the registry said, and some jitter.
+    """Until the next look: the interval, doubled with each failure, not before the registry said,
+    and some jitter.
 
     `share` is random, between -1 and 1. Pure.
     """
@@ -91,7 +109,13 @@ class RegistryPoller:
         *,
         share: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 (spreads load, guards nothing)
     ) -> None:
-        self._settings, self._store, self._dispatch, self._log, self._share = settings, store, dispatch, log, share
+        self._settings, self._store, self._dispatch, self._log, self._share = (
+            settings,
+            store,
+            dispatch,
+            log,
+            share,
+        )
         self._due: Dict[ImageName, dt.datetime] = {}
         self._failures: Dict[ImageName, int] = {}
 
@@ -106,9 +130,13 @@ class RegistryPoller:
         for polled in self._settings.repositories:
             image = polled.image
             if now >= self._due.get(image, now):
-                self._due[image] = now + dt.timedelta(seconds=self._look(registry, polled, image, now))
+                self._due[image] = now + dt.timedelta(
+                    seconds=self._look(registry, polled, image, now)
+                )
 
-    def _look(self, registry: Registry, polled: PolledSettings, image: ImageName, now: dt.datetime) -> float:
+    def _look(
+        self, registry: Registry, polled: PolledSettings, image: ImageName, now: dt.datetime
+    ) -> float:
         """Look at one repository; return the seconds until it is looked at again."""
         retry_after = None
         try:
@@ -122,9 +150,13 @@ class RegistryPoller:
             if self._failures.pop(image, 0):
                 self._log.info("polling.recovered: %s", image)
         failures = self._failures.get(image, 0)
-        return delay_seconds(self._interval(polled), failures, self._settings, self._share(), retry_after)
+        return delay_seconds(
+            self._interval(polled), failures, self._settings, self._share(), retry_after
+        )
 
-    def _compare(self, registry: Registry, polled: PolledSettings, image: ImageName, now: dt.datetime) -> None:
+    def _compare(
+        self, registry: Registry, polled: PolledSettings, image: ImageName, now: dt.datetime
+    ) -> None:
         follow = parse_follow(polled.follow) if polled.follow else None
         known = self._load(image)
         before = known.tags if known else {}
@@ -140,19 +172,30 @@ class RegistryPoller:
             tags = differences(before, found)
         times = self._times(registry, image, {tag: found[tag] for tag in tags})
         since = known.at if known and known.at else None
-        for tag in sorted(tags, key=lambda each: times.get(each) or dt.datetime.min.replace(tzinfo=dt.timezone.utc)):
+        for tag in sorted(
+            tags,
+            key=lambda each: times.get(each) or dt.datetime.min.replace(tzinfo=dt.timezone.utc),
+        ):
             pushed_at = pushed_between(times.get(tag), since, now)
             self._tell(image, tag, found[tag], before.get(tag, ""), pushed_at, now)
         if known is None or tags or found.keys() != before.keys():
             self._save(image, Known(found, now))
 
     def _chosen(
-        self, registry: Registry, image: ImageName, follow: Optional[Follow], found: Mapping[str, str]
+        self,
+        registry: Registry,
+        image: ImageName,
+        follow: Optional[Follow],
+        found: Mapping[str, str],
     ) -> List[str]:
         if follow is None:
             return []
         tags = narrowed(follow, found)
-        times = self._times(registry, image, {tag: found[tag] for tag in tags}) if needs_time(follow) else {}
+        times = (
+            self._times(registry, image, {tag: found[tag] for tag in tags})
+            if needs_time(follow)
+            else {}
+        )
         chosen = newest(follow, (Candidate(tag, found[tag], times.get(tag)) for tag in tags))
         return [chosen.tag] if chosen else []
 
@@ -169,7 +212,13 @@ class RegistryPoller:
         return times
 
     def _tell(
-        self, image: ImageName, tag: str, digest: str, before: str, pushed_at: dt.datetime, now: dt.datetime
+        self,
+        image: ImageName,
+        tag: str,
+        digest: str,
+        before: str,
+        pushed_at: dt.datetime,
+        now: dt.datetime,
     ) -> None:
         pushed = PushedImage(
             registry=image.registry,
@@ -193,7 +242,9 @@ class RegistryPoller:
     def _load(self, image: ImageName) -> Optional[Known]:
         try:
             found = json.loads(self._store.get_value(_name(image)) or "null")
-            return Known({str(k): str(v) for k, v in found["tags"].items()}, parse_instant(found.get("at")))
+            return Known(
+                {str(k): str(v) for k, v in found["tags"].items()}, parse_instant(found.get("at"))
+            )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -202,8 +253,12 @@ class RegistryPoller:
         self._store.set_value(_name(image), json.dumps(document, separators=(",", ":")))
 
 
-def pushed_between(made: Optional[dt.datetime], since: Optional[dt.datetime], now: dt.datetime) -> dt.datetime:
-    """When a push that was found now must have been: when it was made, within what lies between two looks. Pure."""
+def pushed_between(
+    made: Optional[dt.datetime], since: Optional[dt.datetime], now: dt.datetime
+) -> dt.datetime:
+    """When a push that was found now must have been: when it was made, within what lies between two
+    looks. Pure.
+    """
     if made is None:
         return now
     return min(now, max(made, since) if since else made)

@@ -31,8 +31,8 @@ class PushedImage:
     pushed_at: Optional[dt.datetime] = None
     actor: str = ""
     event_id: str = ""
-    """The same for every delivery of one push. Empty where the event has nothing that tells it from an earlier one:
-    then a push of what the tag holds already is taken for a repetition."""
+    """The same for every delivery of one push. Empty where the event has nothing that tells it from
+    an earlier one: then a push of what the tag holds already is taken for a repetition."""
 
     def payload(self, *, source: str, now: dt.datetime) -> Dict[str, Any]:
         """What `kubestorm.image_pushed` carries."""
@@ -45,7 +45,8 @@ class PushedImage:
             "pushed_at": format_instant(self.pushed_at or now),
             "actor": self.actor,
             "source": source,
-            "event_id": self.event_id or identity(source, *self.place, self.digest, format_instant(now)),
+            "event_id": self.event_id
+            or identity(source, *self.place, self.digest, format_instant(now)),
         }
 
     @property
@@ -59,8 +60,12 @@ def identity(*parts: str) -> str:
 
 
 def checked(image: PushedImage, *, registry: Optional[str]) -> PushedImage:
-    """The image with the registry's name as the operator wants it. Raises DefinitionError for what is no image."""
-    found = replace(image, registry=(registry or image.registry).lower(), actor=image.actor[:MAX_TEXT])
+    """The image with the registry's name as the operator wants it. Raises DefinitionError for what
+    is no image.
+    """
+    found = replace(
+        image, registry=(registry or image.registry).lower(), actor=image.actor[:MAX_TEXT]
+    )
     if not found.registry:
         raise DefinitionError("The event does not name the registry: set `registry` of the source.")
     if not is_name(found.registry, found.repository):
@@ -97,7 +102,9 @@ def mapping(document: Any, *keys: Union[str, int], what: str = "") -> Mapping[st
 
 
 def listed(document: Any, key: str) -> List[Any]:
-    """The list under a key. Raises DefinitionError where there is none, or a longer one than any registry sends."""
+    """The list under a key. Raises DefinitionError where there is none, or a longer one than any
+    registry sends.
+    """
     found = mapping(document).get(key)
     if not isinstance(found, list):
         raise DefinitionError(f"The event has no list {key}.")
@@ -107,7 +114,9 @@ def listed(document: Any, key: str) -> List[Any]:
 
 
 def text(document: Any, *keys: str, required: bool = False) -> str:
-    """The text at a path, empty where there is none. Raises DefinitionError where it is required, or no text."""
+    """The text at a path, empty where there is none. Raises DefinitionError where it is required,
+    or no text.
+    """
     found = document
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None

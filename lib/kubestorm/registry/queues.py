@@ -1,7 +1,8 @@
 """Events without a listener: ECR's from SQS, Artifact Registry's from a Pub/Sub subscription.
 
-A message is deleted (acknowledged) after its trigger was dispatched, so that a crash in between delivers it again. What
-cannot be read stays: a dead-letter queue is the place to look at it, and a wrong queue is not emptied by mistake.
+A message is deleted (acknowledged) after its trigger was dispatched, so that a crash in between
+delivers it again. What cannot be read stays: a dead-letter queue is the place to look at it, and a
+wrong queue is not emptied by mistake.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ BATCH = 10
 """The most that SQS gives at once."""
 BACKOFF_SECONDS = (1.0, 60.0)
 STOP_SECONDS = 3.0
-_REGION_OF_QUEUE = re.compile(r"https://(?:sqs\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.)amazonaws\.com")
+_REGION_OF_QUEUE = re.compile(
+    r"https://(?:sqs\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.)amazonaws\.com"
+)
 
 
 class Message(NamedTuple):
@@ -58,13 +61,22 @@ class SqsQueue:
             MaxNumberOfMessages=BATCH,
             WaitTimeSeconds=int(self._settings.wait_seconds),
         )
-        return [Message(each["Body"].encode(), each["ReceiptHandle"]) for each in answer.get("Messages") or ()]
+        return [
+            Message(each["Body"].encode(), each["ReceiptHandle"])
+            for each in answer.get("Messages") or ()
+        ]
 
     def delete(self, receipts: List[str]) -> None:
-        entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
-        answer = self._call("delete_message_batch", QueueUrl=self._settings.queue_url, Entries=entries)
+        entries = [
+            {"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)
+        ]
+        answer = self._call(
+            "delete_message_batch", QueueUrl=self._settings.queue_url, Entries=entries
+        )
         if answer.get("Failed"):
-            raise TemporaryError("SQS did not delete all messages; they come again.", service="AWS SQS")
+            raise TemporaryError(
+                "SQS did not delete all messages; they come again.", service="AWS SQS"
+            )
 
     def _call(self, operation: str, **parameters: Any) -> Any:
         from botocore import exceptions
@@ -83,13 +95,19 @@ class SqsQueue:
         except exceptions.ClientError as error:
             code = str((error.response.get("Error") or {}).get("Code", ""))
             self._client = None  # the keys of an assumed role end after an hour
-            raise TemporaryError(f"AWS SQS refused {operation} ({code}).", service="AWS SQS") from error
+            raise TemporaryError(
+                f"AWS SQS refused {operation} ({code}).", service="AWS SQS"
+            ) from error
         except exceptions.BotoCoreError as error:
-            raise TemporaryError(f"AWS SQS cannot be used for {operation}: {error}", service="AWS SQS") from error
+            raise TemporaryError(
+                f"AWS SQS cannot be used for {operation}: {error}", service="AWS SQS"
+            ) from error
 
 
 class PubSubQueue:
-    """A Pub/Sub subscription by its JSON API. Source: Google's reference, projects.subscriptions.pull."""
+    """A Pub/Sub subscription by its JSON API. Source: Google's reference,
+    projects.subscriptions.pull.
+    """
 
     def __init__(self, settings: PubSubSettings) -> None:
         import requests
@@ -101,7 +119,10 @@ class PubSubQueue:
     def receive(self) -> List[Message]:
         answer = self._post("pull", {"maxMessages": BATCH})
         received = answer.get("receivedMessages") or ()
-        return [Message(json.dumps({"message": each["message"]}).encode(), each["ackId"]) for each in received]
+        return [
+            Message(json.dumps({"message": each["message"]}).encode(), each["ackId"])
+            for each in received
+        ]
 
     def delete(self, receipts: List[str]) -> None:
         self._post("acknowledge", {"ackIds": receipts})
@@ -116,16 +137,24 @@ class PubSubQueue:
             headers["Authorization"] = f"Bearer {google_token(self._settings.token_file).reveal()}"
         try:
             answer = self._session.post(
-                url, json=document, headers=headers, timeout=self._settings.timeout_seconds, allow_redirects=False
+                url,
+                json=document,
+                headers=headers,
+                timeout=self._settings.timeout_seconds,
+                allow_redirects=False,
             )
             if answer.status_code == 200:
                 return answer.json() if answer.content.strip() else {}
         except requests.Timeout as error:
             if verb == "pull":
                 return {}
-            raise TemporaryError(f"Pub/Sub did not answer {verb} in time.", service="Pub/Sub") from error
+            raise TemporaryError(
+                f"Pub/Sub did not answer {verb} in time.", service="Pub/Sub"
+            ) from error
         except (requests.RequestException, ValueError) as error:
-            raise TemporaryError(f"Pub/Sub cannot be reached: {type(error).__name__}.", service="Pub/Sub") from error
+            raise TemporaryError(
+                f"Pub/Sub cannot be reached: {type(error).__name__}.", service="Pub/Sub"
+            ) from error
         if answer.status_code in (401, 403, 404):
             raise PermanentError(
                 f"Pub/Sub refused {verb} of {self._settings.subscription} ({answer.status_code}): the account needs "
@@ -133,7 +162,9 @@ class PubSubQueue:
                 service="Pub/Sub",
                 status_code=answer.status_code,
             )
-        raise TemporaryError(f"Pub/Sub answered {verb} with {answer.status_code}.", service="Pub/Sub")
+        raise TemporaryError(
+            f"Pub/Sub answered {verb} with {answer.status_code}.", service="Pub/Sub"
+        )
 
 
 def open_queue(source: SourceSettings, aws: AwsSettings) -> Queue:
@@ -197,7 +228,9 @@ class QueueReader:
                 outcome = self._take(parse_json(message.body))
             except DefinitionError as error:
                 self._count(self._name, "malformed")
-                self._log.warning("queue.malformed: %s: %s It stays in the queue.", self._name, error)
+                self._log.warning(
+                    "queue.malformed: %s: %s It stays in the queue.", self._name, error
+                )
                 continue
             except Error as error:
                 self._count(self._name, "unavailable")

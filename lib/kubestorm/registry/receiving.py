@@ -1,7 +1,8 @@
 """From an event of a registry to triggers, once for each push.
 
-The order is what makes it safe: the trigger is dispatched, then the push is remembered, then the registry is answered.
-Before an answer of 2xx the registry sends again; after a crash in between it does, and finds what was remembered.
+The order is what makes it safe: the trigger is dispatched, then the push is remembered, then the
+registry is answered. Before an answer of 2xx the registry sends again; after a crash in between it
+does, and finds what was remembered.
 """
 
 from __future__ import annotations
@@ -60,7 +61,12 @@ class PushReceiver:
     """Takes events of all sources. Safe for threads."""
 
     def __init__(
-        self, remembered: Remembered, dispatch: Dispatch, resolver: Resolver, log: logging.Logger, now: Clock
+        self,
+        remembered: Remembered,
+        dispatch: Dispatch,
+        resolver: Resolver,
+        log: logging.Logger,
+        now: Clock,
     ) -> None:
         self._remembered, self._dispatch, self._resolver = remembered, dispatch, resolver
         self._log, self._now = log, now
@@ -71,7 +77,11 @@ class PushReceiver:
         """For a posted event. Raises the pack's errors, which the listener turns into 400 or 503."""
         if request.method == "OPTIONS":
             origin = request.headers.get("webhook-request-origin", "")
-            return Answer(200, headers={"WebHook-Allowed-Origin": origin} if origin else {}, outcome="validated")
+            return Answer(
+                200,
+                headers={"WebHook-Allowed-Origin": origin} if origin else {},
+                outcome="validated",
+            )
         body = request.json()
         code = validation_code(body) if source.type == "acr" else ""
         if code:
@@ -80,12 +90,16 @@ class PushReceiver:
         return Answer.json(200, vars(tally), outcome=tally.outcome)
 
     def take(self, source: SourceSettings, headers: Mapping[str, str], body: Any) -> Tally:
-        """Dispatch what is new in an event. It can be taken again after an error: nothing is told twice.
+        """Dispatch what is new in an event. It can be taken again after an error: nothing is told
+        twice.
 
-        Raises DefinitionError for what is no event of this source, TemporaryError and others where the registry or the
-        trigger cannot be reached.
+        Raises DefinitionError for what is no event of this source, TemporaryError and others where
+        the registry or the trigger cannot be reached.
         """
-        images = [checked(image, registry=source.registry) for image in TYPES[source.type].read(headers, body)]
+        images = [
+            checked(image, registry=source.registry)
+            for image in TYPES[source.type].read(headers, body)
+        ]
         tally = Tally()
         for image in images:
             if source.takes(image.repository):
@@ -128,10 +142,16 @@ class PushReceiver:
             raise
         except Exception as error:
             # Any message bus may raise anything; the registry is told to send again.
-            raise TemporaryError(f"The push could not be handed over: {type(error).__name__}.") from error
+            raise TemporaryError(
+                f"The push could not be handed over: {type(error).__name__}."
+            ) from error
         # The trigger instance tells it already; a line for each would cost more than all the rest.
         self._log.debug(
-            "push.told: %s/%s:%s@%s", payload["registry"], payload["repository"], payload["tag"], payload["digest"]
+            "push.told: %s/%s:%s@%s",
+            payload["registry"],
+            payload["repository"],
+            payload["tag"],
+            payload["digest"],
         )
 
     @contextlib.contextmanager

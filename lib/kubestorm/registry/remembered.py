@@ -1,8 +1,9 @@
-"""Which pushes were told already, kept in the sensor's datastore and bounded, so that a repetition triggers nothing.
+"""Which pushes were told already, kept in the sensor's datastore and bounded, so that a repetition
+triggers nothing.
 
-Kept in shards: only the newest is written, all that was added while a write was under way goes with the next one, and
-the oldest shard is overwritten when the ring is full. A write follows the dispatch: a crash in between tells a push
-again, and never not at all.
+Kept in shards: only the newest is written, all that was added while a write was under way goes with
+the next one, and the oldest shard is overwritten when the ring is full. A write follows the
+dispatch: a crash in between tells a push again, and never not at all.
 """
 
 from __future__ import annotations
@@ -27,8 +28,12 @@ class Store(Protocol):
 class Remembered:
     """Keys with a value each, the last few thousand. Safe for threads."""
 
-    def __init__(self, store: Store, name: str, *, shards: int = SHARDS, shard_size: int = SHARD_SIZE) -> None:
-        """`name` is the first part of the names in the datastore. Reads all of them: raises what the store raises."""
+    def __init__(
+        self, store: Store, name: str, *, shards: int = SHARDS, shard_size: int = SHARD_SIZE
+    ) -> None:
+        """`name` is the first part of the names in the datastore. Reads all of them: raises what
+        the store raises.
+        """
         self._store, self._name, self._shards, self._size = store, name, shards, shard_size
         self._values: OrderedDict[str, str] = OrderedDict()
         self._added: List[Tuple[str, str]] = []
@@ -45,7 +50,9 @@ class Remembered:
             return self._values.get(key)
 
     def add(self, key: str, value: str) -> None:
-        """Return when it is stored. Raises what the store raises; it is known until the end of this process then."""
+        """Return when it is stored. Raises what the store raises; it is known until the end of this
+        process then.
+        """
         with self._changed:
             self._values[key] = value
             self._values.move_to_end(key)
@@ -90,7 +97,12 @@ class Remembered:
         for place in range(self._shards):
             try:
                 document = json.loads(self._store.get_value(self._key(place)) or "{}")
-                found.append((int(document["number"]), {str(k): str(v) for k, v in document["values"].items()}))
+                found.append(
+                    (
+                        int(document["number"]),
+                        {str(k): str(v) for k, v in document["values"].items()},
+                    )
+                )
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # never written, or by somebody else
         for number, values in sorted(found, key=lambda each: each[0]):

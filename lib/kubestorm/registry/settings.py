@@ -1,5 +1,5 @@
-"""The `registries` section of the pack's configuration: how registries are asked, who may tell us of a push, and which
-repositories are looked at because their registry cannot call.
+"""The `registries` section of the pack's configuration: how registries are asked, who may tell us
+of a push, and which repositories are looked at because their registry cannot call.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class CredentialSettings:
     vault_path: Optional[str] = None
     """A secret with `username` and `password`, below the mount of Vault's KV engine."""
     cloud: Optional[str] = None
-    """`ecr`: ask AWS for a password, with the `aws` section's credentials. `google`: a token of the machine's own
-    service account, from the metadata server."""
+    """`ecr`: ask AWS for a password, with the `aws` section's credentials. `google`: a token of the
+    machine's own service account, from the metadata server."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,16 @@ class AuthSettings:
     header: Optional[str] = None
     """None is the usual one: Authorization for tokens, X-Hub-Signature-256 for hashes."""
     query: Optional[str] = None
-    """Name of a parameter of the address that holds the token, for senders that can send no header (Docker Hub). Such
-    an address is a secret, and proxies may log it."""
+    """Name of a parameter of the address that holds the token, for senders that can send no header
+    (Docker Hub). Such an address is a secret, and proxies may log it."""
     scheme: Optional[str] = None
     """Word before the token; None is Bearer in Authorization and no word in other headers."""
     algorithm: str = "sha256"
     encoding: str = "hex"
     prefix: Optional[str] = None
-    """What stands before the hash; None is `sha256=` and the like in X-Hub-Signature headers, and nothing elsewhere."""
+    """What stands before the hash; None is `sha256=` and the like in X-Hub-Signature headers, and
+    nothing elsewhere.
+    """
     username: Optional[str] = None
     secret_file: Optional[str] = None
     vault_path: Optional[str] = None
@@ -107,7 +109,9 @@ class PubSubSettings:
     """projects/PROJECT/subscriptions/NAME."""
     url: str = "https://pubsub.googleapis.com"
     token_file: Optional[str] = None
-    """A file with an access token that something else renews; None asks the metadata server of the machine."""
+    """A file with an access token that something else renews; None asks the metadata server of the
+    machine.
+    """
     timeout_seconds: float = 90.0
     """For a pull, which Google holds open until there is something."""
 
@@ -121,8 +125,8 @@ class SourceSettings:
     path: str = ""
     """Where it posts; empty is /registry/NAME. Not used with sqs and pubsub."""
     registry: Optional[str] = None
-    """The registry as image references name it, where the event names another (an address inside the network) or
-    none."""
+    """The registry as image references name it, where the event names another (an address inside
+    the network) or none."""
     repositories: Tuple[str, ...] = ()
     """Shell patterns of repositories without the registry; empty takes all."""
     auth: Optional[AuthSettings] = None
@@ -142,7 +146,9 @@ class SourceSettings:
 
     def takes(self, repository: str) -> bool:
         """Whether the operator wants events of a repository."""
-        return not self.repositories or any(fnmatch.fnmatchcase(repository, each) for each in self.repositories)
+        return not self.repositories or any(
+            fnmatch.fnmatchcase(repository, each) for each in self.repositories
+        )
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,9 @@ class PollingSettings:
     jitter: float = 0.1
     """Share of each interval that is random, so that repositories are not looked at together."""
     max_tags: int = 200
-    """Tags of one repository whose digests are compared at a look; the rest, which sort lower, is passed over."""
+    """Tags of one repository whose digests are compared at a look; the rest, which sort lower, is
+    passed over.
+    """
     repositories: Tuple[PolledSettings, ...] = ()
 
 
@@ -183,8 +191,12 @@ class RegistrySettings:
     polling: PollingSettings = field(default_factory=PollingSettings)
 
     def connection(self, host: str) -> ConnectionSettings:
-        """How a registry is asked; by HTTPS and without credentials where the operator says nothing of it."""
-        return next((each for each in self.connections if each.host == host), ConnectionSettings(host))
+        """How a registry is asked; by HTTPS and without credentials where the operator says nothing
+        of it.
+        """
+        return next(
+            (each for each in self.connections if each.host == host), ConnectionSettings(host)
+        )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RegistrySettings:
@@ -211,9 +223,15 @@ class RegistrySettings:
                 f"{SECTION} has no setting {unknown}; there are listener, connections, sources, polling.",
                 field=f"{SECTION}.{unknown}",
             )
-        _check_unique([each.host for each in settings.connections], f"{SECTION}.connections", "host")
+        _check_unique(
+            [each.host for each in settings.connections], f"{SECTION}.connections", "host"
+        )
         _check_unique([each.name for each in settings.sources], f"{SECTION}.sources", "name")
-        _check_unique([each.url_path for each in settings.sources if each.is_posted], f"{SECTION}.sources", "path")
+        _check_unique(
+            [each.url_path for each in settings.sources if each.is_posted],
+            f"{SECTION}.sources",
+            "path",
+        )
         return settings
 
 
@@ -222,7 +240,11 @@ def _connection(item: Any, where: str) -> ConnectionSettings:
     credentials = build(CredentialSettings, raw.pop("credentials", None), f"{where}.credentials")
     settings = build(ConnectionSettings, {**raw, "credentials": credentials}, where)
     if not HOST.fullmatch(settings.host):
-        raise wrong(f"{where}.host", "a host with an optional port, as image references begin", settings.host)
+        raise wrong(
+            f"{where}.host",
+            "a host with an optional port, as image references begin",
+            settings.host,
+        )
     if settings.base_url.startswith("http://") and not settings.insecure_http:
         raise wrong(f"{where}.url", "an https address unless insecure_http is true", settings.url)
     if not settings.base_url.startswith(("http://", "https://")):
@@ -234,7 +256,9 @@ def _connection(item: Any, where: str) -> ConnectionSettings:
             f"{where}.credentials needs both username and password_file, or vault_path, or cloud.",
             field=f"{where}.credentials.password_file",
         )
-    places = [each for each in (credentials.username, credentials.vault_path, credentials.cloud) if each]
+    places = [
+        each for each in (credentials.username, credentials.vault_path, credentials.cloud) if each
+    ]
     if len(places) > 1:
         raise DefinitionError(
             f"{where}.credentials names several places; keep one of password_file, vault_path and cloud.",
@@ -255,11 +279,17 @@ def _source(item: Any, where: str) -> SourceSettings:
     if source.type not in TYPES:
         raise wrong(f"{where}.type", f"one of {', '.join(sorted(TYPES))}", source.type)
     if source.registry is not None and not HOST.fullmatch(source.registry):
-        raise wrong(f"{where}.registry", "a host with an optional port, as image references begin", source.registry)
+        raise wrong(
+            f"{where}.registry",
+            "a host with an optional port, as image references begin",
+            source.registry,
+        )
     if source.path and not source.path.startswith("/"):
         raise wrong(f"{where}.path", "a path that begins with a slash", source.path)
     if source.sqs and source.pubsub:
-        raise DefinitionError(f"{where} has both sqs and pubsub; keep one.", field=f"{where}.pubsub")
+        raise DefinitionError(
+            f"{where} has both sqs and pubsub; keep one.", field=f"{where}.pubsub"
+        )
     if source.is_posted:
         _check_auth(source, where)
     return source
@@ -276,7 +306,9 @@ def _check_auth(source: SourceSettings, where: str) -> None:
             )
         return
     if source.unsigned:
-        raise DefinitionError(f"{where} has auth and unsigned: true; keep one.", field=f"{where}.unsigned")
+        raise DefinitionError(
+            f"{where} has auth and unsigned: true; keep one.", field=f"{where}.unsigned"
+        )
     if auth.method not in AUTH_METHODS:
         raise wrong(f"{where}.auth.method", f"one of {', '.join(AUTH_METHODS)}", auth.method)
     if auth.algorithm not in ALGORITHMS:
@@ -284,9 +316,13 @@ def _check_auth(source: SourceSettings, where: str) -> None:
     if auth.encoding not in ENCODINGS:
         raise wrong(f"{where}.auth.encoding", f"one of {', '.join(ENCODINGS)}", auth.encoding)
     if auth.query and (auth.method != "token" or auth.header):
-        raise DefinitionError(f"{where}.auth.query goes with method token and no header.", field=f"{where}.auth.query")
+        raise DefinitionError(
+            f"{where}.auth.query goes with method token and no header.", field=f"{where}.auth.query"
+        )
     if auth.method == "basic" and not auth.username:
-        raise DefinitionError(f"{where}.auth.username is needed for basic.", field=f"{where}.auth.username")
+        raise DefinitionError(
+            f"{where}.auth.username is needed for basic.", field=f"{where}.auth.username"
+        )
     if bool(auth.secret_file) == bool(auth.vault_path):
         raise DefinitionError(
             f"{where}.auth needs the place of its secret: secret_file or vault_path, one of them.",
@@ -330,4 +366,6 @@ def _check_at_least(value: Any, least: float, where: str) -> None:
 def _check_unique(values: Any, where: str, what: str) -> None:
     for value in values:
         if values.count(value) > 1:
-            raise DefinitionError(f"{where} has the {what} {value} twice; each is given once.", field=where)
+            raise DefinitionError(
+                f"{where} has the {what} {value} twice; each is given once.", field=where
+            )

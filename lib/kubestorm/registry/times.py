@@ -14,7 +14,9 @@ MILLISECONDS_FROM = 10**11
 
 
 def parse_instant(value: Any) -> Optional[dt.datetime]:
-    """RFC 3339 with any number of decimals, or a number of seconds or milliseconds; None for anything else."""
+    """RFC 3339 with any number of decimals, or a number of seconds or milliseconds; None for
+    anything else.
+    """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = value / 1000 if value >= MILLISECONDS_FROM else value
         try:
@@ -27,7 +29,9 @@ def parse_instant(value: Any) -> Optional[dt.datetime]:
     day, time, decimals, offset = match.groups()
     micros = (decimals or "0")[:6].ljust(6, "0")
     try:
-        return dt.datetime.fromisoformat(f"{day}T{time}.{micros}{offset or '+00:00'}").astimezone(dt.timezone.utc)
+        return dt.datetime.fromisoformat(f"{day}T{time}.{micros}{offset or '+00:00'}").astimezone(
+            dt.timezone.utc
+        )
     except (ValueError, OverflowError):
         return None
 

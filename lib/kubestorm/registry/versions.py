@@ -1,9 +1,11 @@
-"""Version ranges as npm and Cargo users write them, over the versions of the `semver` package. Pure.
+"""Version ranges as npm and Cargo users write them, over the versions of the `semver` package.
+Pure.
 
-A range is one or more alternatives (`||`) of comparators that must all hold (separated by spaces or commas): `^1.2`,
-`~1.2`, `>=1 <2`, `1.x`, `1.2 - 1.4`. A version without operator and with all three numbers is that version; with fewer,
-any that begins so. Pre-releases count only where the range asks: by naming one of the same three numbers, as in npm, or
-with `prereleases`. Source: the "Ranges" part of node-semver's README. Why not a library: docs/decisions/0080.
+A range is one or more alternatives (`||`) of comparators that must all hold (separated by spaces or
+commas): `^1.2`, `~1.2`, `>=1 <2`, `1.x`, `1.2 - 1.4`. A version without operator and with all three
+numbers is that version; with fewer, any that begins so. Pre-releases count only where the range
+asks: by naming one of the same three numbers, as in npm, or with `prereleases`. Source: the
+"Ranges" part of node-semver's README. Why not a library: docs/decisions/0080.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _PARTIAL = re.compile(
     rf"[vV=]?(?P<major>{_NUMBER})(?:\.(?P<minor>{_NUMBER})(?:\.(?P<patch>{_NUMBER})"
     r"(?:-(?P<pre>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?)?)?"
 )
-_SIMPLE = re.compile(rf"(?P<op>\^|~>?|>=|<=|>|<|=)?\s*(?P<partial>{_PARTIAL.pattern})(?:$|\s*(?P<comma>,)\s*|\s+)")
+_SIMPLE = re.compile(
+    rf"(?P<op>\^|~>?|>=|<=|>|<|=)?\s*(?P<partial>{_PARTIAL.pattern})(?:$|\s*(?P<comma>,)\s*|\s+)"
+)
 _HYPHEN = re.compile(r"\s*(?P<low>\S+)\s+-\s+(?P<high>\S+)\s*")
 
 
@@ -35,7 +39,13 @@ class Comparator:
 
     def holds(self, version: Version) -> bool:
         found = version.compare(self.bound)
-        return {"=": found == 0, ">": found > 0, ">=": found >= 0, "<": found < 0, "<=": found <= 0}[self.operator]
+        return {
+            "=": found == 0,
+            ">": found > 0,
+            ">=": found >= 0,
+            "<": found < 0,
+            "<=": found <= 0,
+        }[self.operator]
 
 
 Alternative = Tuple[Comparator, ...]
@@ -58,18 +68,24 @@ class VersionRange:
     def _admits_prerelease(self, alternative: Alternative, version: Version) -> bool:
         if not version.prerelease:
             return True
-        if any(each.bound.prerelease and _numbers(each.bound) == _numbers(version) for each in alternative):
+        if any(
+            each.bound.prerelease and _numbers(each.bound) == _numbers(version)
+            for each in alternative
+        ):
             return True
         # "<2.0.0" is said to keep version 2 out, and so its pre-releases.
-        below = any(each.operator == "<" and _numbers(each.bound) == _numbers(version) for each in alternative)
+        below = any(
+            each.operator == "<" and _numbers(each.bound) == _numbers(version)
+            for each in alternative
+        )
         return self.prereleases and not below
 
 
 def parse_version(tag: str) -> Optional[Version]:
     """A tag as a version: three numbers, with or without a leading v; None for any other.
 
-    `1.2` is none, because registries use such tags as names that move. A tag cannot hold the `+` of build metadata, so
-    that `_`, which Helm writes in its place, is read as one.
+    `1.2` is none, because registries use such tags as names that move. A tag cannot hold the `+` of
+    build metadata, so that `_`, which Helm writes in its place, is read as one.
     """
     text = tag[1:] if tag[:1] in ("v", "V") else tag
     head, underscore, rest = text.partition("_")
@@ -85,7 +101,9 @@ def parse_range(text: str, *, prereleases: bool = False) -> VersionRange:
     """Raises DefinitionError for what is no range; its text has no field, which the caller knows."""
     if len(text) > MAX_RANGE_LENGTH:
         raise DefinitionError(f"a version range has at most {MAX_RANGE_LENGTH} characters")
-    return VersionRange(tuple(_alternative(part, prereleases) for part in text.split("||")), prereleases)
+    return VersionRange(
+        tuple(_alternative(part, prereleases) for part in text.split("||")), prereleases
+    )
 
 
 def _alternative(text: str, prereleases: bool) -> Alternative:
@@ -121,7 +139,9 @@ class _Partial:
         return _version(self.numbers, "0" if prereleases else None)
 
     def after(self, kept: int) -> Version:
-        """The lowest version above all that share the first `kept` numbers. Its pre-releases are above them too."""
+        """The lowest version above all that share the first `kept` numbers. Its pre-releases are
+        above them too.
+        """
         numbers = [*self.numbers, 0, 0, 0][:kept]
         numbers[-1] += 1
         return _version(numbers)
@@ -131,9 +151,15 @@ def _comparators(operator: str, partial: _Partial, prereleases: bool) -> Alterna
     low, written = partial.low(prereleases), len(partial.numbers)
     if written == 0:
         nothing = operator in ("<", ">")
-        return (Comparator("<", Version(0, 0, 0, prerelease="0")),) if nothing else (Comparator(">=", low),)
+        return (
+            (Comparator("<", Version(0, 0, 0, prerelease="0")),)
+            if nothing
+            else (Comparator(">=", low),)
+        )
     if operator == "^":
-        leading = next((place for place, number in enumerate(partial.numbers) if number), written - 1)
+        leading = next(
+            (place for place, number in enumerate(partial.numbers) if number), written - 1
+        )
         return Comparator(">=", low), Comparator("<", partial.after(leading + 1))
     if operator == "~":
         return Comparator(">=", low), Comparator("<", partial.after(min(written, 2)))

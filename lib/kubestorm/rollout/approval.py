@@ -1,7 +1,8 @@
-"""Whether a rollout may begin, or be promoted: read from the Rollout, where whoever was asked has left the answer.
+"""Whether a rollout may begin, or be promoted: read from the Rollout, where whoever was asked has
+left the answer.
 
-The annotation `kubestorm.io/approval` holds {content_hash, state, by, at}. The hash binds the answer to the image: an
-answer for another digest, application or question is none.
+The annotation `kubestorm.io/approval` holds {content_hash, state, by, at}. The hash binds the
+answer to the image: an answer for another digest, application or question is none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _STATES = {"granted": GRANTED, "refused": REFUSED, "expired": EXPIRED, "waiting"
 
 
 def content_hash(rollout: Mapping[str, Any], what: str) -> str:
-    """What an answer is bound to: this rollout of this digest, and the question (`rollout` or `promote`)."""
+    """What an answer is bound to: this rollout of this digest, and the question (`rollout` or
+    `promote`).
+    """
     metadata, spec = rollout["metadata"], rollout["spec"]
     content = {
         "what": what,
@@ -32,12 +35,18 @@ def content_hash(rollout: Mapping[str, Any], what: str) -> str:
 
 
 def look(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> Approval:
-    """Where the approvals of a rollout stand, by the pack's configuration and the Rollout's annotation."""
-    return Approval(rollout=_answer(rollout, config, ROLLOUT), promote=_answer(rollout, config, PROMOTE))
+    """Where the approvals of a rollout stand, by the pack's configuration and the Rollout's
+    annotation.
+    """
+    return Approval(
+        rollout=_answer(rollout, config, ROLLOUT), promote=_answer(rollout, config, PROMOTE)
+    )
 
 
 def asks(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """What somebody has to be asked about now (`rollout`, `promote`), or nothing: for those who do the asking."""
+    """What somebody has to be asked about now (`rollout`, `promote`), or nothing: for those who do
+    the asking.
+    """
     status = rollout.get("status") or {}
     if status.get("phase") != "AwaitingApproval":
         return ""

@@ -1,7 +1,8 @@
-"""Why the pods of a Deployment's present template do not become available, in words for its developer. Pure.
+"""Why the pods of a Deployment's present template do not become available, in words for its
+developer. Pure.
 
-The manifests are the Kubernetes API's own. Reasons are those of the kubelet (`pkg/kubelet/images`, `kuberuntime`), of
-the scheduler (`Unschedulable`) and of the Deployment and ReplicaSet controllers.
+The manifests are the Kubernetes API's own. Reasons are those of the kubelet (`pkg/kubelet/images`,
+`kuberuntime`), of the scheduler (`Unschedulable`) and of the Deployment and ReplicaSet controllers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ FINAL_RESTARTS = 3
 MESSAGE_LENGTH = 300
 
 _PULL_REASONS = frozenset(
-    ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrImageNeverPull", "ImageInspectError")
+    (
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "RegistryUnavailable",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+    )
 )
 _NAME_REASONS = frozenset(("InvalidImageName",))
 _START_REASONS = frozenset(
@@ -99,10 +106,14 @@ def needs_log(evidence: Evidence) -> Optional[Container]:
 
 
 def present_replica_set(deployment: Object, replica_sets: Iterable[Object]) -> Optional[Object]:
-    """The ReplicaSet of the present template: the latest that has its images and its template's annotations."""
+    """The ReplicaSet of the present template: the latest that has its images and its template's
+    annotations.
+    """
     uid = deployment["metadata"].get("uid")
     wanted = _template_facts(deployment)
-    fitting = [one for one in replica_sets if _is_owned(one, uid) and _template_facts(one) == wanted]
+    fitting = [
+        one for one in replica_sets if _is_owned(one, uid) and _template_facts(one) == wanted
+    ]
     return max(fitting, key=_revision, default=None)
 
 
@@ -159,7 +170,9 @@ def _worst(found: Sequence[Failure]) -> Optional[Failure]:
 
 def _refused(message: str) -> Failure:
     if "exceeded quota" in message or "quota" in message.lower():
-        return Failure(QUOTA_EXCEEDED, f"The namespace's quota allows no further pod: {_cut(message)}")
+        return Failure(
+            QUOTA_EXCEEDED, f"The namespace's quota allows no further pod: {_cut(message)}"
+        )
     return Failure(PODS_REFUSED, f"Kubernetes refuses the pods: {_cut(message)}")
 
 
@@ -182,7 +195,9 @@ def _of_pod(pod: Object, events: Sequence[Object], log: str) -> Optional[Failure
     return None
 
 
-def _of_container(pod: str, status: Object, events: Sequence[Object], log: str) -> Optional[Failure]:
+def _of_container(
+    pod: str, status: Object, events: Sequence[Object], log: str
+) -> Optional[Failure]:
     waiting = (status.get("state") or {}).get("waiting") or {}
     reason, said = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
     image = status.get("image") or "the image"
@@ -192,7 +207,9 @@ def _of_container(pod: str, status: Object, events: Sequence[Object], log: str) 
         told = said if reason != "ImagePullBackOff" else _said(events, ("Failed",), "pull") or said
         return Failure(IMAGE_PULL_FAILED, f"{image} cannot be pulled: {_cut(told)}")
     if reason in _START_REASONS:
-        return Failure(CANNOT_START, f"Container {status['name']} of pod {pod} cannot start: {_cut(said)}")
+        return Failure(
+            CANNOT_START, f"Container {status['name']} of pod {pod} cannot start: {_cut(said)}"
+        )
     if _is_crashed(status):
         return _crashed(pod, status, events, log)
     return None
@@ -207,18 +224,26 @@ def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Fa
         message = f"Container {status['name']} of pod {pod} needs more memory than its limit and was killed"
         return Failure(OUT_OF_MEMORY, f"{message} ({restarts} restarts).", final=final)
     if probe:
-        return Failure(PROBE_FAILING, f"Pod {pod} is restarted: {_cut(probe)} ({restarts} restarts).", final=final)
+        return Failure(
+            PROBE_FAILING,
+            f"Pod {pod} is restarted: {_cut(probe)} ({restarts} restarts).",
+            final=final,
+        )
     code = ended.get("exitCode")
     how = f"ended with exit code {code}" if code is not None else "ends again and again"
     told = str(ended.get("message") or "").strip()
     message = f"Container {status['name']} of pod {pod} {how} ({restarts} restarts)."
     last = log or _cut(told)
-    return Failure(CRASH_LOOP, f"{message} Its last lines: {last}" if last else message, final=final)
+    return Failure(
+        CRASH_LOOP, f"{message} Its last lines: {last}" if last else message, final=final
+    )
 
 
 def _of_probe(pod: str, events: Sequence[Object]) -> Optional[Failure]:
     said = _probe_event(events, ("Startup", "Readiness", "Liveness"))
-    return Failure(PROBE_FAILING, f"Pod {pod} is not ready: {_cut(said)}", slow=True) if said else None
+    return (
+        Failure(PROBE_FAILING, f"Pod {pod} is not ready: {_cut(said)}", slow=True) if said else None
+    )
 
 
 # Reading manifests.
@@ -236,8 +261,13 @@ def _is_crashed(status: Object) -> bool:
     terminated = state.get("terminated") or {}
     if terminated and terminated.get("exitCode", 0) != 0:
         return True
-    # Between two crashes it runs for a moment; what it ended with the last time still counts while it is not ready.
-    return bool(int(status.get("restartCount") or 0) and not status.get("ready") and _ended(status).get("exitCode"))
+    # Between two crashes it runs for a moment; what it ended with the last time still counts while
+    # it is not ready.
+    return bool(
+        int(status.get("restartCount") or 0)
+        and not status.get("ready")
+        and _ended(status).get("exitCode")
+    )
 
 
 def _ended(status: Object) -> Mapping[str, Any]:
@@ -271,7 +301,11 @@ def _revision(obj: Object) -> int:
 
 
 def _said(events: Sequence[Object], reasons: Sequence[str], word: str = "") -> str:
-    fitting = [one for one in events if one.get("reason") in reasons and word in str(one.get("message") or "")]
+    fitting = [
+        one
+        for one in events
+        if one.get("reason") in reasons and word in str(one.get("message") or "")
+    ]
     latest = max(fitting, key=_event_time, default=None)
     return str(latest.get("message") or "") if latest is not None else ""
 
@@ -280,7 +314,11 @@ def _probe_event(events: Sequence[Object], kinds: Sequence[str]) -> str:
     fitting = []
     for event in events:
         found = _PROBE.match(str(event.get("message") or ""))
-        if event.get("reason") in ("Unhealthy", "ProbeError") and found and found.group(1).capitalize() in kinds:
+        if (
+            event.get("reason") in ("Unhealthy", "ProbeError")
+            and found
+            and found.group(1).capitalize() in kinds
+        ):
             fitting.append(event)
     latest = max(fitting, key=_event_time, default=None)
     return str(latest.get("message") or "") if latest is not None else ""
@@ -288,7 +326,9 @@ def _probe_event(events: Sequence[Object], kinds: Sequence[str]) -> str:
 
 def _event_time(event: Object) -> str:
     series = event.get("series") or {}
-    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or "")
+    return str(
+        series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or ""
+    )
 
 
 def _cut(text: str) -> str:

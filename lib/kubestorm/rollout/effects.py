@@ -1,7 +1,8 @@
 """Carries decisions out: each effect is an ensure by the Kubernetes API, safe to repeat.
 
-What is applied is rendered from the Application, so that a rollout changes an image and a number and nothing else of
-what the Application says. Only Deployments that belong to the Application are touched.
+What is applied is rendered from the Application, so that a rollout changes an image and a number
+and nothing else of what the Application says. Only Deployments that belong to the Application are
+touched.
 """
 
 from __future__ import annotations
@@ -83,8 +84,11 @@ class Hands:
             config_hash=self._config_hash,
             image_tag=self._tags.get(effect.digest, ""),
         )
-        # Fields that others have set stay theirs; what a rollout is about, images and selectors, is ours alone.
-        outcome = apply.ensure(self._kube, manifest, uid=self._spec.uid, live=dict(live) if live is not None else None)
+        # Fields that others have set stay theirs; what a rollout is about, images and selectors, is
+        # ours alone.
+        outcome = apply.ensure(
+            self._kube, manifest, uid=self._spec.uid, live=dict(live) if live is not None else None
+        )
         written = outcome.live or manifest
         if effect.replicas is not None and written["spec"].get("replicas") != effect.replicas:
             self._scale(manifest["metadata"]["name"], effect.replicas)
@@ -137,7 +141,9 @@ class Hands:
             )
 
 
-def remove_annotations(kube: KubeClient, application: Mapping[str, Any], keys: Iterable[str]) -> None:
+def remove_annotations(
+    kube: KubeClient, application: Mapping[str, Any], keys: Iterable[str]
+) -> None:
     """Take annotations of an Application away, if they still say what was read. Safe to repeat."""
     present = application["metadata"].get("annotations") or {}
     gone: Dict[str, None] = {key: None for key in keys if key in present}

@@ -30,7 +30,9 @@ _STEP = re.compile(r"""\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]|\[(-?\d+)\]|([^.\
 def unmet(check: HttpCheck, answer: HttpAnswer) -> Optional[str]:
     """The first expectation that an answer does not meet, as a sentence; None where it meets all."""
     if answer.status != check.status:
-        return f"GET {check.path} answered {answer.status}, expected {check.status}{_excerpt(answer)}"
+        return (
+            f"GET {check.path} answered {answer.status}, expected {check.status}{_excerpt(answer)}"
+        )
     if check.within_seconds is not None and answer.seconds > check.within_seconds:
         return f"GET {check.path} took {answer.seconds:.2f} s, expected at most {check.within_seconds:g} s"
     if check.contains is not None and check.contains not in answer.body:

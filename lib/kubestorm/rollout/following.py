@@ -1,7 +1,8 @@
-"""From a push to the Applications that follow it: the wish that each of them keeps, replaced only by a newer one.
+"""From a push to the Applications that follow it: the wish that each of them keeps, replaced only
+by a newer one.
 
-A push costs one list of Applications and one annotation on each that follows it; what it leads to is decided by the
-Application's own run. Five hundred pushes are five hundred small writes.
+A push costs one list of Applications and one annotation on each that follows it; what it leads to
+is decided by the Application's own run. Five hundred pushes are five hundred small writes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from typing import Any, Dict, List, Mapping, Optional
 from kubestorm.application.spec import InvalidSpecError, parse, split_image
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.errors import ConflictError, DefinitionError, NotFoundError
-from kubestorm.registry.follow import Candidate, is_newer, matches, narrowed, needs_time, newest, parse_follow
+from kubestorm.registry.follow import (
+    Candidate,
+    is_newer,
+    matches,
+    narrowed,
+    needs_time,
+    newest,
+    parse_follow,
+)
 from kubestorm.rollout import names
 from kubestorm.rollout.intents import Wish, annotations_of, parse_time, wish_annotation, wish_of
 from kubestorm.rollout.model import FOLLOW, PUSH
@@ -22,19 +31,25 @@ from kubestorm.services import Services
 
 ATTEMPTS = 5
 MOST_TIMES_ASKED = 50
-"""Images whose time is asked for where an order by time has to begin somewhere; the last ones by name."""
+"""Images whose time is asked for where an order by time has to begin somewhere; the last ones by
+name.
+"""
 Object = Dict[str, Any]
 
 
 def route(services: Services, pushed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Write the wish on every Application that follows what was pushed; `pushed` is the payload of image_pushed.
+    """Write the wish on every Application that follows what was pushed; `pushed` is the payload of
+    image_pushed.
 
-    Safe to repeat: the same event leaves the same wish. Says who follows it, and for whom it is the newest.
+    Safe to repeat: the same event leaves the same wish. Says who follows it, and for whom it is the
+    newest.
     """
     registry, repository = str(pushed.get("registry") or ""), str(pushed.get("repository") or "")
     tag, digest = str(pushed.get("tag") or ""), str(pushed.get("digest") or "")
     if not digest.startswith("sha256:") or not repository:
-        raise DefinitionError("A push names a repository and a digest (sha256:...).", field="digest")
+        raise DefinitionError(
+            "A push names a repository and a digest (sha256:...).", field="digest"
+        )
     followers: List[str] = []
     wished: List[str] = []
     if tag:
@@ -87,13 +102,17 @@ def follows(spec: ApplicationSpec, tag: str) -> bool:
     return bool(spec.follow) and matches(parse_follow(spec.follow or {}), tag)
 
 
-def record(services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, wish: Wish) -> bool:
+def record(
+    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, wish: Wish
+) -> bool:
     """Write a wish on one Application unless it has a newer one; whether it was written."""
     for _ in range(ATTEMPTS):
         present = wish_of(resource)
         if present is not None and present.id == wish.id:
             return False
-        if not is_newer(parse_follow(spec.follow or {}), _candidate(wish), _current(resource, present)):
+        if not is_newer(
+            parse_follow(spec.follow or {}), _candidate(wish), _current(resource, present)
+        ):
             return False
         try:
             write(services, resource, wish._replace(follows=_is_of_storm(services, wish, present)))
@@ -103,7 +122,9 @@ def record(services: Services, resource: Mapping[str, Any], spec: ApplicationSpe
             resource = services.kube.get(names.APPLICATIONS, spec.name, spec.namespace)
             continue
         return True
-    raise ConflictError(f"Application {spec.namespace}/{spec.name} is changed all the time; try again.")
+    raise ConflictError(
+        f"Application {spec.namespace}/{spec.name} is changed all the time; try again."
+    )
 
 
 def _is_of_storm(services: Services, wish: Wish, present: Optional[Wish]) -> bool:
@@ -140,7 +161,9 @@ def _current(resource: Mapping[str, Any], present: Optional[Wish]) -> Optional[C
 
 
 def first_wish(services: Services, spec: ApplicationSpec, now: dt.datetime) -> Optional[Wish]:
-    """What an Application that has no wish yet follows now, by asking the registry; None where nothing fits."""
+    """What an Application that has no wish yet follows now, by asking the registry; None where
+    nothing fits.
+    """
     from kubestorm.registry.names import ImageName
 
     if not spec.follow:
@@ -151,7 +174,9 @@ def first_wish(services: Services, spec: ApplicationSpec, now: dt.datetime) -> O
     tags = narrowed(follow, client.tags(image))
     candidates = []
     for tag in tags[-MOST_TIMES_ASKED:] if needs_time(follow) else tags:
-        time = client.image_created(image, client.resolve(image, tag)) if needs_time(follow) else None
+        time = (
+            client.image_created(image, client.resolve(image, tag)) if needs_time(follow) else None
+        )
         candidates.append(Candidate(tag, "", time))
     best = newest(follow, candidates)
     if best is None:

@@ -24,7 +24,9 @@ class History(NamedTuple):
 
     @property
     def active(self) -> Optional[Past]:
-        """The rollout that goes on; while there is one, Deployments and the Service's selector are its alone."""
+        """The rollout that goes on; while there is one, Deployments and the Service's selector are
+        its alone.
+        """
         newest = self.newest
         return newest if newest is not None and not newest.is_over else None
 
@@ -35,7 +37,9 @@ class History(NamedTuple):
 
 
 def look(kube: KubeClient, namespace: str, app: str, uid: str = "") -> History:
-    """Read an Application's rollouts. With `uid`, those of an older Application of the name do not count."""
+    """Read an Application's rollouts. With `uid`, those of an older Application of the name do not
+    count.
+    """
     found = kube.list_all(names.ROLLOUTS, namespace, label_selector=names.selector(app))
     mine = [one for one in found if not uid or _owner(one) in ("", uid)]
     return History(tuple(sorted(map(past_of, mine), key=lambda past: past.number)))

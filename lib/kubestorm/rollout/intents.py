@@ -1,7 +1,8 @@
-"""What people write on an Application, as values: annotations in, intents out, and the annotations to write. Pure.
+"""What people write on an Application, as values: annotations in, intents out, and the annotations
+to write. Pure.
 
-A value is JSON as our actions write it (`{"by": ..., "at": ...}`), or any text that a person gives by
-`kubectl annotate`: that counts as the name of whoever asks.
+A value is JSON as our actions write it (`{"by": ..., "at": ...}`), or any text that a person gives
+by `kubectl annotate`: that counts as the name of whoever asks.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _TRUE = ("", "true", "yes", "1")
 
 
 class Wish(NamedTuple):
-    """The image that an Application should run: the newest push that it follows, or what a person chose."""
+    """The image that an Application should run: the newest push that it follows, or what a person
+    chose.
+    """
 
     digest: str
     tag: str = ""
@@ -53,7 +56,9 @@ def intents_of(
     promote = _read(found.get(names.PROMOTE))
     return Intents(
         abort=_by(abort) if abort is not None and _is_about(abort, rollout) else "",
-        promote=_promotion(promote) if promote is not None and _is_about(promote, rollout) else None,
+        promote=_promotion(promote)
+        if promote is not None and _is_about(promote, rollout)
+        else None,
         freeze=freeze_of(application),
         superseded_by=superseded_by,
         latest=latest,
@@ -78,7 +83,9 @@ def rollback_of(application: Mapping[str, Any]) -> Optional[Wanted]:
     if "to" in said:
         return Wanted(str(said["to"]).strip() or names.PREVIOUS_WORD, _by(said))
     word = text.strip()
-    return Wanted(names.PREVIOUS_WORD if word.lower() in _TRUE or word.startswith("{") else word, SOMEBODY)
+    return Wanted(
+        names.PREVIOUS_WORD if word.lower() in _TRUE or word.startswith("{") else word, SOMEBODY
+    )
 
 
 def wish_of(application: Mapping[str, Any]) -> Optional[Wish]:
@@ -132,7 +139,9 @@ def format_moment(moment: Optional[dt.datetime]) -> Optional[str]:
     """RFC 3339 in UTC, to the millisecond; None of None."""
     if moment is None:
         return None
-    return moment.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        moment.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
 
 
 def parse_time(text: Any) -> Optional[dt.datetime]:
@@ -174,5 +183,6 @@ def _is_about(said: Mapping[str, Any], rollout: str) -> bool:
 
 def _promotion(said: Mapping[str, Any]) -> Promotion:
     stage = said.get("stage")
-    # Without a stage it is about wherever the rollout stands: a person who annotates sees it paused.
+    # Without a stage it is about wherever the rollout stands: a person who annotates sees it
+    # paused.
     return Promotion(_by(said), stage if isinstance(stage, int) else -1, bool(said.get("full")))

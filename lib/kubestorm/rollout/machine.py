@@ -1,8 +1,10 @@
-"""What a rollout does next, as one pure function of what is asked for, remembered, observed and wished.
+"""What a rollout does next, as one pure function of what is asked for, remembered, observed and
+wished.
 
-Each call brings the cluster nearer to the layout of the present stage, or goes on to the next stage where that stands
-and its gate is open. A decision changes nothing by itself: the shell carries its effects out, writes its status, and
-asks again after `look_after_seconds`. Asked twice it says the same; a status that is terminal stays as it is.
+Each call brings the cluster nearer to the layout of the present stage, or goes on to the next stage
+where that stands and its gate is open. A decision changes nothing by itself: the shell carries its
+effects out, writes its status, and asks again after `look_after_seconds`. Asked twice it says the
+same; a status that is terminal stays as it is.
 """
 
 from __future__ import annotations
@@ -61,7 +63,12 @@ WAIT_SECONDS = 30.0
 
 
 def decide(
-    request: Request, status: Status, world: World, intents: Intents, approval: Approval, now: dt.datetime
+    request: Request,
+    status: Status,
+    world: World,
+    intents: Intents,
+    approval: Approval,
+    now: dt.datetime,
 ) -> Decision:
     """What to do now, what to remember, and when to look again."""
     if status.phase in TERMINAL:
@@ -99,7 +106,12 @@ def check(request: Request) -> Optional[str]:
 
 
 def _hold(
-    request: Request, status: Status, world: World, intents: Intents, approval: Approval, now: dt.datetime
+    request: Request,
+    status: Status,
+    world: World,
+    intents: Intents,
+    approval: Approval,
+    now: dt.datetime,
 ) -> Optional[Decision]:
     """Why it may not begin yet; meanwhile all is stable. None where it may."""
     if intents.freeze is not None and request.cause != ROLLBACK:
@@ -124,11 +136,15 @@ def _unapproved(state: str, by: str) -> Tuple[str, str]:
     return "ApprovalRefused", f"{by or 'Somebody'} refused it."
 
 
-def _wait_stable(request: Request, status: Status, world: World, phase: str, reason: str, message: str) -> Decision:
+def _wait_stable(
+    request: Request, status: Status, world: World, phase: str, reason: str, message: str
+) -> Decision:
     effects: Tuple[Effect, ...] = ()
     if request.previous:
         total = _total(request, world)
-        effects = ensure(strategies.waiting_layout(request, world.active, total), world, total, request)
+        effects = ensure(
+            strategies.waiting_layout(request, world.active, total), world, total, request
+        )
     waiting = replace(status, phase=phase, reason=reason, message=message, weight=0)
     return Decision(effects, waiting, LOOK_SECONDS if effects else WAIT_SECONDS)
 
@@ -172,7 +188,12 @@ def _total(request: Request, world: World) -> int:
 
 
 def _walk(
-    request: Request, status: Status, world: World, intents: Intents, approval: Approval, now: dt.datetime
+    request: Request,
+    status: Status,
+    world: World,
+    intents: Intents,
+    approval: Approval,
+    now: dt.datetime,
 ) -> Decision:
     way = strategies.stages(request, status.base, status.total)
     came_with = status.stage
@@ -188,7 +209,9 @@ def _walk(
         trouble = _trouble(stage.layout, request, world)
         status = _remember_trouble(status, trouble, now)
         if trouble is not None and _is_failure(status, trouble, request, now):
-            return _turn_back(request, status, world, now, FAILED, trouble.reason, trouble.message, consumed)
+            return _turn_back(
+                request, status, world, now, FAILED, trouble.reason, trouble.message, consumed
+            )
         if effects or not stands(stage.layout, world, request.digest):
             status = replace(status, unsettled_since=status.unsettled_since or now)
             if _is_late(status, request, now):
@@ -196,7 +219,8 @@ def _walk(
                 return _turn_back(request, status, world, now, FAILED, reason, message, consumed)
             status = replace(status, **_saying(_progress(stage, world, request, trouble)))
             if effects and status.stage != came_with:
-                # The stage is written down before anything is done for it: a crash then never goes a stage back.
+                # The stage is written down before anything is done for it: a crash then never goes
+                # a stage back.
                 return Decision(tuple(consumed), status, 0.0)
             return Decision((*consumed, *effects), status, LOOK_SECONDS)
         status = replace(status, unsettled_since=None)
@@ -212,7 +236,9 @@ def _walk(
         if isinstance(stage.gate, Pause) and promote is not None and not promote.full:
             consumed.append(Consume("promote"))
             promote = None
-        status = replace(status, stage=status.stage + 1, tested=opening.tested or status.tested, **_fresh(now))
+        status = replace(
+            status, stage=status.stage + 1, tested=opening.tested or status.tested, **_fresh(now)
+        )
     if promote is not None or intents.promote is not None:
         consumed = [Consume("promote")]
     return _complete(request, status, now, consumed)
@@ -241,14 +267,20 @@ class _Opening:
         self.look_after_seconds, self.turn_back, self.tested = look_after_seconds, turn_back, tested
 
 
-def _gate(stage: Stage, status: Status, world: World, promoted: bool, approval: Approval, now: dt.datetime) -> _Opening:
+def _gate(
+    stage: Stage, status: Status, world: World, promoted: bool, approval: Approval, now: dt.datetime
+) -> _Opening:
     gate = stage.gate
     if isinstance(gate, Test):
         return _test_gate(gate, world)
     if isinstance(gate, Approve):
         return _approval_gate(approval)
     if isinstance(gate, Pause) and not promoted:
-        share = f"{stage.weight} % of the pods run the new image" if stage.weight else "The new pods stand ready"
+        share = (
+            f"{stage.weight} % of the pods run the new image"
+            if stage.weight
+            else "The new pods stand ready"
+        )
         if gate.seconds is None:
             return _Opening(
                 reason="AwaitingPromotion",
@@ -257,8 +289,14 @@ def _gate(stage: Stage, status: Status, world: World, promoted: bool, approval: 
             )
         left = gate.seconds - _elapsed(status.since, now)
         if left > 0:
-            message = f"{share}; it goes on after {gate.seconds:.0f} s, or when somebody promotes it."
-            return _Opening(reason="Paused", message=message, look_after_seconds=min(max(left, 0.1), PAUSE_SECONDS))
+            message = (
+                f"{share}; it goes on after {gate.seconds:.0f} s, or when somebody promotes it."
+            )
+            return _Opening(
+                reason="Paused",
+                message=message,
+                look_after_seconds=min(max(left, 0.1), PAUSE_SECONDS),
+            )
     return _Opening(is_open=True)
 
 
@@ -267,7 +305,9 @@ def _test_gate(gate: Test, world: World) -> _Opening:
     if found is not None and found.state == PASSED:
         return _Opening(is_open=True, tested=found.message or "It passed.")
     if found is not None and found.state == NOT_PASSED:
-        return _Opening(turn_back=(FAILED, "TestFailed", f"The post-deploy test failed: {found.message}"))
+        return _Opening(
+            turn_back=(FAILED, "TestFailed", f"The post-deploy test failed: {found.message}")
+        )
     said = f" So far: {found.message}" if found is not None and found.message else ""
     run = (RunTest(gate.key, gate.track),)
     return _Opening(reason="Testing", message=f"The post-deploy test runs.{said}", effects=run)
@@ -279,17 +319,23 @@ def _approval_gate(approval: Approval) -> _Opening:
         return _Opening(is_open=True)
     if answer.state == ASKED:
         message = "Waits for somebody to approve the promotion."
-        return _Opening(reason="AwaitingApproval", message=message, look_after_seconds=PAUSE_SECONDS)
+        return _Opening(
+            reason="AwaitingApproval", message=message, look_after_seconds=PAUSE_SECONDS
+        )
     reason, message = _unapproved(answer.state, answer.by)
     return _Opening(turn_back=(ABORTED, reason, message))
 
 
-def _complete(request: Request, status: Status, now: dt.datetime, effects: Sequence[Effect]) -> Decision:
+def _complete(
+    request: Request, status: Status, now: dt.datetime, effects: Sequence[Effect]
+) -> Decision:
     keeps = request.strategy.type == BLUE_GREEN and bool(request.previous)
     until = now + dt.timedelta(seconds=request.strategy.keep_seconds) if keeps else None
     message = "All pods run the new image."
     if keeps:
-        message += f" The old ones stay for {request.strategy.keep_seconds:.0f} s, for an instant return."
+        message += (
+            f" The old ones stay for {request.strategy.keep_seconds:.0f} s, for an instant return."
+        )
     done = replace(
         status,
         phase=COMPLETE,
@@ -317,12 +363,16 @@ def _after_the_end(status: Status, world: World, intents: Intents, now: dt.datet
 
 
 def _supersede(status: Status, intents: Intents, now: dt.datetime) -> Decision:
-    """Let a newer rollout take over from the cluster as it is; its layouts put everything in its place."""
+    """Let a newer rollout take over from the cluster as it is; its layouts put everything in its
+    place.
+    """
     if status.outcome:
         ended = replace(status, phase=status.outcome, finished_at=now)
     else:
         message = f"{intents.superseded_by} has taken over."
-        ended = replace(status, phase=SUPERSEDED, reason="Superseded", message=message, finished_at=now)
+        ended = replace(
+            status, phase=SUPERSEDED, reason="Superseded", message=message, finished_at=now
+        )
     return Decision((), replace(ended, weight=0), None)
 
 
@@ -358,8 +408,12 @@ def _turn_back(
     return Decision(tuple(before), turned, 0.0)
 
 
-def _walk_back(request: Request, status: Status, world: World, intents: Intents, now: dt.datetime) -> Decision:
-    """To 100 % stable. What the pods of the last good image lack is told, and waited for without end."""
+def _walk_back(
+    request: Request, status: Status, world: World, intents: Intents, now: dt.datetime
+) -> Decision:
+    """To 100 % stable. What the pods of the last good image lack is told, and waited for without
+    end.
+    """
     way = strategies.way_back(request, status.base, status.total)
     consumed: List[Effect] = [Consume("abort")] if intents.abort else []
     if intents.promote is not None:
@@ -381,7 +435,9 @@ def _walk_back(request: Request, status: Status, world: World, intents: Intents,
 
 
 def ensure(layout: Layout, world: World, total: int, request: Request) -> Tuple[Effect, ...]:
-    """What differs from the layout, in an order in which nothing that serves is taken away before another serves."""
+    """What differs from the layout, in an order in which nothing that serves is taken away before
+    another serves.
+    """
     grow: List[Effect] = []
     shrink: List[Effect] = []
     for track, place in layout.tracks.items():
@@ -389,15 +445,24 @@ def ensure(layout: Layout, world: World, total: int, request: Request) -> Tuple[
         if found is None:
             count = total if place.replicas is None else place.replicas
             grow.append(ApplyTrack(track, place.digest, count, by_scale=request.autoscaled))
-        elif found.digest != place.digest or (place.replicas is not None and found.wanted != place.replicas):
+        elif found.digest != place.digest or (
+            place.replicas is not None and found.wanted != place.replicas
+        ):
             apply = ApplyTrack(track, place.digest, place.replicas, by_scale=request.autoscaled)
-            is_less = place.replicas is not None and place.replicas < found.wanted and found.digest == place.digest
+            is_less = (
+                place.replicas is not None
+                and place.replicas < found.wanted
+                and found.digest == place.digest
+            )
             (shrink if is_less else grow).append(apply)
     effects: List[Effect] = []
     scaler = world.autoscaler
     if scaler is not None and (scaler.track, scaler.held) != (layout.scaled, layout.held):
-        # Held before the numbers change, or it would change them back; what it may decide again it decides last.
-        (effects if layout.held is not None else shrink).append(Autoscale(layout.scaled, layout.held))
+        # Held before the numbers change, or it would change them back; what it may decide again it
+        # decides last.
+        (effects if layout.held is not None else shrink).append(
+            Autoscale(layout.scaled, layout.held)
+        )
     effects += grow
     if world.selected is not None and world.selected != layout.selected:
         effects.append(Select(layout.selected))
@@ -420,7 +485,9 @@ def stands(layout: Layout, world: World, digest: str) -> bool:
 
 
 def _trouble(layout: Layout, request: Request, world: World) -> Optional[Failure]:
-    """What keeps pods of the new image from being available; those of the old one are no fault of this rollout."""
+    """What keeps pods of the new image from being available; those of the old one are no fault of
+    this rollout.
+    """
     for track, place in layout.tracks.items():
         found = world.tracks.get(track)
         if found is None or place.digest != request.digest or found.digest != request.digest:
@@ -449,11 +516,18 @@ def _late(stage: Stage, request: Request, trouble: Optional[Failure]) -> Tuple[s
     seconds = request.strategy.deadline_seconds
     if trouble is not None:
         return trouble.reason, f"{trouble.message} (deadline of {seconds:.0f} s)"
-    return "DeadlineExceeded", f"The pods of stage {stage.name} were not available within {seconds:.0f} s."
+    return (
+        "DeadlineExceeded",
+        f"The pods of stage {stage.name} were not available within {seconds:.0f} s.",
+    )
 
 
-def _progress(stage: Stage, world: World, request: Request, trouble: Optional[Failure]) -> Tuple[str, str]:
-    tracks = [world.tracks[track] for track, place in stage.layout.tracks.items() if track in world.tracks]
+def _progress(
+    stage: Stage, world: World, request: Request, trouble: Optional[Failure]
+) -> Tuple[str, str]:
+    tracks = [
+        world.tracks[track] for track, place in stage.layout.tracks.items() if track in world.tracks
+    ]
     new = [track for track in tracks if track.digest == request.digest]
     updated, wanted = sum(track.updated for track in new), sum(track.wanted for track in new)
     available = sum(min(track.available, track.updated) for track in new)

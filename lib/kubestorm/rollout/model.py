@@ -1,7 +1,8 @@
 """The values that a rollout is decided from and the values that a decision is made of.
 
-Nothing here reads a clock or a cluster. A *track* is one Deployment of the application (`stable`, `green`, `canary`);
-the *active* track is the one that carries the good image. A *layout* says how the cluster should look at one moment.
+Nothing here reads a clock or a cluster. A *track* is one Deployment of the application (`stable`,
+`green`, `canary`); the *active* track is the one that carries the good image. A *layout* says how
+the cluster should look at one moment.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class Request:
     """Whether the application has a post-deploy test."""
     cause: str = PUSH
     patience_seconds: float = 30.0
-    """How long pods may be in trouble before that is a failure: a registry that hiccups is forgiven."""
+    """How long pods may be in trouble before that is a failure: a registry that hiccups is
+    forgiven.
+    """
 
     @property
     def autoscaled(self) -> bool:
@@ -119,7 +122,9 @@ class TrackView:
 
 @dataclass(frozen=True)
 class AutoscalerView:
-    """The HorizontalPodAutoscaler: whose pods it counts, and at how many it is held (None: it decides)."""
+    """The HorizontalPodAutoscaler: whose pods it counts, and at how many it is held (None: it
+    decides).
+    """
 
     track: str
     held: Optional[int] = None
@@ -153,7 +158,9 @@ class World:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A person's wish to go on: past the pause of stage `stage` (-1: whichever it stands at), or past every pause."""
+    """A person's wish to go on: past the pause of stage `stage` (-1: whichever it stands at), or
+    past every pause.
+    """
 
     by: str = ""
     stage: int = -1
@@ -182,7 +189,13 @@ class Intents:
     """Whether no newer rollout exists."""
 
 
-NOT_NEEDED, ASKED, GRANTED, REFUSED, EXPIRED = "NotNeeded", "Waiting", "Granted", "Refused", "Expired"
+NOT_NEEDED, ASKED, GRANTED, REFUSED, EXPIRED = (
+    "NotNeeded",
+    "Waiting",
+    "Granted",
+    "Refused",
+    "Expired",
+)
 
 
 @dataclass(frozen=True)
@@ -243,7 +256,9 @@ class Status:
 
 @dataclass(frozen=True)
 class Place:
-    """What one track should be: which image, how many pods (None: that is the autoscaler's, or left as it is)."""
+    """What one track should be: which image, how many pods (None: that is the autoscaler's, or left
+    as it is).
+    """
 
     digest: str
     replicas: Optional[int]
@@ -251,7 +266,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the application's part of the cluster should look. Tracks that are neither named nor spared are removed."""
+    """How the application's part of the cluster should look. Tracks that are neither named nor
+    spared are removed.
+    """
 
     tracks: Mapping[str, Place]
     active: str
@@ -312,7 +329,8 @@ class Stage:
 class ApplyTrack:
     """Have the track's Deployment with this image; `replicas` None leaves their number alone.
 
-    `by_scale`: an autoscaler owns the number, so it is set through the scale subresource and never applied.
+    `by_scale`: an autoscaler owns the number, so it is set through the scale subresource and never
+    applied.
     """
 
     track: str
@@ -366,7 +384,9 @@ Effect = Union[ApplyTrack, RemoveTrack, Select, Activate, Autoscale, RunTest, Co
 
 @dataclass(frozen=True)
 class Decision:
-    """Carry the effects out in this order, write the status, look again after so many seconds (None: no need)."""
+    """Carry the effects out in this order, write the status, look again after so many seconds
+    (None: no need).
+    """
 
     effects: Tuple[Effect, ...]
     status: Status

@@ -1,4 +1,6 @@
-"""Rollout objects to values and back: the only place that knows how a Rollout is written down. Pure."""
+"""Rollout objects to values and back: the only place that knows how a Rollout is written down.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +64,8 @@ _NUMBERS = {"stage": "stage", "weight": "weight", "total": "total"}
 
 
 def manifest(application: Mapping[str, Any], spec: Any, new: NewRollout) -> Object:
-    """The Rollout to create. `spec` is the Application's, parsed; the strategy is copied so that an edit does not
-    change the course of what is under way."""
+    """The Rollout to create. `spec` is the Application's, parsed; the strategy is copied so that an
+    edit does not change the course of what is under way."""
     metadata = application["metadata"]
     strategy = spec.strategy
     kind = strategy.type
@@ -95,7 +97,10 @@ def manifest(application: Mapping[str, Any], spec: Any, new: NewRollout) -> Obje
         "previousDigest": new.previous,
         "previousTag": new.previous_tag,
         "strategy": copied,
-        "replicas": {"min": spec.replicas.min, "max": spec.replicas.max if spec.replicas.autoscaled else 0},
+        "replicas": {
+            "min": spec.replicas.min,
+            "max": spec.replicas.max if spec.replicas.autoscaled else 0,
+        },
         "tested": spec.test is not None,
         "cause": new.cause,
         "requestedBy": new.requested_by,
@@ -180,7 +185,9 @@ def status_fields(
     request: Request, status: Status, world: World, *, next_look: Optional[dt.datetime]
 ) -> Dict[str, Any]:
     """The fields of the object's status; None takes a field away."""
-    fields: Dict[str, Any] = {key: format_moment(getattr(status, name)) for key, name in _TIMES.items()}
+    fields: Dict[str, Any] = {
+        key: format_moment(getattr(status, name)) for key, name in _TIMES.items()
+    }
     fields.update({key: getattr(status, name) or None for key, name in _TEXTS.items()})
     fields.update({key: getattr(status, name) for key, name in _NUMBERS.items()})
     stage = stage_of(request, status)
@@ -204,11 +211,15 @@ def conditions_of(request: Request, status: Status) -> Tuple[List[Condition], Co
     phase, message = status.phase, status.message
     moving = phase not in TERMINAL and phase not in WAITING and phase != PAUSED
     reason = status.reason if phase in WAITING else phase
-    progressing = Condition(PROGRESSING_CONDITION, TRUE if moving else FALSE, reason or PENDING, message)
+    progressing = Condition(
+        PROGRESSING_CONDITION, TRUE if moving else FALSE, reason or PENDING, message
+    )
     complete = Condition(COMPLETE_CONDITION, FALSE, _why_not(status), message)
     if phase == COMPLETE:
         complete = Condition(COMPLETE_CONDITION, TRUE, "Complete", message)
-    ready = Condition(READY, complete.status, "Ready" if phase == COMPLETE else complete.reason, message)
+    ready = Condition(
+        READY, complete.status, "Ready" if phase == COMPLETE else complete.reason, message
+    )
     return [progressing, _tested(request, status), complete], ready
 
 
@@ -265,5 +276,11 @@ def identity_of_application(rollout: Mapping[str, Any], cluster: str) -> Identit
     owner: Mapping[str, Any] = next((one for one in owners if one.get("kind") == "Application"), {})
     uid = owner.get("uid") or reference.get("uid") or ""
     return Identity(
-        cluster, GROUP, VERSION, "applications", rollout["metadata"].get("namespace", ""), reference["name"], uid
+        cluster,
+        GROUP,
+        VERSION,
+        "applications",
+        rollout["metadata"].get("namespace", ""),
+        reference["name"],
+        uid,
     )

@@ -1,7 +1,8 @@
-"""Reads an application's part of the cluster and gives it back as the values that decisions are made of.
+"""Reads an application's part of the cluster and gives it back as the values that decisions are
+made of.
 
-Pods, ReplicaSets, Events and logs are read only of tracks that are not as they should be. Nothing is kept: each look
-begins anew.
+Pods, ReplicaSets, Events and logs are read only of tracks that are not as they should be. Nothing
+is kept: each look begins anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from kubestorm.errors import Error, NotFoundError
 from kubestorm.kube import EVENTS, KubeClient, Resource
 from kubestorm.kube_errors import Request as Asked
 from kubestorm.rollout import names
-from kubestorm.rollout.diagnose import Container, Evidence, diagnose, is_observed, needs_events, needs_log
+from kubestorm.rollout.diagnose import (
+    Container,
+    Evidence,
+    diagnose,
+    is_observed,
+    needs_events,
+    needs_log,
+)
 from kubestorm.rollout.model import STABLE, AutoscalerView, Failure, TestView, TrackView, World
 from kubestorm.rollout.redact import last_lines
 
@@ -24,7 +32,9 @@ LOG_LINES = 40
 """Asked of the API; fewer are shown."""
 LOG_BYTES = 16384
 PODS_EXPLAINED = 3
-"""Pods whose Events are read: they fail alike, and a thousand of them must not cost a thousand requests."""
+"""Pods whose Events are read: they fail alike, and a thousand of them must not cost a thousand
+requests.
+"""
 
 
 class Observed(NamedTuple):
@@ -76,7 +86,9 @@ def failure_of(kube: KubeClient, deployment: Mapping[str, Any]) -> Optional[Fail
 
 
 def active_track(application: Mapping[str, Any], service: Optional[Mapping[str, Any]]) -> str:
-    """Which track carries the good image: the Service says it, or the Application where there is no Service."""
+    """Which track carries the good image: the Service says it, or the Application where there is no
+    Service.
+    """
     for obj in (service, application):
         said = ((obj or {}).get("metadata", {}).get("annotations") or {}).get(names.ACTIVE_TRACK)
         if said:
@@ -118,11 +130,15 @@ def _selected(service: Optional[Mapping[str, Any]]) -> Tuple[str, ...]:
     return (str(track),) if track else ()
 
 
-def _autoscaler(scaler: Optional[Object], deployments: Mapping[str, Object]) -> Optional[AutoscalerView]:
+def _autoscaler(
+    scaler: Optional[Object], deployments: Mapping[str, Object]
+) -> Optional[AutoscalerView]:
     if scaler is None:
         return None
     target = (scaler["spec"].get("scaleTargetRef") or {}).get("name")
-    track = next((track for track, one in deployments.items() if one["metadata"]["name"] == target), "")
+    track = next(
+        (track for track, one in deployments.items() if one["metadata"]["name"] == target), ""
+    )
     least, most = scaler["spec"].get("minReplicas", 1), scaler["spec"].get("maxReplicas")
     return AutoscalerView(track, int(least) if least == most else None)
 
@@ -139,7 +155,9 @@ class _Explainer:
         evidence = Evidence(deployment, self._list(names.REPLICA_SETS), self._list(names.PODS))
         pods = needs_events(evidence)[:PODS_EXPLAINED]
         if pods:
-            evidence = evidence._replace(events=[event for pod in pods for event in self._events(pod)])
+            evidence = evidence._replace(
+                events=[event for pod in pods for event in self._events(pod)]
+            )
         crashed = needs_log(evidence)
         if crashed is not None:
             evidence = evidence._replace(logs={crashed.pod: self._log(crashed)})
@@ -147,14 +165,19 @@ class _Explainer:
 
     def _list(self, resource: Resource) -> List[Object]:
         if resource not in self._lists:
-            found = self._kube.list_all(resource, self._namespace, label_selector=names.selector(self._app))
+            found = self._kube.list_all(
+                resource, self._namespace, label_selector=names.selector(self._app)
+            )
             self._lists[resource] = list(found)
         return self._lists[resource]
 
     def _events(self, pod: Mapping[str, Any]) -> Sequence[Object]:
         fields = f"involvedObject.uid={pod['metadata']['uid']}"
         try:
-            return list(self._kube.list_page(EVENTS, self._namespace, field_selector=fields).get("items") or ())
+            return list(
+                self._kube.list_page(EVENTS, self._namespace, field_selector=fields).get("items")
+                or ()
+            )
         except Error:
             return ()  # what they would add is a better sentence; the failure is seen without them
 
@@ -164,7 +187,11 @@ class _Explainer:
         for previous in (crashed.previous, False) if crashed.previous else (False,):
             try:
                 text = read_log(
-                    self._kube, self._namespace, crashed.pod, container=crashed.container, previous=previous
+                    self._kube,
+                    self._namespace,
+                    crashed.pod,
+                    container=crashed.container,
+                    previous=previous,
                 )
             except Error:
                 continue  # the container is gone, or its node does not answer
@@ -194,8 +221,12 @@ def read_log(
     return kube.read_text(names.PODS.path(namespace, pod, "log"), asked, query=query)
 
 
-def secret_values(kube: KubeClient, namespace: str, pods: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    """The values of the Secrets that these pods read, so that they can be taken out of their logs. Never shown."""
+def secret_values(
+    kube: KubeClient, namespace: str, pods: Iterable[Mapping[str, Any]]
+) -> Iterable[str]:
+    """The values of the Secrets that these pods read, so that they can be taken out of their logs.
+    Never shown.
+    """
     wanted = sorted({name for pod in pods for name in _secret_names(pod)} - {""})
     for name in wanted:
         try:

@@ -1,7 +1,9 @@
-"""Which rollout comes next for an Application, as a pure function of its wish, its history and the time.
+"""Which rollout comes next for an Application, as a pure function of its wish, its history and the
+time.
 
-Pushes come in storms: the first is rolled out at once, of those that follow only the last. A wish is answered by one
-rollout (`Past.wish`), so that neither a rollback nor a person's choice is undone by the push that came before it.
+Pushes come in storms: the first is rolled out at once, of those that follow only the last. A wish
+is answered by one rollout (`Past.wish`), so that neither a rollback nor a person's choice is undone
+by the push that came before it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,16 @@ from typing import List, Optional, Sequence, Tuple
 from kubestorm.rollout import names
 from kubestorm.rollout.intents import Wanted, Wish
 from kubestorm.rollout.machine import short
-from kubestorm.rollout.model import ABORTED, COMPLETE, FAILED, PERSON, ROLLBACK, SUPERSEDED, TERMINAL, Freeze
+from kubestorm.rollout.model import (
+    ABORTED,
+    COMPLETE,
+    FAILED,
+    PERSON,
+    ROLLBACK,
+    SUPERSEDED,
+    TERMINAL,
+    Freeze,
+)
 from kubestorm.rollout.settings import RolloutSettings
 
 NOTHING, NEW = "Nothing", "New"
@@ -57,7 +68,9 @@ class NewRollout:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make, which intents are over, which old rollouts go, when to look again, and what to say."""
+    """What to make, which intents are over, which old rollouts go, when to look again, and what to
+    say.
+    """
 
     new: Optional[NewRollout] = None
     consume: Tuple[str, ...] = ()
@@ -81,8 +94,9 @@ def plan(
     running: str = "",
     alone_seconds: float = 0.0,
 ) -> Plan:
-    """What comes next. `running` is the digest on the active track, for an Application whose history is gone;
-    `alone_seconds` is how long the Application wants a rollout left alone before a newer push supersedes it."""
+    """What comes next. `running` is the digest on the active track, for an Application whose
+    history is gone; `alone_seconds` is how long the Application wants a rollout left alone before a
+    newer push supersedes it."""
     history = sorted(pasts, key=lambda past: past.number)
     newest = history[-1] if history else None
     active = newest if newest is not None and not newest.is_over else None
@@ -100,8 +114,12 @@ def plan(
         return Plan(consume=stale, prune=prune, reason=said[0], message=said[1])
     wait = _seconds_to_settle(wish, newest, active, settings, alone_seconds, now)
     if wait > 0:
-        message = f"Waits {wait:.0f} s more for pushes that follow {wish.tag or short(wish.digest)}."
-        return Plan(consume=stale, prune=prune, look_after_seconds=wait, reason="Settling", message=message)
+        message = (
+            f"Waits {wait:.0f} s more for pushes that follow {wish.tag or short(wish.digest)}."
+        )
+        return Plan(
+            consume=stale, prune=prune, look_after_seconds=wait, reason="Settling", message=message
+        )
     new = NewRollout(
         number=_next_number(history),
         digest=wish.digest,
@@ -118,7 +136,11 @@ def plan(
 
 def good_of(history: Sequence[Past]) -> Optional[Past]:
     """The last rollout that came to all pods."""
-    return max((past for past in history if past.phase == COMPLETE), key=lambda past: past.number, default=None)
+    return max(
+        (past for past in history if past.phase == COMPLETE),
+        key=lambda past: past.number,
+        default=None,
+    )
 
 
 def superfluous(history: Sequence[Past], keep: int) -> Tuple[str, ...]:
@@ -130,8 +152,14 @@ def superfluous(history: Sequence[Past], keep: int) -> Tuple[str, ...]:
 
 
 def find_target(target: str, history: Sequence[Past]) -> Optional[Past]:
-    """The good rollout that a person means: `previous`, a rollout's name, a tag, a digest or its beginning."""
-    ordered = sorted((past for past in history if past.phase == COMPLETE), key=lambda past: past.number, reverse=True)
+    """The good rollout that a person means: `previous`, a rollout's name, a tag, a digest or its
+    beginning.
+    """
+    ordered = sorted(
+        (past for past in history if past.phase == COMPLETE),
+        key=lambda past: past.number,
+        reverse=True,
+    )
     if target == names.PREVIOUS_WORD:
         newest = max(history, key=lambda past: past.number, default=None)
         if not ordered or newest is None:
@@ -142,7 +170,9 @@ def find_target(target: str, history: Sequence[Past]) -> Optional[Past]:
     bare = target.partition(":")[2] if target.startswith("sha256:") else target
     for past in ordered:
         value = past.digest.partition(":")[2]
-        if target in (past.name, past.tag, past.digest) or (len(bare) >= 6 and value.startswith(bare)):
+        if target in (past.name, past.tag, past.digest) or (
+            len(bare) >= 6 and value.startswith(bare)
+        ):
             return past
     return None
 
@@ -155,10 +185,17 @@ def _roll_back(
     wish: Optional[Wish],
     prune: Tuple[str, ...],
 ) -> Plan:
-    over = (names.ROLLBACK_TO,) if active is not None else (names.ROLLBACK_TO, names.ABORT, names.PROMOTE)
+    over = (
+        (names.ROLLBACK_TO,)
+        if active is not None
+        else (names.ROLLBACK_TO, names.ABORT, names.PROMOTE)
+    )
     target = find_target(rollback.target, history)
     if target is None:
-        known = ", ".join(past.tag or short(past.digest) for past in history if past.phase == COMPLETE) or "none"
+        known = (
+            ", ".join(past.tag or short(past.digest) for past in history if past.phase == COMPLETE)
+            or "none"
+        )
         message = f"There is no good rollout {rollback.target!r} to return to; there are: {known}."
         return Plan(consume=over, prune=prune, reason="NoSuchRollout", message=message)
     if active is None and good is not None and target.digest == good.digest:
@@ -177,7 +214,12 @@ def _roll_back(
 
 
 def _reason_not_to(
-    wish: Wish, retry: str, freeze: Optional[Freeze], history: Sequence[Past], active: Optional[Past], previous: str
+    wish: Wish,
+    retry: str,
+    freeze: Optional[Freeze],
+    history: Sequence[Past],
+    active: Optional[Past],
+    previous: str,
 ) -> Optional[Tuple[str, str]]:
     """A reason (empty: all is as wished) why the wish leads to no rollout; None where it does."""
     answered = [past for past in history if past.wish == wish.id and past.phase != SUPERSEDED]
@@ -205,7 +247,11 @@ def _frozen(freeze: Optional[Freeze]) -> Optional[Tuple[str, str]]:
 
 
 def _ended_badly(wish: Wish, history: Sequence[Past]) -> Optional[Past]:
-    ofits = [past for past in history if past.digest == wish.digest and past.phase in (FAILED, ABORTED, COMPLETE)]
+    ofits = [
+        past
+        for past in history
+        if past.digest == wish.digest and past.phase in (FAILED, ABORTED, COMPLETE)
+    ]
     last = max(ofits, key=lambda past: past.number, default=None)
     return last if last is not None and last.phase in (FAILED, ABORTED) else None
 
@@ -226,7 +272,11 @@ def _seconds_to_settle(
         return alone
     if active is None and not wish.follows:
         return 0.0
-    quiet = (now - wish.recorded_at).total_seconds() if wish.recorded_at is not None else settings.settle_seconds
+    quiet = (
+        (now - wish.recorded_at).total_seconds()
+        if wish.recorded_at is not None
+        else settings.settle_seconds
+    )
     return max(settings.settle_seconds - quiet, alone)
 
 

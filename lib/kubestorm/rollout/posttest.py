@@ -1,8 +1,10 @@
-"""Runs an Application's post-deploy test: HTTP requests, a Job, or both. Each call does a little and returns.
+"""Runs an Application's post-deploy test: HTTP requests, a Job, or both. Each call does a little
+and returns.
 
-Requests go through the API server (its `proxy` subresource), which reaches pods and Services from anywhere the API
-server is reached from: to the pods of a canary or a preview themselves, and at the end to the Service, as its clients
-do. `through: ingress` sends the last ones to the Application's first ingress host instead.
+Requests go through the API server (its `proxy` subresource), which reaches pods and Services from
+anywhere the API server is reached from: to the pods of a canary or a preview themselves, and at the
+end to the Service, as its clients do. `through: ingress` sends the last ones to the Application's
+first ingress host instead.
 """
 
 from __future__ import annotations
@@ -43,7 +45,11 @@ class TestRun:
     __test__ = False
 
     def __init__(
-        self, kube: KubeClient, rollout: Mapping[str, Any], spec: ApplicationSpec, settings: RolloutSettings
+        self,
+        kube: KubeClient,
+        rollout: Mapping[str, Any],
+        spec: ApplicationSpec,
+        settings: RolloutSettings,
     ) -> None:
         self._kube, self._rollout, self._spec, self._settings = kube, rollout, spec, settings
         self._namespace = rollout["metadata"]["namespace"]
@@ -51,7 +57,11 @@ class TestRun:
         self._digest = str(rollout["spec"]["image"]["digest"])
 
     def run(
-        self, effect: RunTest, known: Optional[TestView], began: Optional[dt.datetime], now: dt.datetime
+        self,
+        effect: RunTest,
+        known: Optional[TestView],
+        began: Optional[dt.datetime],
+        now: dt.datetime,
     ) -> TestView:
         """Ask once more. What does not pass is asked again until the test's time is over."""
         if known is not None and known.key == effect.key and known.state in (PASSED, NOT_PASSED):
@@ -69,7 +79,11 @@ class TestRun:
         return TestView(effect.key, state, message)
 
     def _praise(self) -> str:
-        parts = [f"{len(self._test.http)} request{'s' if len(self._test.http) > 1 else ''}"] if self._test.http else []
+        parts = (
+            [f"{len(self._test.http)} request{'s' if len(self._test.http) > 1 else ''}"]
+            if self._test.http
+            else []
+        )
         parts += ["the Job"] if self._test.job_command or self._test.job_image else []
         return f"Passed: {' and '.join(parts)}."
 
@@ -102,9 +116,12 @@ class TestRun:
             return [f"{names.SERVICES.path(self._namespace)}/{quote(service, safe=':')}/proxy"]
         pods = self._pods(effect.track)[:PODS_ASKED]
         if not pods:
-            raise NotFoundError(f"No pod of track {effect.track} is ready to be tested.", service="Kubernetes")
+            raise NotFoundError(
+                f"No pod of track {effect.track} is ready to be tested.", service="Kubernetes"
+            )
         return [
-            f"{names.PODS.path(self._namespace)}/http:{pod['metadata']['name']}:{self._spec.port}/proxy" for pod in pods
+            f"{names.PODS.path(self._namespace)}/http:{pod['metadata']['name']}:{self._spec.port}/proxy"
+            for pod in pods
         ]
 
     def _ingress(self) -> str:
@@ -123,15 +140,21 @@ class TestRun:
         timeout = check.within_seconds or self._settings.test_timeout_seconds
         begun = time.monotonic()
         if target.startswith("/"):
-            asked = Asked("get", "", "services/proxy or pods/proxy", self._namespace, self._spec.name)
+            asked = Asked(
+                "get", "", "services/proxy or pods/proxy", self._namespace, self._spec.name
+            )
             status, headers, body = self._kube.proxy(
                 target + check.path, asked, headers=check.headers, timeout_seconds=timeout + 1
             )
         else:
             status, headers, body = self._get_directly(target, check, timeout + 1)
-        return HttpAnswer(status, headers, body.decode("utf-8", "replace"), time.monotonic() - begun)
+        return HttpAnswer(
+            status, headers, body.decode("utf-8", "replace"), time.monotonic() - begun
+        )
 
-    def _get_directly(self, url: str, check: HttpCheck, timeout: float) -> Tuple[int, Mapping[str, str], bytes]:
+    def _get_directly(
+        self, url: str, check: HttpCheck, timeout: float
+    ) -> Tuple[int, Mapping[str, str], bytes]:
         host = self._spec.exposure.hosts[0]
         verify = {} if self._settings.verify_ingress_tls else {"cert_reqs": "CERT_NONE"}
         if urlsplit(url).scheme == "https":
@@ -139,7 +162,12 @@ class TestRun:
         headers = {**check.headers, "Host": host, "User-Agent": "kubestorm"}
         with urllib3.PoolManager(**verify) as pool:
             answer = pool.request(
-                "GET", url + check.path, headers=headers, timeout=timeout, retries=False, redirect=False
+                "GET",
+                url + check.path,
+                headers=headers,
+                timeout=timeout,
+                retries=False,
+                redirect=False,
             )
             body = answer.data[:BODY_BYTES]
         return answer.status, {key.lower(): value for key, value in answer.headers.items()}, body
@@ -155,7 +183,9 @@ class TestRun:
                 self._kube.create(names.JOBS, self._job_manifest(name, effect), self._namespace)
             return RUNNING, f"Job {name} has begun."
         said = {
-            one["type"]: one for one in (job.get("status") or {}).get("conditions") or () if one["status"] == "True"
+            one["type"]: one
+            for one in (job.get("status") or {}).get("conditions") or ()
+            if one["status"] == "True"
         }
         if "Complete" in said:
             return PASSED, ""
@@ -165,11 +195,15 @@ class TestRun:
         return RUNNING, f"Job {name} runs."
 
     def _job_log(self, name: str) -> str:
-        pods = list(self._kube.list_all(names.PODS, self._namespace, label_selector=f"job-name={name}"))
+        pods = list(
+            self._kube.list_all(names.PODS, self._namespace, label_selector=f"job-name={name}")
+        )
         known = tuple(secret_values(self._kube, self._namespace, pods))
         for pod in pods:
             try:
-                lines = last_lines(read_log(self._kube, self._namespace, pod["metadata"]["name"]), known)
+                lines = last_lines(
+                    read_log(self._kube, self._namespace, pod["metadata"]["name"]), known
+                )
             except Error:
                 continue
             if lines:
@@ -177,9 +211,13 @@ class TestRun:
         return ""
 
     def _job_manifest(self, name: str, effect: RunTest) -> Object:
-        """The Application's own container, with another command: the same variables, files and accounts."""
+        """The Application's own container, with another command: the same variables, files and
+        accounts.
+        """
         image = f"{self._spec.image}@{self._digest}"
-        rendered = render.deployment(self._spec, track=effect.track, image=image, replicas=1, config_hash="")
+        rendered = render.deployment(
+            self._spec, track=effect.track, image=image, replicas=1, config_hash=""
+        )
         pod = rendered["spec"]["template"]["spec"]
         kept = ("env", "envFrom", "volumeMounts", "resources", "securityContext", "imagePullPolicy")
         own = pod["containers"][0]
@@ -187,8 +225,16 @@ class TestRun:
         container.update(name="test", image=self._test.job_image or image)
         if self._test.job_command:
             container["command"] = list(self._test.job_command)
-        container["env"] = [*container.get("env", ()), {"name": "TEST_URL", "value": self._url(effect)}]
-        shared = ("volumes", "serviceAccountName", "imagePullSecrets", "automountServiceAccountToken")
+        container["env"] = [
+            *container.get("env", ()),
+            {"name": "TEST_URL", "value": self._url(effect)},
+        ]
+        shared = (
+            "volumes",
+            "serviceAccountName",
+            "imagePullSecrets",
+            "automountServiceAccountToken",
+        )
         metadata = self._rollout["metadata"]
         owner = {
             "apiVersion": self._rollout["apiVersion"],
@@ -199,7 +245,10 @@ class TestRun:
             "blockOwnerDeletion": False,
         }
         # Not the application's own labels: the Service would send requests to the test.
-        labels = {"app.kubernetes.io/managed-by": "kubestorm", "kubestorm.io/test-of": self._spec.name}
+        labels = {
+            "app.kubernetes.io/managed-by": "kubestorm",
+            "kubestorm.io/test-of": self._spec.name,
+        }
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",

@@ -1,7 +1,8 @@
-"""Log lines as a condition may show them: few, short, and without the secrets that can be recognised.
+"""Log lines as a condition may show them: few, short, and without the secrets that can be
+recognised.
 
-A program may write its secrets in any form; what is taken out here is what is known (the values of the application's
-own Secrets) and what looks like one. The rest is why so few lines are shown.
+A program may write its secrets in any form; what is taken out here is what is known (the values of
+the application's own Secrets) and what looks like one. The rest is why so few lines are shown.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ _PATTERNS = (
     re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
     re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
 )
-_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_PEM = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
     """The text without known secret values and without what looks like one."""
-    for value in sorted({value for value in known if len(value) >= SHORTEST_SECRET}, key=len, reverse=True):
+    for value in sorted(
+        {value for value in known if len(value) >= SHORTEST_SECRET}, key=len, reverse=True
+    ):
         text = text.replace(value, HIDDEN)
     text = _PEM.sub(HIDDEN, text)
     text = _NAMED.sub(lambda found: found.group(1) + HIDDEN, text)

@@ -1,7 +1,8 @@
-"""What people may ask of an Application's rollouts. Each writes the wish on the object and returns at once.
+"""What people may ask of an Application's rollouts. Each writes the wish on the object and returns
+at once.
 
-The wish is carried out by the next run, under the Application's Lease, like everything else; it never waits for the
-run that it stops. What makes no sense now is refused here, in a sentence.
+The wish is carried out by the next run, under the Application's Lease, like everything else; it
+never waits for the run that it stops. What makes no sense now is refused here, in a sentence.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ Result = Mapping[str, Any]
 Object = Dict[str, Any]
 
 
-def rollout(services: Services, namespace: str, name: str, image: str, requested_by: str = "") -> Result:
+def rollout(
+    services: Services, namespace: str, name: str, image: str, requested_by: str = ""
+) -> Result:
     """Roll a tag, or a digest, out whether it is followed or not; also one that has failed before."""
     resource = _application(services, namespace, name)
     _refuse_while_frozen(resource)
@@ -52,24 +55,37 @@ def rollout(services: Services, namespace: str, name: str, image: str, requested
         except ConflictError:
             resource = _application(services, namespace, name)
             continue
-        return _asked(resource, f"{tag or short(digest)} will be rolled out.", digest=digest, tag=tag)
-    raise ConflictError(f"Application {namespace}/{name} is changed all the time; try again.", service="Kubernetes")
+        return _asked(
+            resource, f"{tag or short(digest)} will be rolled out.", digest=digest, tag=tag
+        )
+    raise ConflictError(
+        f"Application {namespace}/{name} is changed all the time; try again.", service="Kubernetes"
+    )
 
 
-def rollback(services: Services, namespace: str, name: str, to: str = "", requested_by: str = "") -> Result:
-    """Go back to the good image before the present one, or to the one that `to` names; also during a freeze."""
+def rollback(
+    services: Services, namespace: str, name: str, to: str = "", requested_by: str = ""
+) -> Result:
+    """Go back to the good image before the present one, or to the one that `to` names; also during
+    a freeze.
+    """
     resource = _application(services, namespace, name)
     past = _history(services, resource)
     target = find_target(to.strip() or names.PREVIOUS_WORD, past.pasts)
     if target is None:
-        known = ", ".join(one.tag or short(one.digest) for one in past.pasts if one.phase == "Complete") or "none"
+        known = (
+            ", ".join(one.tag or short(one.digest) for one in past.pasts if one.phase == "Complete")
+            or "none"
+        )
         raise DefinitionError(
             f"{namespace}/{name} has no good rollout {to or names.PREVIOUS_WORD!r}; its history holds: {known}.",
             field="to",
         )
     value = person_annotation(requested_by, services.now(), to=target.digest)
     _annotate(services, resource, names.ROLLBACK_TO, value)
-    return _asked(resource, f"It goes back to {target.tag or short(target.digest)}.", digest=target.digest)
+    return _asked(
+        resource, f"It goes back to {target.tag or short(target.digest)}.", digest=target.digest
+    )
 
 
 def abort(services: Services, namespace: str, name: str, requested_by: str = "") -> Result:
@@ -82,7 +98,9 @@ def abort(services: Services, namespace: str, name: str, requested_by: str = "")
     return _asked(resource, f"{active.name} is aborted.", rollout=active.name)
 
 
-def promote(services: Services, namespace: str, name: str, full: bool = False, requested_by: str = "") -> Result:
+def promote(
+    services: Services, namespace: str, name: str, full: bool = False, requested_by: str = ""
+) -> Result:
     """End the pause that a rollout stands at, or (`full`) every pause that is left."""
     resource = _application(services, namespace, name)
     active = _active(services, resource)
@@ -92,7 +110,11 @@ def promote(services: Services, namespace: str, name: str, full: bool = False, r
             f"{active.name} is {active.phase} and waits for no promotion; `full` promotes past every pause to come."
         )
     value = person_annotation(
-        requested_by, services.now(), rollout=active.name, stage=int(status.get("stage") or 0), full=bool(full)
+        requested_by,
+        services.now(),
+        rollout=active.name,
+        stage=int(status.get("stage") or 0),
+        full=bool(full),
     )
     _annotate(services, resource, names.PROMOTE, value)
     _wake(services, namespace, active.name)
@@ -102,14 +124,19 @@ def promote(services: Services, namespace: str, name: str, full: bool = False, r
 def freeze(services: Services, namespace: str, name: str, owner: str, reason: str) -> Result:
     """Hold new rollouts of an Application; what is under way goes on, and going back is possible."""
     if not owner.strip() or not reason.strip():
-        raise DefinitionError("A freeze names its owner and a reason, so that others know whom to ask.", field="reason")
+        raise DefinitionError(
+            "A freeze names its owner and a reason, so that others know whom to ask.",
+            field="reason",
+        )
     resource = _application(services, namespace, name)
     value = person_annotation(owner, services.now(), owner=owner.strip(), reason=reason.strip())
     _annotate(services, resource, names.FREEZE, value)
     return _asked(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
 
 
-def unfreeze(services: Services, namespace: str, name: str, requested_by: str = "", reason: str = "") -> Result:
+def unfreeze(
+    services: Services, namespace: str, name: str, requested_by: str = "", reason: str = ""
+) -> Result:
     """Let rollouts go on. An Event says who, and why if that was said."""
     resource = _application(services, namespace, name)
     held = freeze_of(resource)
@@ -117,11 +144,17 @@ def unfreeze(services: Services, namespace: str, name: str, requested_by: str = 
         _annotate(services, resource, names.FREEZE, None)
         told = f"Unfrozen by {requested_by or 'somebody'}{f': {reason}' if reason else '.'}"
         with contextlib.suppress(Error):
-            services.kube.create_event(resource, reason="Unfrozen", message=told, now=services.now())
+            services.kube.create_event(
+                resource, reason="Unfrozen", message=told, now=services.now()
+            )
         active = _history(services, resource).active
         if active is not None:
             _wake(services, namespace, active.name)
-    was = f"It was frozen by {held.owner}: {held.reason}" if held is not None else "It was not frozen."
+    was = (
+        f"It was frozen by {held.owner}: {held.reason}"
+        if held is not None
+        else "It was not frozen."
+    )
     return _asked(resource, was, requested_by=requested_by)
 
 
@@ -133,7 +166,9 @@ def scale(
     most: Optional[int] = None,
     requested_by: str = "",
 ) -> Result:
-    """Change how many pods an Application asks for. Where it is kept in a repository, change it there as well."""
+    """Change how many pods an Application asks for. Where it is kept in a repository, change it
+    there as well.
+    """
     resource = _application(services, namespace, name)
     before = dict((resource.get("spec") or {}).get("replicas") or {})
     wanted: Dict[str, Any] = {"min": replicas}
@@ -144,11 +179,21 @@ def scale(
         wanted["max"] = None  # the autoscaler had no room left: the number is fixed
         wanted.update(targetCPU=None, targetMemory=None)
     changed = {**before, **wanted}
-    trial = {**resource, "spec": {**resource["spec"], "replicas": {k: v for k, v in changed.items() if v is not None}}}
-    parse(trial, services.settings)  # refused here, with its sentence, rather than in a condition later
+    trial = {
+        **resource,
+        "spec": {
+            **resource["spec"],
+            "replicas": {k: v for k, v in changed.items() if v is not None},
+        },
+    }
+    parse(
+        trial, services.settings
+    )  # refused here, with its sentence, rather than in a condition later
     body = {"metadata": {"uid": resource["metadata"]["uid"]}, "spec": {"replicas": wanted}}
     services.kube.patch(names.APPLICATIONS, name, body, namespace)
-    return _asked(resource, f"It asks for {replicas} pods.", before=before, requested_by=requested_by)
+    return _asked(
+        resource, f"It asks for {replicas} pods.", before=before, requested_by=requested_by
+    )
 
 
 def show_history(services: Services, namespace: str, name: str) -> Result:
@@ -168,12 +213,21 @@ def show_history(services: Services, namespace: str, name: str) -> Result:
 
 
 def logs(
-    services: Services, namespace: str, name: str, lines: int = 50, previous: bool = False, pod: str = ""
+    services: Services,
+    namespace: str,
+    name: str,
+    lines: int = 50,
+    previous: bool = False,
+    pod: str = "",
 ) -> Result:
-    """The last lines of an Application's pods, without what is known to be a secret or looks like one."""
+    """The last lines of an Application's pods, without what is known to be a secret or looks like
+    one.
+    """
     resource = _application(services, namespace, name)
     selector = names.selector(resource["metadata"]["name"])
-    pods: List[Object] = list(services.kube.list_all(names.PODS, namespace, label_selector=selector))
+    pods: List[Object] = list(
+        services.kube.list_all(names.PODS, namespace, label_selector=selector)
+    )
     chosen = [one for one in pods if pod in ("", one["metadata"]["name"])]
     if pod and not chosen:
         raise NotFoundError(f"{namespace}/{name} has no pod {pod}.", service="Kubernetes")
@@ -181,7 +235,9 @@ def logs(
     wanted = max(1, min(lines, MOST_LOG_LINES))
     found: Dict[str, str] = {}
     for one in chosen:
-        text = read_log(services.kube, namespace, one["metadata"]["name"], previous=previous, lines=wanted)
+        text = read_log(
+            services.kube, namespace, one["metadata"]["name"], previous=previous, lines=wanted
+        )
         found[one["metadata"]["name"]] = redact(text, known)
     return {"namespace": namespace, "name": name, "pods": found}
 
@@ -216,7 +272,9 @@ def _tag_of(services: Services, namespace: str, name: str, digest: str) -> str:
     return next((past.tag for past in reversed(known) if past.digest == digest), "")
 
 
-def _annotate(services: Services, resource: Mapping[str, Any], key: str, value: Optional[str]) -> None:
+def _annotate(
+    services: Services, resource: Mapping[str, Any], key: str, value: Optional[str]
+) -> None:
     metadata = resource["metadata"]
     body = {"metadata": {"annotations": {key: value}, "uid": metadata["uid"]}}
     services.kube.patch(names.APPLICATIONS, metadata["name"], body, metadata["namespace"])

@@ -1,4 +1,6 @@
-"""What operations decide about rollouts: the section `rollout` of the pack's configuration, and `approvals.rules`."""
+"""What operations decide about rollouts: the section `rollout` of the pack's configuration, and
+`approvals.rules`.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,11 @@ APPROVABLE = (ROLLOUT, DELETE, PROMOTE)
 @dataclass(frozen=True)
 class RolloutSettings:
     patience_seconds: float = 30.0
-    """How long pods of a new image may be in trouble before that is a failure; what only time can tell has until the
-    strategy's deadline."""
+    """How long pods of a new image may be in trouble before that is a failure; what only time can
+    tell has until the strategy's deadline."""
     settle_seconds: float = 10.0
-    """Pushes nearer to each other than this are a storm: its last one counts, once there was none for so long. A push
-    that stands alone is rolled out at once unless a rollout is under way."""
+    """Pushes nearer to each other than this are a storm: its last one counts, once there was none
+    for so long. A push that stands alone is rolled out at once unless a rollout is under way."""
     settle_max_seconds: float = 600.0
     """After so long the newest push is rolled out even if they never cease."""
     history: int = 10
@@ -33,19 +35,29 @@ class RolloutSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RolloutSettings:
         """Read the section `rollout`; raises DefinitionError naming the key that is wrong."""
-        section = {key: value for key, value in (config.get("rollout") or {}).items() if value is not None}
+        section = {
+            key: value for key, value in (config.get("rollout") or {}).items() if value is not None
+        }
         known = [item.name for item in fields(cls)]
         for key, value in section.items():
             if key not in known:
-                raise DefinitionError(f"the pack configuration has no setting rollout.{key}", field=f"rollout.{key}")
+                raise DefinitionError(
+                    f"the pack configuration has no setting rollout.{key}", field=f"rollout.{key}"
+                )
             if key == "ingress_address":
-                if not isinstance(value, str) or (value and not value.startswith(("http://", "https://"))):
-                    raise DefinitionError(f"rollout.{key} begins with http:// or https://", field=f"rollout.{key}")
+                if not isinstance(value, str) or (
+                    value and not value.startswith(("http://", "https://"))
+                ):
+                    raise DefinitionError(
+                        f"rollout.{key} begins with http:// or https://", field=f"rollout.{key}"
+                    )
             elif key == "verify_ingress_tls":
                 if not isinstance(value, bool):
                     raise DefinitionError(f"rollout.{key} is true or false", field=f"rollout.{key}")
             elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise DefinitionError(f"rollout.{key} must be a number of 0 or more", field=f"rollout.{key}")
+                raise DefinitionError(
+                    f"rollout.{key} must be a number of 0 or more", field=f"rollout.{key}"
+                )
         return cls(**section)
 
 
@@ -57,7 +69,9 @@ class ApprovalRule:
     what: Tuple[str, ...] = (ROLLOUT,)
 
     def fits(self, namespace: str, what: str) -> bool:
-        return what in self.what and any(fnmatchcase(namespace, pattern) for pattern in self.namespaces)
+        return what in self.what and any(
+            fnmatchcase(namespace, pattern) for pattern in self.namespaces
+        )
 
 
 def approval_rules(config: Mapping[str, Any]) -> Tuple[ApprovalRule, ...]:
@@ -70,7 +84,8 @@ def approval_rules(config: Mapping[str, Any]) -> Tuple[ApprovalRule, ...]:
         for word in what:
             if word not in APPROVABLE:
                 raise DefinitionError(
-                    f"{where}.what holds {word!r}; it is one of {', '.join(APPROVABLE)}.", field=f"{where}.what"
+                    f"{where}.what holds {word!r}; it is one of {', '.join(APPROVABLE)}.",
+                    field=f"{where}.what",
                 )
         found.append(ApprovalRule(tuple(rule.get("namespaces") or ("*",)), what))
     return tuple(found)

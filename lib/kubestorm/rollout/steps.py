@@ -1,7 +1,9 @@
-"""The steps of a Rollout's run (workflows/rollout_reconcile.yaml), and the one step that Applications' runs share.
+"""The steps of a Rollout's run (workflows/rollout_reconcile.yaml), and the one step that
+Applications' runs share.
 
-`advance` looks at the cluster, asks the machine, does what it says and writes down what is to be remembered; it waits
-for nothing. Both kinds of run hold the Lease of the Application, so that they never work at once.
+`advance` looks at the cluster, asks the machine, does what it says and writes down what is to be
+remembered; it waits for nothing. Both kinds of run hold the Lease of the Application, so that they
+never work at once.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ from kubestorm.services import Services
 ROLLED_OUT = "RolledOut"
 APPLICATION_ORDER = ("SpecValid", "HostClaimed", "Applied", ROLLED_OUT)
 ROUNDS = 12
-"""Decisions that need nothing to move in the cluster follow each other within one run; there are few in a row."""
+"""Decisions that need nothing to move in the cluster follow each other within one run; there are
+few in a row.
+"""
 BUSY_SECONDS = 1.0
 """After a run that found the Lease taken."""
 WORDS_OF_WARNING = frozenset((FAILED, ABORTED, RETURNING))
@@ -80,21 +84,37 @@ class RolloutRun:
 
 
 def lock(run: RolloutRun) -> Result:
-    """Take the Application's Lease. `taken`: there is nothing to do, or another run does it (`holder`); `uid` is what
-    is to be unlocked."""
+    """Take the Application's Lease. `taken`: there is nothing to do, or another run does it
+    (`holder`); `uid` is what is to be unlocked."""
     rollout = run.handle.read()
     if rollout is None:
-        return {"taken": True, "holder": "", "uid": run.identity.uid, "message": "The Rollout is gone."}
+        return {
+            "taken": True,
+            "holder": "",
+            "uid": run.identity.uid,
+            "message": "The Rollout is gone.",
+        }
     if is_over(rollout):
-        return {"taken": True, "holder": "", "uid": run.identity.uid, "message": "The Rollout is over."}
+        return {
+            "taken": True,
+            "holder": "",
+            "uid": run.identity.uid,
+            "message": "The Rollout is over.",
+        }
     application = run.application_handle(rollout)
     holder = application.lock()
     uid = application.identity.uid
     if holder is None:
-        return {"taken": False, "holder": run.run_id, "uid": uid, "message": f"It holds {application.identity}."}
+        return {
+            "taken": False,
+            "holder": run.run_id,
+            "uid": uid,
+            "message": f"It holds {application.identity}.",
+        }
     status = rollout.get("status") or {}
     if status.get("phase") not in TERMINAL:
-        # The run that holds it is over in a moment; without this the next look would come by the long schedule.
+        # The run that holds it is over in a moment; without this the next look would come by the
+        # long schedule.
         soon = format_moment(run.services.now() + dt.timedelta(seconds=BUSY_SECONDS))
         _patch_status(run.services, run.handle, {"nextLookAt": soon})
     message = f"Run {holder} is at work on {application.identity}."
@@ -104,7 +124,9 @@ def lock(run: RolloutRun) -> Result:
 def is_over(rollout: Mapping[str, Any]) -> bool:
     """Whether nothing is left to be done about it."""
     status = rollout.get("status") or {}
-    return bool(status.get("phase") in TERMINAL and status.get("finishedAt") and not status.get("keepUntil"))
+    return bool(
+        status.get("phase") in TERMINAL and status.get("finishedAt") and not status.get("keepUntil")
+    )
 
 
 def advance(run: RolloutRun) -> Result:
@@ -118,11 +140,17 @@ def advance(run: RolloutRun) -> Result:
         application.keep_lock()
         found = application.read()
         if found is None or found["metadata"].get("deletionTimestamp"):
-            return {**result, "message": "The Application is gone, and all that is its own goes with it."}
+            return {
+                **result,
+                "message": "The Application is gone, and all that is its own goes with it.",
+            }
         try:
             decision = _round(run, rollout, application, found)
         except InvalidSpecError as error:
-            return {**result, **_stuck(run, rollout, f"The Application cannot be carried out: {error}")}
+            return {
+                **result,
+                **_stuck(run, rollout, f"The Application cannot be carried out: {error}"),
+            }
         done = [type(effect).__name__ for effect in decision.effects]
         result = {
             "phase": decision.status.phase,
@@ -139,9 +167,14 @@ def advance(run: RolloutRun) -> Result:
 
 
 def _round(
-    run: RolloutRun, rollout: Mapping[str, Any], application: ResourceHandle, resource: Mapping[str, Any]
+    run: RolloutRun,
+    rollout: Mapping[str, Any],
+    application: ResourceHandle,
+    resource: Mapping[str, Any],
 ) -> Decision:
-    """One look, one decision, its effects, its status: in this order, so that a crash repeats and never skips."""
+    """One look, one decision, its effects, its status: in this order, so that a crash repeats and
+    never skips.
+    """
     services, kube = run.services, run.services.kube
     spec = parse(resource, services.settings)
     api = versions.discover(kube)
@@ -153,10 +186,14 @@ def _round(
         wants_service=spec.port is not None,
         test=objects.test_of(rollout),
     )
-    newest = history.look(kube, resource["metadata"]["namespace"], resource["metadata"]["name"]).newest
+    newest = history.look(
+        kube, resource["metadata"]["namespace"], resource["metadata"]["name"]
+    ).newest
     mine = rollout["metadata"]["name"]
     is_latest = newest is None or newest.number <= int(rollout["spec"].get("number") or 0)
-    wishes = intents_of(resource, mine, superseded_by="" if is_latest else _name(newest), latest=is_latest)
+    wishes = intents_of(
+        resource, mine, superseded_by="" if is_latest else _name(newest), latest=is_latest
+    )
     now = services.now()
     asked = approval.look(rollout, services.settings.raw)
     decision = decide(request, status, observed.world, wishes, asked, now)
@@ -181,12 +218,16 @@ def _name(past: Any) -> str:
 
 
 def _config_hash(application: Mapping[str, Any], observed: Observed) -> str:
-    """The configuration that the Application's run has put into the cluster, so that pods are not rolled twice."""
+    """The configuration that the Application's run has put into the cluster, so that pods are not
+    rolled twice.
+    """
     said = (application.get("status") or {}).get("configHash")
     if said is not None:
         return str(said)
     for deployment in observed.deployments.values():
-        annotations = (deployment["spec"]["template"].get("metadata") or {}).get("annotations") or {}
+        annotations = (deployment["spec"]["template"].get("metadata") or {}).get(
+            "annotations"
+        ) or {}
         if names.CONFIG_HASH in annotations:
             return str(annotations[names.CONFIG_HASH])
     return ""
@@ -194,12 +235,19 @@ def _config_hash(application: Mapping[str, Any], observed: Observed) -> str:
 
 def _tags(rollout: Mapping[str, Any]) -> Dict[str, str]:
     spec = rollout["spec"]
-    found = {spec.get("previousDigest"): spec.get("previousTag"), spec["image"]["digest"]: spec["image"].get("tag")}
+    found = {
+        spec.get("previousDigest"): spec.get("previousTag"),
+        spec["image"]["digest"]: spec["image"].get("tag"),
+    }
     return {str(digest): str(tag) for digest, tag in found.items() if digest and tag}
 
 
 def _run_test(
-    run: RolloutRun, rollout: Mapping[str, Any], spec: ApplicationSpec, decision: Decision, now: dt.datetime
+    run: RolloutRun,
+    rollout: Mapping[str, Any],
+    spec: ApplicationSpec,
+    decision: Decision,
+    now: dt.datetime,
 ) -> Optional[Dict[str, Any]]:
     """The field `test` of the status after this round; None where no test is asked for."""
     asked = next((effect for effect in decision.effects if isinstance(effect, RunTest)), None)
@@ -208,7 +256,9 @@ def _run_test(
     runner = TestRun(run.services.kube, rollout, spec, run.settings)
     began = began_at(rollout, asked.key)
     known = objects.test_of(rollout)
-    found: TestView = runner.run(asked, known if known and known.key == asked.key else None, began, now)
+    found: TestView = runner.run(
+        asked, known if known and known.key == asked.key else None, began, now
+    )
     return {
         "key": found.key,
         "state": found.state,
@@ -232,7 +282,9 @@ def _write(
     if test is not None:
         fields["test"] = test
     told, ready = objects.conditions_of(request, decision.status)
-    run.handle.write_status(*told, fields=fields, ready=ready, generation=run.handle.generation(dict(rollout)))
+    run.handle.write_status(
+        *told, fields=fields, ready=ready, generation=run.handle.generation(dict(rollout))
+    )
 
 
 def _tell_application(
@@ -243,7 +295,9 @@ def _tell_application(
     before: Status,
     after: Status,
 ) -> None:
-    """Sum the rollout up in the Application's condition, and leave Events on it of what its developer wants to know."""
+    """Sum the rollout up in the Application's condition, and leave Events on it of what its
+    developer wants to know.
+    """
     tag = rollout["spec"]["image"].get("tag") or short(rollout["spec"]["image"]["digest"])
     condition = summary(rollout["metadata"]["name"], tag, after)
     if (before.phase, before.reason, before.message) != (after.phase, after.reason, after.message):
@@ -256,7 +310,8 @@ def _tell_application(
             }
         }
         if after.phase in TERMINAL:
-            # The Application's own run judges the whole: what was edited meanwhile is still to be applied.
+            # The Application's own run judges the whole: what was edited meanwhile is still to be
+            # applied.
             fields["nextLookAt"] = conditions.format_time(run.services.now())
         application.write_status(*([condition] if condition is not None else []), fields=fields)
     if after.phase == before.phase and after.trouble == before.trouble:
@@ -279,16 +334,29 @@ def summary(name: str, tag: str, status: Status) -> Optional[Condition]:
     if status.phase in (COMPLETE, SUPERSEDED):
         return None  # the Application's own run, or the newer rollout, tells
     if status.phase in (FAILED, RETURNING) and status.outcome in (FAILED, ""):
-        return Condition(ROLLED_OUT, FALSE, status.reason or FAILED, f"{tag} failed ({name}): {status.message}")
+        return Condition(
+            ROLLED_OUT, FALSE, status.reason or FAILED, f"{tag} failed ({name}): {status.message}"
+        )
     if status.phase in (ABORTED, RETURNING):
-        return Condition(ROLLED_OUT, FALSE, status.reason or ABORTED, f"{tag} was aborted ({name}): {status.message}")
+        return Condition(
+            ROLLED_OUT,
+            FALSE,
+            status.reason or ABORTED,
+            f"{tag} was aborted ({name}): {status.message}",
+        )
     word = status.reason if status.phase in (PENDING, AWAITING_APPROVAL, PAUSED) else status.phase
-    return Condition(ROLLED_OUT, FALSE, word or status.phase, f"{tag} is on its way ({name}): {status.message}")
+    return Condition(
+        ROLLED_OUT, FALSE, word or status.phase, f"{tag} is on its way ({name}): {status.message}"
+    )
 
 
 def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
     later = format_moment(run.services.now() + dt.timedelta(seconds=10))
-    _patch_status(run.services, run.handle, {"message": message[: conditions.MESSAGE_LENGTH], "nextLookAt": later})
+    _patch_status(
+        run.services,
+        run.handle,
+        {"message": message[: conditions.MESSAGE_LENGTH], "nextLookAt": later},
+    )
     return {"phase": (rollout.get("status") or {}).get("phase") or PENDING, "message": message}
 
 
@@ -301,12 +369,15 @@ def _patch_status(services: Services, handle: ResourceHandle, fields: Dict[str, 
 # The Application's side.
 
 
-def ensure_rollout(services: Services, application: ResourceHandle, *, hold: bool = False) -> Result:
-    """Make the Rollout that an Application's wish leads to, if it leads to one now; prune its history. With `hold` it
-    only says whether it would (`held`).
+def ensure_rollout(
+    services: Services, application: ResourceHandle, *, hold: bool = False
+) -> Result:
+    """Make the Rollout that an Application's wish leads to, if it leads to one now; prune its
+    history. With `hold` it only says whether it would (`held`).
 
-    Safe to repeat: a Rollout's name follows from its number and digest, so that a run that died and one that follows
-    make the same. Says which rollout is under way, and which digest is the good one.
+    Safe to repeat: a Rollout's name follows from its number and digest, so that a run that died and
+    one that follows make the same. Says which rollout is under way, and which digest is the good
+    one.
     """
     resource = application.read()
     if resource is None or resource["metadata"].get("deletionTimestamp"):
@@ -339,7 +410,9 @@ def ensure_rollout(services: Services, application: ResourceHandle, *, hold: boo
             kube.create(names.ROLLOUTS, body, metadata["namespace"])
         who = planned.new.requested_by
         message = f"{made} of {planned.new.tag or short(planned.new.digest)} begins"
-        application.event(resource, "RolloutCreated", f"{message}, asked for by {who}." if who else f"{message}.")
+        application.event(
+            resource, "RolloutCreated", f"{message}, asked for by {who}." if who else f"{message}."
+        )
     if not hold:
         remove_annotations(kube, resource, planned.consume)
     for name in planned.prune:
@@ -370,22 +443,33 @@ def _remove_stray_canary(kube: KubeClient, resource: Mapping[str, Any]) -> None:
     name = render.deployment_name(metadata["name"], CANARY_TRACK)
     with contextlib.suppress(NotFoundError):
         live = kube.get(names.DEPLOYMENTS, name, metadata["namespace"])
-        if any(owner.get("uid") == metadata["uid"] for owner in live["metadata"].get("ownerReferences") or ()):
+        if any(
+            owner.get("uid") == metadata["uid"]
+            for owner in live["metadata"].get("ownerReferences") or ()
+        ):
             kube.delete(names.DEPLOYMENTS, name, metadata["namespace"], uid=live["metadata"]["uid"])
 
 
 def _first_wish(
     services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, now: dt.datetime
 ) -> Tuple[Optional[Wish], str]:
-    """What the registry holds now, for an Application that nobody has pushed for yet; and why there is nothing."""
+    """What the registry holds now, for an Application that nobody has pushed for yet; and why there
+    is nothing.
+    """
     if not spec.follow:
         return None, ""
     try:
         wish = first_wish(services, spec, now)
     except Error as error:
-        return None, f"The registry cannot say which image to begin with ({error}); the next push brings one."
+        return (
+            None,
+            f"The registry cannot say which image to begin with ({error}); the next push brings one.",
+        )
     if wish is None:
-        return None, f"No image of {spec.image} that spec.follow names is there yet; the next push brings one."
+        return (
+            None,
+            f"No image of {spec.image} that spec.follow names is there yet; the next push brings one.",
+        )
     with contextlib.suppress(ConflictError):  # a push came first; it is read by the next run
         write(services, resource, wish)
         return wish, ""
@@ -395,7 +479,9 @@ def _first_wish(
 def _wake(services: Services, rollout: str, namespace: str, now: dt.datetime) -> None:
     """A rollout that pauses is looked at seldom; somebody has just asked something of it."""
     with contextlib.suppress(NotFoundError):
-        services.kube.patch_status(names.ROLLOUTS, rollout, {"nextLookAt": format_moment(now)}, namespace)
+        services.kube.patch_status(
+            names.ROLLOUTS, rollout, {"nextLookAt": format_moment(now)}, namespace
+        )
 
 
 def _look_at(planned: Plan, now: dt.datetime) -> Optional[str]:
@@ -404,7 +490,9 @@ def _look_at(planned: Plan, now: dt.datetime) -> Optional[str]:
 
 
 def _running(services: Services, resource: Mapping[str, Any]) -> str:
-    """The digest on the active track, where no history says what is good: it runs, so it is what is returned to."""
+    """The digest on the active track, where no history says what is good: it runs, so it is what is
+    returned to.
+    """
     api = versions.discover(services.kube)
     observed = observe(services.kube, resource, autoscalers=api.autoscalers)
     deployment = observed.deployments.get(observed.world.active)

@@ -1,4 +1,6 @@
-"""Weights that a number of pods can express: a quarter of four pods is one, a tenth of four is none."""
+"""Weights that a number of pods can express: a quarter of four pods is one, a tenth of four is
+none.
+"""
 
 from __future__ import annotations
 
@@ -45,17 +47,25 @@ def problem(weights: Iterable[int], total: int) -> Optional[str]:
     remedy = f"set replicas to {granule(listed)} or a multiple of it"
     possible = expressible(total)
     if not possible:
-        return f"{pods} cannot express a weight of {wrong}, as weights are numbers of pods: {remedy}."
+        return (
+            f"{pods} cannot express a weight of {wrong}, as weights are numbers of pods: {remedy}."
+        )
     shown = possible if len(possible) <= MOST_SHOWN else [*possible[: MOST_SHOWN - 1], possible[-1]]
     text = ", ".join(str(weight) for weight in shown)
-    can = f"{pods} can express {text} %" if len(possible) <= MOST_SHOWN else f"{pods} can express {text} % and others"
+    can = (
+        f"{pods} can express {text} %"
+        if len(possible) <= MOST_SHOWN
+        else f"{pods} can express {text} % and others"
+    )
     return f"{pods} cannot express a weight of {wrong}, as weights are numbers of pods: {can}; or {remedy}."
 
 
 def total_for(weights: Iterable[int], present: int, fewest: int, most: int) -> int:
-    """The number of pods to hold an autoscaled application at during a canary: enough, and able to express the weights.
+    """The number of pods to hold an autoscaled application at during a canary: enough, and able to
+    express the weights.
 
-    The next multiple above what there is now, or the last one within `most` where that would be too many.
+    The next multiple above what there is now, or the last one within `most` where that would be too
+    many.
     """
     size = granule(weights)
     wanted = -(-max(present, fewest, 1) // size) * size

@@ -1,8 +1,8 @@
 """From what was asked in Slack to an answer in Slack: the pack's conversation, and the way back.
 
-Whoever may not, or was not understood, is told so alone; everything else is said where it was asked, and what takes
-longer gets its outcome in the same thread. The way back is the Web API; where the bot is no member, the address that
-came with the command.
+Whoever may not, or was not understood, is told so alone; everything else is said where it was
+asked, and what takes longer gets its outcome in the same thread. The way back is the Web API; where
+the bot is no member, the address that came with the command.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ Result = Dict[str, Any]
 class Place:
     """Where somebody asked, and so where the answer goes."""
 
-    def __init__(self, web: SlackWeb, channel: str, user: str, thread: str, response_url: Optional[Secret]) -> None:
+    def __init__(
+        self, web: SlackWeb, channel: str, user: str, thread: str, response_url: Optional[Secret]
+    ) -> None:
         self._web, self._channel, self._user, self._thread = web, channel, user, thread
         self._url = response_url
 
     def say(self, text: str, attachments: Any) -> str:
-        """To everybody there; the thread that later words about it belong to, empty where none can be had."""
+        """To everybody there; the thread that later words about it belong to, empty where none can
+        be had.
+        """
         content = list(attachments or ())
         try:
             ts = self._web.post_attachments(self._channel, text, content, thread=self._thread)
@@ -63,7 +67,9 @@ class Place:
             with contextlib.suppress(PermanentError):
                 self._respond("ephemeral", text, list(attachments or ()))
                 return
-        self._web.whisper(self._channel, self._user, text, list(attachments or ()), thread=self._thread)
+        self._web.whisper(
+            self._channel, self._user, text, list(attachments or ()), thread=self._thread
+        )
 
     def _respond(self, kind: str, text: str, attachments: Any) -> None:
         assert self._url is not None  # noqa: S101 (the callers look)
@@ -83,7 +89,9 @@ def answer(
     place = place_of(services, action_service, asked)
     text = _with_number(services, str(asked["text"]), str(asked.get("thread") or ""))
     channel = str(asked.get("channel_name") or asked["channel"])
-    well, result = shell.answer_text(folder, config, action_service, text, str(asked["user"]), channel)
+    well, result = shell.answer_text(
+        folder, config, action_service, text, str(asked["user"]), channel
+    )
     if result.get("silent"):
         return True, {"message": "Bots are not answered.", "follow": None, "thread": ""}
     shown = result["slack"]
@@ -102,7 +110,9 @@ def follow_up(services: Services, follow: Mapping[str, Any], channel: str, threa
     result = shell.look(services, follow)
     if result["over"]:
         shown = result["slack"]
-        open_web(services).post_attachments(channel, shown["text"], shown["attachments"], thread=thread)
+        open_web(services).post_attachments(
+            channel, shown["text"], shown["attachments"], thread=thread
+        )
     return {"over": result["over"], "follow": result.get("follow")}
 
 
@@ -110,7 +120,9 @@ def click(services: Services, action_service: Any, clicked: Mapping[str, Any]) -
     """A button of an approval: whose word does not count is told so alone."""
     check(clicked, Credentials.of(services.settings).bot_token(), services.now().timestamp())
     place = place_of(services, action_service, clicked)
-    decision = {approval_messages.APPROVE_ACTION: YES, approval_messages.REFUSE_ACTION: NO}.get(str(clicked["action"]))
+    decision = {approval_messages.APPROVE_ACTION: YES, approval_messages.REFUSE_ACTION: NO}.get(
+        str(clicked["action"])
+    )
     try:
         word, namespace, name, number = approval_messages.read_button(str(clicked["value"]))
         resource = resource_of(services, word)
@@ -138,11 +150,15 @@ def click(services: Services, action_service: Any, clicked: Mapping[str, Any]) -
 
 
 def place_of(services: Services, action_service: Any, asked: Mapping[str, Any]) -> Place:
-    """Where the answer goes. The address that came with it is in the datastore, encrypted, for half an hour."""
+    """Where the answer goes. The address that came with it is in the datastore, encrypted, for half
+    an hour.
+    """
     reply = str(asked.get("reply") or "")
     kept = None
     if reply:
-        with contextlib.suppress(Exception):  # an engine that cannot decrypt: the Web API is the usual way anyhow
+        with contextlib.suppress(
+            Exception
+        ):  # an engine that cannot decrypt: the Web API is the usual way anyhow
             kept = action_service.get_value(reply, local=False, decrypt=True)
     return Place(
         open_web(services),

@@ -15,7 +15,9 @@ Block = Dict[str, Any]
 
 
 def escape(text: str) -> str:
-    """Text as it stands, also where it looks like a mention or a link. Source: "Escaping text" in Slack's reference."""
+    """Text as it stands, also where it looks like a mention or a link. Source: "Escaping text" in
+    Slack's reference.
+    """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -13,13 +13,17 @@ from kubestorm.vault import VaultStore
 
 
 class Credentials:
-    """What was replaced is used from then on: files are read again when they change, Vault is asked once a minute."""
+    """What was replaced is used from then on: files are read again when they change, Vault is asked
+    once a minute.
+    """
 
     def __init__(self, settings: SlackSettings, vault: Callable[[], VaultStore]) -> None:
         self._vault = vault
         self._bot = self._source("bot_token", settings.bot_token_file, settings.bot_token_vault)
         self._app = self._source("app_token", settings.app_token_file, settings.app_token_vault)
-        self._signing = self._source("signing_secret", settings.signing_secret_file, settings.signing_secret_vault)
+        self._signing = self._source(
+            "signing_secret", settings.signing_secret_file, settings.signing_secret_vault
+        )
 
     @classmethod
     def of(cls, settings: Settings) -> Credentials:
@@ -52,4 +56,6 @@ class _Missing:
         self._field = field
 
     def secrets(self) -> Tuple[Secret, ...]:
-        raise DefinitionError(f"{self._field} of the pack configuration is not set.", field=self._field)
+        raise DefinitionError(
+            f"{self._field} of the pack configuration is not set.", field=self._field
+        )

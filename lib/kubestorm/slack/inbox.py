@@ -1,8 +1,9 @@
-"""From what Slack sent to a trigger, once: what was taken before is recognised, whoever sends it again and why.
+"""From what Slack sent to a trigger, once: what was taken before is recognised, whoever sends it
+again and why.
 
-Slack repeats an event that was not answered within three seconds, and a signed request that somebody has recorded can
-be sent again for five minutes. Nothing slow is done here: a look and two writes in the engine's datastore, and one
-dispatch.
+Slack repeats an event that was not answered within three seconds, and a signed request that
+somebody has recorded can be sent again for five minutes. Nothing slow is done here: a look and two
+writes in the engine's datastore, and one dispatch.
 """
 
 from __future__ import annotations
@@ -36,7 +37,13 @@ class Datastore(Protocol):
         """Text, or None."""
 
     def set_value(
-        self, name: str, value: str, ttl: int = ..., local: bool = ..., scope: str = ..., encrypt: bool = ...
+        self,
+        name: str,
+        value: str,
+        ttl: int = ...,
+        local: bool = ...,
+        scope: str = ...,
+        encrypt: bool = ...,
     ) -> Any:
         """Write it."""
 
@@ -101,12 +108,16 @@ class Inbox:
             self._log.warning("slack.memory_unwritable: %s", type(error).__name__)
 
     def _keep_reply(self, asked: Asked) -> str:
-        """Where the response_url is kept; empty where it cannot be, and then answers go to the channel."""
+        """Where the response_url is kept; empty where it cannot be, and then answers go to the
+        channel.
+        """
         if asked.response_url is None:
             return ""
         name = REPLY + hashlib.sha256(asked.id.encode()).hexdigest()[:32]
         try:
-            self._store.set_value(name, asked.response_url.reveal(), ttl=REPLY_SECONDS, local=False, encrypt=True)
+            self._store.set_value(
+                name, asked.response_url.reveal(), ttl=REPLY_SECONDS, local=False, encrypt=True
+            )
         except Exception as error:  # noqa: BLE001 (an engine without a key for encryption; never in clear)
             self._log.warning("slack.reply_not_kept: %s", type(error).__name__)
             return ""

@@ -1,6 +1,7 @@
 """Slack's way in: signed requests to a listener, or Socket Mode where nothing can call us.
 
-Both hand on to the `Inbox` and answer at once; what was asked is done by whatever rule takes the trigger.
+Both hand on to the `Inbox` and answer at once; what was asked is done by whatever rule takes the
+trigger.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from kubestorm.errors import Error
 from kubestorm.listener import Answer, Listener, ListenerSettings, RefusedError, Request, Route
 from kubestorm.slack.credentials import Credentials
 from kubestorm.slack.inbox import Inbox, ignored
-from kubestorm.slack.requests import COMMAND, Asked, Challenge, Parsed, encode, parse_envelope, parse_http
+from kubestorm.slack.requests import (
+    COMMAND,
+    Asked,
+    Challenge,
+    Parsed,
+    encode,
+    parse_envelope,
+    parse_http,
+)
 from kubestorm.slack.settings import HTTP, OFF, SlackSettings
 
 PARTS = ("commands", "events", "interactions")
@@ -31,7 +40,9 @@ class SlackSignature:
         self._credentials, self._clock = credentials, clock
 
     def __call__(self, request: Request) -> None:
-        """Raises RefusedError: 401 where the signature is missing, 403 where it is wrong or too old."""
+        """Raises RefusedError: 401 where the signature is missing, 403 where it is wrong or too
+        old.
+        """
         from slack_sdk.signature import SignatureVerifier
 
         moment = request.headers.get("x-slack-request-timestamp", "")
@@ -41,9 +52,14 @@ class SlackSignature:
         if not (moment.isascii() and moment.isdigit() and len(moment) <= 12):
             raise RefusedError("The timestamp is no number of seconds.", status_code=403)
         if abs(self._clock() - int(moment)) > OLDEST_SECONDS:
-            raise RefusedError("The request is older than five minutes, or from the future.", status_code=403)
+            raise RefusedError(
+                "The request is older than five minutes, or from the future.", status_code=403
+            )
         secrets = self._credentials.signing_secrets()
-        if not any(_fits(SignatureVerifier(one.reveal()), moment, request.body, signature) for one in secrets):
+        if not any(
+            _fits(SignatureVerifier(one.reveal()), moment, request.body, signature)
+            for one in secrets
+        ):
             raise RefusedError("The signature does not fit the body.", status_code=403)
 
 
@@ -68,7 +84,12 @@ class SlackGate:
         *,
         ping_seconds: float = 5.0,
     ) -> None:
-        self._settings, self._credentials, self._inbox, self._log = settings, credentials, inbox, log
+        self._settings, self._credentials, self._inbox, self._log = (
+            settings,
+            credentials,
+            inbox,
+            log,
+        )
         self._ping_seconds = ping_seconds
         self._stopping = threading.Event()
         self._listener: Optional[Listener] = None
@@ -143,7 +164,11 @@ class SlackGate:
             return {}
         outcome = self._inbox.take(found)
         if outcome == "foreign":
-            return {"text": "This installation does not answer your workspace."} if found.kind == COMMAND else {}
+            return (
+                {"text": "This installation does not answer your workspace."}
+                if found.kind == COMMAND
+                else {}
+            )
         # Without a text Slack shows what was typed, so that a channel sees what is answered.
         return {"response_type": "in_channel"} if found.kind == COMMAND else {}
 
@@ -173,7 +198,9 @@ class SlackGate:
         client = SocketModeClient(
             app_token=token,
             web_client=WebClient(
-                base_url=self._settings.base_url, timeout=int(self._settings.timeout_seconds), logger=quiet
+                base_url=self._settings.base_url,
+                timeout=int(self._settings.timeout_seconds),
+                logger=quiet,
             ),
             logger=quiet,
             ping_interval=self._ping_seconds,

@@ -36,4 +36,7 @@ class SlackPoster:
 
 def open_web(services: Services) -> SlackWeb:
     """The Web API by the pack's configuration."""
-    return SlackWeb(SlackSettings.from_config(services.settings.raw), Credentials.of(services.settings).bot_token())
+    return SlackWeb(
+        SlackSettings.from_config(services.settings.raw),
+        Credentials.of(services.settings).bot_token(),
+    )

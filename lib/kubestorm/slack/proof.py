@@ -1,7 +1,9 @@
-"""That what an action is given was really asked in Slack: a keyed hash over it, made by the sensor. Pure.
+"""That what an action is given was really asked in Slack: a keyed hash over it, made by the sensor.
+Pure.
 
-Whoever may run actions by hand could otherwise say that somebody else clicked. The key is the bot token, which sensor
-and actions read from the same place and which is in no trigger. What is old is no longer carried out.
+Whoever may run actions by hand could otherwise say that somebody else clicked. The key is the bot
+token, which sensor and actions read from the same place and which is in no trigger. What is old is
+no longer carried out.
 """
 
 from __future__ import annotations
@@ -14,7 +16,20 @@ from typing import Any, Mapping
 from kubestorm.errors import PermanentError
 from kubestorm.secrets import Secret
 
-FIELDS = ("id", "at", "kind", "user", "channel", "channel_name", "text", "thread", "action", "value", "inputs", "reply")
+FIELDS = (
+    "id",
+    "at",
+    "kind",
+    "user",
+    "channel",
+    "channel_name",
+    "text",
+    "thread",
+    "action",
+    "value",
+    "inputs",
+    "reply",
+)
 MAX_AGE_SECONDS = 3600
 
 
@@ -22,7 +37,9 @@ def prove(payload: Mapping[str, Any], key: Secret) -> str:
     """The proof for a payload whose `at` is seconds since the epoch, as text."""
     said = {name: payload.get(name) or ("" if name != "inputs" else {}) for name in FIELDS}
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hmac.new(key.reveal().encode(), b"kubestorm.slack\n" + text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(
+        key.reveal().encode(), b"kubestorm.slack\n" + text.encode(), hashlib.sha256
+    ).hexdigest()
 
 
 def check(payload: Mapping[str, Any], key: Secret, now: float) -> None:

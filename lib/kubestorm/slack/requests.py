@@ -1,8 +1,8 @@
 """What Slack sends, as values: slash commands, mentions, messages to the bot, clicks. Pure.
 
-The bodies come from HTTP or from Socket Mode; they are the same. What nobody asked of us is `Ignored` with its reason:
-bots (also ourselves), edits, other kinds of events. Sources: Slack's reference of slash commands, `app_mention`,
-`message.im`, `url_verification` and `block_actions`.
+The bodies come from HTTP or from Socket Mode; they are the same. What nobody asked of us is
+`Ignored` with its reason: bots (also ourselves), edits, other kinds of events. Sources: Slack's
+reference of slash commands, `app_mention`, `message.im`, `url_verification` and `block_actions`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from kubestorm.secrets import Secret
 
 COMMAND, MENTION, ACTION = "command", "mention", "action"
 MAX_TEXT = 2000
-"""A command has at most 1,000 characters; of what is longer this much is passed on, so that it can be answered."""
+"""A command has at most 1,000 characters; of what is longer this much is passed on, so that it can
+be answered.
+"""
 MAX_INPUT = 3000
 MAX_FIELDS = 64
 _LONGEST_WORD = 255
@@ -137,7 +139,9 @@ def parse_interaction(document: Mapping[str, Any]) -> Parsed:
     if document.get("type") != "block_actions":
         return Ignored(f"interactions of type {_word(document.get('type'))} are not for us")
     actions = document.get("actions")
-    action = actions[0] if isinstance(actions, list) and actions and isinstance(actions[0], dict) else {}
+    action = (
+        actions[0] if isinstance(actions, list) and actions and isinstance(actions[0], dict) else {}
+    )
     if action.get("type") != "button":
         return Ignored("no button")
     user, channel = _mapping(document.get("user")), _mapping(document.get("channel"))
@@ -150,7 +154,9 @@ def parse_interaction(document: Mapping[str, Any]) -> Parsed:
     return Asked(
         id=_word(document["trigger_id"]),
         kind=ACTION,
-        team=_word((document.get("team") or {}).get("id") if isinstance(document.get("team"), dict) else ""),
+        team=_word(
+            (document.get("team") or {}).get("id") if isinstance(document.get("team"), dict) else ""
+        ),
         user=_word(user["id"]),
         user_name=_word(user.get("username") or user.get("name")),
         channel=_word(channel["id"]),
@@ -166,7 +172,8 @@ def parse_interaction(document: Mapping[str, Any]) -> Parsed:
 
 
 def payload(asked: Asked, reply: str) -> Dict[str, Any]:
-    """What the trigger carries; `reply` names where the response_url is kept, which itself does not travel.
+    """What the trigger carries; `reply` names where the response_url is kept, which itself does not
+    travel.
 
     Braces become parentheses: StackStorm renders what a rule passes on as a template once more.
     """
@@ -226,7 +233,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _address(value: Any) -> Optional[Secret]:
-    return Secret(value) if isinstance(value, str) and value.startswith(("https://", "http://")) else None
+    return (
+        Secret(value)
+        if isinstance(value, str) and value.startswith(("https://", "http://"))
+        else None
+    )
 
 
 def _clip(text: str) -> str:

@@ -1,4 +1,6 @@
-"""The `slack` section of the pack's configuration: where credentials are found, never what they are."""
+"""The `slack` section of the pack's configuration: where credentials are found, never what they
+are.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ MODES = (OFF, HTTP, SOCKET)
 @dataclass(frozen=True)
 class SlackSettings:
     mode: str = OFF
-    """`http`: Slack calls the listener; `socket`: Socket Mode, where it cannot; `off`: nobody listens."""
+    """`http`: Slack calls the listener; `socket`: Socket Mode, where it cannot; `off`: nobody
+    listens.
+    """
     bot_token_file: str = ""
     """File with the token that begins with xoxb-."""
     bot_token_vault: str = ""
@@ -63,9 +67,13 @@ class SlackSettings:
     def check(self) -> None:
         """Whether a mode has the credentials that it needs."""
         if self.mode != OFF and not (self.bot_token_file or self.bot_token_vault):
-            raise _wrong("bot_token_file", f"is needed with mode {self.mode}: the file with the token xoxb-…")
+            raise _wrong(
+                "bot_token_file", f"is needed with mode {self.mode}: the file with the token xoxb-…"
+            )
         if self.mode == HTTP and not (self.signing_secret_file or self.signing_secret_vault):
-            raise _wrong("signing_secret_file", "is needed with mode http: what Slack calls Signing Secret")
+            raise _wrong(
+                "signing_secret_file", "is needed with mode http: what Slack calls Signing Secret"
+            )
         if self.mode == SOCKET and not (self.app_token_file or self.app_token_vault):
             raise _wrong("app_token_file", "is needed with mode socket: the app-level token xapp-…")
 

@@ -1,6 +1,8 @@
-"""Slack's Web API through slack_sdk: the few methods the pack needs, its errors in the pack's words.
+"""Slack's Web API through slack_sdk: the few methods the pack needs, its errors in the pack's
+words.
 
-A message is text and blocks; nothing that a person typed is formatted as markup unless it was escaped (`blocks`).
+A message is text and blocks; nothing that a person typed is formatted as markup unless it was
+escaped (`blocks`).
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from kubestorm.slack.settings import SlackSettings
 
 SERVICE = "Slack"
 PATIENCE_SECONDS = 3.0
-"""A rate limit that ends within this is waited for; anything longer is left to whoever comes back later."""
+"""A rate limit that ends within this is waited for; anything longer is left to whoever comes back
+later.
+"""
 
-# What Slack calls it -> what to do. Source: the errors tables of chat.postMessage and auth.test in Slack's reference.
+# What Slack calls it -> what to do. Source: the errors tables of chat.postMessage and auth.test in
+# Slack's reference.
 _ADVICE = {
     "channel_not_found": "there is no such channel, or the bot may not see it: invite it there",
     "not_in_channel": "the bot is not in that channel: invite it there",
@@ -33,7 +38,9 @@ _ADVICE = {
     "msg_too_long": "the message is too long",
     "message_not_found": "the message to be changed is gone",
 }
-_TRANSIENT = frozenset(("internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited"))
+_TRANSIENT = frozenset(
+    ("internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited")
+)
 
 Blocks = Sequence[Dict[str, Any]]
 
@@ -54,7 +61,9 @@ class SlackWeb:
         from slack_sdk.http_retry.builtin_handlers import ConnectionErrorRetryHandler
 
         self._settings = settings
-        self._ssl = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else None
+        self._ssl = (
+            ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else None
+        )
         self._client = WebClient(
             token=token.reveal(),
             base_url=settings.base_url,
@@ -63,23 +72,36 @@ class SlackWeb:
             retry_handlers=[ConnectionErrorRetryHandler(max_retry_count=1), _short_rate_limits()],
         )
 
-    def post(self, channel: str, text: str, blocks: Blocks = (), *, thread: str = "", color: str = "") -> str:
+    def post(
+        self, channel: str, text: str, blocks: Blocks = (), *, thread: str = "", color: str = ""
+    ) -> str:
         """A message, or a reply in a thread; its timestamp, which is its name within the channel."""
         return self.post_in(channel, text, blocks, thread=thread, color=color).ts
 
-    def post_in(self, channel: str, text: str, blocks: Blocks = (), *, thread: str = "", color: str = "") -> Posted:
+    def post_in(
+        self, channel: str, text: str, blocks: Blocks = (), *, thread: str = "", color: str = ""
+    ) -> Posted:
         """The same; also the channel's id, which a later change of the message has to name."""
         body = _body(text, blocks, color)
         answer = self._call(
-            "chat_postMessage", channel, channel=channel, thread_ts=thread or None, unfurl_links=False, **body
+            "chat_postMessage",
+            channel,
+            channel=channel,
+            thread_ts=thread or None,
+            unfurl_links=False,
+            **body,
         )
         return Posted(str(answer.get("channel") or channel), str(answer["ts"]))
 
-    def update(self, channel: str, ts: str, text: str, blocks: Blocks = (), *, color: str = "") -> None:
+    def update(
+        self, channel: str, ts: str, text: str, blocks: Blocks = (), *, color: str = ""
+    ) -> None:
         """Put other content in a message's place."""
         self._call("chat_update", channel, channel=channel, ts=ts, **_body(text, blocks, color))
 
-    def post_attachments(self, channel: str, text: str, attachments: Blocks, *, thread: str = "") -> str:
+    def post_attachments(
+        self, channel: str, text: str, attachments: Blocks, *, thread: str = ""
+    ) -> str:
         """The same with attachments that are drawn already."""
         more = {"attachments": list(attachments)} if attachments else {}
         answer = self._call(
@@ -93,23 +115,36 @@ class SlackWeb:
         )
         return str(answer["ts"])
 
-    def whisper(self, channel: str, user: str, text: str, attachments: Blocks = (), *, thread: str = "") -> None:
+    def whisper(
+        self, channel: str, user: str, text: str, attachments: Blocks = (), *, thread: str = ""
+    ) -> None:
         """A message that only one person sees."""
         more = {"attachments": list(attachments)} if attachments else {}
         self._call(
-            "chat_postEphemeral", channel, channel=channel, user=user, text=text, thread_ts=thread or None, **more
+            "chat_postEphemeral",
+            channel,
+            channel=channel,
+            user=user,
+            text=text,
+            thread_ts=thread or None,
+            **more,
         )
 
     def respond(self, response_url: Secret, body: Dict[str, Any]) -> None:
-        """Answer where an interaction came from, also where the bot is no member; for 30 minutes, five times."""
+        """Answer where an interaction came from, also where the bot is no member; for 30 minutes,
+        five times.
+        """
         from slack_sdk.webhook import WebhookClient
 
-        client = WebhookClient(response_url.reveal(), timeout=int(self._settings.timeout_seconds), ssl=self._ssl)
+        client = WebhookClient(
+            response_url.reveal(), timeout=int(self._settings.timeout_seconds), ssl=self._ssl
+        )
         with self._translated("response_url", ""):
             answer = client.send_dict(body)
         if answer.status_code != 200:
             raise PermanentError(
-                f"Slack took no answer to the command any more ({answer.status_code}).", service=SERVICE
+                f"Slack took no answer to the command any more ({answer.status_code}).",
+                service=SERVICE,
             )
 
     def identity(self) -> Dict[str, Any]:
@@ -132,11 +167,15 @@ class SlackWeb:
         except SlackApiError as error:
             raise _translate(error.response, f"{method}{where}") from None
         except SlackClientError as error:
-            raise TemporaryError(f"Slack's answer to {method}{where} could not be used.", service=SERVICE) from error
+            raise TemporaryError(
+                f"Slack's answer to {method}{where} could not be used.", service=SERVICE
+            ) from error
         except (URLError, OSError, json.JSONDecodeError) as error:
             # Only the kind of error: an address of Slack's may be one that lets its owner post.
             why = type(getattr(error, "reason", error)).__name__
-            raise TemporaryError(f"Slack could not be reached for {method}{where} ({why}).", service=SERVICE) from None
+            raise TemporaryError(
+                f"Slack could not be reached for {method}{where} ({why}).", service=SERVICE
+            ) from None
 
 
 def _translate(response: Any, what: str) -> Exception:
@@ -153,15 +192,20 @@ def _translate(response: Any, what: str) -> Exception:
         )
     if status >= 500 or word in _TRANSIENT:
         return TemporaryError(
-            f"Slack is out of order for {what} ({word or status}).", service=SERVICE, status_code=status
+            f"Slack is out of order for {what} ({word or status}).",
+            service=SERVICE,
+            status_code=status,
         )
-    advice = _ADVICE.get(word, f"Slack says {word}" if word.replace("_", "").isalnum() else f"Slack says {status}")
+    advice = _ADVICE.get(
+        word, f"Slack says {word}" if word.replace("_", "").isalnum() else f"Slack says {status}"
+    )
     kind = NotFoundError if word == "message_not_found" else PermanentError
     return kind(f"Slack refuses {what}: {advice}.", service=SERVICE, status_code=status)
 
 
 def _body(text: str, blocks: Blocks, color: str) -> Dict[str, Any]:
-    # With colour the blocks go into an attachment, which draws the bar; the text is then what notifications show.
+    # With colour the blocks go into an attachment, which draws the bar; the text is then what
+    # notifications show.
     listed: List[Dict[str, Any]] = list(blocks)
     if listed and color:
         return {"text": text, "attachments": [{"color": color, "blocks": listed, "fallback": text}]}
@@ -216,5 +260,7 @@ def _short_rate_limits() -> Any:
 
 
 def _retry_after(response: Any) -> float:
-    headers = {str(key).lower(): value for key, value in (getattr(response, "headers", None) or {}).items()}
+    headers = {
+        str(key).lower(): value for key, value in (getattr(response, "headers", None) or {}).items()
+    }
     return _seconds(headers.get("retry-after"))

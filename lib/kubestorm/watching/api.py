@@ -16,9 +16,10 @@ Object = Dict[str, Any]
 class WatchKey(NamedTuple):
     """What is watched; triggers that agree in all of it share one watch.
 
-    `resync` is what the trigger says, None where it says nothing. It belongs to the key so that every trigger has its
-    own memory: one that shared it would not be told of the objects that the other has been told of. `status` counts
-    phases and conditions among what can change, and so needs a memory of its own too.
+    `resync` is what the trigger says, None where it says nothing. It belongs to the key so that
+    every trigger has its own memory: one that shared it would not be told of the objects that the
+    other has been told of. `status` counts phases and conditions among what can change, and so
+    needs a memory of its own too.
     """
 
     group: str
@@ -35,7 +36,9 @@ class WatchKey(NamedTuple):
 
     def __str__(self) -> str:
         where = f" in {self.namespace}" if self.namespace else ""
-        return f"{self.resource}{where}{' with ' + self.label_selector if self.label_selector else ''}"
+        return (
+            f"{self.resource}{where}{' with ' + self.label_selector if self.label_selector else ''}"
+        )
 
 
 class Stream(Protocol):
@@ -61,7 +64,9 @@ class WatchApi(Protocol):
         """One object as it is now."""
 
     def is_at_work(self, uid: str) -> bool:
-        """Whether a run for this object is known to be at work, so that a look now would find its lock taken."""
+        """Whether a run for this object is known to be at work, so that a look now would find its
+        lock taken.
+        """
 
 
 class KubeWatchApi:

@@ -1,4 +1,6 @@
-"""What to do about a list or a watch that failed: how long to wait, where to begin again, what to say."""
+"""What to do about a list or a watch that failed: how long to wait, where to begin again, what to
+say.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from kubestorm.watching.settings import LoopSettings
 
 
 class Verdict(NamedTuple):
-    """`word` names the trouble; the same one twice in a row is said once. `relist`: what was read so far is void."""
+    """`word` names the trouble; the same one twice in a row is said once. `relist`: what was read
+    so far is void.
+    """
 
     word: str
     delay_seconds: float
@@ -18,7 +22,9 @@ class Verdict(NamedTuple):
     loud: bool = True
 
 
-def judge_failure(error: Exception, attempt: int, settings: LoopSettings, random: Callable[[], float]) -> Verdict:
+def judge_failure(
+    error: Exception, attempt: int, settings: LoopSettings, random: Callable[[], float]
+) -> Verdict:
     """Decide on the `attempt`-th failure in a row, counted from 1."""
     if isinstance(error, ExpiredError):
         # The remedy is to list at once. Over and over it is trouble like any other.
@@ -30,14 +36,21 @@ def judge_failure(error: Exception, attempt: int, settings: LoopSettings, random
         return Verdict("absent", _half_random(settings.absent_seconds, random), relist=True)
     delay = backoff(attempt, settings, random)
     if isinstance(error, TemporaryError):
-        # A server that says when is believed, and not asked sooner; a broken connection alone is not worth a line.
-        return Verdict("unavailable", max(delay, error.retry_after_seconds or 0.0), loud=attempt > 1)
+        # A server that says when is believed, and not asked sooner; a broken connection alone is
+        # not worth a line.
+        return Verdict(
+            "unavailable", max(delay, error.retry_after_seconds or 0.0), loud=attempt > 1
+        )
     return Verdict("failed", delay)
 
 
 def backoff(attempt: int, settings: LoopSettings, random: Callable[[], float]) -> float:
-    """Doubling from the first delay to the last; half of it random, so that many watches do not return together."""
-    full = min(settings.backoff_initial_seconds * 2.0 ** min(attempt - 1, 32), settings.backoff_max_seconds)
+    """Doubling from the first delay to the last; half of it random, so that many watches do not
+    return together.
+    """
+    full = min(
+        settings.backoff_initial_seconds * 2.0 ** min(attempt - 1, 32), settings.backoff_max_seconds
+    )
     return _half_random(full, random)
 
 

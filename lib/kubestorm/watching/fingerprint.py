@@ -1,11 +1,13 @@
-"""A short fingerprint of what an object asks for: enough to tell that it changed, and which fields did.
+"""A short fingerprint of what an object asks for: enough to tell that it changed, and which fields
+did.
 
-Keeping the objects would cost kilobytes each. A fingerprint is a 16-byte digest of everything that counts, which
-decides whether anything changed, and for at most 24 fields a 4-byte id of the path and a 4-byte hash of the value,
-which only name what changed. An object with more fields is described coarser, a whole map or list as one field.
-What does not count: `status`, `apiVersion` and `kind` (lists of built-in kinds leave them out), and of the metadata
-everything but labels, annotations and owner references. Decision 0061 says why finalizers are not among them.
-Outcomes are counted as well where a trigger asks for them (decision 0108).
+Keeping the objects would cost kilobytes each. A fingerprint is a 16-byte digest of everything that
+counts, which decides whether anything changed, and for at most 24 fields a 4-byte id of the path
+and a 4-byte hash of the value, which only name what changed. An object with more fields is
+described coarser, a whole map or list as one field. What does not count: `status`, `apiVersion` and
+`kind` (lists of built-in kinds leave them out), and of the metadata everything but labels,
+annotations and owner references. Decision 0061 says why finalizers are not among them. Outcomes are
+counted as well where a trigger asks for them (decision 0108).
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 class Fingerprint(NamedTuple):
-    """`digest` is 16 bytes; `fields` is a run of 8-byte entries, path id then value hash, in no order."""
+    """`digest` is 16 bytes; `fields` is a run of 8-byte entries, path id then value hash, in no
+    order.
+    """
 
     digest: bytes
     fields: bytes
@@ -49,10 +53,11 @@ class _Node:
 
 
 class PathTable:
-    """The paths met in one kind of object. Objects of a kind share them, so they are kept once, by id.
+    """The paths met in one kind of object. Objects of a kind share them, so they are kept once, by
+    id.
 
-    Maps with keys of the users' own choice could fill it without end: beyond 20,000 paths new ones are not kept, and
-    only their removal can then no longer be named.
+    Maps with keys of the users' own choice could fill it without end: beyond 20,000 paths new ones
+    are not kept, and only their removal can then no longer be named.
     """
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
@@ -87,14 +92,19 @@ class PathTable:
         return self._root
 
 
-def fingerprint(obj: Mapping[str, Any], table: PathTable, outcome: Optional[Mapping[str, Any]] = None) -> Fingerprint:
-    """Describe an object. The same content gives the same fingerprint in every process, whatever the key order.
+def fingerprint(
+    obj: Mapping[str, Any], table: PathTable, outcome: Optional[Mapping[str, Any]] = None
+) -> Fingerprint:
+    """Describe an object. The same content gives the same fingerprint in every process, whatever
+    the key order.
 
     `outcome` is what of its status counts as well, where that was asked for.
     """
     child = table.child
     root = table.root
-    level: List[Tuple[_Node, Any]] = [(child(root, key), obj[key]) for key in obj if key not in _NOT_COUNTING]
+    level: List[Tuple[_Node, Any]] = [
+        (child(root, key), obj[key]) for key in obj if key not in _NOT_COUNTING
+    ]
     if outcome:
         level.append((child(root, "status"), outcome))
     metadata = obj.get("metadata") or {}
@@ -113,7 +123,8 @@ def fingerprint(obj: Mapping[str, Any], table: PathTable, outcome: Optional[Mapp
     while level:
         below: List[Tuple[_Node, Any]] = []
         if sum([len(value) - 1 for _, value in level if type(value) is dict and value]) > room:
-            # Not all of them can be taken apart: which ones must not depend on the order of the keys.
+            # Not all of them can be taken apart: which ones must not depend on the order of the
+            # keys.
             level.sort(key=lambda pair: pair[0].path)
         for node, value in level:
             kind = type(value)
@@ -123,7 +134,9 @@ def fingerprint(obj: Mapping[str, Any], table: PathTable, outcome: Optional[Mapp
                 if value and len(value) - 1 <= room:
                     room -= len(value) - 1
                     known = node.children
-                    below.extend([(known.get(key) or child(node, key), value[key]) for key in value])
+                    below.extend(
+                        [(known.get(key) or child(node, key), value[key]) for key in value]
+                    )
                     continue
                 text = _canonical(value)
             else:
@@ -138,7 +151,8 @@ def fingerprint(obj: Mapping[str, Any], table: PathTable, outcome: Optional[Mapp
 
 
 def changed_fields(before: Fingerprint, after: Fingerprint, table: PathTable) -> List[str]:
-    """The paths that were added, removed or given another value, sorted; empty when the digests agree.
+    """The paths that were added, removed or given another value, sorted; empty when the digests
+    agree.
 
     Where one of the two is coarser, the coarser path is named and not the ones below it.
     """
@@ -155,4 +169,6 @@ def changed_fields(before: Fingerprint, after: Fingerprint, table: PathTable) ->
 
 
 def _entries(fields: bytes) -> Dict[bytes, bytes]:
-    return {fields[at : at + 4]: fields[at + 4 : at + 8] for at in range(0, len(fields), FIELD_BYTES)}
+    return {
+        fields[at : at + 4]: fields[at + 4 : at + 8] for at in range(0, len(fields), FIELD_BYTES)
+    }

@@ -1,8 +1,9 @@
 """From the triggers that rules ask for to running watches, and from changes to dispatched triggers.
 
-Triggers that agree in all parameters share one watch. A watch starts with the
-first and stops with the last; what it knew stays in the datastore, so that a rule that is disabled for an hour misses
-nothing. Triggers may come before `start` (StackStorm sends the existing ones around the sensor's `setup`).
+Triggers that agree in all parameters share one watch. A watch starts with the first and stops with
+the last; what it knew stays in the datastore, so that a rule that is disabled for an hour misses
+nothing. Triggers may come before `start` (StackStorm sends the existing ones around the sensor's
+`setup`).
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class WatchHub:
         self._api: Optional[ApiFactory] = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._ticker = threading.Thread(target=self._tick_until_stopped, name="kubestorm-tick", daemon=True)
+        self._ticker = threading.Thread(
+            target=self._tick_until_stopped, name="kubestorm-tick", daemon=True
+        )
 
     def start(self, settings: WatchSettings, client: KubeClient) -> None:
         """Begin to watch on a Kubernetes API server."""
@@ -81,7 +84,8 @@ class WatchHub:
             self._settings, self._api = settings, api
             for identity, trigger in self._wanted.items():
                 self._note(identity, trigger)
-            # All of them are noted before any watch begins: triggers that share one must hear the same from it.
+            # All of them are noted before any watch begins: triggers that share one must hear the
+            # same from it.
             for key in {one.key for one in self._subscriptions.values()}:
                 self._adjust(key)
         self._ticker.start()
@@ -158,7 +162,9 @@ class WatchHub:
         watch = Watch(
             key,
             self._api(key),
-            Knowledge(self._store, store_prefix(key, self._settings.cluster), key._asdict(), self._clock),
+            Knowledge(
+                self._store, store_prefix(key, self._settings.cluster), key._asdict(), self._clock
+            ),
             lambda payload: self._fan_out(key, payload),
             self._settings,
             clock=self._clock,
@@ -166,7 +172,9 @@ class WatchHub:
             wake=self._wake.set,
             log=self._log,
         )
-        thread = threading.Thread(target=watch.run, name=f"kubestorm-watch-{key.plural}", daemon=True)
+        thread = threading.Thread(
+            target=watch.run, name=f"kubestorm-watch-{key.plural}", daemon=True
+        )
         thread.start()
         self._log.info("watch.started: %s", key)
         return _Running(watch, thread)
@@ -198,7 +206,9 @@ def subscription(trigger: Mapping[str, Any], settings: WatchSettings) -> Subscri
     parameters = trigger.get("parameters") or {}
     for name in ("version", "plural"):
         if not parameters.get(name):
-            raise DefinitionError(f"a {TRIGGER_TYPE} trigger needs the parameter {name}", field=name)
+            raise DefinitionError(
+                f"a {TRIGGER_TYPE} trigger needs the parameter {name}", field=name
+            )
     asked = parameters.get("resync")
     key = WatchKey(
         group=parameters.get("group") or "",
@@ -210,13 +220,17 @@ def subscription(trigger: Mapping[str, Any], settings: WatchSettings) -> Subscri
         status=bool(parameters.get("status")),
     )
     # Who listens to outcomes is told of them as they come: a resync would be news of nothing.
-    resync = key.group in settings.resync.groups and not key.status if asked is None else bool(asked)
+    resync = (
+        key.group in settings.resync.groups and not key.status if asked is None else bool(asked)
+    )
     kind = trigger.get("type") or TRIGGER_TYPE
     return Subscription(key, resync, {"type": kind, "parameters": dict(parameters)})
 
 
 def store_prefix(key: WatchKey, cluster: str) -> str:
-    """The name under which a watch keeps its memory: short, and the same for the same watch of the same cluster."""
+    """The name under which a watch keeps its memory: short, and the same for the same watch of the
+    same cluster.
+    """
     parts = [cluster, *key[:5]] + ([] if key.resync is None else [f"resync={key.resync}"])
     parts += ["status"] if key.status else []
     text = "\n".join(map(str, parts))
@@ -225,7 +239,11 @@ def store_prefix(key: WatchKey, cluster: str) -> str:
 
 def _identity(trigger: Mapping[str, Any]) -> str:
     # `ref` stays the same for a trigger's life; its id is absent in some of StackStorm's messages.
-    return str(trigger.get("ref") or trigger.get("id") or json.dumps(trigger.get("parameters"), sort_keys=True))
+    return str(
+        trigger.get("ref")
+        or trigger.get("id")
+        or json.dumps(trigger.get("parameters"), sort_keys=True)
+    )
 
 
 def _finish(running: _Running) -> None:

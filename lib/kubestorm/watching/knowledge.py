@@ -1,9 +1,10 @@
-"""What a watch knows, in memory and in the datastore: the objects' records and how far the watch has read.
+"""What a watch knows, in memory and in the datastore: the objects' records and how far the watch
+has read.
 
-The datastore holds strings under names. A watch has one `head` (the resourceVersion, the number of shards, the paths)
-and at most 256 shards of records. Shards are written before the head: a crash between the two reads a few events again,
-and finds most of them known. Writing follows the dispatch and waits a moment for more, so that a busy watch writes
-once a second and not for each event.
+The datastore holds strings under names. A watch has one `head` (the resourceVersion, the number of
+shards, the paths) and at most 256 shards of records. Shards are written before the head: a crash
+between the two reads a few events again, and finds most of them known. Writing follows the dispatch
+and waits a moment for more, so that a busy watch writes once a second and not for each event.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ OBJECTS_PER_SHARD = 200
 
 
 class Store(Protocol):
-    """The datastore as StackStorm's sensor service offers it: strings by name, None for what is not there."""
+    """The datastore as StackStorm's sensor service offers it: strings by name, None for what is not
+    there.
+    """
 
     def get_value(self, name: str) -> Optional[str]:
         """The value of a name, or None."""
@@ -45,7 +48,9 @@ class _Snapshot(NamedTuple):
 class Knowledge:
     """The records of one watch. Safe to use from the watching thread and the one that flushes."""
 
-    def __init__(self, store: Store, prefix: str, watch: Dict[str, Any], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, prefix: str, watch: Dict[str, Any], clock: Callable[[], float]
+    ) -> None:
         self._store, self._prefix, self._watch, self._clock = store, prefix, watch, clock
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
@@ -63,7 +68,8 @@ class Knowledge:
         return self._count
 
     def load(self) -> int:
-        """Read what an earlier process left; returns how many records were unreadable and are left out.
+        """Read what an earlier process left; returns how many records were unreadable and are left
+        out.
 
         Errors of the datastore pass through: to go on without it would dispatch everything again.
         """
@@ -89,7 +95,9 @@ class Knowledge:
             # A record lost is an object that must be listed again to be known.
             self.resource_version = "" if bad else str(head.get("resource_version") or "")
             self.kind = str(head.get("kind") or "")
-            self.paths = PathTable(path for path in head.get("paths") or [] if isinstance(path, str))
+            self.paths = PathTable(
+                path for path in head.get("paths") or [] if isinstance(path, str)
+            )
         return bad
 
     def get(self, key: str) -> Optional[bytes]:
@@ -114,7 +122,10 @@ class Knowledge:
                 shard[key] = record
             self._dirty.add(index)
             self._touch()
-            if self._count > len(self._shards) * OBJECTS_PER_SHARD and len(self._shards) < MAX_SHARDS:
+            if (
+                self._count > len(self._shards) * OBJECTS_PER_SHARD
+                and len(self._shards) < MAX_SHARDS
+            ):
                 self._grow()
 
     def advance(self, resource_version: str) -> None:
@@ -142,7 +153,9 @@ class Knowledge:
         return self._changed_at
 
     def flush(self) -> int:
-        """Write what changed; returns the number of values written. On an error everything stays to be written."""
+        """Write what changed; returns the number of values written. On an error everything stays to
+        be written.
+        """
         with self._flushing:
             snapshot = self._snapshot()
             if snapshot is None:
@@ -167,7 +180,10 @@ class Knowledge:
             if self._changed_at is None:
                 return None
             count = len(self._shards)
-            shards = {self._shard_name(count, index): _write_shard(self._shards[index]) for index in self._dirty}
+            shards = {
+                self._shard_name(count, index): _write_shard(self._shards[index])
+                for index in self._dirty
+            }
             head = {
                 "format": FORMAT,
                 "watch": self._watch,
@@ -176,7 +192,9 @@ class Knowledge:
                 "shards": count,
                 "paths": self.paths.paths(),
             }
-            taken = _Snapshot(shards, json.dumps(head, separators=(",", ":")), self._dirty, self._stale)
+            taken = _Snapshot(
+                shards, json.dumps(head, separators=(",", ":")), self._dirty, self._stale
+            )
             self._dirty, self._stale, self._changed_at = set(), [], None
             return taken
 
@@ -205,13 +223,15 @@ class Knowledge:
 
 def _write_shard(shard: Dict[str, bytes]) -> str:
     return json.dumps(
-        {key: base64.b64encode(record).decode("ascii") for key, record in shard.items()}, separators=(",", ":")
+        {key: base64.b64encode(record).decode("ascii") for key, record in shard.items()},
+        separators=(",", ":"),
     )
 
 
 def _read_shard(text: Optional[str]) -> Tuple[Dict[str, bytes], int]:
     if not text:
-        # A shard is written before the head that counts it: a missing one has been removed by somebody.
+        # A shard is written before the head that counts it: a missing one has been removed by
+        # somebody.
         return {}, 1
     shard: Dict[str, bytes] = {}
     bad = 0

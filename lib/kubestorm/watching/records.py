@@ -1,8 +1,8 @@
 """What is remembered of one object, packed into a few hundred bytes.
 
-A record answers after a restart: is it the same object (uid), was its deletion already told, did anything that counts
-change, was it waiting for another look, and which labels did it have, so that a rule that matches on labels also hears
-of a deletion that nobody watched.
+A record answers after a restart: is it the same object (uid), was its deletion already told, did
+anything that counts change, was it waiting for another look, and which labels did it have, so that
+a rule that matches on labels also hears of a deletion that nobody watched.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Known(NamedTuple):
     labels: Dict[str, str]
 
 
-def pack(uid: str, deleting: bool, unsettled: bool, fingerprint: Fingerprint, labels: Mapping[str, Any]) -> bytes:
+def pack(
+    uid: str, deleting: bool, unsettled: bool, fingerprint: Fingerprint, labels: Mapping[str, Any]
+) -> bytes:
     """Flags, uid, digest, number of fields, fields, labels as JSON. `unpack` reads it back."""
     flags = (_DELETING if deleting else 0) | (_UNSETTLED if unsettled else 0)
     try:
@@ -59,7 +61,9 @@ def unpack(record: bytes) -> Known:
         uid=str(uuid.UUID(bytes=raw)) if flags & _UUID else raw.decode("utf-8", "surrogatepass"),
         deleting=bool(flags & _DELETING),
         unsettled=bool(flags & _UNSETTLED),
-        fingerprint=Fingerprint(record[at : at + DIGEST_BYTES], record[at + DIGEST_BYTES : fields_end]),
+        fingerprint=Fingerprint(
+            record[at : at + DIGEST_BYTES], record[at + DIGEST_BYTES : fields_end]
+        ),
         labels=labels,
     )
 

@@ -1,4 +1,5 @@
-"""When to look again at objects that are not settled: soon at first, then ever less often, never all at once.
+"""When to look again at objects that are not settled: soon at first, then ever less often, never
+all at once.
 
 Time is passed in, in seconds of any steady clock; nothing here waits.
 """
@@ -24,7 +25,9 @@ class _Entry(NamedTuple):
 
 
 class ResyncSchedule:
-    """The unsettled objects of one watch and when each is due. Not for use by several threads at once."""
+    """The unsettled objects of one watch and when each is due. Not for use by several threads at
+    once.
+    """
 
     def __init__(self, settings: ResyncSettings, random: Callable[[], float]) -> None:
         self._settings, self._random = settings, random
@@ -38,16 +41,21 @@ class ResyncSchedule:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
-    def observe(self, key: str, *, settled: bool, changed: bool, now: float, look_in: Optional[float] = None) -> None:
-        """Take note of an object. What is asked anew (`changed`) starts from the first delay; progress does not.
+    def observe(
+        self, key: str, *, settled: bool, changed: bool, now: float, look_in: Optional[float] = None
+    ) -> None:
+        """Take note of an object. What is asked anew (`changed`) starts from the first delay;
+        progress does not.
 
-        `look_in`: the object itself says that it wants a look in so many seconds, which counts where it is earlier.
+        `look_in`: the object itself says that it wants a look in so many seconds, which counts
+        where it is earlier.
         """
         entry = self._entries.get(key)
         if settled:
             if changed:
-                # A run that read it before the change may hold its lock still, and let the run for this change go away
-                # empty-handed. Nobody else would come back to an object that says it is settled.
+                # A run that read it before the change may hold its lock still, and let the run for
+                # this change go away empty-handed. Nobody else would come back to an object that
+                # says it is settled.
                 self._set(key, 0, now, last=True)
             elif entry is not None and not entry.last:
                 del self._entries[key]
@@ -65,15 +73,19 @@ class ResyncSchedule:
             heapq.heappush(self._heap, (due, key))
 
     def postpone(self, key: str, now: float) -> None:
-        """The look that was due was of no use: the next one comes after the same delay, not after a longer one."""
+        """The look that was due was of no use: the next one comes after the same delay, not after a
+        longer one.
+        """
         entry = self._entries.get(key)
         if entry is not None and entry.attempt:
             self._set(key, entry.attempt - 1, now, last=entry.last)
 
     def remind(self, key: str, now: float) -> None:
-        """A settled object that is known from before: one look, at some time within the longest delay.
+        """A settled object that is known from before: one look, at some time within the longest
+        delay.
 
-        The look that was to follow a change may have been forgotten with the process that had it in mind.
+        The look that was to follow a change may have been forgotten with the process that had it in
+        mind.
         """
         if key not in self._entries:
             due = now + self._settings.max_seconds * self._random()
@@ -81,7 +93,9 @@ class ResyncSchedule:
             heapq.heappush(self._heap, (due, key))
 
     def done(self, key: str) -> None:
-        """It was looked at; what was to be looked at once more is settled now, unless it changed again meanwhile."""
+        """It was looked at; what was to be looked at once more is settled now, unless it changed
+        again meanwhile.
+        """
         entry = self._entries.get(key)
         if entry is not None and entry.last and entry.attempt:
             del self._entries[key]
@@ -118,7 +132,9 @@ class ResyncSchedule:
 
     def _set(self, key: str, attempt: int, now: float, *, last: bool = False) -> None:
         # 2 ** 32 seconds are 136 years: the exponent is held back only to keep the number a number.
-        delay = min(self._settings.initial_seconds * 2.0 ** min(attempt, 32), self._settings.max_seconds)
+        delay = min(
+            self._settings.initial_seconds * 2.0 ** min(attempt, 32), self._settings.max_seconds
+        )
         due = now + spread(delay, self._settings.jitter, self._random)
         self._entries[key] = _Entry(due, attempt, last=last)
         heapq.heappush(self._heap, (due, key))

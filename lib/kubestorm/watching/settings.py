@@ -18,11 +18,17 @@ class ResyncSettings:
     """When an object is looked at again though nothing happened to it."""
 
     groups: Tuple[str, ...] = (OWN_GROUP,)
-    """API groups that get resync events by themselves; a trigger's `resync` parameter says otherwise."""
+    """API groups that get resync events by themselves; a trigger's `resync` parameter says
+    otherwise.
+    """
     initial_seconds: float = 15.0
-    """First look at an object that is not Ready or whose observedGeneration lags; doubles from there."""
+    """First look at an object that is not Ready or whose observedGeneration lags; doubles from
+    there.
+    """
     max_seconds: float = 600.0
-    """Where the doubling stops: RDS takes ten minutes, and a failed step is tried again this often for ever."""
+    """Where the doubling stops: RDS takes ten minutes, and a failed step is tried again this often
+    for ever.
+    """
     all_seconds: float = 3600.0
     """Every object, Ready or not; 0 turns it off. Repairs what an event was lost for on the way."""
     jitter: float = 0.1
@@ -36,9 +42,13 @@ class LoopSettings:
     page_size: int = 500
     """Objects a page; client-go's number."""
     timeout_seconds: int = 300
-    """The server ends the watch after this and it is resumed: a load balancer forgets idle connections later."""
+    """The server ends the watch after this and it is resumed: a load balancer forgets idle
+    connections later.
+    """
     stall_seconds: float = 30.0
-    """Silence of timeout_seconds and this is a dead connection: the server would have ended the watch."""
+    """Silence of timeout_seconds and this is a dead connection: the server would have ended the
+    watch.
+    """
     backoff_initial_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
     absent_seconds: float = 15.0
@@ -46,7 +56,9 @@ class LoopSettings:
     forbidden_seconds: float = 60.0
     """Between tries of what is forbidden: an administrator has to act first."""
     record_seconds: float = 1.0
-    """What was known is written at most this long after the dispatch. A crash within it repeats those events."""
+    """What was known is written at most this long after the dispatch. A crash within it repeats
+    those events.
+    """
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,9 @@ class WatchSettings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> WatchSettings:
-        """Read `cluster`, `kubernetes`, `resync` and `watch`; DefinitionError names the key that is wrong."""
+        """Read `cluster`, `kubernetes`, `resync` and `watch`; DefinitionError names the key that is
+        wrong.
+        """
         cluster = config.get("cluster") or ""
         if not isinstance(cluster, str) or not CLUSTER_PATTERN.fullmatch(cluster):
             raise DefinitionError(
@@ -88,12 +102,16 @@ def _section(kind: Type[_Section], name: str, config: Mapping[str, Any]) -> _Sec
     values = {}
     for key, value in section.items():
         if key not in fields:
-            raise DefinitionError(f"the pack configuration has no setting {name}.{key}", field=f"{name}.{key}")
+            raise DefinitionError(
+                f"the pack configuration has no setting {name}.{key}", field=f"{name}.{key}"
+            )
         if value is None:
             continue
         if isinstance(value, list):
             value = tuple(value)
         elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            raise DefinitionError(f"{name}.{key} must be a number of 0 or more", field=f"{name}.{key}")
+            raise DefinitionError(
+                f"{name}.{key} must be a number of 0 or more", field=f"{name}.{key}"
+            )
         values[key] = value
     return kind(**values)

@@ -1,8 +1,9 @@
 """One list-and-watch: it reads, has each object judged, dispatches, remembers, and never gives up.
 
-`step` is one round (list if need be, then watch until the stream ends) and returns how long to wait before the next;
-`run` repeats it until `stop`. `tick` is called by another thread from time to time: it writes what is remembered and
-looks again at objects that are not settled. Nothing here knows HTTP, threads' creation or StackStorm.
+`step` is one round (list if need be, then watch until the stream ends) and returns how long to wait
+before the next; `run` repeats it until `stop`. `tick` is called by another thread from time to
+time: it writes what is remembered and looks again at objects that are not settled. Nothing here
+knows HTTP, threads' creation or StackStorm.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def utc_now() -> dt.datetime:
 
 
 class Watch:
-    """Everything about one WatchKey. `dispatch` gets payloads and returns when they are handed over, or raises."""
+    """Everything about one WatchKey. `dispatch` gets payloads and returns when they are handed
+    over, or raises.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,8 @@ class Watch:
         self._failures = 0
         self._trouble = ""
         self._progressed = False
-        # Events come from two threads: one object's must not be judged by the one while the other looks at it.
+        # Events come from two threads: one object's must not be judged by the one while the other
+        # looks at it.
         self._lock = threading.RLock()
         self._schedule = ResyncSchedule(settings.resync, random)
         self._resync = False
@@ -107,7 +111,9 @@ class Watch:
     def _load(self) -> None:
         unreadable = self.knowledge.load()
         if unreadable:
-            self._log.warning("watch.memory_damaged: %s records of %s could not be read", unreadable, self.key)
+            self._log.warning(
+                "watch.memory_damaged: %s records of %s could not be read", unreadable, self.key
+            )
         self._loaded = True
         self._schedule_known()
         # The ticker sleeps till it has something to do, and a quiet watch would wake it in an hour.
@@ -129,7 +135,12 @@ class Watch:
                 self._vanished(seen)
                 self.knowledge.advance(str(metadata.get("resourceVersion") or ""))
                 self._wake()
-                self._log.info("watch.listed: %s, %s objects", self.key, len(seen), extra={"objects": len(seen)})
+                self._log.info(
+                    "watch.listed: %s, %s objects",
+                    self.key,
+                    len(seen),
+                    extra={"objects": len(seen)},
+                )
                 return
 
     def _vanished(self, seen: Set[str]) -> None:
@@ -163,7 +174,9 @@ class Watch:
         if kind == "ERROR":
             self._raise_status(obj)
         if not isinstance(obj, dict) or not isinstance(obj.get("metadata"), dict):
-            self._log.warning("watch.odd_event: an event of %s has no object and is skipped", self.key)
+            self._log.warning(
+                "watch.odd_event: an event of %s has no object and is skipped", self.key
+            )
             return
         if kind in ("ADDED", "MODIFIED", "DELETED") and judging.is_object(obj):
             if kind == "DELETED":
@@ -184,13 +197,20 @@ class Watch:
         if not isinstance(event, dict):
             # What was lost with the line is unknown, so the whole is read again.
             self._void()
-            raise TemporaryError(f"the watch of {self.key} sent a line that is not an event", service="Kubernetes")
+            raise TemporaryError(
+                f"the watch of {self.key} sent a line that is not an event", service="Kubernetes"
+            )
         return event
 
     def _raise_status(self, status: Any) -> None:
         code = status.get("code") if isinstance(status, dict) else None
-        asked = kube_errors.Request("watch", self.key.group, self.key.plural, self.key.namespace, "")
-        message = {"kind": "Status", "message": (status or {}).get("message") if isinstance(status, dict) else ""}
+        asked = kube_errors.Request(
+            "watch", self.key.group, self.key.plural, self.key.namespace, ""
+        )
+        message = {
+            "kind": "Status",
+            "message": (status or {}).get("message") if isinstance(status, dict) else "",
+        }
         text = json.dumps(message).encode()
         raise kube_errors.from_response(code if isinstance(code, int) else 500, {}, text, asked)
 
@@ -200,10 +220,15 @@ class Watch:
             record = self.knowledge.get(key)
             try:
                 judgement = judging.judge(
-                    obj, record, self.knowledge.paths, sensitive=self._sensitive, status=self.key.status
+                    obj,
+                    record,
+                    self.knowledge.paths,
+                    sensitive=self._sensitive,
+                    status=self.key.status,
                 )
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                # An object that no API server should have let in must not keep the others from being seen.
+                # An object that no API server should have let in must not keep the others from
+                # being seen.
                 self._log.exception("watch.odd_object: %s %s is skipped", self.key, key)
                 return key
             # Asked for before it is dispatched, as that takes parts of the object away.
@@ -212,7 +237,9 @@ class Watch:
             self._settle(key, obj, judgement, look_in)
         return key
 
-    def _settle(self, key: str, obj: Optional[Object], judgement: Judgement, look_in: Optional[float] = None) -> None:
+    def _settle(
+        self, key: str, obj: Optional[Object], judgement: Judgement, look_in: Optional[float] = None
+    ) -> None:
         with self._lock:
             for change in judgement.changes:
                 self._dispatch(self._payload(change, obj, key))
@@ -224,8 +251,12 @@ class Watch:
             else:
                 settled = not is_unsettled(judgement.record)
                 # Of what is new and settled no run can have read an older state.
-                changed = any(each.change == judging.UPDATED or not settled for each in judgement.changes)
-                self._schedule.observe(key, settled=settled, changed=changed, now=self._clock(), look_in=look_in)
+                changed = any(
+                    each.change == judging.UPDATED or not settled for each in judgement.changes
+                )
+                self._schedule.observe(
+                    key, settled=settled, changed=changed, now=self._clock(), look_in=look_in
+                )
 
     def _payload(self, change: Change, obj: Optional[Object], key: str) -> Object:
         return judging.payload(
@@ -260,7 +291,11 @@ class Watch:
     def _say(self, word: str, error: Exception) -> None:
         extra = {"watch": str(self.key), "cluster": self._settings.cluster}
         if word == "absent":
-            self._log.warning("watch.absent: %s is not served yet; waiting for its definition", self.key, extra=extra)
+            self._log.warning(
+                "watch.absent: %s is not served yet; waiting for its definition",
+                self.key,
+                extra=extra,
+            )
         elif isinstance(error, Error):
             self._log.warning("watch.%s: %s", word, error, extra=extra)
         else:
@@ -303,7 +338,9 @@ class Watch:
         """Write what is due to be written, look at what is due to be looked at. Raises nothing."""
         now = self._clock()
         changed = self.knowledge.changed_at()
-        if changed is not None and now >= max(changed + self._settings.watch.record_seconds, self._write_after):
+        if changed is not None and now >= max(
+            changed + self._settings.watch.record_seconds, self._write_after
+        ):
             self.record()
         with self._lock:
             due = self._schedule.take_due(now)
@@ -317,14 +354,20 @@ class Watch:
             self._guard(self._look_at_all)
 
     def record(self) -> None:
-        """Write what is known now; when the datastore fails, say so once and keep it for the next tick."""
+        """Write what is known now; when the datastore fails, say so once and keep it for the next
+        tick.
+        """
         try:
             self.knowledge.flush()
         except Exception as error:  # noqa: BLE001 (any datastore, any error: events go on, the writing is repeated)
             self._unwritten += 1
-            self._write_after = self._clock() + min(2.0**self._unwritten, self._settings.watch.backoff_max_seconds)
+            self._write_after = self._clock() + min(
+                2.0**self._unwritten, self._settings.watch.backoff_max_seconds
+            )
             if self._unwritten == 1:
-                self._log.warning("watch.memory_not_written: %s: %s", self.key, type(error).__name__)
+                self._log.warning(
+                    "watch.memory_not_written: %s: %s", self.key, type(error).__name__
+                )
             return
         self._unwritten, self._write_after = 0, 0.0
 
@@ -344,7 +387,8 @@ class Watch:
         except NotFoundError:
             return
         if judging.is_object(obj) and self._api.is_at_work(str(obj["metadata"].get("uid") or "")):
-            # A second run would end at the first one's lock. A run that died lets go when its Lease runs out.
+            # A second run would end at the first one's lock. A run that died lets go when its Lease
+            # runs out.
             with self._lock:
                 self._schedule.postpone(key, self._clock())
             return
@@ -376,7 +420,11 @@ class Watch:
 
     def _plan_all(self) -> None:
         seconds = self._settings.resync.all_seconds
-        self._all_due = self._clock() + spread(seconds, self._settings.resync.jitter, self._random) if seconds else None
+        self._all_due = (
+            self._clock() + spread(seconds, self._settings.resync.jitter, self._random)
+            if seconds
+            else None
+        )
 
     def _schedule_known(self) -> None:
         if not self._resync:

@@ -1,4 +1,6 @@
-"""Calls of a Kubernetes API over one asynchronous HTTP client, in plain dicts: verbs, errors, watch lines."""
+"""Calls of a Kubernetes API over one asynchronous HTTP client, in plain dicts: verbs, errors, watch
+lines.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from typing import Any, Self
 import httpx
 
 REQUEST_TIMEOUT_SECONDS = 30.0
-# The server ends a watch after this; a client that waits a little longer knows a stalled stream from a quiet one.
+# The server ends a watch after this; a client that waits a little longer knows a stalled stream
+# from a quiet one.
 WATCH_SECONDS = 240
 WATCH_GRACE_SECONDS = 30
 MERGE_PATCH = "application/merge-patch+json"
@@ -22,7 +25,9 @@ Manifest = dict[str, Any]
 
 
 class ApiError(Exception):
-    """The server refused a call; `code` is the HTTP status, `reason` the one word of its Status object."""
+    """The server refused a call; `code` is the HTTP status, `reason` the one word of its Status
+    object.
+    """
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(f"{code} {reason}: {message}")
@@ -54,7 +59,9 @@ class Resource:
         """`v1` or `group/version`, as manifests say it."""
         return self.prefix.split("/", 1)[1]
 
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
         """The URL path of the collection, the object or one of its subresources."""
         parts = [self.prefix]
         if namespace:
@@ -105,7 +112,10 @@ class Api:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self._client.aclose()
 
@@ -127,7 +137,9 @@ class Api:
 
     async def delete(self, path: str, options: Manifest | None = None) -> Manifest:
         """Delete; answers the object while it lingers, else a Status."""
-        return await self._call("DELETE", path, {"apiVersion": "v1", "kind": "DeleteOptions", **(options or {})})
+        return await self._call(
+            "DELETE", path, {"apiVersion": "v1", "kind": "DeleteOptions", **(options or {})}
+        )
 
     async def serves(self, resource: Resource) -> bool:
         """Whether discovery lists the resource."""
@@ -142,7 +154,8 @@ class Api:
     async def watch(self, path: str, **parameters: Any) -> AsyncIterator[Manifest]:
         """Yield watch events (`{"type": ..., "object": ...}`) until the server ends the watch.
 
-        Raises ApiError for an ERROR event too, so that 410 has one form, and httpx.HTTPError when the stream breaks.
+        Raises ApiError for an ERROR event too, so that 410 has one form, and httpx.HTTPError when
+        the stream breaks.
         """
         parameters = {
             "watch": "true",
@@ -157,7 +170,9 @@ class Api:
             async for line in response.aiter_lines():
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise _error(event["object"].get("code", 500), json.dumps(event["object"]).encode())
+                    raise _error(
+                        event["object"].get("code", 500), json.dumps(event["object"]).encode()
+                    )
                 yield event
 
     async def _call(

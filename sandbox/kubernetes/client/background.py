@@ -16,7 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class Background:
-    """Something with a coroutine `_main(ready)` that runs from `start` to `stop`; a context manager."""
+    """Something with a coroutine `_main(ready)` that runs from `start` to `stop`; a context
+    manager.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -27,14 +29,18 @@ class Background:
         self._failure: BaseException | None = None
 
     def start(self) -> Self:
-        """Run in a thread; returns once `_main` has called `ready`, raises what it raised before that."""
+        """Run in a thread; returns once `_main` has called `ready`, raises what it raised before
+        that.
+        """
         self._ready.clear()
         self._failure = None
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
         if not self._ready.wait(START_TIMEOUT_SECONDS):
             self.stop()
-            raise RuntimeError(f"{self._name} did not get ready within {START_TIMEOUT_SECONDS:.0f} seconds")
+            raise RuntimeError(
+                f"{self._name} did not get ready within {START_TIMEOUT_SECONDS:.0f} seconds"
+            )
         self._raise_failure()
         return self
 
@@ -76,13 +82,17 @@ class Background:
         try:
             await self._main()
         finally:
-            # Connections that were cut while they opened are closed by callbacks: the loop has to turn for them.
+            # Connections that were cut while they opened are closed by callbacks: the loop has to
+            # turn for them.
             await asyncio.sleep(CLOSING_SECONDS)
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()

@@ -1,4 +1,6 @@
-"""Writes core/v1 Events, the lines at the end of `kubectl describe`, without holding up what they tell of."""
+"""Writes core/v1 Events, the lines at the end of `kubectl describe`, without holding up what they
+tell of.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ log = logging.getLogger(__name__)
 
 
 class EventRecorder:
-    """Records events in the name of one component; what cannot be written is dropped, as with the real ones."""
+    """Records events in the name of one component; what cannot be written is dropped, as with the
+    real ones.
+    """
 
     def __init__(self, api: Api, tasks: asyncio.TaskGroup, component: str) -> None:
         self._api = api
@@ -38,7 +42,10 @@ class EventRecorder:
         event = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}", "namespace": namespace},
+            "metadata": {
+                "name": f"{metadata['name']}.{secrets.token_hex(8)}",
+                "namespace": namespace,
+            },
             "involvedObject": {
                 "apiVersion": about["apiVersion"],
                 "kind": about["kind"],

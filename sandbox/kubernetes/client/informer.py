@@ -40,10 +40,11 @@ def controller_uid(manifest: Manifest) -> str | None:
 
 
 class Informer:
-    """All objects of one kind as last seen; `handlers` are called with (before, after), None for absent.
+    """All objects of one kind as last seen; `handlers` are called with (before, after), None for
+    absent.
 
-    Our own writes are remembered at once (`remember`, `forget`), so that the next decision sees them before the watch
-    brings them back. Objects in the cache belong to it: copy before changing.
+    Our own writes are remembered at once (`remember`, `forget`), so that the next decision sees
+    them before the watch brings them back. Objects in the cache belong to it: copy before changing.
     """
 
     def __init__(self, api: Api, resource: Resource) -> None:
@@ -53,7 +54,8 @@ class Informer:
         self._api = api
         self._objects: dict[Key, Manifest] = {}
         self._by_controller: dict[str, dict[Key, Manifest]] = defaultdict(dict)
-        # Uids of what is no more: an answer to a write may arrive after the watch has told the object's end.
+        # Uids of what is no more: an answer to a write may arrive after the watch has told the
+        # object's end.
         self._gone: dict[str, None] = {}
 
     def get(self, namespace: str, name: str) -> Manifest | None:
@@ -62,7 +64,9 @@ class Informer:
 
     def all(self, namespace: str | None = None) -> list[Manifest]:
         """Every object, or those of one namespace."""
-        return [item for key, item in self._objects.items() if namespace is None or key[0] == namespace]
+        return [
+            item for key, item in self._objects.items() if namespace is None or key[0] == namespace
+        ]
 
     def controlled_by(self, uid: str) -> list[Manifest]:
         """The objects whose controlling owner has this uid."""
@@ -77,7 +81,9 @@ class Informer:
         self._drop(key_of(manifest), manifest["metadata"]["uid"])
 
     async def run(self) -> None:
-        """Follow the server until cancelled; an unreachable server or a kind it does not serve is tried again."""
+        """Follow the server until cancelled; an unreachable server or a kind it does not serve is
+        tried again.
+        """
         wait = FIRST_RETRY_SECONDS
         while True:
             try:
@@ -85,9 +91,14 @@ class Informer:
                 wait = FIRST_RETRY_SECONDS
                 await self._watch(version)
             except ApiError as error:
-                log.debug("informer.refused", extra={"plural": self.resource.plural, "code": error.code})
+                log.debug(
+                    "informer.refused", extra={"plural": self.resource.plural, "code": error.code}
+                )
             except (httpx.HTTPError, ValueError) as error:
-                log.debug("informer.broken", extra={"plural": self.resource.plural, "error": type(error).__name__})
+                log.debug(
+                    "informer.broken",
+                    extra={"plural": self.resource.plural, "error": type(error).__name__},
+                )
             await asyncio.sleep(wait)
             wait = min(wait * 2, LAST_RETRY_SECONDS)
 
@@ -106,7 +117,9 @@ class Informer:
         return version
 
     async def _watch(self, version: str) -> None:
-        """Follow from `version`, over as many watches as it takes; returns never, raises when a new list is due."""
+        """Follow from `version`, over as many watches as it takes; returns never, raises when a new
+        list is due.
+        """
         while True:
             async for event in self._api.watch(self.resource.path(), resourceVersion=version):
                 manifest = event["object"]

@@ -1,7 +1,8 @@
 """The Job controller: runs pods until enough have succeeded or too many have failed.
 
-Pods that failed are replaced after a second rather than the real ten, doubling, so that a test need not wait. Left out:
-Indexed completion mode, suspension, pod failure policies (all later than 1.20), CronJobs.
+Pods that failed are replaced after a second rather than the real ten, doubling, so that a test need
+not wait. Left out: Indexed completion mode, suspension, pod failure policies (all later than 1.20),
+CronJobs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from dataclasses import dataclass
 
 from sandbox.kubernetes.client.api import Manifest, parse_timestamp, timestamp, utc_now
 from sandbox.kubernetes.client.informer import Key
-from sandbox.kubernetes.controllers.pods import first_to_go, is_active, is_true, phase_of, restarts_of
+from sandbox.kubernetes.controllers.pods import (
+    first_to_go,
+    is_active,
+    is_true,
+    phase_of,
+    restarts_of,
+)
 from sandbox.kubernetes.controllers.world import Controller, World, owner_keys
 
 DEFAULT_BACKOFF_LIMIT = 6
@@ -50,8 +57,13 @@ def judge(job: Manifest, pods: list[Manifest], now: dt.datetime) -> Verdict | No
 
 
 def seconds_left(job: Manifest, now: dt.datetime) -> float | None:
-    """Seconds until activeDeadlineSeconds are over; None where there is no such limit or it has not begun."""
-    limit, begun = job["spec"].get("activeDeadlineSeconds"), (job.get("status") or {}).get("startTime")
+    """Seconds until activeDeadlineSeconds are over; None where there is no such limit or it has not
+    begun.
+    """
+    limit, begun = (
+        job["spec"].get("activeDeadlineSeconds"),
+        (job.get("status") or {}).get("startTime"),
+    )
     if limit is None or not begun:
         return None
     return limit - (now - parse_timestamp(begun)).total_seconds()
@@ -109,7 +121,9 @@ class Jobs(Controller):
         else:
             self.events.warning(job, verdict.reason, verdict.message)
 
-    async def _adjust(self, job: Manifest, key: Key, pods: list[Manifest], now: dt.datetime) -> None:
+    async def _adjust(
+        self, job: Manifest, key: Key, pods: list[Manifest], now: dt.datetime
+    ) -> None:
         active = [pod for pod in pods if is_active(pod)]
         succeeded = sum(phase_of(pod) == "Succeeded" for pod in pods)
         wanted = wanted_active(job, succeeded)
@@ -128,7 +142,11 @@ class Jobs(Controller):
         keep = job["spec"].get("ttlSecondsAfterFinished")
         if keep is None:
             return
-        ends = [entry["lastTransitionTime"] for entry in job["status"]["conditions"] if entry["status"] == "True"]
+        ends = [
+            entry["lastTransitionTime"]
+            for entry in job["status"]["conditions"]
+            if entry["status"] == "True"
+        ]
         left = keep - (now - parse_timestamp(max(ends))).total_seconds()
         if left <= 0:
             await self.delete_owned(self.own, job)
@@ -164,7 +182,9 @@ def _pod(job: Manifest) -> Manifest:
     return {"metadata": made, "spec": template["spec"]}
 
 
-def job_status(job: Manifest, pods: list[Manifest], verdict: Verdict | None, now: dt.datetime) -> Manifest:
+def job_status(
+    job: Manifest, pods: list[Manifest], verdict: Verdict | None, now: dt.datetime
+) -> Manifest:
     """The status for these pods and this verdict."""
     before = job.get("status") or {}
     counts = {

@@ -17,10 +17,12 @@ from sandbox.kubernetes.kubelet import READY_DELAY_SECONDS, NodeKeeper, PodRunne
 
 
 class Controllers(Background):
-    """Makes Deployments, ReplicaSets, StatefulSets, Jobs, Services and pods of one API behave. `start`, `stop`, `with`.
+    """Makes Deployments, ReplicaSets, StatefulSets, Jobs, Services and pods of one API behave.
+    `start`, `stop`, `with`.
 
-    They are clients like any other, so `url` may be the sandbox's API or a real one without kube-controller-manager.
-    `ca` is PEM text. What becomes of a pod stands in `sandbox.kubernetes.podlife`.
+    They are clients like any other, so `url` may be the sandbox's API or a real one without
+    kube-controller-manager. `ca` is PEM text. What becomes of a pod stands in
+    `sandbox.kubernetes.podlife`.
     """
 
     def __init__(
@@ -32,7 +34,9 @@ class Controllers(Background):
         ready_delay_seconds: float = READY_DELAY_SECONDS,
         kill_delay_seconds: float = 0.0,
     ) -> None:
-        """Pods become ready `ready_delay_seconds` after they are bound, and linger so long when they are deleted."""
+        """Pods become ready `ready_delay_seconds` after they are bound, and linger so long when
+        they are deleted.
+        """
         super().__init__("controllers")
         self._server = (url, token, ca)
         self._ready_delay_seconds = ready_delay_seconds

@@ -1,8 +1,16 @@
-"""What every namespace gets: the service account `default` and the authority's certificate, for pods to use."""
+"""What every namespace gets: the service account `default` and the authority's certificate, for
+pods to use.
+"""
 
 from __future__ import annotations
 
-from sandbox.kubernetes.client.api import CONFIG_MAPS, SERVICE_ACCOUNTS, ApiError, Manifest, Resource
+from sandbox.kubernetes.client.api import (
+    CONFIG_MAPS,
+    SERVICE_ACCOUNTS,
+    ApiError,
+    Manifest,
+    Resource,
+)
 from sandbox.kubernetes.client.informer import Key
 from sandbox.kubernetes.controllers.world import Controller, World
 
@@ -11,7 +19,9 @@ AUTHORITY_NAME = "kube-root-ca.crt"
 
 
 class Namespaces(Controller):
-    """Makes what is missing in active namespaces. Emptying a namespace is the API server's own business here."""
+    """Makes what is missing in active namespaces. Emptying a namespace is the API server's own
+    business here.
+    """
 
     name = "namespace"
 
@@ -29,9 +39,16 @@ class Namespaces(Controller):
         if self._ca:
             await self._ensure(CONFIG_MAPS, name, AUTHORITY_NAME, {"data": {"ca.crt": self._ca}})
 
-    async def _ensure(self, resource: Resource, namespace: str, name: str, content: Manifest) -> None:
+    async def _ensure(
+        self, resource: Resource, namespace: str, name: str, content: Manifest
+    ) -> None:
         metadata = {"name": name, "namespace": namespace}
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **content}
+        body = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": metadata,
+            **content,
+        }
         try:
             await self.api.create(resource.path(namespace), body)
         except ApiError as error:

@@ -41,8 +41,12 @@ def is_ready(pod: Manifest) -> bool:
     return is_true(pod, "Ready")
 
 
-def seconds_until_available(pod: Manifest, min_ready_seconds: int, now: dt.datetime) -> float | None:
-    """0 or less where the pod is available, more where it becomes so by waiting, None where it is not even ready."""
+def seconds_until_available(
+    pod: Manifest, min_ready_seconds: int, now: dt.datetime
+) -> float | None:
+    """0 or less where the pod is available, more where it becomes so by waiting, None where it is
+    not even ready.
+    """
     condition = condition_of(pod, "Ready")
     if not condition or condition["status"] != "True":
         return None
@@ -53,12 +57,18 @@ def seconds_until_available(pod: Manifest, min_ready_seconds: int, now: dt.datet
 
 
 def first_to_go(pods: list[Manifest]) -> list[Manifest]:
-    """The pods in the order in which fewer are wanted: unbound, pending, not ready, then the youngest first."""
+    """The pods in the order in which fewer are wanted: unbound, pending, not ready, then the
+    youngest first.
+    """
     newest_first = sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], reverse=True)
     phases = {"Pending": 0, "Unknown": 1}
     return sorted(
         newest_first,
-        key=lambda pod: (bool(pod["spec"].get("nodeName")), phases.get(phase_of(pod), 2), is_ready(pod)),
+        key=lambda pod: (
+            bool(pod["spec"].get("nodeName")),
+            phases.get(phase_of(pod), 2),
+            is_ready(pod),
+        ),
     )
 
 
@@ -70,4 +80,6 @@ def restarts_of(pod: Manifest) -> int:
 
 def matches(selector: Manifest, labels: dict[str, str] | None) -> bool:
     """Whether the labels satisfy a plain map of wanted labels (a Service's selector)."""
-    return bool(selector) and all((labels or {}).get(key) == value for key, value in selector.items())
+    return bool(selector) and all(
+        (labels or {}).get(key) == value for key, value in selector.items()
+    )

@@ -51,14 +51,20 @@ class ReplicaSets(Controller):
             self.enqueue_after(key, min(soon))
 
     def _active_pods(self, replica_set: Manifest) -> list[Manifest]:
-        return [pod for pod in self.world.pods.controlled_by(replica_set["metadata"]["uid"]) if is_active(pod)]
+        return [
+            pod
+            for pod in self.world.pods.controlled_by(replica_set["metadata"]["uid"])
+            if is_active(pod)
+        ]
 
     async def _adjust(self, replica_set: Manifest) -> ApiError | None:
         pods = self._active_pods(replica_set)
         wanted = replicas_of(replica_set)
         for pod in first_to_go(pods)[: max(0, len(pods) - wanted)]:
             await self.delete_owned(self.world.pods, pod)
-            self.events.normal(replica_set, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
+            self.events.normal(
+                replica_set, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}"
+            )
         template = replica_set["spec"]["template"]
         name = replica_set["metadata"]["name"]
         for _ in range(wanted - len(pods)):
@@ -72,13 +78,17 @@ class ReplicaSets(Controller):
                     raise
                 self.events.warning(replica_set, "FailedCreate", f"Error creating: {error.message}")
                 return error
-            self.events.normal(replica_set, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
+            self.events.normal(
+                replica_set, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}"
+            )
         return None
 
 
 def _kept(metadata: Manifest) -> Manifest:
     """What pods take from their template's metadata."""
-    return {key: metadata[key] for key in ("labels", "annotations", "finalizers") if metadata.get(key)}
+    return {
+        key: metadata[key] for key in ("labels", "annotations", "finalizers") if metadata.get(key)
+    }
 
 
 def _min_ready(replica_set: Manifest) -> int:
@@ -90,7 +100,9 @@ def replica_set_status(
 ) -> Manifest:
     """The status for these active pods; `refusal` is why a pod could not be made."""
     labels = (replica_set["spec"]["template"].get("metadata") or {}).get("labels") or {}
-    labelled = [pod for pod in pods if labels.items() <= (pod["metadata"].get("labels") or {}).items()]
+    labelled = [
+        pod for pod in pods if labels.items() <= (pod["metadata"].get("labels") or {}).items()
+    ]
     waits = [seconds_until_available(pod, _min_ready(replica_set), now) for pod in pods]
     counts = {
         "fullyLabeledReplicas": len(labelled),

@@ -1,7 +1,7 @@
 """The Deployment controller's arithmetic and judgements, as pure functions on manifests.
 
-The rules are those of kube-controller-manager 1.20 (pkg/controller/deployment), in their documented effect: how many
-pods the new and the old ReplicaSets may have, and what the conditions say.
+The rules are those of kube-controller-manager 1.20 (pkg/controller/deployment), in their documented
+effect: how many pods the new and the old ReplicaSets may have, and what the conditions say.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
 MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What a ReplicaSet does not take over from its Deployment.
-OWN_ANNOTATIONS = frozenset({LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS})
+OWN_ANNOTATIONS = frozenset(
+    {LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS}
+)
 SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 NO_DEADLINE_SECONDS = 2**31 - 1
 
@@ -56,11 +58,15 @@ class Scale:
 
 def is_rolling(deployment: Manifest) -> bool:
     """Whether new pods come while old ones still run."""
-    return (deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+    return (deployment["spec"].get("strategy") or {}).get(
+        "type", "RollingUpdate"
+    ) == "RollingUpdate"
 
 
 def bounds_of(deployment: Manifest) -> Bounds:
-    """The bounds that the strategy sets: a surge is rounded up, unavailability down, and one of them is above zero."""
+    """The bounds that the strategy sets: a surge is rounded up, unavailability down, and one of
+    them is above zero.
+    """
     replicas = replicas_of(deployment)
     if not is_rolling(deployment):
         return Bounds(replicas=replicas, surge=0, unavailable=0)
@@ -100,7 +106,9 @@ def revision_of(manifest: Manifest) -> int:
 def without_hash(template: Manifest) -> Manifest:
     """The pod template without the label that tells ReplicaSets of one Deployment apart."""
     metadata = template.get("metadata") or {}
-    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != HASH_LABEL}
+    labels = {
+        key: value for key, value in (metadata.get("labels") or {}).items() if key != HASH_LABEL
+    }
     return {**template, "metadata": {**metadata, "labels": labels}}
 
 
@@ -118,13 +126,17 @@ def template_hash(template: Manifest, collisions: int = 0) -> str:
 def split(deployment: Manifest, owned: list[Manifest]) -> tuple[Manifest | None, list[Manifest]]:
     """The ReplicaSet of the present template, if it is there, and the others, oldest first."""
     wanted = without_hash(deployment["spec"]["template"])
-    owned = sorted(owned, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
+    owned = sorted(
+        owned, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"])
+    )
     new = next((item for item in owned if without_hash(item["spec"]["template"]) == wanted), None)
     return new, [item for item in owned if item is not new]
 
 
 def plan_rolling_update(deployment: Manifest, new: Manifest, old: list[Manifest]) -> list[Scale]:
-    """The next step: the new ReplicaSet up as far as the surge allows, or else old ones down as far as is safe."""
+    """The next step: the new ReplicaSet up as far as the surge allows, or else old ones down as far
+    as is safe.
+    """
     bounds = bounds_of(deployment)
     everything = sum(replicas_of(item) for item in [new, *old])
     grown = min(bounds.replicas, replicas_of(new) + max(0, bounds.most - everything))
@@ -132,11 +144,15 @@ def plan_rolling_update(deployment: Manifest, new: Manifest, old: list[Manifest]
         return [Scale(new["metadata"]["name"], grown)]
     new_unavailable = replicas_of(new) - available_of(new)
     budget = everything - bounds.least_available - new_unavailable
-    return _shrink(old, budget, sum(available_of(item) for item in [new, *old]) - bounds.least_available)
+    return _shrink(
+        old, budget, sum(available_of(item) for item in [new, *old]) - bounds.least_available
+    )
 
 
 def _shrink(old: list[Manifest], budget: int, spare_available: int) -> list[Scale]:
-    """First the pods that are not available, which cost nothing, then available ones as far as they can be spared."""
+    """First the pods that are not available, which cost nothing, then available ones as far as they
+    can be spared.
+    """
     left = {item["metadata"]["name"]: replicas_of(item) for item in old}
     for item in old:
         name = item["metadata"]["name"]
@@ -149,7 +165,11 @@ def _shrink(old: list[Manifest], budget: int, spare_available: int) -> list[Scal
         left[name] -= drop
         budget -= drop
         spare_available -= drop
-    return [Scale(item["metadata"]["name"], left[item["metadata"]["name"]]) for item in old if _differs(item, left)]
+    return [
+        Scale(item["metadata"]["name"], left[item["metadata"]["name"]])
+        for item in old
+        if _differs(item, left)
+    ]
 
 
 def _differs(item: Manifest, wanted: dict[str, int]) -> bool:
@@ -157,25 +177,33 @@ def _differs(item: Manifest, wanted: dict[str, int]) -> bool:
 
 
 def is_being_scaled(deployment: Manifest, owned: list[Manifest]) -> bool:
-    """Whether the wanted number changed since the ReplicaSets were last told: no rollout, only more or fewer pods."""
+    """Whether the wanted number changed since the ReplicaSets were last told: no rollout, only more
+    or fewer pods.
+    """
     wanted = str(replicas_of(deployment))
     told = [annotations_of(item).get(DESIRED_REPLICAS) for item in owned if replicas_of(item) > 0]
     return any(number is not None and number != wanted for number in told)
 
 
 def plan_scaling(deployment: Manifest, new: Manifest | None, old: list[Manifest]) -> list[Scale]:
-    """Spread a changed number of pods over the active ReplicaSets in proportion to their size, biggest first."""
+    """Spread a changed number of pods over the active ReplicaSets in proportion to their size,
+    biggest first.
+    """
     active = [item for item in [*old, *([new] if new else [])] if replicas_of(item) > 0]
     if len(active) <= 1:
         only = active[0] if active else new
         differs = only is not None and replicas_of(only) != replicas_of(deployment)
-        return [Scale(only["metadata"]["name"], replicas_of(deployment))] if only and differs else []
+        return (
+            [Scale(only["metadata"]["name"], replicas_of(deployment))] if only and differs else []
+        )
     if not is_rolling(deployment):
         return []
     bounds = bounds_of(deployment)
     allowed = bounds.most if bounds.replicas else 0
     to_add = allowed - sum(replicas_of(item) for item in active)
-    active.sort(key=lambda item: (-replicas_of(item), item["metadata"]["creationTimestamp"]), reverse=False)
+    active.sort(
+        key=lambda item: (-replicas_of(item), item["metadata"]["creationTimestamp"]), reverse=False
+    )
     sizes, left = {}, to_add
     for item in active:
         part = _proportion(item, bounds) if to_add else 0
@@ -185,7 +213,9 @@ def plan_scaling(deployment: Manifest, new: Manifest | None, old: list[Manifest]
     first = active[0]["metadata"]["name"]
     sizes[first] = max(0, sizes[first] + left)
     return [
-        Scale(item["metadata"]["name"], sizes[item["metadata"]["name"]]) for item in active if _differs(item, sizes)
+        Scale(item["metadata"]["name"], sizes[item["metadata"]["name"]])
+        for item in active
+        if _differs(item, sizes)
     ]
 
 
@@ -199,7 +229,11 @@ def _proportion(item: Manifest, bounds: Bounds) -> int:
 def obsolete(deployment: Manifest, old: list[Manifest]) -> list[Manifest]:
     """The empty ReplicaSets that the history limit no longer keeps, oldest revision first."""
     limit = deployment["spec"].get("revisionHistoryLimit", 10)
-    empty = [item for item in old if not replicas_of(item) and not (item.get("status") or {}).get("replicas")]
+    empty = [
+        item
+        for item in old
+        if not replicas_of(item) and not (item.get("status") or {}).get("replicas")
+    ]
     empty.sort(key=revision_of)
     return empty[: max(0, len(old) - limit)]
 
@@ -207,7 +241,9 @@ def obsolete(deployment: Manifest, old: list[Manifest]) -> list[Manifest]:
 # The status.
 
 
-def deployment_status(deployment: Manifest, new: Manifest | None, old: list[Manifest], now: dt.datetime) -> Manifest:
+def deployment_status(
+    deployment: Manifest, new: Manifest | None, old: list[Manifest], now: dt.datetime
+) -> Manifest:
     """The status that these ReplicaSets amount to, conditions included."""
     everyone = [*old, *([new] if new else [])]
     counted = _counts(deployment, new, everyone)
@@ -216,7 +252,14 @@ def deployment_status(deployment: Manifest, new: Manifest | None, old: list[Mani
     bounds = bounds_of(deployment)
     available = counted.get("availableReplicas", 0)
     if available >= bounds.least_available:
-        _set(conditions, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now)
+        _set(
+            conditions,
+            "Available",
+            "True",
+            "MinimumReplicasAvailable",
+            "Deployment has minimum availability.",
+            now,
+        )
     else:
         message = "Deployment does not have minimum availability."
         _set(conditions, "Available", "False", "MinimumReplicasUnavailable", message, now)
@@ -252,7 +295,11 @@ def deadline_seconds(deployment: Manifest) -> int | None:
 
 
 def _judge_progress(
-    deployment: Manifest, new: Manifest | None, counted: Manifest, conditions: dict[str, Manifest], now: dt.datetime
+    deployment: Manifest,
+    new: Manifest | None,
+    counted: Manifest,
+    conditions: dict[str, Manifest],
+    now: dt.datetime,
 ) -> None:
     if deadline_seconds(deployment) is None:
         conditions.pop("Progressing", None)
@@ -260,20 +307,40 @@ def _judge_progress(
     current = conditions.get("Progressing")
     if deployment["spec"].get("paused"):
         if not current or current["reason"] != "DeploymentPaused":
-            _set(conditions, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused", now)
+            _set(
+                conditions,
+                "Progressing",
+                "Unknown",
+                "DeploymentPaused",
+                "Deployment is paused",
+                now,
+            )
         return
     if current and current["reason"] == "DeploymentPaused":
-        _set(conditions, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now)
+        _set(
+            conditions, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now
+        )
         return
     settled = counted.get("replicas", 0) == counted.get("updatedReplicas", 0)
     if settled and current and current["reason"] == "NewReplicaSetAvailable":
         return
-    subject = f'ReplicaSet "{new["metadata"]["name"]}"' if new else f'Deployment "{deployment["metadata"]["name"]}"'
+    subject = (
+        f'ReplicaSet "{new["metadata"]["name"]}"'
+        if new
+        else f'Deployment "{deployment["metadata"]["name"]}"'
+    )
     if is_complete(deployment, counted):
         message = f"{subject} has successfully progressed."
         _set(conditions, "Progressing", "True", "NewReplicaSetAvailable", message, now)
     elif _progressed(deployment.get("status") or {}, counted):
-        _set(conditions, "Progressing", "True", "ReplicaSetUpdated", f"{subject} is progressing.", now)
+        _set(
+            conditions,
+            "Progressing",
+            "True",
+            "ReplicaSetUpdated",
+            f"{subject} is progressing.",
+            now,
+        )
     elif has_timed_out(deployment, now):
         message = f"{subject} has timed out progressing."
         _set(conditions, "Progressing", "False", "ProgressDeadlineExceeded", message, now)
@@ -283,7 +350,10 @@ def is_complete(deployment: Manifest, status: Manifest) -> bool:
     """Whether every wanted pod is of the new template and available, and no old one is left."""
     wanted = replicas_of(deployment)
     counts = [status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas")]
-    return counts == [wanted] * 3 and status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    return (
+        counts == [wanted] * 3
+        and status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    )
 
 
 def _progressed(before: Manifest, after: Manifest) -> bool:
@@ -302,7 +372,9 @@ def _progressed(before: Manifest, after: Manifest) -> bool:
 
 
 def timeout_at(deployment: Manifest) -> dt.datetime | None:
-    """When the rollout under way counts as failed unless there is progress before; None where none is under way."""
+    """When the rollout under way counts as failed unless there is progress before; None where none
+    is under way.
+    """
     conditions = (deployment.get("status") or {}).get("conditions") or ()
     current = next((entry for entry in conditions if entry["type"] == "Progressing"), None)
     seconds = deadline_seconds(deployment)
@@ -318,14 +390,20 @@ def has_timed_out(deployment: Manifest, now: dt.datetime) -> bool:
     return at is not None and now > at
 
 
-def progressing(deployment: Manifest, reason: str, message: str, now: dt.datetime) -> list[Manifest]:
+def progressing(
+    deployment: Manifest, reason: str, message: str, now: dt.datetime
+) -> list[Manifest]:
     """The conditions with Progressing=True set to this reason, for when a ReplicaSet was made."""
-    conditions = {entry["type"]: entry for entry in (deployment.get("status") or {}).get("conditions") or ()}
+    conditions = {
+        entry["type"]: entry for entry in (deployment.get("status") or {}).get("conditions") or ()
+    }
     _set(conditions, "Progressing", "True", reason, message, now)
     return list(conditions.values())
 
 
-def _copy_failure(everyone: list[Manifest], conditions: dict[str, Manifest], now: dt.datetime) -> None:
+def _copy_failure(
+    everyone: list[Manifest], conditions: dict[str, Manifest], now: dt.datetime
+) -> None:
     found = [
         entry
         for item in everyone
@@ -338,8 +416,17 @@ def _copy_failure(everyone: list[Manifest], conditions: dict[str, Manifest], now
         conditions.pop("ReplicaFailure", None)
 
 
-def _set(conditions: dict[str, Manifest], kind: str, status: str, reason: str, message: str, now: dt.datetime) -> None:
-    """Set a condition; its times move as API conventions say, and not at all where status and reason stay."""
+def _set(
+    conditions: dict[str, Manifest],
+    kind: str,
+    status: str,
+    reason: str,
+    message: str,
+    now: dt.datetime,
+) -> None:
+    """Set a condition; its times move as API conventions say, and not at all where status and
+    reason stay.
+    """
     before = conditions.get(kind)
     same_status = before is not None and before["status"] == status
     if before and same_status and before["reason"] == reason and kind != "Progressing":
@@ -348,7 +435,9 @@ def _set(conditions: dict[str, Manifest], kind: str, status: str, reason: str, m
         "type": kind,
         "status": status,
         "lastUpdateTime": timestamp(now),
-        "lastTransitionTime": before["lastTransitionTime"] if before and same_status else timestamp(now),
+        "lastTransitionTime": before["lastTransitionTime"]
+        if before and same_status
+        else timestamp(now),
         "reason": reason,
         "message": message,
     }

@@ -1,4 +1,6 @@
-"""The Endpoints controller: which pods stand behind a Service, as Endpoints and as an EndpointSlice."""
+"""The Endpoints controller: which pods stand behind a Service, as Endpoints and as an
+EndpointSlice.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,10 @@ class Services(Controller):
             return
         try:
             before = await self.api.get(path)
-            wanted_metadata = {"resourceVersion": before["metadata"]["resourceVersion"], **wanted["metadata"]}
+            wanted_metadata = {
+                "resourceVersion": before["metadata"]["resourceVersion"],
+                **wanted["metadata"],
+            }
             await self.api.replace(path, {**wanted, "metadata": wanted_metadata})
         except ApiError as error:
             if not error.is_missing:
@@ -93,20 +98,29 @@ class Services(Controller):
 
 
 def target_port(pod: Manifest, port: Manifest) -> int | None:
-    """The number of the pod's port that the Service's port leads to; None where a name is not found."""
+    """The number of the pod's port that the Service's port leads to; None where a name is not
+    found.
+    """
     target = port.get("targetPort", port["port"])
     if isinstance(target, int):
         return target
     for container in pod["spec"]["containers"]:
         for offered in container.get("ports") or ():
-            if offered.get("name") == target and offered.get("protocol", "TCP") == port.get("protocol", "TCP"):
+            if offered.get("name") == target and offered.get("protocol", "TCP") == port.get(
+                "protocol", "TCP"
+            ):
                 return offered["containerPort"]
     return None
 
 
 def _reference(pod: Manifest) -> Manifest:
     metadata = pod["metadata"]
-    return {"kind": "Pod", "namespace": metadata["namespace"], "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "kind": "Pod",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
 
 
 def _ports(service: Manifest, pod: Manifest) -> list[Manifest]:
@@ -123,24 +137,39 @@ def _ports(service: Manifest, pod: Manifest) -> list[Manifest]:
 
 
 def endpoints_of(service: Manifest, pods: list[Manifest], labels: dict[str, str]) -> Manifest:
-    """The Endpoints object of a Service: ready and other addresses; one subset, as all pods are of one template."""
+    """The Endpoints object of a Service: ready and other addresses; one subset, as all pods are of
+    one template.
+    """
     metadata = service["metadata"]
     ready = bool(service["spec"].get("publishNotReadyAddresses"))
     addresses: dict[str, list[Manifest]] = {"addresses": [], "notReadyAddresses": []}
     for pod in pods:
         kind = "addresses" if ready or is_ready(pod) else "notReadyAddresses"
-        reference = {"ip": pod["status"]["podIP"], "nodeName": pod["spec"]["nodeName"], "targetRef": _reference(pod)}
+        reference = {
+            "ip": pod["status"]["podIP"],
+            "nodeName": pod["spec"]["nodeName"],
+            "targetRef": _reference(pod),
+        }
         addresses[kind].append(reference)
     subset = {kind: found for kind, found in addresses.items() if found}
     subsets = [{**subset, "ports": _ports(service, pods[0])}] if pods else []
-    made = {"name": metadata["name"], "namespace": metadata["namespace"], **({"labels": labels} if labels else {})}
+    made = {
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        **({"labels": labels} if labels else {}),
+    }
     return {"apiVersion": "v1", "kind": "Endpoints", "metadata": made, "subsets": subsets}
 
 
 def slice_of(service: Manifest, pods: list[Manifest], api_version: str) -> Manifest:
     """The one EndpointSlice of a Service; its owner reference takes it away with the Service."""
     metadata = service["metadata"]
-    owner = {"apiVersion": "v1", "kind": "Service", "name": metadata["name"], "uid": metadata["uid"]}
+    owner = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
     endpoints = [
         {
             "addresses": [pod["status"]["podIP"]],

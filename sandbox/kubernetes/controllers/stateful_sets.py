@@ -16,7 +16,9 @@ POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 
 
 class StatefulSets(Controller):
-    """One step a call: make the first missing pod, or remove the last that is too many or out of date."""
+    """One step a call: make the first missing pod, or remove the last that is too many or out of
+    date.
+    """
 
     name = "statefulset"
 
@@ -45,8 +47,12 @@ class StatefulSets(Controller):
         for ordinal in range(wanted):
             pod = pods.get(ordinal)
             if pod is None:
-                made = await self.create_owned(self.world.pods, owner, _pod(owner, ordinal, revision))
-                self.events.normal(owner, "SuccessfulCreate", f"create Pod {made['metadata']['name']} successful")
+                made = await self.create_owned(
+                    self.world.pods, owner, _pod(owner, ordinal, revision)
+                )
+                self.events.normal(
+                    owner, "SuccessfulCreate", f"create Pod {made['metadata']['name']} successful"
+                )
             elif not is_active(pod) and not pod["metadata"].get("deletionTimestamp"):
                 await self.delete_owned(self.world.pods, pod)
             elif is_active(pod) and is_ready(pod):
@@ -54,8 +60,14 @@ class StatefulSets(Controller):
             if not in_parallel:
                 break
         too_many = [pods[ordinal] for ordinal in sorted(pods, reverse=True) if ordinal >= wanted]
-        rolling = (owner["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
-        outdated = [pods[ordinal] for ordinal in sorted(pods, reverse=True) if _revision(pods[ordinal]) != revision]
+        rolling = (owner["spec"].get("updateStrategy") or {}).get(
+            "type", "RollingUpdate"
+        ) == "RollingUpdate"
+        outdated = [
+            pods[ordinal]
+            for ordinal in sorted(pods, reverse=True)
+            if _revision(pods[ordinal]) != revision
+        ]
         for pod in too_many or (outdated if rolling and self._is_settled(pods, revision) else []):
             if not pod["metadata"].get("deletionTimestamp"):
                 await self.delete_owned(self.world.pods, pod)
@@ -64,7 +76,9 @@ class StatefulSets(Controller):
 
     @staticmethod
     def _is_settled(pods: dict[int, Manifest], revision: str) -> bool:
-        """Whether every pod that was already replaced is ready: then the next may go, even if it never was ready."""
+        """Whether every pod that was already replaced is ready: then the next may go, even if it
+        never was ready.
+        """
         return all(is_ready(pod) for pod in pods.values() if _revision(pod) == revision)
 
 
@@ -78,7 +92,11 @@ def _pod(owner: Manifest, ordinal: int, revision: str) -> Manifest:
     labels = {**(metadata.get("labels") or {}), REVISION_LABEL: revision, POD_NAME_LABEL: name}
     identity = {"hostname": name, "subdomain": owner["spec"].get("serviceName", "")}
     return {
-        "metadata": {"name": name, "labels": labels, "annotations": metadata.get("annotations") or {}},
+        "metadata": {
+            "name": name,
+            "labels": labels,
+            "annotations": metadata.get("annotations") or {},
+        },
         "spec": {**template["spec"], **{key: text for key, text in identity.items() if text}},
     }
 

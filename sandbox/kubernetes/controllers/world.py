@@ -1,4 +1,6 @@
-"""What every controller works with: the API, the informers, a queue of keys, and how an error is met."""
+"""What every controller works with: the API, the informers, a queue of keys, and how an error is
+met.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +60,11 @@ class World:
 
 
 class Controller:
-    """Brings one kind's objects to what they ask for: a queue of keys and one worker that calls `sync`.
+    """Brings one kind's objects to what they ask for: a queue of keys and one worker that calls
+    `sync`.
 
-    Subclasses say which informer holds their objects and implement `sync`, which must be safe to repeat.
+    Subclasses say which informer holds their objects and implement `sync`, which must be safe to
+    repeat.
     """
 
     name = ""
@@ -116,7 +120,9 @@ class Controller:
 
         informer.handlers.append(handle)
 
-    async def create_owned(self, informer: Informer, owner: Manifest, manifest: Manifest) -> Manifest:
+    async def create_owned(
+        self, informer: Informer, owner: Manifest, manifest: Manifest
+    ) -> Manifest:
         """Create an object that `owner` controls, and remember it."""
         reference = {
             "apiVersion": self.own.resource.api_version,
@@ -140,7 +146,10 @@ class Controller:
 
     async def delete_owned(self, informer: Informer, manifest: Manifest) -> None:
         """Delete an object, in the background, and remember that; one that is gone is fine."""
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": manifest["metadata"]["uid"]}}
+        options = {
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": manifest["metadata"]["uid"]},
+        }
         try:
             answer = await self.api.delete(informer.resource.path_of(manifest), options)
         except ApiError as error:
@@ -153,7 +162,9 @@ class Controller:
             informer.forget(manifest)
 
     async def write_status(self, manifest: Manifest, status: Manifest) -> Manifest:
-        """Replace the status of an own object where it differs; 409 if somebody changed the object meanwhile."""
+        """Replace the status of an own object where it differs; 409 if somebody changed the object
+        meanwhile.
+        """
         if (manifest.get("status") or {}) == status:
             return manifest
         body = {**manifest, "status": status}
@@ -168,8 +179,12 @@ class Controller:
     def _retry(self, key: Key, error: Exception | None) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         if error and not (isinstance(error, ApiError) and (error.is_conflict or error.is_missing)):
-            log.debug("controller.retry", extra={"controller": self.name, "key": key, "error": str(error)})
-        self.enqueue_after(key, min(FIRST_RETRY_SECONDS * 2 ** min(failures, 16), LAST_RETRY_SECONDS))
+            log.debug(
+                "controller.retry", extra={"controller": self.name, "key": key, "error": str(error)}
+            )
+        self.enqueue_after(
+            key, min(FIRST_RETRY_SECONDS * 2 ** min(failures, 16), LAST_RETRY_SECONDS)
+        )
 
 
 def owner_keys(kind: str) -> Callable[[Manifest], list[Key]]:

@@ -19,7 +19,8 @@ PYTHON = [name for name, metadata in METADATA.items() if metadata["runner_type"]
 CHAINS = [name for name, metadata in METADATA.items() if metadata["runner_type"] == "action-chain"]
 # Set by the chain from what the engine knows; a person has none to give.
 GIVEN_BY_THE_RUNNER = {"self"}
-# What code within the same process may give, and nobody by the API: metadata without a parameter refuses it.
+# What code within the same process may give, and nobody by the API: metadata without a parameter
+# refuses it.
 GIVEN_BY_CODE = {"approval_answer": {"person"}}
 # Parameters of the runner that metadata may give another default.
 OF_THE_RUNNER = {"timeout"}
@@ -35,14 +36,20 @@ def _st2() -> Any:
 
 
 def load(name: str) -> Any:
-    """Import an action's module and return its one class with a `run`, chosen as StackStorm's loader does."""
+    """Import an action's module and return its one class with a `run`, chosen as StackStorm's
+    loader does.
+    """
     path = ACTIONS / METADATA[name]["entry_point"]
     spec = importlib.util.spec_from_file_location(f"pack_action_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    own = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if kind.__module__ == module.__name__]
+    own = [
+        kind
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if kind.__module__ == module.__name__
+    ]
     runnable = [kind for kind in own if hasattr(kind, "run")]
     assert len(runnable) == 1
     return runnable[0]
@@ -80,14 +87,22 @@ def test_metadata_is_about_its_own_file(name):
     metadata = METADATA[name]
     assert (metadata["name"], metadata["pack"]) == (name, "kubestorm")
     assert metadata["description"]
-    assert metadata["runner_type"] == "announcement" or (ACTIONS / metadata["entry_point"]).is_file()
-    positions = [schema["position"] for schema in metadata.get("parameters", {}).values() if "position" in schema]
+    assert (
+        metadata["runner_type"] == "announcement" or (ACTIONS / metadata["entry_point"]).is_file()
+    )
+    positions = [
+        schema["position"]
+        for schema in metadata.get("parameters", {}).values()
+        if "position" in schema
+    ]
     assert len(set(positions)) == len(positions)
 
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_chain_calls_actions_with_what_they_take(name):
-    """Every task's action exists, every required parameter is given, no unknown one, every next task is there."""
+    """Every task's action exists, every required parameter is given, no unknown one, every next
+    task is there.
+    """
     chain = yaml.safe_load((ACTIONS / METADATA[name]["entry_point"]).read_text())
     tasks = {task["name"]: task for task in chain["chain"]}
     assert chain["default"] in tasks

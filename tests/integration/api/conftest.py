@@ -13,6 +13,8 @@ from tests.integration.engine.serving import PACKS, Served
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data: Path = tmp_path_factory.mktemp("api") / "data"
-    served = Served(data, PACKS / "engine_demo", PACKS / "engine_steps", options=("--body-limit", "10000"))
+    served = Served(
+        data, PACKS / "engine_demo", PACKS / "engine_steps", options=("--body-limit", "10000")
+    )
     yield served
     assert served.stop() == 0

@@ -1,7 +1,8 @@
-"""StackStorm's own client, installed apart from everything of ours (it pins old versions), and a way to drive it.
+"""StackStorm's own client, installed apart from everything of ours (it pins old versions), and a
+way to drive it.
 
-Run by that client's Python this file is the driver: it reads command lines from stdin and answers what each printed,
-so that one start of the client serves many commands.
+Run by that client's Python this file is the driver: it reads command lines from stdin and answers
+what each printed, so that one start of the client serves many commands.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def install() -> Path:
             venv.create(folder, with_pip=True, clear=True)
             command = [str(python), "-m", "pip", "install", "--quiet", f"st2client=={VERSION}"]
             try:
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
+                subprocess.run(
+                    command, check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS
+                )
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
                 raise Unavailable(str(error.stderr or error).strip().splitlines()[-1:]) from error
             ready.touch()
@@ -60,7 +63,9 @@ class Printed(str):
 
     def properties(self) -> dict[str, str]:
         """The rows of a table of properties and values; of a value that spans lines only the first."""
-        rows = (line.strip("|").split("|", 1) for line in self.splitlines() if line.startswith("| "))
+        rows = (
+            line.strip("|").split("|", 1) for line in self.splitlines() if line.startswith("| ")
+        )
         return {row[0].strip(): row[1].strip() for row in rows if len(row) == 2 and row[0].strip()}
 
     def rows(self) -> list[list[str]]:
@@ -96,7 +101,9 @@ class StockClient:
             "ST2_API_KEY": key,
         }
 
-    def __call__(self, *lines: str, env: Mapping[str, str] | None = None, answers: str = "") -> list[Printed]:
+    def __call__(
+        self, *lines: str, env: Mapping[str, str] | None = None, answers: str = ""
+    ) -> list[Printed]:
         """Run command lines one after the other. `answers` is what a command that asks reads."""
         given = {"lines": lines, "answers": answers}
         done = subprocess.run(
@@ -109,7 +116,10 @@ class StockClient:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return [_printed(line, *result) for line, result in zip(lines, json.loads(done.stdout), strict=True)]
+        return [
+            _printed(line, *result)
+            for line, result in zip(lines, json.loads(done.stdout), strict=True)
+        ]
 
 
 def _printed(line: str, code: int, text: str) -> Printed:

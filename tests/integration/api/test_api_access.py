@@ -15,7 +15,9 @@ def _bare(served: Served) -> httpx.Client:
     return httpx.Client(base_url=served.url, trust_env=False)
 
 
-@pytest.mark.parametrize("path", ["/v1/executions", "/api/v1/rules/", "/metrics", "/v1/stream", "/v1/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/v1/executions", "/api/v1/rules/", "/metrics", "/v1/stream", "/v1/nowhere"]
+)
 def test_a_key_is_always_required(served: Served, path: str) -> None:
     """Without a key everything but /healthz answers 401 in StackStorm's form."""
     with _bare(served) as http:
@@ -49,7 +51,9 @@ def test_the_key_is_taken_where_stackstorm_takes_it(served: Served, place: Any) 
     ids=["rebinding", "foreign-page", "opaque-page"],
 )
 def test_foreign_pages_are_refused(served: Served, headers: dict[str, str]) -> None:
-    """A Host that is not ours (DNS rebinding) and an Origin of another page get 403 even with the key."""
+    """A Host that is not ours (DNS rebinding) and an Origin of another page get 403 even with the
+    key.
+    """
     assert served.http.get("/v1/packs", headers=headers).status_code == 403
 
 
@@ -65,13 +69,31 @@ def test_a_body_over_the_limit_is_refused(served: Served) -> None:
     "method, path, body, status, words",
     [
         ("POST", "/v1/executions", {"action": "no.such"}, 400, "cannot be found"),
-        ("POST", "/v1/executions", {"action": "engine_demo.greet"}, 400, "'name' is a required property"),
-        ("POST", "/v1/executions", {"action": "engine_demo.greet", "parameters": {"nam": 1}}, 400, "nam"),
+        (
+            "POST",
+            "/v1/executions",
+            {"action": "engine_demo.greet"},
+            400,
+            "'name' is a required property",
+        ),
+        (
+            "POST",
+            "/v1/executions",
+            {"action": "engine_demo.greet", "parameters": {"nam": 1}},
+            400,
+            "nam",
+        ),
         ("POST", "/v1/executions", [], 400, "must be a JSON object"),
         ("GET", "/v1/executions/000000000000000000000000", None, 404, "cannot be found"),
         ("GET", "/v1/executions?limit=x", None, 400, "whole number"),
         ("POST", "/v1/webhooks/st2", {"trigger": "no.such", "payload": {}}, 404, "is not known"),
-        ("POST", "/v1/webhooks/st2", {"trigger": "engine_demo.happened", "payload": {}}, 400, "does not fit"),
+        (
+            "POST",
+            "/v1/webhooks/st2",
+            {"trigger": "engine_demo.happened", "payload": {}},
+            400,
+            "does not fit",
+        ),
         ("POST", "/v1/webhooks/nothing", {}, 404, 'Webhook "nothing" not found'),
         ("GET", "/v1/rules/no.such", None, 404, "not found"),
         ("GET", "/v1/keys/absent", None, 404, "not found"),
@@ -89,17 +111,29 @@ def test_wrong_input_gets_a_sentence(
 
 
 def test_methods_that_are_not_http_do_no_harm(served: Served) -> None:
-    """A verb of another service's own (Vault's LIST) is refused, and the connection after it is served."""
-    with socket.create_connection((served.http.base_url.host, int(served.http.base_url.port or 0)), timeout=10) as raw:
+    """A verb of another service's own (Vault's LIST) is refused, and the connection after it is
+    served.
+    """
+    with socket.create_connection(
+        (served.http.base_url.host, int(served.http.base_url.port or 0)), timeout=10
+    ) as raw:
         raw.sendall(b"LIST /v1/keys HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert raw.recv(100).split(b" ")[1] == b"400"
     assert served.get("/healthz") == {"status": "ok"}
 
 
 def test_a_webhooks_body_has_the_same_limit(served: Served) -> None:
-    """Webhooks go past the routes, and are held to the limit all the same: by stated length and by counting."""
+    """Webhooks go past the routes, and are held to the limit all the same: by stated length and by
+    counting.
+    """
     trigger = {"type": "core.st2.webhook", "parameters": {"url": "limited"}}
-    rule = {"name": "limited", "pack": "default", "enabled": True, "trigger": trigger, "action": {"ref": "core.noop"}}
+    rule = {
+        "name": "limited",
+        "pack": "default",
+        "enabled": True,
+        "trigger": trigger,
+        "action": {"ref": "core.noop"},
+    }
     served.http.post("/v1/rules", json=rule).raise_for_status()
     body = b'{"pad": "' + b"x" * 20_000 + b'"}'
     assert served.http.post("/v1/webhooks/limited", content=body).status_code == 413

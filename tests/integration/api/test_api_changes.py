@@ -21,7 +21,10 @@ RULE = {
 def _led_to(served: Served, name: str) -> list[str]:
     body = {"trigger": "engine_demo.happened", "payload": {"name": name, "number": 1}}
     instance_id = served.http.post("/v1/webhooks/st2", json=body).headers["X-Trigger-Instance-Id"]
-    return [item["rule"]["ref"] for item in served.get("/v1/ruleenforcements", trigger_instance=instance_id)]
+    return [
+        item["rule"]["ref"]
+        for item in served.get("/v1/ruleenforcements", trigger_instance=instance_id)
+    ]
 
 
 def test_a_rule_made_by_hand_matches_until_it_is_deleted(served: Served) -> None:
@@ -51,12 +54,17 @@ def test_a_wrong_rule_is_refused_with_its_field(served: Served) -> None:
     [
         ({"type": "engine_demo.hapened"}, "engine_demo.happened"),
         ({"type": "core.st2.webhook"}, "url"),
-        ({"type": "core.st2.IntervalTimer", "parameters": {"unit": "fortnights", "delta": 1}}, "unit"),
+        (
+            {"type": "core.st2.IntervalTimer", "parameters": {"unit": "fortnights", "delta": 1}},
+            "unit",
+        ),
         ({"type": "core.st2.CronTimer", "parameters": {"hour": "99"}}, "cannot be scheduled"),
     ],
     ids=["unknown type", "missing parameter", "wrong parameter", "no such hour"],
 )
-def test_a_rule_for_what_cannot_happen_is_refused(served: Served, trigger: dict[str, Any], said: str) -> None:
+def test_a_rule_for_what_cannot_happen_is_refused(
+    served: Served, trigger: dict[str, Any], said: str
+) -> None:
     """400 that names what is wrong, and there is no such rule afterwards."""
     refused = served.http.post("/v1/rules", json={**RULE, "trigger": trigger})
     assert (refused.status_code, said in refused.json()["faultstring"]) == (400, True), refused.text
@@ -66,7 +74,11 @@ def test_a_rule_for_what_cannot_happen_is_refused(served: Served, trigger: dict[
 def test_timers_are_listed_while_rules_ask_for_them(served: Served) -> None:
     """By type, with their parameters; a type that is none is a 400."""
     parameters = {"unit": "hours", "delta": 2}
-    timer = {**RULE, "name": "hourly", "trigger": {"type": "core.st2.IntervalTimer", "parameters": parameters}}
+    timer = {
+        **RULE,
+        "name": "hourly",
+        "trigger": {"type": "core.st2.IntervalTimer", "parameters": parameters},
+    }
     made = served.http.post("/v1/rules", json=timer)
     assert made.status_code == 201, made.text
     (shown,) = served.get("/v1/timers", timer_type="core.st2.IntervalTimer")
@@ -83,7 +95,9 @@ def test_a_packs_rule_is_switched_off_and_on_but_not_deleted(served: Served) -> 
     rule = served.get("/v1/rules/engine_demo.happened_greet")
     served.http.put(f"/v1/rules/{rule['id']}", json={**rule, "enabled": False})
     assert _led_to(served, "Wim") == []
-    assert served.http.post("/v1/packs/register", json={"packs": ["engine_demo"]}).status_code == 200
+    assert (
+        served.http.post("/v1/packs/register", json={"packs": ["engine_demo"]}).status_code == 200
+    )
     assert served.get("/v1/rules/engine_demo.happened_greet")["enabled"] is False
     served.http.put(f"/v1/rules/{rule['id']}", json={**rule, "enabled": True})
     assert _led_to(served, "Wim") == ["engine_demo.happened_greet"]

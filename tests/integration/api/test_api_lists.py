@@ -10,24 +10,49 @@ import pytest
 from tests.integration.engine.serving import Served
 
 _KINDS = (
-    *("actions", "rules", "triggertypes", "triggers", "timers", "sensortypes", "packs", "runnertypes", "policies"),
-    *("policytypes", "ruletypes", "actionalias", "executions", "triggerinstances", "ruleenforcements", "keys"),
+    *(
+        "actions",
+        "rules",
+        "triggertypes",
+        "triggers",
+        "timers",
+        "sensortypes",
+        "packs",
+        "runnertypes",
+        "policies",
+    ),
+    *(
+        "policytypes",
+        "ruletypes",
+        "actionalias",
+        "executions",
+        "triggerinstances",
+        "ruleenforcements",
+        "keys",
+    ),
     *("traces", "inquiries", "webhooks", "apikeys", "configs", "config_schemas"),
 )
 
 
 @pytest.mark.parametrize("kind", _KINDS)
 def test_every_list_is_paged(served: Served, kind: str) -> None:
-    """limit and offset cut the list, X-Total-Count tells its length, and a slash at the end is nothing."""
+    """limit and offset cut the list, X-Total-Count tells its length, and a slash at the end is
+    nothing.
+    """
     everything = served.http.get(f"/v1/{kind}", params={"limit": -1})
     assert everything.headers["X-Total-Count"] == str(len(everything.json()))
     part = served.http.get(f"/api/v1/{kind}/", params={"limit": 1, "offset": 1})
     assert part.json() == everything.json()[1:2]
-    assert (part.headers["X-Total-Count"], part.headers["X-Limit"]) == (everything.headers["X-Total-Count"], "1")
+    assert (part.headers["X-Total-Count"], part.headers["X-Limit"]) == (
+        everything.headers["X-Total-Count"],
+        "1",
+    )
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-@pytest.mark.parametrize("query", [{"limit": "many"}, {"limit": "-2"}, {"offset": "-1"}], ids=lambda query: str(query))
+@pytest.mark.parametrize(
+    "query", [{"limit": "many"}, {"limit": "-2"}, {"offset": "-1"}], ids=lambda query: str(query)
+)
 def test_no_list_takes_a_wrong_page(served: Served, kind: str, query: dict[str, str]) -> None:
     """400 with the word that is wrong."""
     response = served.http.get(f"/v1/{kind}", params=query)
@@ -37,9 +62,17 @@ def test_no_list_takes_a_wrong_page(served: Served, kind: str, query: dict[str, 
 @pytest.mark.parametrize(
     "kind, query, expected",
     [
-        ("actions", {"pack": "engine_demo"}, {"engine_demo.fan_out", "engine_demo.greet", "engine_demo.greet_twice"}),
+        (
+            "actions",
+            {"pack": "engine_demo"},
+            {"engine_demo.fan_out", "engine_demo.greet", "engine_demo.greet_twice"},
+        ),
         ("actions", {"name": "noop"}, {"core.noop"}),
-        ("actions", {"runner_type": "action-chain", "pack": "engine_demo"}, {"engine_demo.greet_twice"}),
+        (
+            "actions",
+            {"runner_type": "action-chain", "pack": "engine_demo"},
+            {"engine_demo.greet_twice"},
+        ),
         ("actions", {"pack": "nowhere"}, set()),
         ("rules", {"pack": "engine_steps"}, {"engine_steps.asked_walk"}),
         ("rules", {"action": "engine_steps.walk"}, {"engine_steps.asked_walk"}),
@@ -52,7 +85,9 @@ def test_no_list_takes_a_wrong_page(served: Served, kind: str, query: dict[str, 
         ("policytypes", {"name": "retry"}, {"action.retry"}),
     ],
 )
-def test_content_is_filtered(served: Served, kind: str, query: dict[str, str], expected: set[str]) -> None:
+def test_content_is_filtered(
+    served: Served, kind: str, query: dict[str, str], expected: set[str]
+) -> None:
     """Filters are compared whole, and all of them must fit."""
     assert {item["ref"] for item in served.get(f"/v1/{kind}", **query)} == expected
 
@@ -88,7 +123,11 @@ def test_executions_are_ordered_by_time(served: Served) -> None:
 
 @pytest.mark.parametrize(
     "kind, field",
-    [("executions", "start_timestamp"), ("triggerinstances", "occurrence_time"), ("ruleenforcements", "enforced_at")],
+    [
+        ("executions", "start_timestamp"),
+        ("triggerinstances", "occurrence_time"),
+        ("ruleenforcements", "enforced_at"),
+    ],
 )
 def test_records_are_sorted_by_their_instant(served: Served, kind: str, field: str) -> None:
     """`sort` names it, with a minus for the newest first; nothing else can be sorted by."""
@@ -155,6 +194,11 @@ def test_attributes_are_left_out(served: Served) -> None:
 
 @pytest.mark.parametrize("name", ["limit", "offset"])
 def test_counts_have_an_end(served: Served, name: str) -> None:
-    """A number that no list reaches is refused in StackStorm's words, before it reaches the database."""
+    """A number that no list reaches is refused in StackStorm's words, before it reaches the
+    database.
+    """
     refused = served.http.get("/v1/executions", params={name: 2**63})
-    assert (refused.status_code, "is more than 32-bit int" in refused.json()["faultstring"]) == (400, True)
+    assert (refused.status_code, "is more than 32-bit int" in refused.json()["faultstring"]) == (
+        400,
+        True,
+    )

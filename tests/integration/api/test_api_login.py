@@ -12,11 +12,15 @@ from tests.integration.engine.serving import Served
 
 def _user(served: Served, *words: str, password: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stormcell", "user", *words, "--data", str(served.data)]
-    return subprocess.run(command, input=password, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, input=password, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def _token(served: Served, password: str, **body: int) -> httpx.Response:
-    return httpx.post(f"{served.url}/auth/v1/tokens", auth=("ann", password), json=body, trust_env=False)
+    return httpx.post(
+        f"{served.url}/auth/v1/tokens", auth=("ann", password), json=body, trust_env=False
+    )
 
 
 def test_a_token_ends_with_its_user(served: Served) -> None:
@@ -30,7 +34,10 @@ def test_a_token_ends_with_its_user(served: Served) -> None:
     given = _token(served, "long-enough", ttl=60)
     assert (given.status_code, given.json()["user"]) == (201, "ann")
     headers = {"X-Auth-Token": given.json()["token"]}
-    assert httpx.get(f"{served.url}/v1/user", headers=headers, trust_env=False).json()["username"] == "ann"
+    assert (
+        httpx.get(f"{served.url}/v1/user", headers=headers, trust_env=False).json()["username"]
+        == "ann"
+    )
     forged = {"X-Auth-Token": given.json()["token"][:-1] + "x"}
     assert httpx.get(f"{served.url}/v1/user", headers=forged, trust_env=False).status_code == 401
     assert _user(served, "remove", "ann").returncode == 0

@@ -1,4 +1,6 @@
-"""Whatever is asked, the API answers with sense: no 500, refusals as StackStorm words them, and never a secret."""
+"""Whatever is asked, the API answers with sense: no 500, refusals as StackStorm words them, and
+never a secret.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +38,70 @@ _NAMES = (
         "st2",
         "client/posted",
     ),
-    *("secret.key", "result", "no-such", "000000000000000000000000", "views", "action.retry", "orquesta", "speak"),
+    *(
+        "secret.key",
+        "result",
+        "no-such",
+        "000000000000000000000000",
+        "views",
+        "action.retry",
+        "orquesta",
+        "speak",
+    ),
 )
 _FIELDS = (
-    *("action", "parameters", "user", "name", "pack", "enabled", "trigger", "payload", "criteria", "type", "value"),
-    *("scope", "secret", "ttl", "command", "format", "packs", "types", "status", "tasks", "reset", "delay", "response"),
-    *("context", "metadata", "before", "token", "text", "runner_type", "entry_point", "ref", "notify", "data_files"),
+    *(
+        "action",
+        "parameters",
+        "user",
+        "name",
+        "pack",
+        "enabled",
+        "trigger",
+        "payload",
+        "criteria",
+        "type",
+        "value",
+    ),
+    *(
+        "scope",
+        "secret",
+        "ttl",
+        "command",
+        "format",
+        "packs",
+        "types",
+        "status",
+        "tasks",
+        "reset",
+        "delay",
+        "response",
+    ),
+    *(
+        "context",
+        "metadata",
+        "before",
+        "token",
+        "text",
+        "runner_type",
+        "entry_point",
+        "ref",
+        "notify",
+        "data_files",
+    ),
 )
 _texts = st.one_of(
     st.text(max_size=12),
     st.sampled_from(
-        ["core.noop", "client_demo.speak", "speak", "say a 1 times", "pausing", "{{ st2kv.system.x }}", "*"]
+        [
+            "core.noop",
+            "client_demo.speak",
+            "speak",
+            "say a 1 times",
+            "pausing",
+            "{{ st2kv.system.x }}",
+            "*",
+        ]
     ),
 )
 _values = st.recursive(
@@ -55,19 +110,53 @@ _values = st.recursive(
     max_leaves=6,
 )
 _bodies = st.one_of(
-    st.dictionaries(st.sampled_from(_FIELDS), _values, max_size=5).map(lambda body: json.dumps(body).encode()),
+    st.dictionaries(st.sampled_from(_FIELDS), _values, max_size=5).map(
+        lambda body: json.dumps(body).encode()
+    ),
     _values.map(lambda body: json.dumps(body).encode()),
     st.binary(max_size=20),
 )
 _queries = st.dictionaries(
     st.sampled_from(
         [
-            *("limit", "offset", "sort", "sort_asc", "sort_desc", "include_attributes", "exclude_attributes", "pack"),
-            *("name", "status", "action", "parent", "scope", "decrypt", "prefix", "user", "filter", "trace_tag"),
-            *("timestamp_gt", "timestamp_lt", "trigger", "execution", "rule", "output_type", "enabled", "id"),
+            *(
+                "limit",
+                "offset",
+                "sort",
+                "sort_asc",
+                "sort_desc",
+                "include_attributes",
+                "exclude_attributes",
+                "pack",
+            ),
+            *(
+                "name",
+                "status",
+                "action",
+                "parent",
+                "scope",
+                "decrypt",
+                "prefix",
+                "user",
+                "filter",
+                "trace_tag",
+            ),
+            *(
+                "timestamp_gt",
+                "timestamp_lt",
+                "trigger",
+                "execution",
+                "rule",
+                "output_type",
+                "enabled",
+                "id",
+            ),
         ]
     ),
-    st.one_of(st.text(max_size=10), st.sampled_from(["1", "-1", "0", "99999999999999999999", "a.b,c", "null", "true"])),
+    st.one_of(
+        st.text(max_size=10),
+        st.sampled_from(["1", "-1", "0", "99999999999999999999", "a.b,c", "null", "true"]),
+    ),
     max_size=3,
 )
 
@@ -100,7 +189,9 @@ class Caller:
         )
         await self.engine.start()
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers={"St2-Api-Key": key})
+        self.http = httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", headers={"St2-Api-Key": key}
+        )
         await self.http.put("/v1/keys/secret.key", json={"value": SECRETS[0], "secret": True})
         await self.http.put("/v1/configs/client_demo", json={"password": SECRETS[1]})
         body = {"action": "client_demo.speak", "parameters": {"text": "x", "pin": SECRETS[0]}}
@@ -110,7 +201,9 @@ class Caller:
         target = path.replace("EXECUTION", self.execution)
         return self.runner.run(self._call(method, target, query, body))
 
-    async def _call(self, method: str, path: str, query: dict[str, str], body: bytes) -> httpx.Response:
+    async def _call(
+        self, method: str, path: str, query: dict[str, str], body: bytes
+    ) -> httpx.Response:
         content = body if method in ("POST", "PUT", "DELETE") else b""
         return await self.http.request(method, path, params=query or None, content=content)
 
@@ -145,7 +238,9 @@ def _check(response: httpx.Response, *, decrypted: bool = False) -> None:
 
 def _call_any(caller: Caller, data: st.DataObject) -> tuple[str, str, httpx.Response]:
     method, template = data.draw(st.sampled_from(caller.routes))
-    names = st.one_of(st.sampled_from(_NAMES), st.text(max_size=8).map(lambda text: quote(text, safe="")))
+    names = st.one_of(
+        st.sampled_from(_NAMES), st.text(max_size=8).map(lambda text: quote(text, safe=""))
+    )
     path = re.sub(r"\{.*?\}", lambda _: data.draw(names), template)
     if method == "DELETE" and ("secret.key" in path or "EXECUTION" in path):
         path = f"{path}-not"  # the secrets that are looked for stay
@@ -153,19 +248,33 @@ def _call_any(caller: Caller, data: st.DataObject) -> tuple[str, str, httpx.Resp
     return path, query.get("decrypt", ""), caller.call(method, path, query, data.draw(_bodies))
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_any_call_is_answered(caller: Caller, data: st.DataObject) -> None:
     """No name, query or body leads to a 500, to a refusal without a faultstring, or to a secret."""
     path, decrypt, response = _call_any(caller, data)
-    _check(response, decrypted=path.startswith("/v1/keys") and decrypt.lower() in ("1", "true", "yes", "on"))
+    _check(
+        response,
+        decrypted=path.startswith("/v1/keys") and decrypt.lower() in ("1", "true", "yes", "on"),
+    )
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        *("/v1/keys?scope=all", "/v1/configs/client_demo?show_secrets=true", "/v1/executions/EXECUTION"),
-        *("/v1/executions?show_secrets=true", "/v1/why/EXECUTION", "/v1/executions/EXECUTION/output", "/v1/apikeys"),
+        *(
+            "/v1/keys?scope=all",
+            "/v1/configs/client_demo?show_secrets=true",
+            "/v1/executions/EXECUTION",
+        ),
+        *(
+            "/v1/executions?show_secrets=true",
+            "/v1/why/EXECUTION",
+            "/v1/executions/EXECUTION/output",
+            "/v1/apikeys",
+        ),
     ],
 )
 def test_secrets_are_never_shown(caller: Caller, path: str) -> None:
@@ -175,10 +284,17 @@ def test_secrets_are_never_shown(caller: Caller, path: str) -> None:
     _check(response)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.dictionaries(st.sampled_from(_FIELDS), _values, max_size=6), part=st.sampled_from(["rules", "actions"]))
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    body=st.dictionaries(st.sampled_from(_FIELDS), _values, max_size=6),
+    part=st.sampled_from(["rules", "actions"]),
+)
 def test_any_rule_or_action_is_answered(caller: Caller, body: dict[str, Any], part: str) -> None:
-    """What is made by hand is checked before it is kept: a wrong one is a 400, and the engine goes on."""
+    """What is made by hand is checked before it is kept: a wrong one is a 400, and the engine goes
+    on.
+    """
     whole: dict[str, Any] = {
         "rules": {"trigger": {"type": "core.st2.webhook"}, "action": {"ref": "core.noop"}},
         "actions": {"runner_type": "noop"},

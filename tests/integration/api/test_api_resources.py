@@ -20,7 +20,12 @@ def test_an_execution_shows_what_stackstorm_shows(served: Served) -> None:
     assert done["liveaction"]["action"] == "engine_demo.greet"
     assert served.get(f"/v1/executions/{done['id']}/result") == done["result"]
     assert done["context"] == {"user": "st2admin", "pack": "engine_demo"}
-    assert [entry["status"] for entry in done["log"]] == ["requested", "scheduled", "running", "succeeded"]
+    assert [entry["status"] for entry in done["log"]] == [
+        "requested",
+        "scheduled",
+        "running",
+        "succeeded",
+    ]
     assert "parent" not in done
     assert "children" not in done
 
@@ -73,19 +78,29 @@ def test_a_run_can_be_canceled_and_paused(served: Served) -> None:
     eventually(lambda: served.get(f"/v1/executions/{asked['id']}/children"))
     paused = served.http.put(f"/v1/executions/{asked['id']}", json={"status": "pausing"})
     assert paused.json()["status"] == "pausing"
-    assert served.http.put(f"/v1/executions/{asked['id']}", json={"status": "resuming"}).json()["status"] == "running"
+    assert (
+        served.http.put(f"/v1/executions/{asked['id']}", json={"status": "resuming"}).json()[
+            "status"
+        ]
+        == "running"
+    )
     assert served.http.delete(f"/v1/executions/{asked['id']}").json()["status"] == "canceling"
     assert served.ended(asked["id"])["status"] == "canceled"
     (child,) = served.get(f"/v1/executions/{asked['id']}/children")
     assert child["status"] == "canceled"
     again = served.http.delete(f"/v1/executions/{asked['id']}")
-    assert (again.status_code, again.json()) == (200, {"faultstring": "Action is already in completed state."})
+    assert (again.status_code, again.json()) == (
+        200,
+        {"faultstring": "Action is already in completed state."},
+    )
 
 
 def test_a_rerun_keeps_and_changes_parameters(served: Served) -> None:
     """re_run merges what is given into what was; secrets are passed on and stay masked."""
     first = served.run("engine_demo.greet", name="Bob", password="sesame-street")
-    response = served.http.post(f"/v1/executions/{first['id']}/re_run", json={"parameters": {"name": "Eve"}})
+    response = served.http.post(
+        f"/v1/executions/{first['id']}/re_run", json={"parameters": {"name": "Eve"}}
+    )
     again = served.ended(response.json()["id"])
     assert again["parameters"] == {"name": "Eve", "password": "********"}
     assert again["result"]["result"] == {"text": "Hello, Eve", "echo": "********"}
@@ -93,15 +108,21 @@ def test_a_rerun_keeps_and_changes_parameters(served: Served) -> None:
 
 
 def test_a_rerun_evaluates_nothing_that_came_from_outside(served: Served) -> None:
-    """What an event brought stays as it was, whatever it looks like; what the caller gives now may be a template."""
+    """What an event brought stays as it was, whatever it looks like; what the caller gives now may
+    be a template.
+    """
     body = {"trigger": "engine_demo.happened", "payload": {"name": "W{{ 6 * 7 }}", "number": 1}}
     instance = served.http.post("/v1/webhooks/st2", json=body).headers["X-Trigger-Instance-Id"]
-    (enforced,) = served.get("/v1/ruleenforcements", trigger_instance=instance, rule_ref="engine_demo.happened_greet")
+    (enforced,) = served.get(
+        "/v1/ruleenforcements", trigger_instance=instance, rule_ref="engine_demo.happened_greet"
+    )
     first = served.ended(enforced["execution_id"])
     assert first["parameters"]["name"] == "W{{ 6 * 7 }}"
     again = served.http.post(f"/v1/executions/{first['id']}/re_run", json={}).json()
     assert served.ended(again["id"])["parameters"]["name"] == "W{{ 6 * 7 }}"
-    changed = served.http.post(f"/v1/executions/{first['id']}/re_run", json={"parameters": {"name": "X{{ 6 * 7 }}"}})
+    changed = served.http.post(
+        f"/v1/executions/{first['id']}/re_run", json={"parameters": {"name": "X{{ 6 * 7 }}"}}
+    )
     assert served.ended(changed.json()["id"])["parameters"]["name"] == "X42"
 
 
@@ -114,7 +135,13 @@ def test_a_rerun_evaluates_nothing_that_came_from_outside(served: Served) -> Non
         ({"parameters": {"nam": "x"}}, "'nam' was unexpected"),
         ({"delay": "soon"}, "delay"),
     ],
-    ids=["tasks of a chain", "tasks and parameters", "reset alone", "unknown parameter", "wrong delay"],
+    ids=[
+        "tasks of a chain",
+        "tasks and parameters",
+        "reset alone",
+        "unknown parameter",
+        "wrong delay",
+    ],
 )
 def test_a_rerun_that_cannot_be_is_refused(served: Served, body: dict[str, Any], said: str) -> None:
     """400 in StackStorm's words."""
@@ -135,13 +162,20 @@ def test_keys_are_kept_listed_and_masked(served: Served) -> None:
 
 
 def test_a_key_lives_as_long_as_was_said(served: Served) -> None:
-    """With `ttl` the answer tells when it ends; after that the key is found neither alone nor in the list."""
+    """With `ttl` the answer tells when it ends; after that the key is found neither alone nor in
+    the list.
+    """
     kept = served.http.put("/v1/keys/brief.key", json={"value": "storm", "ttl": 1}).json()
     life = datetime.fromisoformat(kept["expire_timestamp"]) - datetime.now(UTC)
     assert life < timedelta(seconds=2)
     assert eventually(lambda: served.http.get("/v1/keys/brief.key").status_code == 404)
     assert served.get("/v1/keys", prefix="brief.") == []
-    assert served.http.put("/v1/keys/brief.key", json={"value": "again"}).json().get("expire_timestamp") is None
+    assert (
+        served.http.put("/v1/keys/brief.key", json={"value": "again"})
+        .json()
+        .get("expire_timestamp")
+        is None
+    )
     assert served.get("/v1/keys/brief.key")["value"] == "again"
 
 
@@ -162,10 +196,15 @@ def test_the_stream_tells_each_step_of_a_run(served: Served) -> None:
     """By StackStorm's names for the execution and for its liveaction, with secrets masked."""
     told: list[tuple[str, str]] = []
     name = ""
-    with served.http.stream("GET", "/v1/stream", params={"action_refs": "engine_demo.greet"}) as response:
+    with served.http.stream(
+        "GET", "/v1/stream", params={"action_refs": "engine_demo.greet"}
+    ) as response:
         for line in response.iter_lines():
             if not told and not name:
-                body = {"action": "engine_demo.greet", "parameters": {"name": "Sue", "password": "sesame-street"}}
+                body = {
+                    "action": "engine_demo.greet",
+                    "parameters": {"name": "Sue", "password": "sesame-street"},
+                }
                 assert served.http.post("/v1/executions", json=body).status_code == 201
                 name = "asked"
             elif line.startswith("event: "):
@@ -180,7 +219,11 @@ def test_the_stream_tells_each_step_of_a_run(served: Served) -> None:
     assert document["result"]["result"] == {"text": "Hello, Sue", "echo": "********"}
     assert told == [
         (f"st2.{kind}__{event}", status)
-        for event, status in (("create", "requested"), ("update", "running"), ("update", "succeeded"))
+        for event, status in (
+            ("create", "requested"),
+            ("update", "running"),
+            ("update", "succeeded"),
+        )
         for kind in ("execution", "liveaction")
     ]
 

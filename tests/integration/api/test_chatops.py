@@ -1,4 +1,6 @@
-"""ChatOps as Hubot and err-stackstorm drive it: a command typed, its acknowledgment, and the result on the stream."""
+"""ChatOps as Hubot and err-stackstorm drive it: a command typed, its acknowledgment, and the result
+on the stream.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @contextmanager
 def _listening(chat: Served, route: str) -> Iterator[Iterator[dict[str, Any]]]:
     """The announcements of one route, as they come on the stream."""
-    with chat.http.stream("GET", "/v1/stream", params={"events": f"st2.announcement__{route}"}) as response:
+    with chat.http.stream(
+        "GET", "/v1/stream", params={"events": f"st2.announcement__{route}"}
+    ) as response:
         lines = response.iter_lines()
         next(lines)  # the stream is open once it sends something
 
@@ -58,7 +62,9 @@ def _typed(chat: Served, command: str, route: str | None = "hubot", **more: Any)
 
 @pytest.mark.parametrize("route, event", [("hubot", "chatops"), ("errbot", "errbot")])
 def test_the_chat_is_told_in_the_words_of_the_alias(chat: Served, route: str, event: str) -> None:
-    """The acknowledgment comes at once, the result on the route's stream with place, person, thread and extra."""
+    """The acknowledgment comes at once, the result on the route's stream with place, person, thread
+    and extra.
+    """
     with _listening(chat, event) as announcements:
         answered = _typed(chat, "say hi pin=4711-4711", route)
         assert answered["message"] == "hi it is"
@@ -92,8 +98,14 @@ def test_a_silent_alias_tells_nothing(chat: Served) -> None:
     with _listening(chat, "chatops") as announcements:
         answered = _typed(chat, "silent hush")
         run = chat.ended(answered["execution"]["id"])
-        posted = eventually(lambda: [item for item in _posted(chat) if item["parameters"]["execution_id"] == run["id"]])
-        assert chat.ended(posted[0]["id"])["result"]["result"] == {"note": "Execution result is disabled."}
+        posted = eventually(
+            lambda: [
+                item for item in _posted(chat) if item["parameters"]["execution_id"] == run["id"]
+            ]
+        )
+        assert chat.ended(posted[0]["id"])["result"]["result"] == {
+            "note": "Execution result is disabled."
+        }
         _typed(chat, "say after")
         assert next(announcements)["message"].startswith("after was said")
 
@@ -104,7 +116,9 @@ def _posted(chat: Served) -> list[dict[str, Any]]:
 
 
 def test_what_an_alias_fixes_cannot_be_typed(chat: Served) -> None:
-    """Immutable parameters are rendered with the datastore and the context, and refused where they are given."""
+    """Immutable parameters are rendered with the datastore and the context, and refused where they
+    are given.
+    """
     chat.http.put("/v1/keys/chat_place", json={"name": "chat_place", "value": "harbor"})
     run = _typed(chat, "fixed hi", route=None)["execution"]
     assert run["parameters"] == {"text": "hi", "place": "#ops harbor", "loud": True}
@@ -127,7 +141,9 @@ def test_what_an_alias_fixes_cannot_be_typed(chat: Served) -> None:
     ],
     ids=["default-of-the-format", "quoted", "pairs"],
 )
-def test_parameters_are_read_and_cast(chat: Served, command: str, parameters: dict[str, Any]) -> None:
+def test_parameters_are_read_and_cast(
+    chat: Served, command: str, parameters: dict[str, Any]
+) -> None:
     """Defaults of the format, quotes, and key=value pairs, cast to the action's types."""
     body = {"command": command, "user": "ann", "source_channel": "#ops"}
     (one,) = chat.http.post("/v1/aliasexecution/match_and_execute", json=body).json()["results"]
@@ -150,14 +166,21 @@ def test_help_shows_what_can_be_typed(chat: Served) -> None:
     assert {line["display"] for line in whole["helpstrings"]} >= {"every WORD!", "plain {{ text }}"}
     assert not any("off" in line["display"] for line in whole["helpstrings"])
     one = chat.get("/v1/actionalias/help", filter="FIXED")
-    assert [line["description"] for line in one["helpstrings"]] == ["Say something at a place that nobody chooses."]
+    assert [line["description"] for line in one["helpstrings"]] == [
+        "Say something at a place that nobody chooses."
+    ]
     part = chat.get("/v1/actionalias/help", limit=2, offset=1)
     assert part == {"available": 5, "helpstrings": whole["helpstrings"][1:3]}
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "no-name": ("", {"command": "say x"}, 400, 'Alias execution "name" is required'),
-    "unknown": ("", {"name": "nobody", "command": "x"}, 404, 'Unable to identify action alias with name "nobody".'),
+    "unknown": (
+        "",
+        {"name": "nobody", "command": "x"},
+        404,
+        'Unable to identify action alias with name "nobody".',
+    ),
     "disabled": (
         "",
         {"name": "off", "format": "off {{ text }}", "command": "off x"},
@@ -170,7 +193,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
         400,
         'Format string "tell {{ x }}" is not available on the alias "say"',
     ),
-    "no-match": ("/match_and_execute", {"command": "sing"}, 400, "Command 'sing' matched no patterns"),
+    "no-match": (
+        "/match_and_execute",
+        {"command": "sing"},
+        400,
+        "Command 'sing' matched no patterns",
+    ),
     "unknown-parameter": (
         "/match_and_execute",
         {"command": "plain x volume=11"},
@@ -181,14 +209,22 @@ REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {
 
 
 @pytest.mark.parametrize("path, body, code, sentence", REFUSED.values(), ids=REFUSED.keys())
-def test_wrong_commands_get_a_sentence(chat: Served, path: str, body: dict[str, Any], code: int, sentence: str) -> None:
+def test_wrong_commands_get_a_sentence(
+    chat: Served, path: str, body: dict[str, Any], code: int, sentence: str
+) -> None:
     """StackStorm's code and words."""
-    refused = chat.http.post(f"/v1/aliasexecution{path}", json={"user": "ann", "source_channel": "#ops", **body})
-    assert (refused.status_code, sentence in refused.json()["faultstring"]) == (code, True), refused.text
+    refused = chat.http.post(
+        f"/v1/aliasexecution{path}", json={"user": "ann", "source_channel": "#ops", **body}
+    )
+    assert (refused.status_code, sentence in refused.json()["faultstring"]) == (code, True), (
+        refused.text
+    )
 
 
 def test_actions_type_commands_too(chat: Served) -> None:
-    """chatops.match, match_and_execute, run and post_message work as StackStorm's actions of these names."""
+    """chatops.match, match_and_execute, run and post_message work as StackStorm's actions of these
+    names.
+    """
     matched = chat.run("chatops.match", text="plain x")
     alias = {"name": "plain", "pack": "engine_chat", "action_ref": "engine_chat.say"}
     assert matched["result"]["result"] == {"alias": alias, "representation": "plain {{ text }}"}
@@ -200,7 +236,12 @@ def test_actions_type_commands_too(chat: Served) -> None:
         assert next(announcements)["message"] == "so was said by ann (say)."
         chat.run("chatops.post_message", message="news", channel="#all", extra={"a": 1})
         told = next(announcements)
-    assert (told["message"], told["channel"], told["whisper"], told["extra"]) == ("news", "#all", False, {"a": 1})
+    assert (told["message"], told["channel"], told["whisper"], told["extra"]) == (
+        "news",
+        "#all",
+        False,
+        {"a": 1},
+    )
 
 
 def test_the_pack_is_there_as_in_every_stackstorm(chat: Served) -> None:

@@ -1,4 +1,6 @@
-"""StackStorm's own client against a running engine: each command prints what it prints against StackStorm."""
+"""StackStorm's own client against a running engine: each command prints what it prints against
+StackStorm.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def _fine(*printed: Printed) -> None:
 
 
 def test_actions_are_run(st2: StockClient) -> None:
-    """run waits and shows the result, -a says how to get it; secrets are masked, wrong parameters named."""
+    """run waits and shows the result, -a says how to get it; secrets are masked, wrong parameters
+    named.
+    """
     waited, as_json, asked, wrong, executed = st2(
         "run engine_demo.greet name=Bob password=hush-hush",
         "run -j client_demo.speak text=hello times=3 names=a,b",
@@ -73,7 +77,14 @@ def test_executions_are_shown_and_run_again(st2: StockClient, engine: Served) ->
     )
     _fine(listed, shown, as_json, key, tailed, again, merged, tree)
     heading, row = listed.rows()[:2]
-    assert heading == ["id", "action.ref", "context.user", "status", "start_timestamp", "end_timestamp"]
+    assert heading == [
+        "id",
+        "action.ref",
+        "context.user",
+        "status",
+        "start_timestamp",
+        "end_timestamp",
+    ]
     assert row[:3] == [done, "client_demo.speak", "st2admin"]
     assert row[3].startswith("succeeded (")
     assert f"id: {done}" in shown
@@ -84,14 +95,21 @@ def test_executions_are_shown_and_run_again(st2: StockClient, engine: Served) ->
     assert f"Execution {done} has completed (status=succeeded)." in tailed
     assert "stdout: once 1" in again
     assert merged.json()["result"]["stdout"] == "twice 1"
-    assert [row[2:4] for row in tree.rows()[1:]] == [["first", "engine_demo.greet"], ["second", "engine_demo.greet"]]
+    assert [row[2:4] for row in tree.rows()[1:]] == [
+        ["first", "engine_demo.greet"],
+        ["second", "engine_demo.greet"],
+    ]
     assert (absent.code, "not found" in absent) == (1, True)
 
 
-def test_a_workflow_is_paused_resumed_and_canceled(st2: StockClient, engine: Served, tmp_path: Path) -> None:
+def test_a_workflow_is_paused_resumed_and_canceled(
+    st2: StockClient, engine: Served, tmp_path: Path
+) -> None:
     """pause, resume and cancel answer with the new status; what has ended is said to have."""
     parameters = {"label": "x", "file": str(tmp_path / "marks"), "seconds": 60}
-    asked = engine.http.post("/v1/executions", json={"action": "engine_steps.walk", "parameters": parameters}).json()
+    asked = engine.http.post(
+        "/v1/executions", json={"action": "engine_steps.walk", "parameters": parameters}
+    ).json()
     eventually(lambda: engine.get(f"/v1/executions/{asked['id']}/children"))
     paused, resumed, canceled = st2(
         f"execution pause {asked['id']}",
@@ -162,8 +180,12 @@ RULE = {
 }
 
 
-def test_rules_are_made_and_lead_to_executions(st2: StockClient, engine: Served, tmp_path: Path) -> None:
-    """Rules made by file; an event they take, its enforcement, its trace, and the event sent once more."""
+def test_rules_are_made_and_lead_to_executions(
+    st2: StockClient, engine: Served, tmp_path: Path
+) -> None:
+    """Rules made by file; an event they take, its enforcement, its trace, and the event sent once
+    more.
+    """
     first, second = tmp_path / "rule.yaml", tmp_path / "rule.json"
     first.write_text(yaml.safe_dump(RULE))
     second.write_text(json.dumps({**RULE, "description": "Changed by hand."}))
@@ -183,7 +205,9 @@ def test_rules_are_made_and_lead_to_executions(st2: StockClient, engine: Served,
     assert got.json()["criteria"] == RULE["criteria"]
 
     event = {"trigger": "engine_demo.happened", "payload": {"name": "Rule", "number": 1}}
-    response = engine.http.post("/v1/webhooks/st2", json=event, headers={"St2-Trace-Tag": "by-hand"})
+    response = engine.http.post(
+        "/v1/webhooks/st2", json=event, headers={"St2-Trace-Tag": "by-hand"}
+    )
     instance = response.headers["X-Trigger-Instance-Id"]
     (run,) = engine.get("/v1/executions", trigger_instance=instance)
     instances, one, enforcements, traces, again = st2(
@@ -213,7 +237,11 @@ def test_rules_are_made_and_lead_to_executions(st2: StockClient, engine: Served,
     _fine(enforced, traced, deleted)
     assert enforced.json()["execution_id"] == run["id"]
     # The event that was sent once more has the tag of the first, and so belongs to the same trace.
-    assert sorted({line[1] for line in traced.rows()[1:]}) == ["execution", "rule", "trigger-instance"]
+    assert sorted({line[1] for line in traced.rows()[1:]}) == [
+        "execution",
+        "rule",
+        "trigger-instance",
+    ]
     assert len(traced.rows()[1:]) == 6
     assert 'Resource with id "client_demo.by_hand" has been successfully deleted.' in deleted
     assert (gone.code, "is not found" in gone) == (1, True)
@@ -221,7 +249,20 @@ def test_rules_are_made_and_lead_to_executions(st2: StockClient, engine: Served,
 
 def test_what_is_installed_is_shown(st2: StockClient) -> None:
     """Packs, triggers, sensors, policies, webhooks and runners; a sensor is switched off and on."""
-    packs, pack, registered, absent, triggers, trigger, sensors, sensor, off, on, runners, runner = st2(
+    (
+        packs,
+        pack,
+        registered,
+        absent,
+        triggers,
+        trigger,
+        sensors,
+        sensor,
+        off,
+        on,
+        runners,
+        runner,
+    ) = st2(
         "pack list",
         "pack get client_demo",
         "pack register client_demo",
@@ -237,7 +278,13 @@ def test_what_is_installed_is_shown(st2: StockClient) -> None:
     )
     _fine(packs, pack, registered, triggers, trigger, sensors, sensor, off, on, runners, runner)
     assert packs.rows()[0] == ["ref", "name", "description", "version", "author"]
-    assert [row[0] for row in packs.rows()[1:]] == ["chatops", "client_demo", "core", "engine_demo", "engine_steps"]
+    assert [row[0] for row in packs.rows()[1:]] == [
+        "chatops",
+        "client_demo",
+        "core",
+        "engine_demo",
+        "engine_steps",
+    ]
     assert pack.properties()["version"] == "1.2.3"
     counts = registered.properties()
     assert [counts[kind] for kind in ("actions", "rules", "aliases", "policies", "sensors")] == [
@@ -248,7 +295,10 @@ def test_what_is_installed_is_shown(st2: StockClient) -> None:
         "0",
     ]
     assert (absent.code, 'Pack "nowhere" not found on disk' in absent) == (2, True)
-    assert [row[0] for row in triggers.rows()[1:]] == ["engine_demo.counted", "engine_demo.happened"]
+    assert [row[0] for row in triggers.rows()[1:]] == [
+        "engine_demo.counted",
+        "engine_demo.happened",
+    ]
     assert trigger.properties()["ref"] == "core.st2.webhook"
     assert [row[0] for row in sensors.rows()[1:]] == ["engine_demo.Counter"]
     assert sensor.properties()["trigger_types"] == "["
@@ -266,7 +316,12 @@ def test_policies_and_webhooks_are_shown(st2: StockClient, engine: Served) -> No
         "webhook get client/posted",
     )
     _fine(policies, policy, webhooks, webhook)
-    assert policies.rows()[1] == ["client_demo.speak.concurrency", "client_demo.speak", "action.concurrency", "True"]
+    assert policies.rows()[1] == [
+        "client_demo.speak.concurrency",
+        "client_demo.speak",
+        "action.concurrency",
+        "True",
+    ]
     assert policy.properties()["policy_type"] == "action.concurrency"
     assert [item["url"] for item in webhooks.json()] == ["client/posted"]
     assert "core.st2.webhook" in webhook
@@ -277,7 +332,9 @@ def test_policies_and_webhooks_are_shown(st2: StockClient, engine: Served) -> No
 
 
 def test_aliases_are_matched_and_run(st2: StockClient, engine: Served) -> None:
-    """action-alias list, get, match and execute; the acknowledgment is rendered, help lists the lines."""
+    """action-alias list, get, match and execute; the acknowledgment is rendered, help lists the
+    lines.
+    """
     listed, got, matched, executed, unmatched = st2(
         "action-alias list",
         "action-alias get client_demo.speak",
@@ -291,10 +348,20 @@ def test_aliases_are_matched_and_run(st2: StockClient, engine: Served) -> None:
     assert matched.rows() == [["name", "description"], ["speak", "Say something."]]
     assert "Matching Action-alias: 'client_demo.speak'" in executed
     run = engine.ended(executed.split()[-1])
-    assert run["parameters"] == {"text": "out loud", "times": 4, "names": ["a", "b"], "pin": "********"}
+    assert run["parameters"] == {
+        "text": "out loud",
+        "times": 4,
+        "names": ["a", "b"],
+        "pin": "********",
+    }
     assert run["result"]["stdout"] == "out loud 4 a+b"
     assert (unmatched.code != 0, "matched no patterns" in unmatched) == (True, True)
-    body = {"command": "say hi times", "user": "ann", "source_channel": "room", "notification_route": "errbot"}
+    body = {
+        "command": "say hi times",
+        "user": "ann",
+        "source_channel": "room",
+        "notification_route": "errbot",
+    }
     answered = engine.http.post("/v1/aliasexecution/match_and_execute", json=body)
     (result,) = answered.json()["results"]
     assert (answered.status_code, result["message"], result["extra"]) == (
@@ -302,14 +369,19 @@ def test_aliases_are_matched_and_run(st2: StockClient, engine: Served) -> None:
         "Saying hi as client_demo.speak.",
         {"color": "#2"},
     )
-    help_lines = [line["display"] for line in engine.get("/v1/actionalias/help", filter="whisper")["helpstrings"]]
+    help_lines = [
+        line["display"]
+        for line in engine.get("/v1/actionalias/help", filter="whisper")["helpstrings"]
+    ]
     assert help_lines == ["whisper <text>"]
 
 
 def test_keys_are_kept(st2: StockClient, tmp_path: Path) -> None:
     """set, get, list, load, delete and delete_by_prefix, secret and with a time to live."""
     loaded = tmp_path / "keys.yaml"
-    loaded.write_text(yaml.safe_dump([{"name": "kit.a", "value": "1"}, {"name": "kit.b", "value": "2"}]))
+    loaded.write_text(
+        yaml.safe_dump([{"name": "kit.a", "value": "1"}, {"name": "kit.b", "value": "2"}])
+    )
     put, got, secret, hidden, shown, mine, load, listed, prefix, deleted, gone = st2(
         "key set stock.a first -l 3600",
         "key get stock.a",
@@ -331,17 +403,22 @@ def test_keys_are_kept(st2: StockClient, tmp_path: Path) -> None:
     assert shown.properties()["value"] == "4711-4711"
     assert mine.properties()["scope"] == "st2kv.user"
     values = {entry["name"]: entry["value"] for entry in listed.json()}
-    assert values.items() >= {"stock.a": "first", "stock.pin": "********", "stock.mine": "yes", "kit.a": "1"}.items()
+    assert (
+        values.items()
+        >= {"stock.a": "first", "stock.pin": "********", "stock.mine": "yes", "kit.a": "1"}.items()
+    )
     assert "Deleted 2 keys" in prefix
     assert 'Resource with id "stock.a" has been successfully deleted.' in deleted
     assert (gone.code, "is not found" in gone) == (1, True)
 
 
 def test_a_pack_is_configured(engine: Served) -> None:
-    """The calls of pack config (whose dialogue needs an older prompt_toolkit than the client asks for): the schema is
-    shown, settings are checked, written, and shown with secrets masked."""
+    """The calls of pack config (whose dialogue needs an older prompt_toolkit than the client asks
+    for): the schema is shown, settings are checked, written, and shown with secrets masked."""
     assert engine.get("/v1/config_schemas/client_demo")["attributes"]["password"]["secret"] is True
-    put = engine.http.put("/v1/configs/client_demo", json={"region": "south", "password": "swordfish-1"})
+    put = engine.http.put(
+        "/v1/configs/client_demo", json={"region": "south", "password": "swordfish-1"}
+    )
     expected = {"region": "south", "password": "********"}
     assert (put.status_code, put.json()["values"]) == (200, expected)
     assert engine.get("/v1/configs/client_demo")["values"] == expected
@@ -352,7 +429,9 @@ def test_a_pack_is_configured(engine: Served) -> None:
 
 
 def test_an_inquiry_is_answered(st2: StockClient, engine: Served) -> None:
-    """inquiry list and get show what is asked; respond refuses a wrong answer and takes a right one."""
+    """inquiry list and get show what is asked; respond refuses a wrong answer and takes a right
+    one.
+    """
     asked = engine.http.post("/v1/executions", json={"action": "client_demo.asks"}).json()["id"]
     eventually(lambda: engine.get("/v1/inquiries"))
     (listed,) = st2("inquiry list")
@@ -365,7 +444,10 @@ def test_an_inquiry_is_answered(st2: StockClient, engine: Served) -> None:
     )
     _fine(listed, got, right)
     assert listed.rows()[0] == ["id", "roles", "users", "route", "ttl"]
-    assert (got.json()["route"], got.json()["schema"]["properties"]["word"]["type"]) == ("developers", "string")
+    assert (got.json()["route"], got.json()["schema"]["properties"]["word"]["type"]) == (
+        "developers",
+        "string",
+    )
     assert (wrong.code != 0, "did not pass schema validation" in wrong) == (True, True)
     assert f"Response accepted for inquiry {inquiry}." in right
     assert again.code != 0

@@ -1,4 +1,6 @@
-"""The world around Applications: a Kubernetes API with the CRDs, Vault and Consul, and the run's steps in order."""
+"""The world around Applications: a Kubernetes API with the CRDs, Vault and Consul, and the run's
+steps in order.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def applications(http: httpx.Client, namespace: str) -> str:
     for plural in ("applications", "databases", "rollouts"):
         crd = yaml.safe_load((ROOT / "crds" / f"{plural}.kubestorm.io.yaml").read_text())
         assert http.post(CRDS, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
-        eventually(lambda plural=plural: http.get(f"{GROUP}/{plural}").is_success, f"{plural} are served")
+        eventually(
+            lambda plural=plural: http.get(f"{GROUP}/{plural}").is_success, f"{plural} are served"
+        )
     return f"{GROUP}/namespaces/{namespace}/applications"
 
 
@@ -85,7 +89,9 @@ class World:
         return f"kubestorm/test/{self.namespace}"
 
     def apply(self, name: str = "cart", namespace: str = "", **spec: Any) -> dict[str, Any]:
-        """Create the Application, or give it this spec; None leaves a field out. With an image wished for."""
+        """Create the Application, or give it this spec; None leaves a field out. With an image
+        wished for.
+        """
         merged = {**ENOUGH, **spec}
         body = {
             "apiVersion": "kubestorm.io/v1alpha1",
@@ -108,10 +114,14 @@ class World:
         assert resource is not None
         services = self.services()
         number = next(self.rollouts)
-        new = NewRollout(number, DIGESTS[letter], f"1.{letter}", "", "", "push", "", f"push-{number}")
+        new = NewRollout(
+            number, DIGESTS[letter], f"1.{letter}", "", "", "push", "", f"push-{number}"
+        )
         made = manifest(resource, parse(resource, services.settings), new)
         services.kube.create(ROLLOUTS, made, self.namespace)
-        services.kube.patch_status(ROLLOUTS, made["metadata"]["name"], {"phase": "Complete"}, self.namespace)
+        services.kube.patch_status(
+            ROLLOUTS, made["metadata"]["name"], {"phase": "Complete"}, self.namespace
+        )
         services.close()
 
     def annotate(self, name: str = "cart", **annotations: str | None) -> None:
@@ -120,7 +130,9 @@ class World:
         url = f"{GROUP}/namespaces/{self.namespace}/applications/{name}"
         patch(self.http, url, body, "merge").raise_for_status()
 
-    def get(self, plural: str = "applications", name: str = "cart", group: str = "") -> dict[str, Any] | None:
+    def get(
+        self, plural: str = "applications", name: str = "cart", group: str = ""
+    ) -> dict[str, Any] | None:
         """An object of this namespace, None where there is none."""
         answer = self.http.get(self.url(plural, name))
         if answer.status_code == httpx.codes.NOT_FOUND:
@@ -148,7 +160,9 @@ class World:
         url = f"{GROUP}/namespaces/{namespace or self.namespace}/applications/{name}"
         resource = self.http.get(url).raise_for_status().json()
         services = self.services()
-        run = ApplicationRun(services, identity_of("test", "applications", resource), f"run-{next(self.runs)}")
+        run = ApplicationRun(
+            services, identity_of("test", "applications", resource), f"run-{next(self.runs)}"
+        )
         results: dict[str, Any] = {}
         assert run.handle.lock() is None
         try:
@@ -167,10 +181,14 @@ class World:
         found = conditions.find(status.get("conditions") or [], kind) or {}
         return found.get("status", "Unknown"), found.get("reason", ""), found.get("message", "")
 
-    def apply_as(self, manager: str, plural: str, body: dict[str, Any], *, force: bool = True) -> httpx.Response:
+    def apply_as(
+        self, manager: str, plural: str, body: dict[str, Any], *, force: bool = True
+    ) -> httpx.Response:
         """Somebody else's server-side apply."""
         name = body["metadata"]["name"]
-        return apply_patch(self.http, self.url(plural, name), body, manager, **({"force": "true"} if force else {}))
+        return apply_patch(
+            self.http, self.url(plural, name), body, manager, **({"force": "true"} if force else {})
+        )
 
 
 @pytest.fixture

@@ -44,7 +44,11 @@ def values(world, plural: str, name: str) -> dict[str, str]:
     """The contents of a ConfigMap or a Secret."""
     found = world.get(plural, name)
     data = found.get("data") or {}
-    return {key: base64.b64decode(value).decode() for key, value in data.items()} if plural == "secrets" else data
+    return (
+        {key: base64.b64decode(value).decode() for key, value in data.items()}
+        if plural == "secrets"
+        else data
+    )
 
 
 def database(world, *, serves: bool) -> None:
@@ -60,7 +64,8 @@ def database(world, *, serves: bool) -> None:
     status = "True" if serves else "False"
     told = [("CredentialsStored", "True"), ("Published", status), ("Ready", status)]
     conditions = [
-        {"type": kind, "status": each, "reason": "Creating", "message": "RDS creates it."} for kind, each in told
+        {"type": kind, "status": each, "reason": "Creating", "message": "RDS creates it."}
+        for kind, each in told
     ]
     services = world.services()
     services.kube.patch_status(DATABASES, "orders", {"conditions": conditions}, world.namespace)
@@ -69,7 +74,12 @@ def database(world, *, serves: bool) -> None:
 
 def publish(world, kv, password: str = PASSWORD) -> None:
     """Address and credentials, where a Database's journey puts them."""
-    for key, value in (("host", "db.example.com"), ("port", "5432"), ("database", "orders"), ("username", "dbadmin")):
+    for key, value in (
+        ("host", "db.example.com"),
+        ("port", "5432"),
+        ("database", "orders"),
+        ("username", "dbadmin"),
+    ):
         kv.key(f"{world.own}/orders/{key}", value)
     kv.secret(f"{world.own}/orders", username="dbadmin", password=password)
 
@@ -106,7 +116,8 @@ def test_what_is_no_longer_read_is_removed(world, kv):
     kv.key(f"{world.own}/a", "1")
     kv.secret(f"{world.own}/b", key="2")
     world.apply(
-        config=[{"key": f"{world.own}/a"}], secrets=[{"path": f"{world.own}/b", "key": "key", "file": "/etc/b"}]
+        config=[{"key": f"{world.own}/a"}],
+        secrets=[{"path": f"{world.own}/b", "key": "key", "file": "/etc/b"}],
     )
     world.wish()
     world.reconcile()
@@ -134,11 +145,16 @@ def test_a_missing_key_is_waited_for_and_pods_keep_what_they_have(world, kv):
     world.reconcile()
     assert world.condition("Applied")[0] == "True"
     assert world.get("deployments") is not None
-    world.apply(config=[{"key": f"{world.own}/late", "env": "LATE"}, {"key": f"{world.own}/later"}], env={"A": "1"})
+    world.apply(
+        config=[{"key": f"{world.own}/late", "env": "LATE"}, {"key": f"{world.own}/later"}],
+        env={"A": "1"},
+    )
     world.reconcile()
     assert world.condition("Applied")[1] == "ConfigurationMissing"
     assert values(world, "configmaps", "cart-config") == {"LATE": "now"}
-    assert world.get("deployments")["spec"]["template"]["spec"]["containers"][0]["env"], "other changes go on"
+    assert world.get("deployments")["spec"]["template"]["spec"]["containers"][0]["env"], (
+        "other changes go on"
+    )
 
 
 def test_a_database_is_waited_for_bound_and_its_rotation_rolls_the_pods(world, kv):
@@ -150,7 +166,10 @@ def test_a_database_is_waited_for_bound_and_its_rotation_rolls_the_pods(world, k
     assert "there is no Database of that name" in world.condition("Applied")[2]
     database(world, serves=False)
     world.reconcile()
-    assert "Database orders is not Ready yet (Creating: RDS creates it.)" in world.condition("Applied")[2]
+    assert (
+        "Database orders is not Ready yet (Creating: RDS creates it.)"
+        in world.condition("Applied")[2]
+    )
     assert world.get("deployments") is None
     publish(world, kv)
     database(world, serves=True)
@@ -161,7 +180,9 @@ def test_a_database_is_waited_for_bound_and_its_rotation_rolls_the_pods(world, k
     before = pod_hash(world)
     publish(world, kv, password="rotated-Canary")
     world.reconcile()
-    assert values(world, "secrets", "cart-secrets")["DATABASE_URL"].startswith("postgresql://dbadmin:rotated-Canary@")
+    assert values(world, "secrets", "cart-secrets")["DATABASE_URL"].startswith(
+        "postgresql://dbadmin:rotated-Canary@"
+    )
     assert pod_hash(world) != before
 
 
@@ -194,7 +215,12 @@ def test_a_secret_is_in_no_result_status_or_event(world, kv):
     database(world, serves=True)
     world.apply(databases=[{"name": "orders"}], secrets=[{"path": f"{world.own}/stripe"}])
     world.wish()
-    told: list[Any] = [world.reconcile(), world.get(), world.get("deployments"), world.get("configmaps", "cart-config")]
+    told: list[Any] = [
+        world.reconcile(),
+        world.get(),
+        world.get("deployments"),
+        world.get("configmaps", "cart-config"),
+    ]
     events = world.http.get(f"/api/v1/namespaces/{world.namespace}/events").json()
     text = json.dumps([*told, events], default=repr)
     assert events["items"]
@@ -212,5 +238,7 @@ def test_a_forbidden_path_is_refused_before_vault_is_asked(world, kv):
     world.apply(secrets=[{"path": "kubestorm/test/bank/vault"}])
     assert world.reconcile()["plan"]["todo"] == []
     message = world.condition("SpecValid")[2]
-    assert f"'kubestorm/test/bank/vault' may not be read from namespace {world.namespace}" in message
+    assert (
+        f"'kubestorm/test/bank/vault' may not be read from namespace {world.namespace}" in message
+    )
     assert world.get("secrets", "cart-secrets") is None

@@ -31,7 +31,9 @@ def wished(found):
         return None
     spec = {key: value for key, value in stable(found).items() if key != "status"}
     spec["metadata"] = {
-        key: value for key, value in spec["metadata"].items() if key not in ("ownerReferences", "generation")
+        key: value
+        for key, value in spec["metadata"].items()
+        if key not in ("ownerReferences", "generation")
     }
     for key in ("deployment.kubernetes.io/revision", "autoscaling.alpha.kubernetes.io/conditions"):
         spec["metadata"].get("annotations", {}).pop(key, None)
@@ -52,7 +54,9 @@ def test_a_run_that_died_is_finished_by_the_next(world, died_after):
     made = {plural: wished(world.get(plural)) for plural in KINDS}
     assert all(made.values())
     assert made["deployments"]["spec"]["replicas"] == 2
-    assert [world.condition(kind)[0] for kind in ("SpecValid", "HostClaimed", "Applied")] == ["True"] * 3
+    assert [world.condition(kind)[0] for kind in ("SpecValid", "HostClaimed", "Applied")] == [
+        "True"
+    ] * 3
 
 
 def test_steps_in_any_order_come_to_the_same(world, kube):

@@ -1,4 +1,6 @@
-"""The CustomResourceDefinition of Applications, on the sandbox's API server and on a real one of 1.20."""
+"""The CustomResourceDefinition of Applications, on the sandbox's API server and on a real one of
+1.20.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,29 @@ def test_an_application_is_stored_with_all_its_fields(http, namespace, applicati
     """The schema prunes nothing that the parser reads."""
     spec = {
         "follow": {"pattern": "v(.*)", "order": "numerical", "group": 1},
-        "config": [{"prefix": "kubestorm/test/x/", "envPrefix": "A_"}, {"key": "k", "file": "/etc/k"}],
+        "config": [
+            {"prefix": "kubestorm/test/x/", "envPrefix": "A_"},
+            {"key": "k", "file": "/etc/k"},
+        ],
         "secrets": [{"path": "kubestorm/test/x/y", "key": "z", "env": "Z"}],
         "databases": [{"name": "orders", "envPrefix": "ORDERS"}],
         "replicas": {"min": 2, "max": 4, "targetCPU": 70, "targetMemory": 80},
-        "expose": {"type": "ingress", "hosts": ["a.example.com"], "path": "/a", "tls": True, "class": "nginx"},
-        "strategy": {"type": "Canary", "steps": [{"weight": 20, "pauseSeconds": 3, "test": False}], "maxSurge": 1},
-        "test": {"http": [{"path": "/", "status": 200, "contains": "ok", "headers": {"a": "b"}}], "timeoutSeconds": 9},
+        "expose": {
+            "type": "ingress",
+            "hosts": ["a.example.com"],
+            "path": "/a",
+            "tls": True,
+            "class": "nginx",
+        },
+        "strategy": {
+            "type": "Canary",
+            "steps": [{"weight": 20, "pauseSeconds": 3, "test": False}],
+            "maxSurge": 1,
+        },
+        "test": {
+            "http": [{"path": "/", "status": 200, "contains": "ok", "headers": {"a": "b"}}],
+            "timeoutSeconds": 9,
+        },
         "patch": {"deployment": {"spec": {"minReadySeconds": 5}}},
     }
     wanted = application(spec, namespace=namespace)

@@ -20,7 +20,9 @@ def other(http):
 
 
 def test_the_older_keeps_the_host_and_the_younger_gets_it_when_that_goes(world, other, http):
-    """The younger is told whose it is, serves its other host meanwhile, and needs nobody to try again."""
+    """The younger is told whose it is, serves its other host meanwhile, and needs nobody to try
+    again.
+    """
     host, own = f"{world.namespace}.example.com", f"own.{world.namespace}.example.com"
     older = world.apply("pay", other, expose={"type": "ingress", "hosts": [host]})
     younger = world.apply("cart", expose={"type": "ingress", "hosts": [host, own]})

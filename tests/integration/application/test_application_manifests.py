@@ -1,4 +1,6 @@
-"""Every manifest that is rendered is one that a real API server takes, in the versions that it serves."""
+"""Every manifest that is rendered is one that a real API server takes, in the versions that it
+serves.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ EVERYTHING: dict[str, Any] = {
     ],
     "databases": [{"name": "orders"}],
     "replicas": {"min": 2, "max": 6, "targetCPU": 70, "targetMemory": 80},
-    "expose": {"type": "ingress", "hosts": ["cart.example.com", "*.cart.example.com"], "class": "nginx"},
+    "expose": {
+        "type": "ingress",
+        "hosts": ["cart.example.com", "*.cart.example.com"],
+        "class": "nginx",
+    },
     "pullSecret": "pull",
     "serviceAccount": "cart",
 }
@@ -48,7 +54,12 @@ SPECS: dict[str, dict[str, Any]] = {
                 "spec": {
                     "minReadySeconds": 5,
                     "template": {
-                        "spec": {"containers": [{"name": "app", "tty": True}, {"name": "log", "image": "l:1"}]}
+                        "spec": {
+                            "containers": [
+                                {"name": "app", "tty": True},
+                                {"name": "log", "image": "l:1"},
+                            ]
+                        }
                     },
                 }
             },
@@ -61,7 +72,9 @@ SPECS: dict[str, dict[str, Any]] = {
 def manifests(app, api: ApiVersions) -> list[dict[str, Any]]:
     """All objects of an Application, both tracks."""
     made = [
-        render.deployment(app, track="stable", image=IMAGE, replicas=2, config_hash="h", image_tag="1.2"),
+        render.deployment(
+            app, track="stable", image=IMAGE, replicas=2, config_hash="h", image_tag="1.2"
+        ),
         render.deployment(app, track="canary", image=IMAGE, replicas=None, config_hash="h"),
         render.autoscaler(app, "cart", api),
         render.disruption_budget(app, api),
@@ -77,7 +90,10 @@ def manifests(app, api: ApiVersions) -> list[dict[str, Any]]:
 def spec_of(name: str, namespace: str, uid: str) -> Any:
     """One of SPECS, parsed for a namespace that may patch and read its own."""
     text = json.dumps(SPECS[name]).replace("/NS/", f"/{namespace}/")
-    return parse(application(json.loads(text), namespace=namespace, uid=uid), pack_settings(allow_patch=["*"]))
+    return parse(
+        application(json.loads(text), namespace=namespace, uid=uid),
+        pack_settings(allow_patch=["*"]),
+    )
 
 
 PLURALS = {
@@ -95,11 +111,15 @@ def url_of(manifest: dict[str, Any]) -> str:
     version = manifest["apiVersion"]
     base = f"/apis/{version}" if "/" in version else f"/api/{version}"
     metadata = manifest["metadata"]
-    return f"{base}/namespaces/{metadata['namespace']}/{PLURALS[manifest['kind']]}/{metadata['name']}"
+    return (
+        f"{base}/namespaces/{metadata['namespace']}/{PLURALS[manifest['kind']]}/{metadata['name']}"
+    )
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_the_api_server_takes_what_is_rendered_and_keeps_every_field(kube, http, namespace, applications, name):
+def test_the_api_server_takes_what_is_rendered_and_keeps_every_field(
+    kube, http, namespace, applications, name
+):
     """Applied twice, the second changes nothing; no field is dropped or written another way."""
     client = connect(KubeSettings(kubeconfig=str(kube.kubeconfig)))
     # Without an owner that exists the garbage collector would take it all away.
@@ -119,16 +139,26 @@ def test_the_api_server_takes_what_is_rendered_and_keeps_every_field(kube, http,
 
 def owned(stored: dict[str, Any]) -> list[Any]:
     """What our own manager has applied, and when."""
-    return [entry for entry in stored["metadata"]["managedFields"] if entry["manager"] == "kubestorm"]
+    return [
+        entry for entry in stored["metadata"]["managedFields"] if entry["manager"] == "kubestorm"
+    ]
 
 
 def missing(wanted: Any, found: Any, path: str = "") -> list[str]:
     """The places where what is stored is not what was asked for."""
     if isinstance(wanted, dict) and isinstance(found, dict):
-        return [place for key in wanted for place in missing(wanted[key], found.get(key), f"{path}.{key}")]
+        return [
+            place
+            for key in wanted
+            for place in missing(wanted[key], found.get(key), f"{path}.{key}")
+        ]
     if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
         pairs = zip(wanted, found, strict=True)
-        return [place for n, (ours, theirs) in enumerate(pairs) for place in missing(ours, theirs, f"{path}[{n}]")]
+        return [
+            place
+            for n, (ours, theirs) in enumerate(pairs)
+            for place in missing(ours, theirs, f"{path}[{n}]")
+        ]
     return [] if wanted == found else [f"{path}: {wanted!r} is {found!r}"]
 
 

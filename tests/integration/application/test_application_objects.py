@@ -50,7 +50,10 @@ def is_at_rest(world):
 
 def versions(world):
     """resourceVersion of everything."""
-    return {plural: world.get(plural)["metadata"]["resourceVersion"] for plural in ("applications", *KINDS)}
+    return {
+        plural: world.get(plural)["metadata"]["resourceVersion"]
+        for plural in ("applications", *KINDS)
+    }
 
 
 def test_what_is_no_longer_wished_is_removed(world):
@@ -135,14 +138,23 @@ def test_what_others_add_stays(world):
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "cart", "annotations": {"other.io/note": "x"}},
-        "spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "INJECTED", "value": "1"}]}]}}},
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [{"name": "app", "env": [{"name": "INJECTED", "value": "1"}]}]
+                }
+            }
+        },
     }
     assert world.apply_as("injector", "deployments", theirs).is_success
     world.apply(env={"A": "2"})
     world.reconcile()
     found = world.get("deployments")
     assert found["metadata"]["annotations"]["other.io/note"] == "x"
-    env = {item["name"]: item["value"] for item in found["spec"]["template"]["spec"]["containers"][0]["env"]}
+    env = {
+        item["name"]: item["value"]
+        for item in found["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
     assert env == {"A": "2", "INJECTED": "1"}
     assert world.condition("Applied")[0] == "True"
 
@@ -156,7 +168,9 @@ def test_a_person_who_scales_keeps_the_number_and_it_is_told(world, kube, subres
     world.wish()
     world.reconcile()
     url = world.url("deployments", "cart") + subresource
-    patch(world.http, url, {"spec": {"replicas": 5}}, "merge", fieldManager="kubectl").raise_for_status()
+    patch(
+        world.http, url, {"spec": {"replicas": 5}}, "merge", fieldManager="kubectl"
+    ).raise_for_status()
     world.reconcile()
     assert world.get("deployments")["spec"]["replicas"] == 5
     message = world.condition("RolledOut")[2]
@@ -166,7 +180,9 @@ def test_a_person_who_scales_keeps_the_number_and_it_is_told(world, kube, subres
     world.reconcile()
     found = world.get("deployments")
     assert found["spec"]["replicas"] == 5
-    assert found["spec"]["template"]["spec"]["containers"][0]["env"] == [{"name": "NEW", "value": "1"}]
+    assert found["spec"]["template"]["spec"]["containers"][0]["env"] == [
+        {"name": "NEW", "value": "1"}
+    ]
     world.annotate(**{"kubestorm.io/take-fields": "yes"})
     world.reconcile()
     assert world.get("deployments")["spec"]["replicas"] == 2
@@ -200,7 +216,13 @@ def test_the_image_is_the_packs_alone(world):
     world.wish("a")
     world.reconcile()
     body = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "evil:1"}]}}}}
-    patch(world.http, world.url("deployments", "cart"), body, "strategic-merge", fieldManager="kubectl-set")
+    patch(
+        world.http,
+        world.url("deployments", "cart"),
+        body,
+        "strategic-merge",
+        fieldManager="kubectl-set",
+    )
     world.reconcile()
     image = world.get("deployments")["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == f"registry.example.com/team/cart@sha256:{'a' * 64}"
@@ -230,7 +252,9 @@ def test_the_number_of_pods_is_handed_over_to_an_autoscaler_without_a_drop(world
 
 @pytest.mark.parametrize("scaled", [False, True], ids=["untouched", "scaled by the autoscaler"])
 def test_a_fixed_number_of_pods_follows_an_autoscaled_one(world, scaled):
-    """What our own autoscaler has left is taken back, once; what a person sets after that is theirs again."""
+    """What our own autoscaler has left is taken back, once; what a person sets after that is theirs
+    again.
+    """
     world.apply(replicas={"min": 2, "max": 6})
     world.wish()
     world.reconcile()
@@ -238,7 +262,9 @@ def test_a_fixed_number_of_pods_follows_an_autoscaled_one(world, scaled):
     if scaled:
         url = f"{world.url('deployments', 'cart')}/scale"
         hpa = "kube-controller-manager"
-        patch(world.http, url, {"spec": {"replicas": 5}}, "merge", fieldManager=hpa).raise_for_status()
+        patch(
+            world.http, url, {"spec": {"replicas": 5}}, "merge", fieldManager=hpa
+        ).raise_for_status()
         world.reconcile()
         assert world.get("deployments")["spec"]["replicas"] == 5
     world.apply(replicas={"min": 3})
@@ -248,7 +274,9 @@ def test_a_fixed_number_of_pods_follows_an_autoscaled_one(world, scaled):
     assert "left to" not in world.condition("RolledOut")[2]
     assert "kubestorm.io/autoscaled" not in found["metadata"]["annotations"]
     body = {"spec": {"replicas": 4}}
-    patch(world.http, world.url("deployments", "cart"), body, "merge", fieldManager="kubectl").raise_for_status()
+    patch(
+        world.http, world.url("deployments", "cart"), body, "merge", fieldManager="kubectl"
+    ).raise_for_status()
     world.reconcile()
     assert world.get("deployments")["spec"]["replicas"] == 4
 
@@ -283,7 +311,9 @@ def test_the_active_track_is_the_services(world):
     world.apply()
     world.reconcile()
     body = {"metadata": {"annotations": {"kubestorm.io/active-track": "green"}}}
-    patch(world.http, world.url("services", "cart"), body, "merge", fieldManager="kubestorm").raise_for_status()
+    patch(
+        world.http, world.url("services", "cart"), body, "merge", fieldManager="kubestorm"
+    ).raise_for_status()
     world.wish()
     world.reconcile()
     assert world.get("deployments") is None
@@ -293,7 +323,9 @@ def test_the_active_track_is_the_services(world):
 
 
 def test_a_wish_begins_a_rollout_and_leaves_it_its_objects(world):
-    """While it goes on, Deployments, the Service's selector and the autoscaler are the Rollout's alone."""
+    """While it goes on, Deployments, the Service's selector and the autoscaler are the Rollout's
+    alone.
+    """
     world.apply(replicas={"min": 2, "max": 4})
     world.wish("a")
     world.reconcile()

@@ -47,15 +47,26 @@ def test_a_list_a_status_and_the_whole(world):
 def test_an_application_that_is_well_is_said_to_be(world, kube):
     """One sentence with the version and the pods."""
     if kube.is_real:
-        pytest.skip("a real controller writes the Deployment's status, and there is no node for its pods")
+        pytest.skip(
+            "a real controller writes the Deployment's status, and there is no node for its pods"
+        )
     world.apply()
     world.wish()
     world.reconcile()
-    status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}
+    status = {
+        "observedGeneration": 1,
+        "replicas": 1,
+        "updatedReplicas": 1,
+        "availableReplicas": 1,
+        "readyReplicas": 1,
+    }
     services = world.services()
     services.kube.patch_status(DEPLOYMENTS, "cart", status, world.namespace)
     world.reconcile()
     found = application_status(services, world.namespace, "cart")
     services.close()
-    assert found["summary"] == f"{world.namespace}/cart runs 1.a, 1 of 1 pods available: all is as asked for."
+    assert (
+        found["summary"]
+        == f"{world.namespace}/cart runs 1.a, 1 of 1 pods available: all is as asked for."
+    )
     assert found["ready"] == "True"

@@ -1,4 +1,6 @@
-"""AWS for each module: moto takes a second to load and keeps one state per process. The clock stands still."""
+"""AWS for each module: moto takes a second to load and keeps one state per process. The clock
+stands still.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,15 @@ def aws(running: AwsServer) -> AwsServer:
 
 @pytest.fixture
 def connect(aws: AwsServer) -> Iterator[Callable[..., Any]]:
-    """Make boto3 clients of a service, with throw-away credentials and without retries unless given others."""
+    """Make boto3 clients of a service, with throw-away credentials and without retries unless given
+    others.
+    """
     made: list[Any] = []
 
     def make(service: str, *, retries: int = 0, key: str = "test", secret: str = "test") -> Any:
-        session = boto3.session.Session(aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION)
+        session = boto3.session.Session(
+            aws_access_key_id=key, aws_secret_access_key=secret, region_name=REGION
+        )
         config = Config(retries={"total_max_attempts": retries + 1, "mode": "standard"})
         made.append(session.client(service, endpoint_url=aws.url, config=config))
         return made[-1]

@@ -1,4 +1,6 @@
-"""An RDS instance's life in time, through the unchanged boto3; a minute to provision, on a clock the tests move."""
+"""An RDS instance's life in time, through the unchanged boto3; a minute to provision, on a clock
+the tests move.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +27,38 @@ def test_an_instance_becomes_available_and_only_then_has_an_endpoint(
     for seconds in (47, 1, 12):
         clock.advance(seconds)
         seen.append(described(rds))
-    assert [entry["DBInstanceStatus"] for entry in seen] == ["creating", "creating", "backing-up", "available"]
+    assert [entry["DBInstanceStatus"] for entry in seen] == [
+        "creating",
+        "creating",
+        "backing-up",
+        "available",
+    ]
     assert [bool(entry.get("Endpoint")) for entry in seen] == [False, False, False, True]
     assert seen[-1]["Endpoint"]["Port"] == 5432
 
 
-def test_without_backups_there_is_no_first_backup(rds: Any, create: Callable[..., Any], clock: ManualClock) -> None:
+def test_without_backups_there_is_no_first_backup(
+    rds: Any, create: Callable[..., Any], clock: ManualClock
+) -> None:
     """With a retention of 0 days creating leads to available."""
     create(BackupRetentionPeriod=0)
     clock.advance(48)
     assert described(rds)["DBInstanceStatus"] == "available"
 
 
-def test_the_waiter_and_the_paginator_work(rds: Any, create: Callable[..., Any], clock: ManualClock) -> None:
+def test_the_waiter_and_the_paginator_work(
+    rds: Any, create: Callable[..., Any], clock: ManualClock
+) -> None:
     """boto3's own helpers see instances become available, and all of them."""
     for number in range(25):
         create(f"db-{number}")
     clock.advance(MINUTE)
-    rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier="db-0", WaiterConfig={"MaxAttempts": 1})
-    pages = list(rds.get_paginator("describe_db_instances").paginate(PaginationConfig={"PageSize": 20}))
+    rds.get_waiter("db_instance_available").wait(
+        DBInstanceIdentifier="db-0", WaiterConfig={"MaxAttempts": 1}
+    )
+    pages = list(
+        rds.get_paginator("describe_db_instances").paginate(PaginationConfig={"PageSize": 20})
+    )
     assert [len(page["DBInstances"]) for page in pages] == [20, 5]
 
 
@@ -54,10 +69,16 @@ def test_a_change_shows_as_pending_until_it_is_applied(
     create()
     clock.advance(MINUTE)
     changed = rds.modify_db_instance(
-        DBInstanceIdentifier="db", DBInstanceClass="db.m5.large", AllocatedStorage=100, ApplyImmediately=True
+        DBInstanceIdentifier="db",
+        DBInstanceClass="db.m5.large",
+        AllocatedStorage=100,
+        ApplyImmediately=True,
     )["DBInstance"]
     assert changed["DBInstanceStatus"] == "modifying"
-    assert changed["PendingModifiedValues"] == {"DBInstanceClass": "db.m5.large", "AllocatedStorage": 100}
+    assert changed["PendingModifiedValues"] == {
+        "DBInstanceClass": "db.m5.large",
+        "AllocatedStorage": 100,
+    }
     assert changed["DBInstanceClass"] == "db.t3.micro"
     clock.advance(MINUTE / 2)
     after = described(rds)
@@ -68,10 +89,14 @@ def test_a_change_shows_as_pending_until_it_is_applied(
 def test_a_change_for_later_waits_for_the_maintenance_window(
     aws: AwsServer, rds: Any, create: Callable[..., Any], clock: ManualClock
 ) -> None:
-    """Without ApplyImmediately the instance stays available with pending values, however long, until the window."""
+    """Without ApplyImmediately the instance stays available with pending values, however long,
+    until the window.
+    """
     create()
     clock.advance(MINUTE)
-    rds.modify_db_instance(DBInstanceIdentifier="db", DBInstanceClass="db.m5.large", DeletionProtection=True)
+    rds.modify_db_instance(
+        DBInstanceIdentifier="db", DBInstanceClass="db.m5.large", DeletionProtection=True
+    )
     clock.advance(MINUTE * 60)
     waiting = described(rds)
     assert waiting["DBInstanceStatus"] == "available"
@@ -88,7 +113,9 @@ def test_a_new_password_is_set_soon_and_never_shown(
     """The password changes even without ApplyImmediately; answers have asterisks at most."""
     answers = [create(MasterUserPassword="planted-password-1")]
     clock.advance(MINUTE)
-    answers.append(rds.modify_db_instance(DBInstanceIdentifier="db", MasterUserPassword="planted-password-2"))
+    answers.append(
+        rds.modify_db_instance(DBInstanceIdentifier="db", MasterUserPassword="planted-password-2")
+    )
     assert answers[1]["DBInstance"]["DBInstanceStatus"] == "resetting-master-credentials"
     assert answers[1]["DBInstance"]["PendingModifiedValues"] == {"MasterUserPassword": "****"}
     assert aws.password_matches("db", "planted-password-1")
@@ -99,30 +126,44 @@ def test_a_new_password_is_set_soon_and_never_shown(
     assert "planted-password" not in repr(answers)
 
 
-def test_growth_below_a_tenth_is_rounded_up(rds: Any, create: Callable[..., Any], clock: ManualClock) -> None:
+def test_growth_below_a_tenth_is_rounded_up(
+    rds: Any, create: Callable[..., Any], clock: ManualClock
+) -> None:
     """As the API reference says of AllocatedStorage."""
     create(AllocatedStorage=100)
     clock.advance(MINUTE)
-    changed = rds.modify_db_instance(DBInstanceIdentifier="db", AllocatedStorage=101, ApplyImmediately=True)
+    changed = rds.modify_db_instance(
+        DBInstanceIdentifier="db", AllocatedStorage=101, ApplyImmediately=True
+    )
     assert changed["DBInstance"]["PendingModifiedValues"] == {"AllocatedStorage": 110}
 
 
 def test_deletion_takes_its_time_and_leaves_the_final_snapshot(
     rds: Any, create: Callable[..., Any], clock: ManualClock
 ) -> None:
-    """The instance is deleting, its snapshot creating and then available; then the instance is gone."""
+    """The instance is deleting, its snapshot creating and then available; then the instance is
+    gone.
+    """
     create()
     clock.advance(MINUTE)
     rds.delete_db_instance(DBInstanceIdentifier="db", FinalDBSnapshotIdentifier="last")
     assert described(rds)["DBInstanceStatus"] == "deleting"
-    assert rds.describe_db_snapshots(DBSnapshotIdentifier="last")["DBSnapshots"][0]["Status"] == "creating"
+    assert (
+        rds.describe_db_snapshots(DBSnapshotIdentifier="last")["DBSnapshots"][0]["Status"]
+        == "creating"
+    )
     clock.advance(20)
-    assert rds.describe_db_snapshots(DBSnapshotIdentifier="last")["DBSnapshots"][0]["Status"] == "available"
+    assert (
+        rds.describe_db_snapshots(DBSnapshotIdentifier="last")["DBSnapshots"][0]["Status"]
+        == "available"
+    )
     assert described(rds)["DBInstanceStatus"] == "deleting"
     clock.advance(30)
     with pytest.raises(rds.exceptions.DBInstanceNotFoundFault, match="DBInstance db not found"):
         described(rds)
-    rds.get_waiter("db_instance_deleted").wait(DBInstanceIdentifier="db", WaiterConfig={"MaxAttempts": 1})
+    rds.get_waiter("db_instance_deleted").wait(
+        DBInstanceIdentifier="db", WaiterConfig={"MaxAttempts": 1}
+    )
 
 
 def test_an_instance_can_be_deleted_while_it_is_created(
@@ -137,14 +178,22 @@ def test_an_instance_can_be_deleted_while_it_is_created(
     assert rds.describe_db_instances()["DBInstances"] == []
 
 
-def test_a_snapshot_is_restored_into_a_new_instance(rds: Any, create: Callable[..., Any], clock: ManualClock) -> None:
-    """The restored instance has the storage and engine of the snapshot, its own id, and its own time to wait."""
+def test_a_snapshot_is_restored_into_a_new_instance(
+    rds: Any, create: Callable[..., Any], clock: ManualClock
+) -> None:
+    """The restored instance has the storage and engine of the snapshot, its own id, and its own
+    time to wait.
+    """
     made = create(AllocatedStorage=50)
     clock.advance(MINUTE)
     rds.create_db_snapshot(DBInstanceIdentifier="db", DBSnapshotIdentifier="snap")
     clock.advance(20)
-    rds.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier="snap", WaiterConfig={"MaxAttempts": 1})
-    restored = rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier="db-2", DBSnapshotIdentifier="snap")
+    rds.get_waiter("db_snapshot_available").wait(
+        DBSnapshotIdentifier="snap", WaiterConfig={"MaxAttempts": 1}
+    )
+    restored = rds.restore_db_instance_from_db_snapshot(
+        DBInstanceIdentifier="db-2", DBSnapshotIdentifier="snap"
+    )
     assert restored["DBInstance"]["DBInstanceStatus"] == "creating"
     assert restored["DBInstance"]["AllocatedStorage"] == 50
     assert restored["DBInstance"]["DbiResourceId"] != made["DbiResourceId"]
@@ -167,7 +216,9 @@ def test_a_part_of_a_version_means_its_newest(
 def test_tags_are_kept_and_changed(rds: Any, create: Callable[..., Any]) -> None:
     """Tags given at creation are shown, and others added later."""
     made = create(Tags=[{"Key": "uid", "Value": "1"}])
-    rds.add_tags_to_resource(ResourceName=made["DBInstanceArn"], Tags=[{"Key": "team", "Value": "a"}])
+    rds.add_tags_to_resource(
+        ResourceName=made["DBInstanceArn"], Tags=[{"Key": "team", "Value": "a"}]
+    )
     tags = rds.list_tags_for_resource(ResourceName=made["DBInstanceArn"])["TagList"]
     assert sorted(tag["Key"] for tag in tags) == ["team", "uid"]
     assert described(rds)["TagList"] == tags

@@ -10,7 +10,11 @@ from botocore.exceptions import ClientError
 
 from sandbox.clock import ManualClock
 
-VALUE, COMBINATION, STATE = "InvalidParameterValue", "InvalidParameterCombination", "InvalidDBInstanceState"
+VALUE, COMBINATION, STATE = (
+    "InvalidParameterValue",
+    "InvalidParameterCombination",
+    "InvalidDBInstanceState",
+)
 
 CREATE: list[tuple[str, dict[str, Any], str, str]] = [
     ("short-password", {"MasterUserPassword": "short"}, VALUE, "shorter than 8 characters"),
@@ -40,7 +44,9 @@ CREATE: list[tuple[str, dict[str, Any], str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("changes, code, message", [case[1:] for case in CREATE], ids=[case[0] for case in CREATE])
+@pytest.mark.parametrize(
+    "changes, code, message", [case[1:] for case in CREATE], ids=[case[0] for case in CREATE]
+)
 def test_a_creation_that_rds_refuses(
     rds: Any, create: Callable[..., Any], changes: dict[str, Any], code: str, message: str
 ) -> None:
@@ -53,7 +59,12 @@ def test_a_creation_that_rds_refuses(
 
 MODIFY: list[tuple[str, dict[str, Any], str, str]] = [
     ("shrink", {"AllocatedStorage": 49}, COMBINATION, "can't be reduced"),
-    ("downgrade", {"EngineVersion": "16.3"}, COMBINATION, "Cannot upgrade postgres from 16.4 to 16.3"),
+    (
+        "downgrade",
+        {"EngineVersion": "16.3"},
+        COMBINATION,
+        "Cannot upgrade postgres from 16.4 to 16.3",
+    ),
     ("major-unasked", {"EngineVersion": "17.4"}, COMBINATION, "AllowMajorVersionUpgrade"),
     ("class", {"DBInstanceClass": "db.x"}, VALUE, "Invalid DB Instance class"),
     ("password", {"MasterUserPassword": "short"}, VALUE, "shorter than 8"),
@@ -61,30 +72,66 @@ MODIFY: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("changes, code, message", [case[1:] for case in MODIFY], ids=[case[0] for case in MODIFY])
+@pytest.mark.parametrize(
+    "changes, code, message", [case[1:] for case in MODIFY], ids=[case[0] for case in MODIFY]
+)
 def test_a_change_that_rds_refuses(
-    rds: Any, create: Callable[..., Any], clock: ManualClock, changes: dict[str, Any], code: str, message: str
+    rds: Any,
+    create: Callable[..., Any],
+    clock: ManualClock,
+    changes: dict[str, Any],
+    code: str,
+    message: str,
 ) -> None:
     """It is refused whole: what else was asked for is not done either."""
     create(AllocatedStorage=50)
     clock.advance(60)
     with pytest.raises(ClientError, match=message) as caught:
-        rds.modify_db_instance(DBInstanceIdentifier="db", DeletionProtection=True, ApplyImmediately=True, **changes)
+        rds.modify_db_instance(
+            DBInstanceIdentifier="db", DeletionProtection=True, ApplyImmediately=True, **changes
+        )
     assert caught.value.response["Error"]["Code"] == code
     assert rds.describe_db_instances()["DBInstances"][0]["DeletionProtection"] is False
 
 
 DELETE: list[tuple[str, dict[str, Any], str, str]] = [
-    ("both", {"SkipFinalSnapshot": True, "FinalDBSnapshotIdentifier": "s"}, COMBINATION, "cannot be specified"),
-    ("neither", {}, COMBINATION, "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."),
-    ("bad-name", {"FinalDBSnapshotIdentifier": "s-"}, VALUE, "FinalDBSnapshotIdentifier is not a valid identifier"),
-    ("taken", {"FinalDBSnapshotIdentifier": "taken"}, "DBSnapshotAlreadyExists", "taken already exists"),
+    (
+        "both",
+        {"SkipFinalSnapshot": True, "FinalDBSnapshotIdentifier": "s"},
+        COMBINATION,
+        "cannot be specified",
+    ),
+    (
+        "neither",
+        {},
+        COMBINATION,
+        "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.",
+    ),
+    (
+        "bad-name",
+        {"FinalDBSnapshotIdentifier": "s-"},
+        VALUE,
+        "FinalDBSnapshotIdentifier is not a valid identifier",
+    ),
+    (
+        "taken",
+        {"FinalDBSnapshotIdentifier": "taken"},
+        "DBSnapshotAlreadyExists",
+        "taken already exists",
+    ),
 ]
 
 
-@pytest.mark.parametrize("arguments, code, message", [case[1:] for case in DELETE], ids=[case[0] for case in DELETE])
+@pytest.mark.parametrize(
+    "arguments, code, message", [case[1:] for case in DELETE], ids=[case[0] for case in DELETE]
+)
 def test_a_deletion_that_rds_refuses(
-    rds: Any, create: Callable[..., Any], clock: ManualClock, arguments: dict[str, Any], code: str, message: str
+    rds: Any,
+    create: Callable[..., Any],
+    clock: ManualClock,
+    arguments: dict[str, Any],
+    code: str,
+    message: str,
 ) -> None:
     """The instance stays available."""
     create()
@@ -96,7 +143,9 @@ def test_a_deletion_that_rds_refuses(
     assert rds.describe_db_instances()["DBInstances"][0]["DBInstanceStatus"] == "available"
 
 
-def test_a_protected_instance_is_not_deleted(rds: Any, create: Callable[..., Any], clock: ManualClock) -> None:
+def test_a_protected_instance_is_not_deleted(
+    rds: Any, create: Callable[..., Any], clock: ManualClock
+) -> None:
     """DeletionProtection has to be taken off first."""
     create(DeletionProtection=True)
     clock.advance(60)
@@ -107,13 +156,17 @@ def test_a_protected_instance_is_not_deleted(rds: Any, create: Callable[..., Any
 
 
 @pytest.mark.parametrize("busy", ["creating", "modifying", "deleting"])
-def test_a_busy_instance_takes_no_change(rds: Any, create: Callable[..., Any], clock: ManualClock, busy: str) -> None:
+def test_a_busy_instance_takes_no_change(
+    rds: Any, create: Callable[..., Any], clock: ManualClock, busy: str
+) -> None:
     """Modifying, rebooting and snapshots need an available instance; deleting it twice is refused."""
     create()
     if busy != "creating":
         clock.advance(60)
     if busy == "modifying":
-        rds.modify_db_instance(DBInstanceIdentifier="db", DBInstanceClass="db.m5.large", ApplyImmediately=True)
+        rds.modify_db_instance(
+            DBInstanceIdentifier="db", DBInstanceClass="db.m5.large", ApplyImmediately=True
+        )
     if busy == "deleting":
         rds.delete_db_instance(DBInstanceIdentifier="db", SkipFinalSnapshot=True)
     refused = [
@@ -122,7 +175,9 @@ def test_a_busy_instance_takes_no_change(rds: Any, create: Callable[..., Any], c
         lambda: rds.create_db_snapshot(DBInstanceIdentifier="db", DBSnapshotIdentifier="s"),
     ]
     if busy == "deleting":
-        refused.append(lambda: rds.delete_db_instance(DBInstanceIdentifier="db", SkipFinalSnapshot=True))
+        refused.append(
+            lambda: rds.delete_db_instance(DBInstanceIdentifier="db", SkipFinalSnapshot=True)
+        )
     for call in refused:
         with pytest.raises(ClientError) as caught:
             call()
@@ -151,6 +206,8 @@ def test_a_snapshot_under_way_is_not_restored_or_deleted(
     clock.advance(60)
     rds.create_db_snapshot(DBInstanceIdentifier="db", DBSnapshotIdentifier="s")
     with pytest.raises(rds.exceptions.InvalidDBSnapshotStateFault):
-        rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier="db-2", DBSnapshotIdentifier="s")
+        rds.restore_db_instance_from_db_snapshot(
+            DBInstanceIdentifier="db-2", DBSnapshotIdentifier="s"
+        )
     with pytest.raises(rds.exceptions.InvalidDBSnapshotStateFault):
         rds.delete_db_snapshot(DBSnapshotIdentifier="s")

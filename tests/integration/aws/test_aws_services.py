@@ -18,7 +18,9 @@ def test_a_subnet_group_of_the_default_vpc_takes_an_instance(
     """EC2's default subnets and security group are there for RDS."""
     ec2, rds = connect("ec2"), connect("rds")
     subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
-    rds.create_db_subnet_group(DBSubnetGroupName="g", DBSubnetGroupDescription="d", SubnetIds=subnets)
+    rds.create_db_subnet_group(
+        DBSubnetGroupName="g", DBSubnetGroupDescription="d", SubnetIds=subnets
+    )
     groups = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
     made = create(DBSubnetGroupName="g", VpcSecurityGroupIds=[groups[0]["GroupId"]])
     assert made["DBSubnetGroup"]["DBSubnetGroupName"] == "g"
@@ -32,7 +34,10 @@ def test_the_services_beside_rds_answer(connect: Callable[..., Any]) -> None:
     queue = connect("sqs").create_queue(QueueName="q")["QueueUrl"]
     connect("sqs").send_message(QueueUrl=queue, MessageBody="hello")
     assert connect("sqs").receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "hello"
-    assert connect("ecr").create_repository(repositoryName="repo")["repository"]["repositoryName"] == "repo"
+    assert (
+        connect("ecr").create_repository(repositoryName="repo")["repository"]["repositoryName"]
+        == "repo"
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,9 @@ def test_throttling_can_be_of_one_action(aws: AwsServer, connect: Callable[..., 
     rds.describe_db_snapshots()
 
 
-def test_enforced_iam_denies_what_no_policy_allows(aws: AwsServer, connect: Callable[..., Any]) -> None:
+def test_enforced_iam_denies_what_no_policy_allows(
+    aws: AwsServer, connect: Callable[..., Any]
+) -> None:
     """A user's key does what its policy says, and nothing once the enforcement is on without one."""
     iam = connect("iam")
     iam.create_user(UserName="u")

@@ -1,4 +1,6 @@
-"""One execution of a build in a process of its own, so that a test can kill it: `build_process.py CONFIG IDENTITY`."""
+"""One execution of a build in a process of its own, so that a test can kill it: `build_process.py
+CONFIG IDENTITY`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The world around image builds: a Kubernetes API, Vault, a real registry, git repositories, this host's buildah."""
+"""The world around image builds: a Kubernetes API, Vault, a real registry, git repositories, this
+host's buildah.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ from tests.kube_fixtures import Kube, eventually, http_client
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE_BUILDS = "/apis/kubestorm.io/v1alpha1/namespaces/{}/imagebuilds"
 USER, PASSWORD = "pusher", "registry-password-7"
-BUSYBOX = next((Path(each) for each in ("/bin/busybox", "/usr/bin/busybox") if Path(each).exists()), None)
+BUSYBOX = next(
+    (Path(each) for each in ("/bin/busybox", "/usr/bin/busybox") if Path(each).exists()), None
+)
 
 
 def is_static(path: Path | None) -> bool:
@@ -77,7 +81,9 @@ def vault() -> Iterator[VaultServer]:
 def store(vault: VaultServer, path: str, values: Mapping[str, str]) -> None:
     """Put a secret into Vault."""
     answer = httpx.post(
-        f"{vault.url}/v1/secret/data/{path}", json={"data": dict(values)}, headers={"X-Vault-Token": vault.root_token}
+        f"{vault.url}/v1/secret/data/{path}",
+        json={"data": dict(values)},
+        headers={"X-Vault-Token": vault.root_token},
     )
     answer.raise_for_status()
 
@@ -85,8 +91,15 @@ def store(vault: VaultServer, path: str, values: Mapping[str, str]) -> None:
 class World:
     """One namespace with ImageBuilds, and what stands around it."""
 
-    def __init__(self, http: httpx.Client, namespace: str, config: dict[str, Any], repository: Repository) -> None:
-        self.http, self.namespace, self.config, self.repository = http, namespace, config, repository
+    def __init__(
+        self, http: httpx.Client, namespace: str, config: dict[str, Any], repository: Repository
+    ) -> None:
+        self.http, self.namespace, self.config, self.repository = (
+            http,
+            namespace,
+            config,
+            repository,
+        )
         self.dispatched: list[tuple[str, dict[str, Any]]] = []
         self.said: list[str] = []
         self.has_controllers = False
@@ -133,7 +146,9 @@ class World:
 
     def annotate(self, name: str = "shop", **annotations: str | None) -> None:
         """Write annotations of the pack's own prefix; underscores stand for hyphens."""
-        named = {f"kubestorm.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
+        named = {
+            f"kubestorm.io/{key.replace('_', '-')}": value for key, value in annotations.items()
+        }
         self.http.patch(
             f"{IMAGE_BUILDS.format(self.namespace)}/{name}",
             json={"metadata": {"annotations": named}},
@@ -143,7 +158,9 @@ class World:
     def run(self, name: str = "shop", **build: Any) -> BuildRun:
         """One run's view of an object."""
         identity = identity_of("test", "imagebuilds", self.get(name))
-        return BuildRun(self.services(**build), identity, f"run-{next(self._runs)}", say=self.said.append)
+        return BuildRun(
+            self.services(**build), identity, f"run-{next(self._runs)}", say=self.said.append
+        )
 
     def reconcile(self, name: str = "shop", **build: Any) -> dict[str, Any]:
         """One run of the chain; what was dispatched is kept."""
@@ -152,7 +169,9 @@ class World:
             todo = steps.plan(run)["todo"]
             if "source" in todo:
                 steps.source(run)
-                steps.drive(run, lambda trigger, payload: self.dispatched.append((trigger, dict(payload))))
+                steps.drive(
+                    run, lambda trigger, payload: self.dispatched.append((trigger, dict(payload)))
+                )
             if "teardown" in todo:
                 steps.teardown(run)
         except Error as error:
@@ -162,7 +181,9 @@ class World:
         return self.get(name) if self.exists(name) else {}
 
     def build(self, name: str = "shop", **build: Any) -> dict[str, Any]:
-        """A whole build: the run that asks for it, the execution that builds, the run that tells of it."""
+        """A whole build: the run that asks for it, the execution that builds, the run that tells of
+        it.
+        """
         self.reconcile(name, **build)
         assert self.take("build_requested"), self.condition("Ready", name)
         result = run_build(self.run(name, **build))
@@ -179,18 +200,27 @@ class World:
         return records.image_records(self.get(name)["status"])[image]
 
     def condition(self, kind: str, name: str = "shop") -> tuple[str, str, str]:
-        found = conditions.find((self.get(name).get("status") or {}).get("conditions") or [], kind) or {}
+        found = (
+            conditions.find((self.get(name).get("status") or {}).get("conditions") or [], kind)
+            or {}
+        )
         return found.get("status", "Unknown"), found.get("reason", ""), found.get("message", "")
 
     def left_over(self) -> list[str]:
         """What builds have left on this host, beyond fetched sources and logs."""
         runs = self.folder / "runs"
-        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.folder) in line]
+        mounts = [
+            line
+            for line in Path("/proc/self/mountinfo").read_text().splitlines()
+            if str(self.folder) in line
+        ]
         return [str(path) for path in (runs.rglob("*") if runs.exists() else ())] + mounts
 
 
 @contextlib.contextmanager
-def a_world(kube: Kube, vault: VaultServer, tmp_path: Path, registry: str, **build: Any) -> Iterator[World]:
+def a_world(
+    kube: Kube, vault: VaultServer, tmp_path: Path, registry: str, **build: Any
+) -> Iterator[World]:
     """A namespace of its own on one Kubernetes API, with an ImageBuild's CRD."""
     (tmp_path / "git").mkdir()
     repository = Repository(tmp_path / "git" / "shop.git")
@@ -234,7 +264,9 @@ def _install_crd(http: httpx.Client) -> None:
     crd = yaml.safe_load((ROOT / "crds" / "imagebuilds.kubestorm.io.yaml").read_text())
     answer = http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
     assert answer.is_success or answer.status_code == httpx.codes.CONFLICT, answer.text
-    eventually(lambda: http.get("/apis/kubestorm.io/v1alpha1/imagebuilds").is_success, "the CRD is served")
+    eventually(
+        lambda: http.get("/apis/kubestorm.io/v1alpha1/imagebuilds").is_success, "the CRD is served"
+    )
 
 
 @pytest.fixture
@@ -244,4 +276,6 @@ def source(world: World, busybox: bytes) -> str:
         "FROM scratch\nCOPY busybox /bin/busybox\nCOPY main /main\n"
         'RUN ["/bin/busybox", "sh", "-c", "echo made of $(/bin/busybox cat /main) > /made"]\n'
     )
-    return world.repository.commit({"cart/Dockerfile": dockerfile, "cart/main": "one", "cart/busybox": busybox})
+    return world.repository.commit(
+        {"cart/Dockerfile": dockerfile, "cart/main": "one", "cart/busybox": busybox}
+    )

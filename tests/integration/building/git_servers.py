@@ -1,4 +1,6 @@
-"""Real git repositories, served as the world serves them: as files, by git http-backend, and by sshd."""
+"""Real git repositories, served as the world serves them: as files, by git http-backend, and by
+sshd.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Repository:
     def __init__(self, folder: Path, branch: str = "main") -> None:
         self.path = folder
         self._work = folder.with_suffix(".work")
-        self.git("init", "-q", "--bare", f"--initial-branch={branch}", str(folder), cwd=folder.parent)
+        self.git(
+            "init", "-q", "--bare", f"--initial-branch={branch}", str(folder), cwd=folder.parent
+        )
         self.git("clone", "-q", str(folder), str(self._work), cwd=folder.parent)
         self.git("checkout", "-q", "-B", branch)
 
@@ -50,7 +54,12 @@ class Repository:
     def git(self, *words: str, cwd: Path | None = None) -> str:
         """Run git in the working copy."""
         done = subprocess.run(
-            ["git", *words], cwd=cwd or self._work, env=ENVIRONMENT, check=True, capture_output=True, text=True
+            ["git", *words],
+            cwd=cwd or self._work,
+            env=ENVIRONMENT,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         return done.stdout.strip()
 
@@ -67,7 +76,13 @@ class Repository:
             else:
                 path.write_text(content)
 
-    def commit(self, files: Mapping[str, str | bytes] | None = None, *, message: str = "Change", **more: str) -> str:
+    def commit(
+        self,
+        files: Mapping[str, str | bytes] | None = None,
+        *,
+        message: str = "Change",
+        **more: str,
+    ) -> str:
         """Commit files (also by keyword, a name without dots) and push; the commit's id."""
         self.write({**(files or {}), **more})
         self.git("add", "-A")
@@ -186,7 +201,9 @@ class SshServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("host", "client", "stranger"):
             key = self.folder / name
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True
+            )
         (self.folder / "authorized").write_text((self.folder / "client.pub").read_text())
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -200,7 +217,9 @@ class SshServer:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with (self.folder / "log").open("wb") as log:
-            self._process = subprocess.Popen([program, "-D", "-e", "-f", str(config)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [program, "-D", "-e", "-f", str(config)], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 10
         while b"listening" not in (self.folder / "log").read_bytes():
             assert self._process.poll() is None, (self.folder / "log").read_text()

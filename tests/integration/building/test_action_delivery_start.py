@@ -1,4 +1,6 @@
-"""A delivery that a person asks for in a chat: an execution of its own, begun with the token of the one that asks."""
+"""A delivery that a person asks for in a chat: an execution of its own, begun with the token of the
+one that asks.
+"""
 
 from __future__ import annotations
 

@@ -25,13 +25,19 @@ def cluster(kube: Kube, vault: VaultServer, tmp_path: Path) -> Iterator[World]:
 
 
 def test_a_namespace_gets_its_pull_secret(cluster, vault):
-    """As kubelets want it; written again only after a rotation; and a service account uses it, once."""
+    """As kubelets want it; written again only after a rotation; and a service account uses it,
+    once.
+    """
     namespace = cluster.namespace
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app"}}
     accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
     cluster.http.post(accounts, json=account).raise_for_status()
     made = ensure_pull_secret(cluster.services(), namespace, service_account="app")
-    assert (made["changed"], made["linked"], made["registries"]) == (True, True, ["registry.test:5000"])
+    assert (made["changed"], made["linked"], made["registries"]) == (
+        True,
+        True,
+        ["registry.test:5000"],
+    )
     secret = cluster.http.get(f"/api/v1/namespaces/{namespace}/secrets/kubestorm-registry").json()
     assert secret["type"] == "kubernetes.io/dockerconfigjson"
     auths = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]
@@ -47,8 +53,15 @@ def test_a_namespace_gets_its_pull_secret(cluster, vault):
 
 def test_a_secret_of_somebody_else_is_left_alone(cluster):
     """Its name is taken, and the refusal says what to do."""
-    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kubestorm-registry"}, "stringData": {"a": "b"}}
-    cluster.http.post(f"/api/v1/namespaces/{cluster.namespace}/secrets", json=body).raise_for_status()
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "kubestorm-registry"},
+        "stringData": {"a": "b"},
+    }
+    cluster.http.post(
+        f"/api/v1/namespaces/{cluster.namespace}/secrets", json=body
+    ).raise_for_status()
     with pytest.raises(PermanentError, match="is not ours"):
         ensure_pull_secret(cluster.services(), cluster.namespace)
 
@@ -65,4 +78,7 @@ def test_wishes_are_checked_before_they_are_written(cluster):
     asked = commands.start(services, cluster.namespace, "shop", images=["cart"], by="ada")
     annotation = cluster.get()["metadata"]["annotations"]["kubestorm.io/build-request"]
     assert json.loads(annotation)["id"] == asked["request_id"]
-    assert commands.show(services, cluster.namespace, "shop")["source"]["url"] == "ssh://git@git.test/shop"
+    assert (
+        commands.show(services, cluster.namespace, "shop")["source"]["url"]
+        == "ssh://git@git.test/shop"
+    )

@@ -1,4 +1,6 @@
-"""A new base image rebuilds what stands on it, with real builds, a real registry and the pack's own looks."""
+"""A new base image rebuilds what stands on it, with real builds, a real registry and the pack's own
+looks.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,21 @@ STABLE = {"tags": ["stable"]}
 
 @pytest.fixture
 def shop(world: World, registry: RegistryProcess) -> World:
-    """An image of others, an image java that stands on it, and two images that stand on java; all are built."""
+    """An image of others, an image java that stands on it, and two images that stand on java; all
+    are built.
+    """
     world.config["registries"] = {
         "connections": [
-            {"host": registry.host, "insecure_http": True, "credentials": {"vault_path": "registries/main"}}
+            {
+                "host": registry.host,
+                "insecure_http": True,
+                "credentials": {"vault_path": "registries/main"},
+            }
         ]
     }
-    world.config["base_images"] = {"concurrency": 50}  # other tests' namespaces are on the same API server
+    world.config["base_images"] = {
+        "concurrency": 50
+    }  # other tests' namespaces are on the same API server
     push_os(world, registry, "first")
     below = f"{registry.host}/{world.namespace}"
     world.repository.commit(
@@ -35,14 +45,20 @@ def shop(world: World, registry: RegistryProcess) -> World:
             "search/Dockerfile": f"FROM scratch\nCOPY --from={below}/java:stable /java /java\n",
         }
     )
-    java = {"name": "java", "context": "java", "repository": f"{world.namespace}/java", "buildArgs": {"OS": "12"}}
+    java = {
+        "name": "java",
+        "context": "java",
+        "repository": f"{world.namespace}/java",
+        "buildArgs": {"OS": "12"},
+    }
     world.apply("base", images=[{**java, **STABLE}])
     world.build("base")
     services = ("cart", "search")
     world.apply(
         "shop",
         images=[
-            {"name": name, "context": name, "repository": f"{world.namespace}/{name}", **STABLE} for name in services
+            {"name": name, "context": name, "repository": f"{world.namespace}/{name}", **STABLE}
+            for name in services
         ],
     )
     world.build("shop")
@@ -61,7 +77,9 @@ def looked(world: World) -> dict[str, Any]:
     return json.loads(json.dumps(found).replace(f"{world.namespace}/", ""))
 
 
-def test_what_stands_on_a_new_base_is_built_parents_first(shop: World, registry: RegistryProcess) -> None:
+def test_what_stands_on_a_new_base_is_built_parents_first(
+    shop: World, registry: RegistryProcess
+) -> None:
     """java alone at first, then both that stand on it; each once, and by whom is on the resource."""
     assert looked(shop)["started"] == []
     os_digest = push_os(shop, registry, "second")
@@ -77,13 +95,18 @@ def test_what_stands_on_a_new_base_is_built_parents_first(shop: World, registry:
     shop.build("shop")
     assert shop.get("shop")["status"]["build"]["requestedBy"] == REQUESTER
     expected = {f"{registry.host}/{shop.namespace}/java:stable": java["digest"]}
-    assert [shop.image(name)["lastGood"]["bases"] for name in ("cart", "search")] == [expected, expected]
+    assert [shop.image(name)["lastGood"]["bases"] for name in ("cart", "search")] == [
+        expected,
+        expected,
+    ]
     assert looked(shop)["started"] == []
     assert shop.get("base")["status"]["build"]["number"] == 2
     assert shop.get("shop")["status"]["build"]["number"] == 2
 
 
-def test_what_stands_on_itself_is_said_on_the_resource(shop: World, registry: RegistryProcess) -> None:
+def test_what_stands_on_itself_is_said_on_the_resource(
+    shop: World, registry: RegistryProcess
+) -> None:
     """It is named there, and not built again and again."""
     own = f"{registry.host}/{shop.namespace}/cart:stable"
     shop.repository.commit({"cart/Dockerfile": f"FROM {own}\nCOPY cart /cart\n"})
@@ -95,11 +118,18 @@ def test_what_stands_on_itself_is_said_on_the_resource(shop: World, registry: Re
     assert looked(shop)["started"] == []
 
 
-def test_builds_of_people_come_first_and_failures_are_not_repeated(shop: World, registry: RegistryProcess) -> None:
-    """While a commit's build is queued nothing is asked for; one that failed on a base waits for another base."""
+def test_builds_of_people_come_first_and_failures_are_not_repeated(
+    shop: World, registry: RegistryProcess
+) -> None:
+    """While a commit's build is queued nothing is asked for; one that failed on a base waits for
+    another base.
+    """
     push_os(shop, registry, "second")
     shop.repository.commit(
-        {"java/Dockerfile": "ARG OS\nFROM " + f"{registry.host}/{shop.namespace}/os:$OS\nCOPY gone /\n"}
+        {
+            "java/Dockerfile": "ARG OS\nFROM "
+            + f"{registry.host}/{shop.namespace}/os:$OS\nCOPY gone /\n"
+        }
     )
     shop.annotate("base", source_pushed="an event")
     shop.reconcile("base")

@@ -1,5 +1,5 @@
-"""Builds as Jobs: the life of one, on the sandbox's API and on a real one. No container runs here; what a pod would say
-is written into its status.
+"""Builds as Jobs: the life of one, on the sandbox's API and on a real one. No container runs here;
+what a pod would say is written into its status.
 """
 
 from __future__ import annotations
@@ -31,44 +31,80 @@ SECRETS = f"/api/v1/namespaces/{BUILDS}/secrets"
 @pytest.fixture
 def cluster(kube: Kube, vault: VaultServer, tmp_path: Path) -> Iterator[World]:
     """Builds by BuildKit in the namespace that deploy/ makes, on both APIs."""
-    with a_world(kube, vault, tmp_path, "registry.test:5000", builder="buildkit", max_concurrent=1) as made:
-        for manifest in yaml.safe_load_all((ROOT / "deploy" / "kubernetes-builds.yaml").read_text()):
+    with a_world(
+        kube, vault, tmp_path, "registry.test:5000", builder="buildkit", max_concurrent=1
+    ) as made:
+        for manifest in yaml.safe_load_all(
+            (ROOT / "deploy" / "kubernetes-builds.yaml").read_text()
+        ):
             if manifest["kind"] in ("Namespace", "ServiceAccount"):
                 place = (
-                    f"/namespaces/{BUILDS}/serviceaccounts" if manifest["kind"] == "ServiceAccount" else "/namespaces"
+                    f"/namespaces/{BUILDS}/serviceaccounts"
+                    if manifest["kind"] == "ServiceAccount"
+                    else "/namespaces"
                 )
                 made.http.post(f"/api/v1{place}", json=manifest)
-        made.repository.commit({"cart/Dockerfile": "FROM scratch\nCOPY main /main\n", "cart/main": "1"})
+        made.repository.commit(
+            {"cart/Dockerfile": "FROM scratch\nCOPY main /main\n", "cart/main": "1"}
+        )
         made.has_controllers = kube.is_real
         yield made
         for place in (JOBS, SECRETS):
-            made.http.request("DELETE", place, params={"labelSelector": "app.kubernetes.io/managed-by=kubestorm"})
+            made.http.request(
+                "DELETE", place, params={"labelSelector": "app.kubernetes.io/managed-by=kubestorm"}
+            )
 
 
 def jobs(world: World) -> list[dict[str, Any]]:
     """The Jobs of this test's namespace."""
     selector = f"{manifests.LABEL_NAMESPACE}={world.namespace}"
-    return world.http.get(JOBS, params={"labelSelector": selector}).raise_for_status().json()["items"]
+    return (
+        world.http.get(JOBS, params={"labelSelector": selector}).raise_for_status().json()["items"]
+    )
 
 
 def secrets(world: World) -> list[dict[str, Any]]:
     selector = f"{manifests.LABEL_NAMESPACE}={world.namespace}"
-    return world.http.get(SECRETS, params={"labelSelector": selector}).raise_for_status().json()["items"]
+    return (
+        world.http.get(SECRETS, params={"labelSelector": selector})
+        .raise_for_status()
+        .json()["items"]
+    )
 
 
-def finish(world: World, job: dict[str, Any], *, kind: str, reason: str = "", said: str = "", code: int = 0) -> None:
-    """Play the kubelet: the pod says its last words. Where there is no Job controller, play that as well."""
+def finish(
+    world: World, job: dict[str, Any], *, kind: str, reason: str = "", said: str = "", code: int = 0
+) -> None:
+    """Play the kubelet: the pod says its last words. Where there is no Job controller, play that as
+    well.
+    """
     name = job["metadata"]["name"]
     pod = _pod_of(world, name) if world.has_controllers else _made_pod(world, name)
     ended = {"exitCode": code, "reason": "Completed" if not code else "Error", "message": said}
-    state: dict[str, Any] = {"name": "build", "ready": False, "restartCount": 0, "image": "b", "imageID": ""}
+    state: dict[str, Any] = {
+        "name": "build",
+        "ready": False,
+        "restartCount": 0,
+        "image": "b",
+        "imageID": "",
+    }
     state["state"] = {"terminated": ended}
-    _patch(world, f"{PODS}/{pod}/status", phase="Failed" if code else "Succeeded", containerStatuses=[state])
+    _patch(
+        world,
+        f"{PODS}/{pod}/status",
+        phase="Failed" if code else "Succeeded",
+        containerStatuses=[state],
+    )
     if world.has_controllers:
         eventually(lambda: _is_over(world, name), "the Job controller has seen the end")
         return
     moment = "2026-01-01T00:00:00Z"
-    over = {"status": "True", "reason": reason, "lastProbeTime": moment, "lastTransitionTime": moment}
+    over = {
+        "status": "True",
+        "reason": reason,
+        "lastProbeTime": moment,
+        "lastTransitionTime": moment,
+    }
     _patch(world, f"{JOBS}/{name}/status", conditions=[{"type": kind, **over}], startTime=moment)
 
 
@@ -81,7 +117,11 @@ def _pod_of(world: World, job: str) -> str:
     """The pod that the Job controller made."""
 
     def found() -> list[dict[str, Any]]:
-        return world.http.get(PODS, params={"labelSelector": f"job-name={job}"}).raise_for_status().json()["items"]
+        return (
+            world.http.get(PODS, params={"labelSelector": f"job-name={job}"})
+            .raise_for_status()
+            .json()["items"]
+        )
 
     return str(eventually(found, "the Job has a pod")[0]["metadata"]["name"])
 
@@ -111,7 +151,10 @@ def test_a_build_becomes_a_job_and_its_end_an_image(cluster: World):
     cluster.apply()
     begin(cluster)
     (job,) = jobs(cluster)
-    assert (cluster.image()["state"], cluster.image()["job"]) == ("Building", job["metadata"]["name"])
+    assert (cluster.image()["state"], cluster.image()["job"]) == (
+        "Building",
+        job["metadata"]["name"],
+    )
     cluster.reconcile()
     assert cluster.get()["status"]["build"]["phase"] == "Running"
     finish(cluster, job, kind="Complete", said=DIGEST)
@@ -124,7 +167,11 @@ def test_a_build_becomes_a_job_and_its_end_an_image(cluster: World):
 
 def test_the_pod_has_no_privilege_and_its_secrets_are_apart(cluster: World, vault):
     """An API server takes the manifest as it is; the builder does not see what git is shown."""
-    store(vault, f"builds/test/{cluster.namespace}/git", {"username": "ada", "password": "git-password-3"})
+    store(
+        vault,
+        f"builds/test/{cluster.namespace}/git",
+        {"username": "ada", "password": "git-password-3"},
+    )
     url = "http://git.invalid/shop.git"
     cluster.apply(source={"url": cluster.repository.url, "branch": "main"})
     begin(cluster)
@@ -137,7 +184,9 @@ def test_the_pod_has_no_privilege_and_its_secrets_are_apart(cluster: World, vaul
     assert pod["automountServiceAccountToken"] is False
     assert all(each["securityContext"]["runAsUser"] for each in containers)
     (secret,) = secrets(cluster)
-    registry = json.loads(base64.b64decode(secret["data"]["config.json"]))["auths"]["registry.test:5000"]["auth"]
+    registry = json.loads(base64.b64decode(secret["data"]["config.json"]))["auths"][
+        "registry.test:5000"
+    ]["auth"]
     assert base64.b64decode(registry).decode() == f"{USER}:{PASSWORD}"
     assert secret["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
     assert PASSWORD not in json.dumps(job)
@@ -148,7 +197,11 @@ def test_the_pod_has_no_privilege_and_its_secrets_are_apart(cluster: World, vaul
 @pytest.mark.parametrize(
     "said, reason, again",
     [
-        ("error: failed to solve: process /bin/sh did not complete: exit code: 1", "BuildFailed", False),
+        (
+            "error: failed to solve: process /bin/sh did not complete: exit code: 1",
+            "BuildFailed",
+            False,
+        ),
         ("dial tcp 10.0.0.1:443: i/o timeout", "NetworkFailed", True),
         ("unexpected status: 401 Unauthorized", "RegistryRefused", False),
     ],
@@ -184,8 +237,12 @@ def test_a_step_that_is_repeated_makes_one_job(cluster: World):
 
 def test_jobs_wait_for_their_turn(cluster: World):
     """No more at a time than the namespace may have; the next begins when one is over."""
-    cluster.repository.commit({"web/Dockerfile": "FROM scratch\nCOPY main /main\n", "web/main": "1"})
-    images = [{"name": n, "context": n, "repository": f"{cluster.namespace}/{n}"} for n in ("cart", "web")]
+    cluster.repository.commit(
+        {"web/Dockerfile": "FROM scratch\nCOPY main /main\n", "web/main": "1"}
+    )
+    images = [
+        {"name": n, "context": n, "repository": f"{cluster.namespace}/{n}"} for n in ("cart", "web")
+    ]
     cluster.apply(images=images)
     begin(cluster)
     (first,) = jobs(cluster)
@@ -221,14 +278,18 @@ def test_a_job_that_somebody_deleted_is_made_again(cluster: World):
     cluster.reconcile()
     assert (cluster.image()["reason"], cluster.image()["state"]) == ("JobGone", "Waiting")
     run_build(cluster.run())
-    assert len([each for each in jobs(cluster) if not each["metadata"].get("deletionTimestamp")]) == 1
+    assert (
+        len([each for each in jobs(cluster) if not each["metadata"].get("deletionTimestamp")]) == 1
+    )
 
 
 def test_a_deleted_image_build_takes_its_jobs_along(cluster: World):
     """The finalizer holds it until they are gone."""
     cluster.apply()
     begin(cluster)
-    cluster.http.delete(f"/apis/kubestorm.io/v1alpha1/namespaces/{cluster.namespace}/imagebuilds/shop")
+    cluster.http.delete(
+        f"/apis/kubestorm.io/v1alpha1/namespaces/{cluster.namespace}/imagebuilds/shop"
+    )
     cluster.reconcile()
     assert not cluster.exists()
     assert [job for job in jobs(cluster) if not job["metadata"].get("deletionTimestamp")] == []
@@ -307,7 +368,9 @@ def test_a_jobs_log_is_followed_until_it_is_over(sandbox_kube, vault, tmp_path):
                 world.reconcile()
 
         write("step 1\n")
-        commands.follow_logs(world.services(), world.namespace, "shop", hear, seconds=30, pause_seconds=0.01)
+        commands.follow_logs(
+            world.services(), world.namespace, "shop", hear, seconds=30, pause_seconds=0.01
+        )
         assert lines[:3] == ["step 1", "step 2", "half a line"]
 
 

@@ -1,4 +1,6 @@
-"""The programs inside a build's Job, run here by a shell: what fetches the source, and what buildah is told."""
+"""The programs inside a build's Job, run here by a shell: what fetches the source, and what buildah
+is told.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ from kubestorm.building.settings import BuildSettings
 from kubestorm.building.spec import ImageBuildSpec, parse_image_build
 from kubestorm.naming import Identity
 
-from tests.integration.building.git_servers import PASSWORD, USER, Repository, SshServer, http_server
+from tests.integration.building.git_servers import (
+    PASSWORD,
+    USER,
+    Repository,
+    SshServer,
+    http_server,
+)
 
 IDENTITY = Identity("test", "kubestorm.io", "v1alpha1", "imagebuilds", "shop", "shop", "u-1")
 SETTINGS = BuildSettings.from_config(
@@ -36,12 +44,24 @@ def order(url: str, commit: str, **image: Any) -> Order:
     """An order for one image of a repository."""
     whole = {"name": "cart", "context": "cart", "repository": "shop/cart", **image}
     spec: ImageBuildSpec = parse_image_build(
-        {"metadata": {"namespace": "shop"}, "spec": {"source": {"url": url, "branch": "main"}, "images": [whole]}},
+        {
+            "metadata": {"namespace": "shop"},
+            "spec": {"source": {"url": url, "branch": "main"}, "images": [whole]},
+        },
         SETTINGS,
         cluster="test",
     )
     return Order(
-        IDENTITY, 1, 1, spec.images[0], spec.source, commit, "Dockerfile", ("main-1",), {"a": "b"}, timeout_seconds=60
+        IDENTITY,
+        1,
+        1,
+        spec.images[0],
+        spec.source,
+        commit,
+        "Dockerfile",
+        ("main-1",),
+        {"a": "b"},
+        timeout_seconds=60,
     )
 
 
@@ -53,22 +73,32 @@ def repository(tmp_path: Path) -> Repository:
 
 def fetch(tmp_path: Path, wanted: Order, secrets: dict[str, str] | None = None) -> Path:
     """Run the init container's program with its own variables; the folder it unpacked into."""
-    places = {"/workspace": tmp_path / "workspace", "/secrets/git": tmp_path / "secrets", "/tmp": tmp_path / "tmp"}
+    places = {
+        "/workspace": tmp_path / "workspace",
+        "/secrets/git": tmp_path / "secrets",
+        "/tmp": tmp_path / "tmp",
+    }
     for place in places.values():
         place.mkdir()
     for name, content in (secrets or {}).items():
         (tmp_path / "secrets" / name).write_text(content)
-    program = re.sub(r"/workspace\b|/secrets/git\b|/tmp\b", lambda found: str(places[found[0]]), FETCH)
+    program = re.sub(
+        r"/workspace\b|/secrets/git\b|/tmp\b", lambda found: str(places[found[0]]), FETCH
+    )
     (container,) = job(wanted, "buildah", SETTINGS)["spec"]["template"]["spec"]["initContainers"]
     env = {"PATH": os.environ["PATH"], **{each["name"]: each["value"] for each in container["env"]}}
-    done = subprocess.run(["sh", "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["sh", "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return tmp_path / "workspace"
 
 
 def test_the_init_container_unpacks_the_context_alone(tmp_path, repository):
     """Of the one commit, whatever the branch is at by then."""
-    commit = repository.commit({"cart/Dockerfile": "FROM scratch", "cart/main": "1", "web/main": "2"})
+    commit = repository.commit(
+        {"cart/Dockerfile": "FROM scratch", "cart/main": "1", "web/main": "2"}
+    )
     repository.commit({"cart/main": "later"})
     found = fetch(tmp_path, order(repository.url, commit))
     assert sorted(path.name for path in found.iterdir()) == ["Dockerfile", "main"]
@@ -96,7 +126,12 @@ def test_the_init_container_knows_ssh(tmp_path, repository):
 def test_nothing_from_outside_is_part_of_a_program():
     """Arguments stay arguments, whatever they hold."""
     nasty = "$(touch /tmp/x); `id` 'a' \"b\""
-    wanted = order("https://git.test/a", "0" * 40, buildArgs={"A": nasty}, test={"command": ["sh", "-c", nasty]})
+    wanted = order(
+        "https://git.test/a",
+        "0" * 40,
+        buildArgs={"A": nasty},
+        test={"command": ["sh", "-c", nasty]},
+    )
     lines = buildah_script(wanted, SETTINGS).splitlines()
     build = shlex.split(next(line for line in lines if line.startswith("buildah build")))
     assert f"--build-arg=A={nasty}" in build
@@ -117,10 +152,15 @@ def test_all_builders_push_every_tag_and_tell_the_digest():
     assert "--tls-verify=false" in script
     assert script.endswith("> /dev/termination-log\n")
     kaniko = job(wanted, "kaniko", SETTINGS)["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert {"--digest-file=/dev/termination-log", "--insecure-registry=registry.test:5000"} <= set(kaniko)
+    assert {"--digest-file=/dev/termination-log", "--insecure-registry=registry.test:5000"} <= set(
+        kaniko
+    )
     buildkit = job(wanted, "buildkit", SETTINGS)["spec"]["template"]["spec"]["containers"][0]
     output = buildkit["args"][buildkit["args"].index("--output") + 1]
-    assert output == 'type=image,"name=registry.test:5000/shop/cart:main-1",push=true,registry.insecure=true'
+    assert (
+        output
+        == 'type=image,"name=registry.test:5000/shop/cart:main-1",push=true,registry.insecure=true'
+    )
 
 
 def test_the_digest_is_read_out_of_buildkits_metadata(tmp_path):
@@ -129,10 +169,14 @@ def test_the_digest_is_read_out_of_buildkits_metadata(tmp_path):
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     fake = bin_ / "buildctl-daemonless.sh"
-    fake.write_text('#!/bin/sh\nwhile [ "$1" != --metadata-file ]; do shift; done\ncp "$METADATA" "$2"\n')
+    fake.write_text(
+        '#!/bin/sh\nwhile [ "$1" != --metadata-file ]; do shift; done\ncp "$METADATA" "$2"\n'
+    )
     fake.chmod(0o755)
     (tmp_path / "metadata").write_text(metadata)
-    program = BUILDKIT_SCRIPT.replace("/tmp/", f"{tmp_path}/").replace("/dev/termination-log", f"{tmp_path}/last-words")
+    program = BUILDKIT_SCRIPT.replace("/tmp/", f"{tmp_path}/").replace(
+        "/dev/termination-log", f"{tmp_path}/last-words"
+    )
     env = {"PATH": f"{bin_}:{os.environ['PATH']}", "METADATA": str(tmp_path / "metadata")}
     subprocess.run(["sh", "-c", program, "build", "build", "--x"], env=env, check=True)
     assert (tmp_path / "last-words").read_text() == "sha256:22\n"

@@ -1,4 +1,6 @@
-"""Commits become images: real git, real buildah, a real registry; and nothing of it is left on the host."""
+"""Commits become images: real git, real buildah, a real registry; and nothing of it is left on the
+host.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from tests.integration.building.conftest import PASSWORD, World, store
 MANIFEST = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"
 
 
-def manifest(registry: RegistryProcess, repository: str, reference: str) -> tuple[str, dict[str, Any]]:
+def manifest(
+    registry: RegistryProcess, repository: str, reference: str
+) -> tuple[str, dict[str, Any]]:
     """Digest and content of what the registry has there; empty where it has nothing."""
     with registry.client() as client:
         answer = client.get(f"/v2/{repository}/manifests/{reference}", headers={"Accept": MANIFEST})
@@ -35,7 +39,9 @@ def file_in_image(registry: RegistryProcess, repository: str, reference: str, pa
     _, found = manifest(registry, repository, reference)
     with registry.client() as client:
         for layer in reversed(found["layers"]):
-            blob = client.get(f"/v2/{repository}/blobs/{layer['digest']}").raise_for_status().content
+            blob = (
+                client.get(f"/v2/{repository}/blobs/{layer['digest']}").raise_for_status().content
+            )
             with tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob))) as tar:
                 for name in (path, f"./{path}"):
                     if name in tar.getnames():
@@ -44,7 +50,9 @@ def file_in_image(registry: RegistryProcess, repository: str, reference: str, pa
 
 
 def test_a_commit_becomes_an_image(world: World, registry, source):
-    """Tagged by branch and commit, known by its digest, its RUN carried out; the status says all of it."""
+    """Tagged by branch and commit, known by its digest, its RUN carried out; the status says all of
+    it.
+    """
     world.apply()
     result = world.build()
     assert result["outcome"] == "Succeeded", "\n".join(world.said)
@@ -66,14 +74,20 @@ def test_only_what_changed_is_built_again(world: World, source, busybox):
     """Counted from each image's own last good build; the others say why they were left."""
     dockerfile = "FROM scratch\nCOPY main /main\n"
     world.repository.commit({"web/Dockerfile": dockerfile, "web/main": "1"})
-    images = [{"name": each, "context": each, "repository": f"{world.namespace}/{each}"} for each in ("cart", "web")]
+    images = [
+        {"name": each, "context": each, "repository": f"{world.namespace}/{each}"}
+        for each in ("cart", "web")
+    ]
     world.apply(images=images)
     world.build()
     before = {each: world.image(each)["digest"] for each in ("cart", "web")}
     world.repository.commit({"web/main": "2"})
     world.annotate(source_pushed="event-1")
     world.build()
-    assert (world.image("cart")["state"], world.image("cart")["reason"]) == ("Skipped", "PathsUnchanged")
+    assert (world.image("cart")["state"], world.image("cart")["reason"]) == (
+        "Skipped",
+        "PathsUnchanged",
+    )
     assert world.image("cart")["digest"] == before["cart"]
     assert (world.image("web")["state"], world.image("web")["reason"]) == ("Pushed", "PathsChanged")
     assert world.image("web")["digest"] != before["web"]
@@ -94,7 +108,9 @@ def test_an_end_is_told_also_when_the_next_build_follows_at_once(world: World, s
 
 
 def test_a_failed_build_does_not_hide_a_change(world: World, source):
-    """The next commit mends nothing of cart, and yet cart is built: its last good build is two commits back."""
+    """The next commit mends nothing of cart, and yet cart is built: its last good build is two
+    commits back.
+    """
     world.apply()
     world.build()
     world.repository.commit({"cart/Dockerfile": "FROM scratch\nCOPY missing /missing\n"})
@@ -114,14 +130,18 @@ def test_a_force_push_builds_all(world: World, source):
     world.apply()
     world.build()
     world.repository.checkout("main", "HEAD~0")
-    world.repository.git("commit", "-q", "--amend", "-m", "rewritten", "--date=2020-01-01T00:00:00Z")
+    world.repository.git(
+        "commit", "-q", "--amend", "-m", "rewritten", "--date=2020-01-01T00:00:00Z"
+    )
     world.repository.git("push", "-q", "--force", "origin", "HEAD")
     world.annotate(source_pushed="event-1")
     world.build()
     assert world.image()["reason"] == "HistoryRewritten"
 
 
-def test_a_command_that_fails_in_the_image_keeps_it_from_the_registry(world: World, registry, source):
+def test_a_command_that_fails_in_the_image_keeps_it_from_the_registry(
+    world: World, registry, source
+):
     """The test runs in the built image, without a network, before the push."""
     shell = ["/bin/busybox", "sh", "-c"]
     check = "test $(/bin/busybox cat /made | /bin/busybox wc -c) = 12 && ! /bin/busybox wget -q -T 1 {url}"
@@ -148,12 +168,23 @@ def test_a_command_that_fails_in_the_image_keeps_it_from_the_registry(world: Wor
         ({"link": "-> cart"}, {"context": "link"}, "no folder link"),
         ({}, {"context": "gone"}, "no folder gone"),
     ],
-    ids=["link out", "link out through another", "no file", "dangling", "context is a link", "no context"],
+    ids=[
+        "link out",
+        "link out through another",
+        "no file",
+        "dangling",
+        "context is a link",
+        "no context",
+    ],
 )
 def test_a_context_that_reaches_out_is_refused(world: World, source, files, spec, said):
     """Before anything of it is unpacked; the sentence names what is wrong."""
     world.repository.commit(files)
-    world.apply(images=[{"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart", **spec}])
+    world.apply(
+        images=[
+            {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart", **spec}
+        ]
+    )
     assert world.build()["outcome"] == "Failed"
     assert world.image()["reason"] == "SourceRefused"
     assert said in world.image()["message"]
@@ -234,7 +265,10 @@ def test_the_password_of_the_registry_is_on_no_command_line(world: World, source
     world.apply()
     world.build()
     assert any("--authfile=" in line for line in seen)
-    assert not any(PASSWORD in line or base64.b64encode(PASSWORD.encode()).decode()[:12] in line for line in seen)
+    assert not any(
+        PASSWORD in line or base64.b64encode(PASSWORD.encode()).decode()[:12] in line
+        for line in seen
+    )
 
 
 def test_root_and_a_host_that_was_not_asked_are_refused(world: World, source):
@@ -246,13 +280,24 @@ def test_root_and_a_host_that_was_not_asked_are_refused(world: World, source):
         with pytest.raises(Exception, match="chroot is no security boundary"):
             run_build(run_build_refused)
         assert world.get()["status"]["build"]["outcome"] == "Failed"
-    world.apply(images=[{"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart", "tags": ["x"]}])
+    world.apply(
+        images=[
+            {
+                "name": "cart",
+                "context": "cart",
+                "repository": f"{world.namespace}/cart",
+                "tags": ["x"],
+            }
+        ]
+    )
     world.reconcile(host={})
     assert "build.host.enabled" in world.condition("SpecValid")[2]
 
 
 def test_layers_come_from_the_cache_repository(world: World, registry, source):
-    """A second build of the same source runs nothing again, though the first one left nothing on the host."""
+    """A second build of the same source runs nothing again, though the first one left nothing on
+    the host.
+    """
     image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart"}
     world.apply(images=[{**image, "cache": f"{world.namespace}/cache"}])
     world.build()
@@ -261,20 +306,28 @@ def test_layers_come_from_the_cache_repository(world: World, registry, source):
     world.annotate(build_request=json.dumps({"id": "r-1"}))
     world.build()
     assert any("using cache" in line.lower() for line in world.said)
-    assert file_in_image(registry, f"{world.namespace}/cart", world.image()["tags"][0], "made") == b"made of one\n"
+    assert (
+        file_in_image(registry, f"{world.namespace}/cart", world.image()["tags"][0], "made")
+        == b"made of one\n"
+    )
     assert digest.startswith("sha256:")
 
 
 def test_one_image_for_several_platforms(world: World, registry):
     """The tag is an index of them, and its digest is the image's."""
-    world.repository.commit({"cart/Dockerfile": "FROM scratch\nCOPY main /main\n", "cart/main": "one"})
+    world.repository.commit(
+        {"cart/Dockerfile": "FROM scratch\nCOPY main /main\n", "cart/main": "one"}
+    )
     image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart"}
     world.apply(images=[{**image, "platforms": ["linux/amd64", "linux/arm64"]}])
     result = world.build()
     assert result["outcome"] == "Succeeded", "\n".join(world.said)
     digest, found = manifest(registry, f"{world.namespace}/cart", world.image()["tags"][0])
     assert digest == world.image()["digest"]
-    assert sorted(each["platform"]["architecture"] for each in found["manifests"]) == ["amd64", "arm64"]
+    assert sorted(each["platform"]["architecture"] for each in found["manifests"]) == [
+        "amd64",
+        "arm64",
+    ]
 
 
 def test_a_build_without_the_network(world: World, registry, busybox):

@@ -16,7 +16,13 @@ from kubestorm.building.workspace import Workspace
 from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
 from kubestorm.secrets import Secret
 
-from tests.integration.building.git_servers import PASSWORD, USER, Repository, SshServer, http_server
+from tests.integration.building.git_servers import (
+    PASSWORD,
+    USER,
+    Repository,
+    SshServer,
+    http_server,
+)
 
 ALL = SourceSettings(protocols=("https", "http", "ssh", "file"))
 Open = Callable[..., "contextmanager[GitClient]"]
@@ -28,7 +34,9 @@ def repository(tmp_path: Path) -> Repository:
     (tmp_path / "git").mkdir()
     made = Repository(tmp_path / "git" / "shop.git")
     made.commit({"README": "hello"})
-    made.commit({"services/cart/Dockerfile": "FROM scratch", "services/web/Dockerfile": "FROM scratch"})
+    made.commit(
+        {"services/cart/Dockerfile": "FROM scratch", "services/web/Dockerfile": "FROM scratch"}
+    )
     made.commit({"services/cart/main": "1"})
     return made
 
@@ -44,7 +52,9 @@ def client(base: Path) -> Open:
     """Open a client of one address."""
 
     @contextmanager
-    def opened(url: str, credentials: GitCredentials | None = None, **source: object) -> Iterator[GitClient]:
+    def opened(
+        url: str, credentials: GitCredentials | None = None, **source: object
+    ) -> Iterator[GitClient]:
         settings = BuildSettings(source=SourceSettings(protocols=ALL.protocols, **source))
         with Workspace(base) as workspace:
             runner = Runner(workspace.path)
@@ -119,7 +129,10 @@ def test_only_the_context_is_unpacked(client, repository, base, tmp_path):
     target.mkdir()
     with client(repository.url) as git, kept(base, repository.url) as folder:
         git.fetch(folder, commit=commit, branch="main")
-        assert [entry.path for entry in git.tree(folder, commit, "services/cart")] == ["Dockerfile", "main"]
+        assert [entry.path for entry in git.tree(folder, commit, "services/cart")] == [
+            "Dockerfile",
+            "main",
+        ]
         git.check_out(folder, commit, "services/cart", target)
         with pytest.raises(DefinitionError, match="no folder services/gone"):
             git.tree(folder, commit, "services/gone")
@@ -128,7 +141,9 @@ def test_only_the_context_is_unpacked(client, repository, base, tmp_path):
 
 def test_links_are_read_without_being_followed(client, repository, base):
     """Their targets come from git's objects, never from a disk."""
-    commit = repository.commit({"services/cart/out": "-> ../../../etc/passwd", "services/cart/in": "-> main"})
+    commit = repository.commit(
+        {"services/cart/out": "-> ../../../etc/passwd", "services/cart/in": "-> main"}
+    )
     with client(repository.url) as git, kept(base, repository.url) as folder:
         git.fetch(folder, commit=commit, branch="main")
         entries = git.tree(folder, commit, "services/cart")
@@ -156,7 +171,9 @@ def test_an_address_that_got_past_the_check_still_runs_nothing(base, tmp_path, u
     mark = tmp_path / "ran"
     address = GitAddress("https", "git.test", url.format(mark=mark))
     with Workspace(base) as workspace:
-        git = GitClient(workspace, address, GitCredentials(), BuildSettings(), Runner(workspace.path))
+        git = GitClient(
+            workspace, address, GitCredentials(), BuildSettings(), Runner(workspace.path)
+        )
         with pytest.raises((TemporaryError, PermanentError, NotFoundError)):
             git.head("main")
     assert not mark.exists()
@@ -180,7 +197,10 @@ def test_http_with_user_and_password(client, repository, base):
             assert git.head("main").commit == commit
             git.fetch(folder, commit=commit, branch="main")
         for bad in (None, GitCredentials(USER, Secret("wrong-password"))):
-            with client(url, bad) as git, pytest.raises(PermanentError, match="check the credentials") as refused:
+            with (
+                client(url, bad) as git,
+                pytest.raises(PermanentError, match="check the credentials") as refused,
+            ):
                 git.head("main")
             assert "wrong-password" not in str(refused.value)
 
@@ -189,8 +209,14 @@ def test_credentials_do_not_follow_a_redirect(client, repository):
     """A server that sends us elsewhere does not get to see them there."""
     good = GitCredentials(USER, Secret(PASSWORD))
     root = repository.path.parent
-    with http_server(root, private=True) as elsewhere, http_server(root, redirect=elsewhere.url) as server:
-        with client(f"{server.url}/shop.git", good) as git, pytest.raises((TemporaryError, PermanentError)):
+    with (
+        http_server(root, private=True) as elsewhere,
+        http_server(root, redirect=elsewhere.url) as server,
+    ):
+        with (
+            client(f"{server.url}/shop.git", good) as git,
+            pytest.raises((TemporaryError, PermanentError)),
+        ):
             git.head("main")
         assert elsewhere.seen == []
 
@@ -204,14 +230,24 @@ def test_ssh_with_a_key(client, repository, base, tmp_path):
         with client(url, good) as git, kept(base, url) as folder:
             assert git.head("main").commit == commit
             git.fetch(folder, commit=commit, branch="main")
-        stranger = GitCredentials(ssh_private_key=Secret(server.key("stranger")), known_hosts=server.known_hosts)
-        with client(url, stranger) as git, pytest.raises(PermanentError, match="check the credentials"):
+        stranger = GitCredentials(
+            ssh_private_key=Secret(server.key("stranger")), known_hosts=server.known_hosts
+        )
+        with (
+            client(url, stranger) as git,
+            pytest.raises(PermanentError, match="check the credentials"),
+        ):
             git.head("main")
-        impostor = server.known_hosts.replace(server.known_hosts.split()[2], server.key("stranger.pub").split()[1])
+        impostor = server.known_hosts.replace(
+            server.known_hosts.split()[2], server.key("stranger.pub").split()[1]
+        )
         other = GitCredentials(ssh_private_key=Secret(server.key()), known_hosts=impostor)
         with client(url, other) as git, pytest.raises(PermanentError, match="not in known_hosts"):
             git.head("main")
-        with pytest.raises(DefinitionError, match="known_hosts"), client(url, GitCredentials("", None, Secret("k"))):
+        with (
+            pytest.raises(DefinitionError, match="known_hosts"),
+            client(url, GitCredentials("", None, Secret("k"))),
+        ):
             pass
 
 
@@ -221,11 +257,17 @@ def test_nothing_of_credentials_stays_on_disk(client, repository, base):
     with http_server(repository.path.parent, private=True) as server:
         url = f"{server.url}/shop.git"
         with client(url, good), kept(base, url):
-            files = [path for path in base.rglob("*") if path.is_file() and PASSWORD in path.read_text()]
+            files = [
+                path for path in base.rglob("*") if path.is_file() and PASSWORD in path.read_text()
+            ]
             assert [oct(path.stat().st_mode & 0o777) for path in files] == ["0o600"]
         with client(url, good) as git, kept(base, url) as folder:
             git.fetch(folder, commit=repository.git("rev-parse", "HEAD"), branch="main")
-    assert not [path for path in base.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    assert not [
+        path
+        for path in base.rglob("*")
+        if path.is_file() and PASSWORD.encode() in path.read_bytes()
+    ]
     assert list((base / "runs").iterdir()) == []
 
 

@@ -1,4 +1,6 @@
-"""Builds that are killed or canceled half-way: nothing of them stays, and what was killed is taken up again."""
+"""Builds that are killed or canceled half-way: nothing of them stays, and what was killed is taken
+up again.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def slow(world: World, busybox: bytes) -> str:
     """A commit whose build, and whose test, wait until the next commit."""
     world.config.update(LEASE)
     dockerfile = f"FROM scratch\nCOPY busybox /bin/busybox\nCOPY main /main\nRUN {SLOW}\n"
-    return world.repository.commit({"cart/Dockerfile": dockerfile, "cart/main": "1", "cart/busybox": busybox})
+    return world.repository.commit(
+        {"cart/Dockerfile": dockerfile, "cart/main": "1", "cart/busybox": busybox}
+    )
 
 
 @contextmanager
@@ -72,8 +76,12 @@ def processes_of(world: World) -> list[int]:
     "stage, text",
     [("fetch", "Fetching"), ("build", "waiting here"), ("push", "Successfully tagged")],
 )
-def test_a_killed_build_leaves_nothing_and_is_taken_up_again(world: World, slow, busybox, stage, text):
-    """Killed at each stage with SIGKILL: the next run clears the host, and makes the image after all."""
+def test_a_killed_build_leaves_nothing_and_is_taken_up_again(
+    world: World, slow, busybox, stage, text
+):
+    """Killed at each stage with SIGKILL: the next run clears the host, and makes the image after
+    all.
+    """
     if stage != "build":
         dockerfile = "FROM scratch\nCOPY main /main\n"
         world.repository.commit({"cart/Dockerfile": dockerfile})
@@ -86,7 +94,9 @@ def test_a_killed_build_leaves_nothing_and_is_taken_up_again(world: World, slow,
     assert world.left_over() != []
     world.repository.commit({"cart/Dockerfile": "FROM scratch\nCOPY main /main\n"})
     world.take("build_requested")
-    eventually(lambda: world.reconcile() and world.take("build_requested"), "the dead build is noticed")
+    eventually(
+        lambda: world.reconcile() and world.take("build_requested"), "the dead build is noticed"
+    )
     assert world.get()["status"]["build"]["interruptions"] == 1
     if stage == "build":
         run_build_until_over(world)
@@ -108,27 +118,41 @@ def run_build_until_over(world: World) -> None:
 
 
 def test_a_build_killed_while_its_test_runs(world: World, registry, busybox):
-    """What the test started dies, nothing was pushed, and the next run builds and tests it after all."""
+    """What the test started dies, nothing was pushed, and the next run builds and tests it after
+    all.
+    """
     world.config.update(LEASE)
     test = {"command": json.loads(SLOW)}
-    image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart", "test": test}
+    image = {
+        "name": "cart",
+        "context": "cart",
+        "repository": f"{world.namespace}/cart",
+        "test": test,
+    }
     dockerfile = "FROM scratch\nCOPY busybox /bin/busybox\n"
     world.repository.commit({"cart/Dockerfile": dockerfile, "cart/busybox": busybox})
     world.apply(images=[image])
     world.reconcile()
     with build_process(world) as process:
         wait_for(process, "waiting here")
-        (path,) = [path for path in (world.folder / "runs").iterdir() if (path / "storage").exists()]
+        (path,) = [
+            path for path in (world.folder / "runs").iterdir() if (path / "storage").exists()
+        ]
         assert world.image()["state"] == "Testing"
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     eventually(lambda: not workspace.is_alive(path), "its lock is free")
     world.repository.commit({"cart/Dockerfile": f"{dockerfile}COPY Dockerfile /go\n"})
     world.take("build_requested")
-    eventually(lambda: world.reconcile() and world.take("build_requested"), "the dead build is noticed")
+    eventually(
+        lambda: world.reconcile() and world.take("build_requested"), "the dead build is noticed"
+    )
     assert world.get()["status"]["build"]["interruptions"] == 1
     with registry.client() as client:
-        assert f"{world.namespace}/cart" not in client.get("/v2/_catalog").raise_for_status().json()["repositories"]
+        assert (
+            f"{world.namespace}/cart"
+            not in client.get("/v2/_catalog").raise_for_status().json()["repositories"]
+        )
     run_build_until_over(world)
     assert (world.left_over(), processes_of(world)) == ([], [])
 
@@ -139,7 +163,9 @@ def test_what_a_killed_build_had_started_dies_with_it(world: World, slow):
     world.reconcile()
     with build_process(world) as process:
         wait_for(process, "waiting here")
-        (path,) = [path for path in (world.folder / "runs").iterdir() if (path / "storage").exists()]
+        (path,) = [
+            path for path in (world.folder / "runs").iterdir() if (path / "storage").exists()
+        ]
         assert len(workspace.inhabitants(path)) >= 2
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -165,7 +191,11 @@ def test_a_canceled_build_stops_within_seconds(world: World, slow):
     assert time.monotonic() - begun < 15
     assert (results[0]["outcome"], world.image()["state"]) == ("Canceled", "Canceled")
     assert world.condition("Built")[1:] == ("Canceled", "cart: ada canceled it: a typo.")
-    events = world.http.get(f"/api/v1/namespaces/{world.namespace}/events").raise_for_status().json()["items"]
+    events = (
+        world.http.get(f"/api/v1/namespaces/{world.namespace}/events")
+        .raise_for_status()
+        .json()["items"]
+    )
     assert "ada asked build 1 to stop: a typo" in [event["message"] for event in events]
     world.reconcile()
     assert world.take("build_finished")[0]["outcome"] == "Canceled"
@@ -189,7 +219,9 @@ def test_a_deleted_image_build_stops_its_build(world: World, slow):
     thread = threading.Thread(target=lambda: run_build(run))
     thread.start()
     eventually(lambda: "waiting here" in world.said, "the build is under way")
-    world.http.delete(f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/imagebuilds/shop").raise_for_status()
+    world.http.delete(
+        f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/imagebuilds/shop"
+    ).raise_for_status()
     world.reconcile()
     assert world.exists()
     thread.join(30)
@@ -208,7 +240,10 @@ def test_a_build_that_nobody_ever_ends_fails_in_the_end(world: World, slow):
             wait_for(process, "waiting here")
             process.kill()
         world.take("build_requested")
-        eventually(lambda: world.reconcile()["status"]["build"]["phase"] != "Running", "the dead build is noticed")
+        eventually(
+            lambda: world.reconcile()["status"]["build"]["phase"] != "Running",
+            "the dead build is noticed",
+        )
     build = world.get()["status"]["build"]
     assert (build["phase"], build["outcome"], build["interruptions"]) == ("Finished", "Failed", 2)
     assert "begun 2 times" in world.condition("Built")[2]

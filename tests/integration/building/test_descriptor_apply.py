@@ -1,4 +1,6 @@
-"""A repository's default.json becomes an ImageBuild that builds and an Application that follows, and keeps them so."""
+"""A repository's default.json becomes an ImageBuild that builds and an Application that follows,
+and keeps them so.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,20 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 def team(world: World, registry: RegistryProcess) -> World:
     """Operations offer one type; nothing is built."""
     crd = yaml.safe_load((ROOT / "crds" / "applications.kubestorm.io.yaml").read_text())
-    assert world.http.post(CRDS, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
-    eventually(lambda: world.http.get("/apis/kubestorm.io/v1alpha1/applications").is_success, "the CRD is served")
+    assert world.http.post(CRDS, json=crd).status_code in (
+        httpx.codes.CREATED,
+        httpx.codes.CONFLICT,
+    )
+    eventually(
+        lambda: world.http.get("/apis/kubestorm.io/v1alpha1/applications").is_success,
+        "the CRD is served",
+    )
     base = f"{registry.host}/{world.namespace}/base:stable"
     world.config["application"] = {"registry": registry.host}
-    world.config["descriptor"] = {"types": {"tiny": {"base_image": base}}, "shell": ["/bin/busybox", "sh", "-ec"]}
+    world.config["descriptor"] = {
+        "types": {"tiny": {"base_image": base}},
+        "shell": ["/bin/busybox", "sh", "-ec"],
+    }
     return world
 
 
@@ -48,15 +59,24 @@ def default_json(world: World, **more: Any) -> str:
 
 
 def application(world: World, name: str = "cart") -> dict[str, Any]:
-    answer = world.http.get(f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/applications/{name}")
+    answer = world.http.get(
+        f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/applications/{name}"
+    )
     found: dict[str, Any] = answer.raise_for_status().json()
     return found
 
 
 def test_a_descriptor_becomes_an_image(team: World, busybox: bytes) -> None:
     """The steps run on the type's base image, and what they made is in the image that is pushed."""
-    team.repository.commit({"base/Dockerfile": "FROM scratch\nCOPY busybox /bin/busybox\n", "base/busybox": busybox})
-    base = {"name": "base", "context": "base", "repository": f"{team.namespace}/base", "tags": ["stable"]}
+    team.repository.commit(
+        {"base/Dockerfile": "FROM scratch\nCOPY busybox /bin/busybox\n", "base/busybox": busybox}
+    )
+    base = {
+        "name": "base",
+        "context": "base",
+        "repository": f"{team.namespace}/base",
+        "tags": ["stable"],
+    }
     team.apply("base", images=[base])
     assert team.build("base")["outcome"] == "Succeeded"
     team.repository.commit({"default.json": default_json(team)})
@@ -107,7 +127,9 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("more, sentence", REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_allowed_gets_a_sentence(team: World, more: dict[str, str], sentence: str) -> None:
+def test_what_is_not_allowed_gets_a_sentence(
+    team: World, more: dict[str, str], sentence: str
+) -> None:
     """Nothing is written."""
     team.repository.commit({"default.json": default_json(team)})
     with pytest.raises(DefinitionError, match=sentence):

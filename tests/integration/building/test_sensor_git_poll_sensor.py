@@ -40,7 +40,11 @@ class Polling:
         log.addHandler(handler)
         settings = BuildSettings.from_config(self.world.config)
         return BranchPoller(
-            settings, self, lambda trigger, payload: self.told.append(dict(payload)), log, share=lambda: 0
+            settings,
+            self,
+            lambda trigger, payload: self.told.append(dict(payload)),
+            log,
+            share=lambda: 0,
         )
 
     def get_value(self, name: str) -> str | None:
@@ -67,7 +71,9 @@ def polled(sandbox_kube: Kube, vault: VaultServer, tmp_path: Path) -> Iterator[W
         made.repository.commit({"cart/Dockerfile": "FROM scratch\n"})
         made.apply()
         yield made
-        made.http.delete(f"/apis/kubestorm.io/v1alpha1/namespaces/{made.namespace}/imagebuilds/shop")
+        made.http.delete(
+            f"/apis/kubestorm.io/v1alpha1/namespaces/{made.namespace}/imagebuilds/shop"
+        )
 
 
 @pytest.fixture
@@ -136,7 +142,9 @@ def test_a_push_is_noted_where_it_concerns_somebody(polled):
     polled.reconcile()
     commit = polled.repository.commit({"a": "1"})
     services = polled.services()
-    noted = note_push(services, [polled.repository.url.removesuffix(".git")], "main", commit, event_id="e-1")
+    noted = note_push(
+        services, [polled.repository.url.removesuffix(".git")], "main", commit, event_id="e-1"
+    )
     assert noted["image_builds"] == [f"{polled.namespace}/shop"]
     assert commit in polled.get()["metadata"]["annotations"][PUSHED_ANNOTATION]
     assert PUSHED_ANNOTATION not in (polled.get("other")["metadata"].get("annotations") or {})

@@ -1,4 +1,6 @@
-"""The push sensor as the engine calls it: webhooks of git servers come in, and only those with the right secret."""
+"""The push sensor as the engine calls it: webhooks of git servers come in, and only those with the
+right secret.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def heard(vault: VaultServer, tmp_path: Path) -> Iterator[Heard]:
     ]
     config = {
         "cluster": "test",
-        "vault": {"url": vault.url, "auth": {"method": "token", "token_file": str(tmp_path / "token")}},
+        "vault": {
+            "url": vault.url,
+            "auth": {"method": "token", "token_file": str(tmp_path / "token")},
+        },
         "build": {"webhooks": {"listener": {"port": 0}, "hooks": hooks}},
     }
     found = Heard(config)
@@ -73,7 +78,9 @@ def post(heard: Heard, door: str, headers: dict[str, str], body: bytes | None = 
     assert heard.events.listener is not None
     url = f"{heard.events.listener.url}/git/{door}"
     with httpx.Client(trust_env=False) as client:
-        return client.post(url, content=content, headers={"Content-Type": "application/json", **headers}).status_code
+        return client.post(
+            url, content=content, headers={"Content-Type": "application/json", **headers}
+        ).status_code
 
 
 def signed(secret: str, body: bytes | None = None) -> str:
@@ -102,14 +109,26 @@ def test_a_push_with_the_right_secret_is_handed_on(heard, door, headers):
     "door, headers, status",
     [
         ("hub", {"X-GitHub-Event": "push"}, 401),
-        ("hub", {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed('guess')}"}, 403),
+        (
+            "hub",
+            {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed('guess')}"},
+            403,
+        ),
         ("hub", {"X-GitHub-Event": "push", "X-Hub-Signature-256": signed(SECRET)}, 403),
         ("tea", {"X-Gitea-Event": "push", "X-Gitea-Signature": "zz"}, 403),
         ("lab", {"X-Gitlab-Event": "Push Hook"}, 401),
         ("lab", {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": TOKEN + "x"}, 403),
         ("nowhere", {}, 404),
     ],
-    ids=["unsigned", "wrong secret", "no prefix", "no hex", "no token", "wrong token", "no such door"],
+    ids=[
+        "unsigned",
+        "wrong secret",
+        "no prefix",
+        "no hex",
+        "no token",
+        "wrong token",
+        "no such door",
+    ],
 )
 def test_what_has_not_the_right_secret_is_refused(heard, door, headers, status):
     """And nothing of it is handed on."""

@@ -1,4 +1,6 @@
-"""The pack in stormcell beside the sandbox, and people who talk to it as a chat's bot would pass them on."""
+"""The pack in stormcell beside the sandbox, and people who talk to it as a chat's bot would pass
+them on.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ CHAT: dict[str, Any] = {
     ],
     "ask": "#platform",
     "short_names": {"prod": "shop-prod"},
-    "channels": [{"channels": ["shop"], "namespaces": ["shop-*", "default"], "default_namespace": "shop-prod"}],
+    "channels": [
+        {
+            "channels": ["shop"],
+            "namespaces": ["shop-*", "default"],
+            "default_namespace": "shop-prod",
+        }
+    ],
     "bots": ["kubestorm-bot"],
     "look_seconds": 1,
 }
@@ -56,7 +64,10 @@ class ChatWorld:
         self.engine = self.environment.engine()
         self.engine.start()
         self.http = httpx.Client(
-            base_url=self.engine.url, headers={"St2-Api-Key": self.engine.key}, timeout=30, trust_env=False
+            base_url=self.engine.url,
+            headers={"St2-Api-Key": self.engine.key},
+            timeout=30,
+            trust_env=False,
         )
 
     def restart(self) -> None:
@@ -74,7 +85,9 @@ class ChatWorld:
             self.engine.stop()
         self.environment.stop()
 
-    def post(self, command: str, user: str = "ana", channel: str = "general", **more: Any) -> httpx.Response:
+    def post(
+        self, command: str, user: str = "ana", channel: str = "general", **more: Any
+    ) -> httpx.Response:
         """What a bot does with a message: match it and execute it."""
         body = {"command": command, "user": user, "source_channel": channel, **more}
         return self.http.post("/v1/aliasexecution/match_and_execute", json=body)
@@ -90,7 +103,9 @@ class ChatWorld:
 
     def executions(self, action: str) -> list[dict[str, Any]]:
         """The executions of an action."""
-        return list(self.http.get("/v1/executions", params={"action": action, "limit": 1000}).json())
+        return list(
+            self.http.get("/v1/executions", params={"action": action, "limit": 1000}).json()
+        )
 
     def run(self, command: str, user: str = "ana", channel: str = "general") -> dict[str, Any]:
         """Say it; the execution that answered."""

@@ -1,4 +1,6 @@
-"""Errbot with err-stackstorm, both as they are on PyPI, with the text back end, as a process to talk with."""
+"""Errbot with err-stackstorm, both as they are on PyPI, with the text back end, as a process to
+talk with.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,12 @@ def install() -> Path:
     """The Python of Errbot's environment, made at first under the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubestorm"
     cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"{'-'.join(VERSIONS)}-py{sys.version_info.major}.{sys.version_info.minor}".replace("==", "-")
+    folder = (
+        cache
+        / f"{'-'.join(VERSIONS)}-py{sys.version_info.major}.{sys.version_info.minor}".replace(
+            "==", "-"
+        )
+    )
     python, ready = folder / "bin" / "python", folder / "ready"
     with (cache / "errbot.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -52,9 +59,13 @@ def install() -> Path:
             # Errbot 6.2 imports pkg_resources, which setuptools 82 no longer has.
             command = [str(python), "-m", "pip", "install", "--quiet", *VERSIONS, "setuptools<81"]
             try:
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
+                subprocess.run(
+                    command, check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS
+                )
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-                raise Unavailable(f"PyPI gives no errbot: {str(error.stderr or error)[-200:]}") from error
+                raise Unavailable(
+                    f"PyPI gives no errbot: {str(error.stderr or error)[-200:]}"
+                ) from error
             ready.touch()
     return python
 
@@ -65,7 +76,11 @@ class Errbot(Bot):
     def __init__(self, python: Path, folder: Path, user: str, url: str, key: Path) -> None:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         (plugins,) = (python.parent.parent / "lib").glob("python*/site-packages/err-stackstorm")
-        config = _CONFIG.format(data=str(folder / "data"), plugins=str(plugins), user=user, url=url, key=str(key))
+        config = _CONFIG.format(
+            data=str(folder / "data"), plugins=str(plugins), user=user, url=url, key=str(key)
+        )
         (folder / "config.py").write_text(config)
         program = python.parent / "errbot"
-        super().__init__([str(program), "-c", str(folder / "config.py")], folder, {"PYTHONUNBUFFERED": "1"})
+        super().__init__(
+            [str(program), "-c", str(folder / "config.py")], folder, {"PYTHONUNBUFFERED": "1"}
+        )

@@ -34,13 +34,27 @@ def install() -> Path:
         if not (folder / "ready").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            command = [npm, "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund"]
+            command = [
+                npm,
+                "install",
+                "--prefix",
+                str(folder),
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+            ]
             try:
                 subprocess.run(
-                    [*command, f"hubot@{VERSION}"], check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS
+                    [*command, f"hubot@{VERSION}"],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    timeout=_INSTALL_SECONDS,
                 )
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-                raise Unavailable(f"npm cannot install hubot: {str(error.stderr or error)[-200:]}") from error
+                raise Unavailable(
+                    f"npm cannot install hubot: {str(error.stderr or error)[-200:]}"
+                ) from error
             (folder / "ready").touch()
     return folder
 
@@ -48,7 +62,9 @@ def install() -> Path:
 class Hubot(Bot):
     """One Hubot whose user types lines."""
 
-    def __init__(self, installed: Path, folder: Path, user: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, installed: Path, folder: Path, user: str, environment: Mapping[str, str]
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         program = installed / "node_modules" / "hubot" / "bin" / "Hubot.mjs"
         super().__init__(

@@ -13,7 +13,9 @@ from pathlib import Path
 class Bot:
     """One bot. Its environment is what is given, and nothing else of ours."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> None:
         self.process = subprocess.Popen(
             command,
             cwd=folder,

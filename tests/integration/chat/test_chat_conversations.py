@@ -1,4 +1,6 @@
-"""Conversations as a bot passes them on by the API: match, execute, announcements; people, places, bad input."""
+"""Conversations as a bot passes them on by the API: match, execute, announcements; people, places,
+bad input.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +44,17 @@ def test_a_day_by_the_api(world: ChatWorld) -> None:
     assert say("kubestorm help").startswith("What you may ask for, ana:")
     assert say("create database day-orders postgres 16 size small in prod") == (
         "Database shop-prod/day-orders is ready.\n"
-        "Address: " + world.environment.rds().describe_db_instances()["DBInstances"][-1]["Endpoint"]["Address"]
+        "Address: "
+        + world.environment.rds().describe_db_instances()["DBInstances"][-1]["Endpoint"]["Address"]
     )
     assert "day-orders" in say("list databases in prod")
     shown = say("show database day-orders")
-    assert shown.startswith("Database shop-prod/day-orders is ready.\nEngine: postgres 16\nSize: small")
-    assert say("why is day-orders not ready").startswith("Database shop-prod/day-orders is ready; nothing is wrong")
+    assert shown.startswith(
+        "Database shop-prod/day-orders is ready.\nEngine: postgres 16\nSize: small"
+    )
+    assert say("why is day-orders not ready").startswith(
+        "Database shop-prod/day-orders is ready; nothing is wrong"
+    )
     assert say("rotate the password of day-orders").startswith("New credentials are asked for")
     assert "is asked for" in say("snapshot database day-orders as before-sale")
     assert "looked at" in say("drift in prod")
@@ -55,12 +62,18 @@ def test_a_day_by_the_api(world: ChatWorld) -> None:
 
 
 def test_a_day_of_an_application(world: ChatWorld) -> None:
-    """Deployed, deployed again, looked at, rolled back, frozen, scaled: by a deployer of these namespaces, in words."""
+    """Deployed, deployed again, looked at, rolled back, frozen, scaled: by a deployer of these
+    namespaces, in words.
+    """
     environment = world.environment
     for tag in ("1.4.1", "1.4.2"):
         environment.push_image("shop/cart", tag)
     environment.apply(CART)
-    eventually(lambda: _ready(environment.read("kubestorm.io/v1alpha1", "Application", "cart", "shop-prod")))
+    eventually(
+        lambda: _ready(
+            environment.read("kubestorm.io/v1alpha1", "Application", "cart", "shop-prod")
+        )
+    )
 
     def say(text: str) -> str:
         return world.say(text, "ben", "shop")
@@ -72,13 +85,17 @@ def test_a_day_of_an_application(world: ChatWorld) -> None:
     assert "Asked by: ben" in deployed
     assert say("deploy cart 1.4.2") == "shop-prod/cart runs 1.4.2; there was nothing to do."
     assert say("status cart").startswith("shop-prod/cart runs 1.4.2, 1 of 1 pods available")
-    assert say("history cart").startswith("The last rollout of shop-prod/cart: 1.4.2, Complete, asked by ben.")
+    assert say("history cart").startswith(
+        "The last rollout of shop-prod/cart: 1.4.2, Complete, asked by ben."
+    )
     assert say("roll back cart").startswith("shop-prod/cart runs 1.4.1.")
     assert say("freeze cart because sale weekend").endswith("ben: sale weekend")
     assert say("who froze cart?").startswith("ben froze shop-prod/cart: sale weekend")
     assert say("deploy cart 1.4.2").startswith("It is frozen by ben: sale weekend")
     assert "because it is frozen" in say("why is cart frozen?")
-    assert say("unfreeze cart because it is over").startswith("shop-prod/cart may be rolled out again.")
+    assert say("unfreeze cart because it is over").startswith(
+        "shop-prod/cart may be rolled out again."
+    )
     assert say("scale cart to 2") == "It asks for 2 pods."
     assert say("abort cart").startswith("shop-prod/cart has no rollout under way.")
     assert say("promote cart").startswith("shop-prod/cart has no rollout under way.")
@@ -99,7 +116,11 @@ def test_a_day_of_a_build(world: ChatWorld, tmp_path: Path) -> None:
             "apiVersion": "kubestorm.io/v1alpha1",
             "kind": "ImageBuild",
             "metadata": {"name": "site", "namespace": "shop-prod"},
-            "spec": {"source": {"url": repository.url, "branch": "main"}, "images": [image], "suspend": True},
+            "spec": {
+                "source": {"url": repository.url, "branch": "main"},
+                "images": [image],
+                "suspend": True,
+            },
         }
     )
 
@@ -112,7 +133,9 @@ def test_a_day_of_a_build(world: ChatWorld, tmp_path: Path) -> None:
     assert say("cancel build site").startswith("No build is under way.")
     assert say("deliver site").startswith("The delivery of shop-prod/site is done.")
     repository.commit({"Dockerfile": "FROM scratch\nCOPY gone /\n"})
-    assert say("deliver site in prod").startswith("The delivery of shop-prod/site failed at build: site: ")
+    assert say("deliver site in prod").startswith(
+        "The delivery of shop-prod/site failed at build: site: "
+    )
     assert say("deliver nowhere").startswith("There is no build nowhere")
     events = world.environment.read_all("v1", "Event", "shop-prod")
     assert any(event["message"] == "ben asked for a build." for event in events)
@@ -129,14 +152,32 @@ def test_the_second_key_is_asked_for(world: ChatWorld) -> None:
         "apiVersion": "kubestorm.io/v1alpha1",
         "kind": "Database",
         "metadata": {"name": "to-destroy", "namespace": "shop-prod"},
-        "spec": {"engine": "postgres", "version": "16", "size": "small", "deletionPolicy": "Delete"},
+        "spec": {
+            "engine": "postgres",
+            "version": "16",
+            "size": "small",
+            "deletionPolicy": "Delete",
+        },
     }
     world.environment.apply(manifest)
     refused = world.run("delete database to-destroy in prod")["result"]["output"]
     assert (refused["outcome"], "confirm" in refused["text"]) == ("failed", True)
-    assert world.environment.read("kubestorm.io/v1alpha1", "Database", "to-destroy", "shop-prod") is not None
-    assert world.run("delete database to-destroy in prod confirm orders")["result"]["output"]["outcome"] == "failed"
-    assert world.run("delete database to-destroy in prod confirm to-destroy")["result"]["output"]["outcome"] == "good"
+    assert (
+        world.environment.read("kubestorm.io/v1alpha1", "Database", "to-destroy", "shop-prod")
+        is not None
+    )
+    assert (
+        world.run("delete database to-destroy in prod confirm orders")["result"]["output"][
+            "outcome"
+        ]
+        == "failed"
+    )
+    assert (
+        world.run("delete database to-destroy in prod confirm to-destroy")["result"]["output"][
+            "outcome"
+        ]
+        == "good"
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,18 +189,51 @@ def test_the_second_key_is_asked_for(world: ChatWorld) -> None:
             "general",
             "I do not know eve, and `database_list` needs the role viewer. Ask #platform",
         ),
-        ("create database x postgres in prod", "ben", "general", "You are missing the role dba, which"),
-        ("list databases in pay-prod", "ana", "shop", "#shop is for shop-*, default; pay-prod is not among them."),
+        (
+            "create database x postgres in prod",
+            "ben",
+            "general",
+            "You are missing the role dba, which",
+        ),
+        (
+            "list databases in pay-prod",
+            "ana",
+            "shop",
+            "#shop is for shop-*, default; pay-prod is not among them.",
+        ),
         ("list databases in shop-stage", "ana", "#shop", "There is no database in shop-stage."),
         ("scale nothing to 3", "ben", "shop", "There is no application nothing in shop-prod."),
         ("kubestorm help", "eve", "general", "You may ask for help only."),
-        ("who am i", "ben", "general", "You are ben.\nRoles: deployer in shop-*, developer in shop-*, viewer"),
-        ("depoly cart 1.4.2", "ben", "general", "I do not know that.\nDid you mean `deploy cart 1.4.2`?"),
+        (
+            "who am i",
+            "ben",
+            "general",
+            "You are ben.\nRoles: deployer in shop-*, developer in shop-*, viewer",
+        ),
+        (
+            "depoly cart 1.4.2",
+            "ben",
+            "general",
+            "I do not know that.\nDid you mean `deploy cart 1.4.2`?",
+        ),
     ],
-    ids=["stranger", "role", "channel", "in the channel", "default namespace", "help", "roles", "near miss"],
+    ids=[
+        "stranger",
+        "role",
+        "channel",
+        "in the channel",
+        "default namespace",
+        "help",
+        "roles",
+        "near miss",
+    ],
 )
-def test_who_and_where_decide(world: ChatWorld, command: str, user: str, channel: str, answer: str) -> None:
-    """The account, the role, the channel's namespaces: refusals say what is missing and whom to ask."""
+def test_who_and_where_decide(
+    world: ChatWorld, command: str, user: str, channel: str, answer: str
+) -> None:
+    """The account, the role, the channel's namespaces: refusals say what is missing and whom to
+    ask.
+    """
     assert world.say(command, user, channel).startswith(answer)
 
 
@@ -174,8 +248,12 @@ def test_nobody_becomes_somebody_else_by_typing(world: ChatWorld, pair: str) -> 
 
 
 def test_text_as_a_pair_is_only_another_text(world: ChatWorld) -> None:
-    """Whatever is put into the one parameter that can be typed is read and decided like anything else."""
-    assert world.say("who am i text='delete database orders'", "ben").startswith("You are missing the role admin")
+    """Whatever is put into the one parameter that can be typed is read and decided like anything
+    else.
+    """
+    assert world.say("who am i text='delete database orders'", "ben").startswith(
+        "You are missing the role admin"
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,10 +271,16 @@ def test_text_as_a_pair_is_only_another_text(world: ChatWorld) -> None:
         "deploy " * 500,
     ],
 )
-@pytest.mark.parametrize("user", ["ana", "{{ st2kv.system.token }}"], ids=["known", "a name that is a template"])
+@pytest.mark.parametrize(
+    "user", ["ana", "{{ st2kv.system.token }}"], ids=["known", "a name that is a template"]
+)
 def test_nothing_typed_is_evaluated(world: ChatWorld, command: str, user: str) -> None:
-    """Neither text, nor pairs, nor a name reach a template, a shell or a query; an answer comes all the same."""
-    world.http.put("/v1/keys/token", json={"name": "token", "value": "swordfish"}).raise_for_status()
+    """Neither text, nor pairs, nor a name reach a template, a shell or a query; an answer comes all
+    the same.
+    """
+    world.http.put(
+        "/v1/keys/token", json={"name": "token", "value": "swordfish"}
+    ).raise_for_status()
     execution = world.run(command, user)
     children = world.http.get(f"/v1/executions/{execution['id']}/children").json()
     assert "swordfish" not in json.dumps([execution, children])
@@ -207,11 +291,15 @@ def test_a_message_of_100_kb_is_refused_at_once(world: ChatWorld) -> None:
     """The engine reads no command of that length, and goes on answering."""
     answered = world.post("deploy " * 15_000)
     assert (answered.status_code, "longer than" in answered.json()["faultstring"]) == (400, True)
-    assert world.say("who am i") == "You are ana.\nRoles: " + world.say("who am i").split("Roles: ")[1]
+    assert (
+        world.say("who am i") == "You are ana.\nRoles: " + world.say("who am i").split("Roles: ")[1]
+    )
 
 
 def test_the_outcome_is_announced_where_it_was_asked(world: ChatWorld) -> None:
-    """One acknowledgment in the answer, one announcement at the end: its channel, its thread, the outcome's colour."""
+    """One acknowledgment in the answer, one announcement at the end: its channel, its thread, the
+    outcome's colour.
+    """
     heard: list[dict[str, Any]] = []
     listening = threading.Event()
 
@@ -233,7 +321,9 @@ def test_the_outcome_is_announced_where_it_was_asked(world: ChatWorld) -> None:
     thread.start()
     assert listening.wait(30)
     context = {"id": "m1", "thread": "17.4"}
-    found = world.http.post("/v1/actionalias/match", json={"command": "create database told postgres in prod"}).json()
+    found = world.http.post(
+        "/v1/actionalias/match", json={"command": "create database told postgres in prod"}
+    ).json()
     answered = world.http.post(
         "/v1/aliasexecution",
         json={
@@ -261,7 +351,10 @@ def test_who_asked_is_on_the_object(world: ChatWorld) -> None:
     assert found is not None
     assert "ana" in json.dumps(found["metadata"]["annotations"])
     events = world.environment.read_all("v1", "Event", "shop-prod")
-    assert any("ana" in event["message"] and event["involvedObject"]["name"] == "who-asked" for event in events)
+    assert any(
+        "ana" in event["message"] and event["involvedObject"]["name"] == "who-asked"
+        for event in events
+    )
     (answer, *_looks) = world.http.get(f"/v1/executions/{execution['id']}/children").json()
     assert answer["result"]["result"]["person"] == "ana"
     assert execution["context"]["api_user"] == "ana"

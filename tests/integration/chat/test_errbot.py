@@ -1,4 +1,6 @@
-"""err-stackstorm, unmodified, in Errbot with its text back end: a day of conversations and bad input."""
+"""err-stackstorm, unmodified, in Errbot with its text back end: a day of conversations and bad
+input.
+"""
 
 from __future__ import annotations
 
@@ -32,27 +34,43 @@ def test_a_day_with_errbot(errbot: Errbot) -> None:
     """Its own help, ours, a database from its making to its end, a slip and an unclear name."""
     assert "list databases [in NAMESPACE] (for instance" in errbot.say("!st2help", "Everybody may.")
     assert "What you may ask for, ana:" in errbot.say("!st2 kubestorm help", "topics:")
-    created = errbot.say("!st2 create database err-orders postgres 16 size small in shop-prod", "is ready.")
-    assert created.index("On it; I say here how it ends.") < created.index("Database shop-prod/err-orders is ready.")
+    created = errbot.say(
+        "!st2 create database err-orders postgres 16 size small in shop-prod", "is ready."
+    )
+    assert created.index("On it; I say here how it ends.") < created.index(
+        "Database shop-prod/err-orders is ready."
+    )
     assert "RDS: available" in errbot.say("!st2 show database err-orders", "Credentials:")
     assert "show database err-orders" in errbot.say("!st2 shwo database err-orders", "Did you mean")
     assert "shop-prod/err-orders" in errbot.say("!st2 show database err-order", "Did you mean")
-    assert "size: 'colossal' is not offered" in errbot.say("!st2 resize database err-orders to colossal", "allowed:")
-    assert "ready" in errbot.say("!st2 why is err-orders not ready?", "Database shop-prod/err-orders")
+    assert "size: 'colossal' is not offered" in errbot.say(
+        "!st2 resize database err-orders to colossal", "allowed:"
+    )
+    assert "ready" in errbot.say(
+        "!st2 why is err-orders not ready?", "Database shop-prod/err-orders"
+    )
     assert "Policy: Retain" in errbot.say("!st2 delete database err-orders in shop-prod", "Policy:")
 
 
 @pytest.mark.parametrize(
     "line, answer",
     [
-        ("!st2 show database {{ st2kv.system.secret }}", "I know what you want to do, but not all it takes."),
+        (
+            "!st2 show database {{ st2kv.system.secret }}",
+            "I know what you want to do, but not all it takes.",
+        ),
         ("!st2 roll back cart name={{st2kv.system.secret}}", "cannot be what you gave."),
-        ("!st2 roll back cart user=admin", "Override of immutable parameter(s) ['user'] is unsupported."),
+        (
+            "!st2 roll back cart user=admin",
+            "Override of immutable parameter(s) ['user'] is unsupported.",
+        ),
         ("!st2 lunch, anyone?", "I do not know that."),
     ],
     ids=["template", "template as a pair", "somebody else", "talk"],
 )
 def test_bad_input_is_a_sentence(errbot: Errbot, world: ChatWorld, line: str, answer: str) -> None:
     """What is typed is never evaluated, and the bot goes on."""
-    world.http.put("/v1/keys/secret", json={"name": "secret", "value": "swordfish"}).raise_for_status()
+    world.http.put(
+        "/v1/keys/secret", json={"name": "secret", "value": "swordfish"}
+    ).raise_for_status()
     assert "swordfish" not in errbot.say(line, answer)

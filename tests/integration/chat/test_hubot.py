@@ -51,14 +51,29 @@ console.log(JSON.stringify({ names, rest: matching(known, 'lunch?').alias.name, 
 
 
 def test_formats_mean_the_same_to_hubot(installed: Path) -> None:
-    """In JavaScript, too, each text fits its own command's alias alone; what is no command goes to the catch-all.
-    Events are cut out of a stream wherever it is broken."""
-    aliases = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "aliases").glob("*.yaml"))]
+    """In JavaScript, too, each text fits its own command's alias alone; what is no command goes to
+    the catch-all. Events are cut out of a stream wherever it is broken."""
+    aliases = [
+        yaml.safe_load(path.read_text()) for path in sorted((ROOT / "aliases").glob("*.yaml"))
+    ]
     said = [(text, name) for text, name, _values in SAID if not text.startswith(("help", "please"))]
-    stream = [": hello\n\n", "event: a\nda", 'ta: {"x":\ndata: 1}\n', "\nevent: b\r\ndata: 2\r\n\r\n", "data: 3\n"]
+    stream = [
+        ": hello\n\n",
+        "event: a\nda",
+        'ta: {"x":\ndata: 1}\n',
+        "\nevent: b\r\ndata: 2\r\n\r\n",
+        "data: 3\n",
+    ]
     done = subprocess.run(
-        ["node", "--input-type=module", "-e", NODE % {"script": json.dumps(str(SCRIPTS / "kubestorm.mjs"))}],
-        input=json.dumps({"aliases": aliases, "said": [text for text, _name in said], "stream": stream}),
+        [
+            "node",
+            "--input-type=module",
+            "-e",
+            NODE % {"script": json.dumps(str(SCRIPTS / "kubestorm.mjs"))},
+        ],
+        input=json.dumps(
+            {"aliases": aliases, "said": [text for text, _name in said], "stream": stream}
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -72,12 +87,20 @@ def test_formats_mean_the_same_to_hubot(installed: Path) -> None:
 
 
 def test_a_day_with_hubot(hubot: Hubot, world: ChatWorld) -> None:
-    """Help, a database made and shown, a slip, an unclear name, a refusal by the action: each answered in the room."""
+    """Help, a database made and shown, a slip, an unclear name, a refusal by the action: each
+    answered in the room.
+    """
     assert "create database orders postgres 16" in hubot.say("hubot kubestorm help", "topics:")
-    created = hubot.say("hubot create database hub-orders postgres 16 size small in shop-prod", "is ready.")
-    assert created.index("On it; I say here how it ends.") < created.index("Database shop-prod/hub-orders is ready.")
+    created = hubot.say(
+        "hubot create database hub-orders postgres 16 size small in shop-prod", "is ready."
+    )
+    assert created.index("On it; I say here how it ends.") < created.index(
+        "Database shop-prod/hub-orders is ready."
+    )
     assert "RDS: available" in hubot.say("hubot show database hub-orders", "Credentials:")
-    assert "Did you mean `show database hub-orders`?" in hubot.say("hubot shwo database hub-orders", "Did you mean")
+    assert "Did you mean `show database hub-orders`?" in hubot.say(
+        "hubot shwo database hub-orders", "Did you mean"
+    )
     assert "shop-prod/hub-orders" in hubot.say("hubot show database hub-order", "Did you mean")
     assert "allowed: small" in hubot.say("hubot resize database hub-orders to colossal", "allowed:")
     assert "Policy: Retain" in hubot.say("hubot delete database hub-orders in shop-prod", "Policy:")
@@ -86,17 +109,28 @@ def test_a_day_with_hubot(hubot: Hubot, world: ChatWorld) -> None:
 @pytest.mark.parametrize(
     "line, answer",
     [
-        ("hubot show database {{ st2kv.system.secret }}", "I know what you want to do, but not all it takes."),
+        (
+            "hubot show database {{ st2kv.system.secret }}",
+            "I know what you want to do, but not all it takes.",
+        ),
         ("hubot roll back cart name={{st2kv.system.secret}}", "`name` cannot be what you gave."),
-        ("hubot roll back cart user=admin", "That was not taken: Override of immutable parameter(s) ['user']"),
-        ("hubot show database $(touch /tmp/x); `id`", "I know what you want to do, but not all it takes."),
+        (
+            "hubot roll back cart user=admin",
+            "That was not taken: Override of immutable parameter(s) ['user']",
+        ),
+        (
+            "hubot show database $(touch /tmp/x); `id`",
+            "I know what you want to do, but not all it takes.",
+        ),
         ("hubot " + "deploy " * 14_000, "a command has fewer. I did nothing."),
     ],
     ids=["template", "template as a pair", "somebody else", "shell", "100 KB"],
 )
 def test_bad_input_is_a_sentence(hubot: Hubot, world: ChatWorld, line: str, answer: str) -> None:
     """What is typed is never evaluated, and the bot goes on."""
-    world.http.put("/v1/keys/secret", json={"name": "secret", "value": "swordfish"}).raise_for_status()
+    world.http.put(
+        "/v1/keys/secret", json={"name": "secret", "value": "swordfish"}
+    ).raise_for_status()
     assert "swordfish" not in hubot.say(line, answer)
     assert "You are ana." in hubot.say("hubot who am I", "You are ana.")
 
@@ -122,7 +156,9 @@ def test_hubot_does_not_answer_itself(installed: Path, world: ChatWorld, tmp_pat
                 # The shell adapter passes its own \\? on to the bot as well, so there may be two.
                 runs = eventually(
                     lambda known=before: [
-                        item for item in world.executions("kubestorm.chat_run") if item["id"] not in known
+                        item
+                        for item in world.executions("kubestorm.chat_run")
+                        if item["id"] not in known
                     ]
                 )
                 for run in runs:
@@ -135,7 +171,9 @@ def test_hubot_does_not_answer_itself(installed: Path, world: ChatWorld, tmp_pat
             hubot.stop()
 
 
-def test_an_outcome_is_told_after_the_engine_came_back(installed: Path, world: ChatWorld, tmp_path: Path) -> None:
+def test_an_outcome_is_told_after_the_engine_came_back(
+    installed: Path, world: ChatWorld, tmp_path: Path
+) -> None:
     """Hubot reconnects by itself, and then tells how what it had asked for ended."""
     environment = {"ST2_API_URL": f"{world.engine.url}/v1", "ST2_API_KEY": world.engine.key}
     hubot = Hubot(installed, tmp_path / "hubot", "ana", environment)
@@ -150,12 +188,16 @@ def test_an_outcome_is_told_after_the_engine_came_back(installed: Path, world: C
         hubot.stop()
 
 
-def test_the_script_has_no_errors_of_its_own(installed: Path, hubot: Hubot, world: ChatWorld) -> None:
+def test_the_script_has_no_errors_of_its_own(
+    installed: Path, hubot: Hubot, world: ChatWorld
+) -> None:
     """A stopped API is told in a sentence, and the process lives."""
     assert SCRIPTS.is_dir()
     world.engine.stop()
     try:
-        assert "try again in a moment" in hubot.say("hubot list databases", "StackStorm does not answer")
+        assert "try again in a moment" in hubot.say(
+            "hubot list databases", "StackStorm does not answer"
+        )
     finally:
         world.restart()
     assert hubot.process.poll() is None

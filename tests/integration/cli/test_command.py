@@ -20,11 +20,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert served.stop() == 0
 
 
-def _command(*words: str, data: Path | None = None, given: str = "") -> subprocess.CompletedProcess[str]:
+def _command(
+    *words: str, data: Path | None = None, given: str = ""
+) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-m", "stormcell", *words]
     if data is not None:
         arguments += ["--data", str(data)]
-    return subprocess.run(arguments, input=given, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        arguments, input=given, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_run_prints_the_result_and_exits_by_it(served: Served) -> None:
@@ -38,12 +42,18 @@ def test_run_prints_the_result_and_exits_by_it(served: Served) -> None:
 
 
 def test_emit_waits_and_why_explains(served: Served) -> None:
-    """emit --wait shows the tree; why shows the criterion that did not hold; the table lists what ran."""
+    """emit --wait shows the tree; why shows the criterion that did not hold; the table lists what
+    ran.
+    """
     body = '{"name": "World", "number": 1}'
-    emitted = _command("emit", "engine_demo.happened", "--payload", "-", "--wait", data=served.data, given=body)
+    emitted = _command(
+        "emit", "engine_demo.happened", "--payload", "-", "--wait", data=served.data, given=body
+    )
     assert emitted.returncode == 0, emitted.stderr
     assert "first: engine_demo.greet  succeeded" in emitted.stdout
-    quiet = _command("emit", "engine_demo.happened", "--payload", "-", data=served.data, given='{"name": "Zoe"}')
+    quiet = _command(
+        "emit", "engine_demo.happened", "--payload", "-", data=served.data, given='{"name": "Zoe"}'
+    )
     told = _command("why", quiet.stdout.strip(), data=served.data).stdout
     assert 'trigger.name startswith "W" does not hold for "Zoe"' in told
     assert "engine_demo.greet_twice" in _command("executions", data=served.data).stdout
@@ -61,7 +71,9 @@ def test_check_reads_the_configuration_too(tmp_path: Path) -> None:
     pack = str(Path(__file__).parents[3])
     (tmp_path / "kubestorm.yaml").write_text("cluster: [here]")
     wrong = _command("check", pack, "--configs", str(tmp_path))
-    assert (wrong.returncode, "kubestorm.yaml: 'cluster' must be" in wrong.stderr) == (1, True), wrong.stderr
+    assert (wrong.returncode, "kubestorm.yaml: 'cluster' must be" in wrong.stderr) == (1, True), (
+        wrong.stderr
+    )
     (tmp_path / "kubestorm.yaml").unlink()
     absent = _command("check", pack, "--configs", str(tmp_path))
     assert (absent.returncode, "does not exist" in absent.stderr) == (1, True), absent.stderr
@@ -71,7 +83,9 @@ def test_serve_refuses_a_data_folder_that_cannot_be(tmp_path: Path) -> None:
     """A folder below a file is refused in a sentence that says what to give."""
     (tmp_path / "file").touch()
     refused = _command("serve", "--port", "0", data=tmp_path / "file" / "data")
-    assert (refused.returncode, "Give --data a folder" in refused.stderr) == (2, True), refused.stderr
+    assert (refused.returncode, "Give --data a folder" in refused.stderr) == (2, True), (
+        refused.stderr
+    )
     assert "Traceback" not in refused.stderr
 
 
@@ -85,7 +99,9 @@ def test_a_backup_is_made_while_it_runs(served: Served, tmp_path: Path) -> None:
 
 
 def test_what_was_backed_up_serves_again(tmp_path: Path) -> None:
-    """With the key of the secrets beside it, history, keys and encrypted values are there, and rules go on."""
+    """With the key of the secrets beside it, history, keys and encrypted values are there, and
+    rules go on.
+    """
     first = Served(tmp_path / "data", PACKS / "engine_demo")
     ran = first.run("engine_demo.greet", name="Bob", password="sesame-street")["id"]
     first.http.put("/v1/keys/pin", json={"value": "4711-4711", "secret": True}).raise_for_status()
@@ -108,18 +124,25 @@ def test_what_was_backed_up_serves_again(tmp_path: Path) -> None:
 
 
 def test_prune_removes_what_has_ended(tmp_path: Path) -> None:
-    """Executions and events of the past go, with what they wrote; an open question and the datastore stay."""
+    """Executions and events of the past go, with what they wrote; an open question and the
+    datastore stay.
+    """
     served = Served(tmp_path / "data", PACKS / "engine_demo")
     try:
         served.http.put("/v1/keys/stays", json={"value": "yes"}).raise_for_status()
-        asked = served.http.post("/v1/executions", json={"action": "core.ask", "parameters": {"ttl": 0}}).json()["id"]
+        asked = served.http.post(
+            "/v1/executions", json={"action": "core.ask", "parameters": {"ttl": 0}}
+        ).json()["id"]
         eventually(lambda: served.get(f"/v1/executions/{asked}")["status"] == "pending")
         served.run("engine_demo.greet_twice", name="Bob")
         served.run("core.local", cmd="echo out")
         assert _command("prune", "--days", "1", data=served.data).returncode == 0
         assert len(served.get("/v1/executions", limit=-1)) > 3
         pruned = _command("prune", "--days", "0", data=served.data)
-        assert (pruned.returncode, pruned.stdout.startswith("Removed 1 execution output")) == (0, True), pruned
+        assert (pruned.returncode, pruned.stdout.startswith("Removed 1 execution output")) == (
+            0,
+            True,
+        ), pruned
         assert [execution["id"] for execution in served.get("/v1/executions", limit=-1)] == [asked]
         assert served.get("/v1/ruleenforcements") == []
         assert served.get("/v1/keys/stays")["value"] == "yes"
@@ -128,8 +151,8 @@ def test_prune_removes_what_has_ended(tmp_path: Path) -> None:
 
 
 def test_reload_takes_changed_files_without_a_restart(tmp_path: Path) -> None:
-    """A rule that is added works, one that is changed works as it now is, one that is removed is gone; a broken file
-    is told and leaves the rest."""
+    """A rule that is added works, one that is changed works as it now is, one that is removed is
+    gone; a broken file is told and leaves the rest."""
     pack = tmp_path / "engine_demo"
     shutil.copytree(PACKS / "engine_demo", pack)
     served = Served(tmp_path / "data", pack)
@@ -146,7 +169,10 @@ def test_reload_takes_changed_files_without_a_restart(tmp_path: Path) -> None:
         assert reloaded.returncode == 0, reloaded.stderr
         body = {"trigger": "engine_demo.happened", "payload": {"name": "Vera", "number": 1}}
         instance = served.http.post("/v1/webhooks/st2", json=body).headers["X-Trigger-Instance-Id"]
-        matched = {item["rule"]["ref"] for item in served.get("/v1/ruleenforcements", trigger_instance=instance)}
+        matched = {
+            item["rule"]["ref"]
+            for item in served.get("/v1/ruleenforcements", trigger_instance=instance)
+        }
         assert matched == {"engine_demo.added", "engine_demo.happened_greet"}
         assert served.http.get("/v1/rules/engine_demo.happened_never").status_code == 404
         assert "broken.yaml" in (tmp_path / "data.log").read_text()

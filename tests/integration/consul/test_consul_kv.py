@@ -61,14 +61,20 @@ def test_trees_and_keys_are_listed_by_prefix(client: consul.Consul) -> None:
     """recurse gives all below a prefix; keys with a separator folds what is deeper."""
     for key in ("app/a", "app/b/c", "app/b/d", "other"):
         client.kv.put(key, "x")
-    assert [entry["Key"] for entry in client.kv.get("app/", recurse=True)[1]] == ["app/a", "app/b/c", "app/b/d"]
+    assert [entry["Key"] for entry in client.kv.get("app/", recurse=True)[1]] == [
+        "app/a",
+        "app/b/c",
+        "app/b/d",
+    ]
     assert client.kv.get("app/", keys=True, separator="/")[1] == ["app/a", "app/b/"]
     client.kv.delete("app/", recurse=True)
     assert client.kv.get("app/", recurse=True)[1] is None
     assert client.kv.get("other")[1] is not None
 
 
-def test_raw_gives_the_bytes_alone(client: consul.Consul, raw: Callable[..., httpx.Response]) -> None:
+def test_raw_gives_the_bytes_alone(
+    client: consul.Consul, raw: Callable[..., httpx.Response]
+) -> None:
     """?raw answers the value itself."""
     client.kv.put("a", b"plain")
     assert raw("GET", "kv/a?raw").content == b"plain"
@@ -156,7 +162,9 @@ def test_a_wait_that_is_over_answers_the_same_index(client: consul.Consul) -> No
 
 
 def test_a_lock_is_held_by_one_session(client: consul.Consul) -> None:
-    """A held key is refused to others, whose release does nothing; its holder may write and release."""
+    """A held key is refused to others, whose release does nothing; its holder may write and
+    release.
+    """
     mine, yours = client.session.create(lock_delay=0), client.session.create(lock_delay=0)
     assert client.kv.put("lock", "1", acquire=mine) is True
     assert client.kv.put("lock", "2", acquire=yours) is False
@@ -191,7 +199,10 @@ def test_a_session_that_expires_lets_its_locks_go(
 
 
 def test_an_expiry_wakes_who_waits_for_the_lock(
-    server: ConsulServer, client: consul.Consul, connect: Callable[..., consul.Consul], clock: ManualClock
+    server: ConsulServer,
+    client: consul.Consul,
+    connect: Callable[..., consul.Consul],
+    clock: ManualClock,
 ) -> None:
     """Nobody has to ask for the lock to be freed when the time comes."""
     session = client.session.create(ttl=10, lock_delay=0)
@@ -204,8 +215,12 @@ def test_an_expiry_wakes_who_waits_for_the_lock(
     assert "Session" not in waiting.result()[1]
 
 
-def test_the_lock_delay_keeps_others_out_for_a_while(client: consul.Consul, clock: ManualClock) -> None:
-    """After a session's end its keys cannot be locked until the delay has passed; 15 seconds unless it says so."""
+def test_the_lock_delay_keeps_others_out_for_a_while(
+    client: consul.Consul, clock: ManualClock
+) -> None:
+    """After a session's end its keys cannot be locked until the delay has passed; 15 seconds unless
+    it says so.
+    """
     session = client.session.create()
     client.kv.put("lock", "1", acquire=session)
     client.session.destroy(session)
@@ -237,7 +252,9 @@ def test_sessions_are_listed_by_node(client: consul.Consul) -> None:
 # -- the cluster
 
 
-def test_without_a_leader_only_stale_reads_and_the_agent_answer(server: ConsulServer, client: consul.Consul) -> None:
+def test_without_a_leader_only_stale_reads_and_the_agent_answer(
+    server: ConsulServer, client: consul.Consul
+) -> None:
     """Writes and consistent reads fail with Consul's sentence until a leader is back."""
     client.kv.put("a", "1")
     server.lose_leader()

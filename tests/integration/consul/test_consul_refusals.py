@@ -37,10 +37,17 @@ REFUSED: list[tuple[str, str, str, dict[str, Any], int, str]] = [
 
 
 @pytest.mark.parametrize(
-    "method, path, options, status, text", [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+    "method, path, options, status, text",
+    [case[1:] for case in REFUSED],
+    ids=[case[0] for case in REFUSED],
 )
 def test_a_wrong_request_gets_consuls_answer(
-    raw: Callable[..., httpx.Response], method: str, path: str, options: dict[str, Any], status: int, text: str
+    raw: Callable[..., httpx.Response],
+    method: str,
+    path: str,
+    options: dict[str, Any],
+    status: int,
+    text: str,
 ) -> None:
     """Status and text are Consul's."""
     answer = raw(method, path, **options)

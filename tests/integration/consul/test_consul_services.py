@@ -12,9 +12,13 @@ from sandbox.clock import ManualClock
 from sandbox.consul import ConsulServer
 
 
-def test_a_service_is_healthy_while_its_ttl_check_is_renewed(client: consul.Consul, clock: ManualClock) -> None:
+def test_a_service_is_healthy_while_its_ttl_check_is_renewed(
+    client: consul.Consul, clock: ManualClock
+) -> None:
     """It is critical at first, passing once reported, and critical again after the TTL."""
-    client.agent.service.register("web", service_id="web-1", port=80, tags=["v1"], check=consul.Check.ttl("10s"))
+    client.agent.service.register(
+        "web", service_id="web-1", port=80, tags=["v1"], check=consul.Check.ttl("10s")
+    )
     assert client.health.service("web", passing=True)[1] == []
     client.agent.check.ttl_pass("service:web-1")
     found = client.health.service("web", passing=True, tag="v1")[1]
@@ -31,7 +35,11 @@ def test_a_service_is_found_in_agent_and_catalog_until_deregistered(client: cons
         "db", service_id="db-1", address="10.0.0.1", port=5432, tags=["b", "a"], meta={"k": "v"}
     )
     entry = client.catalog.service("db")[1][0]
-    assert (entry["ServiceAddress"], entry["ServicePort"], entry["ServiceMeta"]) == ("10.0.0.1", 5432, {"k": "v"})
+    assert (entry["ServiceAddress"], entry["ServicePort"], entry["ServiceMeta"]) == (
+        "10.0.0.1",
+        5432,
+        {"k": "v"},
+    )
     assert client.catalog.services()[1] == {"consul": [], "db": ["a", "b"]}
     assert client.agent.services()["db-1"]["Service"] == "db"
     client.agent.service.deregister("db-1")
@@ -44,7 +52,9 @@ def test_nodes_from_outside_are_registered_and_go_with_their_services(
     """catalog/register and deregister handle a node that has no agent."""
     node = {"Node": "rds", "Address": "10.0.0.9", "NodeMeta": {"kind": "external"}}
     raw("PUT", "catalog/register", json={**node, "Service": {"Service": "db", "Port": 5432}})
-    assert [node["Node"] for node in client.catalog.nodes(node_meta={"kind": "external"})[1]] == ["rds"]
+    assert [node["Node"] for node in client.catalog.nodes(node_meta={"kind": "external"})[1]] == [
+        "rds"
+    ]
     assert client.catalog.node("rds")[1]["Services"]["db"]["Port"] == 5432
     client.catalog.deregister("rds")
     assert client.catalog.service("db")[1] == []
@@ -87,7 +97,11 @@ session_prefix "" { policy = "write" }
     ],
 )
 def test_the_narrowest_rule_decides(
-    guarded: ConsulServer, connect: Callable[..., consul.Consul], key: str, readable: bool, writable: bool
+    guarded: ConsulServer,
+    connect: Callable[..., consul.Consul],
+    key: str,
+    readable: bool,
+    writable: bool,
 ) -> None:
     """An exact rule beats prefixes, a longer prefix a shorter one, and the default the rest."""
     narrow = connect(guarded.add_token(RULES), guarded.port)
@@ -95,17 +109,25 @@ def test_the_narrowest_rule_decides(
     if readable:
         assert narrow.kv.get(key)[1]["Value"] == b"1"
     else:
-        with pytest.raises(consul.ACLPermissionDenied, match=f"lacks permission 'key:read' on \"{key}\""):
+        with pytest.raises(
+            consul.ACLPermissionDenied, match=f"lacks permission 'key:read' on \"{key}\""
+        ):
             narrow.kv.get(key)
     if writable:
         assert narrow.kv.put(key, "2") is True
     else:
-        with pytest.raises(consul.ACLPermissionDenied, match=f"lacks permission 'key:write' on \"{key}\""):
+        with pytest.raises(
+            consul.ACLPermissionDenied, match=f"lacks permission 'key:write' on \"{key}\""
+        ):
             narrow.kv.put(key, "2")
 
 
-def test_lists_show_what_may_be_read(guarded: ConsulServer, connect: Callable[..., consul.Consul]) -> None:
-    """A recursive read leaves out what is denied, and a recursive deletion over it is refused whole."""
+def test_lists_show_what_may_be_read(
+    guarded: ConsulServer, connect: Callable[..., consul.Consul]
+) -> None:
+    """A recursive read leaves out what is denied, and a recursive deletion over it is refused
+    whole.
+    """
     management = connect("management", guarded.port)
     for key in ("kubestorm/a", "kubestorm/hidden/b"):
         management.kv.put(key, "1")
@@ -117,7 +139,10 @@ def test_lists_show_what_may_be_read(guarded: ConsulServer, connect: Callable[..
 
 @pytest.mark.parametrize(
     "token, message",
-    [(None, "Permission denied: anonymous token lacks permission 'key:read'"), ("unknown", "ACL not found")],
+    [
+        (None, "Permission denied: anonymous token lacks permission 'key:read'"),
+        ("unknown", "ACL not found"),
+    ],
     ids=["none", "unknown"],
 )
 def test_without_a_known_token_all_is_denied(
@@ -131,9 +156,13 @@ def test_without_a_known_token_all_is_denied(
 def test_policies_and_tokens_are_made_through_the_api(
     guarded: ConsulServer, connect: Callable[..., consul.Consul]
 ) -> None:
-    """The management token makes a policy and a token, which sees itself and works until it is deleted."""
+    """The management token makes a policy and a token, which sees itself and works until it is
+    deleted.
+    """
     management = connect("management", guarded.port)
-    management.acl.policy.create(name="app", rules={"key_prefix": {"kubestorm/": {"policy": "write"}}})
+    management.acl.policy.create(
+        name="app", rules={"key_prefix": {"kubestorm/": {"policy": "write"}}}
+    )
     made = management.acl.token.create(policies_name=["app"])
     narrow = connect(made["SecretID"], guarded.port)
     assert narrow.acl.token.read_self()["AccessorID"] == made["AccessorID"]

@@ -12,7 +12,9 @@ import pytest
 
 
 def kv(verb: str, key: str, value: str = "", **rest: Any) -> dict[str, Any]:
-    return {"KV": {"Verb": verb, "Key": key, "Value": base64.b64encode(value.encode()).decode(), **rest}}
+    return {
+        "KV": {"Verb": verb, "Key": key, "Value": base64.b64encode(value.encode()).decode(), **rest}
+    }
 
 
 def test_a_transaction_writes_all_under_one_index(client: consul.Consul) -> None:
@@ -35,8 +37,16 @@ def test_a_tree_is_read_and_deleted_in_one(client: consul.Consul) -> None:
 FAILING = [
     ("get-absent", kv("get", "none"), 'key "none" doesn\'t exist'),
     ("cas-stale", kv("cas", "there", "x", Index=1), 'failed to set key "there", index is stale'),
-    ("cas-create-present", kv("cas", "there", "x", Index=0), 'failed to set key "there", index is stale'),
-    ("delete-cas-stale", kv("delete-cas", "there", Index=1), 'failed to delete key "there", index is stale'),
+    (
+        "cas-create-present",
+        kv("cas", "there", "x", Index=0),
+        'failed to set key "there", index is stale',
+    ),
+    (
+        "delete-cas-stale",
+        kv("delete-cas", "there", Index=1),
+        'failed to delete key "there", index is stale',
+    ),
     ("check-not-exists", kv("check-not-exists", "there"), 'key "there" exists'),
     ("check-index", kv("check-index", "none", Index=1), 'key "none" doesn\'t exist'),
     ("lock-unknown-session", kv("lock", "there", Session="none"), 'invalid session "none"'),
@@ -49,11 +59,15 @@ FAILING = [
 ]
 
 
-@pytest.mark.parametrize("operation, what", [case[1:] for case in FAILING], ids=[case[0] for case in FAILING])
+@pytest.mark.parametrize(
+    "operation, what", [case[1:] for case in FAILING], ids=[case[0] for case in FAILING]
+)
 def test_one_failing_operation_undoes_the_others(
     client: consul.Consul, raw: Callable[..., httpx.Response], operation: dict[str, Any], what: str
 ) -> None:
-    """The answer is 409 with the operation's number and reason, and nothing of the rest has happened."""
+    """The answer is 409 with the operation's number and reason, and nothing of the rest has
+    happened.
+    """
     client.kv.put("there", "1")
     before = client.kv.get("there")
     answer = raw("PUT", "txn", json=[kv("set", "new", "x"), kv("set", "there", "2"), operation])
@@ -66,7 +80,9 @@ def test_one_failing_operation_undoes_the_others(
 def test_a_lock_is_taken_and_checked_in_a_transaction(client: consul.Consul) -> None:
     """lock, check-session and unlock work as the single requests do."""
     session = client.session.create(lock_delay=0)
-    client.txn.put([kv("lock", "l", "1", Session=session), kv("check-session", "l", Session=session)])
+    client.txn.put(
+        [kv("lock", "l", "1", Session=session), kv("check-session", "l", Session=session)]
+    )
     assert client.kv.get("l")[1]["Session"] == session
     client.txn.put([kv("unlock", "l", "1", Session=session)])
     assert "Session" not in client.kv.get("l")[1]

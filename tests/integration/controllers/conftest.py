@@ -27,7 +27,12 @@ class Workloads:
 
     def path(self, plural: str, name: str = "") -> str:
         """The URL path of a collection or an object of this namespace."""
-        groups = {"deployments": "apps/v1", "replicasets": "apps/v1", "statefulsets": "apps/v1", "jobs": "batch/v1"}
+        groups = {
+            "deployments": "apps/v1",
+            "replicasets": "apps/v1",
+            "statefulsets": "apps/v1",
+            "jobs": "batch/v1",
+        }
         prefix = f"/apis/{groups[plural]}" if plural in groups else "/api/v1"
         return f"{prefix}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
 
@@ -54,7 +59,9 @@ class Workloads:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def deploy(self, name: str, image: str = "shop:1", replicas: int = 2, **spec: Any) -> dict[str, Any]:
+    def deploy(
+        self, name: str, image: str = "shop:1", replicas: int = 2, **spec: Any
+    ) -> dict[str, Any]:
         """Make a Deployment."""
         body = deployment(name, image, replicas)
         body["spec"].update(spec)
@@ -63,7 +70,9 @@ class Workloads:
     def set_image(self, name: str, image: str) -> dict[str, Any]:
         """Change the Deployment's image, which begins a rollout."""
         containers = [{"name": "web", "image": image}]
-        return self.change("deployments", name, {"spec": {"template": {"spec": {"containers": containers}}}})
+        return self.change(
+            "deployments", name, {"spec": {"template": {"spec": {"containers": containers}}}}
+        )
 
     def conditions(self, plural: str, name: str) -> dict[str, tuple[str, str]]:
         """Status and reason by the condition's type."""
@@ -76,10 +85,18 @@ class Workloads:
         def done() -> dict[str, Any] | None:
             found = self.get("deployments", name)
             status, wanted = found.get("status") or {}, found["spec"]["replicas"]
-            counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
-            progress = {entry["type"]: entry["reason"] for entry in status.get("conditions") or ()}.get("Progressing")
+            counts = [
+                status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")
+            ]
+            progress = {
+                entry["type"]: entry["reason"] for entry in status.get("conditions") or ()
+            }.get("Progressing")
             current = status.get("observedGeneration") == found["metadata"]["generation"]
-            return found if counts == [wanted] * 3 and current and progress == "NewReplicaSetAvailable" else None
+            return (
+                found
+                if counts == [wanted] * 3 and current and progress == "NewReplicaSetAvailable"
+                else None
+            )
 
         return eventually(done, f"deployment {name} is rolled out")
 
@@ -93,7 +110,9 @@ class Workloads:
 
 @pytest.fixture(scope="module")
 def bare_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKube]:
-    """A real API server that only collects garbage and empties namespaces, as the sandbox's API does by itself."""
+    """A real API server that only collects garbage and empties namespaces, as the sandbox's API
+    does by itself.
+    """
     assets = RealKube.assets_from_environment()
     if assets is None:
         pytest.skip(SKIPPED_BECAUSE)
@@ -111,14 +130,24 @@ def bare_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKube]:
     ],
 )
 def running_kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
-    """Our controllers on our API, ours on the real API, and the real ones: all are held to the same."""
+    """Our controllers on our API, ours on the real API, and the real ones: all are held to the
+    same.
+    """
     if request.param == "real":
         kube = kube_of(request.getfixturevalue("real_kube"))
-        running: Kubelet | Controllers = Kubelet(kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS)
+        running: Kubelet | Controllers = Kubelet(
+            kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS
+        )
     else:
         ours = request.param == "sandbox"
-        kube = request.getfixturevalue("sandbox_kube") if ours else kube_of(request.getfixturevalue("bare_kube"))
-        running = Controllers(kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS)
+        kube = (
+            request.getfixturevalue("sandbox_kube")
+            if ours
+            else kube_of(request.getfixturevalue("bare_kube"))
+        )
+        running = Controllers(
+            kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS
+        )
     with running:
         yield kube
 
@@ -137,6 +166,8 @@ def workloads(cluster: httpx.Client) -> Iterator[Workloads]:
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     cluster.post("/api/v1/namespaces", json=body).raise_for_status()
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-    eventually(lambda: cluster.get(account).status_code == 200, "the namespace has its service account")
+    eventually(
+        lambda: cluster.get(account).status_code == 200, "the namespace has its service account"
+    )
     yield Workloads(cluster, name)
     cluster.delete(f"/api/v1/namespaces/{name}")

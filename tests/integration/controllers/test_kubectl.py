@@ -31,7 +31,12 @@ class Kubectl:
     def __init__(self, program: str, kubeconfig: Path, namespace: str, home: Path) -> None:
         self.namespace = namespace
         self._home = home
-        self._command = [program, f"--kubeconfig={kubeconfig}", f"--cache-dir={home}", f"--namespace={namespace}"]
+        self._command = [
+            program,
+            f"--kubeconfig={kubeconfig}",
+            f"--cache-dir={home}",
+            f"--namespace={namespace}",
+        ]
 
     def run(self, *arguments: str, stdin: Any = None) -> subprocess.CompletedProcess[str]:
         """Run to the end; `stdin` is a manifest or a list of them."""
@@ -58,7 +63,9 @@ def kubectl(running_kube: Kube, workloads: Workloads, tmp_path: Path) -> Kubectl
     """kubectl for a fresh namespace."""
     program = os.environ.get("KUBECTL") or shutil.which("kubectl")
     if not program:
-        pytest.skip("no kubectl on PATH; on Debian: apt install kubernetes-client, or name one in KUBECTL")
+        pytest.skip(
+            "no kubectl on PATH; on Debian: apt install kubernetes-client, or name one in KUBECTL"
+        )
     return Kubectl(program, running_kube.kubeconfig, workloads.namespace, tmp_path)
 
 
@@ -93,7 +100,12 @@ def group(kubectl: Kubectl, cluster: httpx.Client) -> Iterator[str]:
         "spec": {
             "group": group,
             "scope": "Namespaced",
-            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "shortNames": ["gad"]},
+            "names": {
+                "plural": "gadgets",
+                "singular": "gadget",
+                "kind": "Gadget",
+                "shortNames": ["gad"],
+            },
             "versions": [version],
         },
     }
@@ -106,7 +118,12 @@ def group(kubectl: Kubectl, cluster: httpx.Client) -> Iterator[str]:
 def gadget(group: str, size: str = "small") -> dict[str, Any]:
     """A Gadget manifest."""
     metadata = {"name": "mine"}
-    return {"apiVersion": f"{group}/v1", "kind": "Gadget", "metadata": metadata, "spec": {"size": size}}
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "Gadget",
+        "metadata": metadata,
+        "spec": {"size": size},
+    }
 
 
 def words(text: str) -> list[list[str]]:
@@ -114,7 +131,9 @@ def words(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_apply_edit_and_delete_a_custom_resource(kubectl: Kubectl, group: str, cluster: httpx.Client) -> None:
+def test_apply_edit_and_delete_a_custom_resource(
+    kubectl: Kubectl, group: str, cluster: httpx.Client
+) -> None:
     """apply creates, configures and leaves unchanged; get shows the columns; delete removes."""
     name = f"gadget.{group}/mine"
 
@@ -128,19 +147,30 @@ def test_apply_edit_and_delete_a_custom_resource(kubectl: Kubectl, group: str, c
     assert apply("huge") == f"{name} configured"
     assert apply("small", "--server-side", "--force-conflicts") == f"{name} serverside-applied"
     header, row = words(kubectl("get", "gad"))
-    assert (header, row[:2]) == (["NAME", "SIZE"] if len(header) == 2 else ["NAME", "SIZE", "AGE"], ["mine", "small"])
+    assert (header, row[:2]) == (
+        ["NAME", "SIZE"] if len(header) == 2 else ["NAME", "SIZE", "AGE"],
+        ["mine", "small"],
+    )
     assert yaml.safe_load(kubectl("get", "gad/mine", "-o", "yaml"))["spec"] == {"size": "small"}
     path = f"/apis/{group}/v1/namespaces/{kubectl.namespace}/gadgets/mine/status"
     ready = {"type": "Ready", "status": "True", "reason": "Made", "message": "It is made."}
     told = json.dumps({"status": {"conditions": [ready]}})
-    cluster.patch(path, content=told, headers={"Content-Type": "application/merge-patch+json"}).raise_for_status()
-    assert kubectl("wait", "--for=condition=Ready", "gad/mine", "--timeout=20s").strip() == f"{name} condition met"
+    cluster.patch(
+        path, content=told, headers={"Content-Type": "application/merge-patch+json"}
+    ).raise_for_status()
+    assert (
+        kubectl("wait", "--for=condition=Ready", "gad/mine", "--timeout=20s").strip()
+        == f"{name} condition met"
+    )
     described = kubectl("describe", "gad", "mine")
     assert "It is made." in described
     assert "Size:" in described
     assert kubectl("delete", "gad", "mine").strip() == f'gadget.{group} "mine" deleted'
     gone = kubectl.run("get", "gad", "mine")
-    assert (gone.returncode, gone.stderr) == (1, f'Error from server (NotFound): gadgets.{group} "mine" not found\n')
+    assert (gone.returncode, gone.stderr) == (
+        1,
+        f'Error from server (NotFound): gadgets.{group} "mine" not found\n',
+    )
 
 
 def test_explain_a_custom_resource(kubectl: Kubectl, group: str) -> None:
@@ -158,30 +188,60 @@ def test_explain_a_custom_resource(kubectl: Kubectl, group: str) -> None:
 
 def test_deployment_from_apply_to_delete(kubectl: Kubectl) -> None:
     """apply, rollout status, get in its forms, describe, scale, set image, undo, delete."""
-    assert kubectl("apply", "-f", "-", stdin=deployment("web")).strip() == "deployment.apps/web created"
-    assert 'deployment "web" successfully rolled out' in kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    assert (
+        kubectl("apply", "-f", "-", stdin=deployment("web")).strip()
+        == "deployment.apps/web created"
+    )
+    assert 'deployment "web" successfully rolled out' in kubectl(
+        "rollout", "status", "deployment/web", "--timeout=30s"
+    )
     header, row = words(kubectl("get", "deployment", "web"))
-    assert (header, row[:4]) == (["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"], ["web", "1/1", "1", "1"])
+    assert (header, row[:4]) == (
+        ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"],
+        ["web", "1/1", "1", "1"],
+    )
     wide_header, wide = words(kubectl("get", "deploy", "web", "-o", "wide"))
-    assert (wide_header[5:], wide[5:]) == (["CONTAINERS", "IMAGES", "SELECTOR"], ["web", "shop:1", "app=web"])
-    assert kubectl("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.phase}") == "Running"
+    assert (wide_header[5:], wide[5:]) == (
+        ["CONTAINERS", "IMAGES", "SELECTOR"],
+        ["web", "shop:1", "app=web"],
+    )
+    assert (
+        kubectl("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.phase}")
+        == "Running"
+    )
     pods_header, pod = words(kubectl("get", "pods"))
-    assert (pods_header, pod[1:4]) == (["NAME", "READY", "STATUS", "RESTARTS", "AGE"], ["1/1", "Running", "0"])
+    assert (pods_header, pod[1:4]) == (
+        ["NAME", "READY", "STATUS", "RESTARTS", "AGE"],
+        ["1/1", "Running", "0"],
+    )
     described = kubectl("describe", "deployment", "web")
     assert "NewReplicaSetAvailable" in described
     assert "ScalingReplicaSet" in described
-    assert kubectl("scale", "deployment/web", "--replicas=2").strip() == "deployment.apps/web scaled"
+    assert (
+        kubectl("scale", "deployment/web", "--replicas=2").strip() == "deployment.apps/web scaled"
+    )
     kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=30s")
-    assert kubectl("set", "image", "deployment/web", "web=shop:2").strip() == "deployment.apps/web image updated"
+    assert (
+        kubectl("set", "image", "deployment/web", "web=shop:2").strip()
+        == "deployment.apps/web image updated"
+    )
     kubectl("rollout", "status", "deployment/web", "--timeout=30s")
     history = words(kubectl("rollout", "history", "deployment/web"))
     assert [line[0] for line in history[2:] if line] == ["1", "2"]
     assert kubectl("rollout", "undo", "deployment/web").strip() == "deployment.apps/web rolled back"
     kubectl("rollout", "status", "deployment/web", "--timeout=30s")
-    assert kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}") == "shop:1"
-    assert kubectl("rollout", "restart", "deployment/web").strip() == "deployment.apps/web restarted"
+    assert (
+        kubectl("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}")
+        == "shop:1"
+    )
+    assert (
+        kubectl("rollout", "restart", "deployment/web").strip() == "deployment.apps/web restarted"
+    )
     kubectl("rollout", "status", "deployment/web", "--timeout=30s")
-    assert kubectl("delete", "deployment", "web", "--timeout=30s").strip() == 'deployment.apps "web" deleted'
+    assert (
+        kubectl("delete", "deployment", "web", "--timeout=30s").strip()
+        == 'deployment.apps "web" deleted'
+    )
     eventually(lambda: kubectl("get", "pods", "-o", "name") == "", "the pods went with it")
 
 
@@ -194,12 +254,20 @@ def test_broken_image_is_shown(kubectl: Kubectl) -> None:
 
 def test_small_changes(kubectl: Kubectl) -> None:
     """label, annotate, patch, create, get all, and deletion of several at once."""
-    assert kubectl("create", "configmap", "one", "--from-literal=a=1").strip() == "configmap/one created"
+    assert (
+        kubectl("create", "configmap", "one", "--from-literal=a=1").strip()
+        == "configmap/one created"
+    )
     assert kubectl("label", "configmap", "one", "tier=back").strip() == "configmap/one labeled"
     assert kubectl("annotate", "configmap", "one", "why=test").strip() == "configmap/one annotated"
-    changed = kubectl("patch", "configmap", "one", "--type=merge", "-p", '{"data":{"a":"2"}}').strip()
+    changed = kubectl(
+        "patch", "configmap", "one", "--type=merge", "-p", '{"data":{"a":"2"}}'
+    ).strip()
     assert changed == "configmap/one patched"
-    assert kubectl("patch", "configmap", "one", "-p", '{"data":{"b":"3"}}').strip() == "configmap/one patched"
+    assert (
+        kubectl("patch", "configmap", "one", "-p", '{"data":{"b":"3"}}').strip()
+        == "configmap/one patched"
+    )
     stored = json.loads(kubectl("get", "cm", "one", "-o", "json"))
     assert (stored["data"], stored["metadata"]["labels"], stored["metadata"]["annotations"]) == (
         {"a": "2", "b": "3"},
@@ -221,7 +289,9 @@ def test_discovery(kubectl: Kubectl) -> None:
 
 
 def test_explain_a_built_in_kind(kubectl: Kubectl, running_kube: Kube) -> None:
-    """explain knows the fields of built-in kinds; the sandbox publishes schemas of defined kinds alone, and says so."""
+    """explain knows the fields of built-in kinds; the sandbox publishes schemas of defined kinds
+    alone, and says so.
+    """
     if not running_kube.is_real:
         pytest.skip("the sandbox publishes the schemas of CustomResourceDefinitions only")
     assert "replicas" in kubectl("explain", "deployment.spec")
@@ -248,5 +318,8 @@ def test_namespace_from_create_to_delete(kubectl: Kubectl, cluster: httpx.Client
     name = f"brief-{secrets.token_hex(4)}"
     kubectl("create", "namespace", name)
     kubectl("create", "configmap", "one", "-n", name)
-    assert kubectl("delete", "namespace", name, "--timeout=40s").strip() == f'namespace "{name}" deleted'
+    assert (
+        kubectl("delete", "namespace", name, "--timeout=40s").strip()
+        == f'namespace "{name}" deleted'
+    )
     assert cluster.get(f"/api/v1/namespaces/{name}").status_code == 404

@@ -1,4 +1,6 @@
-"""What pods and Services answer through the sandbox's API server, and what the pretend node says of logs."""
+"""What pods and Services answer through the sandbox's API server, and what the pretend node says of
+logs.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,15 @@ UNWELL = "sha256:" + "d" * 64
 
 
 def test_a_service_answers_by_its_ready_pods(workloads, running_kube):
-    """As the program would: well, or 500 where the image says so; nobody there is the API server's own 503."""
+    """As the program would: well, or 500 where the image says so; nobody there is the API server's
+    own 503.
+    """
     if running_kube.is_real:
         pytest.skip("a real API server finds no pods of a pretend node")
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
-    workloads.create("services", {**service, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}})
+    workloads.create(
+        "services", {**service, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
+    )
     path = f"{workloads.path('services', 'http:web:80')}/proxy/healthz"
     nobody = workloads.http.get(path)
     assert (nobody.status_code, nobody.json()["reason"]) == (503, "ServiceUnavailable")
@@ -26,9 +32,16 @@ def test_a_service_answers_by_its_ready_pods(workloads, running_kube):
     assert (well.status_code, well.json()["ok"], well.json()["path"]) == (200, True, "/healthz")
     workloads.set_image("web", f"shop@{UNWELL}")
     workloads.wait_rolled_out("web")
-    eventually(lambda: workloads.http.get(path).status_code == 500, "the new image answers, and is unwell")
-    (pod,) = [one for one in workloads.list("pods", "web") if not one["metadata"].get("deletionTimestamp")]
-    assert workloads.http.get(f"{workloads.path('pods', pod['metadata']['name'])}/proxy/").status_code == 500
+    eventually(
+        lambda: workloads.http.get(path).status_code == 500, "the new image answers, and is unwell"
+    )
+    (pod,) = [
+        one for one in workloads.list("pods", "web") if not one["metadata"].get("deletionTimestamp")
+    ]
+    assert (
+        workloads.http.get(f"{workloads.path('pods', pod['metadata']['name'])}/proxy/").status_code
+        == 500
+    )
 
 
 def test_a_log_is_what_the_pod_is_annotated_with(workloads, request):
@@ -41,4 +54,7 @@ def test_a_log_is_what_the_pod_is_annotated_with(workloads, request):
     annotations = {"sandbox.kubestorm.io/log": "one\ntwo\nthree\n"}
     workloads.change("pods", pod["metadata"]["name"], {"metadata": {"annotations": annotations}})
     path = f"{workloads.path('pods', pod['metadata']['name'])}/log"
-    eventually(lambda: workloads.http.get(path, params={"tailLines": "2"}).text == "two\nthree\n", "the last two lines")
+    eventually(
+        lambda: workloads.http.get(path, params={"tailLines": "2"}).text == "two\nthree\n",
+        "the last two lines",
+    )

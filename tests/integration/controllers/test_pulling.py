@@ -1,4 +1,6 @@
-"""The pretend node really asks a registry on loopback for its images, and the images say what becomes of their pods."""
+"""The pretend node really asks a registry on loopback for its images, and the images say what
+becomes of their pods.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryProce
 def pull_secret(workloads: Workloads, registry: RegistryProcess) -> str:
     """A pull secret in the namespace, as `kubectl create secret docker-registry` makes it."""
     auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    document = base64.b64encode(json.dumps({"auths": {registry.host: {"auth": auth}}}).encode()).decode()
+    document = base64.b64encode(
+        json.dumps({"auths": {registry.host: {"auth": auth}}}).encode()
+    ).decode()
     body = {
         "metadata": {"name": "pull"},
         "type": "kubernetes.io/dockerconfigjson",
@@ -74,14 +78,18 @@ def test_an_image_that_is_there_runs_by_its_digest(
     eventually(lambda: container(workloads).get("ready"), "the pod is ready")
 
 
-def test_an_image_without_its_secret_is_not_pulled(workloads: Workloads, registry: RegistryProcess) -> None:
+def test_an_image_without_its_secret_is_not_pulled(
+    workloads: Workloads, registry: RegistryProcess
+) -> None:
     """The registry's refusal is the message of the pod."""
     with registry.client() as client:
         push_image(client, "shop/cart", "1.0.0")
     pod_of(workloads, f"{registry.host}/shop/cart:1.0.0")
     said = waiting(workloads)
     assert said["reason"] in ("ErrImagePull", "ImagePullBackOff")
-    broken = workloads.get("pods", "web")["metadata"]["annotations"]["sandbox.kubestorm.io/pull-error"]
+    broken = workloads.get("pods", "web")["metadata"]["annotations"][
+        "sandbox.kubestorm.io/pull-error"
+    ]
     assert broken == "401 UNAUTHORIZED: authentication required"
 
 

@@ -13,7 +13,9 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 def test_deployment_becomes_available(workloads: Workloads) -> None:
-    """A Deployment gets one ReplicaSet named after it, pods named after that, and conditions that say so."""
+    """A Deployment gets one ReplicaSet named after it, pods named after that, and conditions that
+    say so.
+    """
     workloads.deploy("web")
     done = workloads.wait_rolled_out("web")
     assert {key: value for key, value in done["status"].items() if key != "conditions"} == {
@@ -35,26 +37,41 @@ def test_deployment_becomes_available(workloads: Workloads) -> None:
         },
     )
     assert done["metadata"]["annotations"] == {REVISION: "1"}
-    messages = {entry["type"]: (entry["reason"], entry["message"]) for entry in done["status"]["conditions"]}
+    messages = {
+        entry["type"]: (entry["reason"], entry["message"]) for entry in done["status"]["conditions"]
+    }
     assert messages == {
         "Available": ("MinimumReplicasAvailable", "Deployment has minimum availability."),
-        "Progressing": ("NewReplicaSetAvailable", f'ReplicaSet "{name}" has successfully progressed.'),
+        "Progressing": (
+            "NewReplicaSetAvailable",
+            f'ReplicaSet "{name}" has successfully progressed.',
+        ),
     }
     pods = workloads.list("pods", "web")
     assert all(pod["metadata"]["name"].startswith(name + "-") for pod in pods)
-    assert [pod["metadata"]["ownerReferences"][0]["uid"] for pod in pods] == [replica_set["metadata"]["uid"]] * 2
+    assert [pod["metadata"]["ownerReferences"][0]["uid"] for pod in pods] == [
+        replica_set["metadata"]["uid"]
+    ] * 2
 
 
 def test_new_image_replaces_pods_and_undo_reuses_the_old(workloads: Workloads) -> None:
-    """A change of the template makes a second ReplicaSet; going back makes the first one the newest revision."""
+    """A change of the template makes a second ReplicaSet; going back makes the first one the newest
+    revision.
+    """
     workloads.deploy("web")
     workloads.wait_rolled_out("web")
     workloads.set_image("web", "shop:2")
     second = workloads.wait_rolled_out("web")
-    assert (second["metadata"]["annotations"][REVISION], workloads.sizes("web")) == ("2", {"shop:1": 0, "shop:2": 2})
+    assert (second["metadata"]["annotations"][REVISION], workloads.sizes("web")) == (
+        "2",
+        {"shop:1": 0, "shop:2": 2},
+    )
     workloads.set_image("web", "shop:1")
     third = workloads.wait_rolled_out("web")
-    assert (third["metadata"]["annotations"][REVISION], workloads.sizes("web")) == ("3", {"shop:1": 2, "shop:2": 0})
+    assert (third["metadata"]["annotations"][REVISION], workloads.sizes("web")) == (
+        "3",
+        {"shop:1": 2, "shop:2": 0},
+    )
     histories = {
         item["metadata"]["annotations"].get("deployment.kubernetes.io/revision-history")
         for item in workloads.list("replicasets", "web")
@@ -63,7 +80,9 @@ def test_new_image_replaces_pods_and_undo_reuses_the_old(workloads: Workloads) -
 
 
 def test_broken_image_leaves_the_old_pods(workloads: Workloads) -> None:
-    """A rollout that cannot be ready keeps what the strategy promises, and fails when its deadline is over."""
+    """A rollout that cannot be ready keeps what the strategy promises, and fails when its deadline
+    is over.
+    """
     workloads.deploy("web", replicas=4, progressDeadlineSeconds=10, minReadySeconds=0)
     workloads.wait_rolled_out("web")
     change = {"spec": {"progressDeadlineSeconds": 1}}
@@ -71,16 +90,26 @@ def test_broken_image_leaves_the_old_pods(workloads: Workloads) -> None:
     workloads.set_image("web", "shop:broken")
     failed = ("False", "ProgressDeadlineExceeded")
     eventually(
-        lambda: workloads.conditions("deployments", "web").get("Progressing") == failed, "the deadline is exceeded"
+        lambda: workloads.conditions("deployments", "web").get("Progressing") == failed,
+        "the deadline is exceeded",
     )
     # 25% of 4: one more than wanted, and one fewer available.
-    eventually(lambda: workloads.sizes("web") == {"shop:1": 3, "shop:broken": 2}, "three old pods and two new ones")
+    eventually(
+        lambda: workloads.sizes("web") == {"shop:1": 3, "shop:broken": 2},
+        "three old pods and two new ones",
+    )
     counts = ("availableReplicas", "unavailableReplicas", "updatedReplicas")
     eventually(
-        lambda: [workloads.get("deployments", "web")["status"].get(count) for count in counts] == [3, 2, 2],
+        lambda: (
+            [workloads.get("deployments", "web")["status"].get(count) for count in counts]
+            == [3, 2, 2]
+        ),
         "the status counts them",
     )
-    assert workloads.conditions("deployments", "web")["Available"] == ("True", "MinimumReplicasAvailable")
+    assert workloads.conditions("deployments", "web")["Available"] == (
+        "True",
+        "MinimumReplicasAvailable",
+    )
     waiting = {
         entry["state"]["waiting"]["reason"]
         for pod in workloads.list("pods", "web")
@@ -118,12 +147,18 @@ def test_recreate_removes_before_it_makes(workloads: Workloads) -> None:
 
 
 def test_paused_deployment_waits(workloads: Workloads) -> None:
-    """While paused a new template rolls nothing out, but scaling goes on; afterwards it is rolled out."""
+    """While paused a new template rolls nothing out, but scaling goes on; afterwards it is rolled
+    out.
+    """
     workloads.deploy("web")
     workloads.wait_rolled_out("web")
     workloads.change("deployments", "web", {"spec": {"paused": True}})
     eventually(
-        lambda: workloads.conditions("deployments", "web")["Progressing"] == ("Unknown", "DeploymentPaused"), "a pause"
+        lambda: (
+            workloads.conditions("deployments", "web")["Progressing"]
+            == ("Unknown", "DeploymentPaused")
+        ),
+        "a pause",
     )
     workloads.set_image("web", "shop:2")
     workloads.change("deployments", "web", {"spec": {"replicas": 3}})
@@ -141,7 +176,10 @@ def test_scaling(workloads: Workloads, replicas: int) -> None:
     workloads.change("deployments", "web", {"spec": {"replicas": replicas}})
     done = workloads.wait_rolled_out("web")
     eventually(lambda: len(workloads.list("pods", "web")) == replicas, f"{replicas} pods")
-    assert (done["metadata"]["annotations"][REVISION], workloads.sizes("web")) == ("1", {"shop:1": replicas})
+    assert (done["metadata"]["annotations"][REVISION], workloads.sizes("web")) == (
+        "1",
+        {"shop:1": replicas},
+    )
 
 
 def test_history_is_limited(workloads: Workloads) -> None:
@@ -150,8 +188,11 @@ def test_history_is_limited(workloads: Workloads) -> None:
     for number in (1, 2, 3):
         workloads.set_image("web", f"shop:{number}")
         workloads.wait_rolled_out("web")
-    # Which one is kept among those made in one second differs: 1.20 goes by creation time, later versions by revision.
-    eventually(lambda: sorted(workloads.sizes("web").values()) == [0, 2], "one old ReplicaSet is kept")
+    # Which one is kept among those made in one second differs: 1.20 goes by creation time, later
+    # versions by revision.
+    eventually(
+        lambda: sorted(workloads.sizes("web").values()) == [0, 2], "one old ReplicaSet is kept"
+    )
     assert workloads.sizes("web")["shop:3"] == 2
 
 
@@ -172,7 +213,9 @@ def test_deleted_pod_is_replaced(workloads: Workloads) -> None:
 
 def job(name: str, image: str, **spec: Any) -> dict[str, Any]:
     """A Job manifest."""
-    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "task", "image": image}]}}
+    template = {
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "task", "image": image}]}
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -184,7 +227,10 @@ def job(name: str, image: str, **spec: Any) -> dict[str, Any]:
 def test_job_completes(workloads: Workloads) -> None:
     """A Job runs as many pods as it wants completions and then is Complete."""
     workloads.create("jobs", job("task", "task:1", completions=3, parallelism=2))
-    eventually(lambda: workloads.conditions("jobs", "task").get("Complete", ("",))[0] == "True", "the job is complete")
+    eventually(
+        lambda: workloads.conditions("jobs", "task").get("Complete", ("",))[0] == "True",
+        "the job is complete",
+    )
     status = workloads.get("jobs", "task")["status"]
     assert (status["succeeded"], "failed" in status, "active" in status) == (3, False, False)
     assert status["startTime"] <= status["completionTime"]
@@ -194,7 +240,9 @@ def test_job_fails(workloads: Workloads) -> None:
     """A Job whose pods fail more often than backoffLimit allows is Failed."""
     workloads.create("jobs", job("task", "task:fail", backoffLimit=0))
     wanted = ("True", "BackoffLimitExceeded")
-    eventually(lambda: workloads.conditions("jobs", "task").get("Failed") == wanted, "the job has failed")
+    eventually(
+        lambda: workloads.conditions("jobs", "task").get("Failed") == wanted, "the job has failed"
+    )
     assert workloads.get("jobs", "task")["status"]["failed"] == 1
 
 
@@ -202,17 +250,28 @@ def test_job_deadline(workloads: Workloads) -> None:
     """A Job that takes longer than activeDeadlineSeconds is Failed and its pods are gone."""
     workloads.create("jobs", job("task", "task:broken", activeDeadlineSeconds=1))
     wanted = ("True", "DeadlineExceeded")
-    eventually(lambda: workloads.conditions("jobs", "task").get("Failed") == wanted, "the job has failed")
+    eventually(
+        lambda: workloads.conditions("jobs", "task").get("Failed") == wanted, "the job has failed"
+    )
     eventually(lambda: not workloads.list("pods"), "no pods")
 
 
 def test_stateful_set_counts_up(workloads: Workloads) -> None:
     """A StatefulSet's pods have ordinals and are replaced when the template changes."""
-    template = {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "db", "image": "db:1"}]}}
-    spec = {"replicas": 2, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template}
+    template = {
+        "metadata": {"labels": {"app": "db"}},
+        "spec": {"containers": [{"name": "db", "image": "db:1"}]},
+    }
+    spec = {
+        "replicas": 2,
+        "serviceName": "db",
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": template,
+    }
     metadata = {"name": "db"}
     workloads.create(
-        "statefulsets", {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec}
+        "statefulsets",
+        {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec},
     )
 
     def ready_images() -> list[tuple[str, str]]:
@@ -223,7 +282,9 @@ def test_stateful_set_counts_up(workloads: Workloads) -> None:
 
     eventually(lambda: ready_images() == [("db-0", "db:1"), ("db-1", "db:1")], "two ready pods")
     containers = [{"name": "db", "image": "db:2"}]
-    workloads.change("statefulsets", "db", {"spec": {"template": {"spec": {"containers": containers}}}})
+    workloads.change(
+        "statefulsets", "db", {"spec": {"template": {"spec": {"containers": containers}}}}
+    )
     eventually(lambda: ready_images() == [("db-0", "db:2"), ("db-1", "db:2")], "two new ready pods")
 
 
@@ -257,7 +318,11 @@ def test_endpoints_follow_ready_pods(workloads: Workloads) -> None:
 def test_events_tell_the_story(workloads: Workloads) -> None:
     """Events tell what was scaled, and why a pod does not start."""
     workloads.deploy("web", "shop:broken", replicas=1)
-    wanted = {("ScalingReplicaSet", "Deployment"), ("SuccessfulCreate", "ReplicaSet"), ("BackOff", "Pod")}
+    wanted = {
+        ("ScalingReplicaSet", "Deployment"),
+        ("SuccessfulCreate", "ReplicaSet"),
+        ("BackOff", "Pod"),
+    }
 
     def told() -> bool:
         events = workloads.list("events")

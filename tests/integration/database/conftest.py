@@ -1,4 +1,6 @@
-"""The world around the database journey: sandbox servers, and the journey's own steps run against them in order."""
+"""The world around the database journey: sandbox servers, and the journey's own steps run against
+them in order.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def consul() -> Iterator[ConsulServer]:
 
 
 @pytest.fixture
-def config(aws: AwsServer, vault: VaultServer, consul: ConsulServer, tmp_path: Path) -> dict[str, Any]:
+def config(
+    aws: AwsServer, vault: VaultServer, consul: ConsulServer, tmp_path: Path
+) -> dict[str, Any]:
     """The pack's configuration for these servers, without Kubernetes."""
     token = tmp_path / "vault-token"
     token.write_text(vault.root_token)
@@ -133,10 +137,14 @@ class World:
         self.http.patch(url, json=body, headers=headers).raise_for_status()
 
     def reconcile(self, name: str = "orders", *, stop_after: str = "") -> dict[str, Any]:
-        """Run the steps as the chain does; with `stop_after` the run dies there, its Lease not released."""
+        """Run the steps as the chain does; with `stop_after` the run dies there, its Lease not
+        released.
+        """
         resource = self.get(name)
         assert resource is not None
-        run = DatabaseRun(self.services(), identity_of("test", "databases", resource), f"run-{next(self.runs)}")
+        run = DatabaseRun(
+            self.services(), identity_of("test", "databases", resource), f"run-{next(self.runs)}"
+        )
         results: dict[str, Any] = {}
         holder = run.handle.lock()
         if holder is not None:
@@ -168,11 +176,15 @@ class World:
 
     def events(self) -> list[dict[str, Any]]:
         """The Events in the namespace."""
-        items: list[dict[str, Any]] = self.http.get(f"/api/v1/namespaces/{self.namespace}/events").json()["items"]
+        items: list[dict[str, Any]] = self.http.get(
+            f"/api/v1/namespaces/{self.namespace}/events"
+        ).json()["items"]
         return items
 
     def until_gone(self, name: str = "orders") -> None:
-        """Reconcile with AWS's time moving until the object is gone; a dozen looks are more than enough."""
+        """Reconcile with AWS's time moving until the object is gone; a dozen looks are more than
+        enough.
+        """
         for _ in range(12):
             if self.get(name) is None:
                 return
@@ -192,7 +204,9 @@ class World:
         return found.get("status", "Unknown"), found.get("reason", "")
 
     def until_ready(self, name: str = "orders") -> None:
-        """Reconcile with AWS's time moving, as resyncs do, until Ready; ten looks are more than enough."""
+        """Reconcile with AWS's time moving, as resyncs do, until Ready; ten looks are more than
+        enough.
+        """
         for _ in range(10):
             self.reconcile(name)
             if self.condition("Ready", name)[0] == "True":
@@ -219,7 +233,9 @@ def world(
         found = http.get(f"{url}/{crd['metadata']['name']}").json()
         known = (found.get("status") or {}).get("conditions") or []
         served = http.get(DATABASES.format(namespace)).is_success
-        return served and any(item["type"] == "Established" and item["status"] == "True" for item in known)
+        return served and any(
+            item["type"] == "Established" and item["status"] == "True" for item in known
+        )
 
     eventually(established, "the CRD is served")
     config["kubernetes"] = {"kubeconfig": str(kube.kubeconfig), "namespace": namespace}
@@ -243,7 +259,9 @@ def act(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[bo
         own = next(
             found
             for found in vars(module).values()
-            if inspect.isclass(found) and found.__module__ == module.__name__ and hasattr(found, "run")
+            if inspect.isclass(found)
+            and found.__module__ == module.__name__
+            and hasattr(found, "run")
         )
         parameters = {"namespace": world.namespace, "name": "orders", **parameters}
         outcome: tuple[bool, Any] = own(config=world.config).run(**parameters)

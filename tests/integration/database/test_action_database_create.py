@@ -1,4 +1,6 @@
-"""Asking for a Database from a chat or a terminal: a resource is written, or a sentence says why not."""
+"""Asking for a Database from a chat or a terminal: a resource is written, or a sentence says why
+not.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,24 @@ import pytest
 
 
 def test_a_database_is_asked_for_in_somebodys_name(world, act):
-    """What is not given is left to operations; who asked is on the object and in an Event, and the journey goes on."""
+    """What is not given is left to operations; who asked is on the object and in an Event, and the
+    journey goes on.
+    """
     succeeded, result = act(
-        "database_create", engine="postgres", size="small", spec={"backup": {"retentionDays": 3}}, requested_by="alice"
+        "database_create",
+        engine="postgres",
+        size="small",
+        spec={"backup": {"retentionDays": 3}},
+        requested_by="alice",
     )
     assert succeeded, result
     assert result["changed"]
     found = world.get()
     assert found["spec"] == {"engine": "postgres", "size": "small", "backup": {"retentionDays": 3}}
     assert found["metadata"]["annotations"]["kubestorm.io/requested-by"] == "alice"
-    assert [each["reason"] for each in world.events() if "alice" in each["message"]] == ["Requested"]
+    assert [each["reason"] for each in world.events() if "alice" in each["message"]] == [
+        "Requested"
+    ]
     world.until_ready()
 
 
@@ -30,13 +40,25 @@ def test_asking_again_for_the_same_changes_nothing(world, act):
 
 
 REFUSED = {
-    "size": ({"engine": "postgres", "size": "gigantic"}, "spec.size: 'gigantic' is not offered here"),
+    "size": (
+        {"engine": "postgres", "size": "gigantic"},
+        "spec.size: 'gigantic' is not offered here",
+    ),
     "engine": ({"engine": "oracle"}, "spec.engine: 'oracle' is not offered here"),
     "version": ({"engine": "postgres", "version": "9"}, "spec.version: '9' is not offered"),
-    "storage": ({"engine": "postgres", "storage_gib": 5}, "spec.storage.sizeGiB: 5 is not between 20"),
-    "policy": ({"engine": "postgres", "deletion_policy": "Keep"}, "spec.deletionPolicy: 'Keep' is not offered"),
+    "storage": (
+        {"engine": "postgres", "storage_gib": 5},
+        "spec.storage.sizeGiB: 5 is not between 20",
+    ),
+    "policy": (
+        {"engine": "postgres", "deletion_policy": "Keep"},
+        "spec.deletionPolicy: 'Keep' is not offered",
+    ),
     "name": ({"engine": "postgres", "name": "My_Orders"}, "'My_Orders' is no name for a Database"),
-    "namespace": ({"engine": "postgres", "namespace": "not-there"}, "There is no namespace not-there"),
+    "namespace": (
+        {"engine": "postgres", "namespace": "not-there"},
+        "There is no namespace not-there",
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""Asking for a deletion: what becomes of the data is the policy's, and destruction takes a second key here too."""
+"""Asking for a deletion: what becomes of the data is the policy's, and destruction takes a second
+key here too.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ def test_a_deletion_that_keeps_the_data_is_one_word(world, act, policy):
     assert result["policy"] == policy
     assert world.get()["metadata"]["deletionTimestamp"]
     assert "kubestorm.io/confirm-delete" not in world.get()["metadata"]["annotations"]
-    assert any(each["reason"] == "DeletionRequested" and "alice" in each["message"] for each in world.events())
+    assert any(
+        each["reason"] == "DeletionRequested" and "alice" in each["message"]
+        for each in world.events()
+    )
     world.until_gone()
     left = world.services().rds.describe(identifier)
     assert (left is not None) is (policy == "Retain")
@@ -69,7 +74,9 @@ def test_a_policy_that_a_label_sets_counts(world, act):
     world.until_ready()
     url = f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/databases/orders"
     headers = {"content-type": "application/merge-patch+json"}
-    world.http.patch(url, json={"metadata": {"labels": {"keep": "Snapshot"}}}, headers=headers).raise_for_status()
+    world.http.patch(
+        url, json={"metadata": {"labels": {"keep": "Snapshot"}}}, headers=headers
+    ).raise_for_status()
     _, result = act("database_delete")
     assert result["policy"] == "Snapshot"
     world.until_gone()

@@ -37,11 +37,17 @@ def test_a_size_that_it_has_already_changes_nothing(world, act):
 
 
 REFUSED = {
-    "not-offered": ({"size": "gigantic"}, "spec.size: 'gigantic' is not offered here; allowed: small, medium"),
+    "not-offered": (
+        {"size": "gigantic"},
+        "spec.size: 'gigantic' is not offered here; allowed: small, medium",
+    ),
     "shrink": ({"storage_gib": 20}, "RDS cannot shrink storage from 40 to 20 GiB"),
     "nothing": ({}, "Say what it is to become"),
     "unknown": ({"name": "nobody", "size": "large"}, "There is no databases.kubestorm.io nobody"),
-    "unknown-kind": ({"kind": "things.example.com", "size": "large"}, "things.example.com is no kind of database"),
+    "unknown-kind": (
+        {"kind": "things.example.com", "size": "large"},
+        "things.example.com is no kind of database",
+    ),
 }
 
 
@@ -60,7 +66,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(world, act, parameters, says):
 def test_limits_of_the_namespace_count_for_whoever_asks(world, act):
     """A chat is no way around what operations allow."""
     world.apply(size="small")
-    world.config["database"]["limits"] = [{"namespaces": [world.namespace], "sizes": ["small", "medium"]}]
+    world.config["database"]["limits"] = [
+        {"namespaces": [world.namespace], "sizes": ["small", "medium"]}
+    ]
     succeeded, result = act("database_resize", size="huge")
     assert not succeeded
     assert "allowed: small, medium" in result["message"]

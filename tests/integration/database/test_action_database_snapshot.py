@@ -21,7 +21,10 @@ def ready(world):
 
 
 def manual(rds):
-    return [each["DBSnapshotIdentifier"] for each in rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]]
+    return [
+        each["DBSnapshotIdentifier"]
+        for each in rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    ]
 
 
 def told(world):
@@ -29,7 +32,9 @@ def told(world):
 
 
 def test_a_snapshot_is_made_once_for_a_word(ready, act, rds):
-    """The Database stays Ready, status says how far it is, and one that was deleted later is not made again."""
+    """The Database stays Ready, status says how far it is, and one that was deleted later is not
+    made again.
+    """
     succeeded, result = act("database_snapshot", snapshot="before-upgrade", requested_by="alice")
     assert succeeded, result
     assert manual(rds) == [], "the action itself asks nothing of RDS"
@@ -42,7 +47,9 @@ def test_a_snapshot_is_made_once_for_a_word(ready, act, rds):
     ready.reconcile()
     assert told(ready) == "Available"
     assert "nextLookAt" not in ready.get()["status"]
-    assert any("alice asked for the snapshot before-upgrade" in each["message"] for each in ready.events())
+    assert any(
+        "alice asked for the snapshot before-upgrade" in each["message"] for each in ready.events()
+    )
     before = ready.get()
     rds.delete_db_snapshot(DBSnapshotIdentifier=result["snapshot"])
     ready.reconcile()
@@ -81,7 +88,9 @@ def test_a_run_that_dies_after_the_call_makes_no_second_one(ready, act, rds):
     act("database_snapshot", snapshot="once")
     services = ready.services()
     services.rds.create_snapshot(
-        ready.get()["status"]["instanceIdentifier"], act("database_snapshot", snapshot="once")[1]["snapshot"], {}
+        ready.get()["status"]["instanceIdentifier"],
+        act("database_snapshot", snapshot="once")[1]["snapshot"],
+        {},
     )
     ready.reconcile()
     assert len(manual(rds)) == 1

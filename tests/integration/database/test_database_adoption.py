@@ -1,4 +1,6 @@
-"""Instances that were there before their resource: adopted as they are, or restored from what is left of them."""
+"""Instances that were there before their resource: adopted as they are, or restored from what is
+left of them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ def rds(aws):
 
 
 def test_an_adopted_instance_is_tagged_and_otherwise_left_alone(world, rds, vault):
-    """Larger than the defaults and of another size: nothing of that is changed until the resource asks."""
+    """Larger than the defaults and of another size: nothing of that is changed until the resource
+    asks.
+    """
     rds.create_db_instance(
         DBInstanceIdentifier="legacy",
         DBInstanceClass="db.m5.large",
@@ -38,7 +42,10 @@ def test_an_adopted_instance_is_tagged_and_otherwise_left_alone(world, rds, vaul
         f"kubestorm/test/{world.namespace}/orders", {"username": "boss", "password": "by-hand-once"}
     )
     world.until_ready()
-    assert world.services().consul.read_tree(f"kubestorm/test/{world.namespace}/orders/")["username"] == "boss"
+    assert (
+        world.services().consul.read_tree(f"kubestorm/test/{world.namespace}/orders/")["username"]
+        == "boss"
+    )
     assert world.aws.password_matches("legacy", "by-hand-once")
 
 

@@ -1,4 +1,6 @@
-"""What can be changed later, what waits for a reboot or a window, and what is refused while the old one serves on."""
+"""What can be changed later, what waits for a reboot or a window, and what is refused while the old
+one serves on.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def instance(world):
 
 
 def message(world, kind):
-    return next(item["message"] for item in world.get()["status"]["conditions"] if item["type"] == kind)
+    return next(
+        item["message"] for item in world.get()["status"]["conditions"] if item["type"] == kind
+    )
 
 
 def values(rds, group):
@@ -26,7 +30,9 @@ def values(rds, group):
 
 
 def test_parameters_live_in_a_group_of_the_instances_own(world, rds):
-    """Made before the instance, written when they change, taken back when they go, removed with the instance."""
+    """Made before the instance, written when they change, taken back when they go, removed with the
+    instance.
+    """
     world.apply(parameters={"work_mem": 8192, "rds.force_ssl": 1}, deletionPolicy="Snapshot")
     world.until_ready()
     group = f"{instance(world)}-postgres16"
@@ -89,13 +95,19 @@ REFUSED = {
     "shrink": ({"storage": {"sizeGiB": 20}}, "StorageShrinkRefused", "40"),
     "downgrade": ({"version": "15"}, "DowngradeRefused", "spec.version"),
     "engine": ({"engine": "mysql", "version": "8.0"}, "EngineChangeRefused", "spec.engine"),
-    "by-aws": ({"securityGroups": ["sg-1"], "parameterGroup": "not-there"}, "ChangeRefused", "not-there"),
+    "by-aws": (
+        {"securityGroups": ["sg-1"], "parameterGroup": "not-there"},
+        "ChangeRefused",
+        "not-there",
+    ),
 }
 
 
 @pytest.mark.parametrize("spec, reason, says", REFUSED.values(), ids=REFUSED.keys())
 def test_a_refused_change_does_not_hide_that_the_old_one_serves(world, spec, reason, says):
-    """Ready is False with the reason, InstanceAvailable stays True; looking again does not waver, undoing it heals."""
+    """Ready is False with the reason, InstanceAvailable stays True; looking again does not waver,
+    undoing it heals.
+    """
     first = {"storage": {"sizeGiB": 40}}
     world.apply(**first)
     world.until_ready()
@@ -114,7 +126,9 @@ def test_a_refused_change_does_not_hide_that_the_old_one_serves(world, spec, rea
 
 
 def test_what_waits_for_the_maintenance_window_is_shown(world):
-    """A change that operations leave to the window, and AWS's own maintenance; neither keeps it from being Ready."""
+    """A change that operations leave to the window, and AWS's own maintenance; neither keeps it
+    from being Ready.
+    """
     world.config["database"]["apply_immediately"] = False
     world.apply()
     world.until_ready()
@@ -140,7 +154,11 @@ CHANGES = {
     "ceiling": ({"storage": {"sizeGiB": 20, "maxSizeGiB": 200}}, "max_storage_gib", 200),
     "backups": ({"backup": {"retentionDays": 3}}, "backup_retention_days", 3),
     "window": ({"backup": {"window": "01:00-02:00"}}, "backup_window", "01:00-02:00"),
-    "maintenance": ({"maintenanceWindow": "tue:04:00-tue:05:00"}, "maintenance_window", "tue:04:00-tue:05:00"),
+    "maintenance": (
+        {"maintenanceWindow": "tue:04:00-tue:05:00"},
+        "maintenance_window",
+        "tue:04:00-tue:05:00",
+    ),
     "protection": ({"deletionProtection": True}, "deletion_protection", True),
     "monitoring": ({"monitoring": {"intervalSeconds": 60}}, "monitoring_interval_seconds", 60),
     "upgrade": ({"version": "16"}, "version", "16"),
@@ -150,7 +168,9 @@ CHANGES = {
 @pytest.mark.parametrize("spec, field, value", CHANGES.values(), ids=CHANGES.keys())
 def test_a_change_arrives_and_a_second_look_finds_nothing(world, spec, field, value):
     """Each field that can change, against an RDS that takes its time."""
-    world.config["database"]["defaults"]["monitoring_role_arn"] = "arn:aws:iam::123456789012:role/monitoring"
+    world.config["database"]["defaults"]["monitoring_role_arn"] = (
+        "arn:aws:iam::123456789012:role/monitoring"
+    )
     world.apply(version="15")
     world.until_ready()
     world.apply(**{"version": "15", **spec})

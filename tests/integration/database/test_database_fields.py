@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 from kubestorm.database.own_parameters import with_own_group
-from kubestorm.database.plan import Create, Modify, ObservedInstance, Refuse, Tag, companions, plan_instance
+from kubestorm.database.plan import (
+    Create,
+    Modify,
+    ObservedInstance,
+    Refuse,
+    Tag,
+    companions,
+    plan_instance,
+)
 from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, parse_database
 from kubestorm.rds import RdsClient, connect
 from kubestorm.secrets import make_password
@@ -25,7 +33,9 @@ LARGE = {"sizeGiB": 400, "type": "gp3"}
 
 
 class Case(NamedTuple):
-    """`spec` and what RDS says then, another one and what it says then, and one that is refused, and how."""
+    """`spec` and what RDS says then, another one and what it says then, and one that is refused,
+    and how.
+    """
 
     look: Callable[[ObservedInstance], Any]
     first: dict[str, Any]
@@ -138,7 +148,10 @@ CASES = {
 
 def parse(spec: dict[str, Any], settings: DatabaseSettings = SETTINGS) -> DatabaseSpec:
     """The spec of default/orders, postgres unless it says otherwise."""
-    resource = {"metadata": {"name": "orders", "namespace": "default"}, "spec": {"engine": "postgres", **spec}}
+    resource = {
+        "metadata": {"name": "orders", "namespace": "default"},
+        "spec": {"engine": "postgres", **spec},
+    }
     return parse_database(resource, settings)
 
 
@@ -162,9 +175,13 @@ class Instance:
                     return decision
                 if isinstance(decision, Create):
                     if "parameters" in spec.stated:
-                        self.client.create_parameter_group(spec.parameter_group or "", "postgres16", {})
+                        self.client.create_parameter_group(
+                            spec.parameter_group or "", "postgres16", {}
+                        )
                     password = make_password()
-                    self.client.create(spec, IDENTIFIER, username="dbadmin", password=password, tags=tags)
+                    self.client.create(
+                        spec, IDENTIFIER, username="dbadmin", password=password, tags=tags
+                    )
                 assert observed or not isinstance(decision, (Modify, Tag))
                 if observed and isinstance(decision, Modify):
                     beside = companions(spec, decision.changes, observed)
@@ -187,10 +204,16 @@ def instance(aws: AwsServer, clock: ManualClock) -> Instance:
     ec2 = boto3.client("ec2", endpoint_url=aws.url, region_name="eu-central-1")
     subnets = [each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]]
     for name in ("databases", "elsewhere"):
-        rds.create_db_subnet_group(DBSubnetGroupName=name, DBSubnetGroupDescription=name, SubnetIds=subnets)
+        rds.create_db_subnet_group(
+            DBSubnetGroupName=name, DBSubnetGroupDescription=name, SubnetIds=subnets
+        )
     for name in ("one", "two"):
-        rds.create_db_parameter_group(DBParameterGroupName=name, DBParameterGroupFamily="postgres16", Description=name)
-    return Instance(connect(AwsSettings(region="eu-central-1", endpoint_url=aws.url, attempts=1)), clock)
+        rds.create_db_parameter_group(
+            DBParameterGroupName=name, DBParameterGroupFamily="postgres16", Description=name
+        )
+    return Instance(
+        connect(AwsSettings(region="eu-central-1", endpoint_url=aws.url, attempts=1)), clock
+    )
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -269,29 +292,62 @@ LIMITS = NamespaceLimits(
     max_storage_gib=100,
     deletion_policies=("Retain",),
     fixed_fields=("subnetGroup",),
-    allowed_values={"storage.type": ("gp3",), "version": ("16",), "securityGroups": ("sg-1",), "multiAZ": (False,)},
+    allowed_values={
+        "storage.type": ("gp3",),
+        "version": ("16",),
+        "securityGroups": ("sg-1",),
+        "multiAZ": (False,),
+    },
     ranges={"backup.retentionDays": (1, 7), "monitoring.intervalSeconds": (0, 0)},
 )
 LIMITED = {
     "engine": ({"engine": "mysql"}, "spec.engine: 'mysql' is not offered here; allowed: postgres"),
     "size": ({"size": "huge"}, "spec.size: 'huge' is not offered here; allowed: small"),
-    "max_storage_gib": ({"storage": {"sizeGiB": 200}}, "spec.storage.sizeGiB: 200 is not between 20 and 100"),
-    "ceiling": ({"storage": {"maxSizeGiB": 200}}, "spec.storage.maxSizeGiB: 200 is not between 0 and 100"),
-    "policy": ({"deletionPolicy": "Delete"}, "spec.deletionPolicy: 'Delete' is not offered here; allowed: Retain"),
-    "fixed": ({"subnetGroup": "mine"}, "spec.subnetGroup: operations decide this in namespace default"),
-    "type": ({"storage": {"type": "gp2"}}, "spec.storage.type: gp2 is not offered in namespace default; allowed: gp3"),
-    "version": ({"version": "15"}, "spec.version: 15 is not offered in namespace default; allowed: 16"),
+    "max_storage_gib": (
+        {"storage": {"sizeGiB": 200}},
+        "spec.storage.sizeGiB: 200 is not between 20 and 100",
+    ),
+    "ceiling": (
+        {"storage": {"maxSizeGiB": 200}},
+        "spec.storage.maxSizeGiB: 200 is not between 0 and 100",
+    ),
+    "policy": (
+        {"deletionPolicy": "Delete"},
+        "spec.deletionPolicy: 'Delete' is not offered here; allowed: Retain",
+    ),
+    "fixed": (
+        {"subnetGroup": "mine"},
+        "spec.subnetGroup: operations decide this in namespace default",
+    ),
+    "type": (
+        {"storage": {"type": "gp2"}},
+        "spec.storage.type: gp2 is not offered in namespace default; allowed: gp3",
+    ),
+    "version": (
+        {"version": "15"},
+        "spec.version: 15 is not offered in namespace default; allowed: 16",
+    ),
     "list": ({"securityGroups": ["sg-1", "sg-9"]}, "spec.securityGroups: sg-9 is not offered"),
     "truth": ({"multiAZ": True}, "spec.multiAZ: True is not offered"),
-    "range": ({"backup": {"retentionDays": 14}}, "spec.backup.retentionDays: 14 is not between 1 and 7"),
-    "monitoring": ({"monitoring": {"intervalSeconds": 60}}, "spec.monitoring.intervalSeconds: 60 is not between 0"),
+    "range": (
+        {"backup": {"retentionDays": 14}},
+        "spec.backup.retentionDays: 14 is not between 1 and 7",
+    ),
+    "monitoring": (
+        {"monitoring": {"intervalSeconds": 60}},
+        "spec.monitoring.intervalSeconds: 60 is not between 0",
+    ),
 }
 
 
 @pytest.mark.parametrize("spec, says", LIMITED.values(), ids=LIMITED.keys())
 def test_operations_may_limit_each_field_by_namespace(spec, says):
-    """What is stated beyond the limits is refused with what is offered; elsewhere it may be written."""
-    limited = DatabaseSettings(limits=(LIMITS,), defaults=DatabaseDefaults(monitoring_role_arn=ROLE))
+    """What is stated beyond the limits is refused with what is offered; elsewhere it may be
+    written.
+    """
+    limited = DatabaseSettings(
+        limits=(LIMITS,), defaults=DatabaseDefaults(monitoring_role_arn=ROLE)
+    )
     with pytest.raises(InvalidSpecError) as caught:
         parse(spec, limited)
     assert says in str(caught.value)

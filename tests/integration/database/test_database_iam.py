@@ -19,7 +19,9 @@ def limited(world, aws, monkeypatch):
     policy = json.loads((ROOT / "deploy" / "iam-policy.json").read_text())
     for statement in policy["Statement"]:
         statement["Resource"] = "*"  # moto checks who may call what, and knows no resources of RDS
-    iam.put_user_policy(UserName="kubestorm", PolicyName="kubestorm", PolicyDocument=json.dumps(policy))
+    iam.put_user_policy(
+        UserName="kubestorm", PolicyName="kubestorm", PolicyDocument=json.dumps(policy)
+    )
     key = iam.create_access_key(UserName="kubestorm")["AccessKey"]
     credentials = Path(world.config["vault"]["auth"]["token_file"]).with_name("aws-credentials")
     credentials.write_text(
@@ -61,6 +63,8 @@ def test_a_missing_permission_is_named_with_the_remedy(limited, aws):
     limited.apply()
     limited.reconcile()
     assert limited.condition("Ready") == ("False", "AWSRDSRefused")
-    message = next(item["message"] for item in limited.get()["status"]["conditions"] if item["type"] == "Ready")
+    message = next(
+        item["message"] for item in limited.get()["status"]["conditions"] if item["type"] == "Ready"
+    )
     assert "DescribeDBInstances" in message
     assert "deploy/" in message

@@ -1,7 +1,9 @@
-"""The resources that the IAM policies in deploy/ name are those that the journey's calls touch, and no others.
+"""The resources that the IAM policies in deploy/ name are those that the journey's calls touch, and
+no others.
 
-moto checks who may call what and knows no resources of RDS. So every call is recorded, the resources that AWS wants a
-permission for are worked out from its parameters, and the policy is held against them here.
+moto checks who may call what and knows no resources of RDS. So every call is recorded, the
+resources that AWS wants a permission for are worked out from its parameters, and the policy is held
+against them here.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from sandbox.serving import AsgiApp
 
 ROOT = Path(__file__).resolve().parents[3]
 ARN = "arn:aws:rds:eu-central-1:123456789012:"
-# Source: "Actions, resources, and condition keys for Amazon RDS" of the Service Authorization Reference. Parameter of
-# the call -> type of the resource. Where the call names none, AWS takes its own default of that type.
+# Source: "Actions, resources, and condition keys for Amazon RDS" of the Service Authorization
+# Reference. Parameter of the call -> type of the resource. Where the call names none, AWS takes its
+# own default of that type.
 RESOURCES: Mapping[str, Mapping[str, str]] = {
     "CreateDBInstance": {
         "DBInstanceIdentifier": "db", "DBParameterGroupName": "pg", "OptionGroupName": "og",
@@ -104,7 +107,8 @@ def listed(value: Any) -> list[str]:
 def allows(statement: Mapping[str, Any], need: Need) -> bool:
     actions, resources = listed(statement["Action"]), listed(statement["Resource"])
     return any(fnmatchcase(need.action, each) for each in actions) and any(
-        each == "*" or (need.resource != "*" and fnmatchcase(need.resource, each)) for each in resources
+        each == "*" or (need.resource != "*" and fnmatchcase(need.resource, each))
+        for each in resources
     )
 
 
@@ -120,9 +124,13 @@ class Recorder:
                 await app(scope, receive, send)
                 return
             body = await read_body(receive)
-            call = {key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
+            call = {
+                key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()
+            }
             agent = dict(scope["headers"]).get(b"user-agent", b"")
-            if "Action" in call and b"kubestorm" in agent:  # the tests' own calls are an administrator's
+            if (
+                "Action" in call and b"kubestorm" in agent
+            ):  # the tests' own calls are an administrator's
                 self.calls.append(call)
 
             async def replay() -> dict[str, Any]:
@@ -174,11 +182,17 @@ def whole_life(world, **spec):
     world.until_gone()
 
 
-def test_the_policy_names_what_the_journey_touches_and_each_of_its_statements_is_needed(world, rds, recorder):
-    """With parameters, a restore from a snapshot and one to a point in time; nothing is refused, nothing is idle."""
+def test_the_policy_names_what_the_journey_touches_and_each_of_its_statements_is_needed(
+    world, rds, recorder
+):
+    """With parameters, a restore from a snapshot and one to a point in time; nothing is refused,
+    nothing is idle.
+    """
     whole_life(world, parameters={"work_mem": "4096"})
     found = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
-    kept = next(each["DBSnapshotIdentifier"] for each in found if "-final-" in each["DBSnapshotIdentifier"])
+    kept = next(
+        each["DBSnapshotIdentifier"] for each in found if "-final-" in each["DBSnapshotIdentifier"]
+    )
     world.apply(restoreFrom={"snapshot": kept}, parameters={"work_mem": "4096"})
     world.until_ready()
     source = world.get()["status"]["instanceIdentifier"]
@@ -199,7 +213,9 @@ OTHERS = {
     "an instance that is not ours": Need("rds:DeleteDBInstance", f"{ARN}db:payroll"),
     "a snapshot that is not ours": Need("rds:CreateDBSnapshot", f"{ARN}snapshot:payroll-1"),
     "a group that is not ours": Need("rds:ModifyDBParameterGroup", f"{ARN}pg:default.postgres16"),
-    "snapshots are never deleted": Need("rds:DeleteDBSnapshot", f"{ARN}snapshot:ks-test-default-orders-manual-1"),
+    "snapshots are never deleted": Need(
+        "rds:DeleteDBSnapshot", f"{ARN}snapshot:ks-test-default-orders-manual-1"
+    ),
     "no role is passed on": Need("iam:PassRole", "arn:aws:iam::123456789012:role/admin"),
 }
 
@@ -223,21 +239,34 @@ def test_an_adopted_instance_needs_one_policy_more(world, rds, recorder, vault):
     )
     whole_life(world, adopt="legacy", parameters={"work_mem": "4096"})
     needs = recorder.needs()
-    assert {need for need in needs if not any(allows(each, need) for each in statements("iam-policy.json"))}
+    assert {
+        need
+        for need in needs
+        if not any(allows(each, need) for each in statements("iam-policy.json"))
+    }
     policy = statements("iam-policy.json", "iam-policy-adopt.json", IDENTIFIER="legacy")
     assert {need for need in needs if not any(allows(each, need) for each in policy)} == set()
 
 
 def test_monitoring_and_a_key_of_ones_own_need_one_policy_more_each(world, recorder):
-    """RDS writes readings with a role, and encrypts with a key, that the caller has to be allowed to hand it."""
-    role, key = "arn:aws:iam::123456789012:role/monitoring", "arn:aws:kms:eu-central-1:123456789012:key/1"
+    """RDS writes readings with a role, and encrypts with a key, that the caller has to be allowed
+    to hand it.
+    """
+    role, key = (
+        "arn:aws:iam::123456789012:role/monitoring",
+        "arn:aws:kms:eu-central-1:123456789012:key/1",
+    )
     world.config["database"]["defaults"]["monitoring_role_arn"] = role
     world.apply(monitoring={"intervalSeconds": 60}, encryptionKey=key)
     world.until_ready()
     world.apply(monitoring={"intervalSeconds": 30}, encryptionKey=key)
     world.until_ready()
     policy = statements(
-        "iam-policy.json", "iam-policy-monitoring.json", "iam-policy-encryption-key.json", ROLE=role, KEY=key
+        "iam-policy.json",
+        "iam-policy-monitoring.json",
+        "iam-policy-encryption-key.json",
+        ROLE=role,
+        KEY=key,
     )
     needs = recorder.needs()
     assert {need.resource for need in needs} >= {role, key}

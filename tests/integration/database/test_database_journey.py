@@ -1,4 +1,6 @@
-"""A Database becomes an instance, credentials and an address, and ends as its policy says; whatever happens between."""
+"""A Database becomes an instance, credentials and an address, and ends as its policy says; whatever
+happens between.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def test_a_database_becomes_ready(world):
     assert status["observedGeneration"] == 1
     assert status["vaultPath"] == f"secret/kubestorm/test/{world.namespace}/orders"
     observed = world.services().rds.describe(status["instanceIdentifier"])
-    assert (observed.engine, observed.instance_class, observed.storage_gib) == ("postgres", "db.t3.small", 20)
+    assert (observed.engine, observed.instance_class, observed.storage_gib) == (
+        "postgres",
+        "db.t3.small",
+        20,
+    )
     assert world.services().consul.read_tree(status["consulPath"]) == {
         "host": observed.host,
         "port": "5432",
@@ -96,16 +102,18 @@ def test_storage_does_not_shrink(world):
 
 def test_an_invalid_spec_touches_nothing(world):
     """The field and what is offered are in the message; no service is called."""
-    world.config["aws"]["endpoint_url"] = world.config["vault"]["url"] = world.config["consul"]["url"] = (
-        "http://127.0.0.1:1"
-    )
+    world.config["aws"]["endpoint_url"] = world.config["vault"]["url"] = world.config["consul"][
+        "url"
+    ] = "http://127.0.0.1:1"
     world.apply(size="enormous")
     result = world.reconcile()
     assert result["plan"]["todo"] == []
     assert "error" not in result
     assert world.condition("SpecValid") == ("False", "InvalidSpec")
     assert world.condition("Ready") == ("False", "InvalidSpec")
-    message = next(c["message"] for c in world.get()["status"]["conditions"] if c["type"] == "Ready")
+    message = next(
+        c["message"] for c in world.get()["status"]["conditions"] if c["type"] == "Ready"
+    )
     assert "spec.size" in message
     assert "small, medium, large, xlarge, huge" in message
 
@@ -117,7 +125,9 @@ def test_an_invalid_spec_touches_nothing(world):
         ("aws", "endpoint_url", "InstanceAvailable", "AWSRDSUnavailable"),
     ],
 )
-def test_a_service_that_is_away_is_named_and_nothing_is_lost(world, section, key, condition, reason):
+def test_a_service_that_is_away_is_named_and_nothing_is_lost(
+    world, section, key, condition, reason
+):
     """The next run, when it is back, goes on."""
     world.apply()
     there = world.config[section][key]
@@ -153,7 +163,9 @@ def test_a_throttled_call_is_a_condition_and_then_forgotten(world):
 
 
 def test_deletion_with_snapshot(world):
-    """Manual snapshot, seen available, deletion with a final one; the secret stays, the address goes."""
+    """Manual snapshot, seen available, deletion with a final one; the secret stays, the address
+    goes.
+    """
     world.apply(deletionPolicy="Snapshot")
     world.until_ready()
     status = world.get()["status"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 def test_delete_becomes_snapshot_in_a_namespace_that_is_being_deleted(world):
-    """Confirmed or not, the data ends in a snapshot, and what holds the namespace is said until then."""
+    """Confirmed or not, the data ends in a snapshot, and what holds the namespace is said until
+    then.
+    """
     world.config["kubernetes"]["namespace"] = "kubestorm-leases"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kubestorm-leases"}}
     world.http.post("/api/v1/namespaces", json=body)
@@ -12,7 +14,8 @@ def test_delete_becomes_snapshot_in_a_namespace_that_is_being_deleted(world):
     world.until_ready()
     world.annotate(**{"kubestorm.io/confirm-delete": "orders"})
     identifier = world.get()["status"]["instanceIdentifier"]
-    # The object first, then the namespace around it: what the namespace controller does is not in every API.
+    # The object first, then the namespace around it: what the namespace controller does is not in
+    # every API.
     world.http.delete(f"/api/v1/namespaces/{world.namespace}").raise_for_status()
     if not world.get()["metadata"].get("deletionTimestamp"):
         world.delete()

@@ -24,8 +24,12 @@ def consul():
 def limited(world, vault, consul, tmp_path):
     """The world, entered with the permissions of deploy/ for Vault and Consul and no others."""
     root = hvac.Client(url=vault.url, token=vault.root_token)
-    root.sys.create_or_update_policy("kubestorm", (ROOT / "deploy" / "vault-policy.hcl").read_text())
-    token = root.auth.token.create(policies=["kubestorm"], no_default_policy=True)["auth"]["client_token"]
+    root.sys.create_or_update_policy(
+        "kubestorm", (ROOT / "deploy" / "vault-policy.hcl").read_text()
+    )
+    token = root.auth.token.create(policies=["kubestorm"], no_default_policy=True)["auth"][
+        "client_token"
+    ]
     Path(world.config["vault"]["auth"]["token_file"]).write_text(token)
     consul_token = tmp_path / "consul-token"
     consul_token.write_text(consul.add_token((ROOT / "deploy" / "consul-policy.hcl").read_text()))
@@ -62,5 +66,7 @@ def test_a_missing_permission_is_said_with_the_remedy(limited):
         limited.let_aws_finish()
     limited.reconcile()
     assert limited.condition("Published") == ("False", "ConsulRefused")
-    messages = [item["message"] for item in limited.get()["status"]["conditions"] if item["type"] == "Ready"]
+    messages = [
+        item["message"] for item in limited.get()["status"]["conditions"] if item["type"] == "Ready"
+    ]
     assert "deploy/consul-policy.hcl" in messages[0]

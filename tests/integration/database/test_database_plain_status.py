@@ -1,4 +1,6 @@
-"""A kind whose CRD has no status subresource (`status: object`): the same journey, written into the object itself."""
+"""A kind whose CRD has no status subresource (`status: object`): the same journey, written into the
+object itself.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ GROUP = "plain.example.com"
 
 @pytest.fixture
 def plain(world):
-    """The kind of 2016 without a subresource, one object of it, and one run of the journey as a function."""
+    """The kind of 2016 without a subresource, one object of it, and one run of the journey as a
+    function.
+    """
     crd = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldbs.yaml").read_text())
     crd = copy.deepcopy(crd)
     crd["metadata"]["name"] = f"mysqldbs.{GROUP}"
@@ -90,12 +94,18 @@ def test_a_change_is_carried_out_and_the_fields_beside_status_stay(plain):
     """Status is merged into the object, never written over it."""
     plain.until_ready()
     headers = {"content-type": "application/merge-patch+json"}
-    plain.world.http.patch(plain.url, json={"instance_size": "small"}, headers=headers).raise_for_status()
+    plain.world.http.patch(
+        plain.url, json={"instance_size": "small"}, headers=headers
+    ).raise_for_status()
     assert plain.reconcile()["decisions"] == ["Modify"]
     assert plain.condition("Ready") == ("False", "Modifying")
     plain.until_ready()
     found = plain.get()
-    assert (found["instance_size"], found["engine_version"], found["on_delete"]) == ("small", "5.6.23", "Snapshot")
+    assert (found["instance_size"], found["engine_version"], found["on_delete"]) == (
+        "small",
+        "5.6.23",
+        "Snapshot",
+    )
     observed = plain.world.services().rds.describe(found["status"]["instanceIdentifier"])
     assert observed.instance_class == "db.t3.small"
 
@@ -104,9 +114,13 @@ def test_what_is_wrong_is_told_in_its_own_words_and_it_ends_like_any_other(plain
     """instance_size, and not spec.size; and the deletion goes to its snapshots."""
     plain.until_ready()
     headers = {"content-type": "application/merge-patch+json"}
-    plain.world.http.patch(plain.url, json={"instance_size": "gigantic"}, headers=headers).raise_for_status()
+    plain.world.http.patch(
+        plain.url, json={"instance_size": "gigantic"}, headers=headers
+    ).raise_for_status()
     plain.reconcile()
-    messages = [one["message"] for one in plain.get()["status"]["conditions"] if one["type"] == "Ready"]
+    messages = [
+        one["message"] for one in plain.get()["status"]["conditions"] if one["type"] == "Ready"
+    ]
     assert messages[0].startswith("instance_size: 'gigantic' is not offered")
     plain.world.http.delete(plain.url).raise_for_status()
     for _ in range(12):

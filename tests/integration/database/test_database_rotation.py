@@ -1,4 +1,6 @@
-"""Credentials are exchanged on demand; readers always find in Vault what is, or was until a moment ago, the way in."""
+"""Credentials are exchanged on demand; readers always find in Vault what is, or was until a moment
+ago, the way in.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def current(world):
 
 
 def matches(world, credentials):
-    return world.aws.password_matches(world.get()["status"]["instanceIdentifier"], credentials.password.reveal())
+    return world.aws.password_matches(
+        world.get()["status"]["instanceIdentifier"], credentials.password.reveal()
+    )
 
 
 @pytest.fixture
@@ -76,8 +80,12 @@ EFFECTS = {
 
 
 @pytest.mark.parametrize("owner, name, calls", EFFECTS.values(), ids=EFFECTS.keys())
-def test_a_rotation_killed_after_any_effect_is_finished_by_the_next_run(ready, monkeypatch, owner, name, calls):
-    """At each moment the way in is in Vault; in the end there is exactly one new version, and it opens the instance."""
+def test_a_rotation_killed_after_any_effect_is_finished_by_the_next_run(
+    ready, monkeypatch, owner, name, calls
+):
+    """At each moment the way in is in Vault; in the end there is exactly one new version, and it
+    opens the instance.
+    """
     old = current(ready)
     original = getattr(owner, name)
     count = 0

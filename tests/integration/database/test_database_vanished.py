@@ -16,13 +16,17 @@ def rds(world):
 def destroy(world, rds):
     """Delete the instance by hand, with nothing kept."""
     (instance,) = rds.describe_db_instances()["DBInstances"]
-    rds.delete_db_instance(DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True)
+    rds.delete_db_instance(
+        DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True
+    )
     world.let_aws_finish()
     assert rds.describe_db_instances()["DBInstances"] == []
 
 
 def test_a_vanished_instance_is_told_and_replaced_only_when_asked(world, rds):
-    """No empty instance by itself; one after the annotation, which is taken away so that it answers for one loss."""
+    """No empty instance by itself; one after the annotation, which is taken away so that it answers
+    for one loss.
+    """
     world.apply()
     world.until_ready()
     destroy(world, rds)
@@ -40,7 +44,9 @@ def test_a_vanished_instance_is_told_and_replaced_only_when_asked(world, rds):
 
 
 def test_a_destroyed_secret_is_made_anew_and_given_to_the_instance(world, rds, vault):
-    """Also where the new secret has the version number of the old one: the instance opens with what Vault holds."""
+    """Also where the new secret has the version number of the old one: the instance opens with what
+    Vault holds.
+    """
     world.apply()
     world.until_ready()
     path = f"kubestorm/test/{world.namespace}/orders"
@@ -48,6 +54,8 @@ def test_a_destroyed_secret_is_made_anew_and_given_to_the_instance(world, rds, v
     kv.delete_metadata_and_all_versions(path)
     world.reconcile()
     world.until_ready()
-    password = kv.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"]["password"]
+    password = kv.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"][
+        "password"
+    ]
     (instance,) = rds.describe_db_instances()["DBInstances"]
     assert world.aws.password_matches(instance["DBInstanceIdentifier"], password)

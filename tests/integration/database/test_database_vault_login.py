@@ -19,13 +19,20 @@ PATH = "kubestorm/test/default/orders"
 @pytest.fixture
 def vault():
     """A Vault that knows two accounts, and lets one of them have deploy/vault-policy.hcl."""
-    accounts = {"ours": ServiceAccount("kubestorm", "kubestorm"), "theirs": ServiceAccount("default", "default")}
+    accounts = {
+        "ours": ServiceAccount("kubestorm", "kubestorm"),
+        "theirs": ServiceAccount("default", "default"),
+    }
     with VaultServer(dev=True, reviewer=accounts) as server:
         root = hvac.Client(url=server.url, token=server.root_token)
-        root.sys.create_or_update_policy("kubestorm", (ROOT / "deploy" / "vault-policy.hcl").read_text())
+        root.sys.create_or_update_policy(
+            "kubestorm", (ROOT / "deploy" / "vault-policy.hcl").read_text()
+        )
         for mount in ("kubernetes", "other-cluster"):
             root.sys.enable_auth_method("kubernetes", path=mount)
-            root.auth.kubernetes.configure(kubernetes_host="https://kubernetes.default", mount_point=mount)
+            root.auth.kubernetes.configure(
+                kubernetes_host="https://kubernetes.default", mount_point=mount
+            )
             root.auth.kubernetes.create_role(
                 "pack",
                 bound_service_account_names=["kubestorm"],
@@ -42,7 +49,12 @@ def login(vault, tmp_path):
 
     def make(token: str = "ours", **changes: str) -> VaultStore:
         (tmp_path / "token").write_text(f"{token}\n")
-        values = {"method": "kubernetes", "role": "pack", "jwt_file": str(tmp_path / "token"), **changes}
+        values = {
+            "method": "kubernetes",
+            "role": "pack",
+            "jwt_file": str(tmp_path / "token"),
+            **changes,
+        }
         return VaultStore(VaultSettings(url=vault.url, auth=VaultAuth(**values)))
 
     return make

@@ -1,4 +1,6 @@
-"""Drift against the services themselves: found, told once, quoted when unreachable, and without a secret."""
+"""Drift against the services themselves: found, told once, quoted when unreachable, and without a
+secret.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Memory:
 
 @pytest.fixture(autouse=True)
 def only_ours(world):
-    """Let go of what earlier tests left behind: drift looks at the whole cluster, and that lasts for a session."""
+    """Let go of what earlier tests left behind: drift looks at the whole cluster, and that lasts
+    for a session.
+    """
     url = "/apis/kubestorm.io/v1alpha1/databases"
     for item in world.http.get(url).json()["items"]:
         metadata = item["metadata"]
@@ -105,7 +109,9 @@ def test_what_was_changed_by_hand_is_found_and_mended_by_a_run(world, keys, secr
     keys.delete(f"{prefix}port")
     (instance,) = rds.describe_db_instances()["DBInstances"]
     rds.modify_db_instance(
-        DBInstanceIdentifier=instance["DBInstanceIdentifier"], DBInstanceClass="db.t3.large", ApplyImmediately=True
+        DBInstanceIdentifier=instance["DBInstanceIdentifier"],
+        DBInstanceClass="db.t3.large",
+        ApplyImmediately=True,
     )
     world.let_aws_finish()
     secrets.delete_metadata_and_all_versions(f"kubestorm/test/{world.namespace}/orders")
@@ -126,7 +132,9 @@ def test_a_vanished_instance_is_told_as_not_repairable(world, rds):
     world.apply()
     world.until_ready()
     (instance,) = rds.describe_db_instances()["DBInstances"]
-    rds.delete_db_instance(DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True)
+    rds.delete_db_instance(
+        DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True
+    )
     world.let_aws_finish()
     for _ in range(2):
         (finding,) = inspect(world.services()).findings
@@ -160,7 +168,9 @@ def test_what_a_forced_deletion_leaves_is_an_orphan(world):
     world.delete()
     url = f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/databases/orders"
     headers = {"content-type": "application/merge-patch+json"}
-    world.http.patch(url, json={"metadata": {"finalizers": None}}, headers=headers).raise_for_status()
+    world.http.patch(
+        url, json={"metadata": {"finalizers": None}}, headers=headers
+    ).raise_for_status()
     assert world.get() is None
     expected = [
         ("orders", "AWS RDS", "instance", "extra"),
@@ -223,7 +233,9 @@ def test_no_secret_is_in_what_is_told(world, secrets, keys):
     world.apply()
     world.until_ready()
     path = f"kubestorm/test/{world.namespace}/orders"
-    password = secrets.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"]["password"]
+    password = secrets.read_secret_version(path, raise_on_deleted_version=True)["data"]["data"][
+        "password"
+    ]
     keys.put(f"{path}/theirs", "pl4nted")
     keys.put(f"{path}/host", "elsewhere")
     memory = Memory()
@@ -248,7 +260,9 @@ def test_parameters_changed_by_hand_are_found_and_mended(world, rds):
 
 
 def test_a_rotation_under_way_is_no_drift_and_what_one_left_behind_is(world, secrets):
-    """Its copy beside the secret is no orphan at any step; one that no rotation needs is told, and mended by a run."""
+    """Its copy beside the secret is no orphan at any step; one that no rotation needs is told, and
+    mended by a run.
+    """
     world.apply()
     world.until_ready()
     world.annotate(**{"kubestorm.io/rotate-credentials": "now"})
@@ -266,7 +280,12 @@ def test_a_rotation_under_way_is_no_drift_and_what_one_left_behind_is(world, sec
     assert drift(world) == [("orders", "Vault", "pending", "extra")]
     world.reconcile()
     assert drift(world) == []
-    assert secrets.read_secret_version(path, raise_on_deleted_version=True)["data"]["metadata"]["version"] == 2
+    assert (
+        secrets.read_secret_version(path, raise_on_deleted_version=True)["data"]["metadata"][
+            "version"
+        ]
+        == 2
+    )
 
 
 def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys):
@@ -277,7 +296,12 @@ def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys)
     world.http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
     url = f"/apis/{group}/{version}/namespaces/{world.namespace}/{names['plural']}"
     eventually(lambda: world.http.get(url).is_success, "the kind is served")
-    kind = {"group": group, "version": version, "plural": names["plural"], "values": {"engine": "mysql"}}
+    kind = {
+        "group": group,
+        "version": version,
+        "plural": names["plural"],
+        "values": {"engine": "mysql"},
+    }
     world.config["database"]["kinds"] = [kind]
     manifest = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldb.yaml").read_text())
     manifest["metadata"] = {"name": "legacy", "namespace": world.namespace}
@@ -286,7 +310,8 @@ def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys)
     assert drift(world) == []
     world.apply()
     counted = {
-        kind: inspect(world.services(), Scope(kind=kind)).compared for kind in ("", "Database", f"mysqldbs.{group}")
+        kind: inspect(world.services(), Scope(kind=kind)).compared
+        for kind in ("", "Database", f"mysqldbs.{group}")
     }
     assert counted == {"": 2, "Database": 1, f"mysqldbs.{group}": 1}
     with pytest.raises(DefinitionError, match="no kind of database"):

@@ -46,13 +46,17 @@ class SensorService:
 def make_sensor(monkeypatch):
     """The sensor with this configuration, set up."""
     monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "st2"))
-    spec = importlib.util.spec_from_file_location("drift_sensor", ROOT / "sensors" / "drift_sensor.py")
+    spec = importlib.util.spec_from_file_location(
+        "drift_sensor", ROOT / "sensors" / "drift_sensor.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
     def make(**config):
         service = SensorService()
-        sensor = module.DriftSensor(sensor_service=service, config={"cluster": "test", **config}, poll_interval=900)
+        sensor = module.DriftSensor(
+            sensor_service=service, config={"cluster": "test", **config}, poll_interval=900
+        )
         sensor.setup()
         return sensor, service
 

@@ -15,7 +15,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Start stormcell over one data folder; what still runs at the end is stopped."""
     started: list[Served] = []
 
-    def start(*packs: str, env: dict[str, str] | None = None, options: tuple[str, ...] = ()) -> Served:
+    def start(
+        *packs: str, env: dict[str, str] | None = None, options: tuple[str, ...] = ()
+    ) -> Served:
         folders = [PACKS / pack for pack in packs or ("engine_demo",)]
         served = Served(tmp_path / "data", *folders, env=env, options=options)
         started.append(served)

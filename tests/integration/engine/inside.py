@@ -1,4 +1,6 @@
-"""A real engine inside the test's own process: its store on disk, its runners real; no API and no sensors."""
+"""A real engine inside the test's own process: its store on disk, its runners real; no API and no
+sensors.
+"""
 
 from __future__ import annotations
 

@@ -34,15 +34,33 @@ class Served:
     """One start of `stormcell serve`."""
 
     def __init__(
-        self, data: Path, *packs: Path, env: dict[str, str] | None = None, options: tuple[str, ...] = ()
+        self,
+        data: Path,
+        *packs: Path,
+        env: dict[str, str] | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         self.data = data
-        arguments = [sys.executable, "-m", "stormcell", "serve", "--data", str(data), "--port", "0", *options]
+        arguments = [
+            sys.executable,
+            "-m",
+            "stormcell",
+            "serve",
+            "--data",
+            str(data),
+            "--port",
+            "0",
+            *options,
+        ]
         for pack in packs:
             arguments += ["--pack", str(pack)]
         self.log = (data.parent / f"{data.name}.log").open("ab")
         self.process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **(env or {})}
+            arguments,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env={**os.environ, **(env or {})},
         )
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()
@@ -63,7 +81,9 @@ class Served:
 
     def run(self, action: str, **parameters: Any) -> dict[str, Any]:
         """Run an action and return it once it has ended."""
-        response = self.http.post("/v1/executions", json={"action": action, "parameters": parameters})
+        response = self.http.post(
+            "/v1/executions", json={"action": action, "parameters": parameters}
+        )
         assert response.status_code == 201, response.text
         return self.ended(response.json()["id"])
 

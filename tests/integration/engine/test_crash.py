@@ -17,20 +17,30 @@ WALKED = ["one", "two", "three", "four"]
 
 def _emit(served: Served, label: str, file: Path) -> str:
     payload = {"label": label, "file": str(file)}
-    response = served.http.post("/v1/webhooks/st2", json={"trigger": "engine_steps.asked", "payload": payload})
+    response = served.http.post(
+        "/v1/webhooks/st2", json={"trigger": "engine_steps.asked", "payload": payload}
+    )
     assert response.status_code == 202, response.text
     return response.headers["X-Trigger-Instance-Id"]
 
 
 def _unfinished(served: Served) -> list[dict[str, Any]]:
     shown = served.get("/v1/executions", limit=-1, include_attributes="status")
-    return [item for item in shown if item["status"] not in ("succeeded", "failed", "canceled", "timeout")]
+    return [
+        item
+        for item in shown
+        if item["status"] not in ("succeeded", "failed", "canceled", "timeout")
+    ]
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2], ids=["seed-1", "seed-2"])
-def test_acknowledged_events_end_as_without_crashes(serve: Callable[..., Served], tmp_path: Path, seed: int) -> None:
-    """Each event that was acknowledged before one of several crashes leads to one whole run of its chain."""
+def test_acknowledged_events_end_as_without_crashes(
+    serve: Callable[..., Served], tmp_path: Path, seed: int
+) -> None:
+    """Each event that was acknowledged before one of several crashes leads to one whole run of its
+    chain.
+    """
     chance = random.Random(seed)
     marks = tmp_path / "marks"
     acknowledged: list[str] = []
@@ -39,7 +49,9 @@ def test_acknowledged_events_end_as_without_crashes(serve: Callable[..., Served]
         for number in range(WORKFLOWS // 4):
             acknowledged.append(_emit(served, f"{round_number}-{number}", marks))
         target = chance.randrange(len(acknowledged) * 3)
-        eventually(lambda target=target: marks.exists() and len(marks.read_text().splitlines()) >= target)
+        eventually(
+            lambda target=target: marks.exists() and len(marks.read_text().splitlines()) >= target
+        )
         served.kill()
     served = serve("engine_steps")
     eventually(lambda: not _unfinished(served), seconds=120)
@@ -53,7 +65,9 @@ def test_acknowledged_events_end_as_without_crashes(serve: Callable[..., Served]
         assert len(children) == len(WALKED)
 
 
-def test_a_cut_off_action_runs_again_under_its_id(serve: Callable[..., Served], tmp_path: Path) -> None:
+def test_a_cut_off_action_runs_again_under_its_id(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
     """A Python action that ran when the engine died is run again, and its log says so."""
     marks = tmp_path / "marks"
     served = serve("engine_steps")
@@ -71,7 +85,15 @@ def test_a_cut_off_action_runs_again_under_its_id(serve: Callable[..., Served], 
 
     assert again["status"] == "succeeded"
     statuses = [entry["status"] for entry in again["log"]]
-    assert statuses == ["requested", "scheduled", "running", "requested", "scheduled", "running", "succeeded"]
+    assert statuses == [
+        "requested",
+        "scheduled",
+        "running",
+        "requested",
+        "scheduled",
+        "running",
+        "succeeded",
+    ]
     assert marks.read_text().splitlines() == ["here", "here"]
 
 
@@ -80,7 +102,9 @@ def test_a_cancel_survives_a_crash(serve: Callable[..., Served], tmp_path: Path)
     marks = tmp_path / "marks"
     served = serve("engine_steps")
     parameters = {"file": str(marks), "label": "x", "seconds": 60}
-    asked = served.http.post("/v1/executions", json={"action": "engine_steps.walk", "parameters": parameters}).json()
+    asked = served.http.post(
+        "/v1/executions", json={"action": "engine_steps.walk", "parameters": parameters}
+    ).json()
     eventually(marks.exists)
     served.http.delete(f"/v1/executions/{asked['id']}")
     served.kill()
@@ -90,7 +114,9 @@ def test_a_cancel_survives_a_crash(serve: Callable[..., Served], tmp_path: Path)
     assert ended["status"] == "canceled", ended
 
 
-def test_sigterm_ends_cleanly_and_nothing_is_lost(serve: Callable[..., Served], tmp_path: Path) -> None:
+def test_sigterm_ends_cleanly_and_nothing_is_lost(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
     """SIGTERM exits with 0; what did not finish within the grace goes on at the next start."""
     marks = tmp_path / "marks"
     served = serve("engine_steps", options=("--grace", "0"))
@@ -108,5 +134,7 @@ def test_sigterm_ends_cleanly_and_nothing_is_lost(serve: Callable[..., Served], 
 def test_a_second_process_is_refused(serve: Callable[..., Served]) -> None:
     """Two processes cannot have one data folder; the second says who has it."""
     served = serve("engine_demo")
-    with pytest.raises(AssertionError, match=f"is in use by another stormcell \\(process {served.process.pid}\\)"):
+    with pytest.raises(
+        AssertionError, match=f"is in use by another stormcell \\(process {served.process.pid}\\)"
+    ):
         serve("engine_demo")

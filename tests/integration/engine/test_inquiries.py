@@ -27,13 +27,20 @@ async def _asked(engine: Engine, action: str, **parameters: Any) -> tuple[str, s
 
 
 def test_a_chain_goes_on_with_the_answer(tmp_path: Path) -> None:
-    """A chain pauses at an inquiry, a rule hears of it, and the answer goes into what follows; a secret one sealed."""
+    """A chain pauses at an inquiry, a rule hears of it, and the answer goes into what follows; a
+    secret one sealed.
+    """
 
     async def play() -> None:
         async with engine_over(tmp_path, "engine_people") as engine:
             run_id, inquiry_id = await _asked(engine, "engine_people.approve_chain")
             inquiry = engine.inquiries.get(inquiry_id)
-            assert (inquiry.route, inquiry.ttl, inquiry.users, inquiry.roles) == ("developers", 1440, [], [])
+            assert (inquiry.route, inquiry.ttl, inquiry.users, inquiry.roles) == (
+                "developers",
+                1440,
+                [],
+                [],
+            )
             noted = executions_of(engine, "core.local")[0]
             assert noted.parameters == {"cmd": f"echo {inquiry_id}"}
 
@@ -42,12 +49,17 @@ def test_a_chain_goes_on_with_the_answer(tmp_path: Path) -> None:
             done = await ended(engine, run_id)
             assert done.status is ExecutionStatus.SUCCEEDED
             assert [task["name"] for task in done.result["tasks"]] == ["before", "ask", "after"]
-            assert mask(done.result["tasks"][1]["result"]["response"]) == {"secret_word": "********", "count": 3}
+            assert mask(done.result["tasks"][1]["result"]["response"]) == {
+                "secret_word": "********",
+                "count": 3,
+            }
             assert done.result["tasks"][2]["result"]["stdout"] == 3
             with pytest.raises(InvalidInputError, match="has already been responded to"):
                 await engine.inquiries.respond(inquiry_id, ANSWER, "ada")
             assert engine.inquiries.waiting() == []
-        assert b"xyzzy-plugh" not in b"".join(file.read_bytes() for file in tmp_path.glob("stormcell.db*"))
+        assert b"xyzzy-plugh" not in b"".join(
+            file.read_bytes() for file in tmp_path.glob("stormcell.db*")
+        )
 
     asyncio.run(play())
 
@@ -67,7 +79,9 @@ def test_an_answer_must_fit(tmp_path: Path, response: Any, faulty: str) -> None:
     async def play() -> None:
         async with engine_over(tmp_path, "engine_people") as engine:
             _, inquiry_id = await _asked(engine, "engine_people.approve_chain")
-            with pytest.raises(InvalidInputError, match=f"did not pass schema validation. {faulty}"):
+            with pytest.raises(
+                InvalidInputError, match=f"did not pass schema validation. {faulty}"
+            ):
                 await engine.inquiries.respond(inquiry_id, response, "ada")
             assert engine.inquiries.get(inquiry_id)
 
@@ -75,12 +89,16 @@ def test_an_answer_must_fit(tmp_path: Path, response: Any, faulty: str) -> None:
 
 
 def test_only_those_who_are_asked_may_answer(tmp_path: Path) -> None:
-    """Users that an inquiry does not name are refused; so are ids that are no inquiry or nothing at all."""
+    """Users that an inquiry does not name are refused; so are ids that are no inquiry or nothing at
+    all.
+    """
 
     async def play() -> None:
         async with engine_over(tmp_path, "engine_people") as engine:
             run_id, inquiry_id = await _asked(engine, "engine_people.approve_chain", users=["ada"])
-            with pytest.raises(ForbiddenError, match='User "eve" does not have permission to respond'):
+            with pytest.raises(
+                ForbiddenError, match='User "eve" does not have permission to respond'
+            ):
                 await engine.inquiries.respond(inquiry_id, ANSWER, "eve")
             with pytest.raises(InvalidInputError, match="is not an inquiry"):
                 await engine.inquiries.respond(run_id, ANSWER, "ada")
@@ -108,12 +126,16 @@ def test_roles_are_those_of_the_users_keys(tmp_path: Path) -> None:
 
 
 def test_a_workflow_waits_for_all_its_branches(tmp_path: Path) -> None:
-    """Two inquiries of one workflow are answered in either order across a restart; the join then has both answers."""
+    """Two inquiries of one workflow are answered in either order across a restart; the join then
+    has both answers.
+    """
 
     async def ask() -> tuple[str, dict[str, str]]:
         async with engine_over(tmp_path, "engine_people") as engine:
             run_id, _ = await _asked(engine, "engine_people.approve_below")
-            waiting = await until(engine, lambda: len(engine.inquiries.waiting()) == 2 and engine.inquiries.waiting())
+            waiting = await until(
+                engine, lambda: len(engine.inquiries.waiting()) == 2 and engine.inquiries.waiting()
+            )
             routes = {inquiry.route: inquiry.id for inquiry in waiting}
             await engine.inquiries.respond(routes["two"], {"continue": False}, "ada")
             assert engine.trees.find(run_id).status is ExecutionStatus.PAUSED
@@ -128,7 +150,9 @@ def test_a_workflow_waits_for_all_its_branches(tmp_path: Path) -> None:
                 {"output": {"answers": {"one": True, "two": False}}},
             )
             statuses = [entry["status"] for entry in done.log_entries()]
-            assert statuses[-3:] == ["paused", "running", "succeeded"], "the parent runs again before it ends"
+            assert statuses[-3:] == ["paused", "running", "succeeded"], (
+                "the parent runs again before it ends"
+            )
 
     asyncio.run(answer(*asyncio.run(ask())))
 
@@ -142,13 +166,19 @@ def test_a_chain_above_runs_again_with_the_chain_below(tmp_path: Path) -> None:
             await engine.inquiries.respond(inquiry_id, ANSWER, "ada")
             done = await ended(engine, run_id)
             assert done.status is ExecutionStatus.SUCCEEDED
-            assert [entry["status"] for entry in done.log_entries()][-3:] == ["paused", "running", "succeeded"]
+            assert [entry["status"] for entry in done.log_entries()][-3:] == [
+                "paused",
+                "running",
+                "succeeded",
+            ]
 
     asyncio.run(play())
 
 
 def test_an_inquiry_times_out_though_the_engine_was_down(tmp_path: Path) -> None:
-    """The time to live counts from the asking; when it passed during a stop, the chain goes on with its on-failure."""
+    """The time to live counts from the asking; when it passed during a stop, the chain goes on with
+    its on-failure.
+    """
 
     async def ask() -> tuple[str, str]:
         async with engine_over(tmp_path, "engine_people") as engine:
@@ -164,7 +194,10 @@ def test_an_inquiry_times_out_though_the_engine_was_down(tmp_path: Path) -> None
 
     run_id, inquiry_id = asyncio.run(ask())
     with closing(sqlite3.connect(tmp_path / "stormcell.db", isolation_level=None)) as database:
-        database.execute("UPDATE executions SET started_at = '2020-01-01T00:00:00.000000Z' WHERE id = ?", (inquiry_id,))
+        database.execute(
+            "UPDATE executions SET started_at = '2020-01-01T00:00:00.000000Z' WHERE id = ?",
+            (inquiry_id,),
+        )
     asyncio.run(look(run_id, inquiry_id))
 
 

@@ -1,4 +1,6 @@
-"""A hundred chains and workflows within each other, the engine killed on the way: each ends as if it had not been."""
+"""A hundred chains and workflows within each other, the engine killed on the way: each ends as if
+it had not been.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +17,38 @@ SEED = 7  # of which workflows run, and of how far they are when the engine is k
 ROUNDS = 5
 PER_ROUND = 20
 
-# What one run consists of: action and how it ended, counted; from the definitions in the pack engine_trees.
+# What one run consists of: action and how it ended, counted; from the definitions in the pack
+# engine_trees.
 LEAF = Counter({("core.echo", "succeeded"): 1, ("core.noop", "succeeded"): 1})
 LINKS = LEAF + Counter(
-    {("engine_trees.leaf", "succeeded"): 1, ("core.local", "failed"): 1, ("core.echo", "succeeded"): 1}
+    {
+        ("engine_trees.leaf", "succeeded"): 1,
+        ("core.local", "failed"): 1,
+        ("core.echo", "succeeded"): 1,
+    }
 )
 TANGLE = LINKS + Counter(
-    {("engine_trees.links", "succeeded"): 1, ("core.echo", "succeeded"): 3, ("core.noop", "succeeded"): 4}
+    {
+        ("engine_trees.links", "succeeded"): 1,
+        ("core.echo", "succeeded"): 3,
+        ("core.noop", "succeeded"): 4,
+    }
 )
 
 
 def _ask(served: Served, action: str, label: str) -> str:
-    response = served.http.post("/v1/executions", json={"action": action, "parameters": {"label": label}})
+    response = served.http.post(
+        "/v1/executions", json={"action": action, "parameters": {"label": label}}
+    )
     assert response.status_code == 201, response.text
     found: str = response.json()["id"]
     return found
 
 
 def _count(served: Served, **query: str) -> int:
-    response = served.http.get("/v1/executions", params={"limit": 1, "include_attributes": "status", **query})
+    response = served.http.get(
+        "/v1/executions", params={"limit": 1, "include_attributes": "status", **query}
+    )
     return int(response.headers["X-Total-Count"])
 
 
@@ -59,7 +74,9 @@ def _tree(executions: list[dict[str, Any]], root: str) -> Counter[tuple[str, str
 
 @pytest.mark.timeout(300)
 def test_mixed_workflows_end_as_without_crashes(serve: Callable[..., Served]) -> None:
-    """Every accepted run has, after several kills, the status, the result and the whole tree of an undisturbed one."""
+    """Every accepted run has, after several kills, the status, the result and the whole tree of an
+    undisturbed one.
+    """
     chance = random.Random(SEED)
     asked: dict[str, tuple[str, str]] = {}
     for round_number in range(ROUNDS):
@@ -69,7 +86,9 @@ def test_mixed_workflows_end_as_without_crashes(serve: Callable[..., Served]) ->
             action, label = chance.choice(("tangle", "links")), f"run-{round_number}-{number}"
             asked[_ask(served, f"engine_trees.{action}", label)] = (action, label)
         target = before + chance.randrange(PER_ROUND * 4)
-        eventually(lambda served=served, target=target: _count(served, status="succeeded") >= target)
+        eventually(
+            lambda served=served, target=target: _count(served, status="succeeded") >= target
+        )
         served.kill()
     served = serve("engine_trees")
     eventually(lambda: _count(served, parent="null", status="succeeded") == len(asked), seconds=120)
@@ -84,7 +103,11 @@ def test_mixed_workflows_end_as_without_crashes(serve: Callable[..., Served]) ->
             said = [f"{label}-{number}" for number in (1, 2, 3)]
             assert end["result"] == {"output": {"said": said, "linked": label}}
         else:
-            assert [task["state"] for task in end["result"]["tasks"]] == ["succeeded", "failed", "succeeded"]
+            assert [task["state"] for task in end["result"]["tasks"]] == [
+                "succeeded",
+                "failed",
+                "succeeded",
+            ]
             assert end["result"]["published"] == {"linked": label}
             assert end["result"]["tasks"][2]["result"]["stdout"] == f"{label}!"
         assert _tree(executions, run_id) == (TANGLE if action == "tangle" else LINKS), label

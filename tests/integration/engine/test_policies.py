@@ -17,7 +17,9 @@ from tests.integration.engine.inside import ended, engine_over, executions_of, r
 DELAYED, RUNNING = ExecutionStatus.DELAYED, ExecutionStatus.RUNNING
 
 
-async def _hold(engine: Engine, folder: Path, name: str, action: str = "hold", **parameters: Any) -> Execution:
+async def _hold(
+    engine: Engine, folder: Path, name: str, action: str = "hold", **parameters: Any
+) -> Execution:
     """Start an action that runs until `_let_go` of its name."""
     fifo = folder / name
     if not fifo.exists():
@@ -34,7 +36,9 @@ def _statuses(engine: Engine, executions: list[Execution]) -> list[str]:
 
 
 def test_what_exceeds_the_threshold_waits_its_turn(tmp_path: Path) -> None:
-    """Two of four run; each end lets the one in that came first, and a canceled one leaves the queue."""
+    """Two of four run; each end lets the one in that came first, and a canceled one leaves the
+    queue.
+    """
 
     async def play() -> None:
         async with engine_over(tmp_path / "data", "engine_limits") as engine:
@@ -64,7 +68,10 @@ def test_values_of_attributes_are_counted_apart(tmp_path: Path) -> None:
     async def play() -> None:
         async with engine_over(tmp_path / "data", "engine_limits") as engine:
             groups = {"a": "red", "b": "blue", "c": "red"}
-            holds = [await _hold(engine, tmp_path, name, "hold_group", group=group) for name, group in groups.items()]
+            holds = [
+                await _hold(engine, tmp_path, name, "hold_group", group=group)
+                for name, group in groups.items()
+            ]
             await reaches(engine, holds[2].id, DELAYED)
             await reaches(engine, holds[1].id, RUNNING)
             assert _statuses(engine, holds) == ["running", "running", "delayed"]
@@ -80,7 +87,9 @@ def test_values_of_attributes_are_counted_apart(tmp_path: Path) -> None:
 
 
 def test_a_policy_may_cancel_instead(tmp_path: Path) -> None:
-    """With `action: cancel` what exceeds the threshold is canceled, and its result names the policy."""
+    """With `action: cancel` what exceeds the threshold is canceled, and its result names the
+    policy.
+    """
 
     async def play() -> None:
         async with engine_over(tmp_path / "data", "engine_limits") as engine:
@@ -115,7 +124,9 @@ def test_delayed_executions_survive_a_restart(tmp_path: Path) -> None:
                 await _let_go(tmp_path, Path(active[0].parameters["fifo"]).name)
                 await ended(engine, active[0].id)
                 assert len(found) == 4
-            assert [(await ended(engine, one)).status for one in ids] == [ExecutionStatus.SUCCEEDED] * 4
+            assert [(await ended(engine, one)).status for one in ids] == [
+                ExecutionStatus.SUCCEEDED
+            ] * 4
 
     asyncio.run(empty(asyncio.run(fill())))
 
@@ -125,7 +136,9 @@ def _in_status(engine: Engine, status: ExecutionStatus) -> list[Execution]:
 
 
 def test_a_failed_execution_is_tried_again(tmp_path: Path) -> None:
-    """With max_retry_count 2 there are three executions, each naming the one before; a secret parameter goes along."""
+    """With max_retry_count 2 there are three executions, each naming the one before; a secret
+    parameter goes along.
+    """
 
     async def play() -> None:
         async with engine_over(tmp_path, "engine_limits") as engine:
@@ -135,8 +148,14 @@ def test_a_failed_execution_is_tried_again(tmp_path: Path) -> None:
             assert [run.status.value for run in runs] == ["failed"] * 3
             retries = [run.context.get("policies", {}).get("retry", {}) for run in runs]
             assert [retry.get("retry_count") for retry in retries] == [None, 1, 2]
-            assert [retry.get("retried_liveaction_id") for retry in retries] == [None, first.id, runs[1].id]
-            assert [engine.store.sealer.open(run.parameters) for run in runs] == [{"word": "swordfish"}] * 3
+            assert [retry.get("retried_liveaction_id") for retry in retries] == [
+                None,
+                first.id,
+                runs[1].id,
+            ]
+            assert [engine.store.sealer.open(run.parameters) for run in runs] == [
+                {"word": "swordfish"}
+            ] * 3
 
     asyncio.run(play())
 

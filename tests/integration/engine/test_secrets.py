@@ -24,11 +24,15 @@ def _written(folder: Path) -> bytes:
 
 
 def test_a_secret_parameter_leaves_no_trace(serve: Callable[..., Served], tmp_path: Path) -> None:
-    """Neither database, logs nor answers hold the secret in any form, though the action got it and returned it."""
+    """Neither database, logs nor answers hold the secret in any form, though the action got it and
+    returned it.
+    """
     served = serve("engine_demo")
     planted = served.run("engine_demo.greet", name=SECRET)
     assert planted["result"]["result"]["text"] == f"Hello, {SECRET}"
-    assert any(form in _written(tmp_path) for form in _forms(SECRET)), "the search must find what is planted"
+    assert any(form in _written(tmp_path) for form in _forms(SECRET)), (
+        "the search must find what is planted"
+    )
     served.stop()
     for file in sorted((tmp_path / "data").iterdir()):
         if file.name != "lock":
@@ -43,7 +47,12 @@ def test_a_secret_parameter_leaves_no_trace(serve: Callable[..., Served], tmp_pa
     assert first["parameters"] == {"name": "World", "password": "********"}
     answers = b"".join(
         served.http.get(path).content
-        for path in ("/v1/executions?limit=-1", f"/v1/executions/{chain['id']}", f"/v1/why/{chain['id']}", "/metrics")
+        for path in (
+            "/v1/executions?limit=-1",
+            f"/v1/executions/{chain['id']}",
+            f"/v1/why/{chain['id']}",
+            "/metrics",
+        )
     )
     eventually(lambda: "engine.ready" in (tmp_path / "data.log").read_text())
     served.kill()
@@ -53,13 +62,17 @@ def test_a_secret_parameter_leaves_no_trace(serve: Callable[..., Served], tmp_pa
 
 
 def test_an_encrypted_key_leaves_no_trace(serve: Callable[..., Served], tmp_path: Path) -> None:
-    """Neither its value nor what an action was given of it lies open in the data folder, the log or a list; the file
-    of the key that opens it is the owner's alone."""
+    """Neither its value nor what an action was given of it lies open in the data folder, the log or
+    a list; the file of the key that opens it is the owner's alone."""
     served = serve("engine_demo")
     served.http.put("/v1/keys/pin", json={"value": SECRET, "secret": True}).raise_for_status()
-    done = served.run("engine_demo.greet", name="World", password="{{ st2kv.system.pin | decrypt_kv }}")
+    done = served.run(
+        "engine_demo.greet", name="World", password="{{ st2kv.system.pin | decrypt_kv }}"
+    )
     assert done["result"]["result"]["echo"] == "********"
-    answers = b"".join(served.http.get(path).content for path in ("/v1/keys?scope=all", "/v1/executions"))
+    answers = b"".join(
+        served.http.get(path).content for path in ("/v1/keys?scope=all", "/v1/executions")
+    )
     assert (tmp_path / "data" / "datastore-key").stat().st_mode & 0o777 == 0o600
     served.stop()
     for form in _forms(SECRET):

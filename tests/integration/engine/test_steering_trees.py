@@ -13,12 +13,18 @@ from stormcell.statuses import ExecutionStatus
 from tests.integration.engine.inside import ended, engine_over, executions_of, reaches, until
 from tests.integration.engine.serving import Served
 
-PAUSED, RUNNING, SUCCEEDED = ExecutionStatus.PAUSED, ExecutionStatus.RUNNING, ExecutionStatus.SUCCEEDED
+PAUSED, RUNNING, SUCCEEDED = (
+    ExecutionStatus.PAUSED,
+    ExecutionStatus.RUNNING,
+    ExecutionStatus.SUCCEEDED,
+)
 ABOVE = pytest.mark.parametrize("action", ["held_flow", "held_chain"], ids=["orquesta", "chain"])
 
 
 async def _held(engine: Engine, fifo: Path, action: str) -> tuple[str, str, str]:
-    """Run until the action at the bottom holds; the ids of the run, of the workflow below and of that action."""
+    """Run until the action at the bottom holds; the ids of the run, of the workflow below and of
+    that action.
+    """
     if not fifo.exists():
         os.mkfifo(fifo)
     run = await engine.request(f"engine_trees.{action}", {"fifo": str(fifo)})
@@ -37,7 +43,9 @@ async def _let_go(fifo: Path) -> None:
 
 @ABOVE
 def test_a_pause_goes_down_and_a_resume_too(tmp_path: Path, action: str) -> None:
-    """A paused tree finishes what runs, starts nothing, stays so over a restart, and goes on when it is resumed."""
+    """A paused tree finishes what runs, starts nothing, stays so over a restart, and goes on when
+    it is resumed.
+    """
     fifo = tmp_path / "fifo"
 
     async def pause() -> tuple[str, str]:
@@ -76,7 +84,11 @@ def test_a_workflow_below_can_be_paused_alone(tmp_path: Path, action: str) -> No
             engine.trees.resume(below_id)
             done = await ended(engine, run_id)
             assert done.status is SUCCEEDED
-            assert [entry["status"] for entry in done.log_entries()][-3:] == ["paused", "running", "succeeded"]
+            assert [entry["status"] for entry in done.log_entries()][-3:] == [
+                "paused",
+                "running",
+                "succeeded",
+            ]
 
     asyncio.run(play())
 
@@ -120,24 +132,34 @@ def _tasks(served: Served, run: dict[str, object]) -> list[str]:
 
 @pytest.mark.parametrize(
     "body, rerun_tasks",
-    [({"tasks": ["two"]}, ["two", "three"]), ({"tasks": ["two"], "reset": ["two"]}, ["two", "two", "three"])],
+    [
+        ({"tasks": ["two"]}, ["two", "three"]),
+        ({"tasks": ["two"], "reset": ["two"]}, ["two", "two", "three"]),
+    ],
     ids=["failed-items", "all-items"],
 )
 def test_a_workflow_is_rerun_from_a_task(
     serve: object, tmp_path: Path, body: dict[str, list[str]], rerun_tasks: list[str]
 ) -> None:
-    """A re-run from a failed task keeps what had succeeded, items too unless they are reset, and its variables."""
+    """A re-run from a failed task keeps what had succeeded, items too unless they are reset, and
+    its variables.
+    """
     served: Served = serve("engine_trees")  # type: ignore[operator]
     file = tmp_path / "part"
     (tmp_path / "part-a").touch()
     failed = _fragile(served, file)
     (tmp_path / "part-b").touch()
 
-    response = served.http.post(f"/v1/executions/{failed['id']}/re_run", json={**body, "parameters": {}})
+    response = served.http.post(
+        f"/v1/executions/{failed['id']}/re_run", json={**body, "parameters": {}}
+    )
 
     assert response.status_code == 201, response.text
     again = served.ended(response.json()["id"])
-    assert (again["status"], again["result"]) == ("succeeded", {"output": {"begun": "begun", "parts": ["a", "b"]}})
+    assert (again["status"], again["result"]) == (
+        "succeeded",
+        {"output": {"begun": "begun", "parts": ["a", "b"]}},
+    )
     assert _tasks(served, again) == rerun_tasks
     assert again["context"]["re-run"]["ref"] == failed["id"]
 

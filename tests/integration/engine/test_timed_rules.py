@@ -11,7 +11,9 @@ def test_a_timer_runs_its_rule(serve: Callable[..., Served]) -> None:
     """A rule on an interval leads to one execution after the other, until it is switched off."""
     served = serve("engine_timed")
 
-    runs = eventually(lambda: len(found := served.get("/v1/executions", action="core.noop")) >= 2 and found)
+    runs = eventually(
+        lambda: len(found := served.get("/v1/executions", action="core.noop")) >= 2 and found
+    )
 
     instance = served.get(f"/v1/triggerinstances/{runs[0]['trigger_instance']['id']}")
     assert instance["payload"]["schedule"] == {"unit": "seconds", "delta": 1}

@@ -1,7 +1,8 @@
-"""What every Kubernetes API server answers to reads, writes, lists, watches and errors; the sandbox's and the real one.
+"""What every Kubernetes API server answers to reads, writes, lists, watches and errors; the
+sandbox's and the real one.
 
-The expected values are those of the API conventions and of kube-apiserver 1.20. Where later servers word something
-differently, the test says so and accepts both.
+The expected values are those of the API conventions and of kube-apiserver 1.20. Where later servers
+word something differently, the test says so and accepts both.
 """
 
 from __future__ import annotations
@@ -68,12 +69,16 @@ def test_second_create_is_refused(http: httpx.Client, maps: str, make: Maker) ->
     answer = http.post(maps, json=config_map("one"))
     assert (answer.status_code, answer.json()) == (
         409,
-        status(409, "AlreadyExists", 'configmaps "one" already exists', name="one", kind="configmaps"),
+        status(
+            409, "AlreadyExists", 'configmaps "one" already exists', name="one", kind="configmaps"
+        ),
     )
 
 
 def test_stale_replace_is_refused(http: httpx.Client, maps: str, make: Maker) -> None:
-    """A PUT with an older resourceVersion gives 409 Conflict; the newest one is taken, and without one too."""
+    """A PUT with an older resourceVersion gives 409 Conflict; the newest one is taken, and without
+    one too.
+    """
     first = make("one", {"a": "1"})
     second = http.put(f"{maps}/one", json={**first, "data": {"a": "2"}})
     assert second.status_code == 200
@@ -93,7 +98,9 @@ def test_stale_replace_is_refused(http: httpx.Client, maps: str, make: Maker) ->
     assert (unconditional.status_code, unconditional.json()["data"]) == (200, {"a": "4"})
 
 
-def test_replace_without_change_keeps_the_version(http: httpx.Client, maps: str, make: Maker) -> None:
+def test_replace_without_change_keeps_the_version(
+    http: httpx.Client, maps: str, make: Maker
+) -> None:
     """A write that changes nothing is no write."""
     first = make("one", {"a": "1"})
     assert (
@@ -105,7 +112,10 @@ def test_replace_without_change_keeps_the_version(http: httpx.Client, maps: str,
 def test_other_uid_is_refused(http: httpx.Client, maps: str, make: Maker) -> None:
     """A PUT that names another uid meets another object: 409."""
     first = make("one")
-    other = {**first, "metadata": {**first["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
+    other = {
+        **first,
+        "metadata": {**first["metadata"], "uid": "00000000-0000-0000-0000-000000000000"},
+    }
     answer = http.put(f"{maps}/one", json=other)
     assert (answer.status_code, answer.json()["reason"]) == (409, "Conflict")
     assert "Precondition failed: UID in precondition" in answer.json()["message"]
@@ -116,7 +126,9 @@ def test_name_must_match_the_path(http: httpx.Client, maps: str, make: Maker) ->
     make("one")
     answer = http.put(f"{maps}/one", json=config_map("two"))
     assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest")
-    assert answer.json()["message"] == ("the name of the object (two) does not match the name on the URL (one)")
+    assert answer.json()["message"] == (
+        "the name of the object (two) does not match the name on the URL (one)"
+    )
 
 
 def test_delete_answers_success(http: httpx.Client, maps: str, make: Maker) -> None:
@@ -172,7 +184,9 @@ def test_one_of_many_creates_wins(http: httpx.Client, namespace: str) -> None:
     def create(holder: int) -> int:
         metadata = {"name": "only"}
         lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
-        return http.post(path, json={**lease, "spec": {"holderIdentity": f"holder-{holder}"}}).status_code
+        return http.post(
+            path, json={**lease, "spec": {"holderIdentity": f"holder-{holder}"}}
+        ).status_code
 
     with concurrent.futures.ThreadPoolExecutor(10) as pool:
         assert sorted(pool.map(create, range(10))) == [201] + [409] * 9
@@ -183,10 +197,13 @@ def test_lease_is_passed_on_by_version(http: httpx.Client, namespace: str) -> No
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     metadata = {"name": "only"}
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
-    made = http.post(path, json={**lease, "spec": {"renewTime": "2026-01-02T03:04:05.000006Z"}}).json()
+    made = http.post(
+        path, json={**lease, "spec": {"renewTime": "2026-01-02T03:04:05.000006Z"}}
+    ).json()
     assert made["spec"] == {"renewTime": "2026-01-02T03:04:05.000006Z"}
     codes = [
-        http.put(f"{path}/only", json={**made, "spec": {"holderIdentity": holder}}).status_code for holder in ("a", "b")
+        http.put(f"{path}/only", json={**made, "spec": {"holderIdentity": holder}}).status_code
+        for holder in ("a", "b")
     ]
     assert codes == [200, 409]
 
@@ -207,7 +224,12 @@ def test_absent_object_of_a_group(http: httpx.Client, namespace: str) -> None:
     """404 names the group beside the plural where there is one."""
     answer = http.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/none")
     assert answer.json() == status(
-        404, "NotFound", 'deployments.apps "none" not found', name="none", group="apps", kind="deployments"
+        404,
+        "NotFound",
+        'deployments.apps "none" not found',
+        name="none",
+        group="apps",
+        kind="deployments",
     )
 
 
@@ -229,7 +251,12 @@ def test_invalid_object_names_each_cause(http: httpx.Client, namespace: str) -> 
     body["spec"]["replicas"] = -1
     answer = http.post(f"/apis/apps/v1/namespaces/{namespace}/deployments", json=body)
     told = answer.json()
-    assert (answer.status_code, told["reason"], told["details"]["kind"], told["details"]["group"]) == (
+    assert (
+        answer.status_code,
+        told["reason"],
+        told["details"]["kind"],
+        told["details"]["group"],
+    ) == (
         422,
         "Invalid",
         "Deployment",
@@ -285,7 +312,9 @@ def test_unsupported_patch_type(http: httpx.Client, maps: str, make: Maker) -> N
     answer = http.patch(f"{maps}/one", content="{}", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["reason"]) == (415, "UnsupportedMediaType")
     # A later server's message also lists the types that it knows.
-    assert answer.json()["message"].startswith(("415: Unsupported Media Type", "the body of the request was in an"))
+    assert answer.json()["message"].startswith(
+        ("415: Unsupported Media Type", "the body of the request was in an")
+    )
 
 
 def test_wrong_namespace_in_body(http: httpx.Client, maps: str) -> None:
@@ -371,9 +400,15 @@ def test_paging_sees_one_moment(http: httpx.Client, maps: str, make: Maker) -> N
         ("!tier,app", ["a", "c"]),
     ],
 )
-def test_label_selectors(http: httpx.Client, maps: str, make: Maker, selector: str, expected: list[str]) -> None:
+def test_label_selectors(
+    http: httpx.Client, maps: str, make: Maker, selector: str, expected: list[str]
+) -> None:
     """Equality, inequality, sets and existence select as documented."""
-    for name, labels in (("a", {"app": "x"}), ("b", {"app": "x", "tier": "back"}), ("c", {"app": "y"})):
+    for name, labels in (
+        ("a", {"app": "x"}),
+        ("b", {"app": "x", "tier": "back"}),
+        ("c", {"app": "y"}),
+    ):
         make(name, labels=labels)
     assert names(http.get(maps, params={"labelSelector": selector})) == expected
 
@@ -389,7 +424,9 @@ def test_field_selectors(http: httpx.Client, maps: str, make: Maker, namespace: 
     make("a")
     make("b")
     assert names(http.get(maps, params={"fieldSelector": "metadata.name=a"})) == ["a"]
-    everywhere = {"fieldSelector": f"metadata.namespace={namespace},metadata.name!=kube-root-ca.crt"}
+    everywhere = {
+        "fieldSelector": f"metadata.namespace={namespace},metadata.name!=kube-root-ca.crt"
+    }
     assert names(http.get("/api/v1/configmaps", params=everywhere)) == ["a", "b"]
     refused = http.get(maps, params={"fieldSelector": "data.x=1"})
     assert (refused.status_code, refused.json()["message"]) == (
@@ -402,7 +439,9 @@ def test_field_selectors(http: httpx.Client, maps: str, make: Maker, namespace: 
 
 
 def test_watch_resumes_after_a_version(http: httpx.Client, maps: str, make: Maker) -> None:
-    """A watch from a version tells every later change in order, with the object as it was then, and ends in time."""
+    """A watch from a version tells every later change in order, with the object as it was then, and
+    ends in time.
+    """
     version = make("zero", labels={"ours": ""})["metadata"]["resourceVersion"]
     first = make("one", {"a": "1"}, labels={"ours": ""})
     http.put(f"{maps}/one", json={**first, "data": {"a": "2"}})
@@ -412,7 +451,11 @@ def test_watch_resumes_after_a_version(http: httpx.Client, maps: str, make: Make
         (event["type"], event["object"]["metadata"]["name"], event["object"]["data"])
         for event in watch(http, maps, **query)
     ]
-    assert seen == [("ADDED", "one", {"a": "1"}), ("MODIFIED", "one", {"a": "2"}), ("DELETED", "one", {"a": "2"})]
+    assert seen == [
+        ("ADDED", "one", {"a": "1"}),
+        ("MODIFIED", "one", {"a": "2"}),
+        ("DELETED", "one", {"a": "2"}),
+    ]
 
 
 def test_watch_without_version_begins_with_all(http: httpx.Client, maps: str, make: Maker) -> None:
@@ -423,7 +466,9 @@ def test_watch_without_version_begins_with_all(http: httpx.Client, maps: str, ma
 
 
 def test_watch_with_selector_tells_of_leaving(http: httpx.Client, maps: str, make: Maker) -> None:
-    """An object that no longer matches the selector is told as DELETED, one that begins to match as ADDED."""
+    """An object that no longer matches the selector is told as DELETED, one that begins to match as
+    ADDED.
+    """
     made = make("one", labels={"app": "x"})
     version = made["metadata"]["resourceVersion"]
     for app in ("y", "x"):
@@ -436,12 +481,16 @@ def test_watch_with_selector_tells_of_leaving(http: httpx.Client, maps: str, mak
 
 
 def test_bookmarks_move_the_version_on(http: httpx.Client, maps: str, make: Maker) -> None:
-    """Before a watch with bookmarks ends, a BOOKMARK tells how far it has seen, in an object with nothing else."""
+    """Before a watch with bookmarks ends, a BOOKMARK tells how far it has seen, in an object with
+    nothing else.
+    """
     version = make("one")["metadata"]["resourceVersion"]
     query = {"resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": "4"}
     # The real server sends it about two seconds before the end, and not at all when it is late.
     marks = eventually(
-        lambda: [event["object"] for event in watch(http, maps, **query) if event["type"] == "BOOKMARK"],
+        lambda: [
+            event["object"] for event in watch(http, maps, **query) if event["type"] == "BOOKMARK"
+        ],
         "a bookmark within a watch",
         seconds=60,
     )
@@ -450,20 +499,30 @@ def test_bookmarks_move_the_version_on(http: httpx.Client, maps: str, make: Make
     assert marks[-1]["metadata"].get("name") is None
 
 
-def test_forgotten_versions_are_gone(kube: Kube, http: httpx.Client, maps: str, make: Maker) -> None:
-    """After compaction a watch from before gives an ERROR event of 410 Expired, and so does a continue token."""
+def test_forgotten_versions_are_gone(
+    kube: Kube, http: httpx.Client, maps: str, make: Maker
+) -> None:
+    """After compaction a watch from before gives an ERROR event of 410 Expired, and so does a
+    continue token.
+    """
     old = make("a")["metadata"]["resourceVersion"]
     make("b")
     page = http.get(maps, params={"limit": "1"}).json()
     make("c")
     kube.compact()
     event = next(watch(http, maps, resourceVersion=old))
-    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == (
+        "ERROR",
+        410,
+        "Expired",
+    )
     assert event["object"]["message"].startswith("too old resource version: ")
     refused = http.get(maps, params={"limit": "1", "continue": page["metadata"]["continue"]})
     told = refused.json()
     assert (refused.status_code, told["reason"]) == (410, "Expired")
-    assert told["message"].startswith("The provided continue parameter is too old to display a consistent list result.")
+    assert told["message"].startswith(
+        "The provided continue parameter is too old to display a consistent list result."
+    )
     # The answer offers a token that goes on from here, inconsistently.
     rest = http.get(maps, params={"limit": "10", "continue": told["metadata"]["continue"]})
     assert "c" in names(rest)
@@ -482,7 +541,16 @@ def test_discovery_lists_the_resource(http: httpx.Client) -> None:
         "singularName": entry["singularName"],  # empty before 1.27, "deployment" since
         "namespaced": True,
         "kind": "Deployment",
-        "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        "verbs": [
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ],
         "shortNames": ["deploy"],
         "categories": ["all"],
     }
@@ -502,13 +570,20 @@ def test_table_of_config_maps(http: httpx.Client, maps: str, make: Maker) -> Non
     accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
     table = http.get(f"{maps}/one", headers=accept).json()
     assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
-    assert [(column["name"], column["type"], column["priority"]) for column in table["columnDefinitions"]] == [
+    assert [
+        (column["name"], column["type"], column["priority"])
+        for column in table["columnDefinitions"]
+    ] == [
         ("Name", "string", 0),
         ("Data", "integer" if table["columnDefinitions"][1]["type"] == "integer" else "string", 0),
         ("Age", "string", 0),
     ]
     row = table["rows"][0]
-    assert ([str(cell) for cell in row["cells"][:2]], row["object"]["kind"], row["object"]["metadata"]["name"]) == (
+    assert (
+        [str(cell) for cell in row["cells"][:2]],
+        row["object"]["kind"],
+        row["object"]["metadata"]["name"],
+    ) == (
         ["one", "2"],
         "PartialObjectMetadata",
         "one",

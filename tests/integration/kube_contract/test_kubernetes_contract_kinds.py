@@ -1,4 +1,6 @@
-"""How every Kubernetes API server serves kinds that are defined while it runs: CustomResourceDefinitions."""
+"""How every Kubernetes API server serves kinds that are defined while it runs:
+CustomResourceDefinitions.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,12 @@ def definition(group: str) -> dict[str, Any]:
         "spec": {
             "group": group,
             "scope": "Namespaced",
-            "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wg"], "categories": ["toys"]},
+            "names": {
+                "plural": "widgets",
+                "kind": "Widget",
+                "shortNames": ["wg"],
+                "categories": ["toys"],
+            },
             "versions": [version],
         },
     }
@@ -93,7 +100,12 @@ def widgets(http: httpx.Client, group: str, namespace: str) -> Iterator[str]:
 def widget(group: str, name: str = "one", **spec: Any) -> dict[str, Any]:
     """A Widget manifest, small unless told."""
     metadata = {"name": name}
-    return {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": metadata, "spec": {"size": "small", **spec}}
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "Widget",
+        "metadata": metadata,
+        "spec": {"size": "small", **spec},
+    }
 
 
 def test_definition_is_established(http: httpx.Client, widgets: str, group: str) -> None:
@@ -107,8 +119,14 @@ def test_definition_is_established(http: httpx.Client, widgets: str, group: str)
         "listKind": "WidgetList",
         "categories": ["toys"],
     }
-    conditions = {entry["type"]: (entry["status"], entry["reason"]) for entry in stored["status"]["conditions"]}
-    assert conditions == {"NamesAccepted": ("True", "NoConflicts"), "Established": ("True", "InitialNamesAccepted")}
+    conditions = {
+        entry["type"]: (entry["status"], entry["reason"])
+        for entry in stored["status"]["conditions"]
+    }
+    assert conditions == {
+        "NamesAccepted": ("True", "NoConflicts"),
+        "Established": ("True", "InitialNamesAccepted"),
+    }
     assert stored["status"]["storedVersions"] == ["v1"]
     assert stored["spec"]["conversion"] == {"strategy": "None"}
 
@@ -128,14 +146,22 @@ def test_definition_is_discovered(http: httpx.Client, widgets: str, group: str) 
         ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
     )
     preferred = [
-        entry["preferredVersion"]["version"] for entry in http.get("/apis").json()["groups"] if entry["name"] == group
+        entry["preferredVersion"]["version"]
+        for entry in http.get("/apis").json()["groups"]
+        if entry["name"] == group
     ]
     assert preferred == ["v1"]
 
 
 def test_defaults_and_pruning(http: httpx.Client, widgets: str, group: str, namespace: str) -> None:
-    """Defaults are filled in, unknown fields dropped but where they are preserved, status dropped on create."""
-    body = {**widget(group, extra=1, options={"any": ["thing"]}), "status": {"phase": "New"}, "other": True}
+    """Defaults are filled in, unknown fields dropped but where they are preserved, status dropped
+    on create.
+    """
+    body = {
+        **widget(group, extra=1, options={"any": ["thing"]}),
+        "status": {"phase": "New"},
+        "other": True,
+    }
     answer = http.post(widgets, json=body)
     assert (answer.status_code, stable(answer.json())) == (
         201,
@@ -189,7 +215,13 @@ def test_defaults_and_pruning(http: httpx.Client, widgets: str, group: str, name
     ],
 )
 def test_validation(
-    http: httpx.Client, widgets: str, group: str, spec: dict[str, Any], field: str, reason: str, message: str
+    http: httpx.Client,
+    widgets: str,
+    group: str,
+    spec: dict[str, Any],
+    field: str,
+    reason: str,
+    message: str,
 ) -> None:
     """A value outside the schema is refused with the field, the fault and a sentence."""
     answer = http.post(widgets, json=widget(group, **spec))
@@ -224,7 +256,10 @@ def test_too_long_is_refused(http: httpx.Client, widgets: str, group: str) -> No
     """Two faults are told in one answer."""
     answer = http.post(widgets, json=widget(group, size="odd", code="abcdef"))
     assert answer.status_code == 422
-    assert sorted(cause["field"] for cause in answer.json()["details"]["causes"]) == ["spec.code", "spec.size"]
+    assert sorted(cause["field"] for cause in answer.json()["details"]["causes"]) == [
+        "spec.code",
+        "spec.size",
+    ]
     assert answer.json()["message"].startswith(f'Widget.{group} "one" is invalid: [')
 
 
@@ -233,17 +268,30 @@ def test_status_and_generation(http: httpx.Client, widgets: str, group: str) -> 
     path = f"{widgets}/one"
     http.post(widgets, json=widget(group))
     assert patch(http, path, {"status": {"phase": "Ready"}}, "merge").json().get("status") is None
-    told = patch(http, f"{path}/status", {"status": {"phase": "Ready", "junk": 1}, "spec": {"count": 3}}, "merge")
-    assert (told.json()["status"], told.json()["spec"]["count"], told.json()["metadata"]["generation"]) == (
+    told = patch(
+        http,
+        f"{path}/status",
+        {"status": {"phase": "Ready", "junk": 1}, "spec": {"count": 3}},
+        "merge",
+    )
+    assert (
+        told.json()["status"],
+        told.json()["spec"]["count"],
+        told.json()["metadata"]["generation"],
+    ) == (
         {"phase": "Ready"},
         2,
         1,
     )
-    changed = patch(http, path, {"spec": {"count": 3}, "metadata": {"labels": {"a": "b"}}}, "merge").json()
+    changed = patch(
+        http, path, {"spec": {"count": 3}, "metadata": {"labels": {"a": "b"}}}, "merge"
+    ).json()
     assert (changed["metadata"]["generation"], changed["status"]) == (2, {"phase": "Ready"})
 
 
-def test_strategic_merge_is_not_for_custom_resources(http: httpx.Client, widgets: str, group: str) -> None:
+def test_strategic_merge_is_not_for_custom_resources(
+    http: httpx.Client, widgets: str, group: str
+) -> None:
     """Custom resources have no merge keys: 415, and kubectl falls back to a merge patch."""
     http.post(widgets, json=widget(group))
     answer = patch(http, f"{widgets}/one", {"spec": {"count": 3}}, "strategic-merge")
@@ -260,7 +308,10 @@ def test_apply_of_a_custom_resource(http: httpx.Client, widgets: str, group: str
         'Apply failed with 1 conflict: conflict with "us": .spec.count',
     )
     # Dropped by its only owner, the field gets its default again.
-    assert apply_patch(http, path, widget(group), "us").json()["spec"] == {"size": "small", "count": 2}
+    assert apply_patch(http, path, widget(group), "us").json()["spec"] == {
+        "size": "small",
+        "count": 2,
+    }
     assert apply_patch(http, path, widget(group, count=9), "us").status_code == 422
 
 
@@ -285,7 +336,9 @@ def test_table_has_the_columns(http: httpx.Client, widgets: str, group: str) -> 
     assert table["rows"][0]["cells"] == ["one", "small", None]
 
 
-def test_official_dynamic_client(api_client: client.ApiClient, widgets: str, group: str, namespace: str) -> None:
+def test_official_dynamic_client(
+    api_client: client.ApiClient, widgets: str, group: str, namespace: str
+) -> None:
     """The official dynamic client discovers, creates, lists, watches and deletes custom resources."""
     api = dynamic.DynamicClient(api_client).resources.get(api_version=f"{group}/v1", kind="Widget")
     made = api.create(body=widget(group, "mine"), namespace=namespace)
@@ -340,11 +393,17 @@ def test_deleted_definition_takes_its_objects(http: httpx.Client, namespace: str
     group = f"d{secrets.token_hex(4)}.example.com"
     http.post(DEFINITIONS, json=definition(group)).raise_for_status()
     path = f"/apis/{group}/v1/namespaces/{namespace}/widgets"
-    eventually(lambda: http.post(path, json=widget(group)).status_code in (201, 409), "a widget is made")
+    eventually(
+        lambda: http.post(path, json=widget(group)).status_code in (201, 409), "a widget is made"
+    )
     http.delete(f"{DEFINITIONS}/widgets.{group}")
     eventually(lambda: http.get(path).status_code == 404, "widgets are no longer served")
-    eventually(lambda: http.get(f"{DEFINITIONS}/widgets.{group}").status_code == 404, "the definition is gone")
+    eventually(
+        lambda: http.get(f"{DEFINITIONS}/widgets.{group}").status_code == 404,
+        "the definition is gone",
+    )
     # The real server takes a group off its list a moment later.
     eventually(
-        lambda: group not in [entry["name"] for entry in http.get("/apis").json()["groups"]], "the group is not listed"
+        lambda: group not in [entry["name"] for entry in http.get("/apis").json()["groups"]],
+        "the group is not listed",
     )

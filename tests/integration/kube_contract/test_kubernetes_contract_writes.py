@@ -1,4 +1,6 @@
-"""How every Kubernetes API server changes objects: patches, server-side apply, generation, status, scale, deletion."""
+"""How every Kubernetes API server changes objects: patches, server-side apply, generation, status,
+scale, deletion.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,10 @@ def test_patch_with_stale_version(http: httpx.Client, maps: str) -> None:
     """A patch that names a resourceVersion is held to it."""
     first = created(http, maps, config_map("one", {"a": "1"}))
     patch(http, f"{maps}/one", {"data": {"a": "2"}}, "merge")
-    stale = {"metadata": {"resourceVersion": first["metadata"]["resourceVersion"]}, "data": {"a": "3"}}
+    stale = {
+        "metadata": {"resourceVersion": first["metadata"]["resourceVersion"]},
+        "data": {"a": "3"},
+    }
     answer = patch(http, f"{maps}/one", stale, "merge")
     assert (answer.status_code, answer.json()["reason"]) == (409, "Conflict")
 
@@ -84,25 +89,36 @@ def test_strategic_merge_patch(http: httpx.Client, deployments: str) -> None:
         return [(entry["name"], entry["image"], entry.get("env", [])) for entry in found]
 
     a, b = {"name": "A", "value": "1"}, {"name": "B", "value": "2"}
-    assert containers([{"name": "web", "image": "shop:2", "env": [b]}]) == [("web", "shop:2", [b, a])]
-    assert containers([{"name": "side", "image": "side:1"}]) == [("side", "side:1", []), ("web", "shop:2", [b, a])]
+    assert containers([{"name": "web", "image": "shop:2", "env": [b]}]) == [
+        ("web", "shop:2", [b, a])
+    ]
+    assert containers([{"name": "side", "image": "side:1"}]) == [
+        ("side", "side:1", []),
+        ("web", "shop:2", [b, a]),
+    ]
     assert containers([{"name": "side", "$patch": "delete"}]) == [("web", "shop:2", [b, a])]
 
 
 def test_strategic_merge_patch_of_finalizers(http: httpx.Client, maps: str) -> None:
     """Finalizers are merged as a set, and `$deleteFromPrimitiveList` removes one."""
     created(http, maps, config_map("one", finalizers=["example.com/a"]))
-    added = patch(http, f"{maps}/one", {"metadata": {"finalizers": ["example.com/b"]}}, "strategic-merge").json()
+    added = patch(
+        http, f"{maps}/one", {"metadata": {"finalizers": ["example.com/b"]}}, "strategic-merge"
+    ).json()
     assert sorted(added["metadata"]["finalizers"]) == ["example.com/a", "example.com/b"]
     drop = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.com/a", "example.com/b"]}}
-    assert "finalizers" not in patch(http, f"{maps}/one", drop, "strategic-merge").json()["metadata"]
+    assert (
+        "finalizers" not in patch(http, f"{maps}/one", drop, "strategic-merge").json()["metadata"]
+    )
 
 
 # Server-side apply.
 
 
 def test_apply_creates_and_updates(http: httpx.Client, maps: str) -> None:
-    """Apply makes the object (201), and again changes it (200); what the manager no longer says goes."""
+    """Apply makes the object (201), and again changes it (200); what the manager no longer says
+    goes.
+    """
     first = apply_patch(http, f"{maps}/one", config_map("one", {"a": "1", "b": "2"}), "us")
     assert (first.status_code, first.json()["data"]) == (201, {"a": "1", "b": "2"})
     second = apply_patch(http, f"{maps}/one", config_map("one", {"a": "1"}), "us")
@@ -137,20 +153,28 @@ def test_apply_conflicts(http: httpx.Client, maps: str) -> None:
     forced = apply_patch(http, path, config_map("one", {"a": "2"}), "second", force="true")
     assert (forced.status_code, forced.json()["data"]) == (200, {"a": "2"})
     # The first manager owns it no more, so leaving it out removes nothing.
-    assert apply_patch(http, path, config_map("one", {"b": "1"}), "first").json()["data"] == {"a": "2", "b": "1"}
+    assert apply_patch(http, path, config_map("one", {"b": "1"}), "first").json()["data"] == {
+        "a": "2",
+        "b": "1",
+    }
 
 
 def test_apply_shares_what_is_equal(http: httpx.Client, maps: str) -> None:
     """Two managers may say the same; the field goes when the last of them drops it."""
     path = f"{maps}/one"
     for manager in ("first", "second"):
-        assert apply_patch(http, path, config_map("one", {"a": "1"}), manager).status_code in (200, 201)
+        assert apply_patch(http, path, config_map("one", {"a": "1"}), manager).status_code in (
+            200,
+            201,
+        )
     assert apply_patch(http, path, config_map("one", {}), "first").json()["data"] == {"a": "1"}
     assert apply_patch(http, path, config_map("one", {}), "second").json().get("data", {}) == {}
 
 
 def test_apply_leaves_what_others_wrote(http: httpx.Client, deployments: str) -> None:
-    """What was written by update, and what was defaulted, stays; elements of keyed lists are owned one by one."""
+    """What was written by update, and what was defaulted, stays; elements of keyed lists are owned
+    one by one.
+    """
     path = f"{deployments}/one"
     body = deployment("one", replicas=None)
     apply_patch(http, path, body, "us")
@@ -180,8 +204,15 @@ def test_apply_removes_an_element_of_a_keyed_list(http: httpx.Client, deployment
 
 def test_apply_needs_a_manager(http: httpx.Client, maps: str) -> None:
     """Apply without fieldManager is a bad request."""
-    answer = http.patch(f"{maps}/one", json=config_map("one"), headers={"Content-Type": "application/apply-patch+yaml"})
-    assert answer.status_code in (400, 422)  # 1.20 says 422 Invalid, as later servers do; clients treat both alike
+    answer = http.patch(
+        f"{maps}/one",
+        json=config_map("one"),
+        headers={"Content-Type": "application/apply-patch+yaml"},
+    )
+    assert answer.status_code in (
+        400,
+        422,
+    )  # 1.20 says 422 Invalid, as later servers do; clients treat both alike
     assert "fieldManager" in answer.json()["message"]
 
 
@@ -202,19 +233,28 @@ def test_generation_counts_changes_of_spec(http: httpx.Client, deployments: str)
 
 
 def test_annotations_of_a_deployment_count_too(http: httpx.Client, deployments: str) -> None:
-    """Of a Deployment a change of annotations is a new generation as well, unless it is made through status."""
+    """Of a Deployment a change of annotations is a new generation as well, unless it is made
+    through status.
+    """
     path = f"{deployments}/one"
     body = deployment("one")
     body["spec"]["paused"] = True
     created(http, deployments, body)
-    through_status = patch(http, f"{path}/status", {"metadata": {"annotations": {"a": "1"}}}, "merge").json()
-    assert (through_status["metadata"]["annotations"]["a"], through_status["metadata"]["generation"]) == ("1", 1)
+    through_status = patch(
+        http, f"{path}/status", {"metadata": {"annotations": {"a": "1"}}}, "merge"
+    ).json()
+    assert (
+        through_status["metadata"]["annotations"]["a"],
+        through_status["metadata"]["generation"],
+    ) == ("1", 1)
     directly = patch(http, path, {"metadata": {"annotations": {"a": "2"}}}, "merge").json()
     assert directly["metadata"]["generation"] == 2
 
 
 def test_status_is_apart_from_spec(http: httpx.Client, deployments: str) -> None:
-    """A write of the object leaves status alone; a write of status leaves spec alone; a create drops status."""
+    """A write of the object leaves status alone; a write of status leaves spec alone; a create
+    drops status.
+    """
     path = f"{deployments}/one"
     made = created(http, deployments, {**deployment("one"), "status": {"replicas": 7}})
     assert "replicas" not in made["status"]
@@ -238,7 +278,9 @@ def test_scale_subresource(http: httpx.Client, deployments: str, namespace: str)
         "spec": {"replicas": 2},
         "status": {"replicas": scale["status"]["replicas"], "selector": "app=one"},
     }
-    assert patch(http, f"{path}/scale", {"spec": {"replicas": 5}}, "merge").json()["spec"] == {"replicas": 5}
+    assert patch(http, f"{path}/scale", {"spec": {"replicas": 5}}, "merge").json()["spec"] == {
+        "replicas": 5
+    }
     assert http.get(path).json()["spec"]["replicas"] == 5
 
 
@@ -247,7 +289,12 @@ def test_defaults_of_a_deployment(http: httpx.Client, deployments: str) -> None:
     body = deployment("one", replicas=None)
     body["spec"]["paused"] = True
     spec = created(http, deployments, body)["spec"]
-    assert (spec["replicas"], spec["revisionHistoryLimit"], spec["progressDeadlineSeconds"], spec["strategy"]) == (
+    assert (
+        spec["replicas"],
+        spec["revisionHistoryLimit"],
+        spec["progressDeadlineSeconds"],
+        spec["strategy"],
+    ) == (
         1,
         10,
         600,
@@ -276,7 +323,9 @@ def test_service_gets_an_address(http: httpx.Client, namespace: str) -> None:
     """A Service is given a cluster address, and its ports a protocol and target."""
     path = f"/api/v1/namespaces/{namespace}/services"
     body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "one"}}
-    spec = created(http, path, {**body, "spec": {"selector": {"app": "one"}, "ports": [{"port": 80}]}})["spec"]
+    spec = created(
+        http, path, {**body, "spec": {"selector": {"app": "one"}, "ports": [{"port": 80}]}}
+    )["spec"]
     address = spec.pop("clusterIP")
     assert address.startswith("10.96.")
     assert (spec["ports"], spec["type"], spec["sessionAffinity"]) == (
@@ -299,7 +348,9 @@ def test_finalizer_holds_deletion(http: httpx.Client, maps: str) -> None:
     assert (marked["finalizers"], marked["deletionGracePeriodSeconds"]) == (["example.com/hold"], 0)
     again = http.delete(path)
     assert again.json()["metadata"]["deletionTimestamp"] == marked["deletionTimestamp"]
-    added = patch(http, path, {"metadata": {"finalizers": ["example.com/hold", "example.com/late"]}}, "merge")
+    added = patch(
+        http, path, {"metadata": {"finalizers": ["example.com/hold", "example.com/late"]}}, "merge"
+    )
     assert (added.status_code, added.json()["reason"]) == (422, "Invalid")
     released = patch(http, path, {"metadata": {"finalizers": None}}, "merge")
     assert released.status_code == 200
@@ -320,12 +371,16 @@ def owned_by(owner: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
 
 
 def test_dependents_go_with_their_owner(http: httpx.Client, maps: str) -> None:
-    """When an owner is deleted, in the background by default, what it owns follows, and what that owns."""
+    """When an owner is deleted, in the background by default, what it owns follows, and what that
+    owns.
+    """
     owner = created(http, maps, config_map("owner"))
     child = created(http, maps, config_map("child", ownerReferences=owned_by(owner)))
     created(http, maps, config_map("grandchild", ownerReferences=owned_by(child)))
     http.delete(f"{maps}/owner")
-    eventually(lambda: not {"child", "grandchild"} & set(names(http.get(maps))), "the dependents are gone")
+    eventually(
+        lambda: not {"child", "grandchild"} & set(names(http.get(maps))), "the dependents are gone"
+    )
 
 
 def test_orphans_stay(http: httpx.Client, maps: str) -> None:
@@ -341,19 +396,30 @@ def test_foreground_deletion_waits(http: httpx.Client, maps: str) -> None:
     """In the foreground an owner lingers, marked, until dependents that block it are gone."""
     owner = created(http, maps, config_map("owner"))
     references = owned_by(owner, blockOwnerDeletion=True)
-    created(http, maps, config_map("child", ownerReferences=references, finalizers=["example.com/hold"]))
+    created(
+        http, maps, config_map("child", ownerReferences=references, finalizers=["example.com/hold"])
+    )
     http.delete(f"{maps}/owner", params={"propagationPolicy": "Foreground"})
-    eventually(lambda: "deletionTimestamp" in http.get(f"{maps}/child").json()["metadata"], "the child is marked")
+    eventually(
+        lambda: "deletionTimestamp" in http.get(f"{maps}/child").json()["metadata"],
+        "the child is marked",
+    )
     assert http.get(f"{maps}/owner").json()["metadata"]["finalizers"] == ["foregroundDeletion"]
     patch(http, f"{maps}/child", {"metadata": {"finalizers": None}}, "merge")
     eventually(lambda: http.get(f"{maps}/owner").status_code == 404, "the owner is gone")
 
 
 def test_namespace_deletion_empties_it(http: httpx.Client) -> None:
-    """A namespace is Terminating until everything in it is gone; meanwhile nothing can be made in it."""
+    """A namespace is Terminating until everything in it is gone; meanwhile nothing can be made in
+    it.
+    """
     name = f"doomed-{secrets.token_hex(4)}"
     path = f"/api/v1/namespaces/{name}"
-    made = created(http, "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    made = created(
+        http,
+        "/api/v1/namespaces",
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
+    )
     assert (made["spec"], made["status"]) == ({"finalizers": ["kubernetes"]}, {"phase": "Active"})
     created(http, f"{path}/configmaps", config_map("held", finalizers=["example.com/hold"]))
     assert http.delete(path).json()["status"]["phase"] == "Terminating"
@@ -364,7 +430,9 @@ def test_namespace_deletion_empties_it(http: httpx.Client) -> None:
         "terminated"
     )
     held = f"{path}/configmaps/held"
-    eventually(lambda: "deletionTimestamp" in http.get(held).json()["metadata"], "the content is marked")
+    eventually(
+        lambda: "deletionTimestamp" in http.get(held).json()["metadata"], "the content is marked"
+    )
     assert http.get(path).status_code == 200
     patch(http, held, {"metadata": {"finalizers": None}}, "merge")
     eventually(lambda: http.get(path).status_code == 404, "the namespace is gone")

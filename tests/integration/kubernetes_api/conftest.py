@@ -1,4 +1,6 @@
-"""A running API server of the sandbox, the official client and kubectl against it, and a kind of our own."""
+"""A running API server of the sandbox, the official client and kubectl against it, and a kind of
+our own.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ WIDGETS: Json = {
     "spec": {
         "group": "demo.io",
         "scope": "Namespaced",
-        "names": {"plural": "widgets", "kind": "Widget", "shortNames": ["wd"], "categories": ["demo"]},
+        "names": {
+            "plural": "widgets",
+            "kind": "Widget",
+            "shortNames": ["wd"],
+            "categories": ["demo"],
+        },
         "versions": [
             {
                 "name": "v1",
@@ -36,7 +43,10 @@ WIDGETS: Json = {
                 "storage": True,
                 "subresources": {
                     "status": {},
-                    "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+                    "scale": {
+                        "specReplicasPath": ".spec.replicas",
+                        "statusReplicasPath": ".status.replicas",
+                    },
                 },
                 "additionalPrinterColumns": [
                     {"name": "Engine", "type": "string", "jsonPath": ".spec.engine"},
@@ -60,13 +70,24 @@ WIDGETS: Json = {
                                         "enum": ["postgres", "mysql"],
                                         "description": "Which database engine runs.",
                                     },
-                                    "replicas": {"type": "integer", "minimum": 1, "maximum": 10, "default": 1},
+                                    "replicas": {
+                                        "type": "integer",
+                                        "minimum": 1,
+                                        "maximum": 10,
+                                        "default": 1,
+                                    },
                                     "port": {"x-kubernetes-int-or-string": True},
-                                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                                    "free": {
+                                        "type": "object",
+                                        "x-kubernetes-preserve-unknown-fields": True,
+                                    },
                                     "note": {"type": "string", "nullable": True},
                                 },
                             },
-                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                            "status": {
+                                "type": "object",
+                                "x-kubernetes-preserve-unknown-fields": True,
+                            },
                         },
                     }
                 },
@@ -94,11 +115,21 @@ class Cluster:
     def client_for(self, token: str) -> client.ApiClient:
         return config.new_client_from_config_dict(kubeconfig(self.server, token))
 
-    def kubectl(self, *arguments: str, stdin: Any = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, stdin: Any = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run kubectl with caches of its own; objects given as `stdin` are sent as JSON."""
         text = None if stdin is None else json.dumps(stdin)
-        base = ["kubectl", "--kubeconfig", str(self.config_file), "--cache-dir", str(self._folder / "cache")]
-        done = subprocess.run([*base, *arguments], input=text, capture_output=True, text=True, timeout=60, check=False)
+        base = [
+            "kubectl",
+            "--kubeconfig",
+            str(self.config_file),
+            "--cache-dir",
+            str(self._folder / "cache"),
+        ]
+        done = subprocess.run(
+            [*base, *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
+        )
         if check and done.returncode:
             raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done
@@ -111,7 +142,10 @@ class Cluster:
         try:
             data = None if body is None else json.dumps(body)
             sent = {"Authorization": f"Bearer {self.app.token if token is None else token}"}
-            sent |= {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+            sent |= {
+                "Content-Type": "application/json",
+                **{k.replace("_", "-"): v for k, v in headers.items()},
+            }
             if token == "":
                 del sent["Authorization"]
             connection.request(method, path, body=data, headers=sent)
@@ -127,7 +161,9 @@ class Cluster:
         return HTTPSConnection(self.server.host, self.server.port, context=context, timeout=20)
 
     def events(self, path: str, *, patience_seconds: float = 20) -> Iterator[Json]:
-        """The events of a watch, until the server ends it; TimeoutError when it says nothing for so long."""
+        """The events of a watch, until the server ends it; TimeoutError when it says nothing for so
+        long.
+        """
         connection = self.connection()
         connection.timeout = patience_seconds
         try:

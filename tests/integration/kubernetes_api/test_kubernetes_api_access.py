@@ -24,7 +24,9 @@ def role(verbs: list[str], **more: Any) -> list[Json]:
 
 def bind(cluster: Any, namespace: str, rules: list[Json], subject: Json) -> None:
     group = "/apis/rbac.authorization.k8s.io/v1"
-    cluster.raw("POST", f"{group}/namespaces/{namespace}/roles", {"metadata": {"name": "r"}, "rules": rules})
+    cluster.raw(
+        "POST", f"{group}/namespaces/{namespace}/roles", {"metadata": {"name": "r"}, "rules": rules}
+    )
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
     body = {"metadata": {"name": "r"}, "roleRef": reference, "subjects": [subject]}
     code, made = cluster.raw("POST", f"{group}/namespaces/{namespace}/rolebindings", body)
@@ -32,7 +34,9 @@ def bind(cluster: Any, namespace: str, rules: list[Json], subject: Json) -> None
 
 
 def test_unknown_and_absent_tokens(cluster: Any) -> None:
-    """A token nobody has is 401; none at all is the anonymous user, who may read little more than the version."""
+    """A token nobody has is 401; none at all is the anonymous user, who may read little more than
+    the version.
+    """
     assert cluster.raw("GET", "/api/v1/pods", token="nonsense")[0] == 401
     code, status = cluster.raw("GET", "/api/v1/pods", token="")
     assert (code, status["details"]) == (403, {"kind": "pods"})
@@ -43,11 +47,17 @@ def test_unknown_and_absent_tokens(cluster: Any) -> None:
     assert cluster.raw("GET", "/apis", token="")[0] == 403
 
 
-def test_a_role_allows_what_it_names(cluster: Any, namespace: str, widgets: str, reader: str) -> None:
-    """In its namespace alone, for its verbs alone; the refusal names user, verb, resource, group and place."""
+def test_a_role_allows_what_it_names(
+    cluster: Any, namespace: str, widgets: str, reader: str
+) -> None:
+    """In its namespace alone, for its verbs alone; the refusal names user, verb, resource, group
+    and place.
+    """
     bind(cluster, namespace, role(["get", "list"]), {"kind": "User", "name": "reader"})
     assert cluster.raw("GET", widgets, token=reader)[0] == 200
-    code, status = cluster.raw("POST", widgets, {"metadata": {"name": "a"}, "spec": {}}, token=reader)
+    code, status = cluster.raw(
+        "POST", widgets, {"metadata": {"name": "a"}, "spec": {}}, token=reader
+    )
     assert code == 403
     assert status["message"] == (
         'widgets.demo.io is forbidden: User "reader" cannot create resource "widgets" in API group "demo.io" '
@@ -57,9 +67,16 @@ def test_a_role_allows_what_it_names(cluster: Any, namespace: str, widgets: str,
     assert (code, status["message"].rpartition('"demo.io" ')[2]) == (403, "at the cluster scope")
 
 
-def test_resource_names_and_subresources(cluster: Any, namespace: str, widgets: str, reader: str) -> None:
+def test_resource_names_and_subresources(
+    cluster: Any, namespace: str, widgets: str, reader: str
+) -> None:
     """A rule with names holds for those objects; status needs a rule of its own."""
-    bind(cluster, namespace, role(["get", "patch"], resourceNames=["a"]), {"kind": "User", "name": "reader"})
+    bind(
+        cluster,
+        namespace,
+        role(["get", "patch"], resourceNames=["a"]),
+        {"kind": "User", "name": "reader"},
+    )
     assert cluster.raw("GET", f"{widgets}/a", token=reader)[0] == 404
     assert cluster.raw("GET", f"{widgets}/b", token=reader)[0] == 403
     merge = {"Content_Type": "application/merge-patch+json"}
@@ -67,14 +84,23 @@ def test_resource_names_and_subresources(cluster: Any, namespace: str, widgets: 
 
 
 def test_service_account_tokens(cluster: Any, namespace: str, widgets: str) -> None:
-    """A token asked for an account acts as that account, until the account is deleted; a review knows it."""
+    """A token asked for an account acts as that account, until the account is deleted; a review
+    knows it.
+    """
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
     code, answer = cluster.raw("POST", f"{path}/token", {"spec": {"expirationSeconds": 600}})
     assert code == 201
     token = answer["status"]["token"]
-    bind(cluster, namespace, role(["list"]), {"kind": "ServiceAccount", "name": "default", "namespace": namespace})
+    bind(
+        cluster,
+        namespace,
+        role(["list"]),
+        {"kind": "ServiceAccount", "name": "default", "namespace": namespace},
+    )
     assert cluster.raw("GET", widgets, token=token)[0] == 200
-    _, review = cluster.raw("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": token}})
+    _, review = cluster.raw(
+        "POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": token}}
+    )
     assert review["status"]["user"]["username"] == f"system:serviceaccount:{namespace}:default"
     assert f"system:serviceaccounts:{namespace}" in review["status"]["user"]["groups"]
     cluster.raw("DELETE", path)

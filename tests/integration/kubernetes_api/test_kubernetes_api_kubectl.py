@@ -20,9 +20,18 @@ def widget(replicas: int = 1, **spec: Any) -> Json:
 def test_apply_wait_scale_and_delete(cluster: Any, namespace: str) -> None:
     """The daily round: apply twice, change, wait for a condition, scale, label, delete."""
     at = ("-n", namespace)
-    assert cluster.kubectl(*at, "apply", "-f", "-", stdin=widget()).stdout == "widget.demo.io/a created\n"
-    assert cluster.kubectl(*at, "apply", "-f", "-", stdin=widget()).stdout == "widget.demo.io/a unchanged\n"
-    assert cluster.kubectl(*at, "apply", "-f", "-", stdin=widget(2)).stdout == "widget.demo.io/a configured\n"
+    assert (
+        cluster.kubectl(*at, "apply", "-f", "-", stdin=widget()).stdout
+        == "widget.demo.io/a created\n"
+    )
+    assert (
+        cluster.kubectl(*at, "apply", "-f", "-", stdin=widget()).stdout
+        == "widget.demo.io/a unchanged\n"
+    )
+    assert (
+        cluster.kubectl(*at, "apply", "-f", "-", stdin=widget(2)).stdout
+        == "widget.demo.io/a configured\n"
+    )
     status = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     path = f"/apis/demo.io/v1/namespaces/{namespace}/widgets/a"
     cluster.raw("PATCH", f"{path}/status", status, Content_Type="application/merge-patch+json")
@@ -54,26 +63,44 @@ def test_explain_reads_the_schema(cluster: Any) -> None:
 
 def test_apply_refuses_what_the_schema_does_not_know(cluster: Any, namespace: str) -> None:
     """Without --validate=false a misspelt field is an error, and nothing is made."""
-    done = cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=widget(enginee="x"), check=False)
+    done = cluster.kubectl(
+        "-n", namespace, "apply", "-f", "-", stdin=widget(enginee="x"), check=False
+    )
     assert done.returncode == 1
     assert 'unknown field "spec.enginee"' in done.stderr
-    done = cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=widget(replicas=11), check=False)
-    assert "spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10" in done.stderr
+    done = cluster.kubectl(
+        "-n", namespace, "apply", "-f", "-", stdin=widget(replicas=11), check=False
+    )
+    assert (
+        "spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10"
+        in done.stderr
+    )
 
 
 def test_core_kinds_apply_by_strategic_merge(cluster: Any, namespace: str) -> None:
     """A changed image changes that container; one that another client added stays."""
     container: Json = {"name": "web", "image": "nginx:1", "ports": [{"containerPort": 80}]}
-    spec: Json = {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}}}
+    spec: Json = {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}},
+    }
     spec["template"]["spec"] = {"containers": [container]}
-    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": spec,
+    }
     cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=body)
     side = {"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "proxy:1"}]}}}}
     cluster.apps.patch_namespaced_deployment("web", namespace, side)
     container["image"] = "nginx:2"
     cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=body)
     found = cluster.apps.read_namespaced_deployment("web", namespace)
-    assert {c.name: c.image for c in found.spec.template.spec.containers} == {"web": "nginx:2", "side": "proxy:1"}
+    assert {c.name: c.image for c in found.spec.template.spec.containers} == {
+        "web": "nginx:2",
+        "side": "proxy:1",
+    }
     assert "0/1" in cluster.kubectl("-n", namespace, "get", "deploy", "web").stdout
     assert "nginx:2" in cluster.kubectl("-n", namespace, "describe", "deploy", "web").stdout
 
@@ -85,7 +112,8 @@ def test_server_side_apply_and_its_conflicts(cluster: Any, namespace: str) -> No
     done = cluster.kubectl(*at, "--field-manager=two", stdin=widget(3), check=False)
     assert 'conflict with "one": .spec.replicas' in done.stderr
     assert (
-        "serverside-applied" in cluster.kubectl(*at, "--field-manager=two", "--force-conflicts", stdin=widget(3)).stdout
+        "serverside-applied"
+        in cluster.kubectl(*at, "--field-manager=two", "--force-conflicts", stdin=widget(3)).stdout
     )
 
 

@@ -32,7 +32,10 @@ class Served:
         self.gate, self.waiting = threading.Event(), threading.Semaphore(0)
         self.listener = Listener(
             ListenerSettings(**settings),
-            [Route("/in", "in", Unsigned(), self._take), Route("/wait", "wait", Unsigned(), self._wait)],
+            [
+                Route("/in", "in", Unsigned(), self._take),
+                Route("/wait", "wait", Unsigned(), self._wait),
+            ],
             LOG,
         )
         self.listener.start()
@@ -83,7 +86,9 @@ def read_all(peer: socket.socket) -> bytes:
 
 
 def head(*lines: str) -> bytes:
-    return "\r\n".join(["POST /in HTTP/1.1", "Host: a", "Content-Type: application/json", *lines, "", ""]).encode()
+    return "\r\n".join(
+        ["POST /in HTTP/1.1", "Host: a", "Content-Type: application/json", *lines, "", ""]
+    ).encode()
 
 
 @contextlib.contextmanager
@@ -116,7 +121,12 @@ def test_a_request_arrives_as_it_was_sent(served):
         b"Transfer-Encoding: chunked\r\n\r\n3\r\n[1,\r\n3;x=y\r\n 2]\r\n0\r\nX-Late: 1\r\n\r\n"
     )
     (found,) = served.received
-    assert (found.method, found.path, found.query, found.body) == ("POST", "/in", "a=b%20c", b"[1, 2]")
+    assert (found.method, found.path, found.query, found.body) == (
+        "POST",
+        "/in",
+        "a=b%20c",
+        b"[1, 2]",
+    )
     assert (found.headers["x-a"], found.headers["content-type"]) == ("1, 2", "application/json")
     assert "x-late" not in found.headers
     assert found.remote == "127.0.0.1"
@@ -125,17 +135,29 @@ def test_a_request_arrives_as_it_was_sent(served):
 BAD = {
     "unknown path": (b"POST /other HTTP/1.0\r\n\r\n", 404),
     "wrong method": (b"GET /in HTTP/1.0\r\n\r\n", 405),
-    "wrong content type": (b"POST /in HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}", 415),
+    "wrong content type": (
+        b"POST /in HTTP/1.0\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}",
+        415,
+    ),
     "malformed": (head("Content-Length: 1", "Connection: close") + b"{", 400),
     "nested": (head("Content-Length: 200", "Connection: close") + b"[" * 200, 400),
     "said to be long": (head("Content-Length: 10001"), 413),
     "absurdly long": (head("Content-Length: 99999999999999999999999999"), 400),
     "negative length": (head("Content-Length: -1"), 400),
-    "long in chunks": (head("Transfer-Encoding: chunked") + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 3, 413),
+    "long in chunks": (
+        head("Transfer-Encoding: chunked") + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 3,
+        413,
+    ),
     "garbage in chunks": (head("Transfer-Encoding: chunked") + b"zz\r\nfoo", 400),
     "two lengths": (head("Content-Length: 2", "Content-Length: 3") + b"{}", 400),
-    "length and chunks": (head("Content-Length: 2", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400),
-    "tunnel": (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", 400),
+    "length and chunks": (
+        head("Content-Length: 2", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+        400,
+    ),
+    "tunnel": (
+        b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+        400,
+    ),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00", 400),
     "another protocol": (b"SSH-2.0-OpenSSH_9.2\r\n", 400),
     "long header": (head("X-A: " + "a" * 5000), 431),
@@ -200,7 +222,9 @@ def test_more_requests_ahead_than_is_sensible_are_refused(served):
 
 
 def test_a_client_that_asks_first_is_told_to_continue(served):
-    """`Expect: 100-continue`, as curl and Java send it for larger bodies; what is too large is refused at once."""
+    """`Expect: 100-continue`, as curl and Java send it for larger bodies; what is too large is
+    refused at once.
+    """
     with served.connect() as peer:
         peer.sendall(head("Content-Length: 2", "Expect: 100-continue"))
         assert peer.recv(100).startswith(b"HTTP/1.1 100 ")
@@ -214,7 +238,13 @@ def test_a_client_that_asks_first_is_told_to_continue(served):
 def test_an_offer_to_upgrade_is_passed_over(served):
     """Java's client offers h2c with its first request: it is answered by HTTP/1.1."""
     found = served.say(
-        head("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AA", "Content-Length: 2") + b"{}"
+        head(
+            "Connection: Upgrade, HTTP2-Settings",
+            "Upgrade: h2c",
+            "HTTP2-Settings: AA",
+            "Content-Length: 2",
+        )
+        + b"{}"
     )
     assert found.startswith(b"HTTP/1.1 202 ")
     assert b"Connection: close" in found
@@ -241,8 +271,13 @@ HOSTILE: dict[str, Callable[[socket.socket], None]] = {
 
 
 def test_64_slow_or_hostile_connections_do_not_keep_it_from_the_others(served):
-    """With eight of each kind open, good requests are answered, and afterwards no connection is left over."""
-    with serving(request_seconds=WAIT_SECONDS, max_header_bytes=4096) as held, contextlib.ExitStack() as stack:
+    """With eight of each kind open, good requests are answered, and afterwards no connection is
+    left over.
+    """
+    with (
+        serving(request_seconds=WAIT_SECONDS, max_header_bytes=4096) as held,
+        contextlib.ExitStack() as stack,
+    ):
         for attack in list(HOSTILE.values()) * 8:
             peer = stack.enter_context(held.connect())
             with contextlib.suppress(OSError):
@@ -295,13 +330,18 @@ def test_it_speaks_tls_and_takes_a_new_certificate_without_a_restart(tmp_path):
 
     def post(trusted) -> int:
         context = ssl.create_default_context(cadata=trusted.ca)
-        connection = http.client.HTTPSConnection("127.0.0.1", held.port, timeout=WAIT_SECONDS, context=context)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", held.port, timeout=WAIT_SECONDS, context=context
+        )
         with contextlib.closing(connection):
             connection.request("POST", "/in", BODY, {"Content-Type": "application/json"})
             return connection.getresponse().status
 
     install(first)
-    with serving(certificate_file=str(files[0]), key_file=str(files[1])) as held, held.connect() as stalled:
+    with (
+        serving(certificate_file=str(files[0]), key_file=str(files[1])) as held,
+        held.connect() as stalled,
+    ):
         stalled.sendall(b"\x16\x03\x01")
         assert held.listener.url.startswith("https://")
         assert b"HTTP/1.1 202" not in held.say(head("Content-Length: 2") + b"{}")
@@ -322,7 +362,9 @@ def test_many_large_bodies_do_not_fill_the_memory(monkeypatch):
             peer = stack.enter_context(held.connect())
             peer.sendall(head("Content-Length: 15000") + b"[" + b" " * 14_000)
         until(lambda: held.listener._server._budget._held >= 42_000)
-        assert held.say(head("Content-Length: 15000") + b"[" + b" " * 14_999).startswith(b"HTTP/1.1 503 ")
+        assert held.say(head("Content-Length: 15000") + b"[" + b" " * 14_999).startswith(
+            b"HTTP/1.1 503 "
+        )
         stack.close()
         until(lambda: held.listener._server._budget._held == 0)
         assert [held.post(b"[" + b" " * 14_998 + b"]") for _ in range(5)] == [202] * 5

@@ -22,7 +22,9 @@ def client_of(*connections: dict[str, Any], now: Any = None, vault: Any = None) 
     """A client as the pack's configuration makes it."""
     settings = RegistrySettings.from_config({"registries": {"connections": list(connections)}})
     clock = now or (lambda: dt.datetime.now(dt.UTC))
-    return RegistryClient(settings, vault=lambda: vault, aws=AwsSettings(region="eu-west-1"), now=clock)
+    return RegistryClient(
+        settings, vault=lambda: vault, aws=AwsSettings(region="eu-west-1"), now=clock
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""The engine's side of a sensor: what it dispatched, its datastore, and the sensor as a process of stormcell's."""
+"""The engine's side of a sensor: what it dispatched, its datastore, and the sensor as a process of
+stormcell's.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,13 @@ class Engine:
         return self.values.get(name)
 
     async def set_value(
-        self, name: str, value: str, *, scope: str, ttl_seconds: int | None = None, encrypt: bool = False
+        self,
+        name: str,
+        value: str,
+        *,
+        scope: str,
+        ttl_seconds: int | None = None,
+        encrypt: bool = False,
     ) -> None:
         async with self._changed:
             self.values[name] = value
@@ -54,7 +62,9 @@ class Engine:
     async def delete_value(self, name: str, *, scope: str) -> bool:
         return self.values.pop(name, None) is not None
 
-    async def list_values(self, *, prefix: str | None, limit: int | None, offset: int) -> list[dict[str, Any]]:
+    async def list_values(
+        self, *, prefix: str | None, limit: int | None, offset: int
+    ) -> list[dict[str, Any]]:
         return []
 
     @property

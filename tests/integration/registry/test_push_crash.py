@@ -1,4 +1,6 @@
-"""stormcell is killed at any moment: no push is lost, and what was answered or stored is not told again."""
+"""stormcell is killed at any moment: no push is lost, and what was answered or stored is not told
+again.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ class World:
             {"name": "ci", "type": "distribution", "auth": {**auth, "method": "hmac"}},
             {"name": "registry", "type": "distribution", "auth": auth},
         ]
-        config = {"cluster": "dev", "registries": {"listener": {"port": self.port}, "sources": sources}}
+        config = {
+            "cluster": "dev",
+            "registries": {"listener": {"port": self.port}, "sources": sources},
+        }
         (configs / "kubestorm.yaml").write_text(yaml.safe_dump(config))
         self.engine = EngineProcess(folder / "engine", packs=[pack], configs=configs)
 
@@ -72,14 +77,18 @@ class World:
 
     def told(self) -> Counter[str]:
         """Tag -> how many trigger instances there are for it."""
-        rows = self.rows("SELECT payload FROM trigger_instances WHERE CAST(payload AS TEXT) LIKE '%\"event_id\"%'")
+        rows = self.rows(
+            "SELECT payload FROM trigger_instances WHERE CAST(payload AS TEXT) LIKE '%\"event_id\"%'"
+        )
         return Counter(json.loads(payload)["tag"] for (payload,) in rows)
 
     def post(self, number: int) -> dict[str, Any] | None:
         """The answer's counts; None where there was none, as when nobody listens."""
         body = event(number)
         try:
-            answer = httpx.post(f"{self.url}/ci", content=body, headers=signed(body), timeout=10, trust_env=False)
+            answer = httpx.post(
+                f"{self.url}/ci", content=body, headers=signed(body), timeout=10, trust_env=False
+            )
         except httpx.TransportError:
             return None
         return answer.json() if answer.status_code == 200 else None
@@ -100,7 +109,12 @@ def event(number: int) -> bytes:
         "tag": f"t{number}",
         "digest": f"sha256:{number:064x}",
     }
-    found = {"id": f"id-{number}", "action": "push", "target": target, "request": {"host": "r.example"}}
+    found = {
+        "id": f"id-{number}",
+        "action": "push",
+        "target": target,
+        "request": {"host": "r.example"},
+    }
     return json.dumps({"events": [found]}).encode()
 
 
@@ -125,12 +139,16 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.mark.timeout(180)
 def test_an_event_whose_answer_was_lost_is_not_told_again(world):
-    """Killed after the push was stored and before the registry heard of it: the registry's retry triggers nothing."""
+    """Killed after the push was stored and before the registry heard of it: the registry's retry
+    triggers nothing.
+    """
     world.engine.start()
     assert world.post_until_taken(0) == {"accepted": 1, "repeated": 0, "gone": 0}
     body = event(1)
     lines = [f"{name}: {value}" for name, value in signed(body).items()]
-    request = "\r\n".join(["POST /registry/ci HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", *lines, "", ""])
+    request = "\r\n".join(
+        ["POST /registry/ci HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", *lines, "", ""]
+    )
     with socket.create_connection(("127.0.0.1", world.port)) as registry:
         registry.sendall(request.encode() + body)
         # Nothing is read: the answer never arrives.
@@ -149,7 +167,9 @@ def remembered(world: World) -> int:
 
 @pytest.mark.timeout(240)
 def test_killed_again_and_again_no_push_is_lost(world):
-    """A registry sends until it hears 200; afterwards every push is known, and sending them again tells nothing."""
+    """A registry sends until it hears 200; afterwards every push is known, and sending them again
+    tells nothing.
+    """
     dice, kills = random.Random(7), 3
     world.engine.start()
     world.post_until_taken(0)
@@ -171,7 +191,10 @@ def test_killed_again_and_again_no_push_is_lost(world):
     assert set(told) == {f"t{number}" for number in range(pushes)}
     # One push is under way at each kill: it alone may be told twice.
     assert sum(told.values()) - len(told) <= kills
-    assert all(world.post_until_taken(number)["accepted"] == 0 for number in range(0, pushes, 1 + pushes // 50))
+    assert all(
+        world.post_until_taken(number)["accepted"] == 0
+        for number in range(0, pushes, 1 + pushes // 50)
+    )
     assert world.told() == told
 
 
@@ -179,8 +202,13 @@ def test_killed_again_and_again_no_push_is_lost(world):
 @pytest.mark.timeout(180)
 def test_a_real_registry_delivers_what_was_pushed_while_nobody_listened(world, tmp_path):
     """docker-registry sends again until the engine is back; each push is told once."""
-    hook = Webhook(url=f"{world.url}/registry", headers={"Authorization": f"Bearer {SECRET.decode()}"})
-    with RegistryProcess(tmp_path / "registry", webhooks=[hook]) as process, process.client() as client:
+    hook = Webhook(
+        url=f"{world.url}/registry", headers={"Authorization": f"Bearer {SECRET.decode()}"}
+    )
+    with (
+        RegistryProcess(tmp_path / "registry", webhooks=[hook]) as process,
+        process.client() as client,
+    ):
         push_image(client, "team/cart", "before")
         world.engine.start()
         until(lambda: remembered(world) == 1)  # a kill before that may tell it twice: decision 0082

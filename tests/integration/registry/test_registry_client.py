@@ -1,4 +1,6 @@
-"""The distribution API as the pack asks it: of the real docker-registry, and of one that does what others do."""
+"""The distribution API as the pack asks it: of the real docker-registry, and of one that does what
+others do.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +45,15 @@ def test_a_real_registry_is_asked(registry):
     image = ImageName(registry.host, "team/asked")
     client = client_of(insecure(registry.host))
     with registry.client() as pusher:
-        digests = {tag: push_image(pusher, "team/asked", tag) for tag in ("1.0.0", "1.1.0", "main-1")}
+        digests = {
+            tag: push_image(pusher, "team/asked", tag) for tag in ("1.0.0", "1.1.0", "main-1")
+        }
     assert {tag: client.resolve(image, tag) for tag in digests} == digests
     assert client.resolve(image, digests["1.0.0"]) == digests["1.0.0"]
     assert client.look(image, "1.0.0") == Look(digests["1.0.0"], MANIFEST_TYPE)
-    assert client.look(image, "1.0.0", known=digests["1.0.0"]) == Look(digests["1.0.0"], changed=False)
+    assert client.look(image, "1.0.0", known=digests["1.0.0"]) == Look(
+        digests["1.0.0"], changed=False
+    )
     assert client.look(image, "1.0.0", known=digests["1.1.0"]).changed
     assert sorted(client.tags(image)) == sorted(digests)
     assert client.image_created(image, digests["1.0.0"]) == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -70,7 +76,9 @@ def test_tags_are_read_page_by_page(registry, monkeypatch):
 
 @needs_registry
 def test_a_registry_with_a_password_and_tls(tmp_path):
-    """The password comes from a file or Vault and is read again; without it, or without its authority, it is said."""
+    """The password comes from a file or Vault and is read again; without it, or without its
+    authority, it is said.
+    """
     certificate = make_certificate()
     (tmp_path / "ca.pem").write_text(certificate.ca)
     (tmp_path / "password").write_text("right\n")
@@ -87,12 +95,18 @@ def test_a_registry_with_a_password_and_tls(tmp_path):
                 return f"secret/{path}"
 
             def read_values(self, path):
-                return {"username": Secret("ci"), "password": Secret("right")} if path == "registry" else None
+                return (
+                    {"username": Secret("ci"), "password": Secret("right")}
+                    if path == "registry"
+                    else None
+                )
 
         in_vault = {**trusted, "credentials": {"vault_path": "registry"}}
         assert client_of(in_vault, vault=Vault()).resolve(image, "1.0.0") == digest
         with pytest.raises(NotFoundError, match="secret/none"):
-            client_of({**trusted, "credentials": {"vault_path": "none"}}, vault=Vault()).resolve(image, "1.0.0")
+            client_of({**trusted, "credentials": {"vault_path": "none"}}, vault=Vault()).resolve(
+                image, "1.0.0"
+            )
         with pytest.raises(PermanentError, match=r"registries\.connections"):
             client_of(trusted).resolve(image, "1.0.0")
         with pytest.raises(PermanentError, match="ca_file"):
@@ -118,16 +132,29 @@ def test_a_registry_that_is_away_is_worth_another_try(port):
 
 
 class Odd:
-    """A registry with token authentication that does what it is told to, and writes down what it was asked."""
+    """A registry with token authentication that does what it is told to, and writes down what it
+    was asked.
+    """
 
     def __init__(self) -> None:
         self.config = json.dumps({"created": "2026-02-03T04:05:06.789Z"}).encode()
-        self.manifest = json.dumps({"schemaVersion": 2, "config": {"digest": digest_of(self.config)}}).encode()
+        self.manifest = json.dumps(
+            {"schemaVersion": 2, "config": {"digest": digest_of(self.config)}}
+        ).encode()
         index = {
             "manifests": [
-                {"digest": "sha256:" + "0" * 64, "platform": {"os": "unknown", "architecture": "unknown"}},
-                {"digest": "sha256:" + "1" * 64, "platform": {"os": "linux", "architecture": "arm64"}},
-                {"digest": digest_of(self.manifest), "platform": {"os": "linux", "architecture": "amd64"}},
+                {
+                    "digest": "sha256:" + "0" * 64,
+                    "platform": {"os": "unknown", "architecture": "unknown"},
+                },
+                {
+                    "digest": "sha256:" + "1" * 64,
+                    "platform": {"os": "linux", "architecture": "arm64"},
+                },
+                {
+                    "digest": digest_of(self.manifest),
+                    "platform": {"os": "linux", "architecture": "amd64"},
+                },
             ]
         }
         self.index = json.dumps(index).encode()
@@ -167,7 +194,9 @@ class Odd:
             digest_of(self.manifest): (self.manifest, DOCKER_MANIFEST),
             digest_of(self.config): (self.config, "application/octet-stream"),
         }
-        body, kind = kinds.get(request.url.path.rpartition("/")[2], (self.manifest, DOCKER_MANIFEST))
+        body, kind = kinds.get(
+            request.url.path.rpartition("/")[2], (self.manifest, DOCKER_MANIFEST)
+        )
         headers = {"Docker-Content-Digest": digest_of(body)} if self.names_digest else {}
         return Response(body if request.method == "GET" else b"", media_type=kind, headers=headers)
 
@@ -185,11 +214,15 @@ def odd() -> Iterator[Odd]:
 
 
 def test_a_token_is_fetched_where_the_registry_says(odd, tmp_path):
-    """With the login, for pulling one repository; it is used again until it ends, and fetched anew when refused."""
+    """With the login, for pulling one repository; it is used again until it ends, and fetched anew
+    when refused.
+    """
     (tmp_path / "password").write_text("hush")
     odd.needs_token = True
     client = odd.client(credentials={"username": "ci", "password_file": str(tmp_path / "password")})
-    assert client.resolve(odd.image, "1") == client.resolve(odd.image, "2") == digest_of(odd.manifest)
+    assert (
+        client.resolve(odd.image, "1") == client.resolve(odd.image, "2") == digest_of(odd.manifest)
+    )
     basic = "Basic " + base64.b64encode(b"ci:hush").decode()
     assert odd.tokens == [(basic, {"service": "odd", "scope": "repository:team/cart:pull"})]
     assert [authorization for _, _, authorization in odd.asked] == ["", "Bearer t1", "Bearer t1"]
@@ -213,7 +246,9 @@ def test_a_token_service_without_tls_gets_no_password(odd, tmp_path):
     certificate = make_certificate()
 
     async def challenge(request: Request) -> Response:
-        return Response(status_code=401, headers={"WWW-Authenticate": f'Bearer realm="{odd.server.url}/token"'})
+        return Response(
+            status_code=401, headers={"WWW-Authenticate": f'Bearer realm="{odd.server.url}/token"'}
+        )
 
     app = Starlette()
     app.add_route("/{path:path}", challenge, methods=["GET", "HEAD"])
@@ -222,7 +257,9 @@ def test_a_token_service_without_tls_gets_no_password(odd, tmp_path):
     host = server.url.partition("://")[2]
     try:
         with pytest.raises(PermanentError, match="token service"):
-            client_of({"host": host, "ca_file": str(tmp_path / "ca.pem")}).resolve(ImageName(host, "a"), "1")
+            client_of({"host": host, "ca_file": str(tmp_path / "ca.pem")}).resolve(
+                ImageName(host, "a"), "1"
+            )
     finally:
         server.stop()
     assert odd.tokens == []
@@ -235,7 +272,9 @@ def test_a_digest_that_is_not_said_is_computed(odd):
 
 
 def test_the_time_of_an_image_for_several_platforms_is_that_of_one(odd):
-    """Of linux/amd64; attestations are passed over, and the config may be on another host, which gets no token."""
+    """Of linux/amd64; attestations are passed over, and the config may be on another host, which
+    gets no token.
+    """
     seen: list[str | None] = []
 
     async def blob(request: Request) -> Response:
@@ -260,7 +299,11 @@ def test_contents_that_do_not_fit_their_digest_are_not_believed(odd):
 
 ELSEWHERE = '<https://evil.example/x>; rel="next"'
 REFUSALS = {
-    "patience": (Response(status_code=429, headers={"Retry-After": "30"}), TemporaryError, "patience"),
+    "patience": (
+        Response(status_code=429, headers={"Retry-After": "30"}),
+        TemporaryError,
+        "patience",
+    ),
     "trouble": (Response(status_code=503), TemporaryError, "cannot answer now"),
     "not found": (Response(status_code=404), NotFoundError, "no such image"),
     "forbidden": (Response(status_code=403), PermanentError, "credentials"),
@@ -295,14 +338,19 @@ def test_docker_hubs_official_images_are_below_library(odd):
     client = client_of({"host": "docker.io", "url": odd.server.url, "insecure_http": True})
     client.resolve(ImageName("docker.io", "redis"), "7")
     client.resolve(ImageName("docker.io", "acme/cart"), "7")
-    assert [path for _, path, _ in odd.asked] == ["/v2/library/redis/manifests/7", "/v2/acme/cart/manifests/7"]
+    assert [path for _, path, _ in odd.asked] == [
+        "/v2/library/redis/manifests/7",
+        "/v2/acme/cart/manifests/7",
+    ]
 
 
 def test_services_have_the_registry(registry):
     """Actions and sensors reach it as all else, by the pack's configuration."""
     with registry.client() as pusher:
         digest = push_image(pusher, "team/served", "1.0.0")
-    services = open_services({"cluster": "dev", "registries": {"connections": [insecure(registry.host)]}})
+    services = open_services(
+        {"cluster": "dev", "registries": {"connections": [insecure(registry.host)]}}
+    )
     assert services.registry.resolve(ImageName(registry.host, "team/served"), "1.0.0") == digest
     assert services.registry is services.registry
     assert httpx.get(f"{registry.url}/v2/").status_code == 200
@@ -320,7 +368,12 @@ def test_ecr_is_asked_with_a_password_from_aws(odd, monkeypatch):
         odd.answers = [Response(status_code=401, headers={"WWW-Authenticate": 'Basic realm="ecr"'})]
         host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
         client = client_of(
-            {"host": host, "url": odd.server.url, "insecure_http": True, "credentials": {"cloud": "ecr"}}
+            {
+                "host": host,
+                "url": odd.server.url,
+                "insecure_http": True,
+                "credentials": {"cloud": "ecr"},
+            }
         )
         assert client.resolve(ImageName(host, "team/cart"), "1") == digest_of(odd.manifest)
     sent = base64.b64decode(odd.asked[-1][2].partition(" ")[2]).decode()
@@ -329,10 +382,18 @@ def test_ecr_is_asked_with_a_password_from_aws(odd, monkeypatch):
 
 @pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed (Debian: skopeo)")
 def test_what_skopeo_pushes_is_seen_as_it_is(registry, tmp_path):
-    """An image in another family of types, copied by the tool that people use: digest, type and time agree."""
+    """An image in another family of types, copied by the tool that people use: digest, type and
+    time agree.
+    """
     with registry.client() as pusher:
         push_image(pusher, "team/source", "1.0.0")
-    copy = ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"]
+    copy = [
+        "skopeo",
+        "--insecure-policy",
+        "copy",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+    ]
     subprocess.run(
         [
             *copy,
@@ -353,5 +414,8 @@ def test_what_skopeo_pushes_is_seen_as_it_is(registry, tmp_path):
         capture_output=True,
         timeout=60,
     )
-    assert (found.digest, found.media_type) == (json.loads(inspected.stdout)["Digest"], DOCKER_MANIFEST)
+    assert (found.digest, found.media_type) == (
+        json.loads(inspected.stdout)["Digest"],
+        DOCKER_MANIFEST,
+    )
     assert client.image_created(image, found.digest) == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -1,4 +1,6 @@
-"""The registry of the sandbox: a real docker-registry that takes pushes, asks who it is and tells webhooks."""
+"""The registry of the sandbox: a real docker-registry that takes pushes, asks who it is and tells
+webhooks.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,16 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[list[Webho
     return lambda webhooks: PretendRegistry(webhooks=webhooks)
 
 
-def test_a_push_can_be_read_back_by_tag_and_by_digest(make: Callable[[list[Webhook]], Registry]) -> None:
+def test_a_push_can_be_read_back_by_tag_and_by_digest(
+    make: Callable[[list[Webhook]], Registry],
+) -> None:
     """What was pushed under a tag has the digest that push_image returned."""
     with make([]) as registry, registry.client() as client:
         digest = push_image(client, "team/cart", "1.0.0")
         for reference in ("1.0.0", digest):
-            answer = client.get(f"/v2/team/cart/manifests/{reference}", headers={"Accept": MANIFEST_TYPE})
+            answer = client.get(
+                f"/v2/team/cart/manifests/{reference}", headers={"Accept": MANIFEST_TYPE}
+            )
             assert answer.headers["Docker-Content-Digest"] == digest
         assert client.get("/v2/team/cart/tags/list").json()["tags"] == ["1.0.0"]
 
@@ -65,7 +71,10 @@ def test_a_push_can_be_read_back_by_tag_and_by_digest(make: Callable[[list[Webho
 def test_what_is_not_there(make: Callable[[list[Webhook]], Registry]) -> None:
     """The errors carry the specification's codes."""
     with make([]) as registry, registry.client() as client:
-        answers = [client.get(f"/v2/cart/{what}") for what in ("manifests/1", "tags/list", f"blobs/sha256:{'0' * 64}")]
+        answers = [
+            client.get(f"/v2/cart/{what}")
+            for what in ("manifests/1", "tags/list", f"blobs/sha256:{'0' * 64}")
+        ]
         assert [answer.status_code for answer in answers] == [404, 404, 404]
         codes = [answer.json()["errors"][0]["code"] for answer in answers]
         assert codes == ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN"]
@@ -77,7 +86,10 @@ def test_what_has_not_changed_is_not_sent_again(make: Callable[[list[Webhook]], 
         push_image(client, "cart", "1")
         first = client.get("/v2/cart/manifests/1", headers={"Accept": MANIFEST_TYPE})
         known = {"Accept": MANIFEST_TYPE, "If-None-Match": first.headers["ETag"]}
-        assert client.get("/v2/cart/manifests/1", headers=known).status_code == httpx.codes.NOT_MODIFIED
+        assert (
+            client.get("/v2/cart/manifests/1", headers=known).status_code
+            == httpx.codes.NOT_MODIFIED
+        )
 
 
 def test_the_same_content_is_the_same_image(make: Callable[[list[Webhook]], Registry]) -> None:
@@ -99,7 +111,9 @@ def test_who_is_not_known_is_refused(tmp_path: Path) -> None:
 def test_a_webhook_is_told_of_a_push_with_its_headers(
     make: Callable[[list[Webhook]], Registry], heard: tuple[Heard, str]
 ) -> None:
-    """One of the reported events is the manifest's, under its tag; the header that proves the origin comes along."""
+    """One of the reported events is the manifest's, under its tag; the header that proves the
+    origin comes along.
+    """
     listener, url = heard
     hook = Webhook(url=url, headers={"Authorization": "Bearer of-the-test"})
     with make([hook]) as registry, registry.client() as client:

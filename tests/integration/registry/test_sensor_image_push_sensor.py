@@ -1,4 +1,6 @@
-"""The sensor as a process of stormcell's: a real registry's notifications, signed posts, queues without a listener."""
+"""The sensor as a process of stormcell's: a real registry's notifications, signed posts, queues
+without a listener.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ SAMPLES = Path(__file__).parents[2] / "fixtures" / "registry_events"
 async def post(url: str, name: str, *, times: int = 1, **headers: str) -> list[int]:
     """Post a sample, and again while nobody listens yet; the statuses."""
     body = (SAMPLES / f"{name}.json").read_bytes()
-    named = {"Content-Type": "application/json", **{key.replace("_", "-"): value for key, value in headers.items()}}
+    named = {
+        "Content-Type": "application/json",
+        **{key.replace("_", "-"): value for key, value in headers.items()},
+    }
     async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
         statuses: list[int] = []
         while len(statuses) < times:
@@ -87,14 +92,20 @@ def test_pushes_to_a_real_registry_become_triggers(tmp_path):
 
 @pytest.mark.timeout(120)
 def test_every_source_is_checked_and_told_once(tmp_path):
-    """Signed, with a token, by basic authentication, unsigned where that is said; a secret is changed while it runs."""
+    """Signed, with a token, by basic authentication, unsigned where that is said; a secret is
+    changed while it runs.
+    """
     port, secret = free_port(), tmp_path / "secret"
     secret.write_text("one")
     base = f"http://127.0.0.1:{port}/registry"
     sources = [
         {"name": "github", "type": "ghcr", "auth": {"method": "hmac", "secret_file": str(secret)}},
         {"name": "harbor", "type": "harbor", "auth": {"secret_file": str(secret)}},
-        {"name": "acr", "type": "acr", "auth": {"method": "basic", "username": "acr", "secret_file": str(secret)}},
+        {
+            "name": "acr",
+            "type": "acr",
+            "auth": {"method": "basic", "username": "acr", "secret_file": str(secret)},
+        },
         {"name": "lan", "type": "gitlab", "unsigned": True},
     ]
     config = {"registries": {"listener": {"port": port}, "sources": sources}}
@@ -114,9 +125,15 @@ def test_every_source_is_checked_and_told_once(tmp_path):
             name = "github-package-published"
             assert await post(f"{base}/github", name, X_Hub_Signature_256=signature("two")) == [403]
             assert await post(f"{base}/github", name) == [401]
-            assert await post(f"{base}/github", name, X_Hub_Signature_256=signature("one"), times=2) == [200, 200]
-            assert await post(f"{base}/harbor", "harbor-push-artifact", Authorization="Bearer two") == [403]
-            assert await post(f"{base}/harbor", "harbor-push-artifact", Authorization="Bearer one") == [200]
+            assert await post(
+                f"{base}/github", name, X_Hub_Signature_256=signature("one"), times=2
+            ) == [200, 200]
+            assert await post(
+                f"{base}/harbor", "harbor-push-artifact", Authorization="Bearer two"
+            ) == [403]
+            assert await post(
+                f"{base}/harbor", "harbor-push-artifact", Authorization="Bearer one"
+            ) == [200]
             secret.write_text("two")
             assert await post(f"{base}/acr", "acr-push", Authorization=basic("one")) == [401]
             assert await post(f"{base}/acr", "acr-push", Authorization=basic("two")) == [200]
@@ -138,7 +155,9 @@ def test_every_source_is_checked_and_told_once(tmp_path):
 
 @pytest.mark.timeout(120)
 def test_events_in_a_queue_need_no_listener(monkeypatch):
-    """ECR's from SQS: told and deleted; what cannot be read stays, and a repetition is deleted without being told."""
+    """ECR's from SQS: told and deleted; what cannot be read stays, and a repetition is deleted
+    without being told.
+    """
     for key, value in AWS_ENVIRONMENT.items():
         monkeypatch.setenv(key, value)
     with AwsServer() as aws:
@@ -146,11 +165,17 @@ def test_events_in_a_queue_need_no_listener(monkeypatch):
         import boto3
 
         sqs = boto3.client("sqs", region_name="eu-west-1", endpoint_url=aws.url)
-        queue = sqs.create_queue(QueueName="pushes", Attributes={"VisibilityTimeout": "600"})["QueueUrl"]
+        queue = sqs.create_queue(QueueName="pushes", Attributes={"VisibilityTimeout": "600"})[
+            "QueueUrl"
+        ]
         event = (SAMPLES / "ecr-eventbridge-push.json").read_text()
         for body in (event, "no JSON", json.dumps({"Type": "Notification", "Message": event})):
             sqs.send_message(QueueUrl=queue, MessageBody=body)
-        source = {"name": "aws", "type": "ecr", "sqs": {"queue_url": queue, "region": "eu-west-1", "wait_seconds": 1}}
+        source = {
+            "name": "aws",
+            "type": "ecr",
+            "sqs": {"queue_url": queue, "region": "eu-west-1", "wait_seconds": 1},
+        }
         config = {"aws": {"endpoint_url": aws.url}, "registries": {"sources": [source]}}
 
         def left() -> int:
@@ -202,7 +227,11 @@ def test_artifact_registrys_messages_are_pulled():
     app.add_route("/v1/projects/acme/subscriptions/{name:path}", serve, methods=["POST"])
     with Server(app) as server:
         pubsub = {"subscription": "projects/acme/subscriptions/st2", "url": server.url}
-        config = {"registries": {"sources": [{"name": "gcp", "type": "artifact_registry", "pubsub": pubsub}]}}
+        config = {
+            "registries": {
+                "sources": [{"name": "gcp", "type": "artifact_registry", "pubsub": pubsub}]
+            }
+        }
 
         async def scenario() -> None:
             engine = Engine()

@@ -15,7 +15,9 @@ SENSOR = "kubestorm.RegistryPollSensor"
 
 @pytest.mark.timeout(120)
 def test_pushes_are_found_by_looking(registry):
-    """What is there at first is written down, what comes is told, also a tag that moved, and after a restart too."""
+    """What is there at first is written down, what comes is told, also a tag that moved, and after
+    a restart too.
+    """
     repository = f"{registry.host}/team/polled"
     config = {
         "registries": {
@@ -49,7 +51,10 @@ def test_pushes_are_found_by_looking(registry):
             await engine.wait(lambda: len(engine.dispatched) >= 2)
         finally:
             await sensors.stop()
-        assert engine.told == [("polling", "team/polled", "1.1.0"), ("polling", "team/polled", "1.0.0")]
+        assert engine.told == [
+            ("polling", "team/polled", "1.1.0"),
+            ("polling", "team/polled", "1.0.0"),
+        ]
         assert engine.dispatched[1]["digest"] == moved
 
     asyncio.run(scenario())

@@ -1,4 +1,6 @@
-"""A cluster in which Applications roll out: the sandbox's controllers, and the real ones with a pretend node."""
+"""A cluster in which Applications roll out: the sandbox's controllers, and the real ones with a
+pretend node.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ APPLICATION = {
     "image": {"repository": "registry.test/team/cart"},
     "follow": {"semver": ">=1.0"},
     "port": 8080,
-    "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "10m", "memory": "10Mi"}},
+    "resources": {
+        "requests": {"cpu": "1m", "memory": "1Mi"},
+        "limits": {"cpu": "10m", "memory": "10Mi"},
+    },
     "health": {"tcp": {}},
     "replicas": {"min": 4},
 }
@@ -100,15 +105,21 @@ class World:
         services, app = self.services(), answer.json()
         parsed, api = parse(app, services.settings), versions.discover(services.kube)
         if parsed.port is not None:
-            services.kube.apply(names.SERVICES, render.service(parsed, tracks=("stable",)), self.namespace)
+            services.kube.apply(
+                names.SERVICES, render.service(parsed, tracks=("stable",)), self.namespace
+            )
         scaler = render.autoscaler(parsed, self.name, api)
         if scaler is not None:
             services.kube.apply(api.autoscalers, scaler, self.namespace)
         return app
 
     def annotate(self, **annotations: str | None) -> None:
-        """Write annotations of the group kubestorm.io on the Application; underscores stand for hyphens."""
-        keys = {f"kubestorm.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
+        """Write annotations of the group kubestorm.io on the Application; underscores stand for
+        hyphens.
+        """
+        keys = {
+            f"kubestorm.io/{key.replace('_', '-')}": value for key, value in annotations.items()
+        }
         self.merge("applications", self.name, {"metadata": {"annotations": keys}})
 
     def push(self, tag: str, fate: str = "", **more: Any) -> str:
@@ -134,10 +145,14 @@ class World:
             handle.unlock()
 
     def run_rollout(self, name: str, *, crash: bool = False) -> dict[str, Any]:
-        """One run of a Rollout; with `crash` it dies before it lets go of the Lease, which is then taken away."""
+        """One run of a Rollout; with `crash` it dies before it lets go of the Lease, which is then
+        taken away.
+        """
         services = self.services()
         rollout = self.get("rollouts", name)
-        run = steps.RolloutRun(services, identity_of("test", "rollouts", rollout), f"run-{next(self.runs)}")
+        run = steps.RolloutRun(
+            services, identity_of("test", "rollouts", rollout), f"run-{next(self.runs)}"
+        )
         locked = steps.lock(run)
         if steps.is_over(rollout):
             return locked
@@ -204,7 +219,11 @@ class World:
         }
 
     def eventually_pods(self, wanted: dict[str, int]) -> None:
-        eventually(lambda: self.pods() == wanted, f"the pods behind the Service are {wanted}", DEADLINE_SECONDS)
+        eventually(
+            lambda: self.pods() == wanted,
+            f"the pods behind the Service are {wanted}",
+            DEADLINE_SECONDS,
+        )
 
     def history(self) -> history.History:
         services = self.services()
@@ -213,23 +232,36 @@ class World:
     def events(self) -> list[tuple[str, str]]:
         """(reason, message) of the Events on the Application."""
         found = self.list("events")
-        return [(one["reason"], one["message"]) for one in found if one["involvedObject"]["kind"] == "Application"]
+        return [
+            (one["reason"], one["message"])
+            for one in found
+            if one["involvedObject"]["kind"] == "Application"
+        ]
 
 
-@pytest.fixture(scope="module", params=["sandbox", pytest.param("real", marks=pytest.mark.realkube)])
+@pytest.fixture(
+    scope="module", params=["sandbox", pytest.param("real", marks=pytest.mark.realkube)]
+)
 def living_kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
     """An API whose Deployments come to life."""
     if request.param == "real":
         kube = kube_of(request.getfixturevalue("real_kube"))
-        running: Any = Kubelet(kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS)
+        running: Any = Kubelet(
+            kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS
+        )
     else:
         kube = request.getfixturevalue("sandbox_kube")
-        running = Controllers(kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS)
+        running = Controllers(
+            kube.url, kube.token, kube.ca, ready_delay_seconds=READY_DELAY_SECONDS
+        )
     with running, http_client(kube, kube.token) as http:
         url = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         for plural in ("applications", "rollouts"):
             crd = yaml.safe_load((ROOT / "crds" / f"{plural}.kubestorm.io.yaml").read_text())
-            assert http.post(url, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
+            assert http.post(url, json=crd).status_code in (
+                httpx.codes.CREATED,
+                httpx.codes.CONFLICT,
+            )
             served = f"/apis/kubestorm.io/v1alpha1/{plural}"
             eventually(lambda served=served: http.get(served).is_success, f"{plural} are served")
         yield kube
@@ -248,7 +280,9 @@ def world(living_kube: Kube, cluster: httpx.Client) -> Iterator[World]:
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     cluster.post("/api/v1/namespaces", json=body).raise_for_status()
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-    eventually(lambda: cluster.get(account).status_code == 200, "the namespace has its service account")
+    eventually(
+        lambda: cluster.get(account).status_code == 200, "the namespace has its service account"
+    )
     config = {
         "cluster": "test",
         "kubernetes": {"kubeconfig": str(living_kube.kubeconfig), "namespace": name},

@@ -1,4 +1,6 @@
-"""The actions of rollouts as an engine calls them: parameters in, one wish on the object, a result out."""
+"""The actions of rollouts as an engine calls them: parameters in, one wish on the object, a result
+out.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +25,25 @@ def _st2() -> Any:
 
 def run(action: str, config: dict[str, Any], /, **parameters: Any) -> tuple[bool, Any]:
     """Load an action's file, and run its one class."""
-    spec = importlib.util.spec_from_file_location(f"pack_action_{action}", ROOT / "actions" / f"{action}.py")
+    spec = importlib.util.spec_from_file_location(
+        f"pack_action_{action}", ROOT / "actions" / f"{action}.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    (kind,) = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == spec.name)
+    (kind,) = (
+        one
+        for one in vars(module).values()
+        if isinstance(one, type) and one.__module__ == spec.name
+    )
     return kind(config=config).run(**parameters)
 
 
 def test_the_wishes_of_people(world):
-    """Each leaves its annotation, with who asked, and says what will happen; nonsense is refused in a sentence."""
+    """Each leaves its annotation, with who asked, and says what will happen; nonsense is refused in
+    a sentence.
+    """
     world.apply()
     here = {"namespace": world.namespace, "name": world.name}
     done, said = run("application_abort", world.config, **here, requested_by="bob")
@@ -42,13 +52,20 @@ def test_the_wishes_of_people(world):
     done, said = run("application_freeze", world.config, **here, owner="carol", reason="audit")
     assert done, said
     assert "audit" in world.get("applications")["metadata"]["annotations"]["kubestorm.io/freeze"]
-    done, said = run("application_rollout", world.config, **here, image="sha256:" + "a" * 64, requested_by="bob")
+    done, said = run(
+        "application_rollout", world.config, **here, image="sha256:" + "a" * 64, requested_by="bob"
+    )
     assert not done
     assert "frozen by carol" in said["message"]
     assert run("application_unfreeze", world.config, **here)[0]
-    done, said = run("application_rollout", world.config, **here, image="sha256:" + "a" * 64, requested_by="bob")
+    done, said = run(
+        "application_rollout", world.config, **here, image="sha256:" + "a" * 64, requested_by="bob"
+    )
     assert done, said
-    assert '"actor": "bob"' in world.get("applications")["metadata"]["annotations"]["kubestorm.io/wanted-image"]
+    assert (
+        '"actor": "bob"'
+        in world.get("applications")["metadata"]["annotations"]["kubestorm.io/wanted-image"]
+    )
     done, said = run("application_rollback", world.config, **here, to="1.0")
     assert not done
     assert "its history holds: none" in said["message"]
@@ -79,11 +96,15 @@ def test_a_push_is_routed(world):
     )
     assert done, said
     assert f"{world.namespace}/cart" in said["wished"]
-    assert run("image_route", world.config, registry="r", repository="x", digest="latest")[0] is False
+    assert (
+        run("image_route", world.config, registry="r", repository="x", digest="latest")[0] is False
+    )
 
 
 def test_two_runs_of_one_application_never_meet(world):
-    """The second finds the Lease of the Application taken, and the Rollout says when it is looked at again."""
+    """The second finds the Lease of the Application taken, and the Rollout says when it is looked
+    at again.
+    """
     world.apply()
     world.push("1.0.0")
     world.run_application()

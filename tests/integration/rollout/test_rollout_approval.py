@@ -23,7 +23,9 @@ def asking(world: Any) -> Callable[..., Any]:
     def configure(*what: str) -> Callable[..., dict[str, Any]]:
         world.config["chat"] = {"people": PEOPLE}
         world.config["announcements"] = {"through": "off"}
-        world.config["approvals"] = {"rules": [{"namespaces": [world.namespace], "what": list(what)}]}
+        world.config["approvals"] = {
+            "rules": [{"namespaces": [world.namespace], "what": list(what)}]
+        }
 
         def ask(now: dt.datetime | None = None) -> dict[str, Any]:
             services = world.services(**({"now": lambda: now} if now else {}))
@@ -37,7 +39,9 @@ def asking(world: Any) -> Callable[..., Any]:
 def say(world: Any, name: str, decision: str) -> dict[str, Any]:
     services = world.services()
     about = identity_of("test", "rollouts", world.newest())
-    return respond(services, person=person_of(services, name=name), decision=decision, identity=about)
+    return respond(
+        services, person=person_of(services, name=name), decision=decision, identity=about
+    )
 
 
 def waits(status: dict[str, Any]) -> bool:

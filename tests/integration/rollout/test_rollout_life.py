@@ -1,4 +1,6 @@
-"""What happens to rollouts on a living cluster: people, storms, autoscalers, tests, and why pods fail."""
+"""What happens to rollouts on a living cluster: people, storms, autoscalers, tests, and why pods
+fail.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from tests.kube_fixtures import eventually
 
 CANARY = {"type": "Canary", "steps": [{"weight": 25}, {"weight": 50, "untilPromoted": True}]}
 BLUE_GREEN = {"type": "BlueGreen", "keepSeconds": 600}
-HTTP_TEST = {"http": [{"path": "/healthz", "contains": "ok", "json": {"$.ok": "true"}, "withinSeconds": 5}]}
+HTTP_TEST = {
+    "http": [{"path": "/healthz", "contains": "ok", "json": {"$.ok": "true"}, "withinSeconds": 5}]
+}
 JOB_TEST = {"job": {"command": ["./smoke-test"]}}
 
 
@@ -25,7 +29,9 @@ def waits(status: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("looks", [1, 3, 6])
-@pytest.mark.parametrize("strategy", [CANARY, BLUE_GREEN, {"type": "RollingUpdate"}], ids=["canary", "bg", "rolling"])
+@pytest.mark.parametrize(
+    "strategy", [CANARY, BLUE_GREEN, {"type": "RollingUpdate"}], ids=["canary", "bg", "rolling"]
+)
 def test_an_abort_at_every_step_ends_at_100_percent_stable(world, strategy, looks):
     """However far it had come."""
     world.apply(strategy=strategy)
@@ -85,7 +91,9 @@ def test_blue_green_returns_at_once_within_its_time(world):
 
 
 def test_a_rollout_that_is_deleted_leaves_nothing_behind(world):
-    """The Application's own run goes back to the good image, and what is over is not looked at any more."""
+    """The Application's own run goes back to the good image, and what is over is not looked at any
+    more.
+    """
     world.apply(strategy=CANARY)
     world.roll("1.0.0")
     first = world.newest()["metadata"]["name"]
@@ -199,7 +207,9 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
         world.run_application()
         for one in world.rollouts():
             world.run_rollout(one["metadata"]["name"])
-        return world.pods() == {last: 4} and all(phase in ("Complete", "Superseded") for phase in world.phases())
+        return world.pods() == {last: 4} and all(
+            phase in ("Complete", "Superseded") for phase in world.phases()
+        )
 
     eventually(settled, "the last one runs", 60)
     assert len(world.rollouts()) <= 3
@@ -218,12 +228,16 @@ def test_a_push_reaches_those_who_follow_it(world):
     assert where not in route(services, payload(world, 6))["wished"]
     elsewhere = {**payload(world, 9), "repository": "team/other"}
     assert where not in route(services, elsewhere)["followers"]
-    wish = json.loads(world.get("applications")["metadata"]["annotations"]["kubestorm.io/wanted-image"])
+    wish = json.loads(
+        world.get("applications")["metadata"]["annotations"]["kubestorm.io/wanted-image"]
+    )
     assert wish["tag"] == "1.7.0"
 
 
 def autoscaler(world: Any) -> tuple[int, int]:
-    found = world.http.get(f"/apis/autoscaling/v1/namespaces/{world.namespace}/horizontalpodautoscalers/cart").json()
+    found = world.http.get(
+        f"/apis/autoscaling/v1/namespaces/{world.namespace}/horizontalpodautoscalers/cart"
+    ).json()
     return found["spec"]["minReplicas"], found["spec"]["maxReplicas"]
 
 
@@ -254,7 +268,9 @@ def test_the_post_deploy_test_decides(world, living_kube, test):
     """Before the switch, and once more after it."""
     if living_kube.is_real and test is HTTP_TEST:
         pytest.skip("a pretend node's pods have no address that a real API server could reach")
-    world.apply(strategy={"type": "BlueGreen", "keepSeconds": 0}, test={**test, "timeoutSeconds": 3})
+    world.apply(
+        strategy={"type": "BlueGreen", "keepSeconds": 0}, test={**test, "timeoutSeconds": 3}
+    )
     status = world.roll("1.0.0")
     assert status["phase"] == "Complete", status
     assert "Passed" in status["tested"]
@@ -281,7 +297,9 @@ def test_a_crash_is_told_with_its_last_lines(world):
         for pod in world.list("pods"):
             if crashing in pod["spec"]["containers"][0]["image"]:
                 annotations = {"sandbox.kubestorm.io/log": lines}
-                world.merge("pods", pod["metadata"]["name"], {"metadata": {"annotations": annotations}})
+                world.merge(
+                    "pods", pod["metadata"]["name"], {"metadata": {"annotations": annotations}}
+                )
         return bool(status.get("finishedAt"))
 
     status = world.drive(told)
@@ -309,9 +327,19 @@ def test_a_quota_is_told(world, living_kube):
         pytest.skip("the sandbox has no quotas")
     world.apply(strategy={"type": "BlueGreen"})
     world.roll("1.0.0")
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "5"}}}
-    world.http.post(f"/api/v1/namespaces/{world.namespace}/resourcequotas", json=quota).raise_for_status()
-    eventually(lambda: "hard" in (world.get("resourcequotas", "few").get("status") or {}), "the quota is in force")
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "few"},
+        "spec": {"hard": {"pods": "5"}},
+    }
+    world.http.post(
+        f"/api/v1/namespaces/{world.namespace}/resourcequotas", json=quota
+    ).raise_for_status()
+    eventually(
+        lambda: "hard" in (world.get("resourcequotas", "few").get("status") or {}),
+        "the quota is in force",
+    )
     status = world.roll("1.1.0")
     assert (status["phase"], status["reason"]) == ("Failed", "QuotaExceeded")
     assert "exceeded quota: few" in status["message"]
@@ -337,7 +365,10 @@ def test_logs_are_shown_without_secrets(world):
     annotations = {"sandbox.kubestorm.io/log": "one\npassword=hunter22\n"}
     world.merge("pods", pod["metadata"]["name"], {"metadata": {"annotations": annotations}})
     found = eventually(
-        lambda: requests.logs(world.services(), world.namespace, world.name)["pods"][pod["metadata"]["name"]], "a log"
+        lambda: requests.logs(world.services(), world.namespace, world.name)["pods"][
+            pod["metadata"]["name"]
+        ],
+        "a log",
     )
     assert "one" in found
     assert "hunter22" not in found

@@ -43,7 +43,9 @@ def test_a_bad_image_goes_back_by_itself(world, strategy):
     assert (status["phase"], status["reason"]) == ("Failed", "ImagePullFailed")
     world.eventually_pods({good: 4})
     assert set(world.tracks()) == {"stable"}
-    rolled_out = {one["type"]: one for one in world.get("applications")["status"]["conditions"]}["RolledOut"]
+    rolled_out = {one["type"]: one for one in world.get("applications")["status"]["conditions"]}[
+        "RolledOut"
+    ]
     assert (rolled_out["status"], rolled_out["reason"]) == ("False", "ImagePullFailed")
     assert "not found" in rolled_out["message"]
     assert any(reason == "ImagePullFailed" for reason, _ in world.events())

@@ -29,14 +29,22 @@ class MemoryStore:
         return f"cipher of {value}" if encrypted and not decrypt else value
 
     async def set_value(
-        self, name: str, value: str, *, scope: str, ttl_seconds: int | None = None, encrypt: bool = False
+        self,
+        name: str,
+        value: str,
+        *,
+        scope: str,
+        ttl_seconds: int | None = None,
+        encrypt: bool = False,
     ) -> None:
         self.values[name] = (value, encrypt)
 
     async def delete_value(self, name: str, *, scope: str) -> bool:
         return self.values.pop(name, None) is not None
 
-    async def list_values(self, *, prefix: str | None, limit: int | None, offset: int) -> list[dict[str, Any]]:
+    async def list_values(
+        self, *, prefix: str | None, limit: int | None, offset: int
+    ) -> list[dict[str, Any]]:
         names = sorted(name for name in self.values if name.startswith(prefix or ""))
         return [{"name": name, "value": self.values[name][0], "scope": "system"} for name in names]
 

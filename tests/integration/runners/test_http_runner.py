@@ -38,7 +38,9 @@ class _Echo(BaseHTTPRequestHandler):
         self.send_response(status)
         if status == 302:
             self.send_header("Location", "/there")
-        self.send_header("Content-Type", "text/plain" if path == "/text" else "application/json; charset=utf-8")
+        self.send_header(
+            "Content-Type", "text/plain" if path == "/text" else "application/json; charset=utf-8"
+        )
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -84,7 +86,10 @@ def test_a_json_answer_is_parsed(url: str) -> None:
 def test_something_to_send_makes_it_a_post(url: str) -> None:
     """JSON is sent as JSON, also when it was written as Python; other text as it is."""
     found = _run(url, {"body": "{'a': 1}"}, headers={"Content-Type": "application/json"})
-    assert (found.result["body"]["method"], json.loads(found.result["body"]["body"])) == ("POST", {"a": 1})
+    assert (found.result["body"]["method"], json.loads(found.result["body"]["body"])) == (
+        "POST",
+        {"a": 1},
+    )
     assert _run(url, {"body": "plain", "method": "PUT"}).result["body"]["body"] == "plain"
 
 
@@ -95,7 +100,9 @@ def test_basic_authentication(url: str) -> None:
     assert lower["authorization"] == "Basic " + base64.b64encode(b"u:p").decode()
 
 
-@pytest.mark.parametrize("path, status", [("/404", "failed"), ("/204", "succeeded"), ("/500", "failed")])
+@pytest.mark.parametrize(
+    "path, status", [("/404", "failed"), ("/204", "succeeded"), ("/500", "failed")]
+)
 def test_the_status_follows_the_code(url: str, path: str, status: str) -> None:
     """200 to 206 are success."""
     assert _run(url + path, {"method": "GET"}).status == status

@@ -28,14 +28,20 @@ parameters:
 """
 
 
-def _run(command: str, *, timeout: float = 30, **runner_parameters: Any) -> tuple[RunResult, list[tuple[str, str]]]:
+def _run(
+    command: str, *, timeout: float = 30, **runner_parameters: Any
+) -> tuple[RunResult, list[tuple[str, str]]]:
     requests = Requests(CORE_PACK)
     request = requests("local", timeout=timeout, cmd=command, **runner_parameters)
     return asyncio.run(LocalShellRunner().run(request, requests.output)), requests.lines
 
 
 RESULTS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "text": ("echo hello; echo oops >&2", "succeeded", {"stdout": "hello", "stderr": "oops", "return_code": 0}),
+    "text": (
+        "echo hello; echo oops >&2",
+        "succeeded",
+        {"stdout": "hello", "stderr": "oops", "return_code": 0},
+    ),
     "exit code": ("exit 3", "failed", {"return_code": 3, "failed": True, "succeeded": False}),
     "json": ("echo '{\"a\": [1]}'", "succeeded", {"stdout": {"a": [1]}}),
     "number": ("echo 1", "succeeded", {"stdout": 1}),
@@ -99,7 +105,9 @@ def test_cancelling_stops_the_command() -> None:
         started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         runner = LocalShellRunner()
         request = requests("local", cmd="sleep 1000 & echo $!; wait")
-        task = asyncio.ensure_future(runner.run(request, lambda stream, line: started.set_result(int(line))))
+        task = asyncio.ensure_future(
+            runner.run(request, lambda stream, line: started.set_result(int(line)))
+        )
         pid = await started
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -110,10 +118,14 @@ def test_cancelling_stops_the_command() -> None:
 
 
 def test_a_script_gets_named_then_positional_arguments(tmp_path: Path) -> None:
-    """As StackStorm passes them: empty values left out, true flags without a value, lists by commas."""
+    """As StackStorm passes them: empty values left out, true flags without a value, lists by
+    commas.
+    """
     actions = tmp_path / "actions"
     actions.mkdir()
-    (tmp_path / "pack.yaml").write_text("name: scripts\ndescription: d\nversion: 0.1.0\nauthor: a\n")
+    (tmp_path / "pack.yaml").write_text(
+        "name: scripts\ndescription: d\nversion: 0.1.0\nauthor: a\n"
+    )
     (actions / "show.yaml").write_text(SCRIPT_ACTION)
     (actions / "show.sh").write_text('#!/bin/sh\nfor a in "$@"; do echo "[$a]"; done\n')
     requests = Requests(tmp_path)

@@ -57,7 +57,9 @@ def _pack(folder: Path, user: str = _USER, helper: str = _HELPER, tags: str = ""
     (folder / "actions" / "lib").mkdir(parents=True)
     (folder / "pack.yaml").write_text(_PACK)
     for name, code in {"loaded": _LOADED, "user": user}.items():
-        (folder / "actions" / f"{name}.yaml").write_text(_ACTION.format(name=name) + (tags if name == "user" else ""))
+        (folder / "actions" / f"{name}.yaml").write_text(
+            _ACTION.format(name=name) + (tags if name == "user" else "")
+        )
         (folder / "actions" / f"{name}.py").write_text(code)
     (folder / "actions" / "lib" / "early_helper.py").write_text(helper)
     return folder
@@ -84,13 +86,17 @@ def _loaded(pack: Path) -> Any:
 
 
 def test_library_of_a_function_in_a_module_of_the_pack_is_loaded(tmp_path: Path) -> None:
-    """Imports are followed through the pack's modules; its own modules are not kept, nor what only checkers read."""
+    """Imports are followed through the pack's modules; its own modules are not kept, nor what only
+    checkers read.
+    """
     assert _loaded(_pack(tmp_path)) == ["yaql"]
 
 
 def test_action_that_wants_a_fresh_process_has_nothing_loaded(tmp_path: Path) -> None:
     """An action with the tag `fresh_process` says that its libraries are not to be shared."""
-    assert _loaded(_pack(tmp_path, tags="tags:\n  - name: fresh_process\n    value: 'true'\n")) == []
+    assert (
+        _loaded(_pack(tmp_path, tags="tags:\n  - name: fresh_process\n    value: 'true'\n")) == []
+    )
 
 
 @pytest.mark.parametrize("broken", ["def (:", "import graphlib_of_nobody", "raise SystemExit(3)"])
@@ -99,7 +105,9 @@ def test_broken_file_does_no_harm(tmp_path: Path, broken: str) -> None:
     assert _loaded(_pack(tmp_path, user=broken)) == []
 
 
-def test_library_that_starts_a_thread_costs_the_worker_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_that_starts_a_thread_costs_the_worker_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker that preloading made unusable is replaced, and the pack is not preloaded again."""
     installed = tmp_path / "site-packages"
     installed.mkdir()

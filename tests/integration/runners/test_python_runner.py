@@ -25,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("run_async")
 
 
 @asynccontextmanager
-async def _runner(store: MemoryStore | None = None, *, size: int = 1, **options: Any) -> AsyncIterator[PythonRunner]:
+async def _runner(
+    store: MemoryStore | None = None, *, size: int = 1, **options: Any
+) -> AsyncIterator[PythonRunner]:
     pool = WorkerPool(size=size)
     services = Services(datastore=store, dispatch=store.dispatch) if store else None
     runner = PythonRunner(pool=pool, services=services, **options)
@@ -36,7 +38,9 @@ async def _runner(store: MemoryStore | None = None, *, size: int = 1, **options:
         assert pool.pids == []
 
 
-def _run(action: str, parameters: dict[str, Any] | None = None, **options: Any) -> tuple[RunResult, Requests]:
+def _run(
+    action: str, parameters: dict[str, Any] | None = None, **options: Any
+) -> tuple[RunResult, Requests]:
     """Run one action of the pack `isolation` in a new worker."""
     requests = Requests("isolation")
 
@@ -65,8 +69,12 @@ ENDS: dict[str, tuple[dict[str, Any], str, Any]] = {
 
 
 @pytest.mark.parametrize("parameters, status, result", ENDS.values(), ids=ENDS.keys())
-def test_status_and_result_are_stackstorms(parameters: dict[str, Any], status: str, result: Any) -> None:
-    """Whatever an action returns or raises ends as it would there; a run without a result has the text None."""
+def test_status_and_result_are_stackstorms(
+    parameters: dict[str, Any], status: str, result: Any
+) -> None:
+    """Whatever an action returns or raises ends as it would there; a run without a result has the
+    text None.
+    """
     found, _ = _run("ends", parameters)
     assert found.status == status
     assert found.result["result"] == result
@@ -105,8 +113,12 @@ def test_much_output_and_many_letters_arrive_whole() -> None:
 
 
 def test_logger_and_config_are_stackstorms() -> None:
-    """The logger writes to stderr at the level asked for; the configuration is a mapping that explains itself."""
-    found, _ = _run("ends", {"how": "logs", "text": "hello"}, config={"greeting": "hi"}, log_level="INFO")
+    """The logger writes to stderr at the level asked for; the configuration is a mapping that
+    explains itself.
+    """
+    found, _ = _run(
+        "ends", {"how": "logs", "text": "hello"}, config={"greeting": "hi"}, log_level="INFO"
+    )
     assert found.result["result"] == "hi"
     assert found.result["stderr"] == "st2.actions.python.Ends: INFO     hello\n"
     found, _ = _run("ends", {"how": "missing_config"})
@@ -114,13 +126,19 @@ def test_logger_and_config_are_stackstorms() -> None:
 
 
 def test_the_environment_is_stackstorms() -> None:
-    """The ST2_ variables and the action's own are there; PYTHONPATH cannot be set, and STORMCELL_ is not inherited."""
+    """The ST2_ variables and the action's own are there; PYTHONPATH cannot be set, and STORMCELL_
+    is not inherited.
+    """
     requests = Requests("isolation")
     names = "ST2_ACTION_PACK_NAME ST2_ACTION_EXECUTION_ID ST2_ACTION_API_URL ST2_ACTION_AUTH_TOKEN OWN PYTHONPATH"
 
     async def go() -> RunResult:
         async with _runner(api_url="http://127.0.0.1:1/v1", auth_token="t") as runner:
-            request = requests("ends", {"how": "environment", "text": names}, env={"OWN": 1, "PYTHONPATH": "/nowhere"})
+            request = requests(
+                "ends",
+                {"how": "environment", "text": names},
+                env={"OWN": 1, "PYTHONPATH": "/nowhere"},
+            )
             return await runner.run(request, requests.output)
 
     assert asyncio.run(go()).result["result"] == {
@@ -135,7 +153,9 @@ def test_the_environment_is_stackstorms() -> None:
 
 def test_parameters_are_not_on_the_command_line() -> None:
     """Neither parameters nor configuration can be read from the process list."""
-    found, _ = _run("ends", {"how": "argv", "text": "parameter-s3cret"}, config={"password": "config-s3cret"})
+    found, _ = _run(
+        "ends", {"how": "argv", "text": "parameter-s3cret"}, config={"password": "config-s3cret"}
+    )
     assert "s3cret" not in found.result["result"]
 
 
@@ -155,8 +175,8 @@ def test_a_missing_file_is_told() -> None:
 
 
 def test_a_run_leaves_no_mark_on_the_next() -> None:
-    """Directory, environment, path, logging, warnings, signals, built-ins, streams and module state are as before,
-    in the same process."""
+    """Directory, environment, path, logging, warnings, signals, built-ins, streams and module state
+    are as before, in the same process."""
     requests = Requests("isolation")
 
     async def go() -> list[RunResult]:
@@ -168,7 +188,9 @@ def test_a_run_leaves_no_mark_on_the_next() -> None:
                 ("mark", {"what": "closed_streams"}),
                 ("look", {}),
             ]
-            return [await runner.run(requests(name, given), requests.output) for name, given in names]
+            return [
+                await runner.run(requests(name, given), requests.output) for name, given in names
+            ]
 
     before, mark, after, closed, last = (result.result["result"] for result in asyncio.run(go()))
     assert before["count"] == 1
@@ -250,7 +272,9 @@ def test_cancelling_kills_grandchildren_too() -> None:
                 await task
             assert task.cancelled()
             alive = is_alive(pid)
-            again = await runner.run(requests("ends", {"how": "value", "text": "x"}), requests.output)
+            again = await runner.run(
+                requests("ends", {"how": "value", "text": "x"}), requests.output
+            )
             assert again.status == "succeeded", "the pool goes on with another worker"
             return alive
 
@@ -263,10 +287,15 @@ def test_runs_wait_for_a_worker() -> None:
 
     async def go() -> list[RunResult]:
         async with _runner(size=2) as runner:
-            runs = [runner.run(requests("ends", {"how": "value", "text": str(n)}), requests.output) for n in range(12)]
+            runs = [
+                runner.run(requests("ends", {"how": "value", "text": str(n)}), requests.output)
+                for n in range(12)
+            ]
             return list(await asyncio.gather(*runs))
 
-    assert [result.result["result"]["text"] for result in asyncio.run(go())] == [str(n) for n in range(12)]
+    assert [result.result["result"]["text"] for result in asyncio.run(go())] == [
+        str(n) for n in range(12)
+    ]
 
 
 def test_a_worker_killed_from_outside_is_replaced() -> None:
@@ -286,12 +315,16 @@ def test_a_worker_killed_from_outside_is_replaced() -> None:
 
 
 def test_the_action_service_reaches_the_datastore(store: MemoryStore) -> None:
-    """Keys are local to pack and class unless `local=False`; values can be encrypted, listed and deleted."""
+    """Keys are local to pack and class unless `local=False`; values can be encrypted, listed and
+    deleted.
+    """
     requests = Requests("isolation")
 
     async def go() -> RunResult:
         async with _runner(store) as runner:
-            return await runner.run(requests("store", {"name": "cursor", "value": "7"}), requests.output)
+            return await runner.run(
+                requests("store", {"name": "cursor", "value": "7"}), requests.output
+            )
 
     assert asyncio.run(go()).result["result"] == {
         "before": None,
@@ -345,7 +378,9 @@ def test_workers_die_with_the_engine() -> None:
         "    await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as engine:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as engine:
         assert engine.stdout is not None
         pid = int(engine.stdout.readline())
         assert is_alive(pid)

@@ -16,7 +16,9 @@ from tests.integration.runners.conftest import Requests
 ANNOUNCED: list[tuple[str, dict[str, Any]]] = []
 
 
-def _run(action: str, parameters: dict[str, Any] | None = None, **runner_parameters: Any) -> RunResult:
+def _run(
+    action: str, parameters: dict[str, Any] | None = None, **runner_parameters: Any
+) -> RunResult:
     requests = Requests(CORE_PACK)
 
     async def announce(route: str, payload: dict[str, Any]) -> None:
@@ -36,14 +38,21 @@ def _run(action: str, parameters: dict[str, Any] | None = None, **runner_paramet
 def test_noop_succeeds() -> None:
     """With StackStorm's result."""
     found = _run("noop")
-    assert (found.status, found.result) == ("succeeded", {"failed": False, "succeeded": True, "return_code": 0})
+    assert (found.status, found.result) == (
+        "succeeded",
+        {"failed": False, "succeeded": True, "return_code": 0},
+    )
 
 
 def test_an_inquiry_is_pending() -> None:
     """The result is what an inquiry is made of, with defaults."""
     found = _run("ask", route="developers", users=["a"])
     assert found.status == "pending"
-    assert (found.result["route"], found.result["users"], found.result["ttl"]) == ("developers", ["a"], 1440)
+    assert (found.result["route"], found.result["users"], found.result["ttl"]) == (
+        "developers",
+        ["a"],
+        1440,
+    )
     assert found.result["schema"]["properties"]["continue"]["required"] is True
 
 

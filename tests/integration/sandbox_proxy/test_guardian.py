@@ -30,7 +30,10 @@ PARENT = textwrap.dedent(
 def is_alive(process: int) -> bool:
     """Whether a process runs: one that has ended and waits for its parent does not."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in (
+            "Z",
+            "X",
+        )
     except OSError:
         return False
 

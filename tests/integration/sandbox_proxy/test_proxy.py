@@ -13,7 +13,9 @@ async def answer_hello(scope, receive, send):
     """An application that says hello."""
     if scope["type"] == "lifespan":
         return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]}
+    )
     await send({"type": "http.response.body", "body": b"hello"})
 
 
@@ -33,7 +35,9 @@ BAD = {
 
 @pytest.mark.parametrize("weather, error", BAD.items(), ids=list(BAD))
 def test_each_weather_gives_its_error_and_passes(proxy, weather, error):
-    """In bad weather a new connection fails in its own way; afterwards the same address answers again."""
+    """In bad weather a new connection fails in its own way; afterwards the same address answers
+    again.
+    """
     assert httpx.get(proxy.url).text == "hello"
     with proxy.bad(weather), pytest.raises(error):
         httpx.get(proxy.url, timeout=0.3)

@@ -22,7 +22,10 @@ async def answer_never(scope, receive, send):
 def test_stopping_under_an_open_stream_says_nothing(caplog):
     """An open stream is cut at the end without an error line: that is how a stop looks here."""
     with caplog.at_level(logging.WARNING, logger="uvicorn.error"):
-        with Server(answer_never) as server, socket.create_connection((server.host, server.port)) as client:
+        with (
+            Server(answer_never) as server,
+            socket.create_connection((server.host, server.port)) as client,
+        ):
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(4096)
         said = [record.getMessage() for record in caplog.records if record.name == "uvicorn.error"]

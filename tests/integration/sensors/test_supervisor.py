@@ -1,4 +1,6 @@
-"""Sensors in their own processes: the contract, triggers that come and go, and what happens when they fail."""
+"""Sensors in their own processes: the contract, triggers that come and go, and what happens when
+they fail.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from stormcell.workers.ports import Dispatched
 from tests.integration.runners.conftest import MemoryStore, is_alive
 
 WATCHING = Path(__file__).parents[2] / "packs" / "watching"
-THING, FAILING, ENDING, OFF = (f"watching.{name}Sensor" for name in ("Thing", "Failing", "Ending", "Off"))
+THING, FAILING, ENDING, OFF = (
+    f"watching.{name}Sensor" for name in ("Thing", "Failing", "Ending", "Off")
+)
 DEADLINE_SECONDS = 30
 
 
@@ -89,7 +93,9 @@ async def _supervisor(
         assert not any(is_alive(pid) for pid in pids)
 
 
-async def _until(supervisor: SensorSupervisor, ref: str, fits: Callable[[SensorStatus], bool]) -> SensorStatus:
+async def _until(
+    supervisor: SensorSupervisor, ref: str, fits: Callable[[SensorStatus], bool]
+) -> SensorStatus:
     """Wait until a sensor is as wanted."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
@@ -126,14 +132,20 @@ def test_a_passive_sensor_lives_by_stackstorms_contract(caplog: pytest.LogCaptur
     events = asyncio.run(go())
     assert [payload["name"] for payload in events.payloads] == ["setup", "run", "cleanup"]
     assert events.named("setup")[0]["config"] == "hi"
-    assert events.named("run")[0] == {"name": "run", "cursor": "17", "names": ["watching.ThingSensor:cursor"]}
+    assert events.named("run")[0] == {
+        "name": "run",
+        "cursor": "17",
+        "names": ["watching.ThingSensor:cursor"],
+    }
     assert events.traces[0] == {"trace_tag": "setup"}
     messages = [getattr(record, "sensor_message", "") for record in caplog.records]
     assert "set up as helper" in messages
 
 
 def test_triggers_come_change_and_go() -> None:
-    """The sensor hears the differences, of its own types only, and a new life begins with all of them."""
+    """The sensor hears the differences, of its own types only, and a new life begins with all of
+    them.
+    """
 
     async def go() -> None:
         events = Events()
@@ -153,12 +165,16 @@ def test_triggers_come_change_and_go() -> None:
 
 
 def test_dispatches_of_many_threads_are_stored_together() -> None:
-    """Each thread's events stay in order, none is lost, and far fewer batches than events are stored."""
+    """Each thread's events stay in order, none is lost, and far fewer batches than events are
+    stored.
+    """
 
     async def go() -> Events:
         events = Events()
         config = {"threads": 20, "each": 100}
-        async with _supervisor(THING, events=events, config=config, dispatch_many=events.dispatch_many):
+        async with _supervisor(
+            THING, events=events, config=config, dispatch_many=events.dispatch_many
+        ):
             await events.wait("many", 2000)
         return events
 
@@ -191,7 +207,9 @@ def test_a_sensor_that_fails_is_started_again_with_its_error_shown() -> None:
 
     async def go() -> SensorStatus:
         async with _supervisor(FAILING, events=Events()) as supervisor:
-            return await _until(supervisor, FAILING, lambda item: item.restarts >= 2 and item.pid is not None)
+            return await _until(
+                supervisor, FAILING, lambda item: item.restarts >= 2 and item.pid is not None
+            )
 
     status = asyncio.run(go())
     assert status.error == "RuntimeError: the source has dried up"
@@ -219,7 +237,9 @@ def test_a_sensor_killed_from_outside_is_started_again() -> None:
 
 
 def test_a_sensor_that_ends_without_error_stays_ended() -> None:
-    """StackStorm starts only those again that failed; one that is switched off is not started at all."""
+    """StackStorm starts only those again that failed; one that is switched off is not started at
+    all.
+    """
 
     async def go() -> list[SensorStatus]:
         async with _supervisor(ENDING, OFF, events=Events()) as supervisor:
@@ -238,7 +258,9 @@ def test_a_sensor_can_be_switched_on_and_off() -> None:
         events = Events()
         async with _supervisor(THING, events=events) as supervisor:
             await events.wait("run")
-            running = await _until(supervisor, THING, lambda item: item.state is SensorState.RUNNING)
+            running = await _until(
+                supervisor, THING, lambda item: item.state is SensorState.RUNNING
+            )
             await supervisor.set_enabled(THING, False)
             assert supervisor.status()[0].state is SensorState.DISABLED
             assert running.pid is not None
@@ -255,7 +277,9 @@ def test_a_reload_restarts_what_changed_only() -> None:
     async def go() -> None:
         events = Events()
         async with _supervisor(THING, ENDING, events=events) as supervisor:
-            running = await _until(supervisor, THING, lambda item: item.state is SensorState.RUNNING)
+            running = await _until(
+                supervisor, THING, lambda item: item.state is SensorState.RUNNING
+            )
             await supervisor.reload(_content(THING))
             (same,) = supervisor.status()
             assert same.pid == running.pid
@@ -277,7 +301,10 @@ def test_a_sensor_whose_configuration_is_wrong_waits() -> None:
 
     async def go() -> SensorStatus:
         supervisor = SensorSupervisor(
-            _content(THING), dispatch=Events().dispatch, datastore=MemoryStore(), config_for=config_for
+            _content(THING),
+            dispatch=Events().dispatch,
+            datastore=MemoryStore(),
+            config_for=config_for,
         )
         await supervisor.start()
         try:

@@ -1,4 +1,6 @@
-"""A workspace of Slack, a Kubernetes API, an engine's datastore: what the pack's side of chat works with."""
+"""A workspace of Slack, a Kubernetes API, an engine's datastore: what the pack's side of chat works
+with.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Store:
         self._values: dict[str, tuple[str, dt.datetime | None]] = {}
         self.secrets: set[str] = set()
 
-    def get_value(self, name: str, local: bool = True, scope: str = "system", decrypt: bool = False) -> str | None:
+    def get_value(
+        self, name: str, local: bool = True, scope: str = "system", decrypt: bool = False
+    ) -> str | None:
         value, until = self._values.get(name, (None, None))
         return None if until is not None and until <= self._now() else value
 
@@ -53,9 +57,15 @@ class Store:
         return self._values.pop(name, None) is not None
 
     def list_values(
-        self, local: bool = True, prefix: str | None = None, limit: int | None = None, offset: int = 0
+        self,
+        local: bool = True,
+        prefix: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[Any]:
-        names = sorted(name for name in self._values if name.startswith(prefix or "") and self.get_value(name))
+        names = sorted(
+            name for name in self._values if name.startswith(prefix or "") and self.get_value(name)
+        )
         found = [SimpleNamespace(name=name, value=self.get_value(name)) for name in names]
         return found[offset:][: limit or 100]
 

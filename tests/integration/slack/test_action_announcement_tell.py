@@ -26,7 +26,9 @@ MERGE = {"content-type": "application/merge-patch+json"}
 class Team:
     """Databases of one namespace, and what is told of them."""
 
-    def __init__(self, http: httpx.Client, path: str, services: Callable[..., Services], store: Store) -> None:
+    def __init__(
+        self, http: httpx.Client, path: str, services: Callable[..., Services], store: Store
+    ) -> None:
         self._http, self._path, self._services, self.store = http, path, services, store
 
     def make(self, name: str) -> Identity:
@@ -44,18 +46,32 @@ class Team:
         """Write the condition InstanceAvailable and Ready after it."""
         stamp = BEGINNING.strftime("%Y-%m-%dT%H:%M:%SZ")
         conditions = [
-            {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": stamp}
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastTransitionTime": stamp,
+            }
             for kind in ("InstanceAvailable", "Ready")
         ]
         url = f"{self._path}/{about.name}/status"
-        self._http.patch(url, json={"status": {"conditions": conditions}}, headers=MERGE).raise_for_status()
+        self._http.patch(
+            url, json={"status": {"conditions": conditions}}, headers=MERGE
+        ).raise_for_status()
 
-    def tell(self, about: Identity | None = None, notice: Notice | None = None, **sections: Any) -> dict[str, Any]:
-        return tell(self._services(**sections), Keep(self.store), "run-1", about=about, notice=notice)
+    def tell(
+        self, about: Identity | None = None, notice: Notice | None = None, **sections: Any
+    ) -> dict[str, Any]:
+        return tell(
+            self._services(**sections), Keep(self.store), "run-1", about=about, notice=notice
+        )
 
 
 @pytest.fixture
-def team(http: httpx.Client, databases: str, open_services: Callable[..., Services], store: Store) -> Team:
+def team(
+    http: httpx.Client, databases: str, open_services: Callable[..., Services], store: Store
+) -> Team:
     return Team(http, databases, open_services, store)
 
 
@@ -83,7 +99,9 @@ def test_a_team_hears_of_its_database(team: Team, slack: SlackServer, namespace:
     assert team.store.list_values(prefix=OUTBOX) == []
 
 
-def test_a_namespace_says_where(team: Team, http: httpx.Client, slack: SlackServer, namespace: str) -> None:
+def test_a_namespace_says_where(
+    team: Team, http: httpx.Client, slack: SlackServer, namespace: str
+) -> None:
     """By its annotation; `none` is silence."""
     body = {"metadata": {"annotations": {"kubestorm.io/channel": "#general"}}}
     http.patch(f"/api/v1/namespaces/{namespace}", json=body, headers=MERGE).raise_for_status()
@@ -121,7 +139,9 @@ def test_a_burst_is_one_message_when_its_window_has_passed(
     clock.advance(20)
     watch.poll()
     watch.poll()
-    assert [(trigger, payload["waiting"]) for trigger, payload in dispatched] == [("kubestorm.announcements_due", 4)]
+    assert [(trigger, payload["waiting"]) for trigger, payload in dispatched] == [
+        ("kubestorm.announcements_due", 4)
+    ]
     assert team.tell()["posted"] == 1
     assert texts(slack)[3] == f"✔ 4 databases ready in {namespace}: db3, db4, db5, db6."
     assert team.store.list_values(prefix=OUTBOX) == []
@@ -143,7 +163,9 @@ def test_trouble_that_passes_is_not_told(team: Team, slack: SlackServer, clock: 
 
 
 def test_while_slack_is_away_nothing_is_lost(team: Team, slack: SlackServer) -> None:
-    """A rate limit, an outage: it waits and is told afterwards; the action fails so that the operator sees it."""
+    """A rate limit, an outage: it waits and is told afterwards; the action fails so that the
+    operator sees it.
+    """
     about = team.make("orders")
     team.set(about, "True", "Ready")
     slack.limit("chat.postMessage", 30)
@@ -156,7 +178,9 @@ def test_while_slack_is_away_nothing_is_lost(team: Team, slack: SlackServer) -> 
 
 def test_a_channel_that_does_not_exist_stops_nobody_else(team: Team, slack: SlackServer) -> None:
     """It is said once in a sentence with the remedy, and not tried for ever."""
-    refused = team.tell(notice=Notice("", "One.", subject="a"), announcements={"channel": "#nowhere"})
+    refused = team.tell(
+        notice=Notice("", "One.", subject="a"), announcements={"channel": "#nowhere"}
+    )
     assert refused["refused"] == [
         "Slack refuses chat.postMessage for #nowhere: there is no such channel, or the bot may not see it: "
         "invite it there."
@@ -165,7 +189,9 @@ def test_a_channel_that_does_not_exist_stops_nobody_else(team: Team, slack: Slac
     assert texts(slack) == ["▸ Two."]
 
 
-def test_only_one_run_posts(team: Team, slack: SlackServer, open_services: Callable[..., Services]) -> None:
+def test_only_one_run_posts(
+    team: Team, slack: SlackServer, open_services: Callable[..., Services]
+) -> None:
     """What it does not see, the next look posts."""
     services = open_services()
     lease = LeaseLock(services.kube, LEASE, holder="another", now=services.now)
@@ -179,19 +205,28 @@ def test_only_one_run_posts(team: Team, slack: SlackServer, open_services: Calla
 def test_without_slack_the_engine_brings_it(team: Team, slack: SlackServer) -> None:
     """As parameters for kubestorm.announcement_post, which the workflow runs for each."""
     result = team.tell(
-        notice=Notice("", "Hello.", subject="x"), slack={}, announcements={"channel": "#team", "route": "errbot"}
+        notice=Notice("", "Hello.", subject="x"),
+        slack={},
+        announcements={"channel": "#team", "route": "errbot"},
     )
-    assert (result["posts"], result["route"]) == ([{"channel": "#team", "message": "▸ Hello."}], "errbot")
+    assert (result["posts"], result["route"]) == (
+        [{"channel": "#team", "message": "▸ Hello."}],
+        "errbot",
+    )
     assert slack.posts == []
 
 
 def test_off_is_off(team: Team, slack: SlackServer) -> None:
     """Nothing is even kept."""
-    team.tell(notice=Notice("", "Hello."), announcements={"through": "off", "channel": "#team-shop"})
+    team.tell(
+        notice=Notice("", "Hello."), announcements={"through": "off", "channel": "#team-shop"}
+    )
     assert (slack.posts, team.store.list_values(prefix=OUTBOX)) == ([], [])
 
 
-def test_slacks_errors_say_what_to_do(slack: SlackServer, open_services: Callable[..., Services]) -> None:
+def test_slacks_errors_say_what_to_do(
+    slack: SlackServer, open_services: Callable[..., Services]
+) -> None:
     """In a sentence, without the token."""
     web = open_web(open_services())
     for word, advice in (("not_in_channel", "invite it there"), ("missing_scope", "docs/slack.md")):
@@ -204,7 +239,9 @@ def test_slacks_errors_say_what_to_do(slack: SlackServer, open_services: Callabl
     assert slack.bot_token not in str(caught.value)
 
 
-def test_a_short_rate_limit_is_waited_for(slack: SlackServer, open_services: Callable[..., Services]) -> None:
+def test_a_short_rate_limit_is_waited_for(
+    slack: SlackServer, open_services: Callable[..., Services]
+) -> None:
     """A second is no reason to fail."""
     slack.limit("chat.postMessage", 1)
     assert open_web(open_services()).post("#general", "x")

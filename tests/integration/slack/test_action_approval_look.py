@@ -90,12 +90,18 @@ class Case:
 
     def click(self, user: str, post: Post, button: str, comment: str = "") -> dict[str, Any]:
         """As the rule passes it on."""
-        body = self.slack.click_body(user, post, post.buttons[button], {"approval_comment": comment})
+        body = self.slack.click_body(
+            user, post, post.buttons[button], {"approval_comment": comment}
+        )
         return self.pass_on(payload(parse_interaction(body), ""))  # type: ignore[arg-type]
 
     def proven(self, said: dict[str, Any]) -> dict[str, Any]:
         """As the sensor hands it on."""
-        whole = {**said, "id": said.get("id") or "1", "at": str(int(self.services.now().timestamp()))}
+        whole = {
+            **said,
+            "id": said.get("id") or "1",
+            "at": str(int(self.services.now().timestamp())),
+        }
         return {**whole, "proof": prove(whole, Secret(self.slack.bot_token))}
 
     def pass_on(self, said: dict[str, Any]) -> dict[str, Any]:
@@ -271,7 +277,9 @@ ACTIONS = ROOT / "actions"
         pytest.param({"at": "1"}, id="another time"),
     ],
 )
-def test_a_click_that_nobody_made_in_slack_counts_nothing(change: dict[str, str], case: Case) -> None:
+def test_a_click_that_nobody_made_in_slack_counts_nothing(
+    change: dict[str, str], case: Case
+) -> None:
     """Whoever may run the action by hand cannot say that somebody else clicked."""
     about = case.make()
     case.look(about)
@@ -293,7 +301,9 @@ def test_an_old_click_counts_nothing(case: Case, clock: Clock) -> None:
         click(case.services, case.store, said)
 
 
-def test_a_reply_in_the_thread_is_an_answer(case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_reply_in_the_thread_is_an_answer(
+    case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """`approve` there means the question above; elsewhere the number says which."""
     import stormcell
 
@@ -311,11 +321,17 @@ def test_a_reply_in_the_thread_is_an_answer(case: Case, monkeypatch: pytest.Monk
         "reply": "",
     }
     services = case.services
-    well, result = answer(services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw))
+    well, result = answer(
+        services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw)
+    )
     assert well, result
     assert (result["command"], result["person"]) == ("approval_approve", "grace")
     record = case.record(about)
-    assert (record.state, record.answers[0].via, record.answers[0].comment) == ("granted", "chat", "it was tested")
+    assert (record.state, record.answers[0].via, record.answers[0].comment) == (
+        "granted",
+        "chat",
+        "it was tested",
+    )
     assert case.slack.posts[-1].thread_ts == case.slack.posts[0].ts
 
 
@@ -325,7 +341,9 @@ def test_what_waits_is_listed(case: Case) -> None:
     case.look(about)
     listed = open_list(case.services)
     mine = [row for row in listed["approvals"] if row["namespace"] == case.namespace]
-    assert [(row["number"], row["name"]) for row in mine] == [(case.record(about).number, "cart-abab-1")]
+    assert [(row["number"], row["name"]) for row in mine] == [
+        (case.record(about).number, "cart-abab-1")
+    ]
 
 
 def test_a_channel_that_is_missing_keeps_nobody_from_answering(case: Case) -> None:
@@ -334,7 +352,9 @@ def test_a_channel_that_is_missing_keeps_nobody_from_answering(case: Case) -> No
     about = case.make()
     assert case.look(about)["ask"] is True
     services = case.services
-    done = respond(services, person=person_of(services, name="grace"), decision="approve", identity=about)
+    done = respond(
+        services, person=person_of(services, name="grace"), decision="approve", identity=about
+    )
     assert done["state"] == "granted"
 
 
@@ -342,7 +362,10 @@ def test_without_slack_the_question_goes_through_the_engine(case: Case, open_ser
     """As a text with the words to answer with, once."""
     about = case.make()
     services = open_services(
-        chat=PEOPLE, approvals={"rules": [case.rule]}, slack={}, announcements={"channel": "#team-shop"}
+        chat=PEOPLE,
+        approvals={"rules": [case.rule]},
+        slack={},
+        announcements={"channel": "#team-shop"},
     )
     posts = look(services, about, "run")["posts"]
     number = case.record(about).number
@@ -353,14 +376,22 @@ def test_without_slack_the_question_goes_through_the_engine(case: Case, open_ser
 def test_an_annotation_somebody_wrote_by_hand_is_asked_about(case: Case) -> None:
     """It is no answer: neither for us nor for the rollout."""
     about = case.make()
-    body = {"metadata": {"annotations": {ANNOTATION: json.dumps({"state": "granted", "content_hash": "x"})}}}
+    body = {
+        "metadata": {
+            "annotations": {ANNOTATION: json.dumps({"state": "granted", "content_hash": "x"})}
+        }
+    }
     case.http.patch(f"{case.path}/{about.name}", json=body, headers=MERGE).raise_for_status()
     assert case.look(about)["state"] == "waiting"
     assert case.standing(about) == "Waiting"
 
 
-def test_commands_are_answered_where_they_were_typed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal alone to the one who asked; where the bot is no member, by the address that came with the command."""
+def test_commands_are_answered_where_they_were_typed(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal alone to the one who asked; where the bot is no member, by the address that came
+    with the command.
+    """
     import stormcell
 
     monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "st2"))
@@ -377,23 +408,42 @@ def test_commands_are_answered_where_they_were_typed(case: Case, monkeypatch: py
     address = case.slack._response_url("C0ELSEWHERE", "U0GRACE")
     case.store.set_value("kept.address", address, encrypt=True)
     services = case.services
-    well, _result = answer(services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw))
+    well, _result = answer(
+        services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw)
+    )
     assert well
     assert [post.channel for post in case.slack.posts] == ["C0ELSEWHERE"]
-    answer(services, ACTIONS, case.store, case.proven({**asked, "text": "dance"}), config=dict(services.settings.raw))
+    answer(
+        services,
+        ACTIONS,
+        case.store,
+        case.proven({**asked, "text": "dance"}),
+        config=dict(services.settings.raw),
+    )
     assert case.slack.posts[-1].only_for == "U0GRACE"
 
 
 def test_an_outcome_follows_in_the_thread(case: Case, databases: str) -> None:
     """What is still under way says nothing; the end is told once."""
     spec = {"engine": "postgres", "version": "16", "size": "small"}
-    body = {"apiVersion": "kubestorm.io/v1alpha1", "kind": "Database", "metadata": {"name": "orders"}, "spec": spec}
+    body = {
+        "apiVersion": "kubestorm.io/v1alpha1",
+        "kind": "Database",
+        "metadata": {"name": "orders"},
+        "spec": spec,
+    }
     case.http.post(databases, json=body).raise_for_status()
     follow = {"plural": "databases", "namespace": case.namespace, "name": "orders", "generation": 1}
     channel = case.slack.channels["team-shop"]
     look_again = follow_up(case.services, {**follow, "delay_seconds": 0.1}, channel, "1.1")
     assert (look_again["over"], case.slack.posts) == (False, [])
-    ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "observedGeneration": 1}
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Ready",
+        "message": "",
+        "observedGeneration": 1,
+    }
     status = {"status": {"observedGeneration": 1, "conditions": [ready]}}
     case.http.patch(f"{databases}/orders/status", json=status, headers=MERGE).raise_for_status()
     assert follow_up(case.services, look_again["follow"], channel, "1.1")["over"] is True
@@ -401,7 +451,9 @@ def test_an_outcome_follows_in_the_thread(case: Case, databases: str) -> None:
 
 
 def test_other_kinds_that_ask_for_databases_are_asked_about(case: Case) -> None:
-    """A deletion of the form of 2016 waits, is asked about by its own kind, and takes a button's answer."""
+    """A deletion of the form of 2016 waits, is asked about by its own kind, and takes a button's
+    answer.
+    """
     crd = yaml.safe_load((ROOT / "examples" / "mysqldb" / "mysqldbs.yaml").read_text())
     mapped = yaml.safe_load((ROOT / "examples" / "mysqldb" / "config.yaml").read_text())["database"]
     assert case.http.post(CRDS, json=crd).status_code in (httpx.codes.CREATED, httpx.codes.CONFLICT)
@@ -414,7 +466,10 @@ def test_other_kinds_that_ask_for_databases_are_asked_about(case: Case) -> None:
     made = case.http.post(path, json=manifest).raise_for_status().json()
     status = {"status": {"conditions": [waiting], "instanceIdentifier": "ks-old"}}
     target = f"{path}/{made['metadata']['name']}"
-    if case.http.patch(f"{target}/status", json=status, headers=MERGE).status_code == httpx.codes.NOT_FOUND:
+    if (
+        case.http.patch(f"{target}/status", json=status, headers=MERGE).status_code
+        == httpx.codes.NOT_FOUND
+    ):
         case.http.patch(target, json=status, headers=MERGE).raise_for_status()
     case.rule.update(what=["delete"])
     services = case._services(chat=PEOPLE, approvals={"rules": [case.rule]}, database=mapped)

@@ -48,7 +48,9 @@ def make_sensor(monkeypatch: pytest.MonkeyPatch, store: Store) -> Iterator[Make]
     monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "st2"))
     made: list[Any] = []
 
-    def make(name: str, kind: str, config: dict[str, Any], **more: Any) -> tuple[Any, SensorService]:
+    def make(
+        name: str, kind: str, config: dict[str, Any], **more: Any
+    ) -> tuple[Any, SensorService]:
         spec = importlib.util.spec_from_file_location(name, ROOT / "sensors" / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
@@ -78,7 +80,9 @@ def test_the_outbox_is_looked_at(make_sensor: Make, store: Store, clock: Clock) 
     clock.advance(-3600)
     wait_for(store, clock)
     clock.advance(3600)
-    sensor, service = make_sensor("announcement_sensor", "AnnouncementSensor", {"cluster": "c"}, poll_interval=5)
+    sensor, service = make_sensor(
+        "announcement_sensor", "AnnouncementSensor", {"cluster": "c"}, poll_interval=5
+    )
     sensor.poll()
     assert [trigger for trigger, _payload in service.dispatched] == ["kubestorm.announcements_due"]
     off = {"cluster": "c", "announcements": {"through": "off"}}
@@ -97,7 +101,11 @@ def test_the_slack_sensor_dispatches_what_it_hears(
     slack.request_url = sensor._gate.url
     assert slack.command("ada", "help").status == 200
     ((trigger, payload),) = service.dispatched
-    assert (trigger, payload["text"], len(payload["proof"])) == ("kubestorm.slack_command", "help", 64)
+    assert (trigger, payload["text"], len(payload["proof"])) == (
+        "kubestorm.slack_command",
+        "help",
+        64,
+    )
     make_sensor("slack_sensor", "SlackSensor", {"cluster": "c"})
 
 
@@ -107,10 +115,15 @@ def test_credentials_may_be_in_vault(tmp_path: Path) -> None:
         import hvac
 
         client = hvac.Client(url=vault.url, token=vault.root_token)
-        client.secrets.kv.v2.create_or_update_secret("kubestorm/slack/app", secret={"bot_token": "xoxb-from-vault"})
+        client.secrets.kv.v2.create_or_update_secret(
+            "kubestorm/slack/app", secret={"bot_token": "xoxb-from-vault"}
+        )
         token = tmp_path / "token"
         token.write_text(vault.root_token)
-        section = {"bot_token_vault": "kubestorm/slack/app#bot_token", "signing_secret_vault": "kubestorm/slack/app"}
+        section = {
+            "bot_token_vault": "kubestorm/slack/app#bot_token",
+            "signing_secret_vault": "kubestorm/slack/app",
+        }
         settings = load_settings(
             {
                 "cluster": "c",

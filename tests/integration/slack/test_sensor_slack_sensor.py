@@ -39,7 +39,9 @@ class Ear:
             raise AssertionError("nothing is in Vault here")
 
         self.inbox = Inbox(store, self._dispatch, log, lambda: Secret("xoxb-key"), settings.teams)
-        self.gate = SlackGate(settings, Credentials(settings, vault), self.inbox, log, ping_seconds=0.3)
+        self.gate = SlackGate(
+            settings, Credentials(settings, vault), self.inbox, log, ping_seconds=0.3
+        )
 
     def _dispatch(self, trigger: str, payload: Any) -> None:
         if self.fail_next:
@@ -61,7 +63,9 @@ def start_ear(slack: SlackServer, slack_config: dict[str, Any], store: Store) ->
     ears: list[Ear] = []
 
     def start(mode: str = "http", **changes: Any) -> Ear:
-        ear = Ear(SlackSettings.from_config({"slack": {**slack_config, "mode": mode, **changes}}), store)
+        ear = Ear(
+            SlackSettings.from_config({"slack": {**slack_config, "mode": mode, **changes}}), store
+        )
         ears.append(ear)
         ear.gate.start()
         if mode == "http":
@@ -76,8 +80,12 @@ def start_ear(slack: SlackServer, slack_config: dict[str, Any], store: Store) ->
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-def test_what_people_do_arrives(mode: str, slack: SlackServer, start_ear: StartEar, store: Store) -> None:
-    """A command, a mention, a click: each once, taken within three seconds; the address for answers kept aside."""
+def test_what_people_do_arrives(
+    mode: str, slack: SlackServer, start_ear: StartEar, store: Store
+) -> None:
+    """A command, a mention, a click: each once, taken within three seconds; the address for answers
+    kept aside.
+    """
     ear = start_ear(mode)
     command = slack.command("ada", "list databases", channel="team-shop")
     mention = slack.mention("grace", "help")
@@ -102,7 +110,13 @@ def test_a_repetition_is_recognised(mode: str, slack: SlackServer, start_ear: St
         "type": "event_callback",
         "team_id": slack.team,
         "event_id": "Ev7",
-        "event": {"type": "app_mention", "user": "U1", "channel": "C0GENERAL", "ts": "1.1", "text": "help"},
+        "event": {
+            "type": "app_mention",
+            "user": "U1",
+            "channel": "C0GENERAL",
+            "ts": "1.1",
+            "text": "help",
+        },
     }
     for _ in range(2):
         assert slack.deliver("events", "events_api", body).status == 200
@@ -114,8 +128,12 @@ def test_a_repetition_is_recognised(mode: str, slack: SlackServer, start_ear: St
     assert again.texts == []
 
 
-def test_slow_work_is_not_waited_for_and_a_slow_bus_is_tried_again(slack: SlackServer, start_ear: StartEar) -> None:
-    """Slack hears within three seconds what can be heard; what took longer is not done twice when it comes again."""
+def test_slow_work_is_not_waited_for_and_a_slow_bus_is_tried_again(
+    slack: SlackServer, start_ear: StartEar
+) -> None:
+    """Slack hears within three seconds what can be heard; what took longer is not done twice when
+    it comes again.
+    """
     ear = start_ear()
     fast = slack.command("ada", "help")
     assert fast.seconds < 1
@@ -125,7 +143,9 @@ def test_slow_work_is_not_waited_for_and_a_slow_bus_is_tried_again(slack: SlackS
     assert ear.texts == ["help", "<@U0KUBESTORM> drift"]
 
 
-def test_a_bus_that_is_away_is_told_to_slack_over_socket_mode(slack: SlackServer, start_ear: StartEar) -> None:
+def test_a_bus_that_is_away_is_told_to_slack_over_socket_mode(
+    slack: SlackServer, start_ear: StartEar
+) -> None:
     """By saying nothing: it is sent again."""
     ear = start_ear("socket")
     ear.fail_next = 1
@@ -159,9 +179,13 @@ def test_only_slacks_own_requests_are_heard(
     if "ä" in str(signing):
         headers = {**slack.signed("x"), "Content-Type": "application/json"}
         raw = [
-            (key.encode(), "v0=ä".encode("latin-1") if "Sig" in key else text.encode()) for key, text in headers.items()
+            (key.encode(), "v0=ä".encode("latin-1") if "Sig" in key else text.encode())
+            for key, text in headers.items()
         ]
-        assert httpx.post(f"{ear.gate.url}/slack/events", content="x", headers=raw).status_code == status
+        assert (
+            httpx.post(f"{ear.gate.url}/slack/events", content="x", headers=raw).status_code
+            == status
+        )
         return
     assert slack.send("events", BODY, **signing).status == status
     assert ear.payloads == []
@@ -173,7 +197,9 @@ def test_a_body_changed_on_the_way_is_refused(slack: SlackServer, start_ear: Sta
     content = "text=help&user_id=U1&channel_id=C1&trigger_id=1"
     headers = {**slack.signed(content), "Content-Type": "application/x-www-form-urlencoded"}
     url = f"{ear.gate.url}/slack/commands"
-    assert httpx.post(url, content=content.replace("help", "drop"), headers=headers).status_code == 403
+    assert (
+        httpx.post(url, content=content.replace("help", "drop"), headers=headers).status_code == 403
+    )
     assert httpx.post(url, content=content).status_code == 401
     assert httpx.post(url, content=content, headers=headers).status_code == 200
     assert ear.texts == ["help"]
@@ -185,7 +211,12 @@ def test_a_recorded_request_is_done_once(slack: SlackServer, start_ear: StartEar
     content = "text=delete&user_id=U1&channel_id=C1&trigger_id=7.7"
     headers = {**slack.signed(content), "Content-Type": "application/x-www-form-urlencoded"}
     for _ in range(3):
-        assert httpx.post(f"{ear.gate.url}/slack/commands", content=content, headers=headers).status_code == 200
+        assert (
+            httpx.post(
+                f"{ear.gate.url}/slack/commands", content=content, headers=headers
+            ).status_code
+            == 200
+        )
     assert ear.texts == ["delete"]
 
 
@@ -204,7 +235,9 @@ def test_a_secret_is_replaced_without_a_gap(
     assert len(ear.texts) == 2
 
 
-@pytest.mark.parametrize("text", ["x" * 100_000, "a\x00b\x1b[31m\u202ec", "<!channel> {{ x }} $(reboot)", ""])
+@pytest.mark.parametrize(
+    "text", ["x" * 100_000, "a\x00b\x1b[31m\u202ec", "<!channel> {{ x }} $(reboot)", ""]
+)
 def test_whatever_is_typed_does_no_harm(text: str, slack: SlackServer, start_ear: StartEar) -> None:
     """It is passed on as text, cut where it is long, and without what a template would begin with."""
     ear = start_ear()
@@ -217,7 +250,10 @@ def test_bots_are_not_heard(slack: SlackServer, start_ear: StartEar) -> None:
     """So that none talks with itself for ever."""
     ear = start_ear()
     assert slack.mention("ada", "help", bot_id=slack.bot_id).status == 200
-    assert slack.event({"type": "message", "subtype": "bot_message", "channel": "C0GENERAL"}).status == 200
+    assert (
+        slack.event({"type": "message", "subtype": "bot_message", "channel": "C0GENERAL"}).status
+        == 200
+    )
     assert ear.payloads == []
 
 
@@ -237,7 +273,9 @@ def test_socket_mode_comes_back(slack: SlackServer, start_ear: StartEar) -> None
     assert ear.texts[-1].endswith("help")
 
 
-def test_socket_mode_waits_for_a_slack_that_is_away(slack: SlackServer, start_ear: StartEar) -> None:
+def test_socket_mode_waits_for_a_slack_that_is_away(
+    slack: SlackServer, start_ear: StartEar
+) -> None:
     """A refusal at first is tried again; the token is in no line of the log."""
     slack.fail("apps.connections.open", "internal_error", times=1)
     ear = start_ear("socket")
@@ -253,7 +291,9 @@ def test_off_it_needs_nothing(store: Store) -> None:
     assert ear.gate.url == ""
 
 
-def test_a_file_that_is_missing_is_named(slack_config: dict[str, Any], store: Store, tmp_path: Any) -> None:
+def test_a_file_that_is_missing_is_named(
+    slack_config: dict[str, Any], store: Store, tmp_path: Any
+) -> None:
     """At the start, in a sentence."""
     section = {**slack_config, "mode": "http", "signing_secret_file": str(tmp_path / "nowhere")}
     ear = Ear(SlackSettings.from_config({"slack": section}), store)

@@ -14,11 +14,15 @@ from sandbox.vault import VaultServer
 JWT = "jwt-of-the-operator"
 
 
-def test_a_policy_allows_its_paths_and_nothing_else(root: hvac.Client, as_policy: Callable[[str], hvac.Client]) -> None:
+def test_a_policy_allows_its_paths_and_nothing_else(
+    root: hvac.Client, as_policy: Callable[[str], hvac.Client]
+) -> None:
     """Reading within the pattern works; writing there and reading elsewhere are denied."""
     root.secrets.kv.v2.create_or_update_secret("team/a", {"n": 1})
     client = as_policy('path "secret/data/team/*" { capabilities = ["read"] }')
-    assert client.secrets.kv.v2.read_secret_version("team/a", raise_on_deleted_version=True)["data"]["data"] == {"n": 1}
+    assert client.secrets.kv.v2.read_secret_version("team/a", raise_on_deleted_version=True)[
+        "data"
+    ]["data"] == {"n": 1}
     for refused in (
         lambda: client.secrets.kv.v2.create_or_update_secret("team/a", {"n": 2}),
         lambda: client.secrets.kv.v2.read_secret_version("other", raise_on_deleted_version=True),
@@ -44,7 +48,9 @@ def test_capabilities_tell_what_a_policy_grants(as_policy: Callable[[str], hvac.
     assert answer["secret/data/b"] == ["deny"]
 
 
-def test_a_token_ends_with_its_time(root: hvac.Client, vault: VaultServer, clock: ManualClock) -> None:
+def test_a_token_ends_with_its_time(
+    root: hvac.Client, vault: VaultServer, clock: ManualClock
+) -> None:
     """A token works until its TTL is over, and renewal starts that anew."""
     made = root.auth.token.create(policies=["default"], ttl="60s")["auth"]
     client = hvac.Client(vault.url, token=made["client_token"])
@@ -56,7 +62,9 @@ def test_a_token_ends_with_its_time(root: hvac.Client, vault: VaultServer, clock
     assert not client.is_authenticated()
 
 
-def test_a_periodic_token_outlives_any_maximum(root: hvac.Client, vault: VaultServer, clock: ManualClock) -> None:
+def test_a_periodic_token_outlives_any_maximum(
+    root: hvac.Client, vault: VaultServer, clock: ManualClock
+) -> None:
     """A periodic token that is renewed in time has no maximum age."""
     made = root.auth.token.create(policies=["default"], period="24h")["auth"]
     client = hvac.Client(vault.url, token=made["client_token"])
@@ -84,14 +92,22 @@ def test_children_end_with_their_parent_and_orphans_do_not(
     root.sys.create_or_update_policy(
         "maker", 'path "auth/token/create*" { capabilities = ["create", "update", "sudo"] }'
     )
-    parent = hvac.Client(vault.url, token=root.auth.token.create(policies=["maker"])["auth"]["client_token"])
-    made = parent.auth.token.create_orphan(policies=["default"]) if orphan else parent.auth.token.create()
+    parent = hvac.Client(
+        vault.url, token=root.auth.token.create(policies=["maker"])["auth"]["client_token"]
+    )
+    made = (
+        parent.auth.token.create_orphan(policies=["default"])
+        if orphan
+        else parent.auth.token.create()
+    )
     child = hvac.Client(vault.url, token=made["auth"]["client_token"])
     root.auth.token.revoke(parent.token)
     assert child.is_authenticated() is lives
 
 
-def test_a_token_is_looked_up_and_revoked_by_its_accessor(root: hvac.Client, vault: VaultServer) -> None:
+def test_a_token_is_looked_up_and_revoked_by_its_accessor(
+    root: hvac.Client, vault: VaultServer
+) -> None:
     """The accessor tells about a token without giving it away, and ends it."""
     made = root.auth.token.create(policies=["default"], meta={"who": "test"})["auth"]
     found = root.auth.token.lookup_accessor(made["accessor"])["data"]
@@ -103,7 +119,9 @@ def test_a_token_is_looked_up_and_revoked_by_its_accessor(root: hvac.Client, vau
 def test_a_child_may_not_have_more_than_its_parent(as_policy: Callable[[str], hvac.Client]) -> None:
     """Creating a token with a policy of its own maker's lack is refused."""
     client = as_policy('path "auth/token/create" { capabilities = ["update"] }')
-    with pytest.raises(hvac.exceptions.InvalidRequest, match="child policies must be subset of parent"):
+    with pytest.raises(
+        hvac.exceptions.InvalidRequest, match="child policies must be subset of parent"
+    ):
         client.auth.token.create(policies=["other"])
 
 
@@ -115,7 +133,9 @@ def test_approle_logs_in_with_both_ids(root: hvac.Client, vault: VaultServer) ->
     root.sys.enable_auth_method("approle")
     root.auth.approle.create_or_update_approle("deploy", token_policies=["p"], token_ttl="10m")
     role_id = root.auth.approle.read_role_id("deploy")["data"]["role_id"]
-    secret_id = root.auth.approle.generate_secret_id("deploy", metadata={"by": "test"})["data"]["secret_id"]
+    secret_id = root.auth.approle.generate_secret_id("deploy", metadata={"by": "test"})["data"][
+        "secret_id"
+    ]
     client = hvac.Client(vault.url)
     auth = client.auth.approle.login(role_id, secret_id)["auth"]
     assert auth["policies"] == ["default", "p"]
@@ -158,7 +178,9 @@ def _kubernetes_role(root: hvac.Client, name: str, namespace: str) -> None:
     root.auth.kubernetes.create_role("op", [name], [namespace], policies=["p"], ttl="5m")
 
 
-def test_kubernetes_logs_in_the_bound_service_account(root: hvac.Client, vault: VaultServer) -> None:
+def test_kubernetes_logs_in_the_bound_service_account(
+    root: hvac.Client, vault: VaultServer
+) -> None:
     """A reviewed token of the bound account gives the role's policies."""
     _kubernetes_role(root, "operator", "kubestorm")
     auth = hvac.Client(vault.url).auth.kubernetes.login("op", JWT)["auth"]

@@ -13,22 +13,32 @@ from sandbox.vault import VaultServer
 def test_a_secret_is_read_back_with_its_version(root: hvac.Client) -> None:
     """What was written comes back, with version 1."""
     root.secrets.kv.v2.create_or_update_secret("team/db", {"username": "app"}, cas=0)
-    answer = root.secrets.kv.v2.read_secret_version("team/db", raise_on_deleted_version=True)["data"]
+    answer = root.secrets.kv.v2.read_secret_version("team/db", raise_on_deleted_version=True)[
+        "data"
+    ]
     assert answer["data"] == {"username": "app"}
     assert answer["metadata"]["version"] == 1
 
 
 @pytest.mark.parametrize(
-    "cas, accepted", [(0, False), (1, True), (2, False)], ids=["as-if-absent", "the-current", "one-ahead"]
+    "cas, accepted",
+    [(0, False), (1, True), (2, False)],
+    ids=["as-if-absent", "the-current", "one-ahead"],
 )
-def test_check_and_set_takes_the_current_version_only(root: hvac.Client, cas: int, accepted: bool) -> None:
-    """A write with check-and-set on a secret at version 1 holds for cas=1 alone, and changes nothing otherwise."""
+def test_check_and_set_takes_the_current_version_only(
+    root: hvac.Client, cas: int, accepted: bool
+) -> None:
+    """A write with check-and-set on a secret at version 1 holds for cas=1 alone, and changes
+    nothing otherwise.
+    """
     kv = root.secrets.kv.v2
     kv.create_or_update_secret("a", {"n": 1})
     if accepted:
         assert kv.create_or_update_secret("a", {"n": 2}, cas=cas)["data"]["version"] == 2
         return
-    with pytest.raises(hvac.exceptions.InvalidRequest, match="check-and-set parameter did not match"):
+    with pytest.raises(
+        hvac.exceptions.InvalidRequest, match="check-and-set parameter did not match"
+    ):
         kv.create_or_update_secret("a", {"n": 2}, cas=cas)
     assert kv.read_secret_metadata("a")["data"]["current_version"] == 1
 
@@ -41,12 +51,16 @@ def test_required_check_and_set_refuses_a_write_without(root: hvac.Client, where
         kv.configure(cas_required=True)
     else:
         kv.update_metadata("a", cas_required=True)
-    with pytest.raises(hvac.exceptions.InvalidRequest, match="check-and-set parameter required for this call"):
+    with pytest.raises(
+        hvac.exceptions.InvalidRequest, match="check-and-set parameter required for this call"
+    ):
         kv.create_or_update_secret("a", {"n": 1})
     kv.create_or_update_secret("a", {"n": 1}, cas=0)
 
 
-def test_a_deleted_version_returns_when_undeleted_and_never_once_destroyed(root: hvac.Client) -> None:
+def test_a_deleted_version_returns_when_undeleted_and_never_once_destroyed(
+    root: hvac.Client,
+) -> None:
     """Deletion can be taken back, destruction cannot."""
     kv = root.secrets.kv.v2
     kv.create_or_update_secret("a", {"n": 1})
@@ -133,7 +147,10 @@ def test_version_1_keeps_one_value(root: hvac.Client) -> None:
 def test_the_list_verb_and_its_query_form_agree(root: hvac.Client, raw) -> None:
     """LIST and GET ?list=true give the same keys."""
     root.secrets.kv.v2.create_or_update_secret("a", {"n": 1})
-    verb, query = raw("LIST", "secret/metadata/"), raw("GET", "secret/metadata/", params={"list": "true"})
+    verb, query = (
+        raw("LIST", "secret/metadata/"),
+        raw("GET", "secret/metadata/", params={"list": "true"}),
+    )
     assert verb.json()["data"] == query.json()["data"] == {"keys": ["a"]}
 
 
@@ -145,5 +162,7 @@ def test_a_wrapped_answer_is_given_out_once(root: hvac.Client, vault: VaultServe
     token = wrapped["wrap_info"]["token"]
     stranger = hvac.Client(vault.url, token=token)
     assert stranger.sys.unwrap()["data"]["data"] == {"n": 1}
-    with pytest.raises(hvac.exceptions.InvalidRequest, match="wrapping token is not valid or does not exist"):
+    with pytest.raises(
+        hvac.exceptions.InvalidRequest, match="wrapping token is not valid or does not exist"
+    ):
         stranger.sys.unwrap()

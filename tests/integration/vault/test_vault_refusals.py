@@ -40,10 +40,17 @@ REFUSED: list[tuple[str, str, str, Any, int, list[str]]] = [
 
 
 @pytest.mark.parametrize(
-    "method, path, body, status, errors", [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
+    "method, path, body, status, errors",
+    [case[1:] for case in REFUSED],
+    ids=[case[0] for case in REFUSED],
 )
 def test_a_wrong_request_gets_vaults_answer(
-    raw: Callable[..., httpx.Response], method: str, path: str, body: Any, status: int, errors: list[str]
+    raw: Callable[..., httpx.Response],
+    method: str,
+    path: str,
+    body: Any,
+    status: int,
+    errors: list[str],
 ) -> None:
     """Status and errors are Vault's, and the body has nothing else."""
     answer = raw(method, path, body)
@@ -55,20 +62,26 @@ def test_a_wrong_request_gets_vaults_answer(
     [{}, {"X-Vault-Token": "hvs.unknown"}, {"Authorization": "Bearer hvs.unknown"}],
     ids=["no-token", "unknown-token", "unknown-bearer"],
 )
-def test_without_a_good_token_nothing_is_told(raw: Callable[..., httpx.Response], headers: dict[str, str]) -> None:
+def test_without_a_good_token_nothing_is_told(
+    raw: Callable[..., httpx.Response], headers: dict[str, str]
+) -> None:
     """The answer is the same for paths that exist and that do not."""
     for path in ("secret/data/a", "nowhere/a", "sys/mounts", "auth/token/lookup-self"):
         answer = raw("GET", path, headers=headers)
         assert (answer.status_code, answer.json()) == (403, {"errors": ["permission denied"]})
 
 
-def test_a_bearer_token_counts_as_vaults_own_header(raw: Callable[..., httpx.Response], vault: VaultServer) -> None:
+def test_a_bearer_token_counts_as_vaults_own_header(
+    raw: Callable[..., httpx.Response], vault: VaultServer
+) -> None:
     """Authorization: Bearer is read, and a namespace header is not minded."""
     headers = {"Authorization": f"Bearer {vault.root_token}", "X-Vault-Namespace": "team"}
     assert raw("GET", "auth/token/lookup-self", headers=headers).status_code == 200
 
 
-def test_the_preview_of_a_mount_answers_hvac_and_the_cli(raw: Callable[..., httpx.Response]) -> None:
+def test_the_preview_of_a_mount_answers_hvac_and_the_cli(
+    raw: Callable[..., httpx.Response],
+) -> None:
     """sys/internal/ui/mounts/PATH tells the engine's path and version, below the mount as well."""
     data = raw("GET", "sys/internal/ui/mounts/secret/some/path").json()["data"]
     assert (data["path"], data["type"], data["options"]) == ("secret/", "kv", {"version": "2"})
@@ -86,7 +99,9 @@ def test_a_broken_body_is_refused_without_repeating_it(vault: VaultServer) -> No
     assert "hunter2-planted" not in answer.text
 
 
-def test_no_value_is_ever_logged(root: hvac.Client, caplog: pytest.LogCaptureFixture, capfd) -> None:
+def test_no_value_is_ever_logged(
+    root: hvac.Client, caplog: pytest.LogCaptureFixture, capfd
+) -> None:
     """Nothing of a secret reaches the log or the terminal, in success or in failure."""
     caplog.set_level(logging.DEBUG, logger="sandbox")
     caplog.set_level(logging.DEBUG, logger="uvicorn")

@@ -19,11 +19,15 @@ def empty() -> Iterator[VaultServer]:
 
 
 def test_any_threshold_of_the_shares_unseals(empty: VaultServer) -> None:
-    """Three of five shares, given in any order and twice, unseal; progress counts the different ones."""
+    """Three of five shares, given in any order and twice, unseal; progress counts the different
+    ones.
+    """
     client = hvac.Client(empty.url)
     made = client.sys.initialize(secret_shares=5, secret_threshold=3)
     keys = made["keys"]
-    assert [client.sys.submit_unseal_key(key)["progress"] for key in (keys[4], keys[4], keys[1])] == [1, 1, 2]
+    assert [
+        client.sys.submit_unseal_key(key)["progress"] for key in (keys[4], keys[4], keys[1])
+    ] == [1, 1, 2]
     assert client.sys.submit_unseal_key(made["keys_base64"][2])["sealed"] is False
     client.token = made["root_token"]
     assert client.is_authenticated()
@@ -48,14 +52,18 @@ def test_reset_forgets_the_shares_given(empty: VaultServer) -> None:
     assert client.sys.is_sealed()
 
 
-def test_a_sealed_vault_refuses_and_keeps_what_it_has(vault: VaultServer, root: hvac.Client) -> None:
+def test_a_sealed_vault_refuses_and_keeps_what_it_has(
+    vault: VaultServer, root: hvac.Client
+) -> None:
     """While sealed all is 503; after unsealing the secrets and tokens are there."""
     root.secrets.kv.v2.create_or_update_secret("a", {"n": 1})
     root.sys.seal()
     with pytest.raises(hvac.exceptions.VaultDown, match="Vault is sealed"):
         root.secrets.kv.v2.read_secret_version("a", raise_on_deleted_version=True)
     root.sys.submit_unseal_key(vault.unseal_key)
-    assert root.secrets.kv.v2.read_secret_version("a", raise_on_deleted_version=True)["data"]["data"] == {"n": 1}
+    assert root.secrets.kv.v2.read_secret_version("a", raise_on_deleted_version=True)["data"][
+        "data"
+    ] == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -68,11 +76,16 @@ def test_a_sealed_vault_refuses_and_keeps_what_it_has(vault: VaultServer, root: 
     ],
     ids=["no-shares", "no-threshold", "one-of-many", "more-than-all"],
 )
-def test_a_seal_that_cannot_be_is_refused(empty: VaultServer, shares: int, threshold: int, reason: str) -> None:
+def test_a_seal_that_cannot_be_is_refused(
+    empty: VaultServer, shares: int, threshold: int, reason: str
+) -> None:
     """A refused init leaves the server uninitialised."""
     body = {"secret_shares": shares, "secret_threshold": threshold}
     answer = httpx.put(f"{empty.url}/v1/sys/init", json=body, trust_env=False)
-    assert (answer.status_code, answer.json()) == (400, {"errors": [f"invalid seal configuration: {reason}"]})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"errors": [f"invalid seal configuration: {reason}"]},
+    )
     assert httpx.get(f"{empty.url}/v1/sys/init", trust_env=False).json() == {"initialized": False}
 
 
@@ -100,5 +113,9 @@ def test_health_tells_the_state_by_its_status(state: str, query: str, status: in
             server.seal()
         elif state != "uninitialized":
             server.set_role(state)
-        assert httpx.get(f"{server.url}/v1/sys/health{query}", trust_env=False).status_code == status
-        assert httpx.head(f"{server.url}/v1/sys/health{query}", trust_env=False).status_code == status
+        assert (
+            httpx.get(f"{server.url}/v1/sys/health{query}", trust_env=False).status_code == status
+        )
+        assert (
+            httpx.head(f"{server.url}/v1/sys/health{query}", trust_env=False).status_code == status
+        )

@@ -1,4 +1,6 @@
-"""What the tests of watching share: a recorder in StackStorm's place, a proxy that misbehaves, a kind of our own."""
+"""What the tests of watching share: a recorder in StackStorm's place, a proxy that misbehaves, a
+kind of our own.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class Recorder:
 
     def wait(self, done: Callable[[], bool], what: str) -> None:
         with self._changed:
-            assert self._changed.wait_for(done, WAIT_SECONDS), f"not seen: {what}; told {self.told}; log {self.lines}"
+            assert self._changed.wait_for(done, WAIT_SECONDS), (
+                f"not seen: {what}; told {self.told}; log {self.lines}"
+            )
 
     def wait_told(self, *expected: tuple[str, str]) -> None:
         """Wait until as many were told, and compare: nothing more, nothing in another order."""
@@ -79,7 +83,9 @@ class Recorder:
         assert self.told == list(expected)
 
     def wait_line(self, text: str) -> None:
-        eventually(lambda: any(text in line for line in list(self.lines)), f"a log line with {text}")
+        eventually(
+            lambda: any(text in line for line in list(self.lines)), f"a log line with {text}"
+        )
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,9 @@ class Widgets:
     def parameters(self) -> dict[str, Any]:
         return {**self.resource._asdict(), "namespace": self.namespace}
 
-    def make(self, name: str, spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
+    def make(
+        self, name: str, spec: dict[str, Any] | None = None, **metadata: Any
+    ) -> dict[str, Any]:
         body = {
             "apiVersion": self.resource.api_version,
             "kind": "Widget",
@@ -110,7 +118,9 @@ class Widgets:
         self.client.patch_status(self.resource, name, status, self.namespace)
 
     def annotate(self, name: str, **annotations: str) -> None:
-        self.client.patch(self.resource, name, {"metadata": {"annotations": annotations}}, self.namespace)
+        self.client.patch(
+            self.resource, name, {"metadata": {"annotations": annotations}}, self.namespace
+        )
 
     def delete(self, name: str) -> None:
         self.client.delete(self.resource, name, self.namespace)
@@ -134,7 +144,12 @@ def widget_crd(group: str) -> dict[str, Any]:
         "spec": {
             "group": group,
             "scope": "Namespaced",
-            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+            "names": {
+                "plural": "widgets",
+                "singular": "widget",
+                "kind": "Widget",
+                "listKind": "WidgetList",
+            },
             "versions": [
                 {
                     "name": "v1",
@@ -155,7 +170,10 @@ def define(client: KubeClient, group: str) -> Resource:
 
     def established() -> bool:
         status = client.get(CRDS, f"widgets.{group}").get("status") or {}
-        return any(one["type"] == "Established" and one["status"] == "True" for one in status.get("conditions") or [])
+        return any(
+            one["type"] == "Established" and one["status"] == "True"
+            for one in status.get("conditions") or []
+        )
 
     eventually(established, f"widgets.{group} is served")
     return Resource(group, "v1", "widgets")
@@ -202,7 +220,10 @@ def start_watching() -> Iterator[StartWatching]:
     hubs: list[WatchHub] = []
 
     def start(
-        client: KubeClient, recorder: Recorder, *parameters: dict[str, Any], settings: WatchSettings | None = None
+        client: KubeClient,
+        recorder: Recorder,
+        *parameters: dict[str, Any],
+        settings: WatchSettings | None = None,
     ) -> WatchHub:
         hub = WatchHub(recorder, recorder.dispatch, log=recorder.get_logger("test"))
         hubs.append(hub)
@@ -223,7 +244,9 @@ def trigger(ref: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Fault:
-    """What the proxy does to a request whose path and query hold `match`: answer `status`, or be `silent`."""
+    """What the proxy does to a request whose path and query hold `match`: answer `status`, or be
+    `silent`.
+    """
 
     match: str
     status: int = 0
@@ -232,7 +255,9 @@ class Fault:
 
 
 class FaultProxy:
-    """A plain HTTP proxy before an API server, which passes everything on but what `faults` names, one use each."""
+    """A plain HTTP proxy before an API server, which passes everything on but what `faults` names,
+    one use each.
+    """
 
     def __init__(self, kube: Kube) -> None:
         self.faults: deque[Fault] = deque()
@@ -252,8 +277,13 @@ class FaultProxy:
                     proxy.faults.remove(fault)
                     self._misbehave(fault)
                     return
-                headers = {"Authorization": self.headers["Authorization"], "Accept": "application/json"}
-                upstream = pool.request("GET", kube.url + self.path, headers=headers, preload_content=False)
+                headers = {
+                    "Authorization": self.headers["Authorization"],
+                    "Accept": "application/json",
+                }
+                upstream = pool.request(
+                    "GET", kube.url + self.path, headers=headers, preload_content=False
+                )
                 self.send_response(upstream.status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Transfer-Encoding", "chunked")
@@ -283,7 +313,13 @@ class FaultProxy:
                     proxy.hit.set()
                     return
                 body = json.dumps(
-                    {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": fault.status, "message": "x"}
+                    {
+                        "kind": "Status",
+                        "apiVersion": "v1",
+                        "status": "Failure",
+                        "code": fault.status,
+                        "message": "x",
+                    }
                 ).encode()
                 self.send_response(fault.status)
                 self.send_header("Content-Length", str(len(body)))
@@ -350,12 +386,20 @@ def connect_as(tmp_path: Any) -> ConnectAs:
 
 
 @pytest.fixture
-def plain_client(client: KubeClient, kube: Kube, namespace: str, connect_as: ConnectAs) -> KubeClient:
-    """A client for a service account, `plain` in the test's namespace, that nothing has been granted."""
+def plain_client(
+    client: KubeClient, kube: Kube, namespace: str, connect_as: ConnectAs
+) -> KubeClient:
+    """A client for a service account, `plain` in the test's namespace, that nothing has been
+    granted.
+    """
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "plain"}}
     client.create(Resource("", "v1", "serviceaccounts"), account, namespace)
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/plain/token"
-    wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    wanted = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 3600},
+    }
     token = client.request("POST", path, body=wanted)["status"]["token"]
     return connect_as(kube.url, token, str(kube.ca_file))
 

@@ -1,4 +1,6 @@
-"""The scaffold as an action: from a definition in the cluster to the texts of a rule and its description."""
+"""The scaffold as an action: from a definition in the cluster to the texts of a rule and its
+description.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,18 @@ def run(monkeypatch: pytest.MonkeyPatch, kube: Kube) -> Callable[..., Any]:
     return found
 
 
-def test_a_definition_in_the_cluster_becomes_a_rule(run: Callable[..., Any], widgets: Widgets) -> None:
+def test_a_definition_in_the_cluster_becomes_a_rule(
+    run: Callable[..., Any], widgets: Widgets
+) -> None:
     """Name in, rule and description out."""
     succeeded, result = run(crd=f"widgets.{widgets.resource.group}", rule_pack="mine")
     assert succeeded
     rule = yaml.safe_load(result["rule"])
     assert (rule["name"], rule["pack"]) == ("widget_event", "mine")
-    assert rule["trigger"] == {"type": "kubestorm.resource_event", "parameters": widgets.resource._asdict()}
+    assert rule["trigger"] == {
+        "type": "kubestorm.resource_event",
+        "parameters": widgets.resource._asdict(),
+    }
     assert "`object.spec`" in result["description"]
 
 

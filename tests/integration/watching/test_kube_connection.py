@@ -6,7 +6,14 @@ import datetime as dt
 
 import pytest
 from kubestorm.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
-from kubestorm.kube import ForbiddenError, KubeClient, KubeSettings, Resource, UnauthorizedError, connect
+from kubestorm.kube import (
+    ForbiddenError,
+    KubeClient,
+    KubeSettings,
+    Resource,
+    UnauthorizedError,
+    connect,
+)
 from kubestorm.lease import LeaseLock, LeaseTakenError
 
 from tests.integration.watching.conftest import ConnectAs, Fault, FaultProxy, Widgets, widget_crd
@@ -29,12 +36,17 @@ def test_an_object_is_made_read_changed_and_deleted(client: KubeClient, namespac
     client.patch(CONFIG_MAPS, "one", [{"op": "remove", "path": "/data/a"}], namespace, kind="json")
     with pytest.raises(ConflictError):
         client.update(CONFIG_MAPS, {**made, "data": {}}, namespace)
-    assert client.apply(CONFIG_MAPS, config_map("one", c="3"), namespace)["data"] == {"b": "2", "c": "3"}
+    assert client.apply(CONFIG_MAPS, config_map("one", c="3"), namespace)["data"] == {
+        "b": "2",
+        "c": "3",
+    }
     assert client.get(CONFIG_MAPS, "one", namespace)["data"] == {"b": "2", "c": "3"}
     with pytest.raises(ConflictError):
         client.delete(CONFIG_MAPS, "one", namespace, uid="11111111-1111-1111-1111-111111111111")
     client.delete(CONFIG_MAPS, "one", namespace, uid=made["metadata"]["uid"])
-    with pytest.raises(NotFoundError, match=f"get configmaps one in namespace {namespace}: not found"):
+    with pytest.raises(
+        NotFoundError, match=f"get configmaps one in namespace {namespace}: not found"
+    ):
         client.get(CONFIG_MAPS, "one", namespace)
 
 
@@ -96,7 +108,9 @@ def test_a_certificate_nobody_vouches_for_is_refused(kube: Kube, connect_as: Con
         connect_as(kube.url, kube.token).get(CONFIG_MAPS, "x", "default")
 
 
-def test_busy_and_broken_servers_are_worth_another_try(kube: Kube, proxy: FaultProxy, connect_as: ConnectAs) -> None:
+def test_busy_and_broken_servers_are_worth_another_try(
+    kube: Kube, proxy: FaultProxy, connect_as: ConnectAs
+) -> None:
     """429 carries its Retry-After, 500 and a dropped connection are temporary too."""
     through = connect_as(proxy.url, kube.token, "")
     for fault, after in (
@@ -121,7 +135,9 @@ def test_events_of_the_same_words_are_counted(widgets: Widgets) -> None:
     """What `kubectl describe` shows is one line with a count."""
     made = widgets.make("one")
     for _ in range(3):
-        event = widgets.client.create_event(made, reason="Waiting", message="the instance is being made", now=NOON)
+        event = widgets.client.create_event(
+            made, reason="Waiting", message="the instance is being made", now=NOON
+        )
     assert (event["count"], event["reason"], event["involvedObject"]["uid"]) == (
         3,
         "Waiting",
@@ -140,11 +156,17 @@ class Clock:
         return self.now
 
 
-def test_a_lease_is_held_by_one_and_overtaken_when_it_runs_out(client: KubeClient, namespace: str) -> None:
+def test_a_lease_is_held_by_one_and_overtaken_when_it_runs_out(
+    client: KubeClient, namespace: str
+) -> None:
     """Taken, refused, run out, overtaken; the first then finds out that it lost it."""
     clock = Clock()
-    first = LeaseLock(client, "uid-1", namespace=namespace, holder="first", duration_seconds=60, now=clock)
-    second = LeaseLock(client, "uid-1", namespace=namespace, holder="second", duration_seconds=60, now=clock)
+    first = LeaseLock(
+        client, "uid-1", namespace=namespace, holder="first", duration_seconds=60, now=clock
+    )
+    second = LeaseLock(
+        client, "uid-1", namespace=namespace, holder="second", duration_seconds=60, now=clock
+    )
     assert first.acquire()
     assert not second.acquire()
     assert second.held_by == "first"
@@ -160,7 +182,9 @@ def test_a_lease_is_held_by_one_and_overtaken_when_it_runs_out(client: KubeClien
 
 
 def test_a_released_lease_is_free_at_once(client: KubeClient, namespace: str) -> None:
-    """The next run need not wait for the duration; within a `with` a taken lease is an error that says whose."""
+    """The next run need not wait for the duration; within a `with` a taken lease is an error that
+    says whose.
+    """
     second = LeaseLock(client, "uid-2", namespace=namespace, holder="second")
     with LeaseLock(client, "uid-2", namespace=namespace, holder="first"):
         with pytest.raises(LeaseTakenError, match="held by first"):

@@ -1,4 +1,6 @@
-"""The sensor as a process of stormcell's, on the pack's own content: dispatches that fit the trigger type's schema."""
+"""The sensor as a process of stormcell's, on the pack's own content: dispatches that fit the
+trigger type's schema.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,13 @@ class Engine:
         return self.values.get(name)
 
     async def set_value(
-        self, name: str, value: str, *, scope: str, ttl_seconds: int | None = None, encrypt: bool = False
+        self,
+        name: str,
+        value: str,
+        *,
+        scope: str,
+        ttl_seconds: int | None = None,
+        encrypt: bool = False,
     ) -> None:
         async with self._changed:
             self.values[name] = value
@@ -52,7 +60,9 @@ class Engine:
     async def delete_value(self, name: str, *, scope: str) -> bool:
         return self.values.pop(name, None) is not None
 
-    async def list_values(self, *, prefix: str | None, limit: int | None, offset: int) -> list[dict[str, Any]]:
+    async def list_values(
+        self, *, prefix: str | None, limit: int | None, offset: int
+    ) -> list[dict[str, Any]]:
         return []
 
     def has_recorded(self, key: str) -> bool:
@@ -101,8 +111,12 @@ def trigger(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(90)
-def test_the_sensor_tells_what_rules_ask_for_and_survives_being_killed(kube: Kube, widgets: Widgets) -> None:
-    """Events reach the engine in the schema's shape; killed, the sensor comes back and repeats nothing."""
+def test_the_sensor_tells_what_rules_ask_for_and_survives_being_killed(
+    kube: Kube, widgets: Widgets
+) -> None:
+    """Events reach the engine in the schema's shape; killed, the sensor comes back and repeats
+    nothing.
+    """
     schema = Content([load_pack(ROOT)]).trigger_types["kubestorm.resource_event"].payload_schema
 
     async def scenario() -> None:

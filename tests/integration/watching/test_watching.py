@@ -1,4 +1,6 @@
-"""What rules hear of objects, on the sandbox's API and on the real one: everything once, through any trouble."""
+"""What rules hear of objects, on the sandbox's API and on the real one: everything once, through
+any trouble.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from tests.integration.watching.conftest import (
 from tests.kube_fixtures import Kube, eventually
 
 
-def test_a_life_is_told_once_and_status_is_not(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_a_life_is_told_once_and_status_is_not(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """Created, updated with its fields, deleting, deleted; nothing for status and finalizers."""
     recorder = Recorder()
     hub = start_watching(widgets.client, recorder, widgets.parameters)
@@ -40,7 +44,9 @@ def test_a_life_is_told_once_and_status_is_not(widgets: Widgets, start_watching:
     widgets.delete("one")
     recorder.wait_told(("created", "one"), ("updated", "one"), ("deleting", "one"))
     widgets.release("one")
-    recorder.wait_told(("created", "one"), ("updated", "one"), ("deleting", "one"), ("deleted", "one"))
+    recorder.wait_told(
+        ("created", "one"), ("updated", "one"), ("deleting", "one"), ("deleted", "one")
+    )
     created, updated, _, deleted = recorder.payloads
     assert updated["changed_fields"] == ["spec.colour", "spec.size"]
     assert "managedFields" not in updated["object"]["metadata"]
@@ -61,7 +67,9 @@ def test_a_life_is_told_once_and_status_is_not(widgets: Widgets, start_watching:
     hub.stop()
 
 
-def test_a_restart_repeats_nothing_and_misses_nothing(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_a_restart_repeats_nothing_and_misses_nothing(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """Unchanged objects stay silent; what changed, went, came or was replaced meanwhile is told."""
     before = Recorder()
     for name in ("kept", "changed", "gone", "replaced", "touched"):
@@ -97,7 +105,11 @@ def test_a_restart_repeats_nothing_and_misses_nothing(widgets: Widgets, start_wa
 
 
 def test_a_version_too_old_is_listed_anew_with_the_differences(
-    widgets: Widgets, kube: Kube, proxy: FaultProxy, connect_as: ConnectAs, start_watching: StartWatching
+    widgets: Widgets,
+    kube: Kube,
+    proxy: FaultProxy,
+    connect_as: ConnectAs,
+    start_watching: StartWatching,
 ) -> None:
     """410 on the resumed watch: only what differs from what was known is told, deletions included."""
     before = Recorder()
@@ -118,14 +130,18 @@ def test_a_version_too_old_is_listed_anew_with_the_differences(
     assert [path for path in proxy.requests if "watch=true" not in path], "it listed"
 
 
-def test_a_crash_between_dispatch_and_record_repeats_only_that(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_a_crash_between_dispatch_and_record_repeats_only_that(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """What was written before the crash is not told again; what was told but not yet written is."""
     before = Recorder()
     for name in ("one", "two"):
         widgets.make(name)
     hub = start_watching(widgets.client, before, widgets.parameters)
     before.wait(lambda: len(before.payloads) == 2, "two objects")
-    eventually(lambda: "resource_version" in before.values.get(head_of(before), ""), "they are written")
+    eventually(
+        lambda: "resource_version" in before.values.get(head_of(before), ""), "they are written"
+    )
     hub.stop()
     written = dict(before.values)
     hub = start_watching(widgets.client, before, widgets.parameters)
@@ -143,7 +159,9 @@ def head_of(recorder: Recorder) -> str:
     return next((name for name in list(recorder.values) if name.endswith(".head")), "")
 
 
-def test_what_could_not_be_dispatched_is_dispatched_later(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_what_could_not_be_dispatched_is_dispatched_later(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """A message bus that fails loses no event."""
     recorder = Recorder()
     start_watching(widgets.client, recorder, widgets.parameters)
@@ -173,7 +191,9 @@ def test_trouble_passes(
     connect_as: ConnectAs,
     start_watching: StartWatching,
 ) -> None:
-    """Whatever the server answers three times, each object is told once, and one line says what was wrong."""
+    """Whatever the server answers three times, each object is told once, and one line says what was
+    wrong.
+    """
     proxy.faults.extend(Fault(phase, fault.status, headers=fault.headers) for _ in range(3))
     widgets.make("one")
     recorder = Recorder()
@@ -187,7 +207,11 @@ def test_trouble_passes(
 
 
 def test_a_refused_connection_is_tried_until_it_is_accepted(
-    widgets: Widgets, kube: Kube, proxy: FaultProxy, connect_as: ConnectAs, start_watching: StartWatching
+    widgets: Widgets,
+    kube: Kube,
+    proxy: FaultProxy,
+    connect_as: ConnectAs,
+    start_watching: StartWatching,
 ) -> None:
     """The sensor may start before the API server."""
     recorder = Recorder()
@@ -199,25 +223,37 @@ def test_a_refused_connection_is_tried_until_it_is_accepted(
 
 
 def test_a_watch_that_goes_silent_is_opened_anew(
-    widgets: Widgets, kube: Kube, proxy: FaultProxy, connect_as: ConnectAs, start_watching: StartWatching
+    widgets: Widgets,
+    kube: Kube,
+    proxy: FaultProxy,
+    connect_as: ConnectAs,
+    start_watching: StartWatching,
 ) -> None:
     """Nothing for longer than the server's own timeout is a dead connection."""
     recorder = Recorder()
     proxy.faults.append(Fault("watch=true", silent=True))
     settings = watch_settings(watch={"timeout_seconds": 1, "stall_seconds": 0.2})
-    start_watching(connect_as(proxy.url, kube.token, ""), recorder, widgets.parameters, settings=settings)
+    start_watching(
+        connect_as(proxy.url, kube.token, ""), recorder, widgets.parameters, settings=settings
+    )
     assert proxy.hit.wait(30)
     widgets.make("one")
     recorder.wait_told(("created", "one"))
 
 
 def test_watches_that_end_are_resumed(
-    widgets: Widgets, kube: Kube, proxy: FaultProxy, connect_as: ConnectAs, start_watching: StartWatching
+    widgets: Widgets,
+    kube: Kube,
+    proxy: FaultProxy,
+    connect_as: ConnectAs,
+    start_watching: StartWatching,
 ) -> None:
     """The server's timeout is no trouble: the watch goes on from its version without another list."""
     recorder = Recorder()
     settings = watch_settings(watch={"timeout_seconds": 1})
-    start_watching(connect_as(proxy.url, kube.token, ""), recorder, widgets.parameters, settings=settings)
+    start_watching(
+        connect_as(proxy.url, kube.token, ""), recorder, widgets.parameters, settings=settings
+    )
     eventually(lambda: sum("watch=true" in path for path in proxy.requests) >= 3, "three watches")
     widgets.make("one")
     recorder.wait_told(("created", "one"))
@@ -226,7 +262,11 @@ def test_watches_that_end_are_resumed(
 
 
 def test_many_objects_come_in_pages(
-    widgets: Widgets, kube: Kube, proxy: FaultProxy, connect_as: ConnectAs, start_watching: StartWatching
+    widgets: Widgets,
+    kube: Kube,
+    proxy: FaultProxy,
+    connect_as: ConnectAs,
+    start_watching: StartWatching,
 ) -> None:
     """500 objects in pages of 50, although the list expires in its middle."""
     for number in range(500):
@@ -234,11 +274,15 @@ def test_many_objects_come_in_pages(
     recorder = Recorder()
     proxy.faults.append(Fault("continue=", 410))
     settings = watch_settings(watch={"page_size": 50})
-    start_watching(connect_as(proxy.url, kube.token, ""), recorder, widgets.parameters, settings=settings)
+    start_watching(
+        connect_as(proxy.url, kube.token, ""), recorder, widgets.parameters, settings=settings
+    )
     recorder.wait_line("500 objects")
     widgets.make("last")
     recorder.wait(lambda: ("created", "last") in recorder.told, "the last")
-    assert sorted(recorder.told) == sorted([("created", f"w{number}") for number in range(500)] + [("created", "last")])
+    assert sorted(recorder.told) == sorted(
+        [("created", f"w{number}") for number in range(500)] + [("created", "last")]
+    )
     # The first page, the one that expired, and then ten.
     assert sum("limit=50" in path for path in proxy.requests) == 12
 
@@ -249,13 +293,19 @@ def test_a_definition_that_does_not_exist_yet_is_waited_for(
     """It is said once, and when the CRD comes the objects are told."""
     group = f"{unique('later')}.example.org"
     recorder = Recorder()
-    start_watching(client, recorder, {"group": group, "version": "v1", "plural": "widgets", "namespace": namespace})
+    start_watching(
+        client,
+        recorder,
+        {"group": group, "version": "v1", "plural": "widgets", "namespace": namespace},
+    )
     recorder.wait_line("watch.absent")
     resource = define(client, group)
     Widgets(client, resource, namespace).make("one")
     recorder.wait_told(("created", "one"))
     assert sum("watch.absent" in line for line in recorder.lines) == 1
-    assert "waiting for its definition" in next(line for line in recorder.lines if "watch.absent" in line)
+    assert "waiting for its definition" in next(
+        line for line in recorder.lines if "watch.absent" in line
+    )
     client.delete(CRDS, widget_crd(group)["metadata"]["name"])
 
 
@@ -272,10 +322,19 @@ def test_what_is_forbidden_is_named_and_works_once_it_is_granted(
         f'{{apiGroups: ["{widgets.resource.group}"], resources: ["widgets"], verbs: ["list"]}}'
     ) in line
     rbac = {"group": "rbac.authorization.k8s.io", "version": "v1"}
-    rule = {"apiGroups": [widgets.resource.group], "resources": ["widgets"], "verbs": ["list", "watch"]}
+    rule = {
+        "apiGroups": [widgets.resource.group],
+        "resources": ["widgets"],
+        "verbs": ["list", "watch"],
+    }
     widgets.client.create(
         Resource(**rbac, plural="roles"),
-        {"apiVersion": f"{rbac['group']}/v1", "kind": "Role", "metadata": {"name": "see"}, "rules": [rule]},
+        {
+            "apiVersion": f"{rbac['group']}/v1",
+            "kind": "Role",
+            "metadata": {"name": "see"},
+            "rules": [rule],
+        },
         widgets.namespace,
     )
     widgets.client.create(
@@ -285,7 +344,9 @@ def test_what_is_forbidden_is_named_and_works_once_it_is_granted(
             "kind": "RoleBinding",
             "metadata": {"name": "see"},
             "roleRef": {"apiGroup": rbac["group"], "kind": "Role", "name": "see"},
-            "subjects": [{"kind": "ServiceAccount", "name": "plain", "namespace": widgets.namespace}],
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "plain", "namespace": widgets.namespace}
+            ],
         },
         widgets.namespace,
     )
@@ -295,7 +356,9 @@ def test_what_is_forbidden_is_named_and_works_once_it_is_granted(
     assert sum("watch.forbidden" in line for line in recorder.lines) == 1
 
 
-def test_selectors_and_namespaces_are_watches_of_their_own(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_selectors_and_namespaces_are_watches_of_their_own(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """Each trigger hears what it asked for; an object that leaves a selector is deleted for it."""
     recorder = Recorder()
     selective = {**widgets.parameters, "label_selector": "team=shop"}
@@ -304,19 +367,29 @@ def test_selectors_and_namespaces_are_watches_of_their_own(widgets: Widgets, sta
     widgets.make("other", labels={"team": "other"})
     widgets.make("ours", labels={"team": "shop"})
     recorder.wait_told(("created", "ours"))
-    widgets.client.patch(widgets.resource, "ours", {"metadata": {"labels": {"team": "x"}}}, widgets.namespace)
+    widgets.client.patch(
+        widgets.resource, "ours", {"metadata": {"labels": {"team": "x"}}}, widgets.namespace
+    )
     recorder.wait_told(("created", "ours"), ("deleted", "ours"))
     hub.add(trigger("kubestorm.everything", {**widgets.parameters, "namespace": ""}))
-    recorder.wait(lambda: {("created", "other"), ("created", "ours")} <= set(recorder.told[2:]), "both, unselected")
+    recorder.wait(
+        lambda: {("created", "other"), ("created", "ours")} <= set(recorder.told[2:]),
+        "both, unselected",
+    )
     assert len(hub.watches()) == 2
 
 
-def test_watches_come_and_go_with_the_triggers(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_watches_come_and_go_with_the_triggers(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """The first trigger starts a watch, another on the same shares it, the last one's end ends it."""
     recorder = Recorder()
     hub = start_watching(widgets.client, recorder)
     assert hub.watches() == []
-    one, same = trigger("a", widgets.parameters), trigger("b", {**widgets.parameters, "label_selector": ""})
+    one, same = (
+        trigger("a", widgets.parameters),
+        trigger("b", {**widgets.parameters, "label_selector": ""}),
+    )
     for asked in (one, same, one):
         hub.add(asked)
     assert len(hub.watches()) == 1
@@ -337,7 +410,9 @@ def test_watches_come_and_go_with_the_triggers(widgets: Widgets, start_watching:
 def test_a_trigger_that_differs_in_resync_alone_hears_of_what_exists(
     widgets: Widgets, start_watching: StartWatching
 ) -> None:
-    """It has a memory of its own, so that the objects which the other has been told of are news to it."""
+    """It has a memory of its own, so that the objects which the other has been told of are news to
+    it.
+    """
     recorder = Recorder()
     widgets.make("one")
     hub = start_watching(widgets.client, recorder, widgets.parameters)
@@ -349,8 +424,12 @@ def test_a_trigger_that_differs_in_resync_alone_hears_of_what_exists(
     assert [one["parameters"].get("resync") for one in recorder.triggers[:2]] == [None, False]
 
 
-def test_no_look_is_told_while_a_run_holds_the_lease(widgets: Widgets, start_watching: StartWatching) -> None:
-    """It would end at the lock. Others are looked at meanwhile, and the object itself once the Lease is free."""
+def test_no_look_is_told_while_a_run_holds_the_lease(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
+    """It would end at the lock. Others are looked at meanwhile, and the object itself once the
+    Lease is free.
+    """
     client = connect(dataclasses.replace(widgets.client.settings, namespace=widgets.namespace))
     held = LeaseLock(client, widgets.make("held")["metadata"]["uid"], holder="run-1")
     assert held.acquire()
@@ -364,7 +443,9 @@ def test_no_look_is_told_while_a_run_holds_the_lease(widgets: Widgets, start_wat
     recorder.wait(lambda: ("resync", "held") in recorder.told, "a look once it is free")
 
 
-def test_a_trigger_that_names_no_kind_stops_nothing(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_a_trigger_that_names_no_kind_stops_nothing(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """It is said which parameter is missing, and the others are watched."""
     recorder = Recorder()
     start_watching(widgets.client, recorder, {"group": "example.org"}, widgets.parameters)
@@ -373,23 +454,32 @@ def test_a_trigger_that_names_no_kind_stops_nothing(widgets: Widgets, start_watc
     recorder.wait_told(("created", "one"))
 
 
-def test_what_is_not_ready_comes_again_as_resync(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_what_is_not_ready_comes_again_as_resync(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """Looks repeat until Ready for the current generation, with the object as it is at that moment."""
     recorder = Recorder()
     settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
-    start_watching(widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
+    start_watching(
+        widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings
+    )
     recorder.wait_line("watch.listed")
     widgets.make("one")
     recorder.wait(lambda: recorder.told.count(("resync", "one")) >= 3, "three looks")
     widgets.report("one", {"step": "x", "conditions": [{"type": "Ready", "status": "False"}]})
-    recorder.wait(lambda: recorder.payloads[-1]["object"].get("status", {}).get("step") == "x", "the new state")
+    recorder.wait(
+        lambda: recorder.payloads[-1]["object"].get("status", {}).get("step") == "x",
+        "the new state",
+    )
     assert recorder.told[0] == ("created", "one")
     assert set(recorder.told[1:]) == {("resync", "one")}
     widgets.report("one", {"conditions": [{"type": "Ready", "status": "True"}]})
     widgets.make("two")
     recorder.wait(lambda: ("resync", "two") in recorder.told, "a look at the other")
     settled_at = len(recorder.told)
-    recorder.wait(lambda: recorder.told[settled_at:].count(("resync", "two")) >= 3, "more looks at the other")
+    recorder.wait(
+        lambda: recorder.told[settled_at:].count(("resync", "two")) >= 3, "more looks at the other"
+    )
     assert ("resync", "one") not in recorder.told[settled_at:]
 
 
@@ -409,29 +499,40 @@ def test_what_is_not_ready_comes_again_after_a_restart_with_no_event_at_all(
     after.wait(lambda: after.told.count(("resync", "one")) >= 2, "looks at it")
 
 
-def test_a_ready_object_that_is_annotated_comes_once_more(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_a_ready_object_that_is_annotated_comes_once_more(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """The run for the change may have ended at the lock of one that had read the object before."""
     recorder = Recorder()
     widgets.make("one")
     widgets.report("one", {"conditions": [{"type": "Ready", "status": "True"}]})
     settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
-    start_watching(widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
+    start_watching(
+        widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings
+    )
     recorder.wait_told(("created", "one"))
     widgets.annotate("one", wish="granted")
     recorder.wait(lambda: ("resync", "one") in recorder.told, "one more look")
     assert recorder.told == [("created", "one"), ("updated", "one"), ("resync", "one")]
 
 
-def test_everything_comes_again_at_its_interval(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_everything_comes_again_at_its_interval(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """Also what is Ready."""
     for name in ("one", "two"):
         widgets.make(name)
         widgets.report(name, {"conditions": [{"type": "Ready", "status": "True"}]})
     recorder = Recorder()
     settings = watch_settings(resync={"all_seconds": 0.2})
-    start_watching(widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
+    start_watching(
+        widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings
+    )
     recorder.wait(
-        lambda: recorder.told.count(("resync", "one")) >= 2 and recorder.told.count(("resync", "two")) >= 2,
+        lambda: (
+            recorder.told.count(("resync", "one")) >= 2
+            and recorder.told.count(("resync", "two")) >= 2
+        ),
         "two rounds",
     )
 
@@ -442,7 +543,11 @@ def test_the_values_of_secrets_stay_where_they_are(
     """A rule may watch Secrets; their values are neither dispatched nor kept nor logged."""
     recorder = Recorder()
     secrets = Resource("", "v1", "secrets")
-    start_watching(client, recorder, {**secrets._asdict(), "namespace": namespace, "label_selector": "mine=yes"})
+    start_watching(
+        client,
+        recorder,
+        {**secrets._asdict(), "namespace": namespace, "label_selector": "mine=yes"},
+    )
     recorder.wait_line("watch.listed")
     body: dict[str, Any] = {
         "apiVersion": "v1",
@@ -460,19 +565,31 @@ def test_the_values_of_secrets_stay_where_they_are(
         assert value not in everything
 
 
-def test_an_object_may_say_when_it_is_to_be_looked_at(widgets: Widgets, start_watching: StartWatching) -> None:
+def test_an_object_may_say_when_it_is_to_be_looked_at(
+    widgets: Widgets, start_watching: StartWatching
+) -> None:
     """Long before the schedule would, also when it is Ready; what has ended is not looked at."""
     recorder = Recorder()
     settings = watch_settings(resync={"initial_seconds": 600, "max_seconds": 600})
-    start_watching(widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
+    start_watching(
+        widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings
+    )
     recorder.wait_line("watch.listed")
     long_ago = "2020-01-01T00:00:00.500Z"
     widgets.make("one")
-    widgets.report("one", {"conditions": [{"type": "Ready", "status": "True"}], "nextLookAt": long_ago})
+    widgets.report(
+        "one", {"conditions": [{"type": "Ready", "status": "True"}], "nextLookAt": long_ago}
+    )
     recorder.wait(lambda: ("resync", "one") in recorder.told, "the look that it asked for")
-    ended = {"conditions": [{"type": "Ready", "status": "False"}], "finishedAt": long_ago, "nextLookAt": None}
+    ended = {
+        "conditions": [{"type": "Ready", "status": "False"}],
+        "finishedAt": long_ago,
+        "nextLookAt": None,
+    }
     widgets.report("one", ended)
     widgets.make("two")
-    widgets.report("two", {"conditions": [{"type": "Ready", "status": "False"}], "nextLookAt": long_ago})
+    widgets.report(
+        "two", {"conditions": [{"type": "Ready", "status": "False"}], "nextLookAt": long_ago}
+    )
     recorder.wait(lambda: ("resync", "two") in recorder.told, "a look at the other")
     assert recorder.told.count(("resync", "one")) == 1

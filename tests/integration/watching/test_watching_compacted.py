@@ -60,7 +60,9 @@ def test_history_compacted_during_downtime_gives_the_differences(
 def test_an_outage_is_one_line_and_no_event(
     own_kube: RealKube, own_widgets: Widgets, start_watching: StartWatching
 ) -> None:
-    """The API server goes away under an open watch and comes back with an empty memory: nothing is repeated."""
+    """The API server goes away under an open watch and comes back with an empty memory: nothing is
+    repeated.
+    """
     recorder = Recorder()
     own_widgets.make("one")
     start_watching(own_widgets.client, recorder, own_widgets.parameters)

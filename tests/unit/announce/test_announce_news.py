@@ -36,7 +36,13 @@ def condition(kind: str, status: str, reason: str, message: str = "") -> dict[st
 
 def database(*conditions: dict[str, Any], generation: int = 2, **metadata: Any) -> dict[str, Any]:
     return {
-        "metadata": {"name": "orders", "namespace": "shop", "uid": "u2", "generation": generation, **metadata},
+        "metadata": {
+            "name": "orders",
+            "namespace": "shop",
+            "uid": "u2",
+            "generation": generation,
+            **metadata,
+        },
         "spec": {"engine": "postgres", "size": "small"},
         "status": {"conditions": list(conditions)},
     }
@@ -45,7 +51,9 @@ def database(*conditions: dict[str, Any], generation: int = 2, **metadata: Any) 
 @pytest.mark.parametrize(
     "phase,status,tone,sentence",
     [
-        pytest.param("Progressing", {}, INFO, "Rollout of cart 1.4.2 in shop started.", id="started"),
+        pytest.param(
+            "Progressing", {}, INFO, "Rollout of cart 1.4.2 in shop started.", id="started"
+        ),
         pytest.param(
             "Paused",
             {"step": 2},
@@ -53,7 +61,9 @@ def database(*conditions: dict[str, Any], generation: int = 2, **metadata: Any) 
             "Rollout of cart 1.4.2 in shop waits to be promoted or aborted.",
             id="paused",
         ),
-        pytest.param("Complete", {}, GOOD, "Rollout of cart 1.4.2 in shop is complete.", id="complete"),
+        pytest.param(
+            "Complete", {}, GOOD, "Rollout of cart 1.4.2 in shop is complete.", id="complete"
+        ),
         pytest.param(
             "Failed",
             {"reason": "CrashLoopBackOff", "message": "pod cart-1 exits with 3"},
@@ -61,10 +71,14 @@ def database(*conditions: dict[str, Any], generation: int = 2, **metadata: Any) 
             "Rollout of cart 1.4.2 in shop failed: pod cart-1 exits with 3.",
             id="failed with its reason",
         ),
-        pytest.param("Aborted", {}, WARNING, "Rollout of cart 1.4.2 in shop was aborted.", id="aborted"),
+        pytest.param(
+            "Aborted", {}, WARNING, "Rollout of cart 1.4.2 in shop was aborted.", id="aborted"
+        ),
     ],
 )
-def test_a_rollout_tells_how_it_goes(phase: str, status: dict[str, Any], tone: str, sentence: str) -> None:
+def test_a_rollout_tells_how_it_goes(
+    phase: str, status: dict[str, Any], tone: str, sentence: str
+) -> None:
     """Each phase that a team waits for is a sentence."""
     news = news_of("rollouts", rollout(phase, **status))
     assert news is not None
@@ -86,7 +100,12 @@ UNREACHABLE = condition("CredentialsStored", "False", "VaultUnavailable", "Vault
 @pytest.mark.parametrize(
     "obj,tone,sentence",
     [
-        pytest.param(database(condition("Ready", "True", "Ready")), GOOD, "Database shop/orders is ready.", id="ready"),
+        pytest.param(
+            database(condition("Ready", "True", "Ready")),
+            GOOD,
+            "Database shop/orders is ready.",
+            id="ready",
+        ),
         pytest.param(
             database(
                 condition("Ready", "False", "AWSRDSRefused"),
@@ -105,7 +124,12 @@ UNREACHABLE = condition("CredentialsStored", "False", "VaultUnavailable", "Vault
         pytest.param(
             database(
                 condition("Ready", "False", "ConfirmationMissing"),
-                condition("InstanceAvailable", "False", "ConfirmationMissing", "Confirm with an annotation."),
+                condition(
+                    "InstanceAvailable",
+                    "False",
+                    "ConfirmationMissing",
+                    "Confirm with an annotation.",
+                ),
                 deletionTimestamp="2026-01-01T10:00:00Z",
             ),
             BAD,
@@ -114,7 +138,9 @@ UNREACHABLE = condition("CredentialsStored", "False", "VaultUnavailable", "Vault
         ),
     ],
 )
-def test_a_database_tells_when_it_is_ready_or_in_trouble(obj: dict[str, Any], tone: str, sentence: str) -> None:
+def test_a_database_tells_when_it_is_ready_or_in_trouble(
+    obj: dict[str, Any], tone: str, sentence: str
+) -> None:
     """The sentence names it and why."""
     news = news_of("databases", obj)
     assert news is not None
@@ -129,7 +155,10 @@ def test_a_database_tells_when_it_is_ready_or_in_trouble(obj: dict[str, Any], to
         pytest.param({"metadata": {"name": "orders", "namespace": "shop"}}, id="no status"),
         pytest.param(database(condition("Ready", "False", "Reconciling")), id="reconciling"),
         pytest.param(
-            database(condition("Ready", "False", "Creating"), condition("InstanceAvailable", "False", "Creating")),
+            database(
+                condition("Ready", "False", "Creating"),
+                condition("InstanceAvailable", "False", "Creating"),
+            ),
             id="being made",
         ),
         pytest.param(
@@ -140,10 +169,12 @@ def test_a_database_tells_when_it_is_ready_or_in_trouble(obj: dict[str, Any], to
             id="waiting",
         ),
         pytest.param(
-            database({**condition("Ready", "True", "Ready"), "observedGeneration": 1}), id="ready for an older wish"
+            database({**condition("Ready", "True", "Ready"), "observedGeneration": 1}),
+            id="ready for an older wish",
         ),
         pytest.param(
-            database(condition("Ready", "True", "Ready"), deletionTimestamp="2026-01-01T10:00:00Z"), id="being deleted"
+            database(condition("Ready", "True", "Ready"), deletionTimestamp="2026-01-01T10:00:00Z"),
+            id="being deleted",
         ),
     ],
 )
@@ -154,10 +185,15 @@ def test_what_is_under_way_is_no_news(obj: dict[str, Any]) -> None:
 
 def test_only_trouble_that_passes_is_waited_with() -> None:
     """A service out of reach may come back; a refusal will not."""
-    away = news_of("databases", database(condition("Ready", "False", "VaultUnavailable"), UNREACHABLE))
+    away = news_of(
+        "databases", database(condition("Ready", "False", "VaultUnavailable"), UNREACHABLE)
+    )
     refused = news_of(
         "databases",
-        database(condition("Ready", "False", "X"), condition("SpecValid", "False", "ConfigurationError", "No size.")),
+        database(
+            condition("Ready", "False", "X"),
+            condition("SpecValid", "False", "ConfigurationError", "No size."),
+        ),
     )
     assert away is not None
     assert refused is not None
@@ -165,7 +201,9 @@ def test_only_trouble_that_passes_is_waited_with() -> None:
 
 
 def test_a_change_that_was_carried_out_is_news_again() -> None:
-    """The generation is part of what was told: resized and ready again is told, the same ready twice is not."""
+    """The generation is part of what was told: resized and ready again is told, the same ready
+    twice is not.
+    """
     first = news_of("databases", database(condition("Ready", "True", "Ready"), generation=2))
     again = news_of("databases", database(condition("Ready", "True", "Ready"), generation=3))
     assert first is not None

@@ -38,7 +38,9 @@ def news(name: str, state: str = "Complete", **changes: Any) -> News:
     return News(**{**values, **changes})
 
 
-def item(name: str, state: str = "Complete", *, age: float = 0.0, channel: str = "#shop", **changes: Any) -> Item:
+def item(
+    name: str, state: str = "Complete", *, age: float = 0.0, channel: str = "#shop", **changes: Any
+) -> Item:
     return Item(f"{name}.{state}.{age}", channel, news(name, state, **changes), NOW - seconds(age))
 
 
@@ -68,7 +70,11 @@ def test_of_a_storm_the_first_go_out_and_the_rest_is_one_message() -> None:
 
 def test_a_summary_tells_the_worst_first_and_why() -> None:
     """Failures keep their reasons, each topic and namespace has its line."""
-    failed = {"topic": "rollouts failed", "tone": BAD, "sentence": "Rollout of x failed: no memory."}
+    failed = {
+        "topic": "rollouts failed",
+        "tone": BAD,
+        "sentence": "Rollout of x failed: no memory.",
+    }
     waiting = [item(name, age=30) for name in "abc"] + [item("x", "Failed", age=25, **failed)]
     decision = decide(waiting, {}, {"#shop": [NOW] * 3}, SETTINGS, NOW)
     assert len(decision.messages) == 1
@@ -84,14 +90,18 @@ def test_a_summary_tells_the_worst_first_and_why() -> None:
 def test_channels_do_not_wait_for_each_other() -> None:
     """A storm in one is nothing to the other."""
     storm = [item(f"a{number}", channel="#noisy") for number in range(9)]
-    decision = decide([*storm, item("b", channel="#quiet")], {}, {"#noisy": [NOW] * 3}, SETTINGS, NOW)
+    decision = decide(
+        [*storm, item("b", channel="#quiet")], {}, {"#noisy": [NOW] * 3}, SETTINGS, NOW
+    )
     assert [message.channel for message in decision.messages] == ["#quiet"]
 
 
 def test_what_is_no_longer_so_is_not_told() -> None:
     """Of what was held back the latest counts; where that was told before, nothing is."""
     told = {"rollouts/shop/a/u": Told("ready", "#shop")}
-    decision = decide([item("a", "trouble", age=9), item("a", "ready", age=1)], told, {}, SETTINGS, NOW)
+    decision = decide(
+        [item("a", "trouble", age=9), item("a", "ready", age=1)], told, {}, SETTINGS, NOW
+    )
     assert decision.messages == ()
     assert {one.news.state for one in decision.dropped} == {"trouble", "ready"}
 
@@ -110,10 +120,14 @@ def test_the_outcome_joins_the_thread_that_the_start_began() -> None:
 
 
 def test_old_news_is_none_and_passing_trouble_waits() -> None:
-    """A new installation tells nothing of last year; a service that is away for a minute is not told of."""
+    """A new installation tells nothing of last year; a service that is away for a minute is not
+    told of.
+    """
     old = news("a", since=NOW - seconds(SETTINGS.fresh_seconds + 1))
     assert new_item("k", "#shop", old, SETTINGS, NOW) is None
-    passing = new_item("k", "#shop", news("a", passing=True, since=NOW - seconds(20)), SETTINGS, NOW)
+    passing = new_item(
+        "k", "#shop", news("a", passing=True, since=NOW - seconds(20)), SETTINGS, NOW
+    )
     assert passing is not None
     assert decide([passing], {}, {}, SETTINGS, NOW).messages == ()
     assert len(decide([passing], {}, {}, SETTINGS, NOW + seconds(101)).messages) == 1
@@ -132,8 +146,12 @@ def test_old_news_is_none_and_passing_trouble_waits() -> None:
     st.integers(0, 5),
     st.integers(0, 4),
 )
-def test_nothing_is_lost_told_twice_or_told_in_a_flood(rows: list[Any], recent: int, burst: int) -> None:
-    """Whatever waits is told, dropped or kept, never two of them; no channel gets more than its burst."""
+def test_nothing_is_lost_told_twice_or_told_in_a_flood(
+    rows: list[Any], recent: int, burst: int
+) -> None:
+    """Whatever waits is told, dropped or kept, never two of them; no channel gets more than its
+    burst.
+    """
     items = [
         Item(f"{index}", channel, news(name, state), NOW - seconds(age))
         for index, (name, state, channel, age) in enumerate(rows)
@@ -146,7 +164,9 @@ def test_nothing_is_lost_told_twice_or_told_in_a_flood(rows: list[Any], recent: 
     for channel in ("#x", "#y"):
         assert sum(message.channel == channel for message in decision.messages) <= max(burst, 1)
     if not said and len(dropped) < len(items):
-        later = decide([one for one in items if one.key not in dropped], {}, {}, settings, NOW + seconds(20))
+        later = decide(
+            [one for one in items if one.key not in dropped], {}, {}, settings, NOW + seconds(20)
+        )
         assert later.messages
 
 
@@ -171,7 +191,10 @@ def test_what_stays_is_due_after_its_window() -> None:
 
 
 ANNOTATED = {
-    "metadata": {"annotations": {"kubestorm.io/channel": "#noted"}, "labels": {"kubestorm.io/channel": "label"}}
+    "metadata": {
+        "annotations": {"kubestorm.io/channel": "#noted"},
+        "labels": {"kubestorm.io/channel": "label"},
+    }
 }
 
 
@@ -180,10 +203,18 @@ ANNOTATED = {
     [
         pytest.param("shop", ANNOTATED, AnnounceSettings(), "#noted", id="annotation before label"),
         pytest.param(
-            "shop", {"metadata": {"labels": {"kubestorm.io/channel": "team"}}}, AnnounceSettings(), "team", id="label"
+            "shop",
+            {"metadata": {"labels": {"kubestorm.io/channel": "team"}}},
+            AnnounceSettings(),
+            "team",
+            id="label",
         ),
         pytest.param(
-            "shop", ANNOTATED, AnnounceSettings(by_namespace=False, channel="#all"), "#all", id="not followed"
+            "shop",
+            ANNOTATED,
+            AnnounceSettings(by_namespace=False, channel="#all"),
+            "#all",
+            id="not followed",
         ),
         pytest.param(
             "shop",
@@ -195,14 +226,18 @@ ANNOTATED = {
         pytest.param(
             "shop-eu",
             None,
-            AnnounceSettings(channels=(ChannelRule(("shop-*",), "#shop"), ChannelRule(("*",), "#rest"))),
+            AnnounceSettings(
+                channels=(ChannelRule(("shop-*",), "#shop"), ChannelRule(("*",), "#rest"))
+            ),
             "#shop",
             id="first pattern that fits",
         ),
         pytest.param("other", None, AnnounceSettings(), "", id="nothing said"),
     ],
 )
-def test_the_channel_of_a_namespace(namespace: str, obj: Any, settings: AnnounceSettings, channel: str) -> None:
+def test_the_channel_of_a_namespace(
+    namespace: str, obj: Any, settings: AnnounceSettings, channel: str
+) -> None:
     """Its own word first, then the configuration's."""
     assert channel_of(namespace, obj, settings) == channel
 
@@ -227,5 +262,8 @@ def test_a_wrong_setting_is_named(section: dict[str, Any], field: str) -> None:
 
 def test_what_the_engine_fills_in_counts_as_not_said() -> None:
     """StackStorm puts empty lists where the operator wrote nothing."""
-    assert AnnounceSettings.from_config({"announcements": {"channels": [], "channel": ""}}) == AnnounceSettings()
+    assert (
+        AnnounceSettings.from_config({"announcements": {"channels": [], "channel": ""}})
+        == AnnounceSettings()
+    )
     assert INFO

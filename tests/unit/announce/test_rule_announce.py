@@ -14,7 +14,9 @@ from stormcell.rules import RuleIndex, render_action_parameters
 ROOT = Path(__file__).resolve().parents[3]
 LOOKUPS = StaticLookups()
 RULES = sorted(
-    file for pattern in ("announce_*", "approval_*", "slack_*") for file in (ROOT / "rules").glob(f"{pattern}.yaml")
+    file
+    for pattern in ("announce_*", "approval_*", "slack_*")
+    for file in (ROOT / "rules").glob(f"{pattern}.yaml")
 )
 
 
@@ -77,20 +79,34 @@ WAITING = {"conditions": [{"type": "Ready", "reason": "AwaitingApproval"}]}
         ("rollouts", "status", {"phase": "Complete"}, True, ["announce_rollout"]),
         ("rollouts", "created", None, True, []),
         ("rollouts", "deleted", {"phase": "Complete"}, True, []),
-        ("rollouts", "status", {"phase": "AwaitingApproval"}, True, ["announce_rollout", "approval_ask_rollout"]),
+        (
+            "rollouts",
+            "status",
+            {"phase": "AwaitingApproval"},
+            True,
+            ["announce_rollout", "approval_ask_rollout"],
+        ),
         ("rollouts", "resync", {"phase": "AwaitingApproval"}, False, ["approval_look_rollout"]),
         ("rollouts", "resync", {"phase": "Progressing"}, False, []),
         ("databases", "status", {"conditions": []}, True, ["announce_database"]),
         ("databases", "status", WAITING, True, ["announce_database", "approval_ask_database"]),
         ("databases", "resync", WAITING, False, ["approval_look_database"]),
-        ("databases", "resync", {"conditions": [{"type": "Ready", "reason": "Creating"}]}, False, []),
+        (
+            "databases",
+            "resync",
+            {"conditions": [{"type": "Ready", "reason": "Creating"}]},
+            False,
+            [],
+        ),
         ("databases", "resync", None, False, []),
         ("imagebuilds", "status", {"conditions": []}, True, ["announce_build"]),
         ("environments", "status", {"conditions": []}, True, ["announce_environment"]),
         ("applications", "updated", {"conditions": []}, True, ["announce_application"]),
     ],
 )
-def test_what_an_event_leads_to(plural: str, change: str, status: Any, outcomes: bool, rules: list[str]) -> None:
+def test_what_an_event_leads_to(
+    plural: str, change: str, status: Any, outcomes: bool, rules: list[str]
+) -> None:
     """Outcomes are told; what waits for people is asked; nothing else runs."""
     assert sorted(event(plural, change, status, outcomes=outcomes)) == rules
 
@@ -134,7 +150,11 @@ SAID = {
     [
         pytest.param({}, ["slack_command_run"], id="a command"),
         pytest.param({"kind": "mention"}, ["slack_command_run"], id="a mention"),
-        pytest.param({"kind": "action", "action": "approval_approve"}, ["slack_click_approval"], id="our button"),
+        pytest.param(
+            {"kind": "action", "action": "approval_approve"},
+            ["slack_click_approval"],
+            id="our button",
+        ),
         pytest.param({"kind": "action", "action": "other"}, [], id="another's button"),
     ],
 )
@@ -145,7 +165,9 @@ def test_what_people_do_in_slack_reaches_one_rule(change: dict[str, str], rules:
     assert [rule.name for rule in found] == rules
     for rule in found:
         given, said = rendered(rule, payload), ("user", "text", "at", "proof", "inputs")
-        assert {key: given[key] for key in said if key in given} == {key: payload[key] for key in said if key in given}
+        assert {key: given[key] for key in said if key in given} == {
+            key: payload[key] for key in said if key in given
+        }
 
 
 def test_drift_is_told_without_braces() -> None:
@@ -160,5 +182,7 @@ def test_drift_is_told_without_braces() -> None:
 
 def test_what_was_held_back_is_told_when_it_is_due() -> None:
     """The sensor says when."""
-    (rule,) = reached("kubestorm.announcements_due", {}, {"waiting": 3, "since": "2026-01-01T00:00:00Z"})
+    (rule,) = reached(
+        "kubestorm.announcements_due", {}, {"waiting": 3, "since": "2026-01-01T00:00:00Z"}
+    )
     assert (rule.name, rule.action.ref) == ("announce_waiting", "kubestorm.announce")

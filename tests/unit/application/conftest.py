@@ -13,7 +13,10 @@ ENOUGH: dict[str, Any] = {
     "image": {"repository": "registry.example.com/team/cart"},
     "follow": {"semver": ">=1.0"},
     "port": 8080,
-    "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": 1, "memory": "256Mi"}},
+    "resources": {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"cpu": 1, "memory": "256Mi"},
+    },
     "health": {"http": {"path": "/healthz"}},
 }
 
@@ -24,7 +27,13 @@ def application(spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str
     return {
         "apiVersion": "kubestorm.io/v1alpha1",
         "kind": "Application",
-        "metadata": {"name": "cart", "namespace": "shop", "uid": "u-1", "generation": 1, **metadata},
+        "metadata": {
+            "name": "cart",
+            "namespace": "shop",
+            "uid": "u-1",
+            "generation": 1,
+            **metadata,
+        },
         "spec": {key: value for key, value in merged.items() if value is not None},
     }
 

@@ -1,4 +1,6 @@
-"""The decisions around server-side apply: what is compared, what is left out, what is never given away."""
+"""The decisions around server-side apply: what is compared, what is left out, what is never given
+away.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ SAME = {
     "less is there": ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, False),
     "another value": ({"a": 1}, {"a": 2}, False),
     "plain list": ({"a": [1, 2]}, {"a": [1, 2, 3]}, False),
-    "named list": ({"a": [{"name": "x", "v": 1}]}, {"a": [{"name": "y"}, {"name": "x", "v": 1, "w": 2}]}, True),
+    "named list": (
+        {"a": [{"name": "x", "v": 1}]},
+        {"a": [{"name": "y"}, {"name": "x", "v": 1, "w": 2}]},
+        True,
+    ),
     "named list without it": ({"a": [{"name": "x"}]}, {"a": [{"name": "y"}]}, False),
     "nothing there": ({"a": [1]}, {}, False),
     "false and absent": ({"a": False}, {}, False),
@@ -29,13 +35,22 @@ MANIFEST = {
     "metadata": {"labels": {"kubestorm.io/application": "cart", "a.b/c.d": "x"}},
     "spec": {
         "replicas": 2,
-        "ports": [{"port": 80, "protocol": "TCP", "targetPort": 1}, {"port": 81, "protocol": "TCP", "targetPort": 2}],
-        "template": {"spec": {"containers": [{"name": "app", "env": [{"name": "A", "value": "1"}], "image": "i"}]}},
+        "ports": [
+            {"port": 80, "protocol": "TCP", "targetPort": 1},
+            {"port": 81, "protocol": "TCP", "targetPort": 2},
+        ],
+        "template": {
+            "spec": {
+                "containers": [{"name": "app", "env": [{"name": "A", "value": "1"}], "image": "i"}]
+            }
+        },
     },
 }
 LEFT_OUT = {
     ".spec.replicas": lambda m: "replicas" not in m["spec"],
-    ".metadata.labels.a.b/c.d": lambda m: list(m["metadata"]["labels"]) == ["kubestorm.io/application"],
+    ".metadata.labels.a.b/c.d": lambda m: (
+        list(m["metadata"]["labels"]) == ["kubestorm.io/application"]
+    ),
     '.spec.ports[port=80,protocol="TCP"].targetPort': lambda m: (
         m["spec"]["ports"][0] == {"port": 80, "protocol": "TCP"}
     ),
@@ -79,7 +94,9 @@ def test_what_the_pack_alone_decides(field, ours):
 def test_a_secrets_hash_says_nothing_of_its_values():
     """The same keys give the same hash."""
     one, two, three = (
-        render.stamped({"kind": "Secret", "metadata": {"name": "s"}, "data": data})["metadata"]["annotations"]
+        render.stamped({"kind": "Secret", "metadata": {"name": "s"}, "data": data})["metadata"][
+            "annotations"
+        ]
         for data in ({"A": "eA=="}, {"A": "eQ=="}, {"B": "eA=="})
     )
     assert one == two != three
@@ -87,7 +104,10 @@ def test_a_secrets_hash_says_nothing_of_its_values():
 
 def test_only_a_number_of_pods_is_nothing_serious():
     """A person may set it."""
-    replicas, ports = FieldConflict(".spec.replicas", "kubectl"), FieldConflict(".spec.ports", "mesh")
+    replicas, ports = (
+        FieldConflict(".spec.replicas", "kubectl"),
+        FieldConflict(".spec.ports", "mesh"),
+    )
     assert not apply.is_serious([apply.Outcome("Deployment", "cart", apply.CHANGED, (replicas,))])
     assert apply.is_serious([apply.Outcome("Service", "cart", apply.CHANGED, (replicas, ports))])
 
@@ -96,12 +116,24 @@ def deployment(wanted: int = 2, generation: int = 1, **status) -> dict:
     return {"metadata": {"generation": generation}, "spec": {"replicas": wanted}, "status": status}
 
 
-STALLED = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
-QUOTA = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
+STALLED = {
+    "type": "Progressing",
+    "status": "False",
+    "reason": "ProgressDeadlineExceeded",
+    "message": "timed out",
+}
+QUOTA = {
+    "type": "ReplicaFailure",
+    "status": "True",
+    "reason": "FailedCreate",
+    "message": "exceeded quota",
+}
 JUDGED = {
     "new": (deployment(), "False", "RollingOut"),
     "not observed": (
-        deployment(generation=2, observedGeneration=1, replicas=2, updatedReplicas=2, availableReplicas=2),
+        deployment(
+            generation=2, observedGeneration=1, replicas=2, updatedReplicas=2, availableReplicas=2
+        ),
         "False",
         "RollingOut",
     ),
@@ -121,8 +153,16 @@ JUDGED = {
         "RolledOut",
     ),
     "none wanted": (deployment(wanted=0, observedGeneration=1), "True", "RolledOut"),
-    "stalled": (deployment(observedGeneration=1, conditions=[STALLED]), "False", "ProgressDeadlineExceeded"),
-    "quota": (deployment(observedGeneration=1, conditions=[STALLED, QUOTA]), "False", "FailedCreate"),
+    "stalled": (
+        deployment(observedGeneration=1, conditions=[STALLED]),
+        "False",
+        "ProgressDeadlineExceeded",
+    ),
+    "quota": (
+        deployment(observedGeneration=1, conditions=[STALLED, QUOTA]),
+        "False",
+        "FailedCreate",
+    ),
 }
 
 
@@ -152,12 +192,18 @@ def test_a_failed_rollouts_own_words_stay():
 
 def test_the_image_is_the_last_good_one():
     """Of the history first, of the Deployment where there is none."""
-    assert deploying.good_image({**DUE, "good": "sha256:aa", "good_tag": "1"}) == deploying.Image("sha256:aa", "1")
+    assert deploying.good_image({**DUE, "good": "sha256:aa", "good_tag": "1"}) == deploying.Image(
+        "sha256:aa", "1"
+    )
     assert deploying.good_image(DUE) is None
     container = {"name": "app", "image": "r/x@sha256:bb"}
     live = {
         "metadata": {"annotations": {"kubestorm.io/image-tag": "2"}},
-        "spec": {"template": {"spec": {"containers": [{"name": "log", "image": "l@sha256:cc"}, container]}}},
+        "spec": {
+            "template": {
+                "spec": {"containers": [{"name": "log", "image": "l@sha256:cc"}, container]}
+            }
+        },
     }
     assert deploying.current_image(live) == deploying.Image("sha256:bb", "2")
     assert deploying.current_image(None) is None
@@ -166,13 +212,21 @@ def test_the_image_is_the_last_good_one():
 ADDRESSES = {
     "inside": ({}, (), "http://cart.shop.svc/"),
     "another port": ({"expose": {"port": 8000}}, (), "http://cart.shop.svc:8000/"),
-    "host": ({"expose": {"type": "ingress", "hosts": ["a.example.com"]}}, ("a.example.com",), "https://a.example.com/"),
+    "host": (
+        {"expose": {"type": "ingress", "hosts": ["a.example.com"]}},
+        ("a.example.com",),
+        "https://a.example.com/",
+    ),
     "plain host": (
         {"expose": {"type": "ingress", "hosts": ["a.example.com"], "tls": False, "path": "/cart"}},
         ("a.example.com",),
         "http://a.example.com/cart",
     ),
-    "another's host": ({"expose": {"type": "ingress", "hosts": ["a.example.com"]}}, (), "http://cart.shop.svc/"),
+    "another's host": (
+        {"expose": {"type": "ingress", "hosts": ["a.example.com"]}},
+        (),
+        "http://cart.shop.svc/",
+    ),
     "balancer": ({"expose": {"type": "loadBalancer", "port": 8000}}, (), "http://192.0.2.1:8000/"),
     "no port": ({"port": None, "health": {"command": ["true"]}}, (), None),
 }

@@ -16,9 +16,19 @@ def secret(version: int = 1, **values: str) -> SecretValues:
     return SecretValues({key: Secret(value) for key, value in values.items()}, version)
 
 
-def facts(version: int = 1, host: str = "db.example.com", password: str = PASSWORD) -> DatabaseFacts:
-    address = {"host": host, "port": "5432", "database": "orders", "username": "dbadmin", "vault_path": "elsewhere"}
-    return DatabaseFacts("postgres", address, secret(version, username="dbadmin", password=password), f"{OWN}/orders")
+def facts(
+    version: int = 1, host: str = "db.example.com", password: str = PASSWORD
+) -> DatabaseFacts:
+    address = {
+        "host": host,
+        "port": "5432",
+        "database": "orders",
+        "username": "dbadmin",
+        "vault_path": "elsewhere",
+    }
+    return DatabaseFacts(
+        "postgres", address, secret(version, username="dbadmin", password=password), f"{OWN}/orders"
+    )
 
 
 def contents(app, trees=None, secrets=None, databases=None):
@@ -29,7 +39,8 @@ def contents(app, trees=None, secrets=None, databases=None):
 
 def hashes(app, found) -> list[str]:
     return [
-        manifest["metadata"]["annotations"]["kubestorm.io/config-hash"] for manifest in config.manifests(app, found)
+        manifest["metadata"]["annotations"]["kubestorm.io/config-hash"]
+        for manifest in config.manifests(app, found)
     ]
 
 
@@ -66,7 +77,11 @@ def test_secrets_are_kept_hidden_until_the_object_is_made(parsed):
         ]
     )
     found = contents(
-        app, secrets={f"{OWN}/stripe": secret(3, **{"api-key": PASSWORD}), f"{OWN}/tls": secret(key="PEM")}
+        app,
+        secrets={
+            f"{OWN}/stripe": secret(3, **{"api-key": PASSWORD}),
+            f"{OWN}/tls": secret(key="PEM"),
+        },
     )
     assert PASSWORD not in repr(found)
     assert found.versions == {f"{OWN}/stripe": 3, f"{OWN}/tls": 1}
@@ -100,7 +115,12 @@ def test_the_hash_of_secrets_is_of_versions_alone(parsed):
 
     def made(version: int, value: str, database: DatabaseFacts):
         return hashes(
-            app, contents(app, secrets={f"{OWN}/stripe": secret(version, key=value)}, databases={"orders": database})
+            app,
+            contents(
+                app,
+                secrets={f"{OWN}/stripe": secret(version, key=value)},
+                databases={"orders": database},
+            ),
         )
 
     first = made(1, "a", facts())
@@ -122,9 +142,24 @@ def test_the_hash_of_configuration_is_of_contents(parsed):
 
 
 MISSING = {
-    "key": ({"config": [{"key": f"{OWN}/x"}]}, {f"{OWN}/x": {}}, {}, f"Consul has nothing at {OWN}/x."),
-    "prefix": ({"config": [{"prefix": f"{OWN}/x"}]}, {f"{OWN}/x/": {}}, {}, f"Consul has nothing at {OWN}/x/."),
-    "secret": ({"secrets": [{"path": f"{OWN}/x"}]}, {}, {f"{OWN}/x": None}, f"Vault has nothing at {OWN}/x."),
+    "key": (
+        {"config": [{"key": f"{OWN}/x"}]},
+        {f"{OWN}/x": {}},
+        {},
+        f"Consul has nothing at {OWN}/x.",
+    ),
+    "prefix": (
+        {"config": [{"prefix": f"{OWN}/x"}]},
+        {f"{OWN}/x/": {}},
+        {},
+        f"Consul has nothing at {OWN}/x/.",
+    ),
+    "secret": (
+        {"secrets": [{"path": f"{OWN}/x"}]},
+        {},
+        {f"{OWN}/x": None},
+        f"Vault has nothing at {OWN}/x.",
+    ),
     "key of a secret": (
         {"secrets": [{"path": f"{OWN}/x", "key": "a"}]},
         {},
@@ -174,7 +209,10 @@ DATABASES = {
         "Database orders is not Ready yet (Creating: RDS creates it.).",
     ),
     "ready": (database(CredentialsStored="True", Published="True", Ready="True"), ""),
-    "changed while it serves": (database(CredentialsStored="True", Published="True", Ready="False"), ""),
+    "changed while it serves": (
+        database(CredentialsStored="True", Published="True", Ready="False"),
+        "",
+    ),
     "going": (
         {
             **database(CredentialsStored="True", Published="True"),
@@ -196,4 +234,6 @@ def test_every_database_that_is_waited_for_is_named(parsed):
     """In one sentence."""
     app = parsed(databases=[{"name": "a"}, {"name": "b", "envPrefix": "B"}])
     waiting = {name: Waiting("WaitingForDatabase", f"{name} is not there.") for name in "ab"}
-    assert assemble(app, Gathered({}, {}, waiting)) == Waiting("WaitingForDatabase", "a is not there. b is not there.")
+    assert assemble(app, Gathered({}, {}, waiting)) == Waiting(
+        "WaitingForDatabase", "a is not there. b is not there."
+    )

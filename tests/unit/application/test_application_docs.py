@@ -16,16 +16,24 @@ from tests.unit.application.conftest import ENOUGH
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "applications.md").read_text()
-BLOCKS = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
+BLOCKS = [
+    yaml.safe_load(block)
+    for block in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+]
 SPECS: list[dict[str, Any]] = [block["spec"] for block in BLOCKS if "spec" in block]
-SCHEMA = yaml.safe_load((ROOT / "crds" / "applications.kubestorm.io.yaml").read_text())["spec"]["versions"][0]["schema"]
+SCHEMA = yaml.safe_load((ROOT / "crds" / "applications.kubestorm.io.yaml").read_text())["spec"][
+    "versions"
+][0]["schema"]
 SPEC_SCHEMA = SCHEMA["openAPIV3Schema"]["properties"]["spec"]
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_documented_specs_are_taken(spec):
     """Each block of the page, completed by what is enough."""
-    resource = {"metadata": {"name": "cart", "namespace": "shop", "uid": "u"}, "spec": {**ENOUGH, **spec}}
+    resource = {
+        "metadata": {"name": "cart", "namespace": "shop", "uid": "u"},
+        "spec": {**ENOUGH, **spec},
+    }
     parse(resource, load_settings({"cluster": "prod", "application": {"allow_patch": ["*"]}}))
 
 

@@ -24,7 +24,9 @@ SCALARS = st.one_of(
     st.integers(-5, 70000),
     st.floats(allow_nan=False),
     st.text(max_size=8),
-    st.sampled_from(["Canary", "ingress", "/x", "kubestorm/test/shop/x", "25%", "a.example.com", "app", "100m"]),
+    st.sampled_from(
+        ["Canary", "ingress", "/x", "kubestorm/test/shop/x", "25%", "a.example.com", "app", "100m"]
+    ),
 )
 WORDS = sorted(
     {
@@ -75,7 +77,9 @@ def test_something_deep_in_a_documented_spec_is_replaced(data):
     spec: Any = data.draw(st.sampled_from(SPECS))
     spec = replaced({**ENOUGH, **spec}, data)
     try:
-        app = parse({"metadata": {"name": "cart", "namespace": "shop", "uid": "u"}, "spec": spec}, SETTINGS)
+        app = parse(
+            {"metadata": {"name": "cart", "namespace": "shop", "uid": "u"}, "spec": spec}, SETTINGS
+        )
     except DefinitionError:
         return
     render_all(app)
@@ -96,7 +100,9 @@ PATCHES = {
     "no spec": {"spec": None},
     "no template": {"spec": {"template": None}},
     "no containers": {"spec": {"template": {"spec": {"containers": None}}}},
-    "containers without names": {"spec": {"template": {"spec": {"containers": [{"image": "evil:1"}]}}}},
+    "containers without names": {
+        "spec": {"template": {"spec": {"containers": [{"image": "evil:1"}]}}}
+    },
     "labels of another kind": {"spec": {"template": {"metadata": {"labels": "x"}}}},
     "no metadata": {"metadata": None},
     "number of pods": {"spec": {"replicas": 5}},

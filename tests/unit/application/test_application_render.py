@@ -1,4 +1,6 @@
-"""The manifests of an Application: what is fixed, what follows from its few values, what is left to others."""
+"""The manifests of an Application: what is fixed, what follows from its few values, what is left to
+others.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,22 @@ from kubestorm.application.versions import ApiVersions, choose
 
 DIGEST = "sha256:" + "a" * 64
 IMAGE = f"registry.example.com/team/cart@{DIGEST}"
-NEW, OLD, OLDEST = ApiVersions(), ApiVersions("v2beta2", "v1beta1", "v1"), ApiVersions("v1", None, None)
+NEW, OLD, OLDEST = (
+    ApiVersions(),
+    ApiVersions("v2beta2", "v1beta1", "v1"),
+    ApiVersions("v1", None, None),
+)
 
 
 def deployed(app, **more):
-    return render.deployment(app, **{"track": "stable", "image": IMAGE, "replicas": 2, "config_hash": "h", **more})
+    return render.deployment(
+        app, **{"track": "stable", "image": IMAGE, "replicas": 2, "config_hash": "h", **more}
+    )
 
 
-@pytest.mark.parametrize("track, name", [("stable", "cart"), ("canary", "cart-canary"), ("green", "cart-green")])
+@pytest.mark.parametrize(
+    "track, name", [("stable", "cart"), ("canary", "cart-canary"), ("green", "cart-green")]
+)
 def test_a_deployment_selects_its_application_and_track(parsed, track, name):
     """From the beginning and under every strategy, as selectors cannot change."""
     manifest = deployed(parsed(), track=track)
@@ -46,7 +56,12 @@ def test_replicas_are_left_out_for_an_autoscaler(parsed):
 
 def test_probes_follow_from_few_values(parsed):
     """Restart comes after twice as many failures as the end of requests."""
-    health = {"http": {"path": "/ready", "livePath": "/live"}, "startSeconds": 32, "failures": 4, "everySeconds": 7}
+    health = {
+        "http": {"path": "/ready", "livePath": "/live"},
+        "startSeconds": 32,
+        "failures": 4,
+        "everySeconds": 7,
+    }
     container = deployed(parsed(health=health))["spec"]["template"]["spec"]["containers"][0]
     get = {"port": 8080, "scheme": "HTTP"}
     assert container["startupProbe"] == {
@@ -78,7 +93,9 @@ def test_each_kind_of_health_check_has_its_handler(parsed, health, handler):
 def test_the_startup_probe_allows_at_least_the_time_it_may_take(parsed_health, start):
     """And less than one period more."""
     probe = parsed_health(start)["startupProbe"]
-    assert start <= probe["periodSeconds"] * probe["failureThreshold"] < start + probe["periodSeconds"]
+    assert (
+        start <= probe["periodSeconds"] * probe["failureThreshold"] < start + probe["periodSeconds"]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +108,13 @@ def parsed_health():
 
 def test_a_service_selects_one_track_or_all(parsed):
     """All of them while a canary shares the requests."""
-    one, both = (render.service(parsed(), tracks=tracks) for tracks in (("green",), ("stable", "canary")))
-    assert one["spec"]["selector"] == {"kubestorm.io/application": "cart", "kubestorm.io/track": "green"}
+    one, both = (
+        render.service(parsed(), tracks=tracks) for tracks in (("green",), ("stable", "canary"))
+    )
+    assert one["spec"]["selector"] == {
+        "kubestorm.io/application": "cart",
+        "kubestorm.io/track": "green",
+    }
     assert both["spec"]["selector"] == {"kubestorm.io/application": "cart"}
     assert one["metadata"]["annotations"]["kubestorm.io/active-track"] == "green"
     assert one["spec"]["type"] == "ClusterIP"
@@ -100,7 +122,9 @@ def test_a_service_selects_one_track_or_all(parsed):
 
 def test_an_ingress_serves_the_hosts_it_may_have(parsed):
     """Another Application's host is left out of rules and certificate."""
-    app = parsed(expose={"type": "ingress", "hosts": ["a.example.com", "b.example.com"], "path": "/cart"})
+    app = parsed(
+        expose={"type": "ingress", "hosts": ["a.example.com", "b.example.com"], "path": "/cart"}
+    )
     manifest = render.ingress(app, NEW, hosts=["b.example.com"])
     assert manifest is not None
     assert [rule["host"] for rule in manifest["spec"]["rules"]] == ["b.example.com"]
@@ -119,7 +143,8 @@ def test_an_autoscaler_is_written_as_the_cluster_knows_it(parsed):
         assert manifest["apiVersion"] == f"autoscaling/{api.autoscaling}"
         assert manifest["spec"]["scaleTargetRef"]["name"] == "cart-green"
         named = {
-            m["resource"]["name"]: m["resource"]["target"]["averageUtilization"] for m in manifest["spec"]["metrics"]
+            m["resource"]["name"]: m["resource"]["target"]["averageUtilization"]
+            for m in manifest["spec"]["metrics"]
         }
         assert named == {"cpu": 70, "memory": 60}
     oldest = render.autoscaler(app, "cart", OLDEST)
@@ -141,7 +166,10 @@ def test_what_comes_from_outside_reaches_the_pod(parsed):
     """Variables of both objects, the Secret last; files at their paths."""
     own = "kubestorm/test/shop"
     app = parsed(
-        config=[{"prefix": f"{own}/flags/"}, {"key": f"{own}/app.yaml", "file": "/etc/cart/app.yaml"}],
+        config=[
+            {"prefix": f"{own}/flags/"},
+            {"key": f"{own}/app.yaml", "file": "/etc/cart/app.yaml"},
+        ],
         secrets=[{"path": f"{own}/tls", "key": "key", "file": "/etc/cart/key.pem"}],
         databases=[{"name": "orders"}],
     )
@@ -150,7 +178,10 @@ def test_what_comes_from_outside_reaches_the_pod(parsed):
         {"configMapRef": {"name": "cart-config"}},
         {"secretRef": {"name": "cart-secrets"}},
     ]
-    mounts = {mount["mountPath"]: (mount["name"], mount["subPath"]) for mount in pod["containers"][0]["volumeMounts"]}
+    mounts = {
+        mount["mountPath"]: (mount["name"], mount["subPath"])
+        for mount in pod["containers"][0]["volumeMounts"]
+    }
     assert mounts == {
         "/etc/cart/app.yaml": ("config-files", "etc.cart.app.yaml"),
         "/etc/cart/key.pem": ("secret-files", "etc.cart.key.pem"),
@@ -184,7 +215,10 @@ def test_a_patch_changes_what_it_names_and_never_whose_it_is(parsed):
                     "annotations": {"kubestorm.io/config-hash": "x"},
                 },
                 "spec": {
-                    "containers": [{"name": "app", "image": "evil:1", "tty": True}, {"name": "log", "image": "log:1"}]
+                    "containers": [
+                        {"name": "app", "image": "evil:1", "tty": True},
+                        {"name": "log", "image": "log:1"},
+                    ]
                 },
             }
         },

@@ -13,7 +13,10 @@ from kubestorm.errors import DefinitionError
 
 from tests.unit.application.conftest import application, pack_settings
 
-CANARY = {"type": "Canary", "steps": [{"weight": 20, "pauseSeconds": 30}, {"weight": 50, "untilPromoted": True}]}
+CANARY = {
+    "type": "Canary",
+    "steps": [{"weight": 20, "pauseSeconds": 30}, {"weight": 50, "untilPromoted": True}],
+}
 
 
 def test_what_is_enough_gets_the_documented_defaults(parsed):
@@ -21,12 +24,25 @@ def test_what_is_enough_gets_the_documented_defaults(parsed):
     app = parsed()
     assert app.image == "registry.example.com/team/cart"
     assert app.resources == Resources("100m", "128Mi", "1", "256Mi")
-    assert (app.health.http_path, app.health.port, app.health.start_seconds) == ("/healthz", 8080, 60)
+    assert (app.health.http_path, app.health.port, app.health.start_seconds) == (
+        "/healthz",
+        8080,
+        60,
+    )
     assert app.replicas == Replicas(1, 1)
     assert not app.replicas.autoscaled
     assert (app.exposure.type, app.exposure.port) == ("internal", 80)
-    assert (app.strategy.type, app.strategy.max_surge, app.strategy.max_unavailable) == ("RollingUpdate", "25%", 0)
-    assert (app.spread, app.shutdown_seconds, app.test, app.pull_secret) == ("zones", 30, None, None)
+    assert (app.strategy.type, app.strategy.max_surge, app.strategy.max_unavailable) == (
+        "RollingUpdate",
+        "25%",
+        0,
+    )
+    assert (app.spread, app.shutdown_seconds, app.test, app.pull_secret) == (
+        "zones",
+        30,
+        None,
+        None,
+    )
 
 
 MISSING = {
@@ -40,10 +56,17 @@ MISSING = {
         ["these are missing: spec.resources.limits.cpu;"],
     ),
     "repository": ({"image": {}}, ["spec.image.repository", "it is missing"]),
-    "registry": ({"image": {"repository": "team/cart"}}, ["names no registry", "registry.example.com/team/cart"]),
+    "registry": (
+        {"image": {"repository": "team/cart"}},
+        ["names no registry", "registry.example.com/team/cart"],
+    ),
     "health port": ({"port": None}, ["spec.health.http.port", "spec.port"]),
     "port of an ingress": (
-        {"port": None, "health": {"command": ["true"]}, "expose": {"type": "ingress", "hosts": ["a.example.com"]}},
+        {
+            "port": None,
+            "health": {"command": ["true"]},
+            "expose": {"type": "ingress", "hosts": ["a.example.com"]},
+        },
         ["spec.port", "expose.type ingress needs the port"],
     ),
     "hosts": ({"expose": {"type": "ingress"}}, ["spec.expose.hosts", "it is missing"]),
@@ -52,8 +75,14 @@ MISSING = {
     "test": ({"test": {"timeoutSeconds": 5}}, ["spec.test", "give http, job or both"]),
 }
 WRONG = {
-    "tag in repository": ({"image": {"repository": "registry.example.com/cart:1"}}, ["names a tag or a digest"]),
-    "two healths": ({"health": {"http": {"path": "/"}, "tcp": {}}}, ["http and tcp", "exactly one"]),
+    "tag in repository": (
+        {"image": {"repository": "registry.example.com/cart:1"}},
+        ["names a tag or a digest"],
+    ),
+    "two healths": (
+        {"health": {"http": {"path": "/"}, "tcp": {}}},
+        ["http and tcp", "exactly one"],
+    ),
     "two follows": ({"follow": {"tag": "1", "branch": "main"}}, ["spec.follow", "exactly one of"]),
     "a range that is none": ({"follow": {"semver": "newest"}}, ["spec.follow.semver"]),
     "timeout": (
@@ -61,21 +90,46 @@ WRONG = {
         ["5 is above health.everySeconds (2)"],
     ),
     "limit below request": (
-        {"resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
+        {
+            "resources": {
+                "requests": {"cpu": "2", "memory": "1Gi"},
+                "limits": {"cpu": "1", "memory": "2Gi"},
+            }
+        },
         ["spec.resources.limits.cpu", "1 is below the request of 2"],
     ),
     "no amount": (
-        {"resources": {"requests": {"cpu": "lots", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
+        {
+            "resources": {
+                "requests": {"cpu": "lots", "memory": "1Gi"},
+                "limits": {"cpu": "1", "memory": "2Gi"},
+            }
+        },
         ["spec.resources.requests.cpu", "'lots' is no amount"],
     ),
     "variable": ({"env": {"A-B": "x"}}, ["spec.env.A-B", "no name of a variable"]),
     "number in env": ({"env": {"A": 5}}, ["spec.env.A", "put it in quotes"]),
-    "max below min": ({"replicas": {"min": 3, "max": 2}}, ["spec.replicas.max", "2 is below replicas.min (3)"]),
-    "target alone": ({"replicas": {"min": 3, "targetCPU": 50}}, ["spec.replicas", "needs replicas.max above"]),
-    "zero autoscaled": ({"replicas": {"min": 0, "max": 2}}, ["spec.replicas.min", "cannot start from 0"]),
-    "host": ({"expose": {"type": "ingress", "hosts": ["Not a host"]}}, ["'not a host' is no host name"]),
+    "max below min": (
+        {"replicas": {"min": 3, "max": 2}},
+        ["spec.replicas.max", "2 is below replicas.min (3)"],
+    ),
+    "target alone": (
+        {"replicas": {"min": 3, "targetCPU": 50}},
+        ["spec.replicas", "needs replicas.max above"],
+    ),
+    "zero autoscaled": (
+        {"replicas": {"min": 0, "max": 2}},
+        ["spec.replicas.min", "cannot start from 0"],
+    ),
+    "host": (
+        {"expose": {"type": "ingress", "hosts": ["Not a host"]}},
+        ["'not a host' is no host name"],
+    ),
     "host twice": ({"expose": {"type": "ingress", "hosts": ["a.example.com"] * 2}}, ["twice"]),
-    "hosts without ingress": ({"expose": {"hosts": ["a.example.com"]}}, ["spec.expose.hosts", "it is for expose.type"]),
+    "hosts without ingress": (
+        {"expose": {"hosts": ["a.example.com"]}},
+        ["spec.expose.hosts", "it is for expose.type"],
+    ),
     "node port": ({"expose": {"type": "internal", "nodePort": 30080}}, ["spec.expose.nodePort"]),
     "tls": (
         {"expose": {"type": "ingress", "hosts": ["a.example.com"], "tls": False, "tlsSecret": "x"}},
@@ -85,21 +139,38 @@ WRONG = {
         {"strategy": {"type": "Canary", "steps": [{"weight": 50}, {"weight": 20}]}},
         ["50, 20 do not rise"],
     ),
-    "steps of another": ({"strategy": {"steps": [{"weight": 20}]}}, ["spec.strategy.steps", "RollingUpdate has none"]),
-    "keep of another": ({"strategy": {"type": "Recreate", "keepSeconds": 5}}, ["it is for BlueGreen"]),
+    "steps of another": (
+        {"strategy": {"steps": [{"weight": 20}]}},
+        ["spec.strategy.steps", "RollingUpdate has none"],
+    ),
+    "keep of another": (
+        {"strategy": {"type": "Recreate", "keepSeconds": 5}},
+        ["it is for BlueGreen"],
+    ),
     "nothing may change": ({"strategy": {"maxSurge": 0}}, ["no pod could ever be replaced"]),
     "two names of one variable": (
         {"env": {"URL": "x"}, "config": [{"key": "kubestorm/test/shop/url"}]},
         ["URL is given twice"],
     ),
     "two databases": ({"databases": [{"name": "a"}, {"name": "b"}]}, ["same envPrefix"]),
-    "file": ({"config": [{"key": "kubestorm/test/shop/x", "file": "../etc"}]}, ["no path of a file"]),
-    "env of a prefix": ({"config": [{"prefix": "kubestorm/test/shop/x", "env": "X"}]}, ["need one value"]),
-    "patch": ({"patch": {"deployment": {"spec": {"paused": True}}}}, ["application.allow_patch", "namespace shop"]),
+    "file": (
+        {"config": [{"key": "kubestorm/test/shop/x", "file": "../etc"}]},
+        ["no path of a file"],
+    ),
+    "env of a prefix": (
+        {"config": [{"prefix": "kubestorm/test/shop/x", "env": "X"}]},
+        ["need one value"],
+    ),
+    "patch": (
+        {"patch": {"deployment": {"spec": {"paused": True}}}},
+        ["application.allow_patch", "namespace shop"],
+    ),
 }
 
 
-@pytest.mark.parametrize("spec, words", [*MISSING.values(), *WRONG.values()], ids=[*MISSING, *WRONG])
+@pytest.mark.parametrize(
+    "spec, words", [*MISSING.values(), *WRONG.values()], ids=[*MISSING, *WRONG]
+)
 def test_what_is_missing_or_wrong_gets_a_sentence(spec, words):
     """It names the field and what would be right."""
     with pytest.raises(DefinitionError) as told:
@@ -111,7 +182,10 @@ def test_what_is_missing_or_wrong_gets_a_sentence(spec, words):
 def test_all_problems_are_told_at_once():
     """A developer mends them in one go."""
     with pytest.raises(InvalidSpecError) as told:
-        parse(application({"health": None, "resources": None, "spread": "far"}, name="Cart"), pack_settings())
+        parse(
+            application({"health": None, "resources": None, "spread": "far"}, name="Cart"),
+            pack_settings(),
+        )
     fields = {problem.field for problem in told.value.problems}
     assert fields == {"metadata.name", "spec.health", "spec.resources", "spec.spread"}
 
@@ -120,10 +194,19 @@ SECTION = {
     "registry": "registry.example.com",
     "allowed_registries": ["registry.example.com/team/*"],
     "pull_secret": "pull",
-    "ingress": {"domain": "apps.example.com", "ingress_class": "nginx", "annotations": {"a/b": "c"}},
+    "ingress": {
+        "domain": "apps.example.com",
+        "ingress_class": "nginx",
+        "annotations": {"a/b": "c"},
+    },
     "limits": [
         {"namespaces": ["dev-*"], "max_cpu": "500m"},
-        {"max_memory": "512Mi", "max_replicas": 4, "exposures": ["internal", "ingress"], "hosts": ["*.{namespace}.*"]},
+        {
+            "max_memory": "512Mi",
+            "max_replicas": 4,
+            "exposures": ["internal", "ingress"],
+            "hosts": ["*.{namespace}.*"],
+        },
     ],
 }
 REFUSED_HERE = {
@@ -131,14 +214,25 @@ REFUSED_HERE = {
         {"image": {"repository": "docker.io/library/nginx"}},
         "images may not come from docker.io/library/nginx",
     ),
-    "repository": ({"image": {"repository": "other/cart"}}, "images may not come from registry.example.com/other/cart"),
+    "repository": (
+        {"image": {"repository": "other/cart"}},
+        "images may not come from registry.example.com/other/cart",
+    ),
     "memory": (
-        {"resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": 1, "memory": "1Gi"}}},
+        {
+            "resources": {
+                "requests": {"cpu": 1, "memory": "1Gi"},
+                "limits": {"cpu": 1, "memory": "1Gi"},
+            }
+        },
         "1Gi is above what operations allow here: 512Mi",
     ),
     "replicas": ({"replicas": {"min": 5}}, "5 is not between 0 and 4"),
     "exposure": ({"expose": {"type": "loadBalancer"}}, "operations allow internal, ingress"),
-    "host": ({"expose": {"type": "ingress", "hosts": ["shop.example.com"]}}, "operations allow *.shop.*"),
+    "host": (
+        {"expose": {"type": "ingress", "hosts": ["shop.example.com"]}},
+        "operations allow *.shop.*",
+    ),
 }
 
 
@@ -182,14 +276,18 @@ def test_an_application_reads_its_own_and_what_operations_allow(path, allowed, p
             {"namespaces": ["fin-*"], "vault": ["finance/*"], "consul": ["finance/*"]},
         ]
     }
-    for service, source in (("Vault", {"secrets": [{"path": path}]}), ("Consul", {"config": [{"key": path}]})):
+    for service, source in (
+        ("Vault", {"secrets": [{"path": path}]}),
+        ("Consul", {"config": [{"key": path}]}),
+    ):
         if allowed:
             assert parsed(section, **source).reads_outside
         else:
             with pytest.raises(InvalidSpecError) as told:
                 parsed(section, **source)
-            assert f"may not be read from namespace shop; allowed in {service}: kubestorm/test/shop/*" in str(
-                told.value
+            assert (
+                f"may not be read from namespace shop; allowed in {service}: kubestorm/test/shop/*"
+                in str(told.value)
             )
 
 
@@ -204,7 +302,9 @@ def test_canary_steps_keep_their_pauses(parsed):
 def test_an_autoscaled_application_has_a_target(parsed):
     """80 % of the requested processors unless it says otherwise."""
     assert parsed(replicas={"min": 2, "max": 5}).replicas == Replicas(2, 5, 80, None)
-    assert parsed(replicas={"min": 2, "max": 5, "targetMemory": 70}).replicas == Replicas(2, 5, None, 70)
+    assert parsed(replicas={"min": 2, "max": 5, "targetMemory": 70}).replicas == Replicas(
+        2, 5, None, 70
+    )
     assert parsed(replicas={"max": 5}).replicas.autoscaled
 
 
@@ -226,8 +326,12 @@ CLAIMS = {
 
 @pytest.mark.parametrize("expose, hosts", CLAIMS.values(), ids=CLAIMS)
 def test_hosts_are_claimed_by_any_application(expose, hosts):
-    """Also by one whose spec is wrong elsewhere: what it has been given it keeps while it is mended."""
-    settings = ApplicationSettings.from_config({"application": {"ingress": {"domain": "example.org"}}})
+    """Also by one whose spec is wrong elsewhere: what it has been given it keeps while it is
+    mended.
+    """
+    settings = ApplicationSettings.from_config(
+        {"application": {"ingress": {"domain": "example.org"}}}
+    )
     assert claimed_hosts(application({"expose": expose, "health": None}), settings)[0] == hosts
 
 
@@ -304,7 +408,9 @@ def test_what_stackstorm_fills_in_counts_as_not_said():
 @given(st.text(max_size=30))
 def test_every_key_gives_a_variable_or_none(text):
     """Whatever a variable cannot hold becomes an underscore."""
-    assert all(letter.isascii() and (letter.isalnum() or letter == "_") for letter in env_name(text))
+    assert all(
+        letter.isascii() and (letter.isalnum() or letter == "_") for letter in env_name(text)
+    )
 
 
 def test_patterns_do_not_reach_into_a_path_that_hides():

@@ -31,7 +31,14 @@ from kubestorm.errors import DefinitionError
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 QUESTION = Question("rollout", "shop-prod", "c0ffee" * 8, "beef" * 16, "ada")
-RULE = Rule(("shop-*",), ("rollout",), ("grace", "role:approver"), quorum=1, expiry_minutes=60, reminder_minutes=20)
+RULE = Rule(
+    ("shop-*",),
+    ("rollout",),
+    ("grace", "role:approver"),
+    quorum=1,
+    expiry_minutes=60,
+    reminder_minutes=20,
+)
 PEOPLE = ChatSettings.from_config(
     {
         "chat": {
@@ -46,7 +53,15 @@ PEOPLE = ChatSettings.from_config(
         }
     }
 )
-ACCOUNTS = {"ada": "U1", "grace": "U2", "linus": "U3", "eve": "U4", "tim": "U5", "root": "U6", "nobody": "U9"}
+ACCOUNTS = {
+    "ada": "U1",
+    "grace": "U2",
+    "linus": "U3",
+    "eve": "U4",
+    "tim": "U5",
+    "root": "U6",
+    "nobody": "U9",
+}
 
 
 def minutes(number: float) -> dt.timedelta:
@@ -85,7 +100,9 @@ def answered(*answers: tuple[str, str], rule: Rule = RULE, question: Question = 
 )
 @pytest.mark.parametrize("decision", ["approve", "refuse"])
 def test_whose_word_counts(name: str, counts: bool, why: str, decision: str) -> None:
-    """Those whom the rule names, never the one who asked; a no counts as little as a yes from others."""
+    """Those whom the rule names, never the one who asked; a no counts as little as a yes from
+    others.
+    """
     judged = judge(QUESTION, asked(), RULE, who(name), decision, NOW)
     assert isinstance(judged, Counted) is counts
     assert why in judged.sentence
@@ -100,13 +117,47 @@ TWO = replace(RULE, quorum=2)
         pytest.param(RULE, [("grace", "approve")], GRANTED, "grace", id="one is enough"),
         pytest.param(RULE, [("grace", "refuse")], REFUSED, "grace", id="one no"),
         pytest.param(TWO, [("grace", "approve")], WAITING, "", id="one of two"),
-        pytest.param(TWO, [("grace", "approve"), ("linus", "approve")], GRANTED, "grace and linus", id="two of two"),
-        pytest.param(TWO, [("grace", "approve"), ("grace", "approve")], WAITING, "", id="the same one twice"),
-        pytest.param(TWO, [("grace", "approve"), ("linus", "refuse")], REFUSED, "linus", id="a no after a yes"),
-        pytest.param(TWO, [("grace", "approve"), ("grace", "refuse")], REFUSED, "grace", id="thought better of it"),
-        pytest.param(TWO, [("grace", "refuse"), ("linus", "approve")], REFUSED, "grace", id="a yes after a no"),
-        pytest.param(TWO, [("grace", "approve"), ("ada", "approve")], WAITING, "", id="with the one who asked"),
-        pytest.param(TWO, [("grace", "approve"), ("eve", "approve")], WAITING, "", id="with somebody else"),
+        pytest.param(
+            TWO,
+            [("grace", "approve"), ("linus", "approve")],
+            GRANTED,
+            "grace and linus",
+            id="two of two",
+        ),
+        pytest.param(
+            TWO, [("grace", "approve"), ("grace", "approve")], WAITING, "", id="the same one twice"
+        ),
+        pytest.param(
+            TWO,
+            [("grace", "approve"), ("linus", "refuse")],
+            REFUSED,
+            "linus",
+            id="a no after a yes",
+        ),
+        pytest.param(
+            TWO,
+            [("grace", "approve"), ("grace", "refuse")],
+            REFUSED,
+            "grace",
+            id="thought better of it",
+        ),
+        pytest.param(
+            TWO,
+            [("grace", "refuse"), ("linus", "approve")],
+            REFUSED,
+            "grace",
+            id="a yes after a no",
+        ),
+        pytest.param(
+            TWO,
+            [("grace", "approve"), ("ada", "approve")],
+            WAITING,
+            "",
+            id="with the one who asked",
+        ),
+        pytest.param(
+            TWO, [("grace", "approve"), ("eve", "approve")], WAITING, "", id="with somebody else"
+        ),
     ],
 )
 def test_how_many_it_takes(rule: Rule, answers: Any, state: str, by: str) -> None:
@@ -120,15 +171,40 @@ def test_how_many_it_takes(rule: Rule, answers: Any, state: str, by: str) -> Non
     [
         pytest.param(None, QUESTION, NOW, "", "Nothing is asked", id="nothing asked"),
         pytest.param(asked(), None, NOW, "", "Nothing is asked", id="nothing open"),
-        pytest.param(asked(), replace(QUESTION, shown="other" * 9), NOW, "", "has changed", id="content changed"),
-        pytest.param(asked(), replace(QUESTION, content_hash="ff" * 9), NOW, "", "has changed", id="another digest"),
+        pytest.param(
+            asked(),
+            replace(QUESTION, shown="other" * 9),
+            NOW,
+            "",
+            "has changed",
+            id="content changed",
+        ),
+        pytest.param(
+            asked(),
+            replace(QUESTION, content_hash="ff" * 9),
+            NOW,
+            "",
+            "has changed",
+            id="another digest",
+        ),
         pytest.param(asked(), QUESTION, NOW, "1234567", "1234567 is void", id="an old number"),
-        pytest.param(asked(), QUESTION, NOW + minutes(60), "", "time for an answer is over", id="too late"),
-        pytest.param(answered(("grace", "approve")), QUESTION, NOW, "", "granted already, by grace", id="granted"),
+        pytest.param(
+            asked(), QUESTION, NOW + minutes(60), "", "time for an answer is over", id="too late"
+        ),
+        pytest.param(
+            answered(("grace", "approve")),
+            QUESTION,
+            NOW,
+            "",
+            "granted already, by grace",
+            id="granted",
+        ),
         pytest.param(asked(state=EXPIRED), QUESTION, NOW, "", "expired already", id="expired"),
     ],
 )
-def test_what_makes_an_answer_void(record: Any, question: Any, now: Any, number: str, why: str) -> None:
+def test_what_makes_an_answer_void(
+    record: Any, question: Any, now: Any, number: str, why: str
+) -> None:
     """Whoever answers is told why."""
     judged = judge(question, record, RULE, who("linus"), "approve", now, number=number)
     assert isinstance(judged, NotCounted)
@@ -147,13 +223,17 @@ def test_an_answer_is_yes_or_no() -> None:
         pytest.param(asked(), 1, Wait, id="just asked"),
         pytest.param(asked(), 20, Remind, id="time to remind"),
         pytest.param(asked(reminded_at="2026-01-01T12:20:00Z"), 30, Wait, id="just reminded"),
-        pytest.param(asked(reminded_at="2026-01-01T12:20:00Z"), 40, Remind, id="time to remind again"),
+        pytest.param(
+            asked(reminded_at="2026-01-01T12:20:00Z"), 40, Remind, id="time to remind again"
+        ),
         pytest.param(asked(), 60, Expire, id="time is over"),
         pytest.param(asked(state=GRANTED), 90, Wait, id="granted stays granted"),
         pytest.param(asked(state=REFUSED), 90, Wait, id="refused stays refused"),
         pytest.param(asked(state=EXPIRED), 90, Wait, id="expired stays expired"),
         pytest.param(asked(shown="x"), 1, Ask, id="what is shown has changed"),
-        pytest.param(asked(shown="x", state=GRANTED), 1, Wait, id="it changed after it was granted"),
+        pytest.param(
+            asked(shown="x", state=GRANTED), 1, Wait, id="it changed after it was granted"
+        ),
         pytest.param(asked(content_hash="x", state=GRANTED), 1, Ask, id="another digest"),
         pytest.param(asked(what="promote"), 1, Ask, id="another question"),
     ],
@@ -175,14 +255,18 @@ def test_a_change_voids_the_answers_that_were_given() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(sorted(ACCOUNTS)), st.sampled_from(["approve", "refuse", "maybe"]), st.integers(0, 90)
+            st.sampled_from(sorted(ACCOUNTS)),
+            st.sampled_from(["approve", "refuse", "maybe"]),
+            st.integers(0, 90),
         ),
         max_size=12,
     ),
     st.integers(1, 3),
 )
 def test_no_order_of_answers_grants_what_too_few_want(answers: list[Any], quorum: int) -> None:
-    """Granted means: that many different people who may, none of them the one who asked, none too late."""
+    """Granted means: that many different people who may, none of them the one who asked, none too
+    late.
+    """
     rule, record, clock = replace(RULE, quorum=quorum), asked(quorum=quorum), NOW
     for name, decision, wait in answers:
         clock += minutes(wait)
@@ -203,7 +287,10 @@ def test_no_order_of_answers_grants_what_too_few_want(answers: list[Any], quorum
 
 
 @given(
-    st.text(max_size=50), st.sampled_from([WAITING, GRANTED, REFUSED, EXPIRED]), st.integers(1, 5), st.text(max_size=9)
+    st.text(max_size=50),
+    st.sampled_from([WAITING, GRANTED, REFUSED, EXPIRED]),
+    st.integers(1, 5),
+    st.text(max_size=9),
 )
 def test_a_record_is_read_back_as_it_was(by: str, state: str, quorum: int, comment: str) -> None:
     """Through the annotation."""
@@ -212,7 +299,9 @@ def test_a_record_is_read_back_as_it_was(by: str, state: str, quorum: int, comme
     assert records.read({records.ANNOTATION: records.write(before)}) == before
 
 
-@pytest.mark.parametrize("text", ["", "yes", "[]", "{}", '{"state": "maybe"}', '{"state": "granted", "answers": 7}'])
+@pytest.mark.parametrize(
+    "text", ["", "yes", "[]", "{}", '{"state": "maybe"}', '{"state": "granted", "answers": 7}']
+)
 def test_what_somebody_wrote_there_by_hand_is_no_record(text: str) -> None:
     """It is asked as if nothing were there."""
     assert records.read({records.ANNOTATION: text}) is None
@@ -264,7 +353,11 @@ def test_the_first_rule_that_is_about_it_counts() -> None:
         {
             "approvals": {
                 "rules": [
-                    {"namespaces": ["*-prod"], "what": ["rollout", "promote"], "approvers": ["grace"]},
+                    {
+                        "namespaces": ["*-prod"],
+                        "what": ["rollout", "promote"],
+                        "approvers": ["grace"],
+                    },
                     {"namespaces": ["*"], "what": ["delete"], "quorum": 2},
                 ]
             }

@@ -18,7 +18,12 @@ ROLLOUT: dict[str, Any] = {
     "metadata": {"name": "cart-2222-7", "namespace": "shop-prod", "uid": "r1"},
     "spec": {
         "applicationRef": {"name": "cart"},
-        "image": {"registry": "reg.example", "repository": "team/cart", "tag": "1.4.2", "digest": NEW},
+        "image": {
+            "registry": "reg.example",
+            "repository": "team/cart",
+            "tag": "1.4.2",
+            "digest": NEW,
+        },
         "previousDigest": OLD,
         "previousTag": "1.4.1",
         "requestedBy": "ada",
@@ -26,7 +31,9 @@ ROLLOUT: dict[str, Any] = {
         "strategy": {"type": "Canary"},
     },
 }
-APPLICATION: dict[str, Any] = {"spec": {"env": {"LOG": "debug", "API_TOKEN": "new-one", "NEW": "1"}}}
+APPLICATION: dict[str, Any] = {
+    "spec": {"env": {"LOG": "debug", "API_TOKEN": "new-one", "NEW": "1"}}
+}
 DEPLOYMENT: dict[str, Any] = {
     "spec": {
         "replicas": 3,
@@ -82,7 +89,9 @@ def test_what_is_shown_decides_the_hash(path: tuple[str, ...], value: Any, chang
         where = where.setdefault(key, {})
     where[path[-1]] = value
     before = of_rollout(ROLLOUT, "rollout", APPLICATION, DEPLOYMENT)
-    assert (of_rollout(changed, "rollout", APPLICATION, DEPLOYMENT).shown != before.shown) is changes
+    assert (
+        of_rollout(changed, "rollout", APPLICATION, DEPLOYMENT).shown != before.shown
+    ) is changes
 
 
 def test_an_autoscaler_at_work_voids_nothing() -> None:
@@ -91,7 +100,10 @@ def test_an_autoscaler_at_work_voids_nothing() -> None:
     scaled["spec"]["replicas"] = {"min": 2, "max": 9}
     busy = copy.deepcopy(DEPLOYMENT)
     busy["spec"]["replicas"] = 8
-    assert of_rollout(scaled, "rollout", None, DEPLOYMENT).shown == of_rollout(scaled, "rollout", None, busy).shown
+    assert (
+        of_rollout(scaled, "rollout", None, DEPLOYMENT).shown
+        == of_rollout(scaled, "rollout", None, busy).shown
+    )
 
 
 def test_without_application_and_deployment_there_is_still_a_question() -> None:
@@ -115,7 +127,13 @@ CONFIG = {"approvals": {"rules": [{"namespaces": ["shop-prod"], "what": ["delete
 
 
 def with_record(state: str, **changes: Any) -> dict[str, Any]:
-    values = {"what": "delete", "content_hash": deletion_hash(DATABASE), "shown": "s", "state": state, "by": "grace"}
+    values = {
+        "what": "delete",
+        "content_hash": deletion_hash(DATABASE),
+        "shown": "s",
+        "state": state,
+        "by": "grace",
+    }
     found = copy.deepcopy(DATABASE)
     found["metadata"]["annotations"][ANNOTATION] = write(Record(**{**values, **changes}))
     return found
@@ -130,11 +148,23 @@ def with_record(state: str, **changes: Any) -> dict[str, Any]:
         pytest.param(with_record("granted"), CONFIG, "granted", id="granted"),
         pytest.param(with_record("refused"), CONFIG, "refused", id="refused"),
         pytest.param(with_record("expired"), CONFIG, "expired", id="expired"),
-        pytest.param(with_record("granted", content_hash="other"), CONFIG, "waiting", id="granted for another"),
-        pytest.param(with_record("granted", what="rollout"), CONFIG, "waiting", id="granted for something else"),
+        pytest.param(
+            with_record("granted", content_hash="other"),
+            CONFIG,
+            "waiting",
+            id="granted for another",
+        ),
+        pytest.param(
+            with_record("granted", what="rollout"),
+            CONFIG,
+            "waiting",
+            id="granted for something else",
+        ),
     ],
 )
-def test_where_a_deletion_stands(database: dict[str, Any], config: dict[str, Any], state: str) -> None:
+def test_where_a_deletion_stands(
+    database: dict[str, Any], config: dict[str, Any], state: str
+) -> None:
     """By the configuration and the object's annotation, bound to this life of this object."""
     assert gate.deletion(database, config).state == state
 
@@ -149,11 +179,15 @@ def test_where_a_deletion_stands(database: dict[str, Any], config: dict[str, Any
 )
 def test_no_data_is_destroyed_without_the_approval(standing: gate.Standing, reason: str) -> None:
     """Confirmed or not: the step is to wait, with a sentence."""
-    state = DeletionState("orders", "d1", "Delete", {"kubestorm.io/confirm-delete": "orders"}, False, None, None, None)
+    state = DeletionState(
+        "orders", "d1", "Delete", {"kubestorm.io/confirm-delete": "orders"}, False, None, None, None
+    )
     step = next_step(DeletionState(**{**vars(state), "approval": standing}))
     assert isinstance(step, Blocked)
     assert step.reason == reason
-    granted = next_step(DeletionState(**{**vars(state), "approval": gate.Standing("granted", "grace")}))
+    granted = next_step(
+        DeletionState(**{**vars(state), "approval": gate.Standing("granted", "grace")})
+    )
     assert not isinstance(granted, Blocked)
     retained = next_step(DeletionState(**{**vars(state), "approval": standing, "policy": "Retain"}))
     assert not isinstance(retained, Blocked)
@@ -171,14 +205,23 @@ def test_the_message_has_buttons_a_form_and_no_markup_of_others() -> None:
     """A button carries which question of which object it answers; a deletion asks once more."""
     identity = Identity("c", "kubestorm.io", "v1alpha1", "databases", "shop-prod", "orders", "d1")
     record = Record("delete", "c" * 9, "d" * 9, expires_at="2026-01-02T00:00:00Z", quorum=2)
-    blocks = messages.ask_blocks(identity, Proposal("Drop <!channel>", changes=("- ```x",)), record, Rule())
+    blocks = messages.ask_blocks(
+        identity, Proposal("Drop <!channel>", changes=("- ```x",)), record, Rule()
+    )
     kinds = [block["type"] for block in blocks]
     assert "input" in kinds
     assert kinds[-2:] == ["actions", "context"]
     approve = blocks[-2]["elements"][0]
-    assert messages.read_button(approve["value"]) == ("databases", "shop-prod", "orders", record.number)
+    assert messages.read_button(approve["value"]) == (
+        "databases",
+        "shop-prod",
+        "orders",
+        record.number,
+    )
     assert "confirm" in approve
-    assert "<!channel>" not in "".join(block["text"]["text"] for block in blocks if block["type"] == "section")
+    assert "<!channel>" not in "".join(
+        block["text"]["text"] for block in blocks if block["type"] == "section"
+    )
     with pytest.raises(ValueError, match="not a button"):
         messages.read_button("x/y")
     assert f"approve {record.number}" in messages.ask_text(Proposal("Drop"), record, Rule())

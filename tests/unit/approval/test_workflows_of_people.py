@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.parametrize("name", ["announce", "approval_ask", "slack_run"])
 def test_nothing_is_wrong_with_the_workflow(name: str) -> None:
-    """It has a beginning, every variable is known where it is used, and inputs are those of the action."""
+    """It has a beginning, every variable is known where it is used, and inputs are those of the
+    action.
+    """
     definition = load_definition((ROOT / "workflows" / f"{name}.yaml").read_text())
     assert inspect_workflow(definition, parse_workflow(definition)) == []
     parameters = yaml.safe_load((ROOT / "actions" / f"{name}.yaml").read_text())["parameters"]

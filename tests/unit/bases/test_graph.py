@@ -27,23 +27,31 @@ def image(name: str, stands_on: Mapping[str, str], **more: object) -> BuiltImage
 
 
 class World:
-    """Images that are built at once when they are asked for: a build gives a new digest and records its bases."""
+    """Images that are built at once when they are asked for: a build gives a new digest and records
+    its bases.
+    """
 
     def __init__(self, bases: Mapping[str, list[str]]) -> None:
         self.digests = {OUTSIDE: "os-1", **{ref(name): f"{name}-1" for name in bases}}
         self.images = {
-            name: image(name, {base: self.digests[base] for base in stands}) for name, stands in bases.items()
+            name: image(name, {base: self.digests[base] for base in stands})
+            for name, stands in bases.items()
         }
         self.built: list[str] = []
         self.building: set[str] = set()
 
     def look(self, limit: int, interactive_waiting: int = 0) -> tuple[ImageKey, ...]:
         decision = decide(
-            list(self.images.values()), self.digests, limit=limit, interactive_waiting=interactive_waiting
+            list(self.images.values()),
+            self.digests,
+            limit=limit,
+            interactive_waiting=interactive_waiting,
         )
         for chosen in decision.start:
             self.building.add(chosen.build)
-            self.images[chosen.build] = dataclasses.replace(self.images[chosen.build], state=BUILDING)
+            self.images[chosen.build] = dataclasses.replace(
+                self.images[chosen.build], state=BUILDING
+            )
         return decision.start
 
     def finish(self, name: str) -> None:
@@ -128,11 +136,15 @@ def test_a_base_that_nobody_knows_is_reported() -> None:
 
 @pytest.mark.parametrize("limit", [1, 4, 50])
 def test_two_hundred_images_are_each_built_once(limit: int) -> None:
-    """One push of what all stand on: each is built once, never more than the limit at a time, parents first."""
+    """One push of what all stand on: each is built once, never more than the limit at a time,
+    parents first.
+    """
     chance = random.Random(limit)
     names = [f"i{number:03}" for number in range(200)]
     bases = {
-        name: [OUTSIDE] if number < 5 else [ref(each) for each in chance.sample(names[:number], k=min(3, number))]
+        name: [OUTSIDE]
+        if number < 5
+        else [ref(each) for each in chance.sample(names[:number], k=min(3, number))]
         for number, name in enumerate(names)
     }
     _play(World(bases), bases, limit, chance)
@@ -145,7 +157,10 @@ def test_any_graph_is_built_once_and_in_order(seed: int, count: int, limit: int)
     chance = random.Random(seed)
     names = [f"i{number:02}" for number in range(count)]
     bases = {
-        name: [OUTSIDE, *(ref(each) for each in chance.sample(names[:number], k=chance.randint(0, number)))]
+        name: [
+            OUTSIDE,
+            *(ref(each) for each in chance.sample(names[:number], k=chance.randint(0, number))),
+        ]
         for number, name in enumerate(names)
     }
     _play(World(bases), bases, limit, chance)

@@ -25,7 +25,9 @@ def test_short_names_are_completed(text: str, whole: str) -> None:
     assert str(read_name(whole)) == whole
 
 
-@pytest.mark.parametrize("text", ["", "$BASE", "a b", "/x", "registry.example.com:5000/", "--from=x", "x:"])
+@pytest.mark.parametrize(
+    "text", ["", "$BASE", "a b", "/x", "registry.example.com:5000/", "--from=x", "x:"]
+)
 def test_what_is_no_name(text: str) -> None:
     """Nothing is guessed."""
     assert read_name(text) is None

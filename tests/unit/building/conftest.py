@@ -12,7 +12,10 @@ from kubestorm.building.spec import ImageBuildSpec, parse_image_build
 CONFIG = {
     "build": {
         "default_registry": "registry.test:5000",
-        "registries": [{"host": "registry.test:5000"}, {"host": "other.test", "repositories": ["*"]}],
+        "registries": [
+            {"host": "registry.test:5000"},
+            {"host": "other.test", "repositories": ["*"]},
+        ],
         "source": {"protocols": ["https", "ssh", "file"]},
         "builders": ["buildah", "kaniko", "host-buildah"],
         "host": {"enabled": True},

@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.building.address import branch_problem, parse_address, repository_key, revision_problem
+from kubestorm.building.address import (
+    branch_problem,
+    parse_address,
+    repository_key,
+    revision_problem,
+)
 from kubestorm.building.settings import SourceSettings
 from kubestorm.errors import DefinitionError
 
@@ -60,7 +65,9 @@ def test_an_ordinary_address_is_taken_as_it_is(text, protocol, host):
     ],
 )
 def test_what_is_no_plain_address_is_refused(text):
-    """Options, programs, passwords, control characters, unknown protocols and paths of this machine."""
+    """Options, programs, passwords, control characters, unknown protocols and paths of this
+    machine.
+    """
     with pytest.raises(DefinitionError):
         parse_address(text, ALL)
 
@@ -96,7 +103,22 @@ def test_git_knows_such_branches(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("--upload-pack=x", "-b", "a b", "a..b", "a~1", "a^", "a:b", "a?b", "a*", "[a", "a\\b", "/a", "a/", "a//b"),
+        *(
+            "--upload-pack=x",
+            "-b",
+            "a b",
+            "a..b",
+            "a~1",
+            "a^",
+            "a:b",
+            "a?b",
+            "a*",
+            "[a",
+            "a\\b",
+            "/a",
+            "a/",
+            "a//b",
+        ),
         *("a.lock", ".a", "a/.b", "a@{1}", "@", "a.", "a\x7f", "a\n"),
     ],
 )

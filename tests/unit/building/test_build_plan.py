@@ -40,7 +40,9 @@ def image(parse):
 def test_an_image_is_built_when_something_of_it_changed(image, last, changed, request_, expected):
     """Counted from its own last good build."""
     good = {} if last is None else {"cart": LastGood(last, inputs_of(image))}
-    (decision,) = plan_images([image], commit=NEW, last_good=good, changes=changed, request=request_)
+    (decision,) = plan_images(
+        [image], commit=NEW, last_good=good, changes=changed, request=request_
+    )
     assert (decision.build, decision.reason) == expected
     assert decision.message
 
@@ -106,7 +108,8 @@ def test_the_default_tag_is_branch_and_commit():
 
 
 @given(
-    st.text(min_size=1), st.sampled_from(["", "{branch}-{commit}", "{branch}", "v{number}", "{fullCommit}-{branch}"])
+    st.text(min_size=1),
+    st.sampled_from(["", "{branch}-{commit}", "{branch}", "v{number}", "{fullCommit}-{branch}"]),
 )
 def test_every_branch_makes_a_legal_tag_that_keeps_its_commit(branch, template):
     """However long or odd its name."""
@@ -152,7 +155,10 @@ def test_links_that_leave_a_context_are_found_through_others():
 )
 def test_a_dockerfile_is_a_file_of_its_context(links, dockerfile, expected):
     """Also through a link, as long as that stays inside."""
-    entries = [TreeEntry("100644", "0", "Dockerfile"), *(TreeEntry("120000", "0", each) for each in links)]
+    entries = [
+        TreeEntry("100644", "0", "Dockerfile"),
+        *(TreeEntry("120000", "0", each) for each in links),
+    ]
     try:
         said = check_context(entries, links, image="cart", context=".", dockerfile=dockerfile)
     except DefinitionError as error:
@@ -183,4 +189,7 @@ def test_answers_of_git_are_read():
     text = f"ref: refs/heads/trunk\tHEAD\n{OLD}\tHEAD\n{NEW}\trefs/heads/x\n"
     assert parse_ls_remote(text) == ({"HEAD": OLD, "refs/heads/x": NEW}, "trunk")
     out = b"100644 blob 1\ta b\0" + b"120000 blob 2\tl\xff\0"
-    assert [tuple(each) for each in parse_tree(out)] == [("100644", "1", "a b"), ("120000", "2", "l\udcff")]
+    assert [tuple(each) for each in parse_tree(out)] == [
+        ("100644", "1", "a b"),
+        ("120000", "2", "l\udcff"),
+    ]

@@ -45,7 +45,10 @@ GITLAB = {
         "git_ssh_url": "git@git.test:team/shop.git",
         "git_http_url": "https://git.test/team/shop.git",
     },
-    "repository": {"url": "git@git.test:team/shop.git", "git_http_url": "https://git.test/team/shop.git"},
+    "repository": {
+        "url": "git@git.test:team/shop.git",
+        "git_http_url": "https://git.test/team/shop.git",
+    },
 }
 HEADERS = {
     "github": {"x-github-event": "push", "x-github-delivery": "d-1"},
@@ -63,7 +66,13 @@ def test_a_push_of_each_server_is_read(kind, body):
     """Branch, commit, who, and every spelling of the repository's address."""
     push = read_push(kind, request(body, HEADERS[kind]))
     assert push is not None
-    assert (push.branch, push.commit, push.before, push.actor, push.event_id) == ("feature/x", NEW, OLD, "ada", "d-1")
+    assert (push.branch, push.commit, push.before, push.actor, push.event_id) == (
+        "feature/x",
+        NEW,
+        OLD,
+        "ada",
+        "d-1",
+    )
     assert {repository_key(url) for url in push.urls} >= {"git.test/team/shop"}
 
 
@@ -79,12 +88,20 @@ def test_a_push_of_each_server_is_read(kind, body):
 )
 def test_what_is_no_push_to_a_branch_is_left_alone(change, header):
     """It is answered well, and nothing follows."""
-    assert read_push("github", request({**GITHUB, **change}, {**HEADERS["github"], **header})) is None
+    assert (
+        read_push("github", request({**GITHUB, **change}, {**HEADERS["github"], **header})) is None
+    )
 
 
 @pytest.mark.parametrize(
     "body",
-    [[], {}, {**GITHUB, "after": "--upload-pack=x"}, {**GITHUB, "repository": 7}, {**GITHUB, "repository": {}}],
+    [
+        [],
+        {},
+        {**GITHUB, "after": "--upload-pack=x"},
+        {**GITHUB, "repository": 7},
+        {**GITHUB, "repository": {}},
+    ],
     ids=["list", "empty", "no commit", "no repository", "no address"],
 )
 def test_what_is_no_event_is_refused(body):
@@ -125,7 +142,12 @@ def test_looks_spread_and_back_off():
     settings = PollSettings(interval_seconds=60, jitter=0.2, max_backoff_seconds=900)
     assert delay_seconds(settings, 0, 0.0) == 60
     assert [delay_seconds(settings, 0, share) for share in (-1.0, 1.0)] == [48.0, 72.0]
-    assert [delay_seconds(settings, failures, 0.0) for failures in (1, 2, 10, 1000)] == [120, 240, 900, 900]
+    assert [delay_seconds(settings, failures, 0.0) for failures in (1, 2, 10, 1000)] == [
+        120,
+        240,
+        900,
+        900,
+    ]
 
 
 def test_an_event_without_an_id_has_one_of_its_own():

@@ -40,14 +40,27 @@ def next_of(status: dict[str, Any], spec, **more: Any) -> Any:
 def build(spec, **fields: Any) -> dict[str, Any]:
     """A status with one build, finished well, of the newest commit."""
     key = records.key_of(fields.pop("keyed", NEW), spec, fields.get("requestId", ""))
-    return {"build": {"key": key, "number": 4, "commit": NEW, "phase": "Finished", "outcome": "Succeeded", **fields}}
+    return {
+        "build": {
+            "key": key,
+            "number": 4,
+            "commit": NEW,
+            "phase": "Finished",
+            "outcome": "Succeeded",
+            **fields,
+        }
+    }
 
 
 def test_the_first_look_begins_a_build(spec):
     """Number one, of the wished commit."""
     started = next_of({}, spec)
     assert isinstance(started, Start)
-    assert (started.build["number"], started.build["commit"], started.build["phase"]) == (1, NEW, "Requested")
+    assert (started.build["number"], started.build["commit"], started.build["phase"]) == (
+        1,
+        NEW,
+        "Requested",
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,7 +119,13 @@ def test_a_build_that_died_is_begun_again_but_not_for_ever(spec):
         ({"requestedAt": ago(60), "notBefore": ago(-10)}, Look),
         ({"requestedAt": ago(60), "notBefore": ago(10)}, Again),
     ],
-    ids=["not asked for", "just asked for", "asked for long ago", "next try not due", "next try due"],
+    ids=[
+        "not asked for",
+        "just asked for",
+        "asked for long ago",
+        "next try not due",
+        "next try due",
+    ],
 )
 def test_an_execution_is_asked_for_until_one_is_at_work(spec, fields, expected):
     """Not at each look: one that waits for a worker is not asked for again and again."""
@@ -139,9 +158,18 @@ def test_wishes_that_cannot_be_read_are_none(text):
 
 def test_what_was_skipped_keeps_its_image(spec):
     """Its digest is that of the last good build."""
-    good = {"commit": OLD, "inputs": "x", "digest": "sha256:1", "reference": "r@sha256:1", "tags": ["t"]}
+    good = {
+        "commit": OLD,
+        "inputs": "x",
+        "digest": "sha256:1",
+        "reference": "r@sha256:1",
+        "tags": ["t"],
+    }
     (record,) = records.planned(
-        [Decision("cart", False, "PathsUnchanged", "m")], {"cart": {"lastGood": good}}, number=2, commit=NEW
+        [Decision("cart", False, "PathsUnchanged", "m")],
+        {"cart": {"lastGood": good}},
+        number=2,
+        commit=NEW,
     )
     assert (record["state"], record["digest"], record["lastGood"]) == ("Skipped", "sha256:1", good)
 
@@ -165,7 +193,12 @@ def test_a_build_is_over_when_all_its_images_are(states):
     settled = records.settle({"number": 1, "phase": "Running"}, images, NOW)
     assert (settled["phase"] == "Finished") is (set(states) <= records.FINAL)
     if settled["phase"] == "Finished":
-        best = {"Failed": "Failed", "Canceled": "Canceled", "Pushed": "Succeeded", "Skipped": "NothingToDo"}
+        best = {
+            "Failed": "Failed",
+            "Canceled": "Canceled",
+            "Pushed": "Succeeded",
+            "Skipped": "NothingToDo",
+        }
         assert settled["outcome"] == next(word for state, word in best.items() if state in states)
 
 
@@ -190,7 +223,12 @@ def test_a_status_holds_nothing_that_says_nothing():
     [
         ("build", "STEP 3\nerror: building at STEP: exit status 1", "BuildFailed", False),
         ("build", "Get https://x/v2/: dial tcp: lookup x: no such host", "NetworkFailed", True),
-        ("build", "received unexpected HTTP status: 503 Service Unavailable", "NetworkFailed", True),
+        (
+            "build",
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "NetworkFailed",
+            True,
+        ),
         ("build", "toomanyrequests: You have reached your pull rate limit", "NetworkFailed", True),
         ("build", "manifest unknown: manifest unknown", "BaseImageMissing", False),
         ("build", "write /x: no space left on device", "DiskFull", False),

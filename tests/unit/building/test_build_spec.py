@@ -70,7 +70,10 @@ def test_a_bad_field_of_an_image_is_named(parse_images, fields, where):
     [
         ({"source": {"url": "ext::sh"}}, "source.url"),
         ({"source": {"url": "https://git.test/a", "branch": "--upload-pack=x"}}, "source.branch"),
-        ({"source": {"url": "https://git.test/a", "branch": "a", "revision": "v1"}}, "source.revision"),
+        (
+            {"source": {"url": "https://git.test/a", "branch": "a", "revision": "v1"}},
+            "source.revision",
+        ),
         ({"source": {"url": "https://git.test/a", "revision": "-v1"}}, "source.revision"),
         ({"images": []}, "images"),
         ({"builder": "docker"}, "builder"),
@@ -111,7 +114,10 @@ def test_a_namespace_reads_its_own_credentials_only(parse, path, ok):
 def test_all_problems_are_told_at_once(parse):
     """Nobody has to fix one to learn of the next."""
     with pytest.raises(InvalidSpecError) as refused:
-        parse(source={"url": "-x"}, images=[{"name": "A", "repository": "B"}, {"name": "A", "repository": "B"}])
+        parse(
+            source={"url": "-x"},
+            images=[{"name": "A", "repository": "B"}, {"name": "A", "repository": "B"}],
+        )
     assert {problem.field for problem in refused.value.problems} == {
         "spec.source.url",
         "spec.images[0].name",
@@ -134,7 +140,9 @@ def test_a_registry_nobody_set_up_is_named_with_those_that_are(parse_images):
         parse_images(repository="unknown.test/shop/cart")
 
 
-@pytest.mark.parametrize("builder, ok", [("host-buildah", True), ("buildah", True), ("buildkit", False)])
+@pytest.mark.parametrize(
+    "builder, ok", [("host-buildah", True), ("buildah", True), ("buildkit", False)]
+)
 def test_a_test_command_needs_a_builder_that_runs_it(parse, builder, ok):
     """Otherwise it would be a promise that nobody keeps."""
     images = [{"name": "cart", "repository": "shop/cart", "test": {"command": ["/bin/true"]}}]
@@ -153,7 +161,10 @@ def test_a_test_command_needs_a_builder_that_runs_it(parse, builder, ok):
         ({"source": {"protocols": ["ext"]}}, "build.source.protocols"),
         ({"builder": "docker"}, "build.builder"),
         ({"registries": [{"host": "a/b"}]}, "build.registries[0].host"),
-        ({"webhooks": {"hooks": [{"name": "a", "kind": "svn", "secret_file": "/x"}]}}, "build.webhooks.hooks[0].kind"),
+        (
+            {"webhooks": {"hooks": [{"name": "a", "kind": "svn", "secret_file": "/x"}]}},
+            "build.webhooks.hooks[0].kind",
+        ),
         ({"webhooks": {"hooks": [{"name": "a", "kind": "gitlab"}]}}, "build.webhooks.hooks[0]"),
         ({"max_concurrent": 0}, "build.max_concurrent"),
     ],

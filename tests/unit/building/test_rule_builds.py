@@ -1,4 +1,6 @@
-"""The rules of builds, descriptors and base images: which events reach which of them, and what they hand on."""
+"""The rules of builds, descriptors and base images: which events reach which of them, and what they
+hand on.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ RULES = {name: load(name) for name in NAMES}
 INDEX = RuleIndex(list(RULES.values()))
 
 
-def reached(trigger: str, payload: dict[str, Any], parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+def reached(
+    trigger: str, payload: dict[str, Any], parameters: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Each rule that an event reaches, with the action that it begins."""
     found = INDEX.match(trigger, parameters or {}, payload, LOOKUPS).matched
     return {rule.name: rule.action.ref for rule in found}
@@ -95,7 +99,9 @@ def test_a_run_is_given_the_identity_only(name: str) -> None:
 
 def test_a_build_that_is_asked_for_is_carried_out() -> None:
     """By the workflow that holds the build's logs."""
-    assert reached("kubestorm.build_requested", IDENTITY) == {"build_requested_run": "kubestorm.imagebuild_build"}
+    assert reached("kubestorm.build_requested", IDENTITY) == {
+        "build_requested_run": "kubestorm.imagebuild_build"
+    }
 
 
 def test_a_push_of_source_is_for_builds_and_descriptors() -> None:
@@ -136,7 +142,9 @@ def test_a_timer_looks_for_pushes_that_nobody_told_of() -> None:
 def test_a_rule_is_on_and_names_what_its_action_takes(name: str) -> None:
     """Nothing that the action has not, and all that it needs."""
     rule = RULES[name]
-    known = yaml.safe_load((ROOT / "actions" / f"{rule.action.ref.partition('.')[2]}.yaml").read_text())
+    known = yaml.safe_load(
+        (ROOT / "actions" / f"{rule.action.ref.partition('.')[2]}.yaml").read_text()
+    )
     parameters: dict[str, Any] = known.get("parameters") or {}
     required = {key for key, schema in parameters.items() if schema.get("required")}
     assert rule.enabled

@@ -38,8 +38,18 @@ FOUR = {
             "publish": {"x": "{{ a.out }}"},
             "on-success": "b",
         },
-        {"name": "b", "ref": "p.b", "params": {"x": "{{ x }}"}, "on-success": "c", "on-failure": "d"},
-        {"name": "c", "ref": "p.c", "parameters": {"all": "{{ __results.a.out }}{{ config_context.word }}"}},
+        {
+            "name": "b",
+            "ref": "p.b",
+            "params": {"x": "{{ x }}"},
+            "on-success": "c",
+            "on-failure": "d",
+        },
+        {
+            "name": "c",
+            "ref": "p.c",
+            "parameters": {"all": "{{ __results.a.out }}{{ config_context.word }}"},
+        },
         {"name": "d", "ref": "p.d", "parameters": {"pack": "{{ action_context.parent.pack }}"}},
     ],
 }
@@ -62,17 +72,25 @@ class Walk:
         self.conductor = ChainConductor(parse_chain(document))
         self.state: State = {}
         context = {"execution_id": "e1", "pack": "p", "user": "u", "runner_parameters": options}
-        self.step = self._apply(self.conductor.begin(inputs={"name": "n"}, context=context, lookups=Nothing()))
+        self.step = self._apply(
+            self.conductor.begin(inputs={"name": "n"}, context=context, lookups=Nothing())
+        )
 
     def tell(self, event: Event) -> Step:
         before = msgspec.json.encode(self.state)
         step = self.conductor.advance(self.state, event, lookups=Nothing())
-        assert msgspec.json.encode(self.state) == before, "advance must not change the state it was given"
+        assert msgspec.json.encode(self.state) == before, (
+            "advance must not change the state it was given"
+        )
         return self._apply(step)
 
     def end(self, result: Any, status: ExecutionStatus = S.SUCCEEDED) -> Step:
         """End the running task."""
-        return self.tell(TaskFinished(key=self.state["place"]["key"], status=status, result=result, execution_id="c"))
+        return self.tell(
+            TaskFinished(
+                key=self.state["place"]["key"], status=status, result=result, execution_id="c"
+            )
+        )
 
     def _apply(self, step: Step) -> Step:
         self.state = msgspec.json.decode(msgspec.json.encode({**self.state, **step.changes}))
@@ -90,7 +108,9 @@ def _finished(step: Step) -> Finish:
 
 
 def test_a_chain_passes_results_along() -> None:
-    """Vars, published values, earlier results and the pack's configuration reach the parameters of later tasks."""
+    """Vars, published values, earlier results and the pack's configuration reach the parameters of
+    later tasks.
+    """
     walk = Walk(FOUR)
     assert _started(walk.step) == ("p.a", {"to": "n!"})
     assert _started(walk.end({"out": "one"})) == ("p.b", {"x": "one"})
@@ -118,16 +138,22 @@ def test_a_failed_task_goes_on_with_on_failure(status: ExecutionStatus, last: st
 
 def test_an_unknown_action_ends_the_chain_without_its_on_failure() -> None:
     """As in StackStorm, the task is not listed and the error names it."""
-    walk = Walk({"chain": [{"name": "a", "ref": "p.gone", "on-failure": "b"}, {"name": "b", "ref": "p.b"}]})
+    walk = Walk(
+        {"chain": [{"name": "a", "ref": "p.gone", "on-failure": "b"}, {"name": "b", "ref": "p.b"}]}
+    )
     finish = _finished(walk.tell(TaskRefused(key="1:a", message="gone", unknown_action=True)))
     assert finish.status is S.FAILED
     assert finish.result["tasks"] == []
-    assert finish.result["error"].startswith('Failed to run task "a". Action with reference "p.gone" doesn\'t exist.')
+    assert finish.result["error"].startswith(
+        'Failed to run task "a". Action with reference "p.gone" doesn\'t exist.'
+    )
 
 
 def test_refused_parameters_are_a_failed_task() -> None:
     """Parameters that do not fit fail the task, and its on-failure is followed."""
-    walk = Walk({"chain": [{"name": "a", "ref": "p.a", "on-failure": "b"}, {"name": "b", "ref": "p.b"}]})
+    walk = Walk(
+        {"chain": [{"name": "a", "ref": "p.a", "on-failure": "b"}, {"name": "b", "ref": "p.b"}]}
+    )
     assert _started(walk.tell(TaskRefused(key="1:a", message="no"))) == ("p.b", {})
 
 
@@ -152,7 +178,9 @@ def test_a_pause_waits_for_the_running_task_and_a_resume_goes_on() -> None:
 def test_a_waiting_inquiry_pauses_the_chain_until_it_is_answered() -> None:
     """A pending child pauses the chain; its answer sets it running again."""
     walk = Walk(FOUR)
-    assert walk.tell(TaskPaused(key="1:a", status=S.PENDING)).decisions == (SetStatus(status=S.PAUSED),)
+    assert walk.tell(TaskPaused(key="1:a", status=S.PENDING)).decisions == (
+        SetStatus(status=S.PAUSED),
+    )
     step = walk.end({"out": 1})
     assert step.decisions[0] == SetStatus(status=S.RUNNING)
     assert _started(step)[0] == "p.b"
@@ -182,11 +210,25 @@ def test_notify_is_passed_unless_skipped() -> None:
         ({}, "chain: is required"),
         ({"chain": [{"name": "a"}]}, "ref: is required"),
         ({"chain": [{"name": "a", "ref": "p.a", "on-succes": "b"}]}, '"on-succes" is not known'),
-        ({"chain": [{"name": "a", "ref": "p.a", "on-success": "z"}]}, 'Unable to find node with name "z"'),
+        (
+            {"chain": [{"name": "a", "ref": "p.a", "on-success": "z"}]},
+            'Unable to find node with name "z"',
+        ),
         ({"chain": [{"name": "a", "ref": "p.a"}], "default": "z"}, 'referenced in "default"'),
-        ({"chain": [{"name": "a", "ref": "p.a", "params": {"x": 1}, "parameters": {"x": 1}}]}, "not both"),
+        (
+            {"chain": [{"name": "a", "ref": "p.a", "params": {"x": 1}, "parameters": {"x": 1}}]},
+            "not both",
+        ),
     ],
-    ids=["no-mapping", "no-chain", "no-ref", "unknown-key", "unknown-next", "unknown-default", "both-parameters"],
+    ids=[
+        "no-mapping",
+        "no-chain",
+        "no-ref",
+        "unknown-key",
+        "unknown-next",
+        "unknown-default",
+        "both-parameters",
+    ],
 )
 def test_a_wrong_chain_is_refused(document: Any, words: str) -> None:
     """The sentence says where and what."""
@@ -196,7 +238,9 @@ def test_a_wrong_chain_is_refused(document: Any, words: str) -> None:
 
 def test_without_default_the_task_nobody_names_comes_first() -> None:
     """The first task that no other refers to starts the chain."""
-    chain = parse_chain({"chain": [{"name": "b", "ref": "p.b"}, {"name": "a", "ref": "p.a", "on-success": "b"}]})
+    chain = parse_chain(
+        {"chain": [{"name": "b", "ref": "p.b"}, {"name": "a", "ref": "p.a", "on-success": "b"}]}
+    )
     assert chain.default == "a"
 
 
@@ -215,14 +259,18 @@ _EVENTS = st.sampled_from(
 
 
 @given(st.lists(_EVENTS, max_size=14))
-def test_whatever_happens_a_chain_ends_once_and_starts_each_key_once(events: list[tuple[str, Any]]) -> None:
+def test_whatever_happens_a_chain_ends_once_and_starts_each_key_once(
+    events: list[tuple[str, Any]],
+) -> None:
     """One Finish at most, nothing after it, no key started twice, at most one task at a time."""
     walk = Walk(FOUR)
     steps = [walk.step]
     for kind, status in events:
         key = walk.state["place"]["key"]
         event: Event = {
-            "end": lambda key=key, status=status: TaskFinished(key=key, status=status, result={"out": 1}),
+            "end": lambda key=key, status=status: TaskFinished(
+                key=key, status=status, result={"out": 1}
+            ),
             "pause": PauseRequested,
             "resume": ResumeRequested,
             "cancel": CancelRequested,

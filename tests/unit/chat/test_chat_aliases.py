@@ -17,7 +17,10 @@ from stormcell.errors import InvalidInputError
 from tests.unit.chat.said import INCOMPLETE, NEARLY, SAID
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = {path.name: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "aliases").glob("*.yaml"))}
+FILES = {
+    path.name: yaml.safe_load(path.read_text())
+    for path in sorted((ROOT / "aliases").glob("*.yaml"))
+}
 
 
 def loaded() -> list[ActionAlias]:
@@ -47,9 +50,13 @@ def test_a_written_file_reads_as_the_alias(command: Any) -> None:
     assert FILES[f"{command.name}.yaml"] == aliases.alias_of(command)
 
 
-@pytest.mark.parametrize("text, name", [(text, name) for text, name, _values in SAID], ids=[item[0] for item in SAID])
+@pytest.mark.parametrize(
+    "text, name", [(text, name) for text, name, _values in SAID], ids=[item[0] for item in SAID]
+)
 def test_what_people_say_matches_one_alias(text: str, name: str) -> None:
-    """Of all aliases exactly the command's own fits (two would be refused), and its parameter is the whole text."""
+    """Of all aliases exactly the command's own fits (two would be refused), and its parameter is
+    the whole text.
+    """
     if text.startswith("help"):
         name = aliases.CATCH_ALL
     if text.startswith("please"):
@@ -74,7 +81,9 @@ def test_what_people_say_matches_one_alias(text: str, name: str) -> None:
     ],
 )
 def test_what_is_no_command_is_left_to_the_catch_all(text: str) -> None:
-    """Talk and slips match no command's alias; the one for everything else takes them, where nobody else does."""
+    """Talk and slips match no command's alias; the one for everything else takes them, where nobody
+    else does.
+    """
     assert matching(text, ALIASES).alias.name == "kubestorm_anything"
     with pytest.raises(InvalidInputError, match="matched no patterns"):
         matching(text, [alias for alias in ALIASES if alias.name != "kubestorm_anything"])
@@ -87,21 +96,38 @@ def test_what_is_incomplete_still_reaches_the_pack(text: str) -> None:
 
 
 def test_pairs_at_the_end_become_parameters_of_their_own() -> None:
-    """As StackStorm does it: they are parted off, and the action's own parameters are all that they can be."""
+    """As StackStorm does it: they are parted off, and the action's own parameters are all that they
+    can be.
+    """
     text = "create database orders in shop engine=mysql size=huge"
     (parameters,) = parameters_of(matching(text, ALIASES).text, text)
-    assert parameters == {"text": "create database orders in shop", "engine": "mysql", "size": "huge"}
+    assert parameters == {
+        "text": "create database orders in shop",
+        "engine": "mysql",
+        "size": "huge",
+    }
 
 
 def test_who_asks_and_where_cannot_be_typed() -> None:
-    """The action takes them from the alias's execution alone; both engines refuse to override what is immutable."""
+    """The action takes them from the alias's execution alone; both engines refuse to override what
+    is immutable.
+    """
     parameters = yaml.safe_load((ROOT / "actions" / "chat_run.yaml").read_text())["parameters"]
-    assert {name for name, schema in parameters.items() if schema.get("immutable")} == {"user", "speaker", "channel"}
+    assert {name for name, schema in parameters.items() if schema.get("immutable")} == {
+        "user",
+        "speaker",
+        "channel",
+    }
 
 
 def test_every_value_of_a_phrase_can_be_given_as_a_pair() -> None:
     """The action and its workflow take each value there is, and hand it on."""
-    names = {name for command in COMMANDS for each in command.phrases for name in each.expression.groupindex}
+    names = {
+        name
+        for command in COMMANDS
+        for each in command.phrases
+        for name in each.expression.groupindex
+    }
     names -= {"topic", "kind"}
     parameters = yaml.safe_load((ROOT / "actions" / "chat_run.yaml").read_text())["parameters"]
     workflow = yaml.safe_load((ROOT / "workflows" / "chat_run.yaml").read_text())
@@ -109,7 +135,13 @@ def test_every_value_of_a_phrase_can_be_given_as_a_pair() -> None:
     assert set(workflow["input"]) == set(parameters)
     given = workflow["tasks"]["answer"]["input"]
     assert set(given["options"]) == names
-    for text in [*given["options"].values(), given["text"], given["user"], given["channel"], given["speaker"]]:
+    for text in [
+        *given["options"].values(),
+        given["text"],
+        given["user"],
+        given["channel"],
+        given["speaker"],
+    ]:
         assert '.replace("{", "(")' in text
 
 
@@ -117,7 +149,9 @@ def test_help_lists_a_line_with_an_example_for_each() -> None:
     """What StackStorm's own help shows."""
     lines = [line for alias in ALIASES for line in displays(alias)]
     assert len(lines) == len(COMMANDS)
-    assert "deploy NAME TAG|DIGEST [to NAMESPACE] (for instance: deploy cart 1.4.2 to prod)" in lines
+    assert (
+        "deploy NAME TAG|DIGEST [to NAMESPACE] (for instance: deploy cart 1.4.2 to prod)" in lines
+    )
 
 
 def test_only_what_changes_something_says_at_once_that_it_was_heard() -> None:
@@ -145,11 +179,18 @@ def test_every_command_fits_its_action(command: Any) -> None:
     said = {name for each in command.phrases for name in each.expression.groupindex}
     given = {command.renames.get(name, name) for name in said} | set(command.fixed)
     given |= {command.asker} if command.asker else set()
-    # What is run is the action's class: `run` may take more than its metadata offers to others (who asks).
+    # What is run is the action's class: `run` may take more than its metadata offers to others (who
+    # asks).
     tree = ast.parse((ROOT / "actions" / f"{command.action}.py").read_text())
-    (run,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "run")
+    (run,) = (
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "run"
+    )
     assert given <= {argument.arg for argument in run.args.args}
-    always = {command.renames.get(name, name) for name in command.required} | set(command.fixed) | {command.asker}
+    always = (
+        {command.renames.get(name, name) for name in command.required}
+        | set(command.fixed)
+        | {command.asker}
+    )
     always |= {"namespace"} if command.needs_namespace else set()
     assert {name for name, schema in parameters.items() if schema.get("required")} <= always
 
@@ -161,7 +202,8 @@ def test_every_action_that_a_person_would_call_has_a_command() -> None:
         path.stem
         for path in (ROOT / "actions").glob("*.py")
         for noun in ("database", "application", "image_build")
-        if path.stem.removeprefix(f"{noun}_") in [*verbs.split(), "history", "logs", "start", "cancel"]
+        if path.stem.removeprefix(f"{noun}_")
+        in [*verbs.split(), "history", "logs", "start", "cancel"]
     }
     assert wanted <= {command.action for command in COMMANDS}
     assert len(wanted) >= 23

@@ -12,7 +12,11 @@ from kubestorm.chat.settings import ChatSettings
 from kubestorm.chat.targets import Target
 
 EXISTING = {
-    "applications": [Target("shop-prod", "cart"), Target("shop-stage", "cart"), Target("pay-prod", "ledger")],
+    "applications": [
+        Target("shop-prod", "cart"),
+        Target("shop-stage", "cart"),
+        Target("pay-prod", "ledger"),
+    ],
     "databases": [Target("shop-prod", "orders"), Target("pay-prod", "books")],
     "imagebuilds": [Target("shop-prod", "cart-image")],
 }
@@ -44,7 +48,9 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-def say(recorder: Recorder, text: str, account: str = "ada", channel: str = "general", **more: Any) -> Answer:
+def say(
+    recorder: Recorder, text: str, account: str = "ada", channel: str = "general", **more: Any
+) -> Answer:
     config = {**CONFIG, **more.pop("config", {})}
     settings = ChatSettings.from_config({"chat": config})
     conversation = Conversation(settings, recorder, lambda plural: EXISTING[plural], cluster="test")
@@ -57,7 +63,11 @@ RUN = [
         "application_rollout",
         {"namespace": "shop-prod", "name": "cart", "image": "1.4.2", "requested_by": "ada"},
     ),
-    ("roll back ledger", "application_rollback", {"namespace": "pay-prod", "name": "ledger", "requested_by": "ada"}),
+    (
+        "roll back ledger",
+        "application_rollback",
+        {"namespace": "pay-prod", "name": "ledger", "requested_by": "ada"},
+    ),
     (
         "roll back ledger to 1.4.1",
         "application_rollback",
@@ -83,15 +93,27 @@ RUN = [
     (
         "create database new in prod engine=pg storage=50",
         "database_create",
-        {"namespace": "shop-prod", "name": "new", "engine": "postgres", "storage_gib": 50, "requested_by": "ada"},
+        {
+            "namespace": "shop-prod",
+            "name": "new",
+            "engine": "postgres",
+            "storage_gib": 50,
+            "requested_by": "ada",
+        },
     ),
     ("drift in prod", "drift_check", {"kind": "Database", "namespace": "shop-prod"}),
-    ("why is books broken", "resource_why", {"namespace": "pay-prod", "name": "books", "kind": "databases"}),
+    (
+        "why is books broken",
+        "resource_why",
+        {"namespace": "pay-prod", "name": "books", "kind": "databases"},
+    ),
 ]
 
 
 @pytest.mark.parametrize("text, action, parameters", RUN, ids=[item[0] for item in RUN])
-def test_a_whole_command_is_run_once(recorder: Recorder, text: str, action: str, parameters: dict[str, Any]) -> None:
+def test_a_whole_command_is_run_once(
+    recorder: Recorder, text: str, action: str, parameters: dict[str, Any]
+) -> None:
     """The action gets values by its own names, numbers as numbers, and who asks."""
     answer = say(recorder, text)
     assert recorder.runs == [(action, parameters)]
@@ -101,7 +123,11 @@ def test_a_whole_command_is_run_once(recorder: Recorder, text: str, action: str,
 NOT_RUN = [
     ("deploy cart 1.4.2", "ada", "There are 2 applications called cart. Which one?"),
     ("deploy card 1.4.2 to prod", "ada", "There is no application card in shop-prod."),
-    ("roll back cart", "eve", "I do not know eve, and `application_rollback` needs the role deployer."),
+    (
+        "roll back cart",
+        "eve",
+        "I do not know eve, and `application_rollback` needs the role deployer.",
+    ),
     ("roll back ledger in pay-prod", "dora", "You are missing the role deployer in pay-prod"),
     ("roll back ledger", "dora", "There is no application ledger that you may see."),
     ("delete database orders", "dora", "You are missing the role admin"),
@@ -116,8 +142,12 @@ NOT_RUN = [
 ]
 
 
-@pytest.mark.parametrize("text, account, sentence", NOT_RUN, ids=[item[0][:40] or "empty" for item in NOT_RUN])
-def test_anything_else_runs_nothing(recorder: Recorder, text: str, account: str, sentence: str) -> None:
+@pytest.mark.parametrize(
+    "text, account, sentence", NOT_RUN, ids=[item[0][:40] or "empty" for item in NOT_RUN]
+)
+def test_anything_else_runs_nothing(
+    recorder: Recorder, text: str, account: str, sentence: str
+) -> None:
     """Unclear, unknown, not allowed, far too long: a sentence, and no effect."""
     answer = say(recorder, text, account)
     assert recorder.runs == []
@@ -149,14 +179,22 @@ def test_only_speakers_speak_for_others(recorder: Recorder) -> None:
 
 def test_a_failure_says_the_reason_and_the_next_step(recorder: Recorder) -> None:
     """Temporary: when to try again. A fault: whom to tell. Never a trace."""
-    recorder.result = (False, {"message": "Vault is sealed.", "retryable": True, "retry_after_seconds": 30})
+    recorder.result = (
+        False,
+        {"message": "Vault is sealed.", "retryable": True, "retry_after_seconds": 30},
+    )
     answer = say(recorder, "show db orders")
     assert plain(answer.message) == "Vault is sealed.\nTry again in 30 seconds."
-    recorder.result = (False, {"reason": "Fault", "message": "database_show has a fault (KeyError)."})
+    recorder.result = (
+        False,
+        {"reason": "Fault", "message": "database_show has a fault (KeyError)."},
+    )
     answer = say(recorder, "show db orders")
     assert "Tell an operator" in answer.message.next_step
     recorder.result = (False, None)
-    assert say(recorder, "show db orders").message.sentence == "`database_show` failed without a word."
+    assert (
+        say(recorder, "show db orders").message.sentence == "`database_show` failed without a word."
+    )
 
 
 def test_links_of_the_configuration_are_below_the_answer(recorder: Recorder) -> None:
@@ -179,7 +217,10 @@ def test_rollouts_from_before_are_not_the_awaited_one(recorder: Recorder) -> Non
     recorder.result = (True, {"message": "1.4.2 will be rolled out.", "digest": "sha256:ab12"})
     settings = ChatSettings.from_config({"chat": CONFIG})
     conversation = Conversation(
-        settings, recorder, lambda plural: EXISTING[plural], list_rollouts=lambda place: [f"{place.name}-ab12-1"]
+        settings,
+        recorder,
+        lambda plural: EXISTING[plural],
+        list_rollouts=lambda place: [f"{place.name}-ab12-1"],
     )
     follow = conversation.answer(Asked("deploy cart 1.4.2 to prod", "ada")).follow
     assert follow is not None
@@ -195,17 +236,28 @@ def test_help_shows_what_the_asker_may_run(recorder: Recorder) -> None:
     assert "chat.people" in stranger.next_step
     assert "deploy" not in "\n".join(stranger.lines)
     assert "delete database" in "\n".join(say(recorder, "help databases", "ada").message.lines)
-    assert say(recorder, "help lunch", "ada").message.sentence == "You may ask for nothing about lunch."
+    assert (
+        say(recorder, "help lunch", "ada").message.sentence
+        == "You may ask for nothing about lunch."
+    )
 
 
 def test_who_one_is(recorder: Recorder) -> None:
     """Name, roles and where; a stranger learns the account to have listed."""
     assert "deployer in shop-*" in plain(say(recorder, "who am i", "dora").message)
-    assert say(recorder, "who am i", "eve").message.sentence == "I do not know you: your account is eve."
+    assert (
+        say(recorder, "who am i", "eve").message.sentence
+        == "I do not know you: your account is eve."
+    )
 
 
 def test_the_second_key_of_a_deletion_travels(recorder: Recorder) -> None:
     """As it was said; the action decides whether it is the right one."""
     say(recorder, "delete database orders in prod confirm orders")
-    expected = {"namespace": "shop-prod", "name": "orders", "confirm": "orders", "requested_by": "ada"}
+    expected = {
+        "namespace": "shop-prod",
+        "name": "orders",
+        "confirm": "orders",
+        "requested_by": "ada",
+    }
     assert recorder.runs == [("database_delete", expected)]

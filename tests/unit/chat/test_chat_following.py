@@ -22,11 +22,23 @@ DATABASE = Follow("databases", "shop", "orders", generation=2)
 CART = Follow("applications", "shop", "cart", rollout="cart-ab12-1")
 
 
-def resource(status: str, reason: str, *, observed: int = 2, message: str = "Said so.") -> dict[str, Any]:
-    ready = {"type": "Ready", "status": status, "reason": reason, "message": message, "observedGeneration": observed}
+def resource(
+    status: str, reason: str, *, observed: int = 2, message: str = "Said so."
+) -> dict[str, Any]:
+    ready = {
+        "type": "Ready",
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "observedGeneration": observed,
+    }
     return {
         "metadata": {"generation": 2},
-        "status": {"observedGeneration": observed, "conditions": [ready], "endpoint": {"host": "db.example.com"}},
+        "status": {
+            "observedGeneration": observed,
+            "conditions": [ready],
+            "endpoint": {"host": "db.example.com"},
+        },
     }
 
 
@@ -43,15 +55,29 @@ def resource(status: str, reason: str, *, observed: int = 2, message: str = "Sai
         ({"metadata": {"generation": 2}}, None),
         (None, Outcome.WARNING),
     ],
-    ids=["ready", "for an older spec", "creating", "unknown", "service away", "refused", "invalid", "new", "gone"],
+    ids=[
+        "ready",
+        "for an older spec",
+        "creating",
+        "unknown",
+        "service away",
+        "refused",
+        "invalid",
+        "new",
+        "gone",
+    ],
 )
-def test_an_object_is_over_when_it_is_ready_or_a_person_has_to_act(found: Any, outcome: Outcome | None) -> None:
+def test_an_object_is_over_when_it_is_ready_or_a_person_has_to_act(
+    found: Any, outcome: Outcome | None
+) -> None:
     """What is on its way, or waits for a service, is looked at again."""
     message = judge_object(DATABASE, found, "database")
     assert (message.outcome if message else None) == outcome
 
 
-def rollout(phase: str, reason: str = "", name: str = "cart-ab12-1", **image: str) -> dict[str, Any]:
+def rollout(
+    phase: str, reason: str = "", name: str = "cart-ab12-1", **image: str
+) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"image": {"tag": "1.4.2", "digest": "sha256:ab12", **image}, "requestedBy": "ana"},
@@ -60,19 +86,54 @@ def rollout(phase: str, reason: str = "", name: str = "cart-ab12-1", **image: st
 
 
 def application(digest: str = "sha256:0000", ready: str = "True") -> dict[str, Any]:
-    return {"status": {"image": {"digest": digest, "tag": "1.4.2"}, "conditions": [{"type": "Ready", "status": ready}]}}
+    return {
+        "status": {
+            "image": {"digest": digest, "tag": "1.4.2"},
+            "conditions": [{"type": "Ready", "status": ready}],
+        }
+    }
 
 
 @pytest.mark.parametrize(
     "phase, reason, outcome, sentence",
     [
         ("Complete", "", Outcome.GOOD, "shop/cart runs 1.4.2."),
-        ("Failed", "", Outcome.FAILED, "The rollout of 1.4.2 to shop/cart failed: The image cannot be pulled."),
-        ("Aborted", "", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart was aborted: The image cannot be pulled."),
-        ("Superseded", "", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart was overtaken by a newer one."),
-        ("AwaitingApproval", "AwaitingApproval", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart waits: The image"),
-        ("Paused", "AwaitingPromotion", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart waits: The image"),
-        ("Pending", "Frozen", Outcome.WARNING, "The rollout of 1.4.2 to shop/cart waits: The image"),
+        (
+            "Failed",
+            "",
+            Outcome.FAILED,
+            "The rollout of 1.4.2 to shop/cart failed: The image cannot be pulled.",
+        ),
+        (
+            "Aborted",
+            "",
+            Outcome.WARNING,
+            "The rollout of 1.4.2 to shop/cart was aborted: The image cannot be pulled.",
+        ),
+        (
+            "Superseded",
+            "",
+            Outcome.WARNING,
+            "The rollout of 1.4.2 to shop/cart was overtaken by a newer one.",
+        ),
+        (
+            "AwaitingApproval",
+            "AwaitingApproval",
+            Outcome.WARNING,
+            "The rollout of 1.4.2 to shop/cart waits: The image",
+        ),
+        (
+            "Paused",
+            "AwaitingPromotion",
+            Outcome.WARNING,
+            "The rollout of 1.4.2 to shop/cart waits: The image",
+        ),
+        (
+            "Pending",
+            "Frozen",
+            Outcome.WARNING,
+            "The rollout of 1.4.2 to shop/cart waits: The image",
+        ),
         ("Paused", "Paused", None, ""),
         ("Progressing", "", None, ""),
         ("", "", None, ""),
@@ -95,7 +156,11 @@ ASKED = Follow("applications", "shop", "cart", digest="sha256:ab12", known=("car
     [
         ([], "sha256:0000", None),
         ([rollout("Complete")], "sha256:0000", None),
-        ([rollout("Failed"), rollout("Complete", name="cart-ab12-2")], "sha256:0000", "shop/cart runs 1.4.2."),
+        (
+            [rollout("Failed"), rollout("Complete", name="cart-ab12-2")],
+            "sha256:0000",
+            "shop/cart runs 1.4.2.",
+        ),
         ([rollout("Complete", name="cart-cd34-2", digest="sha256:cd34")], "sha256:0000", None),
         ([rollout("Complete")], "sha256:ab12", "shop/cart runs 1.4.2; there was nothing to do."),
     ],
@@ -142,14 +207,21 @@ def test_a_build_is_over_when_its_own_request_is_answered(
 
 
 def delivery(run: str, outcome: str, **stages: str) -> dict[str, Any]:
-    listed = [{"name": name, "outcome": text, "message": f"About {name}."} for name, text in stages.items()]
+    listed = [
+        {"name": name, "outcome": text, "message": f"About {name}."}
+        for name, text in stages.items()
+    ]
     return {"status": {"pipeline": {"runId": run, "outcome": outcome, "stages": listed}}}
 
 
 @pytest.mark.parametrize(
     "found, outcome, sentence",
     [
-        (delivery("r1", "succeeded", build="succeeded"), Outcome.GOOD, "The delivery of shop/site is done."),
+        (
+            delivery("r1", "succeeded", build="succeeded"),
+            Outcome.GOOD,
+            "The delivery of shop/site is done.",
+        ),
         (
             delivery("r1", "failed", build="succeeded", rollout="failed"),
             Outcome.FAILED,
@@ -162,7 +234,9 @@ def delivery(run: str, outcome: str, **stages: str) -> dict[str, Any]:
     ],
     ids=["done", "failed", "under way", "an older run", "not begun", "gone"],
 )
-def test_a_delivery_is_over_when_its_own_run_is(found: Any, outcome: Outcome | None, sentence: str) -> None:
+def test_a_delivery_is_over_when_its_own_run_is(
+    found: Any, outcome: Outcome | None, sentence: str
+) -> None:
     """The thread hears of the stage that failed, and why."""
     given = {"namespace": "shop", "name": "site"}
     follow = follow_of(BY_NAME["delivery_start"], given, {**given, "run_id": "r1"})
@@ -178,7 +252,9 @@ def test_a_follow_travels_as_plain_values() -> None:
 
 
 def test_looks_become_rarer_and_end() -> None:
-    """The first after `look_seconds`, six times that at most; later the thread is told where to look."""
+    """The first after `look_seconds`, six times that at most; later the thread is told where to
+    look.
+    """
     follow, delays = CART, []
     while judge_late(follow, 300) is None:
         follow = next_look(follow, 2)

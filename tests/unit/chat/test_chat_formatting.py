@@ -1,4 +1,6 @@
-"""How answers look: a sentence first, then fields, a table, lines, links and the next step; never a template."""
+"""How answers look: a sentence first, then fields, a table, lines, links and the next step; never a
+template.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ FULL = Message(
 
 
 def test_plain_text_reads_from_top_to_bottom() -> None:
-    """The order is that of importance, columns stand below each other, and what is no address is no link."""
+    """The order is that of importance, columns stand below each other, and what is no address is no
+    link.
+    """
     assert plain(FULL) == (
         "cart runs 1.4.2 in shop-prod.\n"
         "Digest: sha256:ab12\n"
@@ -53,9 +57,18 @@ def test_slack_has_colour_fields_and_links() -> None:
     (attachment,) = slack_attachments(FULL)
     assert attachment["color"] == COLOURS[Outcome.GOOD]
     blocks = attachment["blocks"]
-    assert [block["type"] for block in blocks] == ["section", "section", "section", "section", "context"]
+    assert [block["type"] for block in blocks] == [
+        "section",
+        "section",
+        "section",
+        "section",
+        "context",
+    ]
     assert blocks[0]["text"]["text"] == ":white_check_mark: cart runs 1.4.2 in shop-prod."
-    assert [field["text"] for field in blocks[1]["fields"]] == ["*Digest*\nsha256:ab12", "*Pods*\n3 of 3"]
+    assert [field["text"] for field in blocks[1]["fields"]] == [
+        "*Digest*\nsha256:ab12",
+        "*Pods*\n3 of 3",
+    ]
     assert blocks[4]["elements"][0]["text"] == "<https://grafana.example.com/cart|Dashboard>"
     assert slack_text(FULL) == "cart runs 1.4.2 in shop-prod."
 
@@ -116,7 +129,10 @@ def test_long_answers_are_cut_where_nothing_is_lost_that_matters() -> None:
 
 def test_a_column_in_which_nothing_stands_is_left_out() -> None:
     """A table is made of mappings; cells are on one line and short."""
-    rows = [{"name": "orders", "ready": True, "note": ""}, {"name": "x" * 90, "ready": False, "note": None}]
+    rows = [
+        {"name": "orders", "ready": True, "note": ""},
+        {"name": "x" * 90, "ready": False, "note": None},
+    ]
     table = table_of(rows, (("Name", "name"), ("Ready", "ready"), ("Note", "note")))
     assert table.headings == ("Name", "Ready")
     assert table.rows[0] == ("orders", "yes")

@@ -1,4 +1,6 @@
-"""Who may do what, where: the whole matrix of roles and commands, limits of namespaces and channels, refusals."""
+"""Who may do what, where: the whole matrix of roles and commands, limits of namespaces and
+channels, refusals.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +70,12 @@ MAY = {
 }
 
 
-def asked(account: str, command: Command, namespace: str = "shop-prod", channel: str = "general") -> object:
-    return decide(SETTINGS, find_person(SETTINGS, account), channel, command.name, command.role, namespace)
+def asked(
+    account: str, command: Command, namespace: str = "shop-prod", channel: str = "general"
+) -> object:
+    return decide(
+        SETTINGS, find_person(SETTINGS, account), channel, command.name, command.role, namespace
+    )
 
 
 @pytest.mark.parametrize("account", MAY)
@@ -118,7 +124,13 @@ def test_the_matrix_knows_every_command() -> None:
             "I do not know eve, and `database_list` needs the role viewer. Ask Olga to list your account in the pack's "
             "configuration, under chat.people.",
         ),
-        ("ada", "database_show", "#shop", "pay-prod", "#shop is for shop-*; pay-prod is not among them."),
+        (
+            "ada",
+            "database_show",
+            "#shop",
+            "pay-prod",
+            "#shop is for shop-*; pay-prod is not among them.",
+        ),
         (
             "ada",
             "application_rollout",
@@ -127,7 +139,14 @@ def test_the_matrix_knows_every_command() -> None:
             "`application_rollout` is not done from #watch. Ask in a channel that is meant for it.",
         ),
     ],
-    ids=["role", "whom to ask by role", "role in a namespace", "stranger", "namespace of a channel", "channel"],
+    ids=[
+        "role",
+        "whom to ask by role",
+        "role in a namespace",
+        "stranger",
+        "namespace of a channel",
+        "channel",
+    ],
 )
 def test_a_refusal_says_what_is_missing_and_whom_to_ask(
     account: str, command: str, channel: str, namespace: str, message: str
@@ -140,7 +159,9 @@ def test_a_refusal_says_what_is_missing_and_whom_to_ask(
 
 
 def test_channels_limit_what_roles_allow() -> None:
-    """What fits the channel's patterns goes on; a channel without an entry has no limits of its own."""
+    """What fits the channel's patterns goes on; a channel without an entry has no limits of its
+    own.
+    """
     show = next(item for item in COMMANDS if item.name == "database_show")
     assert isinstance(asked("ada", show, "shop-prod", "#shop-team"), Allowed)
     assert isinstance(asked("ada", show, "pay-prod", "shop-team"), Refused)
@@ -161,13 +182,21 @@ def test_the_configuration_may_choose_another_role() -> None:
 def test_everybody_has_the_default_roles() -> None:
     """With a default role also a stranger may look, and a person's own roles are added to it."""
     settings = ChatSettings.from_config({"chat": {**CONFIG, "default_roles": ["viewer"]}})
-    assert isinstance(decide(settings, find_person(settings, "eve"), "", "database_list", "viewer"), Allowed)
+    assert isinstance(
+        decide(settings, find_person(settings, "eve"), "", "database_list", "viewer"), Allowed
+    )
     assert find_person(settings, "ada").roles >= {"admin", "viewer"}
 
 
 @pytest.mark.parametrize(
     "account, name",
-    [("U-VERA", "vera"), ("<@U-VERA>", "vera"), ("<@U-VERA|vera>", "vera"), ("@vera", "vera"), ("vera", "vera")],
+    [
+        ("U-VERA", "vera"),
+        ("<@U-VERA>", "vera"),
+        ("<@U-VERA|vera>", "vera"),
+        ("@vera", "vera"),
+        ("vera", "vera"),
+    ],
 )
 def test_an_account_is_recognised_as_front_ends_write_it(account: str, name: str) -> None:
     """Slack's mention, a leading @, a bare id."""
@@ -192,7 +221,9 @@ def test_roles_may_include_each_other() -> None:
     """A circle of roles ends, and gives all of them."""
     roles = {"a": {"includes": ["b"]}, "b": {"includes": ["a", "viewer"]}}
     people = [{"name": "ann", "accounts": ["ann"], "roles": ["a"]}]
-    person = find_person(ChatSettings.from_config({"chat": {"roles": roles, "people": people}}), "ann")
+    person = find_person(
+        ChatSettings.from_config({"chat": {"roles": roles, "people": people}}), "ann"
+    )
     assert person.roles == {"a", "b", "viewer"}
 
 
@@ -202,7 +233,10 @@ def test_roles_may_include_each_other() -> None:
         ({"peeple": [1]}, "chat has no setting peeple"),
         ({"people": [{"name": "ann", "role": ["x"]}]}, r"chat.people\[0\] has no setting role"),
         ({"people": [{"accounts": ["ann"]}]}, r"chat.people\[0\] needs name"),
-        ({"people": [{"name": "ann", "roles": ["boss"]}]}, "chat.people .ann. names the role 'boss'"),
+        (
+            {"people": [{"name": "ann", "roles": ["boss"]}]},
+            "chat.people .ann. names the role 'boss'",
+        ),
         ({"default_roles": ["boss"]}, "chat.default_roles names the role 'boss'; there are admin"),
         ({"commands": {"help": "boss"}}, "chat.commands.help names the role 'boss'"),
         (
@@ -211,7 +245,16 @@ def test_roles_may_include_each_other() -> None:
         ),
         ("yes", "chat holds 'yes'"),
     ],
-    ids=["key", "person's key", "no name", "person's role", "default role", "command's role", "shared", "no object"],
+    ids=[
+        "key",
+        "person's key",
+        "no name",
+        "person's role",
+        "default role",
+        "command's role",
+        "shared",
+        "no object",
+    ],
 )
 def test_a_wrong_configuration_is_a_sentence(section: Any, message: str) -> None:
     """What is wrong is named, with what would be right."""
@@ -219,7 +262,9 @@ def test_a_wrong_configuration_is_a_sentence(section: Any, message: str) -> None
         ChatSettings.from_config({"chat": section})
 
 
-@pytest.mark.parametrize("config", [{}, {"chat": None}, {"chat": {}}, {"chat": {"people": [], "roles": {}, "ask": ""}}])
+@pytest.mark.parametrize(
+    "config", [{}, {"chat": None}, {"chat": {}}, {"chat": {"people": [], "roles": {}, "ask": ""}}]
+)
 def test_what_is_empty_counts_as_not_said(config: Any) -> None:
     """StackStorm fills what the operator left out with empty objects and lists."""
     assert ChatSettings.from_config(config) == ChatSettings()

@@ -22,7 +22,12 @@ def test_phrases_are_read(text: str, name: str, values: dict[str, str]) -> None:
 def test_a_text_is_one_command_only(text: str) -> None:
     """No text fits the phrases of two commands, so the order of the list decides nothing."""
     said = clean(text).rstrip("?")
-    fitting = {command.name for command in COMMANDS for each in command.phrases if each.read(said) is not None}
+    fitting = {
+        command.name
+        for command in COMMANDS
+        for each in command.phrases
+        if each.read(said) is not None
+    }
     assert len(fitting) <= 1
 
 
@@ -42,7 +47,9 @@ def test_every_command_has_phrases_in_the_table(command: Command) -> None:
 
 @pytest.mark.parametrize("text, name, problem", INCOMPLETE, ids=lambda item: str(item)[:60])
 def test_what_is_missing_is_said(text: str, name: str, problem: str) -> None:
-    """Where the command is clear but the rest is not, the answer names the command and what is wrong."""
+    """Where the command is clear but the rest is not, the answer names the command and what is
+    wrong.
+    """
     found = read(text)
     assert isinstance(found, Incomplete), found
     assert found.command.name == name
@@ -67,7 +74,11 @@ def test_what_is_nothing_like_a_command_has_no_closest(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text, problem",
-    [("", "Say what you want"), ("  \n\t ", "Say what you want"), ("deploy " * 15_000, "105,000 characters")],
+    [
+        ("", "Say what you want"),
+        ("  \n\t ", "Say what you want"),
+        ("deploy " * 15_000, "105,000 characters"),
+    ],
     ids=["empty", "blank", "100 KB"],
 )
 def test_what_cannot_be_read_is_said(text: str, problem: str) -> None:
@@ -87,7 +98,9 @@ def test_control_characters_and_smart_quotes_are_taken_off() -> None:
 
 
 def test_slack_markup_is_read_as_what_it_shows() -> None:
-    """A mention of the bot is no part of the command, and a word that Slack took for a link is a word."""
+    """A mention of the bot is no part of the command, and a word that Slack took for a link is a
+    word.
+    """
     found = read("<@U0BOT> deploy <http://cart.api|cart.api> 1.4.2")
     assert isinstance(found, Understood)
     assert dict(found.values) == {"name": "cart.api", "image": "1.4.2"}

@@ -40,7 +40,13 @@ def actions(tmp_path: Path) -> PackActions:
     [
         ("pair", (False, {"message": "No."})),
         ("plain", (True, ["test"])),
-        ("error", (False, {"reason": "TemporaryError", "message": "Vault is sealed.", "service": "Vault"})),
+        (
+            "error",
+            (
+                False,
+                {"reason": "TemporaryError", "message": "Vault is sealed.", "service": "Vault"},
+            ),
+        ),
         ("fault", (False, {"reason": "Fault", "message": "act has a fault (RuntimeError)."})),
     ],
 )
@@ -65,12 +71,17 @@ def test_only_files_of_the_folder_are_actions(actions: PackActions, name: str) -
     "config, sentence",
     [
         ({}, "The pack's configuration needs `cluster`"),
-        ({**CONFIG, "chat": {"people": [{"name": "ana", "roles": ["emperor"]}]}}, "names the role 'emperor'"),
+        (
+            {**CONFIG, "chat": {"people": [{"name": "ana", "roles": ["emperor"]}]}},
+            "names the role 'emperor'",
+        ),
         ({**CONFIG, "kubernetes": {"kubeconfig": "/nonexistent"}}, "cannot use /nonexistent"),
     ],
     ids=["no configuration", "chat", "kubernetes"],
 )
-def test_a_wrong_configuration_is_told_in_the_chat(tmp_path: Path, config: dict[str, Any], sentence: str) -> None:
+def test_a_wrong_configuration_is_told_in_the_chat(
+    tmp_path: Path, config: dict[str, Any], sentence: str
+) -> None:
     """Nobody gets a trace for an operator's slip; the setting is named, and the run has failed."""
     well, result = answer_text(tmp_path, config, None, "who am i", "ana")
     assert (well, result["outcome"]) == (False, "failed")

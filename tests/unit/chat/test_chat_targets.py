@@ -8,14 +8,22 @@ from hypothesis import strategies as st
 from kubestorm.chat.settings import ChatSettings
 from kubestorm.chat.targets import Absent, Ambiguous, Target, find, namespace_meant
 
-PROD, STAGE, PAY = Target("shop-prod", "cart"), Target("shop-stage", "cart"), Target("pay-prod", "ledger")
+PROD, STAGE, PAY = (
+    Target("shop-prod", "cart"),
+    Target("shop-stage", "cart"),
+    Target("pay-prod", "ledger"),
+)
 EXISTING = [PROD, STAGE, PAY]
 SETTINGS = ChatSettings.from_config(
     {
         "chat": {
             "short_names": {"prod": "everyones-prod", "stage": "everyones-stage"},
             "channels": [
-                {"channels": ["shop"], "short_names": {"prod": "shop-prod"}, "default_namespace": "shop-stage"},
+                {
+                    "channels": ["shop"],
+                    "short_names": {"prod": "shop-prod"},
+                    "default_namespace": "shop-stage",
+                },
                 {"channels": ["*"]},
             ],
         }
@@ -36,7 +44,9 @@ SETTINGS = ChatSettings.from_config(
     ],
 )
 def test_short_names_are_a_channels_first(channel: str, said: str | None, meant: str) -> None:
-    """The channel's own, then everybody's, then the word itself; nothing said is the channel's default."""
+    """The channel's own, then everybody's, then the word itself; nothing said is the channel's
+    default.
+    """
     assert namespace_meant(SETTINGS, channel, said) == meant
 
 
@@ -61,9 +71,17 @@ def test_a_name_is_found_or_its_candidates_are(name: str, namespace: str, found:
 @given(
     st.text("abc-", min_size=1, max_size=5),
     st.sampled_from(["", "shop-prod", "pay-prod"]),
-    st.lists(st.builds(Target, st.sampled_from(["shop-prod", "pay-prod"]), st.text("abc", min_size=1, max_size=4))),
+    st.lists(
+        st.builds(
+            Target,
+            st.sampled_from(["shop-prod", "pay-prod"]),
+            st.text("abc", min_size=1, max_size=4),
+        )
+    ),
 )
-def test_what_is_found_exists_and_is_called_so(name: str, namespace: str, existing: list[Target]) -> None:
+def test_what_is_found_exists_and_is_called_so(
+    name: str, namespace: str, existing: list[Target]
+) -> None:
     """Never another object than the one said, never one that was not offered."""
     found = find(name, namespace, existing)
     if isinstance(found, Target):

@@ -1,4 +1,6 @@
-"""From results of actions to answers: a sentence first, what helps below, nothing that only a machine reads."""
+"""From results of actions to answers: a sentence first, what helps below, nothing that only a
+machine reads.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,30 @@ from kubestorm.chat.telling import failed, told
 
 PLACE = {"namespace": "shop", "name": "cart"}
 ROLLOUTS = [
-    {"tag": "1.4.2", "at": "2026-01-01T10:00:00Z", "outcome": "Failed", "requested_by": "ana", "why": "It crashed."},
-    {"tag": "1.4.1", "at": "2026-01-01T09:00:00Z", "outcome": "Complete", "cause": "push", "why": "All is well."},
+    {
+        "tag": "1.4.2",
+        "at": "2026-01-01T10:00:00Z",
+        "outcome": "Failed",
+        "requested_by": "ana",
+        "why": "It crashed.",
+    },
+    {
+        "tag": "1.4.1",
+        "at": "2026-01-01T09:00:00Z",
+        "outcome": "Complete",
+        "cause": "push",
+        "why": "All is well.",
+    },
 ]
 DATABASES = [
     {"namespace": "shop", "name": "orders", "engine": "postgres", "ready": "True"},
-    {"namespace": "shop", "name": "stock", "engine": "mysql", "ready": "False", "reason": "Creating"},
+    {
+        "namespace": "shop",
+        "name": "stock",
+        "engine": "mysql",
+        "ready": "False",
+        "reason": "Creating",
+    },
 ]
 STATUS = {
     **PLACE,
@@ -74,14 +94,24 @@ TOLD = [
         "The last 3 lines of shop/cart:\ncart-1: one\ncart-1: two\ncart-2: three",
     ),
     ("application_logs", {"pods": {}}, PLACE, "shop/cart has written nothing."),
-    ("image_build_logs", {"logs": {"cart": "STEP 1\nSTEP 2"}}, PLACE, "The last 2 lines of shop/cart:\nSTEP 1\nSTEP 2"),
+    (
+        "image_build_logs",
+        {"logs": {"cart": "STEP 1\nSTEP 2"}},
+        PLACE,
+        "The last 2 lines of shop/cart:\nSTEP 1\nSTEP 2",
+    ),
     (
         "registry_tags",
         {"repository": "r.example.com/cart", "total": 2, "tags": ["1.4.2", "1.4.1"]},
         {},
         "r.example.com/cart has 2 tags.\n1.4.2\n1.4.1\nSay `deploy NAME TAG` to roll one out.",
     ),
-    ("registry_tags", {"repository": "r.example.com/cart", "tags": []}, {}, "r.example.com/cart has no tags."),
+    (
+        "registry_tags",
+        {"repository": "r.example.com/cart", "tags": []},
+        {},
+        "r.example.com/cart has no tags.",
+    ),
     (
         "application_scale",
         {
@@ -111,27 +141,48 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize("name, result, values, text", TOLD, ids=[f"{item[0]} {n}" for n, item in enumerate(TOLD)])
-def test_a_result_is_told_in_words(name: str, result: Any, values: dict[str, str], text: str) -> None:
+@pytest.mark.parametrize(
+    "name, result, values, text", TOLD, ids=[f"{item[0]} {n}" for n, item in enumerate(TOLD)]
+)
+def test_a_result_is_told_in_words(
+    name: str, result: Any, values: dict[str, str], text: str
+) -> None:
     """As a person in a chat reads it, from top to bottom."""
     assert plain(told(BY_NAME[name], result, values)) == text
 
 
 FAILED = [
-    ({"reason": "VaultUnavailable", "message": "Vault is sealed.", "retryable": True}, "Try again in a moment."),
+    (
+        {"reason": "VaultUnavailable", "message": "Vault is sealed.", "retryable": True},
+        "Try again in a moment.",
+    ),
     (
         {"reason": "KubernetesConflict", "message": "Changed."},
         "Somebody changed it at the same moment. Look, and say it",
     ),
-    ({"reason": "KubernetesRefused", "message": "Forbidden."}, "Trying again does not help; whoever runs that service"),
-    ({"reason": "RegistryNotFound", "message": "No such image."}, "See how it stands: `status shop/cart`."),
-    ({"reason": "ConfigurationError", "message": "No."}, "Say it with what would be right: `deploy NAME TAG|DIGEST"),
-    ({"reason": "Fault", "message": "It has a fault."}, "Tell an operator, with the number of this run"),
+    (
+        {"reason": "KubernetesRefused", "message": "Forbidden."},
+        "Trying again does not help; whoever runs that service",
+    ),
+    (
+        {"reason": "RegistryNotFound", "message": "No such image."},
+        "See how it stands: `status shop/cart`.",
+    ),
+    (
+        {"reason": "ConfigurationError", "message": "No."},
+        "Say it with what would be right: `deploy NAME TAG|DIGEST",
+    ),
+    (
+        {"reason": "Fault", "message": "It has a fault."},
+        "Tell an operator, with the number of this run",
+    ),
     (None, "Ask `why shop/cart` for more."),
 ]
 
 
-@pytest.mark.parametrize("result, step", FAILED, ids=[str((item[0] or {}).get("reason")) for item in FAILED])
+@pytest.mark.parametrize(
+    "result, step", FAILED, ids=[str((item[0] or {}).get("reason")) for item in FAILED]
+)
 def test_every_failure_has_a_next_step(result: Any, step: str) -> None:
     """The reason first, then what can be done now, by the kind of failure."""
     message = failed(BY_NAME["application_rollout"], result, PLACE)

@@ -9,7 +9,9 @@ from kubestorm.chat.telling import TELLERS
 from kubestorm.chat.why import explain
 
 
-def cart(*conditions: tuple[str, str, str, str], observed: int = 1, **metadata: Any) -> dict[str, Any]:
+def cart(
+    *conditions: tuple[str, str, str, str], observed: int = 1, **metadata: Any
+) -> dict[str, Any]:
     return {
         "kind": "Application",
         "metadata": {"namespace": "shop", "name": "cart", "generation": 1, **metadata},
@@ -37,17 +39,25 @@ NOT_READY = ("Ready", "False", "ImagePullError", "The image cannot be pulled.")
             "Application shop/cart is not ready (ImagePullError): The image cannot be pulled.",
             False,
         ),
-        (cart(READY, observed=0), "Application shop/cart was changed, and no run has answered for that yet.", False),
+        (
+            cart(READY, observed=0),
+            "Application shop/cart was changed, and no run has answered for that yet.",
+            False,
+        ),
         (cart(), "Application shop/cart was changed, and no run has answered for that yet.", False),
         (
-            cart(READY, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["kubestorm.io/cleanup"]),
+            cart(
+                READY, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["kubestorm.io/cleanup"]
+            ),
             "Application shop/cart is being deleted since 2026-01-01T00:00:00Z, held by kubestorm.io/cleanup.",
             False,
         ),
     ],
     ids=["well", "not ready", "behind", "new", "deleting"],
 )
-def test_the_sentence_says_how_it_stands(resource: dict[str, Any], sentence: str, well: bool) -> None:
+def test_the_sentence_says_how_it_stands(
+    resource: dict[str, Any], sentence: str, well: bool
+) -> None:
     """Well, not ready and why, not looked at yet, or on its way out."""
     told = explain("applications", resource)
     assert (told["message"], told["well"]) == (sentence, well)
@@ -78,5 +88,8 @@ def test_a_freeze_is_told_also_of_what_is_well() -> None:
     """Nothing is rolled out meanwhile, which is why people ask."""
     annotations = {"kubestorm.io/freeze": '{"owner": "ana", "reason": "sale"}'}
     told = explain("applications", cart(READY, annotations=annotations))
-    assert told["message"] == "Application shop/cart is ready; nothing new is rolled out, because it is frozen."
+    assert (
+        told["message"]
+        == "Application shop/cart is ready; nothing new is rolled out, because it is frozen."
+    )
     assert told["findings"][0] == {"title": "Frozen", "text": "by ana: sale"}

@@ -39,7 +39,10 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown": ({"name": "x", "nmae": 1}, ["'nmae'"]),
     "pattern": ({"name": "X"}, ["'name' breaks the schema's rule pattern"]),
     "item": ({"name": "x", "tags": ["a", 1]}, ["'tags[1]' must be of type string"]),
-    "nested": ({"name": "x", "nested": {"other": 1}}, ["'nested' has keys that are not known: 'other'"]),
+    "nested": (
+        {"name": "x", "nested": {"other": 1}},
+        ["'nested' has keys that are not known: 'other'"],
+    ),
     "any of": ({"name": "x", "either": 1}, ["'either' must be one of the types string, array"]),
 }
 
@@ -54,7 +57,9 @@ def test_problems_are_sentences(instance: dict[str, Any], expected: list[str]) -
 
 
 def test_defaults_are_filled_in() -> None:
-    """Absent values, also in objects that are given, become their default; the given mapping is left alone."""
+    """Absent values, also in objects that are given, become their default; the given mapping is
+    left alone.
+    """
     given_value = {"name": "x", "nested": {}}
     cleaned = CompiledSchema(SCHEMA).cleaned(given_value)
     assert cleaned == {"name": "x", "size": 3, "ratio": 0.5, "nested": {"deep": True}}
@@ -63,13 +68,22 @@ def test_defaults_are_filled_in() -> None:
 
 def test_values_are_not_told() -> None:
     """What does not fit may be a secret: the sentence does not hold it."""
-    problems = CompiledSchema(SCHEMA).problems({"name": "Hunter2", "size": "s3cret", "mode": "p4ss"})
+    problems = CompiledSchema(SCHEMA).problems(
+        {"name": "Hunter2", "size": "s3cret", "mode": "p4ss"}
+    )
     assert not any(secret in " ".join(problems) for secret in ("Hunter2", "s3cret", "p4ss"))
 
 
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-1, 1) | st.sampled_from(["", "a", "x", "X"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "deep"]), inner, max_size=2),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(-1, 1)
+    | st.sampled_from(["", "a", "x", "X"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["name", "deep"]), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 
@@ -87,7 +101,10 @@ def test_the_fast_answer_is_never_more_lenient(instance: dict[str, Any]) -> None
 def test_null_is_allowed_where_stackstorm_allows_it() -> None:
     """Optional without a default: null fits; with a default, or required: it does not."""
     schema = allowing_null(
-        {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string", "default": "x"}}}
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string"}, "b": {"type": "string", "default": "x"}},
+        }
     )
     assert schema["properties"]["a"]["type"] == ["string", "null"]
     assert schema["properties"]["b"]["type"] == "string"

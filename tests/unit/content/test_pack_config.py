@@ -17,12 +17,20 @@ SCHEMA: dict[str, Any] = {
     "retries": {"type": "integer", "default": 3},
     "auth": {
         "type": "object",
-        "properties": {"user": {"type": "string", "default": "admin"}, "password": {"type": "string", "secret": True}},
+        "properties": {
+            "user": {"type": "string", "default": "admin"},
+            "password": {"type": "string", "secret": True},
+        },
     },
     "regions": {
         "type": "object",
-        "patternProperties": {"^eu-": {"type": "object", "properties": {"vat": {"type": "boolean", "default": True}}}},
-        "additionalProperties": {"type": "object", "properties": {"vat": {"type": "boolean", "default": False}}},
+        "patternProperties": {
+            "^eu-": {"type": "object", "properties": {"vat": {"type": "boolean", "default": True}}}
+        },
+        "additionalProperties": {
+            "type": "object",
+            "properties": {"vat": {"type": "boolean", "default": False}},
+        },
     },
     "hosts": {
         "type": "array",
@@ -36,7 +44,13 @@ def _load(tmp_path: Path, text: str | None, schema: dict[str, Any] = SCHEMA) -> 
     if text is not None:
         (tmp_path / "sample.yaml").write_text(text, encoding="utf-8")
     pack = Pack(
-        ref="sample", name="s", description="", version="1.0.0", author="a", path=tmp_path, config_schema=schema
+        ref="sample",
+        name="s",
+        description="",
+        version="1.0.0",
+        author="a",
+        path=tmp_path,
+        config_schema=schema,
     )
     return load_config(pack, tmp_path)
 
@@ -62,7 +76,10 @@ FAULTS = {
     "required": ("retries: 1\n", "'url' is a required property"),
     "type": ("url: x\nretries: many\n", "'retries' must be of type integer"),
     "nested": ("url: x\nhosts: [{port: ssh}]\n", r"'hosts\[0\].port' must be of type integer"),
-    "decrypt_kv": ("url: x\ntoken: '{{ st2kv.system.t | decrypt_kv }}'\n", "remove the filter decrypt_kv"),
+    "decrypt_kv": (
+        "url: x\ntoken: '{{ st2kv.system.t | decrypt_kv }}'\n",
+        "remove the filter decrypt_kv",
+    ),
     "list": ("- a\n", "must be a mapping"),
 }
 
@@ -76,7 +93,9 @@ def test_what_does_not_fit_is_told(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_datastore_values_are_resolved_when_used(tmp_path: Path) -> None:
-    """Secrets are decrypted by themselves, wherever they are nested; an expression may stand for any type."""
+    """Secrets are decrypted by themselves, wherever they are nested; an expression may stand for
+    any type.
+    """
     config = _load(
         tmp_path,
         "url: '{{ st2kv.system.url }}'\ntoken: '{{ st2kv.system.token }}'\nretries: '{{ st2kv.system.n }}'\n"

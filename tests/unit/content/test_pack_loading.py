@@ -28,8 +28,12 @@ def test_the_built_in_packs_are_sound() -> None:
 def test_the_core_pack_has_what_rules_use() -> None:
     """The actions and trigger types of StackStorm's own."""
     content = Content([load_pack(CORE_PACK)])
-    assert {"core.noop", "core.local", "core.http", "core.ask", "core.announcement"} <= set(content.actions)
-    assert content.trigger_type("core.st2.IntervalTimer").parameters_schema["properties"]["unit"]["enum"] == [
+    assert {"core.noop", "core.local", "core.http", "core.ask", "core.announcement"} <= set(
+        content.actions
+    )
+    assert content.trigger_type("core.st2.IntervalTimer").parameters_schema["properties"]["unit"][
+        "enum"
+    ] == [
         "weeks",
         "days",
         "hours",
@@ -39,7 +43,9 @@ def test_the_core_pack_has_what_rules_use() -> None:
 
 
 def test_everything_in_a_pack_is_found(write_pack: WritePack) -> None:
-    """Each kind lies in its folder; only the top level and only metadata counts; the file is remembered."""
+    """Each kind lies in its folder; only the top level and only metadata counts; the file is
+    remembered.
+    """
     root = write_pack(
         {
             "actions/go.yaml": ACTION,
@@ -60,7 +66,9 @@ def test_everything_in_a_pack_is_found(write_pack: WritePack) -> None:
     content = Content([load_pack(root)])
     assert sorted(content.actions) == ["sample.go", "sample.other", "sample.third"]
     assert content.rule("sample.when").file == "rules/when.yaml"
-    assert content.rule("sample.when").enabled is False, "StackStorm leaves a rule off that does not say so"
+    assert content.rule("sample.when").enabled is False, (
+        "StackStorm leaves a rule off that does not say so"
+    )
     assert sorted(content.trigger_types) == ["sample.event", "sample.seen"]
     assert content.sensor("sample.Watcher").trigger_types == ["sample.seen"]
     assert content.policy("sample.once").parameters == {"threshold": 1, "action": "delay"}
@@ -81,9 +89,15 @@ def test_a_workflow_behind_a_link_is_found(write_pack: WritePack) -> None:
 
 
 FAULTS = {
-    "no pack.yaml key": ({"pack.yaml": "name: sample\ndescription: d\nauthor: a\n"}, ["'version' is missing"]),
+    "no pack.yaml key": (
+        {"pack.yaml": "name: sample\ndescription: d\nauthor: a\n"},
+        ["'version' is missing"],
+    ),
     "version": ({"pack.yaml": "name: s\ndescription: d\nauthor: a\nversion: '1.0'\n"}, ["0.1.0"]),
-    "ref": ({"pack.yaml": "name: A Pack\ndescription: d\nauthor: a\nversion: 1.0.0\n"}, ["Add a `ref`"]),
+    "ref": (
+        {"pack.yaml": "name: A Pack\ndescription: d\nauthor: a\nversion: 1.0.0\n"},
+        ["Add a `ref`"],
+    ),
     "unknown runner": (
         {"actions/a.yaml": "name: a\nrunner_type: python-scrpt\n"},
         ["runner_type (line 2)", "Did you mean 'python-script'?", "local-shell-cmd"],
@@ -109,11 +123,15 @@ FAULTS = {
         ["parameters", "not allowed"],
     ),
     "positions": (
-        {"actions/a.yaml": "name: a\nrunner_type: noop\nparameters: {p: {position: 0}, q: {position: 2}}\n"},
+        {
+            "actions/a.yaml": "name: a\nrunner_type: noop\nparameters: {p: {position: 0}, q: {position: 2}}\n"
+        },
         ["positions 0, 2 have a gap"],
     ),
     "same position": (
-        {"actions/a.yaml": "name: a\nrunner_type: noop\nparameters: {p: {position: 0}, q: {position: 0}}\n"},
+        {
+            "actions/a.yaml": "name: a\nrunner_type: noop\nparameters: {p: {position: 0}, q: {position: 0}}\n"
+        },
         ["'p' has the same position"],
     ),
     "immutable": (
@@ -121,12 +139,20 @@ FAULTS = {
         ["needs a default"],
     ),
     "runner parameter": (
-        {"actions/a.yaml": "name: a\nrunner_type: local-shell-cmd\nparameters: {timeout: {type: string}}\n"},
+        {
+            "actions/a.yaml": "name: a\nrunner_type: local-shell-cmd\nparameters: {timeout: {type: string}}\n"
+        },
         ["'type' of the parameter 'timeout' is set by the runner"],
     ),
-    "no entry point": ({"actions/a.yaml": "name: a\nrunner_type: python-script\n"}, ["needs an entry_point"]),
+    "no entry point": (
+        {"actions/a.yaml": "name: a\nrunner_type: python-script\n"},
+        ["needs an entry_point"],
+    ),
     "absent entry point": (
-        {"actions/a.yaml": "name: a\nrunner_type: python-script\nentry_point: goo.py\n", "actions/go.py": ""},
+        {
+            "actions/a.yaml": "name: a\nrunner_type: python-script\nentry_point: goo.py\n",
+            "actions/go.py": "",
+        },
         ["actions/goo.py does not exist", "Did you mean 'go.py'?"],
     ),
     "entry point outside": (
@@ -141,26 +167,44 @@ FAULTS = {
         ["actions/flows/x.yaml: line 2"],
     ),
     "other pack": ({"actions/a.yaml": "name: a\nrunner_type: noop\npack: other\n"}, ["'other'"]),
-    "same name twice": ({"actions/a.yaml": ACTION, "actions/b.yaml": ACTION}, ["already defined in actions/a.yaml"]),
+    "same name twice": (
+        {"actions/a.yaml": ACTION, "actions/b.yaml": ACTION},
+        ["already defined in actions/a.yaml"],
+    ),
     "operator": (
         {"rules/r.yaml": RULE + "criteria:\n  trigger.x: {type: equls, pattern: 1}\n"},
         ["criteria.trigger.x.type (line 5)", "Did you mean 'equals'?"],
     ),
-    "no pattern": ({"rules/r.yaml": RULE + "criteria:\n  trigger.x: {type: exists}\n"}, ["has no pattern"]),
+    "no pattern": (
+        {"rules/r.yaml": RULE + "criteria:\n  trigger.x: {type: exists}\n"},
+        ["has no pattern"],
+    ),
     "rule type": ({"rules/r.yaml": RULE + "type: {ref: backstp}\n"}, ["Did you mean 'backstop'?"]),
-    "rule without trigger": ({"rules/r.yaml": "name: r\naction: {ref: a.b}\n"}, ["'trigger' is missing"]),
-    "wrong type": ({"rules/r.yaml": RULE + "enabled: sure\n"}, ["enabled (line 4)", "true or false", "is text"]),
+    "rule without trigger": (
+        {"rules/r.yaml": "name: r\naction: {ref: a.b}\n"},
+        ["'trigger' is missing"],
+    ),
+    "wrong type": (
+        {"rules/r.yaml": RULE + "enabled: sure\n"},
+        ["enabled (line 4)", "true or false", "is text"],
+    ),
     "sensor file": ({"sensors/s.yaml": SENSOR}, ["sensors/watcher.py does not exist"]),
     "sensor class": (
         {"sensors/s.yaml": SENSOR, "sensors/watcher.py": "class Watchr: pass"},
         ["Did you mean 'Watchr'?"],
     ),
-    "sensor syntax": ({"sensors/s.yaml": SENSOR, "sensors/watcher.py": "class"}, ["line 1: is not valid Python"]),
+    "sensor syntax": (
+        {"sensors/s.yaml": SENSOR, "sensors/watcher.py": "class"},
+        ["line 1: is not valid Python"],
+    ),
     "poll interval": (
         {"sensors/s.yaml": SENSOR + "poll_interval: 0\n", "sensors/watcher.py": WATCHER},
         ["poll_interval"],
     ),
-    "payload schema": ({"triggers/t.yaml": "name: t\npayload_schema: {type: objekt}\n"}, ["payload_schema"]),
+    "payload schema": (
+        {"triggers/t.yaml": "name: t\npayload_schema: {type: objekt}\n"},
+        ["payload_schema"],
+    ),
     "alias": ({"aliases/a.yaml": "name: a\naction_ref: b.c\nformats: []\n"}, ["formats"]),
     "alias format": (
         {"aliases/a.yaml": "name: a\naction_ref: b.c\nformats: [{match_multiple: true}]\n"},
@@ -171,10 +215,15 @@ FAULTS = {
         ["Did you mean 'action.retry'?"],
     ),
     "policy parameters": (
-        {"policies/p.yaml": "name: p\nresource_ref: a.b\npolicy_type: action.retry\nparameters: {delay: 121}\n"},
+        {
+            "policies/p.yaml": "name: p\nresource_ref: a.b\npolicy_type: action.retry\nparameters: {delay: 121}\n"
+        },
         ["'retry_on' is a required property", "'delay' breaks"],
     ),
-    "config schema": ({"config.schema.yaml": "token: {type: strng}\n"}, ["token.type", "Did you mean 'string'?"]),
+    "config schema": (
+        {"config.schema.yaml": "token: {type: strng}\n"},
+        ["token.type", "Did you mean 'string'?"],
+    ),
     "not a mapping": ({"rules/r.yaml": "- a\n"}, ["rules/r.yaml", "a list"]),
     "empty": ({"rules/r.yaml": ""}, ["rules/r.yaml: is empty"]),
 }
@@ -229,7 +278,8 @@ def test_what_packs_say_of_each_other_is_checked(write_pack: WritePack) -> None:
                 "name: b\ntrigger: {type: sample.event, parameters: {size: big}}\n"
                 "action: {ref: sample.go, parameters: {wher: x}}\n"
             ),
-            "triggers/event.yaml": TRIGGER + "parameters_schema: {properties: {size: {type: integer}}}\n",
+            "triggers/event.yaml": TRIGGER
+            + "parameters_schema: {properties: {size: {type: integer}}}\n",
         }
     )
     problems = check_content([load_pack(CORE_PACK), load_pack(root)])

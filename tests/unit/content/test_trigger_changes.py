@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 from stormcell.sensors.backoff import Backoff
 from stormcell.sensors.triggers import changes_between, triggers_for
 
-_KNOWN = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 1).map(lambda n: {"parameters": {"n": n}}))
+_KNOWN = st.dictionaries(
+    st.sampled_from("abcd"), st.integers(0, 1).map(lambda n: {"parameters": {"n": n}})
+)
 
 
 @given(_KNOWN, _KNOWN)
-def test_the_changes_lead_to_what_is_wanted(known: dict[str, dict], wanted: dict[str, dict]) -> None:  # type: ignore[type-arg]
+def test_the_changes_lead_to_what_is_wanted(
+    known: dict[str, dict], wanted: dict[str, dict]
+) -> None:  # type: ignore[type-arg]
     """Applied to what was known they give what is wanted, and nothing is said twice."""
     known = {key: {**value, "id": key} for key, value in known.items()}
     wanted = {key: {**value, "id": key} for key, value in wanted.items()}
@@ -32,7 +36,11 @@ def test_the_changes_lead_to_what_is_wanted(known: dict[str, dict], wanted: dict
 
 def test_a_sensor_hears_of_its_own_types_only() -> None:
     """Others' triggers are no concern of it; without an id, the ref tells triggers apart."""
-    triggers = [{"id": "1", "ref": "p.x", "type": "p.a"}, {"ref": "p.y", "type": "p.a"}, {"id": "3", "type": "q.b"}]
+    triggers = [
+        {"id": "1", "ref": "p.x", "type": "p.a"},
+        {"ref": "p.y", "type": "p.a"},
+        {"id": "3", "type": "q.b"},
+    ]
     assert sorted(triggers_for(["p.a"], triggers)) == ["1", "p.y"]
 
 

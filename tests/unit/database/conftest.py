@@ -25,11 +25,18 @@ TAGS = {
 def resource() -> Callable[..., dict[str, Any]]:
     """Make a Database object with that spec (engine postgres unless said otherwise)."""
 
-    def make(*, labels: dict[str, str] | None = None, namespace: str = "default", **spec: Any) -> dict[str, Any]:
+    def make(
+        *, labels: dict[str, str] | None = None, namespace: str = "default", **spec: Any
+    ) -> dict[str, Any]:
         return {
             "apiVersion": "kubestorm.io/v1alpha1",
             "kind": "Database",
-            "metadata": {"name": "orders", "namespace": namespace, "uid": UID, "labels": labels or {}},
+            "metadata": {
+                "name": "orders",
+                "namespace": namespace,
+                "uid": UID,
+                "labels": labels or {},
+            },
             "spec": {"engine": "postgres", **spec},
         }
 

@@ -16,7 +16,9 @@ ORDER = ("SpecValid", "InstanceAvailable")
 def test_the_time_moves_only_with_the_status():
     """A new message for the same status keeps the time of the transition."""
     first = set_condition([], Condition("Ready", "False", "Creating", "a"), generation=1, now=EARLY)
-    second = set_condition(first, Condition("Ready", "False", "Modifying", "b"), generation=2, now=LATE)
+    second = set_condition(
+        first, Condition("Ready", "False", "Modifying", "b"), generation=2, now=LATE
+    )
     assert second == [
         {
             "type": "Ready",
@@ -33,18 +35,27 @@ def test_the_time_moves_only_with_the_status():
 
 def test_ready_takes_the_words_of_the_first_that_is_not_true():
     """`kubectl get` shows why in one word."""
-    conditions = set_condition([], Condition("SpecValid", "True", "Valid", ""), generation=1, now=EARLY)
     conditions = set_condition(
-        conditions, Condition("InstanceAvailable", "False", "Creating", "RDS says creating"), generation=1, now=EARLY
+        [], Condition("SpecValid", "True", "Valid", ""), generation=1, now=EARLY
     )
-    assert roll_up(conditions, ORDER, generation=1) == Condition("Ready", "False", "Creating", "RDS says creating")
+    conditions = set_condition(
+        conditions,
+        Condition("InstanceAvailable", "False", "Creating", "RDS says creating"),
+        generation=1,
+        now=EARLY,
+    )
+    assert roll_up(conditions, ORDER, generation=1) == Condition(
+        "Ready", "False", "Creating", "RDS says creating"
+    )
 
 
 def test_an_answer_for_an_older_spec_is_not_ready():
     """Between the edit and the call that carries it out nobody may take it for done."""
     conditions = []
     for kind in ORDER:
-        conditions = set_condition(conditions, Condition(kind, "True", "Ok", ""), generation=1, now=EARLY)
+        conditions = set_condition(
+            conditions, Condition(kind, "True", "Ok", ""), generation=1, now=EARLY
+        )
     assert roll_up(conditions, ORDER, generation=1).status == "True"
     assert roll_up(conditions, ORDER, generation=2).reason == "Reconciling"
 
@@ -54,5 +65,9 @@ def test_ready_is_true_only_when_all_are(statuses):
     """Whatever the others say."""
     conditions = []
     for kind, status in zip(ORDER, statuses, strict=True):
-        conditions = set_condition(conditions, Condition(kind, status, "R", ""), generation=1, now=EARLY)
-    assert (roll_up(conditions, ORDER, generation=1).status == "True") == (statuses == ["True", "True"])
+        conditions = set_condition(
+            conditions, Condition(kind, status, "R", ""), generation=1, now=EARLY
+        )
+    assert (roll_up(conditions, ORDER, generation=1).status == "True") == (
+        statuses == ["True", "True"]
+    )

@@ -47,7 +47,9 @@ def test_snapshot_goes_step_by_step(observed):
     assert isinstance(next_step(state(instance=observed(), manual="creating")), WaitFor)
     deletion = next_step(state(instance=observed(), manual="available"))
     assert (type(deletion), deletion.keep) == (DeleteInstance, True)
-    assert isinstance(next_step(state(instance=observed(status="deleting"), manual="available")), WaitFor)
+    assert isinstance(
+        next_step(state(instance=observed(status="deleting"), manual="available")), WaitFor
+    )
     assert isinstance(next_step(state(manual="available", final="creating")), WaitFor)
     end = next_step(state(manual="available", final="available"))
     assert (type(end), end.remove_address, end.remove_credentials) == (Finish, True, False)
@@ -81,7 +83,9 @@ def test_in_a_dying_namespace_delete_becomes_snapshot(observed):
 def test_somebody_elses_instance_is_left_alone(observed):
     """Under every policy."""
     for policy in ("Retain", "Snapshot", "Delete"):
-        step = next_step(state(policy, observed(tags={"kubestorm.io/uid": "other"}), annotations=CONFIRMED))
+        step = next_step(
+            state(policy, observed(tags={"kubestorm.io/uid": "other"}), annotations=CONFIRMED)
+        )
         assert isinstance(step, Finish)
         assert not step.remove_credentials
 
@@ -125,7 +129,16 @@ def test_no_data_goes_without_a_snapshot_or_two_keys(
         subnet_group=None, security_groups=(), parameter_group=None, encryption_key=None,
         monitoring_interval_seconds=0, host=None, port=None, tags={"kubestorm.io/uid": UID},
     )  # fmt: skip
-    step = next_step(state(policy, instance, manual, final, annotations=annotations, namespace_terminating=terminating))
+    step = next_step(
+        state(
+            policy,
+            instance,
+            manual,
+            final,
+            annotations=annotations,
+            namespace_terminating=terminating,
+        )
+    )
     if isinstance(step, DeleteInstance):
         confirmed = policy == "Delete" and annotations == CONFIRMED and not terminating
         assert not protected

@@ -17,7 +17,9 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "mysqldb"
 @pytest.fixture
 def settings():
     """The example's own configuration."""
-    return load_settings({"cluster": "test", **yaml.safe_load((EXAMPLE / "config.yaml").read_text())}).database
+    return load_settings(
+        {"cluster": "test", **yaml.safe_load((EXAMPLE / "config.yaml").read_text())}
+    ).database
 
 
 @pytest.fixture

@@ -30,17 +30,32 @@ def test_the_fields_are_those_of_the_definition():
 
 
 WRONG = {
-    "a fixed field": ({"limits": [{"fixed_fields": ["subnetgroup"]}]}, "limits[0] names subnetgroup"),
-    "an allowed field": ({"limits": [{"allowed_values": {"storage.kind": ["gp3"]}}]}, "names storage.kind"),
-    "no list": ({"limits": [{"allowed_values": {"storage.type": "gp3"}}]}, "it is a list of values"),
+    "a fixed field": (
+        {"limits": [{"fixed_fields": ["subnetgroup"]}]},
+        "limits[0] names subnetgroup",
+    ),
+    "an allowed field": (
+        {"limits": [{"allowed_values": {"storage.kind": ["gp3"]}}]},
+        "names storage.kind",
+    ),
+    "no list": (
+        {"limits": [{"allowed_values": {"storage.type": "gp3"}}]},
+        "it is a list of values",
+    ),
     "a range of one": ({"limits": [{"ranges": {"storage.iops": [1]}}]}, "it is [least, most]"),
-    "a range upside down": ({"limits": [{"ranges": {"storage.iops": [2, 1]}}]}, "it is [least, most]"),
+    "a range upside down": (
+        {"limits": [{"ranges": {"storage.iops": [2, 1]}}]},
+        "it is [least, most]",
+    ),
     "a label": ({"label_overrides": {"size": "sice"}}, "label_overrides names sice"),
     "a mapping": (
         {"kinds": [{"group": "g", "version": "v1", "plural": "p", "fields": {"a": "b"}}]},
         "kinds[0] names b",
     ),
-    "monitoring without a role": ({"defaults": {"monitoring_interval_seconds": 60}}, "monitoring_role_arn"),
+    "monitoring without a role": (
+        {"defaults": {"monitoring_interval_seconds": 60}},
+        "monitoring_role_arn",
+    ),
 }
 
 
@@ -54,5 +69,13 @@ def test_a_limit_that_would_limit_nothing_is_refused_when_it_is_read(section, sa
 
 def test_a_field_with_others_below_it_means_them_all():
     """storage stands for its size, type and the rest."""
-    limits = [{"fixed_fields": ["storage"], "allowed_values": {"version": ["16"]}, "ranges": {"storage.iops": [1, 2]}}]
-    assert load_settings({"cluster": "test", "database": {"limits": limits}}).database.limits[0].ranges
+    limits = [
+        {
+            "fixed_fields": ["storage"],
+            "allowed_values": {"version": ["16"]},
+            "ranges": {"storage.iops": [1, 2]},
+        }
+    ]
+    assert (
+        load_settings({"cluster": "test", "database": {"limits": limits}}).database.limits[0].ranges
+    )

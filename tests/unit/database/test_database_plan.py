@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.database import plan
-from kubestorm.database.plan import Change, Create, Modify, Refuse, RotatePassword, Tag, Wait, plan_instance
+from kubestorm.database.plan import (
+    Change,
+    Create,
+    Modify,
+    Refuse,
+    RotatePassword,
+    Tag,
+    Wait,
+    plan_instance,
+)
 
 UID = "11111111-2222-3333-4444-555555555555"
 IDENTIFIER = "ks-test-default-orders"
@@ -14,7 +23,12 @@ IDENTIFIER = "ks-test-default-orders"
 
 def decide(spec, observed, **more):
     """Plan with the tags that the instance carries."""
-    values = {"uid": UID, "identifier": IDENTIFIER, "tags": observed.tags if observed else {}, **more}
+    values = {
+        "uid": UID,
+        "identifier": IDENTIFIER,
+        "tags": observed.tags if observed else {},
+        **more,
+    }
     return plan_instance(spec, observed, **values)
 
 
@@ -31,9 +45,15 @@ def test_what_is_as_asked_is_left_alone(parsed, observed):
 @pytest.mark.parametrize(
     "spec, change",
     [
-        pytest.param({"size": "huge"}, Change("size", "DBInstanceClass", "db.t3.small", "db.r6i.2xlarge"), id="resize"),
         pytest.param(
-            {"storage": {"sizeGiB": 40}}, Change("storage.sizeGiB", "AllocatedStorage", 20, 40), id="more-storage"
+            {"size": "huge"},
+            Change("size", "DBInstanceClass", "db.t3.small", "db.r6i.2xlarge"),
+            id="resize",
+        ),
+        pytest.param(
+            {"storage": {"sizeGiB": 40}},
+            Change("storage.sizeGiB", "AllocatedStorage", 20, 40),
+            id="more-storage",
         ),
         pytest.param({"multiAZ": True}, Change("multiAZ", "MultiAZ", False, True), id="standby"),
         pytest.param(
@@ -54,7 +74,9 @@ def test_a_difference_is_one_change(parsed, observed, spec, change):
 
 
 def test_a_changed_default_changes_no_existing_instance(parsed, observed):
-    """An instance that operations would make differently today is left as it is until its resource asks."""
+    """An instance that operations would make differently today is left as it is until its resource
+    asks.
+    """
     other = observed(instance_class="db.m6i.large", storage_gib=500, version="14.9", multi_az=True)
     assert decide(parsed(), other) == ()
 
@@ -62,15 +84,39 @@ def test_a_changed_default_changes_no_existing_instance(parsed, observed):
 @pytest.mark.parametrize(
     "spec, found, reason, says",
     [
-        pytest.param({"storage": {"sizeGiB": 20}}, {"storage_gib": 40}, "StorageShrinkRefused", "40", id="shrink"),
+        pytest.param(
+            {"storage": {"sizeGiB": 20}},
+            {"storage_gib": 40},
+            "StorageShrinkRefused",
+            "40",
+            id="shrink",
+        ),
         pytest.param({"version": "15"}, {}, "DowngradeRefused", "16.3", id="downgrade"),
         pytest.param({}, {"engine": "mysql"}, "EngineChangeRefused", "spec.engine", id="engine"),
-        pytest.param({"databaseName": "other"}, {}, "ImmutableField", "spec.databaseName", id="database-name"),
-        pytest.param({"size": "huge"}, {"status": "storage-full"}, "InstanceBroken", "storage-full", id="broken"),
-        pytest.param({}, {"tags": {}}, "ForeignInstance", "spec.adopt", id="somebody-elses"),
-        pytest.param({}, {"tags": {"kubestorm.io/uid": "other"}}, "ForeignInstance", "other", id="another-databases"),
         pytest.param(
-            {"adopt": IDENTIFIER}, {"tags": {"kubestorm.io/uid": "x"}}, "ForeignInstance", "first", id="adopt-taken"
+            {"databaseName": "other"}, {}, "ImmutableField", "spec.databaseName", id="database-name"
+        ),
+        pytest.param(
+            {"size": "huge"},
+            {"status": "storage-full"},
+            "InstanceBroken",
+            "storage-full",
+            id="broken",
+        ),
+        pytest.param({}, {"tags": {}}, "ForeignInstance", "spec.adopt", id="somebody-elses"),
+        pytest.param(
+            {},
+            {"tags": {"kubestorm.io/uid": "other"}},
+            "ForeignInstance",
+            "other",
+            id="another-databases",
+        ),
+        pytest.param(
+            {"adopt": IDENTIFIER},
+            {"tags": {"kubestorm.io/uid": "x"}},
+            "ForeignInstance",
+            "first",
+            id="adopt-taken",
         ),
     ],
 )
@@ -85,7 +131,11 @@ def test_what_cannot_be_is_refused_before_any_call(parsed, observed, spec, found
 def test_storage_that_grew_by_itself_is_no_shrinking(parsed, observed):
     """RDS raised it within the ceiling that was given."""
     assert (
-        decide(parsed(storage={"sizeGiB": 20, "maxSizeGiB": 100}), observed(storage_gib=60, max_storage_gib=100)) == ()
+        decide(
+            parsed(storage={"sizeGiB": 20, "maxSizeGiB": 100}),
+            observed(storage_gib=60, max_storage_gib=100),
+        )
+        == ()
     )
 
 
@@ -102,7 +152,9 @@ def test_a_change_waits_while_aws_is_busy(parsed, observed, status, reason):
 
 
 def test_a_change_that_rds_has_taken_is_not_sent_again(parsed, observed):
-    """PendingModifiedValues hold it already; what waits for the window does not keep it from being Ready."""
+    """PendingModifiedValues hold it already; what waits for the window does not keep it from being
+    Ready.
+    """
     taken = observed(pending={"DBInstanceClass": "db.r6i.2xlarge"})
     (soon,) = decide(parsed(size="huge"), taken)
     assert (type(soon), soon.settled) == (Wait, False)
@@ -146,13 +198,17 @@ def test_major_upgrades_are_told_from_minor_ones(engine, old, new, major):
 
 
 @given(
-    size=st.sampled_from([("small", "db.t3.small"), ("medium", "db.t3.medium"), ("huge", "db.r6i.2xlarge")]),
+    size=st.sampled_from(
+        [("small", "db.t3.small"), ("medium", "db.t3.medium"), ("huge", "db.r6i.2xlarge")]
+    ),
     storage=st.integers(20, 500),
     found_storage=st.integers(20, 500),
     multi_az=st.booleans(),
     retention=st.integers(0, 35),
 )
-def test_carrying_out_a_plan_leaves_nothing_to_plan(size, storage, found_storage, multi_az, retention):
+def test_carrying_out_a_plan_leaves_nothing_to_plan(
+    size, storage, found_storage, multi_az, retention
+):
     """Reconciling twice ends the same way as once, or is refused both times."""
     from dataclasses import replace
 
@@ -187,7 +243,9 @@ def test_carrying_out_a_plan_leaves_nothing_to_plan(size, storage, found_storage
     }
     for decision in decisions:
         if isinstance(decision, Modify):
-            instance = replace(instance, **{names[change.parameter]: change.new for change in decision.changes})
+            instance = replace(
+                instance, **{names[change.parameter]: change.new for change in decision.changes}
+            )
             decisions = decide(spec, instance)
             assert decisions == ()
         else:

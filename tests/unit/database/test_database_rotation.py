@@ -1,4 +1,6 @@
-"""A rotation ends with one password, wherever it was interrupted, and never loses the one that opens the instance."""
+"""A rotation ends with one password, wherever it was interrupted, and never loses the one that
+opens the instance.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,18 @@ GIVEN = replace(STORED, instance_token="t")
     [
         pytest.param(IDLE, None, id="nobody-asked"),
         pytest.param(replace(IDLE, request="now", done="now"), None, id="done-already"),
-        pytest.param(replace(IDLE, request="now", done="before"), StorePending("now", 3), id="asked"),
+        pytest.param(
+            replace(IDLE, request="now", done="before"), StorePending("now", 3), id="asked"
+        ),
         pytest.param(STORED, SetPassword(), id="stored"),
-        pytest.param(replace(STORED, instance_settled=False), AwaitPassword(), id="stored-and-rds-is-busy"),
+        pytest.param(
+            replace(STORED, instance_settled=False), AwaitPassword(), id="stored-and-rds-is-busy"
+        ),
         pytest.param(replace(GIVEN, instance_settled=False), AwaitPassword(), id="rds-applies-it"),
         pytest.param(GIVEN, Promote(3), id="applied"),
-        pytest.param(replace(GIVEN, promoted=True, current_version=4), Conclude("now"), id="promoted"),
+        pytest.param(
+            replace(GIVEN, promoted=True, current_version=4), Conclude("now"), id="promoted"
+        ),
         pytest.param(replace(GIVEN, current_version=4), Abandon("now"), id="somebody-else-wrote"),
         pytest.param(replace(GIVEN, request=None), Promote(3), id="annotation-removed-meanwhile"),
         pytest.param(replace(GIVEN, request="again"), Promote(3), id="asked-again-meanwhile"),
@@ -120,13 +128,19 @@ def run(toy, request, crashes):
         for count, _name in enumerate(toy.effects(step), 1):
             if count >= allowed:
                 break
-        assert {toy.opens, toy.applying} <= {toy.current[1], toy.pending[2] if toy.pending else None, None}
+        assert {toy.opens, toy.applying} <= {
+            toy.current[1],
+            toy.pending[2] if toy.pending else None,
+            None,
+        }
     raise AssertionError("it never ends")
 
 
 @given(crashes=st.lists(st.integers(0, 3), max_size=12))
 def test_wherever_it_dies_the_end_is_the_same(crashes):
-    """One new password, current in Vault, opening the instance, noted on it; nothing pending, the request recorded."""
+    """One new password, current in Vault, opening the instance, noted on it; nothing pending, the
+    request recorded.
+    """
     toy = Toy()
     run(toy, "now", crashes)
     assert toy.current[1] == toy.opens == toy.made == 101
@@ -136,7 +150,9 @@ def test_wherever_it_dies_the_end_is_the_same(crashes):
 
 @given(before=st.integers(0, 8), crashes=st.lists(st.integers(0, 3), max_size=6))
 def test_somebody_elses_password_counts(before, crashes):
-    """Whoever writes Vault meanwhile is not overwritten: check-and-set names the version that was replaced."""
+    """Whoever writes Vault meanwhile is not overwritten: check-and-set names the version that was
+    replaced.
+    """
     toy = Toy()
     for _ in range(before):
         step = next_step(toy.state("now"))

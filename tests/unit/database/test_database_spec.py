@@ -15,7 +15,12 @@ SETTINGS = DatabaseSettings(
     engines={"postgres": EngineOffer(("16", "15")), "mysql": EngineOffer(("8.0",))},
     defaults=DatabaseDefaults(size="small", subnet_group="databases"),
     limits=(
-        NamespaceLimits(namespaces=("dev-*",), sizes=("small",), max_storage_gib=50, fixed_fields=("subnetGroup",)),
+        NamespaceLimits(
+            namespaces=("dev-*",),
+            sizes=("small",),
+            max_storage_gib=50,
+            fixed_fields=("subnetGroup",),
+        ),
         NamespaceLimits(namespaces=("*",), deletion_policies=("Retain", "Snapshot")),
     ),
     label_overrides={"example.com/size": "size", "example.com/disk": "storage.sizeGiB"},
@@ -26,7 +31,11 @@ def test_the_least_resource_gets_what_operations_decided(resource):
     """Only the engine is stated; the rest are the defaults."""
     spec = parse_database(resource(), SETTINGS)
     assert (spec.version, spec.size, spec.instance_class) == ("16", "small", "db.t3.small")
-    assert (spec.storage_gib, spec.deletion_policy, spec.subnet_group) == (20, "Retain", "databases")
+    assert (spec.storage_gib, spec.deletion_policy, spec.subnet_group) == (
+        20,
+        "Retain",
+        "databases",
+    )
     assert spec.database_name == "orders"
     assert spec.stated == {"engine"}
 
@@ -38,16 +47,45 @@ def test_the_least_resource_gets_what_operations_decided(resource):
         pytest.param({"engine": None}, "spec.engine", "missing", id="no-engine"),
         pytest.param({"version": "9.6"}, "spec.version", "16, 15", id="version-not-offered"),
         pytest.param({"size": "enormous"}, "spec.size", "small, huge", id="size-not-offered"),
-        pytest.param({"storage": {"sizeGiB": 5}}, "spec.storage.sizeGiB", "20", id="storage-below-minimum"),
-        pytest.param({"storage": {"sizeGiB": "40"}}, "spec.storage.sizeGiB", "whole number", id="storage-as-text"),
         pytest.param(
-            {"storage": {"sizeGiB": 40, "maxSizeGiB": 40}}, "spec.storage.maxSizeGiB", "above", id="ceiling-too-low"
+            {"storage": {"sizeGiB": 5}}, "spec.storage.sizeGiB", "20", id="storage-below-minimum"
         ),
-        pytest.param({"storage": {"type": "io1"}}, "spec.storage.iops", "needs it", id="io1-without-iops"),
-        pytest.param({"storage": {"type": "gp2", "iops": 3000}}, "spec.storage.iops", "gp2", id="gp2-with-iops"),
-        pytest.param({"deletionPolicy": "Delete"}, "spec.deletionPolicy", "Retain, Snapshot", id="policy-not-allowed"),
-        pytest.param({"databaseName": "9lives"}, "spec.databaseName", "letter first", id="bad-database-name"),
-        pytest.param({"backup": {"retentionDays": 36}}, "spec.backup.retentionDays", "35", id="backups-too-long"),
+        pytest.param(
+            {"storage": {"sizeGiB": "40"}},
+            "spec.storage.sizeGiB",
+            "whole number",
+            id="storage-as-text",
+        ),
+        pytest.param(
+            {"storage": {"sizeGiB": 40, "maxSizeGiB": 40}},
+            "spec.storage.maxSizeGiB",
+            "above",
+            id="ceiling-too-low",
+        ),
+        pytest.param(
+            {"storage": {"type": "io1"}}, "spec.storage.iops", "needs it", id="io1-without-iops"
+        ),
+        pytest.param(
+            {"storage": {"type": "gp2", "iops": 3000}},
+            "spec.storage.iops",
+            "gp2",
+            id="gp2-with-iops",
+        ),
+        pytest.param(
+            {"deletionPolicy": "Delete"},
+            "spec.deletionPolicy",
+            "Retain, Snapshot",
+            id="policy-not-allowed",
+        ),
+        pytest.param(
+            {"databaseName": "9lives"}, "spec.databaseName", "letter first", id="bad-database-name"
+        ),
+        pytest.param(
+            {"backup": {"retentionDays": 36}},
+            "spec.backup.retentionDays",
+            "35",
+            id="backups-too-long",
+        ),
         pytest.param(
             {"restoreFrom": {"snapshot": "s", "pointInTime": {"sourceInstance": "i"}}},
             "spec.restoreFrom",
@@ -55,9 +93,14 @@ def test_the_least_resource_gets_what_operations_decided(resource):
             id="snapshot-and-point-in-time",
         ),
         pytest.param(
-            {"restoreFrom": {"snapshot": "s"}, "adopt": "old"}, "spec.restoreFrom", "adopt", id="restore-and-adopt"
+            {"restoreFrom": {"snapshot": "s"}, "adopt": "old"},
+            "spec.restoreFrom",
+            "adopt",
+            id="restore-and-adopt",
         ),
-        pytest.param({"multiAZ": "yes"}, "spec.multiAZ", "neither true nor false", id="truth-as-text"),
+        pytest.param(
+            {"multiAZ": "yes"}, "spec.multiAZ", "neither true nor false", id="truth-as-text"
+        ),
     ],
 )
 def test_a_problem_names_its_field_and_what_would_be_right(resource, spec, field, says):
@@ -72,16 +115,28 @@ def test_all_problems_are_found_at_once(resource):
     """Nobody wants to hear of the second mistake after mending the first."""
     with pytest.raises(InvalidSpecError) as caught:
         parse_database(resource(engine="oracle", size="enormous", storage={"sizeGiB": 1}), SETTINGS)
-    assert [problem.field for problem in caught.value.problems] == ["spec.engine", "spec.size", "spec.storage.sizeGiB"]
+    assert [problem.field for problem in caught.value.problems] == [
+        "spec.engine",
+        "spec.size",
+        "spec.storage.sizeGiB",
+    ]
 
 
 def test_the_first_limits_that_fit_the_namespace_count(resource):
     """dev-* may have no huge database, a small disk and no subnet group of its own."""
     with pytest.raises(InvalidSpecError) as caught:
-        parse_database(resource(namespace="dev-1", size="huge", storage={"sizeGiB": 51}, subnetGroup="mine"), SETTINGS)
+        parse_database(
+            resource(namespace="dev-1", size="huge", storage={"sizeGiB": 51}, subnetGroup="mine"),
+            SETTINGS,
+        )
     fields = {problem.field for problem in caught.value.problems}
     assert fields == {"spec.size", "spec.storage.sizeGiB", "spec.subnetGroup"}
-    assert parse_database(resource(namespace="dev-1", deletionPolicy="Delete"), SETTINGS).deletion_policy == "Delete"
+    assert (
+        parse_database(
+            resource(namespace="dev-1", deletionPolicy="Delete"), SETTINGS
+        ).deletion_policy
+        == "Delete"
+    )
 
 
 def test_a_label_decides_where_the_spec_says_nothing(resource):
@@ -95,19 +150,36 @@ def test_a_label_decides_where_the_spec_says_nothing(resource):
 def test_a_restore_from_a_point_in_time_is_read(resource):
     """Without a time it is the latest possible."""
     source = {"pointInTime": {"sourceInstance": "old"}}
-    assert parse_database(resource(restoreFrom=source), SETTINGS).restore_point == PointInTime("old", None)
+    assert parse_database(resource(restoreFrom=source), SETTINGS).restore_point == PointInTime(
+        "old", None
+    )
 
 
 KEYS = ["sizeGiB", "type", "iops", "snapshot", "pointInTime", "sourceInstance", "intervalSeconds"]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.sampled_from(["", "x", "16", "gp2"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)
+    ),
     max_leaves=5,
 )
-FIELDS = ["engine", "version", "size", "storage", "multiAZ", "backup", "adopt", "databaseName", "tags", "restoreFrom"]
+FIELDS = [
+    "engine",
+    "version",
+    "size",
+    "storage",
+    "multiAZ",
+    "backup",
+    "adopt",
+    "databaseName",
+    "tags",
+    "restoreFrom",
+]
 
 
-@given(spec=st.dictionaries(st.sampled_from([*FIELDS, "securityGroups", "monitoring"]), json_values))
+@given(
+    spec=st.dictionaries(st.sampled_from([*FIELDS, "securityGroups", "monitoring"]), json_values)
+)
 def test_whatever_is_in_the_spec_is_parsed_or_refused(spec):
     """No input makes the parser stumble: it returns a value or says what is wrong."""
     resource = {"metadata": {"name": "orders", "namespace": "default"}, "spec": spec}

@@ -1,4 +1,6 @@
-"""An instance that was there and is gone is a loss, which is told and never painted over with an empty one."""
+"""An instance that was there and is gone is a loss, which is told and never painted over with an
+empty one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,11 @@ from kubestorm.database.plan import Create, Refuse, plan_instance
 from kubestorm.database.steps import has_vanished
 
 SERVED = {"endpoint": {"host": "orders.example.com", "port": 5432}}
-TOLD = {"conditions": [{"type": "InstanceAvailable", "reason": "InstanceVanished", "observedGeneration": 3}]}
+TOLD = {
+    "conditions": [
+        {"type": "InstanceAvailable", "reason": "InstanceVanished", "observedGeneration": 3}
+    ]
+}
 RESTORE = {"restoreFrom": {"snapshot": "s-1"}}
 
 
@@ -18,7 +24,10 @@ def database(status, *, generation=3, spec=None, **annotations):
 
 CASES = {
     "new": (database({}), False),
-    "still being created": (database({"instanceIdentifier": "ks-orders", "instanceStatus": "creating"}), False),
+    "still being created": (
+        database({"instanceIdentifier": "ks-orders", "instanceStatus": "creating"}),
+        False,
+    ),
     "served": (database(SERVED), True),
     "served, restored at first": (database(SERVED, spec=RESTORE), True),
     "told, spec unchanged": (database({**SERVED, **TOLD}, spec=RESTORE), True),
@@ -31,12 +40,18 @@ CASES = {
 
 @pytest.mark.parametrize("resource, lost", CASES.values(), ids=CASES.keys())
 def test_a_loss_needs_an_answer_given_after_it(resource, lost):
-    """Only its own name in the annotation, or restoreFrom in a spec changed since the loss was told, are answers."""
+    """Only its own name in the annotation, or restoreFrom in a spec changed since the loss was
+    told, are answers.
+    """
     assert has_vanished(resource) is lost
 
 
-@pytest.mark.parametrize("vanished, kind", [(True, Refuse), (False, Create)], ids=["lost", "never there"])
+@pytest.mark.parametrize(
+    "vanished, kind", [(True, Refuse), (False, Create)], ids=["lost", "never there"]
+)
 def test_a_lost_instance_is_not_created(parsed, vanished, kind):
     """What is absent is created, unless it is absent because it was lost."""
-    (decision,) = plan_instance(parsed(), None, uid="u", identifier="ks-orders", tags={}, vanished=vanished)
+    (decision,) = plan_instance(
+        parsed(), None, uid="u", identifier="ks-orders", tags={}, vanished=vanished
+    )
     assert isinstance(decision, kind)

@@ -59,7 +59,9 @@ def _schema():
         "type": "object",
         "additionalProperties": False,
         "required": [name for name, schema in properties.items() if schema.get("required")],
-        "properties": {name: {k: v for k, v in s.items() if k != "required"} for name, s in properties.items()},
+        "properties": {
+            name: {k: v for k, v in s.items() if k != "required"} for name, s in properties.items()
+        },
     }
 
 
@@ -97,7 +99,9 @@ def test_a_wrong_configuration_says_what_to_set(config, says):
 
 
 def test_what_stackstorm_fills_in_changes_nothing():
-    """Objects and lists that the operator left out come as {} and [] from StackStorm, and mean the default."""
+    """Objects and lists that the operator left out come as {} and [] from StackStorm, and mean the
+    default.
+    """
     filled = {
         "cluster": "demo",
         "aws": {},
@@ -112,6 +116,14 @@ def test_what_stackstorm_fills_in_changes_nothing():
         },
     }
     assert load_settings(filled) == load_settings({"cluster": "demo"})
-    limited = {"namespaces": ["dev-*"], "sizes": [], "engines": [], "deletion_policies": [], "fixed_fields": []}
-    (limits,) = load_settings({"cluster": "demo", "database": {"limits": [limited]}}).database.limits
+    limited = {
+        "namespaces": ["dev-*"],
+        "sizes": [],
+        "engines": [],
+        "deletion_policies": [],
+        "fixed_fields": [],
+    }
+    (limits,) = load_settings(
+        {"cluster": "demo", "database": {"limits": [limited]}}
+    ).database.limits
     assert (limits.sizes, limits.engines, limits.deletion_policies) == (None, None, None)

@@ -71,12 +71,18 @@ def test_everything_that_it_may_say() -> None:
 HEAD = '{"namespace": "shop",\n "application": {"name": "cart", "type": "java"}'
 WRONG: dict[str, tuple[str, str]] = {
     "no JSON": ('{\n  "namespace": shop\n}', "line 2: this is no JSON"),
-    "a comma too much": ('{"namespace": "shop",\n}', "line 2: this is no JSON: .*a comma before a closing bracket"),
+    "a comma too much": (
+        '{"namespace": "shop",\n}',
+        "line 2: this is no JSON: .*a comma before a closing bracket",
+    ),
     "an open comment": ('{\n/* "namespace": 1}', "line 2: this is no JSON"),
     "no number": (HEAD + ',\n "build_command": NaN}', "no JSON that can be read"),
     "not an object": ("[1]", "line 1: .* is no object"),
     "missing": ('{"namespace": "shop"}', "application is missing"),
-    "twice": (HEAD + ',\n "artifacts": [],\n "artifacts": []}', "line 4: 'artifacts' is given twice"),
+    "twice": (
+        HEAD + ',\n "artifacts": [],\n "artifacts": []}',
+        "line 4: 'artifacts' is given twice",
+    ),
     "mistyped": (
         HEAD + ',\n "artefacts": []}',
         "line 3: there is no 'artefacts' here; there are namespace, application",
@@ -85,12 +91,18 @@ WRONG: dict[str, tuple[str, str]] = {
         HEAD + ',\n "build": {\n "system_setup": {"buildfacts":\n {"a b": 1}}}}',
         "line 4: build.system_setup.buildfacts: 'a b' does not fit",
     ),
-    "a step": (HEAD + ',\n "build": {"build_steps": [\n "x", 7]}}', r"line 4: build.build_steps\[1\]: 7 is no step"),
+    "a step": (
+        HEAD + ',\n "build": {"build_steps": [\n "x", 7]}}',
+        r"line 4: build.build_steps\[1\]: 7 is no step",
+    ),
     "a type that is not offered": (
         '{"namespace": "shop",\n"application": {"name": "cart",\n"type": "cobol"}}',
         "line 3: application.type: 'cobol' has no standard base image; operations offer java",
     ),
-    "an artifact outside": (HEAD + ',\n "artifacts": ["a",\n "../../etc/passwd"]}', "line 4: .* leaves the repository"),
+    "an artifact outside": (
+        HEAD + ',\n "artifacts": ["a",\n "../../etc/passwd"]}',
+        "line 4: .* leaves the repository",
+    ),
     "more than most": (
         HEAD + ',\n "services": [{"name": "a", "instances": {"min": 3,\n"max": 2}}]}',
         r"line 4: services\[0\].instances.max: 2 is below min \(3\)",
@@ -99,7 +111,10 @@ WRONG: dict[str, tuple[str, str]] = {
         HEAD + ',\n "services": [{"name": "a", "application": "b"}]}',
         "line 3: .*'b' is not built here; there is 'cart'",
     ),
-    "a service twice": (HEAD + ',\n "services": [{"name": "a"},\n{"name": "a"}]}', "line 4: .*'a' is given twice"),
+    "a service twice": (
+        HEAD + ',\n "services": [{"name": "a"},\n{"name": "a"}]}',
+        "line 4: .*'a' is given twice",
+    ),
     "no address": (
         HEAD + ',\n "services": [{"name": "a", "external_url": "ftp://x"}]}',
         "line 3: .*is no address; write for example",
@@ -133,7 +148,10 @@ def test_whatever_is_json_is_read_as_json(value: object) -> None:
 def test_the_dockerfile_stands_on_the_types_images() -> None:
     """Steps run where the build image is, and only the artifacts go on."""
     text = dockerfile(parse(WHOLE, ["java"]), SETTINGS)
-    assert stands_on(text).images == ("registry.example.com/base/jdk:17", "registry.example.com/base/java:17")
+    assert stands_on(text).images == (
+        "registry.example.com/base/jdk:17",
+        "registry.example.com/base/java:17",
+    )
     assert text.splitlines() == [
         "FROM registry.example.com/base/jdk:17 AS build",
         "WORKDIR /source",
@@ -151,11 +169,18 @@ def test_the_dockerfile_stands_on_the_types_images() -> None:
     ]
 
 
-@pytest.mark.parametrize("hostile", ["x\nFROM evil", 'x"]\nFROM evil', "x \\\nFROM evil", "$(id)\r\nFROM evil"])
+@pytest.mark.parametrize(
+    "hostile", ["x\nFROM evil", 'x"]\nFROM evil', "x \\\nFROM evil", "$(id)\r\nFROM evil"]
+)
 def test_nothing_in_it_becomes_an_instruction(hostile: str) -> None:
     """A line end in a step, a path or a fact stays within its string."""
     descriptor = Descriptor(
-        "shop", "cart", "java", buildfacts={"fact": hostile}, steps=(hostile, (hostile,)), artifacts=(hostile,)
+        "shop",
+        "cart",
+        "java",
+        buildfacts={"fact": hostile},
+        steps=(hostile, (hostile,)),
+        artifacts=(hostile,),
     )
     text = dockerfile(descriptor, SETTINGS)
     assert [line for line in text.splitlines() if line.startswith("FROM")] == [
@@ -173,7 +198,10 @@ def test_the_example_can_be_used() -> None:
     assert set(read(text).value) == set(SCHEMA["properties"])
     config = {**CONFIG, "application": {"registry": "registry.example.com"}}
     made = applications(found, SETTINGS, branch="main", file="default.json")
-    assert [parse_application(each, load_settings(config)).name for each in made] == ["cart", "cart-worker"]
+    assert [parse_application(each, load_settings(config)).name for each in made] == [
+        "cart",
+        "cart-worker",
+    ]
 
 
 def test_the_build_follows_the_branch() -> None:
@@ -189,7 +217,10 @@ def test_the_build_follows_the_branch() -> None:
     assert made["metadata"] == {
         "name": "cart",
         "namespace": "shop",
-        "annotations": {"kubestorm.io/descriptor": "default.json", "kubestorm.io/application-version": "1.4"},
+        "annotations": {
+            "kubestorm.io/descriptor": "default.json",
+            "kubestorm.io/application-version": "1.4",
+        },
     }
     assert made["spec"]["source"] == {
         "url": "https://git.example.com/shop/cart.git",

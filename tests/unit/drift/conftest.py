@@ -35,7 +35,9 @@ PUBLISHED = {
 
 def make_instance(**changes: Any) -> ObservedInstance:
     tags = {**TAGS, "kubestorm.io/credentials-version": "1"}
-    return observed_instance(**{"identifier": IDENTIFIER, "host": PUBLISHED["host"], "tags": tags, **changes})
+    return observed_instance(
+        **{"identifier": IDENTIFIER, "host": PUBLISHED["host"], "tags": tags, **changes}
+    )
 
 
 def make_wish(*, spec: dict[str, Any] | None = None, **changes: Any) -> Wish:
@@ -73,5 +75,7 @@ def judge(wishes: list[Wish], world: World) -> Report:
 def rows() -> Callable[[Report], list[tuple[Any, ...]]]:
     """What a report found: (service, field, what, repairable), sorted."""
     return lambda report: sorted(
-        (one.service, one.field, one.what, one.repairable) for finding in report.findings for one in finding.differences
+        (one.service, one.field, one.what, one.repairable)
+        for finding in report.findings
+        for one in finding.differences
     )

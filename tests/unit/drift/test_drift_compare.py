@@ -34,7 +34,12 @@ PARAMETERS = make_wish(spec={"parameters": {"work_mem": "4096", "rds.force_ssl":
 
 def in_group(**values):
     """What is set in the instance's own group."""
-    return {GROUP: {name.replace("__", "."): ObservedParameter(value, True, False) for name, value in values.items()}}
+    return {
+        GROUP: {
+            name.replace("__", "."): ObservedParameter(value, True, False)
+            for name, value in values.items()
+        }
+    }
 
 
 DATABASE_CASES = {
@@ -62,7 +67,11 @@ DATABASE_CASES = {
         make_world(instances=WITH_GROUP, parameters=in_group(work_mem="1")),
         [],
     ),
-    "a rotation at work": (make_wish(rotation_due=True), make_world(pending=frozenset([PLACE])), []),
+    "a rotation at work": (
+        make_wish(rotation_due=True),
+        make_world(pending=frozenset([PLACE])),
+        [],
+    ),
     "a copy that a rotation left": (
         make_wish(),
         make_world(pending=frozenset([PLACE])),
@@ -77,11 +86,19 @@ DATABASE_CASES = {
     "a change that RDS has accepted": (
         make_wish(),
         make_world(
-            instances=(make_instance(instance_class="db.t3.large", pending={"DBInstanceClass": "db.t3.small"}),)
+            instances=(
+                make_instance(
+                    instance_class="db.t3.large", pending={"DBInstanceClass": "db.t3.small"}
+                ),
+            )
         ),
         [],
     ),
-    "what the resource does not state": (make_wish(), make_world(instances=(make_instance(multi_az=True),)), []),
+    "what the resource does not state": (
+        make_wish(),
+        make_world(instances=(make_instance(multi_az=True),)),
+        [],
+    ),
     "storage that cannot shrink": (
         make_wish(spec={"storage": {"sizeGiB": 20}}),
         make_world(instances=(make_instance(storage_gib=100),)),
@@ -95,18 +112,27 @@ DATABASE_CASES = {
     "a tag that was taken away": (
         make_wish(),
         make_world(instances=(make_instance(tags={"kubestorm.io/uid": UID}),)),
-        [(RDS, f"tags.kubestorm.io/{name}", "different", True) for name in ("cluster", "name", "namespace")],
+        [
+            (RDS, f"tags.kubestorm.io/{name}", "different", True)
+            for name in ("cluster", "name", "namespace")
+        ],
     ),
     "somebody else's instance": (
         make_wish(),
-        make_world(instances=(make_instance(tags={**TAGS, "kubestorm.io/uid": OTHER}),), published={}),
+        make_world(
+            instances=(make_instance(tags={**TAGS, "kubestorm.io/uid": OTHER}),), published={}
+        ),
         [
             (RDS, "tags.kubestorm.io/uid", "different", False),
             *((CONSUL, key, "missing", False) for key in ("host", "port", "vault_path")),
         ],
     ),
     "no instance": (make_wish(), make_world(instances=()), [(RDS, "instance", "missing", False)]),
-    "no keys": (make_wish(), make_world(published={}), [(CONSUL, key, "missing", True) for key in ADDRESS]),
+    "no keys": (
+        make_wish(),
+        make_world(published={}),
+        [(CONSUL, key, "missing", True) for key in ADDRESS],
+    ),
     "another host": (
         make_wish(),
         make_world(published={PLACE: {**PUBLISHED, "host": "elsewhere"}}),
@@ -118,18 +144,26 @@ DATABASE_CASES = {
         make_world(secrets={}),
         [(VAULT, "secret", "missing", False)],
     ),
-    "a newer secret": (make_wish(), make_world(secrets={PLACE: 2}), [(VAULT, "version", "different", True)]),
+    "a newer secret": (
+        make_wish(),
+        make_world(secrets={PLACE: 2}),
+        [(VAULT, "version", "different", True)],
+    ),
     "being made": (make_wish(under_way="it is not there yet"), World(), []),
     "nothing can be asked": (make_wish(), World(None, frozenset(), None, None, {RDS: "away"}), []),
     "RDS cannot be asked": (
         make_wish(),
-        make_world(instances=None, published={PLACE: {**PUBLISHED, "port": "1"}}, unknown={RDS: "away"}),
+        make_world(
+            instances=None, published={PLACE: {**PUBLISHED, "port": "1"}}, unknown={RDS: "away"}
+        ),
         [(CONSUL, "port", "different", False)],
     ),
 }
 
 
-@pytest.mark.parametrize("wish, world, expected", DATABASE_CASES.values(), ids=DATABASE_CASES.keys())
+@pytest.mark.parametrize(
+    "wish, world, expected", DATABASE_CASES.values(), ids=DATABASE_CASES.keys()
+)
 def test_a_database_against_the_world(rows, wish, world, expected):
     """Service, field, direction, and whether a run mends it."""
     assert rows(judge([wish], world)) == sorted(expected)
@@ -141,7 +175,11 @@ ORPHAN_CASES = {
         {(RDS, IDENTIFIER), (VAULT, VAULT_PATH), (CONSUL, "kubestorm/test/default/orders/")},
         set(),
     ),
-    "retained": (make_world(instances=(make_instance(tags=RETAINED),)), set(), {RDS, VAULT, CONSUL}),
+    "retained": (
+        make_world(instances=(make_instance(tags=RETAINED),)),
+        set(),
+        {RDS, VAULT, CONSUL},
+    ),
     "a secret beside its snapshot": (
         make_world(instances=(), published={}, snapshots=frozenset((PLACE,))),
         set(),
@@ -157,9 +195,21 @@ ORPHAN_CASES = {
         set(),
         set(),
     ),
-    "an instance that lost its tags": (World(instances=(make_instance(tags={}),)), {(RDS, IDENTIFIER)}, set()),
-    "an instance that is not ours": (World(instances=(make_instance(identifier="theirs", tags={}),)), set(), set()),
-    "an instance that is being deleted": (World(instances=(make_instance(status="deleting"),)), set(), set()),
+    "an instance that lost its tags": (
+        World(instances=(make_instance(tags={}),)),
+        {(RDS, IDENTIFIER)},
+        set(),
+    ),
+    "an instance that is not ours": (
+        World(instances=(make_instance(identifier="theirs", tags={}),)),
+        set(),
+        set(),
+    ),
+    "an instance that is being deleted": (
+        World(instances=(make_instance(status="deleting"),)),
+        set(),
+        set(),
+    ),
     "RDS cannot be asked": (make_world(instances=None, unknown={RDS: "away"}), set(), set()),
 }
 
@@ -189,7 +239,12 @@ def test_both_directions_are_the_same_question(gone):
 
     def services(wishes, what):
         report = judge(wishes, world)
-        return {one.service for finding in report.findings for one in finding.differences if one.what == what}
+        return {
+            one.service
+            for finding in report.findings
+            for one in finding.differences
+            if one.what == what
+        }
 
     assert services([make_wish()], MISSING) == gone
     assert services([], EXTRA) == set(SERVICES) - gone
@@ -207,7 +262,11 @@ def test_a_world_that_equals_the_wishes_has_no_drift(names, version, status):
         place = PLACE._replace(name=name)
         tags = {**TAGS, "kubestorm.io/name": name, "kubestorm.io/uid": f"uid-{name}"}
         identifier, path = f"ks-test-default-{name}", f"secret/kubestorm/test/default/{name}"
-        wishes.append(make_wish(place=place, uid=f"uid-{name}", identifier=identifier, vault_path=path, tags=tags))
+        wishes.append(
+            make_wish(
+                place=place, uid=f"uid-{name}", identifier=identifier, vault_path=path, tags=tags
+            )
+        )
         given_tags = {**tags, "kubestorm.io/credentials-version": str(version)}
         instances.append(make_instance(identifier=identifier, tags=given_tags, status=status))
         published[place] = {**PUBLISHED, "vault_path": path}

@@ -25,8 +25,16 @@ def finding(world, wishes=None):
 def test_the_payload_names_the_object_and_the_difference():
     """Identity for a rule, the difference for a person."""
     told = payload(finding(WRONG_HOST), "test")
-    assert (told["cluster"], told["kind"], told["namespace"], told["name"]) == ("test", "Database", *PLACE)
-    assert (told["group"], told["version"], told["plural"]) == ("kubestorm.io", "v1alpha1", "databases")
+    assert (told["cluster"], told["kind"], told["namespace"], told["name"]) == (
+        "test",
+        "Database",
+        *PLACE,
+    )
+    assert (told["group"], told["version"], told["plural"]) == (
+        "kubestorm.io",
+        "v1alpha1",
+        "databases",
+    )
     assert (told["repairable"], told["orphan"]) == (True, False)
     assert told["differences"] == [
         {
@@ -43,7 +51,10 @@ def test_the_payload_names_the_object_and_the_difference():
 @pytest.mark.parametrize(
     "found, words",
     [
-        (finding(WRONG_HOST), ["Consul has host elsewhere instead of orders.example.com", "database_reconcile mends"]),
+        (
+            finding(WRONG_HOST),
+            ["Consul has host elsewhere instead of orders.example.com", "database_reconcile mends"],
+        ),
         (finding(make_world(instances=())), ["AWS RDS has no instance", "spec.restoreFrom"]),
         (finding(make_world(), []), ["Nothing asks for", "left alone"]),
     ],
@@ -65,7 +76,10 @@ def test_the_result_says_what_is_unknown():
 
 def test_a_summary_of_nothing():
     """Nothing wrong is said as plainly."""
-    assert summary(judge([make_wish()], make_world())) == "1 Database looked at, none with drift, no orphans."
+    assert (
+        summary(judge([make_wish()], make_world()))
+        == "1 Database looked at, none with drift, no orphans."
+    )
 
 
 def test_a_digest_follows_the_drift_alone():
@@ -93,7 +107,10 @@ MEMORY_CASES = {
         {"orphan:default/old": {VAULT: "3"}},
     ),
     "nothing can be asked": (
-        judge([make_wish()], World(None, frozenset(), None, None, dict.fromkeys((RDS, VAULT, CONSUL), "away"))),
+        judge(
+            [make_wish()],
+            World(None, frozenset(), None, None, dict.fromkeys((RDS, VAULT, CONSUL), "away")),
+        ),
         TOLD,
     ),
 }

@@ -36,11 +36,20 @@ TOLD: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
         {"enabled": True, "message": "3s"},
     ),
     "six": (
-        {"result": {"format": "{% for k, v in six.iteritems(execution.action) %}{{ k }}={{ v }}{% endfor %}"}},
+        {
+            "result": {
+                "format": "{% for k, v in six.iteritems(execution.action) %}{{ k }}={{ v }}{% endfor %}"
+            }
+        },
         {"enabled": True, "message": "ref=core.local"},
     ),
     "extra": (
-        {"result": {"format": "x", "extra": {"slack": {"title": "{{ execution.action.ref }}", "n": 3}}}},
+        {
+            "result": {
+                "format": "x",
+                "extra": {"slack": {"title": "{{ execution.action.ref }}", "n": 3}},
+            }
+        },
         {"enabled": True, "message": "x", "extra": {"slack": {"title": "core.local", "n": 3}}},
     ),
     "event-is-not-seen": (
@@ -96,7 +105,10 @@ def test_without_an_alias_it_is_told_plainly() -> None:
 @pytest.mark.parametrize(
     "result, lines",
     [
-        ({"output": {"a": {"b": [1, "x"]}}, "errors": []}, ["output : ", "  a : ", '    b : [1,"x"]', "errors : []"]),
+        (
+            {"output": {"a": {"b": [1, "x"]}}, "errors": []},
+            ["output : ", "  a : ", '    b : [1,"x"]', "errors : []"],
+        ),
         ("text", ["text"]),
         (None, []),
     ],
@@ -104,6 +116,8 @@ def test_without_an_alias_it_is_told_plainly() -> None:
 )
 def test_results_of_workflows_are_told_whole(result: Any, lines: list[str]) -> None:
     """Objects go below their keys, indented."""
-    message = plain_message({**EXECUTION, "runner": {"name": "orquesta"}, "elapsed_seconds": 0, "result": result})
+    message = plain_message(
+        {**EXECUTION, "runner": {"name": "orquesta"}, "elapsed_seconds": 0, "result": result}
+    )
     body = message.partition("--------\n")[2]
     assert body.splitlines() == lines

@@ -15,7 +15,9 @@ SECRET = {"type": "string", "secret": True}
 
 
 def _action(schema: dict[str, Any], runner: str = "python-script") -> Action:
-    return Action(pack="p", name="a", file="actions/a.yaml", runner_type=runner, output_schema=schema)
+    return Action(
+        pack="p", name="a", file="actions/a.yaml", runner_type=runner, output_schema=schema
+    )
 
 
 def _brought(output: Any) -> dict[str, Any]:
@@ -30,7 +32,11 @@ SHOWN: dict[str, tuple[dict[str, Any], Any, Any]] = {
         {"pin": MASK, "name": "x", "more": 1},
     ),
     "the older form": ({"pin": SECRET}, {"pin": "4711", "more": 1}, {"pin": MASK, "more": 1}),
-    "the older form with a property called type": ({"type": SECRET}, {"type": "4711"}, {"type": MASK}),
+    "the older form with a property called type": (
+        {"type": SECRET},
+        {"type": "4711"},
+        {"type": MASK},
+    ),
     "all of it": ({"type": "object", "secret": True}, {"a": 1}, MASK),
     "text": (SECRET, "4711", MASK),
     "items": ({"type": "array", "items": SECRET}, ["a", "b"], [MASK, MASK]),
@@ -44,16 +50,26 @@ SHOWN: dict[str, tuple[dict[str, Any], Any, Any]] = {
         {"pin_a": "a", "pin_length": 1, "b": 2},
         {"pin_a": MASK, "pin_length": 1, "b": 2},
     ),
-    "a pattern that is mistyped": ({"type": "object", "patternProperties": {"(": SECRET}}, {"a": "b"}, {"a": MASK}),
+    "a pattern that is mistyped": (
+        {"type": "object", "patternProperties": {"(": SECRET}},
+        {"a": "b"},
+        {"a": MASK},
+    ),
     "any other property": (
-        {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": SECRET},
+        {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}},
+            "additionalProperties": SECRET,
+        },
         {"a": 1, "b": "c"},
         {"a": 1, "b": MASK},
     ),
     "deep down": (
         {
             "type": "object",
-            "properties": {"l": {"type": "array", "items": {"type": "object", "properties": {"k": SECRET}}}},
+            "properties": {
+                "l": {"type": "array", "items": {"type": "object", "properties": {"k": SECRET}}}
+            },
         },
         {"l": [{"k": "a", "z": 1}]},
         {"l": [{"k": MASK, "z": 1}]},
@@ -79,7 +95,11 @@ def test_the_schema_speaks_of_the_runners_output_key() -> None:
     assert mask(sealed) == {"body": {"pin": MASK}, "status_code": 200}
 
 
-COUNT = {"type": "object", "properties": {"n": {"type": "integer", "required": True}}, "additionalProperties": False}
+COUNT = {
+    "type": "object",
+    "properties": {"n": {"type": "integer", "required": True}},
+    "additionalProperties": False,
+}
 # runner, schema, result, what is said of it
 CHECKED: dict[str, tuple[str, dict[str, Any], Any, str | None]] = {
     "fits": ("python-script", COUNT, _brought({"n": 1}), None),
@@ -87,7 +107,12 @@ CHECKED: dict[str, tuple[str, dict[str, Any], Any, str | None]] = {
     "the older form": ("python-script", {"n": {"type": "integer"}}, _brought({"n": "x"}), None),
     "a runner without a schema": ("local-shell-cmd", COUNT, {"stdout": "x"}, None),
     "nothing at all": ("python-script", COUNT, None, None),
-    "another type": ("python-script", COUNT, _brought({"n": "x"}), "'x' is not of type 'integer' (output result.n)"),
+    "another type": (
+        "python-script",
+        COUNT,
+        _brought({"n": "x"}),
+        "'x' is not of type 'integer' (output result.n)",
+    ),
     "missing": ("python-script", COUNT, _brought({}), "'n' is a required property (output result)"),
     "one more": (
         "python-script",
@@ -96,7 +121,12 @@ CHECKED: dict[str, tuple[str, dict[str, Any], Any, str | None]] = {
         "Additional properties are not allowed ('m' was unexpected) (output result)",
     ),
     "no output": ("orquesta", COUNT, {"errors": []}, "'output' is a required property"),
-    "of the runner": ("http-request", {}, {"status_code": "x"}, "'x' is not of type 'integer' (output status_code)"),
+    "of the runner": (
+        "http-request",
+        {},
+        {"status_code": "x"},
+        "'x' is not of type 'integer' (output status_code)",
+    ),
     "secret": (
         "python-script",
         {"type": "object", "properties": {"pin": {"type": "integer", "secret": True}}},
@@ -107,8 +137,12 @@ CHECKED: dict[str, tuple[str, dict[str, Any], Any, str | None]] = {
 
 
 @pytest.mark.parametrize("runner, schema, result, said", CHECKED.values(), ids=CHECKED)
-def test_output_is_checked(runner: str, schema: dict[str, Any], result: Any, said: str | None) -> None:
-    """The result of an execution becomes StackStorm's, with the reason, where its output does not fit."""
+def test_output_is_checked(
+    runner: str, schema: dict[str, Any], result: Any, said: str | None
+) -> None:
+    """The result of an execution becomes StackStorm's, with the reason, where its output does not
+    fit.
+    """
     fault = output_fault(_action(schema, runner), RUNNER_TYPES[runner], result)
     assert (fault or {}).get("error") == said
     if fault:

@@ -10,7 +10,9 @@ from stormcell.statuses import ExecutionStatus
 from stormcell.store import Execution
 
 
-def _policy(name: str, threshold: int, *, action: str = "delay", attributes: list[str] | None = None) -> Policy:
+def _policy(
+    name: str, threshold: int, *, action: str = "delay", attributes: list[str] | None = None
+) -> Policy:
     return Policy(
         pack="p",
         name=name,
@@ -45,7 +47,13 @@ def test_the_first_to_come_is_the_first_to_follow() -> None:
     """Each release lets in the one that waits longest, and asking twice changes nothing."""
     gate = _gate(_policy("one", 1))
     first, second, third = (_execution(name) for name in "abc")
-    assert [gate.ask(one) is None for one in (first, second, third, first, second)] == [True, False, False, True, False]
+    assert [gate.ask(one) is None for one in (first, second, third, first, second)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
     assert _ids(gate.release("a")) == ["b"]
     assert gate.ask(second) is None
     assert _ids(gate.release("b")) == ["c"]
@@ -64,8 +72,15 @@ def test_one_that_leaves_the_queue_is_passed_over() -> None:
 def test_all_policies_must_agree() -> None:
     """Let go by one policy, an execution waits at the next, and does not hold up others meanwhile."""
     gate = _gate(_policy("all", 2), _policy("each", 1, attributes=["group"]))
-    red, blue, red_too, green = (_execution(n, group=g) for n, g in zip("abcd", ["r", "b", "r", "g"], strict=True))
-    assert [gate.ask(one) is None for one in (red, blue, red_too, green)] == [True, True, False, False]
+    red, blue, red_too, green = (
+        _execution(n, group=g) for n, g in zip("abcd", ["r", "b", "r", "g"], strict=True)
+    )
+    assert [gate.ask(one) is None for one in (red, blue, red_too, green)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert _ids(gate.release("b")) == ["d"]
     assert _ids(gate.release("a")) == ["c"]
 
@@ -93,7 +108,9 @@ def test_a_policy_that_cancels_keeps_no_queue() -> None:
 
 
 def test_dissolving_has_everybody_ask_again() -> None:
-    """After a change of policies the queues are empty, and who waited is told in the order of coming."""
+    """After a change of policies the queues are empty, and who waited is told in the order of
+    coming.
+    """
     gate = _gate(_policy("one", 1))
     for name in "acb":
         gate.ask(_execution(name))

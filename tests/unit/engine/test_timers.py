@@ -1,4 +1,6 @@
-"""Timers by a clock that the test holds: when they fire, what they say, what happens to ticks that were missed."""
+"""Timers by a clock that the test holds: when they fire, what they say, what happens to ticks that
+were missed.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Sent:
         self.events: list[tuple[Mapping[str, Any], dict[str, Any], str]] = []
         self.refusals = refusals
 
-    async def __call__(self, trigger: Mapping[str, Any], payload: dict[str, Any], trace: str) -> None:
+    async def __call__(
+        self, trigger: Mapping[str, Any], payload: dict[str, Any], trace: str
+    ) -> None:
         if self.refusals:
             self.refusals -= 1
             raise TemporaryError("The disk is full.")
@@ -59,8 +63,16 @@ def _fired(trigger: Trigger, *, steps: int) -> list[datetime]:
 @pytest.mark.parametrize(
     "kind, parameters, expected",
     [
-        (INTERVAL, {"unit": "seconds", "delta": 30}, ["03-28 00:00:00", "03-28 00:00:30", "03-28 00:01:00"]),
-        (INTERVAL, {"unit": "weeks", "delta": 1}, ["04-03 23:59:30", "04-10 23:59:30", "04-17 23:59:30"]),
+        (
+            INTERVAL,
+            {"unit": "seconds", "delta": 30},
+            ["03-28 00:00:00", "03-28 00:00:30", "03-28 00:01:00"],
+        ),
+        (
+            INTERVAL,
+            {"unit": "weeks", "delta": 1},
+            ["04-03 23:59:30", "04-10 23:59:30", "04-17 23:59:30"],
+        ),
         (
             CRON,
             {"timezone": "UTC", "minute": "*/20", "second": 0},
@@ -76,8 +88,13 @@ def _fired(trigger: Trigger, *, steps: int) -> list[datetime]:
             {"timezone": "UTC", "day_of_week": "sun", "hour": 1},
             ["03-29 01:00:00", "04-05 01:00:00"],
         ),
-        # Berlin's clocks go forward on 2026-03-29: nine in the morning there is an hour earlier from then on.
-        (CRON, {"timezone": "Europe/Berlin", "hour": 9}, ["03-28 08:00:00", "03-29 07:00:00", "03-30 07:00:00"]),
+        # Berlin's clocks go forward on 2026-03-29: nine in the morning there is an hour earlier
+        # from then on.
+        (
+            CRON,
+            {"timezone": "Europe/Berlin", "hour": 9},
+            ["03-28 08:00:00", "03-29 07:00:00", "03-30 07:00:00"],
+        ),
         (DATE, {"timezone": "UTC", "date": "2026-03-28 06:00:00"}, ["03-28 06:00:00"]),
         (DATE, {"date": "2026-03-28T06:00:00+02:00"}, ["03-28 04:00:00"]),
         (DATE, {"timezone": "UTC", "date": "2026-03-27 23:59:29"}, []),
@@ -94,7 +111,9 @@ def _fired(trigger: Trigger, *, steps: int) -> list[datetime]:
         "past-date",
     ],
 )
-def test_timers_fire_when_their_parameters_say(kind: str, parameters: dict[str, Any], expected: list[str]) -> None:
+def test_timers_fire_when_their_parameters_say(
+    kind: str, parameters: dict[str, Any], expected: list[str]
+) -> None:
     """APScheduler's meaning of interval, cron (Monday is 0) and date, in the timer's own zone."""
     fired = _fired(trigger_for(kind, parameters), steps=3)
     shown = [f"{instant:%m-%d %H:%M:%S}" for instant in fired]
@@ -102,7 +121,9 @@ def test_timers_fire_when_their_parameters_say(kind: str, parameters: dict[str, 
 
 
 def test_a_tick_says_when_and_by_which_schedule() -> None:
-    """The payload has `executed_at` as StackStorm writes it, and the trigger's parameters as `schedule`."""
+    """The payload has `executed_at` as StackStorm writes it, and the trigger's parameters as
+    `schedule`.
+    """
 
     async def play() -> None:
         clock, sent = Clock(), Sent()
@@ -153,7 +174,9 @@ def test_a_refused_tick_is_sent_again() -> None:
 
 
 def test_timers_come_and_go_with_rules() -> None:
-    """A timer that stays keeps its rhythm through a reload; one that is gone fires no more; a wrong one is left out."""
+    """A timer that stays keeps its rhythm through a reload; one that is gone fires no more; a wrong
+    one is left out.
+    """
 
     async def play() -> None:
         clock, sent = Clock(), Sent()
@@ -172,7 +195,9 @@ def test_timers_come_and_go_with_rules() -> None:
 
 
 def test_started_timers_fire_by_themselves() -> None:
-    """The running timer dispatches without being asked, also for a trigger that comes while it sleeps."""
+    """The running timer dispatches without being asked, also for a trigger that comes while it
+    sleeps.
+    """
 
     async def play() -> None:
         arrived = asyncio.Event()

@@ -90,7 +90,9 @@ def test_decrypt_kv_reads_the_plain_text() -> None:
     ids=["undefined", "syntax", "sandbox"],
 )
 def test_errors_name_the_expression(template: str, kind: str) -> None:
-    """Undefined names, bad syntax and ways out of the sandbox are one error that quotes the expression."""
+    """Undefined names, bad syntax and ways out of the sandbox are one error that quotes the
+    expression.
+    """
     with pytest.raises(ExpressionError) as caught:
         render(template, {})
     assert (caught.value.kind, caught.value.expression) == (kind, template)
@@ -120,7 +122,9 @@ def test_render_values_says_which_key_failed() -> None:
     """The error names the key, and how to write text with quotes inside an object."""
     with pytest.raises(ExpressionError, match=r'"here".*json_escape'):
         render_values({"here": ["{{ s }}"]}, {"s": 'a "quote"'})
-    assert render_values({"here": ["{{ s | json_escape }}"]}, {"s": 'a "quote"'}) == {"here": ['a "quote"']}
+    assert render_values({"here": ["{{ s | json_escape }}"]}, {"s": 'a "quote"'}) == {
+        "here": ['a "quote"']
+    }
 
 
 def test_without_a_context_nothing_is_rendered() -> None:
@@ -129,7 +133,8 @@ def test_without_a_context_nothing_is_rendered() -> None:
 
 
 @pytest.mark.parametrize(
-    "value,expected", [("{{ a }}", True), ("{% if a %}", True), ("a", False), (5, False), ("", False)]
+    "value,expected",
+    [("{{ a }}", True), ("{% if a %}", True), ("a", False), (5, False), ("", False)],
 )
 def test_is_expression(value: Any, expected: bool) -> None:
     """A marker makes text an expression."""

@@ -7,15 +7,23 @@ from typing import Any
 import pytest
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.expressions.lookups import StaticLookups
-from stormcell.expressions.params import render_final_parameters, render_live_parameters, render_parameters
+from stormcell.expressions.params import (
+    render_final_parameters,
+    render_live_parameters,
+    render_parameters,
+)
 from stormcell.expressions.schemas import mask_secrets, merge_schemas, validate_parameters
 
-LOOKUPS = StaticLookups(system={"region": "eu"}, users={"ann": {"team": "red"}}, configs={"web": {"port": 80}})
+LOOKUPS = StaticLookups(
+    system={"region": "eu"}, users={"ann": {"team": "red"}}, configs={"web": {"port": 80}}
+)
 CONTEXT = {"pack": "web", "user": "ann", "execution_id": "5"}
 
 
 def live(schemas: dict[str, Any], given: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return render_live_parameters(schemas, given, action_context=CONTEXT, lookups=LOOKUPS, additional=more)
+    return render_live_parameters(
+        schemas, given, action_context=CONTEXT, lookups=LOOKUPS, additional=more
+    )
 
 
 CASTS: dict[str, tuple[str, Any, Any]] = {
@@ -28,7 +36,11 @@ CASTS: dict[str, tuple[str, Any, Any]] = {
     "string": ("string", "{{ 5 }}", "5"),
     "none by the magic word": ("string", "{{ none | use_none }}", None),
     "integer none by the magic word": ("integer", "{{ none | use_none }}", None),
-    "typed inside an object": ("object", {"a": "{{trigger}}", "b": "x {{ trigger }}"}, {"a": 7, "b": "x 7"}),
+    "typed inside an object": (
+        "object",
+        {"a": "{{trigger}}", "b": "x {{ trigger }}"},
+        {"a": 7, "b": "x 7"},
+    ),
     "a literal keeps its type": ("array", [1, {"a": 2}], [1, {"a": 2}]),
 }
 
@@ -57,31 +69,55 @@ def test_the_surroundings_are_known() -> None:
 
 
 def test_the_final_round_takes_given_values_as_they_are() -> None:
-    """A value that looks like a template after the first round is not rendered again; plain defaults are added."""
-    schemas = {"a": {"type": "string"}, "b": {"type": "integer", "default": 3}, "c": {"type": "string"}}
-    final = render_final_parameters(schemas, {"a": "{{ b }}"}, action_context=CONTEXT, lookups=LOOKUPS)
+    """A value that looks like a template after the first round is not rendered again; plain
+    defaults are added.
+    """
+    schemas = {
+        "a": {"type": "string"},
+        "b": {"type": "integer", "default": 3},
+        "c": {"type": "string"},
+    }
+    final = render_final_parameters(
+        schemas, {"a": "{{ b }}"}, action_context=CONTEXT, lookups=LOOKUPS
+    )
     assert final == {"a": "{{ b }}", "b": 3, "c": None}
 
 
 def test_immutable_default_wins_in_the_final_round() -> None:
     """An immutable parameter has its default."""
     schemas = {"a": {"type": "string", "immutable": True, "default": "fixed"}}
-    assert render_final_parameters(schemas, {}, action_context=CONTEXT, lookups=LOOKUPS) == {"a": "fixed"}
+    assert render_final_parameters(schemas, {}, action_context=CONTEXT, lookups=LOOKUPS) == {
+        "a": "fixed"
+    }
 
 
 ERRORS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "unknown name": ({"a": {}}, {"a": "{{ nobody }}"}, 'Dependency unsatisfied in variable "nobody"'),
-    "circle": ({}, {"a": "{{ b }}", "b": "{{ a }}"}, "Cyclic dependency found in the following variables: a, b"),
+    "unknown name": (
+        {"a": {}},
+        {"a": "{{ nobody }}"},
+        'Dependency unsatisfied in variable "nobody"',
+    ),
+    "circle": (
+        {},
+        {"a": "{{ b }}", "b": "{{ a }}"},
+        "Cyclic dependency found in the following variables: a, b",
+    ),
     "itself": ({}, {"a": "{{ a }}"}, "Cyclic dependency"),
     "failing template": ({}, {"a": "{{ 1 / 0 }}"}, 'Failed to render parameter "a"'),
-    "cast": ({"a": {"type": "integer"}}, {"a": "x"}, 'Failed to cast value .x. for parameter "a" of type "integer"'),
+    "cast": (
+        {"a": {"type": "integer"}},
+        {"a": "x"},
+        'Failed to cast value .x. for parameter "a" of type "integer"',
+    ),
     "not a string": ({"a": {"type": "string"}}, {"a": 5}, "must either be a string or None"),
     "quotes": ({"a": {"type": "object"}}, {"a": {"k": "{{ '\\x22' }}"}}, "json_escape"),
 }
 
 
 @pytest.mark.parametrize("schemas,given,message", ERRORS.values(), ids=ERRORS.keys())
-def test_what_cannot_be_rendered_is_a_sentence(schemas: dict[str, Any], given: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_rendered_is_a_sentence(
+    schemas: dict[str, Any], given: dict[str, Any], message: str
+) -> None:
     """Each failure names the parameter or the variable."""
     with pytest.raises(InvalidInputError, match=message):
         live(schemas, given)
@@ -103,8 +139,14 @@ def test_secret_values_stay_out_of_messages() -> None:
 
 
 HOLDING: dict[str, tuple[dict[str, Any], Any]] = {
-    "a property": ({"type": "array", "items": {"properties": {"k": {"secret": True}}}}, {"k": "hunter2"}),
-    "an item by its place": ({"type": "array", "items": [{"type": "integer", "secret": True}]}, ["hunter2"]),
+    "a property": (
+        {"type": "array", "items": {"properties": {"k": {"secret": True}}}},
+        {"k": "hunter2"},
+    ),
+    "an item by its place": (
+        {"type": "array", "items": [{"type": "integer", "secret": True}]},
+        ["hunter2"],
+    ),
     "what a pattern names": (
         {"type": "object", "patternProperties": {"^k": {"type": "null", "secret": True}}},
         {"k": "hunter2"},
@@ -113,7 +155,10 @@ HOLDING: dict[str, tuple[dict[str, Any], Any]] = {
         {"type": "object", "additionalProperties": {"type": "null", "secret": True}},
         {"k": "hunter2"},
     ),
-    "text that is no object": ({"type": "object", "properties": {"k": {"secret": True}}}, '{"k": "hunter2"'),
+    "text that is no object": (
+        {"type": "object", "properties": {"k": {"secret": True}}},
+        '{"k": "hunter2"',
+    ),
 }
 
 
@@ -128,10 +173,22 @@ def test_what_holds_a_secret_stays_out_of_messages(schema: dict[str, Any], value
 INVALID: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "required": ({"a": {"type": "string", "required": True}}, {}, "'a' is a required property"),
     "unknown": ({"a": {"type": "string"}}, {"b": 1}, "'b' was unexpected"),
-    "type": ({"a": {"type": "integer"}}, {"a": "x"}, "'x' is not of type 'integer', 'null' .parameter a."),
+    "type": (
+        {"a": {"type": "integer"}},
+        {"a": "x"},
+        "'x' is not of type 'integer', 'null' .parameter a.",
+    ),
     "enum": ({"a": {"type": "string", "enum": ["x", "y"]}}, {"a": "z"}, "'z' is not one of"),
-    "immutable": ({"a": {"immutable": True, "default": 1}}, {"a": 2}, r"Override of immutable parameter\(s\) \['a'\]"),
-    "none where a default is": ({"a": {"type": "integer", "minimum": 3, "default": 1}}, {"a": None}, "less than"),
+    "immutable": (
+        {"a": {"immutable": True, "default": 1}},
+        {"a": 2},
+        r"Override of immutable parameter\(s\) \['a'\]",
+    ),
+    "none where a default is": (
+        {"a": {"type": "integer", "minimum": 3, "default": 1}},
+        {"a": None},
+        "less than",
+    ),
     "nested": (
         {"a": {"type": "object", "properties": {"b": {"type": "string", "required": True}}}},
         {"a": {}},
@@ -141,14 +198,18 @@ INVALID: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("schemas,values,message", INVALID.values(), ids=INVALID.keys())
-def test_values_that_do_not_fit_are_refused(schemas: dict[str, Any], values: dict[str, Any], message: str) -> None:
+def test_values_that_do_not_fit_are_refused(
+    schemas: dict[str, Any], values: dict[str, Any], message: str
+) -> None:
     """StackStorm's extensions of JSON schema are checked with its messages."""
     with pytest.raises(InvalidInputError, match=message):
         validate_parameters(schemas, values)
 
 
 def test_valid_values_come_back_with_defaults() -> None:
-    """Defaults are filled in at any depth; what is optional may be None; an empty schema takes anything but None."""
+    """Defaults are filled in at any depth; what is optional may be None; an empty schema takes
+    anything but None.
+    """
     schemas: dict[str, Any] = {
         "a": {"type": "integer", "default": 5},
         "b": {"type": "string"},
@@ -172,7 +233,9 @@ def test_merging_runner_and_action_schemas() -> None:
     runner = {"timeout": {"type": "integer", "default": 60}}
     merged = merge_schemas(runner, {"timeout": {"default": 5}, "x": {"type": "string"}})
     assert merged == {"timeout": {"type": "integer", "default": 5}, "x": {"type": "string"}}
-    with pytest.raises(DefinitionError, match=r'"type" for the runner parameter "timeout" in action "a\.b"'):
+    with pytest.raises(
+        DefinitionError, match=r'"type" for the runner parameter "timeout" in action "a\.b"'
+    ):
         merge_schemas(runner, {"timeout": {"type": "string"}}, action_ref="a.b")
 
 

@@ -1,4 +1,6 @@
-"""The official client without its models: light while nobody asks for more, whole as soon as somebody does."""
+"""The official client without its models: light while nobody asks for more, whole as soon as
+somebody does.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ def _python(code: str) -> str:
     """What a fresh process prints that has loaded the client our way."""
     begin = f"import sys; sys.path.insert(0, {str(LIB)!r}); from kubestorm import kube_library\n"
     library = "library = kube_library.load()\n"
-    done = subprocess.run([sys.executable, "-c", begin + library + code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", begin + library + code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_no_model_is_loaded() -> None:
-    """Configuration, ApiClient and config are the client's own, and none of its models is executed for them."""
+    """Configuration, ApiClient and config are the client's own, and none of its models is executed
+    for them.
+    """
     printed = _python(
         f"print({_COUNT}, library.ApiClient.__module__, library.config.__name__, kube_library.load() == library)"
     )

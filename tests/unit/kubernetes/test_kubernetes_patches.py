@@ -1,4 +1,6 @@
-"""Patches, selectors and ownership as functions: tables from the RFCs and Kubernetes' documents, and properties."""
+"""Patches, selectors and ownership as functions: tables from the RFCs and Kubernetes' documents,
+and properties.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,13 @@ objects = st.dictionaries(keys, values, max_size=4)
         pytest.param({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}, id="add"),
         pytest.param({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}, id="remove"),
         pytest.param({"a": ["b"]}, {"a": "c"}, {"a": "c"}, id="list by word"),
-        pytest.param({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}, id="nested"),
+        pytest.param(
+            {"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}, id="nested"
+        ),
         pytest.param({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}, id="lists are replaced"),
-        pytest.param({"a": "foo"}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}, id="nulls in new objects"),
+        pytest.param(
+            {"a": "foo"}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}, id="nulls in new objects"
+        ),
     ],
 )
 def test_merge_patches_of_rfc_7386(target: Json, patch: Json, expected: Json) -> None:
@@ -58,10 +64,20 @@ def containers(*names: str) -> Json:
 @pytest.mark.parametrize(
     "patch, names",
     [
-        pytest.param({"containers": [{"name": "b", "image": "b:1"}]}, ["a", "b", "c"], id="by name"),
-        pytest.param({"containers": [{"name": "b", "$patch": "delete"}]}, ["a", "c"], id="delete one"),
-        pytest.param({"containers": [{"$patch": "replace"}, {"name": "d"}]}, ["d"], id="replace all"),
-        pytest.param({"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}]}, ["b", "c", "a"], id="order"),
+        pytest.param(
+            {"containers": [{"name": "b", "image": "b:1"}]}, ["a", "b", "c"], id="by name"
+        ),
+        pytest.param(
+            {"containers": [{"name": "b", "$patch": "delete"}]}, ["a", "c"], id="delete one"
+        ),
+        pytest.param(
+            {"containers": [{"$patch": "replace"}, {"name": "d"}]}, ["d"], id="replace all"
+        ),
+        pytest.param(
+            {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}]},
+            ["b", "c", "a"],
+            id="order",
+        ),
     ],
 )
 def test_strategic_merge_of_keyed_lists(patch: Json, names: list[str]) -> None:
@@ -74,7 +90,9 @@ def test_strategic_merge_retains_named_keys() -> None:
     """`$retainKeys` drops what it does not name: how a Deployment's strategy changes its type."""
     old = {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}}
     patch = {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}
-    assert patches.strategic_merge(old, patch, Shape()) == {"spec": {"strategy": {"type": "Recreate"}}}
+    assert patches.strategic_merge(old, patch, Shape()) == {
+        "spec": {"strategy": {"type": "Recreate"}}
+    }
 
 
 @pytest.mark.parametrize(
@@ -158,12 +176,27 @@ def test_pruning_leaves_nothing_unknown(value: Json) -> None:
 def test_column_paths(path: str, expected: list[Any]) -> None:
     """The JSONPath forms that printer columns use."""
     conditions = [{"type": "Synced", "status": "False"}, {"type": "Ready", "status": "True"}]
-    obj = {"metadata": {"labels": {"a.io/b": "c"}}, "spec": {"engine": "x"}, "status": {"conditions": conditions}}
+    obj = {
+        "metadata": {"labels": {"a.io/b": "c"}},
+        "spec": {"engine": "x"},
+        "status": {"conditions": conditions},
+    }
     assert jsonpaths.find(obj, path) == expected
 
 
 def test_versions_are_ordered_as_kubernetes_does() -> None:
     """Stable before beta before alpha, later before earlier, other words last."""
-    wanted = ["v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v12alpha1", "v11alpha2", "foo1", "foo10"]
+    wanted = [
+        "v10",
+        "v2",
+        "v1",
+        "v11beta2",
+        "v10beta3",
+        "v3beta1",
+        "v12alpha1",
+        "v11alpha2",
+        "foo1",
+        "foo10",
+    ]
     shuffled = sorted(wanted)
     assert sorted(shuffled, key=resources.version_priority) == wanted

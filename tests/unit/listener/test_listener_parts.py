@@ -1,4 +1,6 @@
-"""The parts of the listener by themselves: JSON within bounds, who sent it, secrets that change, settings."""
+"""The parts of the listener by themselves: JSON within bounds, who sent it, secrets that change,
+settings.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Known:
         return tuple(Secret(text) for text in self._texts)
 
 
-def request(body: bytes = BODY, *, path: str = "/a", query: str = "", method: str = "POST", **headers: str) -> Request:
+def request(
+    body: bytes = BODY, *, path: str = "/a", query: str = "", method: str = "POST", **headers: str
+) -> Request:
     named = {name.replace("_", "-").lower(): value for name, value in headers.items()}
     return Request(method, path, query, {"content-type": "application/json", **named}, body)
 
@@ -119,9 +123,21 @@ QUAY = HmacCheck(Known("k"), "X-Sig", "sha1", "base64")
         (TokenCheck(Known("t")), {}, 401),
         (TokenCheck(Known("t"), "X-Token", ""), {"X_Token": "t"}, None),
         (TokenCheck(Known("t"), "X-Token", ""), {"X_Token": "Bearer t"}, 403),
-        (BasicCheck(Known("p:q"), "ann"), {"Authorization": "Basic " + base64.b64encode(b"ann:p:q").decode()}, None),
-        (BasicCheck(Known("p"), "ann"), {"Authorization": "Basic " + base64.b64encode(b"bob:p").decode()}, 401),
-        (BasicCheck(Known("p"), "ann"), {"Authorization": "Basic " + base64.b64encode(b"ann:x").decode()}, 401),
+        (
+            BasicCheck(Known("p:q"), "ann"),
+            {"Authorization": "Basic " + base64.b64encode(b"ann:p:q").decode()},
+            None,
+        ),
+        (
+            BasicCheck(Known("p"), "ann"),
+            {"Authorization": "Basic " + base64.b64encode(b"bob:p").decode()},
+            401,
+        ),
+        (
+            BasicCheck(Known("p"), "ann"),
+            {"Authorization": "Basic " + base64.b64encode(b"ann:x").decode()},
+            401,
+        ),
         (BasicCheck(Known("p"), "ann"), {"Authorization": "Basic !"}, 401),
         (BasicCheck(Known("p"), "ann"), {}, 401),
         (QueryCheck(Known("t")), {"query": "a=b&token=t"}, None),
@@ -134,7 +150,9 @@ QUAY = HmacCheck(Known("k"), "X-Sig", "sha1", "base64")
     ],
 )
 def test_a_sender_is_known_or_refused(check, headers, status):
-    """Missing is 401, wrong is 403; any of several secrets holds; odd letters are wrong and no fault."""
+    """Missing is 401, wrong is 403; any of several secrets holds; odd letters are wrong and no
+    fault.
+    """
     if status is None:
         assert check(request(**headers)) is None
         return
@@ -146,13 +164,20 @@ def test_a_sender_is_known_or_refused(check, headers, status):
 @given(st.text(), st.sampled_from(["authorization", "x-hub-signature-256", "x-sig"]))
 def test_no_header_but_the_right_one_passes(value, name):
     """Any other text is refused, and never an error of another kind."""
-    for check in (GITHUB, QUAY, TokenCheck(Known("secret-token")), BasicCheck(Known("secret"), "ann")):
+    for check in (
+        GITHUB,
+        QUAY,
+        TokenCheck(Known("secret-token")),
+        BasicCheck(Known("secret"), "ann"),
+    ):
         with pytest.raises(RefusedError):
             check(Request("POST", "/a", "", {name: value}, BODY))
 
 
 def test_a_file_of_secrets_is_read_again_when_it_changed(tmp_path):
-    """Rewritten in place or replaced, the next look sees it; gone or empty is said, and mended by itself."""
+    """Rewritten in place or replaced, the next look sees it; gone or empty is said, and mended by
+    itself.
+    """
     path = tmp_path / "secret"
     path.write_text("one\n")
     source = FileSecrets(str(path), field="registries.sources[0].secret_file")
@@ -226,8 +251,15 @@ def test_what_the_operator_left_out_has_defaults():
 UNSIGNED = Unsigned()
 
 
-def listener(receive=lambda request: Answer.text(202, "Taken."), check=UNSIGNED, clock=lambda: 0.0) -> Listener:
-    made = Listener(ListenerSettings(), [Route("/a", "a", check, receive)], logging.getLogger("test"), clock=clock)
+def listener(
+    receive=lambda request: Answer.text(202, "Taken."), check=UNSIGNED, clock=lambda: 0.0
+) -> Listener:
+    made = Listener(
+        ListenerSettings(),
+        [Route("/a", "a", check, receive)],
+        logging.getLogger("test"),
+        clock=clock,
+    )
     made.stop()
     return made
 
@@ -243,14 +275,24 @@ def raising(error):
     "receive, sent, status, outcome",
     [
         (lambda request: Answer.text(202, "Taken."), request(), 202, {"a": {"accepted": 1}}),
-        (lambda request: Answer.text(200, "-", outcome="ignored"), request(), 200, {"a": {"ignored": 1}}),
+        (
+            lambda request: Answer.text(200, "-", outcome="ignored"),
+            request(),
+            200,
+            {"a": {"ignored": 1}},
+        ),
         (None, request(path="/b"), 404, {"-": {"unknown_path": 1}}),
         (None, request(method="GET"), 405, {"a": {"wrong_method": 1}}),
         (None, request(content_type="text/plain"), 415, {"a": {"wrong_type": 1}}),
         (None, request(content_type=""), 415, {"a": {"wrong_type": 1}}),
         (None, request(content_encoding="gzip"), 415, {"a": {"wrong_type": 1}}),
         (lambda request: request.json(), request(b"{"), 400, {"a": {"malformed": 1}}),
-        (raising(TemporaryError("x", retry_after_seconds=7)), request(), 503, {"a": {"unavailable": 1}}),
+        (
+            raising(TemporaryError("x", retry_after_seconds=7)),
+            request(),
+            503,
+            {"a": {"unavailable": 1}},
+        ),
         (raising(NotFoundError("x")), request(), 503, {"a": {"unavailable": 1}}),
         (raising(ZeroDivisionError()), request(), 500, {"a": {"failed": 1}}),
     ],
@@ -265,7 +307,9 @@ def test_each_outcome_has_its_status_and_is_counted(receive, sent, status, outco
 def test_a_question_by_options_needs_no_content_type():
     """It has no body; who asks is checked all the same, and where it is not taken it is refused."""
     secrets = Known("t")
-    route = Route("/a", "a", TokenCheck(secrets), lambda request: Answer(200), methods=("POST", "OPTIONS"))
+    route = Route(
+        "/a", "a", TokenCheck(secrets), lambda request: Answer(200), methods=("POST", "OPTIONS")
+    )
     made = Listener(ListenerSettings(), [route], logging.getLogger("test"))
     made.stop()
     ask = Request("OPTIONS", "/a", "", {"authorization": "Bearer t"}, b"")
@@ -280,7 +324,9 @@ def test_a_content_type_may_have_parameters_and_any_letters():
 
 
 def test_a_secret_that_cannot_be_read_is_no_fault_of_the_sender(tmp_path):
-    """503, so that it sends again; the sentence about our file goes into the log and not over the wire."""
+    """503, so that it sends again; the sentence about our file goes into the log and not over the
+    wire.
+    """
     source = FileSecrets(str(tmp_path / "gone"), field="x")
     answer = listener(check=TokenCheck(source)).handle(request(authorization="Bearer t"))
     assert answer.status == 503
@@ -296,13 +342,18 @@ def test_refusals_are_logged_once_a_minute(caplog):
         made.handle(request(path="/b"))
     now[0] = 60.0
     made.handle(request(path="/b"))
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["listener.unknown_path"] * 2
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "listener.unknown_path"
+    ] * 2
     assert made.counters.snapshot() == {"-": {"unknown_path": 101}}
 
 
 def test_two_routes_cannot_have_one_path():
     """Nor can a route have the path of the health page."""
     route = Route("/a", "a", Unsigned(), lambda request: Answer(200))
-    for routes in ([route, route], [Route("/healthz", "a", Unsigned(), lambda request: Answer(200))]):
+    for routes in (
+        [route, route],
+        [Route("/healthz", "a", Unsigned(), lambda request: Answer(200))],
+    ):
         with pytest.raises(DefinitionError):
             Listener(ListenerSettings(), routes, logging.getLogger("test"))

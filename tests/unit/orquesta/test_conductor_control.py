@@ -1,4 +1,6 @@
-"""Pausing, resuming, canceling, waiting for people; and what holds whatever happens in whatever order."""
+"""Pausing, resuming, canceling, waiting for people; and what holds whatever happens in whatever
+order.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,9 @@ def test_a_canceled_child_cancels_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [PauseRequested(), ResumeRequested(), CancelRequested()], ids=lambda one: type(one).__name__
+    "event",
+    [PauseRequested(), ResumeRequested(), CancelRequested()],
+    ids=lambda one: type(one).__name__,
 )
 def test_an_ended_run_takes_no_orders(event: Event) -> None:
     """Nothing changes and nothing is decided."""
@@ -178,7 +182,9 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(RUNS), st.data())
 def test_whatever_the_order(what: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
-    """Any order of results: deciding leaves the state alone and is repeatable, and the same tasks run as often."""
+    """Any order of results: deciding leaves the state alone and is repeatable, and the same tasks
+    run as often.
+    """
     run = begin(*what)
     while run.open and run.finished is None:
         key = data.draw(st.sampled_from(sorted(run.open)))
@@ -190,7 +196,9 @@ def test_whatever_the_order(what: tuple[str, dict[str, Any]], data: st.DataObjec
         assert once == other.conductor.advance(copy.deepcopy(before), event, lookups=run.lookups)
         assert run.state == before
         run.end(key, status, event.result)
-    straight = begin(*what).run(lambda task: (S.FAILED if task.task == "try" else S.SUCCEEDED, task.parameters))
+    straight = begin(*what).run(
+        lambda task: (S.FAILED if task.task == "try" else S.SUCCEEDED, task.parameters)
+    )
     assert sorted(run.order) == sorted(straight.order)
     assert run.finished is not None
     assert straight.finished is not None
@@ -203,7 +211,9 @@ ORDERS = st.sampled_from(["end", "fail", "cancel one", "ask", "pause", "resume",
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(RUNS), st.lists(ORDERS, max_size=25), st.randoms(use_true_random=False))
 def test_whatever_happens(what: tuple[str, dict[str, Any]], orders: list[str], random: Any) -> None:
-    """Pauses, cancels, inquiries and failures in any order: one end, no start after it, and nothing is stuck."""
+    """Pauses, cancels, inquiries and failures in any order: one end, no start after it, and nothing
+    is stuck.
+    """
     run = begin(*what)
     ends = 0
     waiting: set[str] = set()
@@ -217,9 +227,17 @@ def test_whatever_happens(what: tuple[str, dict[str, Any]], orders: list[str], r
             run.hear(TaskPaused(key=key, status=S.PENDING))
         elif order in ("end", "fail", "cancel one") and key:
             waiting.discard(key)
-            run.end(key, {"end": S.SUCCEEDED, "fail": S.FAILED}.get(order, S.CANCELED), {"address": "x"})
+            run.end(
+                key, {"end": S.SUCCEEDED, "fail": S.FAILED}.get(order, S.CANCELED), {"address": "x"}
+            )
         elif order in ("pause", "resume", "cancel"):
-            run.hear({"pause": PauseRequested(), "resume": ResumeRequested(), "cancel": CancelRequested()}[order])
+            run.hear(
+                {
+                    "pause": PauseRequested(),
+                    "resume": ResumeRequested(),
+                    "cancel": CancelRequested(),
+                }[order]
+            )
         ends += run.finished is not None
     assert run.finished is not None
     assert run.finished.status in TERMINAL

@@ -68,7 +68,11 @@ def test_given_input_is_not_evaluated() -> None:
 
 def test_a_join_waits_for_all_and_sees_all() -> None:
     """A branch's older view of a shared variable does not undo another branch's newer one."""
-    for order in (["left", "middle", "right"], ["right", "middle", "left"], ["left", "right", "middle"]):
+    for order in (
+        ["left", "middle", "right"],
+        ["right", "middle", "left"],
+        ["left", "right", "middle"],
+    ):
         run = Rehearsal(conductor("join")).begin()
         run.end_task("start")
         for name in order:
@@ -99,8 +103,12 @@ def test_a_join_that_cannot_be_reached_fails_the_run() -> None:
     )
     status, result = outcome(Rehearsal(written(tasks)).begin().run())
     assert status == "failed"
-    message = 'UnreachableJoinError: The join task|route "both|0" is partially satisfied but unreachable.'
-    assert result["errors"] == [{"type": "error", "message": message, "task_id": "both", "route": 0}]
+    message = (
+        'UnreachableJoinError: The join task|route "both|0" is partially satisfied but unreachable.'
+    )
+    assert result["errors"] == [
+        {"type": "error", "message": message, "task_id": "both", "route": 0}
+    ]
 
 
 def test_a_cycle_with_a_join_goes_round() -> None:
@@ -113,10 +121,19 @@ def test_a_cycle_with_a_join_goes_round() -> None:
 def test_a_task_that_several_lead_to_runs_for_each() -> None:
     """And so does what follows it: on a route of its own, with that branch's variables."""
     run = Rehearsal(conductor("split")).begin().run()
-    messages = [task.parameters["message"] for task in run.started if task.task in ("notify", "archive")]
+    messages = [
+        task.parameters["message"] for task in run.started if task.task in ("notify", "archive")
+    ]
     assert sorted(messages) == ["one", "one", "two", "two"]
     routes = {(task.task, task.context["task_route"]) for task in run.started}
-    assert routes == {("one", 0), ("two", 0), ("notify", 1), ("notify", 2), ("archive", 1), ("archive", 2)}
+    assert routes == {
+        ("one", 0),
+        ("two", 0),
+        ("notify", 1),
+        ("notify", 2),
+        ("archive", 1),
+        ("archive", 2),
+    }
 
 
 HOSTS = {"hosts": ["a", "b", "c"], "ports": [1, 2, 3]}
@@ -134,7 +151,9 @@ def test_items_run_as_many_at_once_as_allowed(limit: int | None, at_once: int) -
     assert most == at_once
     run.run()
     assert outcome(run) == ("succeeded", {"output": {"found": ["a:1", "b:2", "c:3"]}})
-    assert [task.parameters for task in run.started[3:]] == [{"message": one} for one in ("a:1", "b:2", "c:3")]
+    assert [task.parameters for task in run.started[3:]] == [
+        {"message": one} for one in ("a:1", "b:2", "c:3")
+    ]
     assert [task.context["item_id"] for task in run.started[:3]] == [0, 1, 2]
 
 
@@ -158,9 +177,14 @@ def test_a_failed_item_fails_the_task_when_the_others_have_ended() -> None:
 
 def test_items_that_are_no_list_fail_with_a_sentence() -> None:
     """The error says which expression."""
-    status, result = outcome(Rehearsal(written("  a: {with: <% ctx().st2 %>, action: core.noop}\n")).begin())
+    status, result = outcome(
+        Rehearsal(written("  a: {with: <% ctx().st2 %>, action: core.noop}\n")).begin()
+    )
     assert status == "failed"
-    assert result["errors"][0]["message"] == 'TypeError: The value of "<% ctx().st2 %>" is not type of list.'
+    assert (
+        result["errors"][0]["message"]
+        == 'TypeError: The value of "<% ctx().st2 %>" is not type of list.'
+    )
 
 
 ERROR = {
@@ -171,7 +195,12 @@ ERROR = {
 }
 FAIL = {"type": "error", "message": "Execution failed. See result for details.", "task_id": "fail"}
 FAILURES: dict[str, tuple[str, list[str], str, Any]] = {
-    "unhandled": ("other", ["try"], "failed", {"output": {"broken": True, "why": None}, "errors": [ERROR]}),
+    "unhandled": (
+        "other",
+        ["try"],
+        "failed",
+        {"output": {"broken": True, "why": None}, "errors": [ERROR]},
+    ),
     "handled": ("handled", ["try", "repair"], "succeeded", {"output": {"why": None}}),
     "noop": ("noop", ["try"], "succeeded", {"output": {"why": None}}),
     "continue handles nothing, but publishes": (
@@ -211,20 +240,28 @@ def test_timeouts_count_as_failed() -> None:
 
 def test_a_failure_ends_the_run_while_others_still_work() -> None:
     """As StackStorm does; what the others bring is kept for a re-run and decides nothing."""
-    run = Rehearsal(written("  a: {action: core.noop}\n  b: {action: core.noop, next: [{do: c}]}\n  c: {}\n")).begin()
+    run = Rehearsal(
+        written("  a: {action: core.noop}\n  b: {action: core.noop, next: [{do: c}]}\n  c: {}\n")
+    ).begin()
     run.end_task("a", FAILED)
     assert outcome(run)[0] == "failed"
     step = run.conductor.advance(
-        run.state, TaskFinished(key=next(iter(run.open)), status=SUCCEEDED, result=1), lookups=run.lookups
+        run.state,
+        TaskFinished(key=next(iter(run.open)), status=SUCCEEDED, result=1),
+        lookups=run.lookups,
     )
     assert step.decisions == ()
     assert step.changes["run"]["status"] == "failed"
 
 
 def test_a_refused_task_is_a_failed_task() -> None:
-    """An action that does not exist can be handled like any failure, and its message is in the errors."""
+    """An action that does not exist can be handled like any failure, and its message is in the
+    errors.
+    """
     run = Rehearsal(conductor("failure")).begin({"mode": ""})
-    run.hear(TaskRefused(key=next(iter(run.open)), message='The action "core.risky" does not exist.'))
+    run.hear(
+        TaskRefused(key=next(iter(run.open)), message='The action "core.risky" does not exist.')
+    )
     assert outcome(run)[1]["errors"][0]["message"] == 'The action "core.risky" does not exist.'
 
 
@@ -241,15 +278,15 @@ def test_retry_repeats_until_it_works() -> None:
 
 
 def test_retry_has_a_condition() -> None:
-    """`when` may retry a success too; the count and delay may be expressions; the command `retry` tries three times."""
+    """`when` may retry a success too; the count and delay may be expressions; the command `retry`
+    tries three times.
+    """
     tasks = "  a: {action: core.x, retry: {when: <% result().n < 2 %>, count: '<% 2 + 3 %>', delay: '<% 1 %>'}}\n"
     run = Rehearsal(written(tasks)).begin()
     for number in range(3):
         run.end_task("a", result={"n": number})
     assert outcome(run)[0] == "succeeded"
-    command = (
-        "  a: {action: core.x, next: [{when: <% failed() %>, do: retry}, {when: <% failed() %>, do: b}]}\n  b: {}\n"
-    )
+    command = "  a: {action: core.x, next: [{when: <% failed() %>, do: retry}, {when: <% failed() %>, do: b}]}\n  b: {}\n"
     retried = Rehearsal(written(command)).begin().run(failing("a"))
     assert retried.order == ["a"] * 4
     assert outcome(retried)[0] == "succeeded"
@@ -292,14 +329,29 @@ output:
     run.end_task("a", result={"value": 5})
     assert run.started[1].parameters == {"id": f"x-{run.started[0].key}"}
     run.end_task("b")
-    assert outcome(run) == ("succeeded", {"output": {"all": ["n", 7, "Ulm", 5, ["succeeded", "null"], 2]}})
+    assert outcome(run) == (
+        "succeeded",
+        {"output": {"all": ["n", 7, "Ulm", 5, ["succeeded", "null"], 2]}},
+    )
 
 
 BROKEN = {
-    "input": ("  a: {action: core.x m=<% st2kv('system.absent') %>}\n", "does not exist in the StackStorm datastore"),
-    "transition": ("  a: {next: [{when: '<% 1 / 0 %>', do: noop}]}\n", "Unable to evaluate expression '<% 1 / 0 %>'"),
-    "publish": ("  a: {next: [{publish: [{x: '{{ 1 / 0 }}'}]}]}\n", "JinjaEvaluationException: Unable to evaluate"),
-    "delay": ("  a: {action: core.x, delay: '<% abs %>'}\n", "The value of task delay is not type of integer"),
+    "input": (
+        "  a: {action: core.x m=<% st2kv('system.absent') %>}\n",
+        "does not exist in the StackStorm datastore",
+    ),
+    "transition": (
+        "  a: {next: [{when: '<% 1 / 0 %>', do: noop}]}\n",
+        "Unable to evaluate expression '<% 1 / 0 %>'",
+    ),
+    "publish": (
+        "  a: {next: [{publish: [{x: '{{ 1 / 0 }}'}]}]}\n",
+        "JinjaEvaluationException: Unable to evaluate",
+    ),
+    "delay": (
+        "  a: {action: core.x, delay: '<% abs %>'}\n",
+        "The value of task delay is not type of integer",
+    ),
 }
 
 
@@ -347,7 +399,11 @@ def test_a_rerun_keeps_what_succeeded() -> None:
     run.end_task("right", FAILED)
     assert outcome(run)[0] == "failed"
     late = next(iter(run.open))
-    run.take(run.conductor.advance(run.state, TaskFinished(key=late, status=SUCCEEDED, result=1), lookups=run.lookups))
+    run.take(
+        run.conductor.advance(
+            run.state, TaskFinished(key=late, status=SUCCEEDED, result=1), lookups=run.lookups
+        )
+    )
     again = rerun_of(run).run()
     assert again.order == ["right", "gather", "after"]
     assert outcome(again)[1] == {"output": {"sum": 6, "shared": "from left"}}
@@ -376,13 +432,17 @@ output:
     run.end_task("a", result="kept")
     run.end_task("b", FAILED)
     again = rerun_of(run)
-    assert [(task.task, task.parameters) for task in again.started] == [("b", {"v": "kept", "id": "e2"})]
+    assert [(task.task, task.parameters) for task in again.started] == [
+        ("b", {"v": "kept", "id": "e2"})
+    ]
     assert outcome(again.run()) == ("succeeded", {"output": {"v": "kept"}})
     whole = rerun_of(run, "a", "b")
     assert whole.order == ["a"]
 
 
-@pytest.mark.parametrize("reset,items", [((), [1]), (("scan",), [0, 1, 2])], ids=["failed items", "all items"])
+@pytest.mark.parametrize(
+    "reset,items", [((), [1]), (("scan",), [0, 1, 2])], ids=["failed items", "all items"]
+)
 def test_a_rerun_of_items(reset: tuple[str, ...], items: list[int]) -> None:
     """Only the items that failed, unless the task is reset; results of the others stay."""
     run = Rehearsal(conductor("items")).begin(HOSTS)
@@ -401,7 +461,9 @@ def test_a_rerun_of_what_never_ran_is_refused() -> None:
     run = Rehearsal(conductor("join")).begin()
     assert "not in a completed state" in outcome(rerun_of(run))[1]["errors"][0]["message"]
     run.run(failing("start"))
-    assert "tasks is not found: nobody" in outcome(rerun_of(run, "nobody"))[1]["errors"][0]["message"]
+    assert (
+        "tasks is not found: nobody" in outcome(rerun_of(run, "nobody"))[1]["errors"][0]["message"]
+    )
 
 
 def test_several_transitions_of_one_task_are_one_arrival() -> None:
@@ -424,5 +486,8 @@ tasks:
     input: {all: [<% ctx(x) %>, <% ctx(y) %>, <% ctx(z) %>, <% ctx(w) %>]}
 """
     run = Rehearsal(OrquestaConductor(text)).begin().run()
-    assert [(task.task, task.parameters) for task in run.started] == [("b", {}), ("j", {"all": [1, 2, 3, 4]})]
+    assert [(task.task, task.parameters) for task in run.started] == [
+        ("b", {}),
+        ("j", {"all": [1, 2, 3, 4]}),
+    ]
     assert outcome(run)[0] == "succeeded"

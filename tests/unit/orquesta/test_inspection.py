@@ -23,7 +23,12 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "no tasks": (
         "version: 1.0",
-        {"type": "syntax", "message": "'tasks' is a required property", "schema_path": "required", "spec_path": None},
+        {
+            "type": "syntax",
+            "message": "'tasks' is a required property",
+            "schema_path": "required",
+            "spec_path": None,
+        },
     ),
     "retry without count": (
         "tasks: {a: {action: core.noop, retry: {delay: 1}}}",
@@ -152,7 +157,10 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
-ACTIONS: dict[str, dict[str, Any]] = {"core.noop": {}, "core.echo": {"message": {"type": "string", "required": True}}}
+ACTIONS: dict[str, dict[str, Any]] = {
+    "core.noop": {},
+    "core.echo": {"message": {"type": "string", "required": True}},
+}
 
 
 @pytest.mark.parametrize("text,expected", WRONG.values(), ids=WRONG.keys())
@@ -165,7 +173,9 @@ def test_each_mistake_is_told(text: str, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize("value", ["<% 1 + %>", "{{ 1 + }}"])
 def test_expressions_that_do_not_parse(value: str) -> None:
     """Told with their text and language, and not a word about the rest."""
-    (problem,) = OrquestaConductor({"tasks": {"a": {"action": "core.noop", "input": {"x": value}}}}).inspect()[:1]
+    (problem,) = OrquestaConductor(
+        {"tasks": {"a": {"action": "core.noop", "input": {"x": value}}}}
+    ).inspect()[:1]
     assert (problem["type"], problem["spec_path"]) == ("expression", "tasks.a.input")
     assert problem["expression"] == value
 
@@ -193,7 +203,15 @@ def test_all_mistakes_are_told_at_once_and_sorted() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "- a", "tasks: [", "tasks: {a: [1]}", "tasks: {a: {next: {do: b}}}", "tasks: 5", "tasks: {a: {action: 5}}"],
+    [
+        "",
+        "- a",
+        "tasks: [",
+        "tasks: {a: [1]}",
+        "tasks: {a: {next: {do: b}}}",
+        "tasks: 5",
+        "tasks: {a: {action: 5}}",
+    ],
 )
 def test_nonsense_is_an_error_and_no_crash(text: str) -> None:
     """Whatever the text is."""

@@ -20,7 +20,10 @@ def shown() -> Rule:
     found = BLOCK.search((ROOT / "docs" / "delivery.md").read_text())
     assert found is not None
     document: dict[str, Any] = yaml.safe_load(found.group(1))
-    trigger, action = RuleTrigger(type=document["trigger"]["type"]), RuleAction(**document["action"])
+    trigger, action = (
+        RuleTrigger(type=document["trigger"]["type"]),
+        RuleAction(**document["action"]),
+    )
     fields = {key: document[key] for key in ("name", "pack", "enabled", "criteria")}
     return Rule(trigger=trigger, action=action, **fields)
 
@@ -29,7 +32,13 @@ def ended(outcome: str) -> dict[str, Any]:
     """What the trigger says, with each field that it has."""
     trigger = yaml.safe_load((ROOT / "triggers" / "pipeline_stage_ended.yaml").read_text())
     payload = dict.fromkeys(trigger["payload_schema"]["properties"], "")
-    told = {"namespace": "shop", "name": "site", "run_id": "r1", "stage": "test", "message": "It printed {{ user }}."}
+    told = {
+        "namespace": "shop",
+        "name": "site",
+        "run_id": "r1",
+        "stage": "test",
+        "message": "It printed {{ user }}.",
+    }
     assert set(told) <= set(payload)
     return {**payload, **told, "outcome": outcome}
 
@@ -45,7 +54,9 @@ def test_it_tells_of_what_failed_and_of_nothing_else() -> None:
     schemas = yaml.safe_load((ROOT / "actions" / "announce.yaml").read_text())["parameters"]
     assert set(rule.action.parameters) <= set(schemas)
     context = {"pack": "shop", "user": "stanley"}
-    given = render_action_parameters(rule, ended("failed"), schemas=schemas, action_context=context, lookups=LOOKUPS)
+    given = render_action_parameters(
+        rule, ended("failed"), schemas=schemas, action_context=context, lookups=LOOKUPS
+    )
     assert given == {
         "namespace": "shop",
         "sentence": "The delivery of site failed at test: It printed (( user )).",

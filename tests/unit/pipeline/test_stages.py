@@ -28,15 +28,27 @@ def image(state: str, **more: Any) -> dict[str, Any]:
 
 
 BUILDS: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
-    "another build": ({"build": {"requestId": "r0", "phase": "Finished"}}, ("waiting", "waiting", "waiting")),
+    "another build": (
+        {"build": {"requestId": "r0", "phase": "Finished"}},
+        ("waiting", "waiting", "waiting"),
+    ),
     "nothing yet": ({}, ("waiting", "waiting", "waiting")),
     "requested": (status("Requested"), ("waiting", "waiting", "waiting")),
     "building": (status("Running", "", image("Building")), ("waiting", "waiting", "waiting")),
-    "one waits": (status("Running", "", image("Pushed"), image("Waiting")), ("waiting", "waiting", "waiting")),
+    "one waits": (
+        status("Running", "", image("Pushed"), image("Waiting")),
+        ("waiting", "waiting", "waiting"),
+    ),
     "testing": (status("Running", "", image("Testing")), ("succeeded", "waiting", "waiting")),
     "pushing": (status("Running", "", image("Pushing")), ("succeeded", "succeeded", "waiting")),
-    "pushed": (status("Finished", "Succeeded", image("Pushed")), ("succeeded", "succeeded", "succeeded")),
-    "nothing to do": (status("Finished", "NothingToDo", image("Skipped")), ("skipped", "skipped", "skipped")),
+    "pushed": (
+        status("Finished", "Succeeded", image("Pushed")),
+        ("succeeded", "succeeded", "succeeded"),
+    ),
+    "nothing to do": (
+        status("Finished", "NothingToDo", image("Skipped")),
+        ("skipped", "skipped", "skipped"),
+    ),
     "the build failed": (
         status("Finished", "Failed", image("Failed", failedStage="build", message="no")),
         ("failed", "skipped", "skipped"),
@@ -49,7 +61,10 @@ BUILDS: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
         status("Finished", "Failed", image("Failed", failedStage="push")),
         ("succeeded", "succeeded", "failed"),
     ),
-    "canceled": (status("Finished", "Canceled", image("Canceled")), ("failed", "skipped", "skipped")),
+    "canceled": (
+        status("Finished", "Canceled", image("Canceled")),
+        ("failed", "skipped", "skipped"),
+    ),
 }
 
 
@@ -77,7 +92,10 @@ STOPPED: dict[str, tuple[dict[str, Any], str]] = {
     "it is being built": (image_build("r1", "r1"), ""),
     "it was built, and another is asked for": (image_build("r2", "r1"), ""),
     "it waits to begin": (image_build("r1", "r0"), ""),
-    "another took its place": (image_build("r2", "r2"), "ben asked for another build in the meantime."),
+    "another took its place": (
+        image_build("r2", "r2"),
+        "ben asked for another build in the meantime.",
+    ),
     "another came before it began": (
         image_build("r2", "r0", by=""),
         "Somebody asked for another build in the meantime.",
@@ -104,7 +122,13 @@ def test_what_was_done_stays_done_when_a_run_stops() -> None:
         Stage("rollout", "waiting"),
     ]
     stages = stopped_stages(before, "Why.")
-    assert [each.outcome for each in stages] == ["succeeded", "skipped", "succeeded", "failed", "skipped"]
+    assert [each.outcome for each in stages] == [
+        "succeeded",
+        "skipped",
+        "succeeded",
+        "failed",
+        "skipped",
+    ]
     assert sentence(stages) == "rollout failed: Why."
     assert outcome_of(stopped_stages((), "Why.")) == "failed"
 
@@ -112,7 +136,10 @@ def test_what_was_done_stays_done_when_a_run_stops() -> None:
 def test_a_build_without_a_test() -> None:
     """The stage is skipped, and says why."""
     found = build_stages(status("Finished", "Succeeded", image("Pushed")), "r1", has_test=False)
-    assert (found[1].outcome, found[1].message) == ("skipped", "The ImageBuild names no test command.")
+    assert (found[1].outcome, found[1].message) == (
+        "skipped",
+        "The ImageBuild names no test command.",
+    )
 
 
 def follower(phase: str, tested: str = "", name: str = "cart", **more: Any) -> Follower:
@@ -131,7 +158,10 @@ ROLLOUTS: dict[str, tuple[list[Follower], tuple[str, str]]] = {
     "complete and tested": ([follower("Complete", "True")], ("succeeded", "succeeded")),
     "one of two": ([follower("Complete"), follower("Testing", name="b")], ("waiting", "waiting")),
     "failed": ([follower("Failed", message="CrashLoop")], ("failed", "skipped")),
-    "failed beside one under way": ([follower("Failed"), follower("Progressing", name="b")], ("failed", "skipped")),
+    "failed beside one under way": (
+        [follower("Failed"), follower("Progressing", name="b")],
+        ("failed", "skipped"),
+    ),
     "the test failed": ([follower("Failed", "False")], ("succeeded", "failed")),
     "aborted": ([follower("Aborted")], ("failed", "skipped")),
     "superseded": ([follower("Superseded")], ("failed", "skipped")),

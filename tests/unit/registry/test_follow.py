@@ -1,4 +1,6 @@
-"""Which tags are followed, and which of two is newer: tables as people know the ranges, and what holds for all."""
+"""Which tags are followed, and which of two is newer: tables as people know the ranges, and what
+holds for all.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ RANGES = [
 
 @pytest.mark.parametrize("text, inside, outside", RANGES, ids=[row[0] for row in RANGES])
 def test_a_range_means_what_npm_and_cargo_mean(text, inside, outside):
-    """Pre-releases are out unless the range names one of the same numbers, and what is no version is out."""
+    """Pre-releases are out unless the range names one of the same numbers, and what is no version
+    is out.
+    """
     follow = parse_follow({"semver": text})
     assert [tag for tag in f"{inside} {outside}".split() if matches(follow, tag)] == inside.split()
 
@@ -83,7 +87,9 @@ def test_a_range_means_what_npm_and_cargo_mean(text, inside, outside):
     ids=["caret", "written bounds", "any", "below", "above"],
 )
 def test_pre_releases_count_where_they_are_asked_for(text, inside, outside):
-    """With `prereleases` they count everywhere in the range, and not above an upper bound that keeps a version out."""
+    """With `prereleases` they count everywhere in the range, and not above an upper bound that
+    keeps a version out.
+    """
     follow = parse_follow({"semver": text, "prereleases": True})
     assert [tag for tag in f"{inside} {outside}".split() if matches(follow, tag)] == inside.split()
 
@@ -96,7 +102,10 @@ def test_pre_releases_count_where_they_are_asked_for(text, inside, outside):
         ({"branch": "main"}, Branch("main")),
         ({"pattern": r"\d+"}, Pattern(r"\d+")),
         ({"pattern": r"b-(\d+)", "order": "numerical"}, Pattern(r"b-(\d+)", "numerical", 1)),
-        ({"pattern": r"(?P<n>\d+)-(.*)", "order": "time", "group": "n"}, Pattern(r"(?P<n>\d+)-(.*)", "time", "n")),
+        (
+            {"pattern": r"(?P<n>\d+)-(.*)", "order": "time", "group": "n"},
+            Pattern(r"(?P<n>\d+)-(.*)", "time", "n"),
+        ),
         ({"pattern": r"(a)(b)", "group": 2}, Pattern("(a)(b)", group=2)),
         ({"pattern": r"(a)(b)", "group": "2"}, Pattern("(a)(b)", group=2)),
         ({"tag": "stable", "semver": None}, Tag("stable")),
@@ -157,7 +166,9 @@ def test_what_cannot_be_followed_is_said_with_its_field(mapping, field, word):
     ids=str,
 )
 def test_tags_are_followed_as_a_whole(follow, inside, outside):
-    """A branch ends where a separator follows, a pattern has to fit the whole tag and its group to be there."""
+    """A branch ends where a separator follows, a pattern has to fit the whole tag and its group to
+    be there.
+    """
     assert [tag for tag in f"{inside} {outside}".split() if matches(follow, tag)] == inside.split()
 
 
@@ -230,10 +241,31 @@ def test_which_of_two_is_newer(follow, candidate, current, newer):
 
 
 FOLLOWS = st.sampled_from(
-    [SemverRange("^1"), SemverRange("*", True), MAIN, BUILD, Pattern("b-.*", "time"), Pattern("[ab]-.*"), Tag("main")]
+    [
+        SemverRange("^1"),
+        SemverRange("*", True),
+        MAIN,
+        BUILD,
+        Pattern("b-.*", "time"),
+        Pattern("[ab]-.*"),
+        Tag("main"),
+    ]
 )
 TAGS = st.sampled_from(
-    ["1.0.0", "1.0.1", "v1.0.1", "1.2.0-rc.1", "1.2.0-rc.2", "2.0.0", "main", "main-a", "main-b", "b-1", "b-2", "b-10"]
+    [
+        "1.0.0",
+        "1.0.1",
+        "v1.0.1",
+        "1.2.0-rc.1",
+        "1.2.0-rc.2",
+        "2.0.0",
+        "main",
+        "main-a",
+        "main-b",
+        "b-1",
+        "b-2",
+        "b-10",
+    ]
 )
 CANDIDATES = st.builds(at, TAGS, st.sampled_from("abc"), st.integers(0, 5))
 
@@ -255,7 +287,9 @@ def test_events_in_any_order_end_at_the_same_image(follow, candidates, random):
 
 @given(FOLLOWS, st.lists(CANDIDATES, max_size=6))
 def test_the_newest_is_one_of_the_narrowed(follow, candidates):
-    """Looking at the narrowed tags alone finds the same, and one is left unless only time tells them apart."""
+    """Looking at the narrowed tags alone finds the same, and one is left unless only time tells
+    them apart.
+    """
     tags = narrowed(follow, dict.fromkeys(each.tag for each in candidates))
     found = newest(follow, candidates)
     assert (found is None and tags == ()) or (found is not None and found.tag in tags)

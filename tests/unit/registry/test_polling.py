@@ -14,7 +14,13 @@ from kubestorm.errors import NotFoundError, TemporaryError
 from kubestorm.registry.client import Look
 from kubestorm.registry.follow import parse_follow
 from kubestorm.registry.names import ImageName
-from kubestorm.registry.polling import RegistryPoller, delay_seconds, differences, looked_at, pushed_between
+from kubestorm.registry.polling import (
+    RegistryPoller,
+    delay_seconds,
+    differences,
+    looked_at,
+    pushed_between,
+)
 from kubestorm.registry.settings import PolledSettings, PollingSettings
 
 from tests.unit.registry.test_registry_parts import Datastore
@@ -54,7 +60,9 @@ class Repository:
 class World:
     """A poller with a clock, and what it told as (tag, letter)."""
 
-    def __init__(self, repository: Repository, follow: dict[str, Any] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, repository: Repository, follow: dict[str, Any] | None = None, **settings: Any
+    ) -> None:
         self.repository, self.store, self.now = repository, Datastore(), NOON
         self.settings = PollingSettings(
             interval_seconds=60, repositories=(PolledSettings(CART, follow=follow),), **settings
@@ -93,7 +101,9 @@ def test_the_first_look_only_writes_down():
 
 def test_the_first_look_tells_what_is_followed():
     """One tag, the one that an Application with the same wish would run."""
-    world = World(Repository(**{"1_0_0": "a", "1_2_0": "b", "2_0_0": "c", "latest": "c"}), {"semver": "^1"})
+    world = World(
+        Repository(**{"1_0_0": "a", "1_2_0": "b", "2_0_0": "c", "latest": "c"}), {"semver": "^1"}
+    )
     assert world.look() == [("1.2.0", "b")]
     world.repository.held.update({"1.3.0": "d", "2.1.0": "e", "latest": "e"})
     assert world.look() == [("1.3.0", "d")]
@@ -164,9 +174,15 @@ def test_several_new_tags_are_told_in_the_order_they_were_made():
     world = World(Repository(v1="a"))
     world.look()
     world.repository.held.update(v3="c", v2="b")
-    world.repository.created = {"b": world.now + dt.timedelta(seconds=1), "c": world.now + dt.timedelta(seconds=30)}
+    world.repository.created = {
+        "b": world.now + dt.timedelta(seconds=1),
+        "c": world.now + dt.timedelta(seconds=30),
+    }
     assert world.look() == [("v2", "b"), ("v3", "c")]
-    assert [each["pushed_at"] for each in world.payloads] == ["2026-03-01T12:01:01Z", "2026-03-01T12:01:30Z"]
+    assert [each["pushed_at"] for each in world.payloads] == [
+        "2026-03-01T12:01:01Z",
+        "2026-03-01T12:01:30Z",
+    ]
 
 
 def test_a_tag_that_vanishes_during_a_look_is_passed_over():
@@ -201,7 +217,11 @@ def test_a_registry_that_does_not_answer_is_asked_less_and_less(caplog):
     for _ in range(50):
         world.look(after=10)
     assert (looks[-1] - looks[-2]).total_seconds() == 60
-    said = [record.getMessage().partition(":")[0] for record in caplog.records if record.levelno >= logging.WARNING]
+    said = [
+        record.getMessage().partition(":")[0]
+        for record in caplog.records
+        if record.levelno >= logging.WARNING
+    ]
     assert said == ["polling.failed"]
 
 
@@ -209,7 +229,10 @@ def test_each_repository_has_its_own_interval():
     """A failure of one does not hold up another."""
     settings = PollingSettings(
         interval_seconds=100,
-        repositories=(PolledSettings("r.example/a"), PolledSettings("r.example/b", interval_seconds=10)),
+        repositories=(
+            PolledSettings("r.example/a"),
+            PolledSettings("r.example/b", interval_seconds=10),
+        ),
     )
     looks: list[str] = []
 
@@ -220,7 +243,9 @@ def test_each_repository_has_its_own_interval():
                 raise TemporaryError("down")
             return []
 
-    poller = RegistryPoller(settings, Datastore(), lambda *_: None, logging.getLogger("test"), share=lambda: 0.0)
+    poller = RegistryPoller(
+        settings, Datastore(), lambda *_: None, logging.getLogger("test"), share=lambda: 0.0
+    )
     for second in range(0, 31, 5):
         poller.poll(Registry(), NOON + dt.timedelta(seconds=second))
     assert looks == ["a", "b", "b", "b", "b"]
@@ -241,10 +266,15 @@ def test_each_repository_has_its_own_interval():
 )
 def test_the_delay_until_the_next_look(interval, failures, retry_after, share, seconds):
     """Doubled with each failure up to the bound, never before the registry's Retry-After."""
-    assert delay_seconds(interval, failures, PollingSettings(), share, retry_after) == pytest.approx(seconds)
+    assert delay_seconds(
+        interval, failures, PollingSettings(), share, retry_after
+    ) == pytest.approx(seconds)
 
 
-@given(st.lists(st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,3}){0,2}(-rc[0-9])?", fullmatch=True)), st.integers(1, 5))
+@given(
+    st.lists(st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,3}){0,2}(-rc[0-9])?", fullmatch=True)),
+    st.integers(1, 5),
+)
 def test_the_highest_tags_are_looked_at(tags, most):
     """At most so many, each once, with numbers as numbers."""
     found = looked_at(tags, None, most)

@@ -50,7 +50,11 @@ class World:
 
     def restart(self) -> None:
         self.receiver = PushReceiver(
-            Remembered(self.store, "pushes"), self._dispatch, self.registry, logging.getLogger("test"), lambda: NOON
+            Remembered(self.store, "pushes"),
+            self._dispatch,
+            self.registry,
+            logging.getLogger("test"),
+            lambda: NOON,
         )
 
     def _dispatch(self, trigger: str, payload: Any) -> None:
@@ -134,7 +138,9 @@ def test_without_an_id_a_tag_that_moves_there_and_back_is_told_each_time():
 
 
 @pytest.mark.parametrize(
-    "error", [TemporaryError("down"), PermanentError("no login"), DefinitionError("no such file")], ids=repr
+    "error",
+    [TemporaryError("down"), PermanentError("no login"), DefinitionError("no such file")],
+    ids=repr,
 )
 def test_a_registry_that_cannot_be_asked_makes_the_sender_try_again(error):
     """Nothing is told and nothing remembered; the next delivery succeeds."""
@@ -151,7 +157,9 @@ def test_a_tag_that_is_gone_is_nobodys_concern():
 
 
 def test_what_could_not_be_handed_over_is_taken_again():
-    """Any error of a message bus is temporary, and what was told of the same event is not told again."""
+    """Any error of a message bus is temporary, and what was told of the same event is not told
+    again.
+    """
     world = World(Registry(**{"1.4.2": DIGEST, "latest": DIGEST}))
     body = sample("quay-repo-push")
     world.fail = ConnectionError("bus")
@@ -170,15 +178,23 @@ def test_what_could_not_be_handed_over_is_taken_again():
 def test_only_repositories_that_are_wanted_are_told():
     """The source's patterns; the rest is good and ignored."""
     world = World()
-    assert world.take("distribution", sample("distribution-push"), repositories=("team/*",)) == "ignored"
-    assert world.take("distribution", sample("distribution-push"), repositories=("team/*", "shop/*")) == "accepted"
+    assert (
+        world.take("distribution", sample("distribution-push"), repositories=("team/*",))
+        == "ignored"
+    )
+    assert (
+        world.take("distribution", sample("distribution-push"), repositories=("team/*", "shop/*"))
+        == "accepted"
+    )
 
 
 def test_an_event_with_one_bad_image_tells_nothing():
     """A body is right as a whole or refused."""
     world = World()
     body = sample("distribution-push")
-    body["events"].append({"action": "push", "target": {"mediaType": "", "repository": "../x", "tag": "a"}})
+    body["events"].append(
+        {"action": "push", "target": {"mediaType": "", "repository": "../x", "tag": "a"}}
+    )
     with pytest.raises(DefinitionError):
         world.take("distribution", body)
     assert world.dispatched == []
@@ -198,7 +214,9 @@ def test_deliveries_at_once_of_one_push_are_told_once():
     world.receiver._dispatch = slow
     outcomes: list[str] = []
     threads = [
-        threading.Thread(target=lambda: outcomes.append(world.take("distribution", sample("distribution-push"))))
+        threading.Thread(
+            target=lambda: outcomes.append(world.take("distribution", sample("distribution-push")))
+        )
         for _ in range(4)
     ]
     for thread in threads:
@@ -215,14 +233,24 @@ def test_event_grid_may_send_cloud_events():
     """It asks by OPTIONS, and hears its own name."""
     headers = {"webhook-request-origin": "eventgrid.azure.net"}
     world = World()
-    answer = world.receiver.answer(SourceSettings(name="acr", type="acr"), Request("OPTIONS", "/a", "", headers, b""))
-    assert (answer.status, answer.headers) == (200, {"WebHook-Allowed-Origin": "eventgrid.azure.net"})
+    answer = world.receiver.answer(
+        SourceSettings(name="acr", type="acr"), Request("OPTIONS", "/a", "", headers, b"")
+    )
+    assert (answer.status, answer.headers) == (
+        200,
+        {"WebHook-Allowed-Origin": "eventgrid.azure.net"},
+    )
     assert world.dispatched == []
 
 
 def test_event_grid_hears_its_code():
     """The handshake is answered and triggers nothing."""
-    body = [{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "512d"}}]
+    body = [
+        {
+            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+            "data": {"validationCode": "512d"},
+        }
+    ]
     request = Request("POST", "/registry/acr", "", {}, json.dumps(body).encode())
     world = World()
     answer = world.receiver.answer(SourceSettings(name="acr", type="acr"), request)

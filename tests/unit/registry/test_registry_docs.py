@@ -11,7 +11,9 @@ import yaml
 from kubestorm.registry.settings import RegistrySettings
 
 ROOT = Path(__file__).parents[3]
-BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "registries.md").read_text(), re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(
+    r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "registries.md").read_text(), re.MULTILINE | re.DOTALL
+)
 SHOWN = [document for document in map(yaml.safe_load, BLOCKS) if "registries" in document]
 
 
@@ -27,7 +29,9 @@ def test_the_example_of_both_sides_fits_together():
     """The registry posts to the path of the source, and the rule names fields that pushes have."""
     folder = ROOT / "examples" / "pushed-images"
     ours = RegistrySettings.from_config(yaml.safe_load((folder / "kubestorm.yaml").read_text()))
-    (endpoint,) = yaml.safe_load((folder / "docker-registry.yml").read_text())["notifications"]["endpoints"]
+    (endpoint,) = yaml.safe_load((folder / "docker-registry.yml").read_text())["notifications"][
+        "endpoints"
+    ]
     assert endpoint["url"].endswith(f":{ours.listener.port}{ours.sources[0].url_path}")
     rule = (folder / "rule.yaml").read_text()
     sensor = yaml.safe_load((ROOT / "sensors" / "image_push_sensor.yaml").read_text())
@@ -37,6 +41,8 @@ def test_the_example_of_both_sides_fits_together():
 
 def test_the_example_configuration_can_be_used():
     """kubestorm.yaml.example, which operators copy."""
-    settings = RegistrySettings.from_config(yaml.safe_load((ROOT / "kubestorm.yaml.example").read_text()))
+    settings = RegistrySettings.from_config(
+        yaml.safe_load((ROOT / "kubestorm.yaml.example").read_text())
+    )
     assert [source.name for source in settings.sources] == ["harbor", "github", "aws"]
     assert len(SHOWN) == 5

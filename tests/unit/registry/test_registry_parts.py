@@ -56,28 +56,76 @@ class Datastore:
         ({"sorces": []}, "registries.sorces", "sources"),
         ({"sources": ["x"]}, "registries.sources[0]", "object"),
         ({"sources": [{"name": "a"}]}, "registries.sources[0].type", "type"),
-        ({"sources": [{"name": "a b", "type": "quay"}]}, "registries.sources[0].name", "small letters"),
+        (
+            {"sources": [{"name": "a b", "type": "quay"}]},
+            "registries.sources[0].name",
+            "small letters",
+        ),
         ({"sources": [{"name": "a", "type": "nexus"}]}, "registries.sources[0].type", "harbor"),
-        ({"sources": [{"name": "a", "type": "quay"}]}, "registries.sources[0].auth", "unsigned: true"),
+        (
+            {"sources": [{"name": "a", "type": "quay"}]},
+            "registries.sources[0].auth",
+            "unsigned: true",
+        ),
         ({"sources": [{**SOURCE, "unsigned": True}]}, "registries.sources[0].unsigned", "keep one"),
-        ({"sources": [{**SOURCE, "unsigned": "no"}]}, "registries.sources[0].unsigned", "true or false"),
-        ({"sources": [{**SOURCE, "auth": {"method": "magic"}}]}, "registries.sources[0].auth.method", "hmac"),
-        ({"sources": [{**SOURCE, "auth": {"method": "token"}}]}, "registries.sources[0].auth.secret_file", "one"),
-        ({"sources": [{**SOURCE, "auth": {**SIGNED, "method": "basic"}}]}, "registries.sources[0].auth.username", ""),
-        ({"sources": [{**SOURCE, "auth": {**SIGNED, "algorithm": "md5"}}]}, "registries.sources[0].auth.algorithm", ""),
-        ({"sources": [{**SOURCE, "auth": {**SIGNED, "query": "t"}}]}, "registries.sources[0].auth.query", "token"),
-        ({"sources": [{**SOURCE, "auth": {**SIGNED, "sekret": "t"}}]}, "registries.sources[0].auth.sekret", "method"),
+        (
+            {"sources": [{**SOURCE, "unsigned": "no"}]},
+            "registries.sources[0].unsigned",
+            "true or false",
+        ),
+        (
+            {"sources": [{**SOURCE, "auth": {"method": "magic"}}]},
+            "registries.sources[0].auth.method",
+            "hmac",
+        ),
+        (
+            {"sources": [{**SOURCE, "auth": {"method": "token"}}]},
+            "registries.sources[0].auth.secret_file",
+            "one",
+        ),
+        (
+            {"sources": [{**SOURCE, "auth": {**SIGNED, "method": "basic"}}]},
+            "registries.sources[0].auth.username",
+            "",
+        ),
+        (
+            {"sources": [{**SOURCE, "auth": {**SIGNED, "algorithm": "md5"}}]},
+            "registries.sources[0].auth.algorithm",
+            "",
+        ),
+        (
+            {"sources": [{**SOURCE, "auth": {**SIGNED, "query": "t"}}]},
+            "registries.sources[0].auth.query",
+            "token",
+        ),
+        (
+            {"sources": [{**SOURCE, "auth": {**SIGNED, "sekret": "t"}}]},
+            "registries.sources[0].auth.sekret",
+            "method",
+        ),
         ({"sources": [SOURCE, SOURCE]}, "registries.sources", "twice"),
-        ({"sources": [SOURCE, {**SOURCE, "name": "b", "path": "/registry/ci"}]}, "registries.sources", "twice"),
+        (
+            {"sources": [SOURCE, {**SOURCE, "name": "b", "path": "/registry/ci"}]},
+            "registries.sources",
+            "twice",
+        ),
         ({"sources": [{**SOURCE, "path": "x"}]}, "registries.sources[0].path", "slash"),
-        ({"sources": [{**SOURCE, "registry": "https://x"}]}, "registries.sources[0].registry", "host"),
+        (
+            {"sources": [{**SOURCE, "registry": "https://x"}]},
+            "registries.sources[0].registry",
+            "host",
+        ),
         (
             {"sources": [{"name": "a", "type": "ecr", "sqs": {}, "pubsub": {"token_file": "x"}}]},
             "registries.sources[0].pubsub.subscription",
             "subscription",
         ),
         ({"connections": [{"host": "https://x"}]}, "registries.connections[0].host", "port"),
-        ({"connections": [{"host": "x.y", "url": "http://x.y"}]}, "registries.connections[0].url", "insecure_http"),
+        (
+            {"connections": [{"host": "x.y", "url": "http://x.y"}]},
+            "registries.connections[0].url",
+            "insecure_http",
+        ),
         ({"connections": [{"host": "x.y"}, {"host": "x.y"}]}, "registries.connections", "twice"),
         (
             {"connections": [{"host": "x.y", "credentials": {"username": "a"}}]},
@@ -96,7 +144,11 @@ class Datastore:
         ),
         ({"polling": {"interval_seconds": 0}}, "registries.polling.interval_seconds", "1"),
         ({"polling": {"jitter": 2}}, "registries.polling.jitter", "between"),
-        ({"polling": {"repositories": ["cart"]}}, "registries.polling.repositories[0].repository", "registry"),
+        (
+            {"polling": {"repositories": ["cart"]}},
+            "registries.polling.repositories[0].repository",
+            "registry",
+        ),
         (
             {"polling": {"repositories": [{"repository": "x.y/a", "follow": {"semver": "z"}}]}},
             "registries.polling.repositories[0].follow.semver",
@@ -115,7 +167,9 @@ def test_a_setting_that_is_wrong_is_named(section, field, word):
 
 
 def filled(schema: dict[str, Any], value: Any) -> Any:
-    """A value with defaults as StackStorm's config loader writes them: nested, and {} and [] for what is not there."""
+    """A value with defaults as StackStorm's config loader writes them: nested, and {} and [] for
+    what is not there.
+    """
     if schema.get("type") == "object" and schema.get("properties"):
         found = dict(value or {})
         for key, inner in schema["properties"].items():
@@ -138,10 +192,22 @@ EVERYTHING = {
     ],
     "sources": [
         SOURCE,
-        {"name": "hub", "type": "dockerhub", "auth": {"query": "token", "vault_path": "webhooks/hub"}},
+        {
+            "name": "hub",
+            "type": "dockerhub",
+            "auth": {"query": "token", "vault_path": "webhooks/hub"},
+        },
         {"name": "lan", "type": "harbor", "unsigned": True, "repositories": ["shop/*"]},
-        {"name": "aws", "type": "ecr", "sqs": {"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/pushes"}},
-        {"name": "gcp", "type": "artifact_registry", "pubsub": {"subscription": "projects/acme/subscriptions/st2"}},
+        {
+            "name": "aws",
+            "type": "ecr",
+            "sqs": {"queue_url": "https://sqs.eu-west-1.amazonaws.com/1/pushes"},
+        },
+        {
+            "name": "gcp",
+            "type": "artifact_registry",
+            "pubsub": {"subscription": "projects/acme/subscriptions/st2"},
+        },
     ],
     "polling": {
         "interval_seconds": 60,
@@ -155,14 +221,20 @@ def test_the_schema_takes_it_and_what_stackstorm_fills_in_changes_nothing(sectio
     """A left out `auth`, `sqs` or `follow` comes as {} and stays left out."""
     schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["registries"]
     jsonschema.Draft7Validator(schema).validate(section)
-    assert RegistrySettings.from_config({"registries": filled(schema, section)}) == settings(**section)
+    assert RegistrySettings.from_config({"registries": filled(schema, section)}) == settings(
+        **section
+    )
 
 
 def test_only_what_is_listed_is_asked_otherwise():
-    """A registry that nobody listed is asked by HTTPS and without a login; Docker Hub's API is elsewhere."""
+    """A registry that nobody listed is asked by HTTPS and without a login; Docker Hub's API is
+    elsewhere.
+    """
     found = settings(**EVERYTHING)
     assert found.connection("quay.io").base_url == "https://quay.io"
-    assert found.connection("registry.example.com:5000").base_url == "http://registry.example.com:5000"
+    assert (
+        found.connection("registry.example.com:5000").base_url == "http://registry.example.com:5000"
+    )
     assert found.connection("docker.io").base_url == "https://registry-1.docker.io"
 
 
@@ -188,7 +260,9 @@ def test_what_is_usual_needs_no_setting(auth, check):
     """A header brings its usual prefix or word with it."""
     source = settings(sources=[{**SOURCE, "auth": {**auth, "secret_file": "/x"}}]).sources[0]
     made = check_of(source, lambda: None)
-    prefix = getattr(made, "prefix", None) if hasattr(made, "prefix") else getattr(made, "scheme", None)
+    prefix = (
+        getattr(made, "prefix", None) if hasattr(made, "prefix") else getattr(made, "scheme", None)
+    )
     assert (type(made).__name__, getattr(made, "header", None), prefix) == check
     assert AuthSettings().method == "token"
 
@@ -198,9 +272,15 @@ def test_what_is_usual_needs_no_setting(auth, check):
     [
         (
             'Bearer realm="https://a/t",service="r, s",scope="repository:a/b:pull,push"',
-            Challenge("bearer", {"realm": "https://a/t", "service": "r, s", "scope": "repository:a/b:pull,push"}),
+            Challenge(
+                "bearer",
+                {"realm": "https://a/t", "service": "r, s", "scope": "repository:a/b:pull,push"},
+            ),
         ),
-        ('bearer Realm = "https://a/t" , service=r', Challenge("bearer", {"realm": "https://a/t", "service": "r"})),
+        (
+            'bearer Realm = "https://a/t" , service=r',
+            Challenge("bearer", {"realm": "https://a/t", "service": "r"}),
+        ),
         ('Basic realm="Registry \\"x\\""', Challenge("basic", {"realm": 'Registry "x"'})),
         ("Negotiate", Challenge("negotiate", {})),
         ("", Challenge("", {})),
@@ -295,7 +375,9 @@ def test_a_reference_has_parts(text, parts):
     assert split_reference(text) == parts
 
 
-@pytest.mark.parametrize("text", ["cart", "team/cart", "https://r.example/cart", "r.example/", "r.example/Cart", ""])
+@pytest.mark.parametrize(
+    "text", ["cart", "team/cart", "https://r.example/cart", "r.example/", "r.example/Cart", ""]
+)
 def test_a_name_without_a_registry_is_refused(text):
     """Docker Hub's images are named in full, so that nobody guesses."""
     with pytest.raises(DefinitionError, match=r"docker\.io/acme/cart"):

@@ -1,4 +1,6 @@
-"""What each registry sends, read into images: the samples of the registries, variants of them, and nonsense."""
+"""What each registry sends, read into images: the samples of the registries, variants of them, and
+nonsense.
+"""
 
 from __future__ import annotations
 
@@ -49,22 +51,46 @@ NANOS = TEN + dt.timedelta(microseconds=123456)
 GOOGLE = "europe-west1-docker.pkg.dev/acme/shop/cart"
 AMAZON = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/shop/cart"
 PUSHES = {
-    "distribution-push": ("distribution", ("registry.example.test/shop/cart", "1.4.2", DIGEST, OCI, NANOS, "ci-bot")),
+    "distribution-push": (
+        "distribution",
+        ("registry.example.test/shop/cart", "1.4.2", DIGEST, OCI, NANOS, "ci-bot"),
+    ),
     "gitlab-registry-push": (
         "gitlab",
         ("registry.example.test/acme/shop/cart", "1.4.2", DIGEST, OCI, NANOS, "gitlab-user"),
     ),
-    "harbor-push-artifact": ("harbor", ("harbor.example.test/shop/cart", "1.4.2", DIGEST, "", TEN, "robot$shop+ci")),
-    "harbor-push-cloudevents": ("harbor", ("harbor.example.test/shop/cart", "1.4.2", DIGEST, "", TEN, "robot$shop+ci")),
+    "harbor-push-artifact": (
+        "harbor",
+        ("harbor.example.test/shop/cart", "1.4.2", DIGEST, "", TEN, "robot$shop+ci"),
+    ),
+    "harbor-push-cloudevents": (
+        "harbor",
+        ("harbor.example.test/shop/cart", "1.4.2", DIGEST, "", TEN, "robot$shop+ci"),
+    ),
     "dockerhub-push": ("dockerhub", ("docker.io/acme/cart", "1.4.2", "", "", TEN, "acmebot")),
-    "github-package-published": ("ghcr", ("ghcr.io/acme/cart", "1.4.2", DIGEST, OCI, TEN, "ci-bot")),
-    "github-registry_package-published": ("ghcr", ("ghcr.io/acme/cart", "1.4.2", DIGEST, OCI, TEN, "ci-bot")),
-    "acr-push": ("acr", ("acme.azurecr.example.test/shop/cart", "1.4.2", DIGEST, DOCKER, NANOS, "")),
-    "acr-eventgrid-imagepushed": ("acr", ("acme.azurecr.example.test/shop/cart", "1.4.2", DIGEST, DOCKER, NANOS, "")),
+    "github-package-published": (
+        "ghcr",
+        ("ghcr.io/acme/cart", "1.4.2", DIGEST, OCI, TEN, "ci-bot"),
+    ),
+    "github-registry_package-published": (
+        "ghcr",
+        ("ghcr.io/acme/cart", "1.4.2", DIGEST, OCI, TEN, "ci-bot"),
+    ),
+    "acr-push": (
+        "acr",
+        ("acme.azurecr.example.test/shop/cart", "1.4.2", DIGEST, DOCKER, NANOS, ""),
+    ),
+    "acr-eventgrid-imagepushed": (
+        "acr",
+        ("acme.azurecr.example.test/shop/cart", "1.4.2", DIGEST, DOCKER, NANOS, ""),
+    ),
     "ecr-eventbridge-push": ("ecr", (AMAZON, "1.4.2", DIGEST, "", TEN, "")),
     "gar-message": ("artifact_registry", (GOOGLE, "1.4.2", DIGEST, "", None, "")),
     "gar-message-digest-only": ("artifact_registry", (GOOGLE, "", DIGEST, "", None, "")),
-    "gar-pubsub-push": ("artifact_registry", (GOOGLE, "1.4.2", DIGEST, "", TEN + dt.timedelta(seconds=1), "")),
+    "gar-pubsub-push": (
+        "artifact_registry",
+        (GOOGLE, "1.4.2", DIGEST, "", TEN + dt.timedelta(seconds=1), ""),
+    ),
 }
 
 
@@ -109,11 +135,18 @@ NO_PUSHES = {
     "a pull": ("distribution", changed("distribution-push", "events.0.action", "pull")),
     "a config": (
         "distribution",
-        changed("distribution-push", "events.0.target.mediaType", "application/vnd.oci.image.config.v1+json"),
+        changed(
+            "distribution-push",
+            "events.0.target.mediaType",
+            "application/vnd.oci.image.config.v1+json",
+        ),
     ),
     "harbor, a scan": ("harbor", {"type": "SCANNING_COMPLETED", "event_data": {}}),
     "harbor, a deletion": ("harbor", changed("harbor-push-artifact", "type", "DELETE_ARTIFACT")),
-    "harbor, another cloud event": ("harbor", changed("harbor-push-cloudevents", "type", "harbor.artifact.pulled")),
+    "harbor, another cloud event": (
+        "harbor",
+        changed("harbor-push-cloudevents", "type", "harbor.artifact.pulled"),
+    ),
     "quay, a build": ("quay", {"build_id": "x", "repository": "acme/cart"}),
     "quay, nothing moved": ("quay", changed("quay-repo-push", "updated_tags", [])),
     "github, an npm package": ("ghcr", NPM),
@@ -123,12 +156,17 @@ NO_PUSHES = {
     "acr, a chart": ("acr", changed("acr-push", "action", "chart_push")),
     "event grid, a deletion": (
         "acr",
-        changed("acr-eventgrid-imagepushed", "0.eventType", "Microsoft.ContainerRegistry.ImageDeleted"),
+        changed(
+            "acr-eventgrid-imagepushed", "0.eventType", "Microsoft.ContainerRegistry.ImageDeleted"
+        ),
     ),
     "ecr, a deletion": ("ecr", changed("ecr-eventbridge-push", "detail.action-type", "DELETE")),
     "ecr, a failure": ("ecr", changed("ecr-eventbridge-push", "detail.result", "FAILURE")),
     "ecr, a scan": ("ecr", {**sample("ecr-eventbridge-push"), "detail-type": "ECR Image Scan"}),
-    "artifact registry, a deletion": ("artifact_registry", {**sample("gar-message"), "action": "DELETE"}),
+    "artifact registry, a deletion": (
+        "artifact_registry",
+        {**sample("gar-message"), "action": "DELETE"},
+    ),
 }
 
 
@@ -141,7 +179,10 @@ def test_what_is_no_push_of_a_manifest_is_passed_over(name):
 
 def test_a_ping_of_github_is_passed_over():
     """It has neither package nor action, and says what it is in a header."""
-    assert read("ghcr", {"zen": "Keep it logically awesome.", "hook_id": 1}, X_GitHub_Event="ping") == []
+    assert (
+        read("ghcr", {"zen": "Keep it logically awesome.", "hook_id": 1}, X_GitHub_Event="ping")
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +203,9 @@ def test_indexes_and_manifests_count(media_type):
 
 
 def test_variants_of_the_samples_are_read():
-    """What the registries also send: untagged pushes, several resources, SNS around it, China, names with slashes."""
+    """What the registries also send: untagged pushes, several resources, SNS around it, China,
+    names with slashes.
+    """
     untagged = sample("distribution-push")
     del untagged["events"][0]["target"]["tag"]
     assert [(i.tag, i.digest) for i in read("distribution", untagged)] == [("", DIGEST)]
@@ -187,30 +230,45 @@ def test_variants_of_the_samples_are_read():
     version = github["package"]["package_version"]
     version["package_url"] = "ghcr.io/acme/cart:"
     version["container_metadata"]["tag"] = {"name": "", "digest": ""}
-    assert [(i.repository, i.tag, i.digest) for i in read("ghcr", github)] == [("acme/cart", "", DIGEST)]
+    assert [(i.repository, i.tag, i.digest) for i in read("ghcr", github)] == [
+        ("acme/cart", "", DIGEST)
+    ]
     github["package"]["name"], version["package_url"] = "Shop%2Fcart", ""
     assert [i.repository for i in read("ghcr", github)] == ["acme/shop/cart"]
 
-    cloud = {"specversion": "1.0", "type": "Microsoft.ContainerRegistry.ImagePushed", "data": sample("acr-push")}
+    cloud = {
+        "specversion": "1.0",
+        "type": "Microsoft.ContainerRegistry.ImagePushed",
+        "data": sample("acr-push"),
+    }
     assert [i.tag for i in read("acr", cloud)] == [i.tag for i in read("acr", [cloud])] == ["1.4.2"]
 
 
 def test_event_grid_asks_first_whether_it_may_send():
     """The code it sends is what it wants to hear back; nothing else has one."""
-    ask = [{"eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "data": {"validationCode": "512d"}}]
+    ask = [
+        {
+            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+            "data": {"validationCode": "512d"},
+        }
+    ]
     assert validation_code(ask) == "512d"
     assert read("acr", ask) == []
     assert validation_code(sample("acr-eventgrid-imagepushed")) == ""
 
 
-@pytest.mark.parametrize("name", [name for name in PUSHES if name not in ("gar-message", "gar-message-digest-only")])
+@pytest.mark.parametrize(
+    "name", [name for name in PUSHES if name not in ("gar-message", "gar-message-digest-only")]
+)
 def test_an_event_has_the_same_id_each_time_and_another_has_another(name):
     """So that a repetition is known, and a second push of the same tag is not taken for one."""
     kind, _ = PUSHES[name]
     (first,), (again,) = read(kind, sample(name)), read(kind, sample(name))
     assert first.event_id == again.event_id != ""
     text = json.dumps(sample(name))
-    later = text.replace("6f0c1f3e", "7f0c1f3e").replace("2026-03-01T10:00:00", "2026-03-01T11:00:00")
+    later = text.replace("6f0c1f3e", "7f0c1f3e").replace(
+        "2026-03-01T10:00:00", "2026-03-01T11:00:00"
+    )
     later = later.replace("1772359200", "1772362800").replace("1234567890", "1234567891")
     (other,) = read(kind, json.loads(later))
     assert other.event_id != first.event_id
@@ -230,7 +288,10 @@ BROKEN = {
     "no events": ("distribution", {}),
     "an event that is a text": ("distribution", {"events": ["push"]}),
     "no target": ("distribution", {"events": [{"action": "push"}]}),
-    "no repository": ("distribution", {"events": [{"action": "push", "target": {"mediaType": OCI, "tag": "a"}}]}),
+    "no repository": (
+        "distribution",
+        {"events": [{"action": "push", "target": {"mediaType": OCI, "tag": "a"}}]},
+    ),
     "a tag that is a number": (
         "distribution",
         {"events": [{"action": "push", "target": {"mediaType": OCI, "tag": 1, "repository": "a"}}]},
@@ -241,17 +302,32 @@ BROKEN = {
         "harbor",
         {"type": "PUSH_ARTIFACT", "event_data": {"repository": {"repo_full_name": "a/b"}}},
     ),
-    "docker hub without a tag": ("dockerhub", {"push_data": {}, "repository": {"repo_name": "a/b"}}),
+    "docker hub without a tag": (
+        "dockerhub",
+        {"push_data": {}, "repository": {"repo_name": "a/b"}},
+    ),
     "quay with odd tags": ("quay", {"repository": "a/b", "updated_tags": [1]}),
     "github without a package": ("ghcr", {"action": "published"}),
     "acr, a text": ("acr", "x"),
     "ecr without detail": ("ecr", {"detail-type": "ECR Image Action"}),
     "sns with nonsense": ("ecr", {"Type": "Notification", "Message": "{"}),
     "pub/sub with no base64": ("artifact_registry", {"message": {"data": "???"}}),
-    "pub/sub with no JSON": ("artifact_registry", {"message": {"data": base64.b64encode(b"x").decode()}}),
-    "a tag that cannot be": ("dockerhub", {"push_data": {"tag": "a b"}, "repository": {"repo_name": "a/b"}}),
-    "a repository that cannot be": ("dockerhub", {"push_data": {"tag": "a"}, "repository": {"repo_name": "../etc"}}),
-    "a digest that cannot be": ("ecr", changed("ecr-eventbridge-push", "detail.image-digest", "md5:x")),
+    "pub/sub with no JSON": (
+        "artifact_registry",
+        {"message": {"data": base64.b64encode(b"x").decode()}},
+    ),
+    "a tag that cannot be": (
+        "dockerhub",
+        {"push_data": {"tag": "a b"}, "repository": {"repo_name": "a/b"}},
+    ),
+    "a repository that cannot be": (
+        "dockerhub",
+        {"push_data": {"tag": "a"}, "repository": {"repo_name": "../etc"}},
+    ),
+    "a digest that cannot be": (
+        "ecr",
+        changed("ecr-eventbridge-push", "detail.image-digest", "md5:x"),
+    ),
     "no registry": ("quay", {"repository": "a/b", "updated_tags": ["x"]}),
 }
 
@@ -310,4 +386,6 @@ def test_anything_is_read_or_refused(kind, body):
 def test_the_operators_name_of_the_registry_counts():
     """Where the event names an address inside the network."""
     (image,) = TYPES["distribution"].read({}, sample("distribution-push"))
-    assert checked(image, registry="Registry.example.com:5000").registry == "registry.example.com:5000"
+    assert (
+        checked(image, registry="Registry.example.com:5000").registry == "registry.example.com:5000"
+    )

@@ -1,4 +1,6 @@
-"""A cluster of values that does what effects say and moves its pods one step at a time, in any order."""
+"""A cluster of values that does what effects say and moves its pods one step at a time, in any
+order.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Pod:
 
 @dataclass
 class Cluster:
-    """The application's part of a cluster, an autoscaler if it has one, and images that never become available."""
+    """The application's part of a cluster, an autoscaler if it has one, and images that never
+    become available.
+    """
 
     tracks: dict[str, tuple[str, int, list[Pod]]] = field(default_factory=dict)
     active: str = "stable"
@@ -107,7 +111,9 @@ class Cluster:
             self.served.append(self.serving())
 
     def move(self, name: str) -> None:
-        """One step of a Deployment's controller: an old pod out when a new one serves, a new one in, or ready."""
+        """One step of a Deployment's controller: an old pod out when a new one serves, a new one
+        in, or ready.
+        """
         if name not in self.tracks:
             return
         digest, wanted, pods = self.tracks[name]
@@ -134,7 +140,9 @@ class Cluster:
     def serving(self) -> int:
         """Available pods that the Service sends requests to."""
         chosen = self.selected or tuple(self.tracks)
-        return sum(pod.available for name in chosen if name in self.tracks for pod in self.tracks[name][2])
+        return sum(
+            pod.available for name in chosen if name in self.tracks for pod in self.tracks[name][2]
+        )
 
     def digests(self) -> dict[str, int]:
         """Pods of each image behind the Service."""
@@ -158,7 +166,9 @@ class Run:
     seen: list[Status] = field(default_factory=list)
 
     def decide(self) -> Decision:
-        return machine.decide(self.request, self.status, self.cluster.world(), self.intents, self.approval, self.now)
+        return machine.decide(
+            self.request, self.status, self.cluster.world(), self.intents, self.approval, self.now
+        )
 
     def look(self, *, crash: bool = False) -> Decision:
         """Decide, carry out, remember; with `crash` the status is lost after the effects."""
@@ -170,7 +180,8 @@ class Run:
             for effect in decision.effects:
                 if isinstance(effect, Consume):
                     self.intents = replace(
-                        self.intents, **{"abort": ""} if effect.intent == "abort" else {"promote": None}
+                        self.intents,
+                        **{"abort": ""} if effect.intent == "abort" else {"promote": None},
                     )
         return decision
 

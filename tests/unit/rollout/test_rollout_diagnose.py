@@ -14,7 +14,10 @@ IMAGE = "registry.test/team/cart@sha256:" + "b" * 64
 
 
 def template(image: str = IMAGE) -> dict[str, Any]:
-    return {"metadata": {"annotations": {}}, "spec": {"containers": [{"name": "app", "image": image}]}}
+    return {
+        "metadata": {"annotations": {}},
+        "spec": {"containers": [{"name": "app", "image": image}]},
+    }
 
 
 def deployment(*conditions: dict[str, Any]) -> dict[str, Any]:
@@ -36,8 +39,16 @@ def replica_set(uid: str = "new", image: str = IMAGE, **condition: Any) -> dict[
 def pod(
     state: dict[str, Any] | None = None, *, owner: str = "new", phase: str = "Pending", **more: Any
 ) -> dict[str, Any]:
-    status = {"name": "app", "image": IMAGE, "restartCount": 0, "ready": False, "state": state or {}}
-    status.update({key: more.pop(key) for key in ("restartCount", "lastState", "ready") if key in more})
+    status = {
+        "name": "app",
+        "image": IMAGE,
+        "restartCount": 0,
+        "ready": False,
+        "state": state or {},
+    }
+    status.update(
+        {key: more.pop(key) for key in ("restartCount", "lastState", "ready") if key in more}
+    )
     return {
         "metadata": {"name": "cart-1", "uid": "p", "ownerReferences": [{"uid": owner}]},
         "spec": {"containers": [{"name": "app"}]},
@@ -46,7 +57,12 @@ def pod(
 
 
 def event(reason: str, message: str, at: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
-    return {"involvedObject": {"name": "cart-1"}, "reason": reason, "message": message, "lastTimestamp": at}
+    return {
+        "involvedObject": {"name": "cart-1"},
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": at,
+    }
 
 
 def waiting(reason: str, message: str = "") -> dict[str, Any]:
@@ -58,18 +74,30 @@ def ended(code: int, reason: str = "Error") -> dict[str, Any]:
 
 
 UNSCHEDULABLE = [
-    {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes: Insufficient cpu"}
+    {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/3 nodes: Insufficient cpu",
+    }
 ]
 PULL = event("Failed", 'Failed to pull image "x": unauthorized: authentication required')
 READINESS = event("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
-LIVENESS = event("Unhealthy", 'Liveness probe failed: Get "http://10.0.0.1/": context deadline exceeded')
+LIVENESS = event(
+    "Unhealthy", 'Liveness probe failed: Get "http://10.0.0.1/": context deadline exceeded'
+)
 
 
 @pytest.mark.parametrize(
     "found, events, log, reason, words",
     [
         pytest.param(
-            pod(waiting("ErrImagePull", "manifest unknown")), [], "", "ImagePullFailed", "manifest unknown", id="pull"
+            pod(waiting("ErrImagePull", "manifest unknown")),
+            [],
+            "",
+            "ImagePullFailed",
+            "manifest unknown",
+            id="pull",
         ),
         pytest.param(
             pod(waiting("ImagePullBackOff", "Back-off pulling")),
@@ -79,7 +107,14 @@ LIVENESS = event("Unhealthy", 'Liveness probe failed: Get "http://10.0.0.1/": co
             "unauthorized: authentication required",
             id="pull backed off, the registry's word is in an Event",
         ),
-        pytest.param(pod(waiting("InvalidImageName", "bad")), [], "", "ImagePullFailed", "no image name", id="name"),
+        pytest.param(
+            pod(waiting("InvalidImageName", "bad")),
+            [],
+            "",
+            "ImagePullFailed",
+            "no image name",
+            id="name",
+        ),
         pytest.param(
             pod(waiting("CreateContainerConfigError", 'secret "cart-secrets" not found')),
             [],
@@ -105,7 +140,12 @@ LIVENESS = event("Unhealthy", 'Liveness probe failed: Get "http://10.0.0.1/": co
             id="between two crashes",
         ),
         pytest.param(
-            pod(waiting("CrashLoopBackOff"), restartCount=1, lastState=ended(137, "OOMKilled"), phase="Running"),
+            pod(
+                waiting("CrashLoopBackOff"),
+                restartCount=1,
+                lastState=ended(137, "OOMKilled"),
+                phase="Running",
+            ),
             [],
             "",
             "OutOfMemory",
@@ -113,7 +153,12 @@ LIVENESS = event("Unhealthy", 'Liveness probe failed: Get "http://10.0.0.1/": co
             id="out of memory",
         ),
         pytest.param(
-            pod({"running": {}}, phase="Running"), [READINESS], "", "ProbeFailing", "statuscode: 503", id="readiness"
+            pod({"running": {}}, phase="Running"),
+            [READINESS],
+            "",
+            "ProbeFailing",
+            "statuscode: 503",
+            id="readiness",
         ),
         pytest.param(
             pod(waiting("CrashLoopBackOff"), restartCount=2, lastState=ended(137), phase="Running"),
@@ -123,7 +168,14 @@ LIVENESS = event("Unhealthy", 'Liveness probe failed: Get "http://10.0.0.1/": co
             "context deadline exceeded",
             id="liveness",
         ),
-        pytest.param(pod(conditions=UNSCHEDULABLE), [], "", "Unschedulable", "Insufficient cpu", id="unschedulable"),
+        pytest.param(
+            pod(conditions=UNSCHEDULABLE),
+            [],
+            "",
+            "Unschedulable",
+            "Insufficient cpu",
+            id="unschedulable",
+        ),
         pytest.param(
             pod(phase="Failed", message="The node was low on resource: memory."),
             [],
@@ -146,7 +198,9 @@ def test_each_trouble_has_its_reason(found, events, log, reason, words):
 def test_a_quota_is_named():
     """The ReplicaSet knows, there is no pod to look at."""
     refusal = 'pods "cart-1" is forbidden: exceeded quota: compute, requested: cpu=1, used: cpu=4, limited: cpu=4'
-    refused = replica_set(type="ReplicaFailure", status="True", reason="FailedCreate", message=refusal)
+    refused = replica_set(
+        type="ReplicaFailure", status="True", reason="FailedCreate", message=refusal
+    )
     failure = diagnose(Evidence(deployment(), [refused], []))
     assert failure is not None
     assert failure.reason == "QuotaExceeded"
@@ -159,14 +213,19 @@ def test_the_deadline_makes_it_final():
     alone = diagnose(Evidence(deployment(late), [replica_set()], []))
     assert alone is not None
     assert (alone.reason, alone.final) == ("DeadlineExceeded", True)
-    with_reason = diagnose(Evidence(deployment(late), [replica_set()], [pod(conditions=UNSCHEDULABLE)]))
+    with_reason = diagnose(
+        Evidence(deployment(late), [replica_set()], [pod(conditions=UNSCHEDULABLE)])
+    )
     assert with_reason is not None
     assert (with_reason.reason, with_reason.final) == ("Unschedulable", True)
 
 
 def test_what_only_time_can_tell_is_slow():
     """A program that warms up, a node that is being added."""
-    for found, events in ((pod({"running": {}}, phase="Running"), [READINESS]), (pod(conditions=UNSCHEDULABLE), [])):
+    for found, events in (
+        (pod({"running": {}}, phase="Running"), [READINESS]),
+        (pod(conditions=UNSCHEDULABLE), []),
+    ):
         failure = diagnose(Evidence(deployment(), [replica_set()], [found], events))
         assert failure is not None
         assert failure.slow
@@ -176,7 +235,9 @@ def test_what_only_time_can_tell_is_slow():
 def test_three_restarts_are_final():
     """Before that it may have waited for something else to come up."""
     for restarts, final in ((2, False), (3, True)):
-        crashed = pod(waiting("CrashLoopBackOff"), restartCount=restarts, lastState=ended(1), phase="Running")
+        crashed = pod(
+            waiting("CrashLoopBackOff"), restartCount=restarts, lastState=ended(1), phase="Running"
+        )
         failure = diagnose(Evidence(deployment(), [replica_set()], [crashed]))
         assert failure is not None
         assert failure.final is final
@@ -192,10 +253,16 @@ def test_pods_of_other_templates_say_nothing():
 def test_the_log_of_the_run_that_ended_is_asked_for():
     """Once a container runs again, its present log does not tell."""
     first = pod(ended(1), phase="Running")
-    assert needs_log(Evidence(deployment(), [replica_set()], [first])) == Container("cart-1", "app", False)
+    assert needs_log(Evidence(deployment(), [replica_set()], [first])) == Container(
+        "cart-1", "app", False
+    )
     later = pod({"running": {}}, restartCount=1, lastState=ended(1), phase="Running")
-    assert needs_log(Evidence(deployment(), [replica_set()], [later])) == Container("cart-1", "app", True)
-    assert needs_log(Evidence(deployment(), [replica_set()], [pod(waiting("ErrImagePull"))])) is None
+    assert needs_log(Evidence(deployment(), [replica_set()], [later])) == Container(
+        "cart-1", "app", True
+    )
+    assert (
+        needs_log(Evidence(deployment(), [replica_set()], [pod(waiting("ErrImagePull"))])) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +276,9 @@ def test_the_log_of_the_run_that_ended_is_asked_for():
         pytest.param("key AKIAABCDEFGHIJKLMNOP refused", "AKIAABCDEFGHIJKLMNOP", id="AWS"),
         pytest.param("token is hvs.CAESIJabcdefghijkl", "hvs.CAESIJabcdefghijkl", id="Vault"),
         pytest.param("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.sig", "eyJhbGciOiJIUzI1NiJ9", id="JWT"),
-        pytest.param("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE", id="PEM"),
+        pytest.param(
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE", id="PEM"
+        ),
         pytest.param("it said opensesame aloud", "opensesame", id="known value"),
     ],
 )

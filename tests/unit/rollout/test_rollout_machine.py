@@ -1,4 +1,6 @@
-"""What a rollout decides: every strategy's good and bad way, and what people may do to it on the way."""
+"""What a rollout decides: every strategy's good and bad way, and what people may do to it on the
+way.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,17 @@ from kubestorm.rollout.model import (
 
 from tests.unit.rollout.pretend import BEGIN, NEW, OLD, Cluster, Run
 
-CANARY = Strategy("Canary", steps=(CanaryStep(25, pause_seconds=60), CanaryStep(50, until_promoted=True)))
+CANARY = Strategy(
+    "Canary", steps=(CanaryStep(25, pause_seconds=60), CanaryStep(50, until_promoted=True))
+)
 STRATEGIES = {
     "rolling": Strategy("RollingUpdate"),
     "recreate": Strategy("Recreate"),
     "blue-green": Strategy("BlueGreen", keep_seconds=100),
     "blue-green-promoted": Strategy("BlueGreen", keep_seconds=100, until_promoted=True),
-    "canary": Strategy("Canary", steps=(CanaryStep(25, pause_seconds=60), CanaryStep(50), CanaryStep(100))),
+    "canary": Strategy(
+        "Canary", steps=(CanaryStep(25, pause_seconds=60), CanaryStep(50), CanaryStep(100))
+    ),
     "canary-promoted": CANARY,
 }
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
@@ -52,7 +58,9 @@ def run_of(strategy: Strategy, *, max_replicas: int = 0, **more: object) -> Run:
 @every_strategy
 @scaled
 def test_a_good_image_comes_to_all_pods(strategy, max_replicas):
-    """All pods behind the Service run it, and the autoscaler decides again, for the track that serves."""
+    """All pods behind the Service run it, and the autoscaler decides again, for the track that
+    serves.
+    """
     run = run_of(strategy, max_replicas=max_replicas)
     run.until_over()
     assert run.status.phase == "Complete"
@@ -128,7 +136,9 @@ def test_blue_green_keeps_the_old_pods_for_an_instant_return():
     run.until_over()
     assert set(run.cluster.tracks) == {"stable", "green"}
     assert run.cluster.active == "green"
-    back = Run(replace(run.request, digest=OLD, previous=NEW, cause="rollback", tested=False), run.cluster)
+    back = Run(
+        replace(run.request, digest=OLD, previous=NEW, cause="rollback", tested=False), run.cluster
+    )
     back.now = run.now
     for _ in range(4):
         back.look()
@@ -162,7 +172,10 @@ def test_a_canary_has_the_share_of_pods_that_its_step_says():
     run = run_of(CANARY, max_replicas=12)
     run.intents = Intents()
     run.until("Paused")
-    assert {name: wanted for name, (_, wanted, _) in run.cluster.tracks.items()} == {"stable": 3, "canary": 1}
+    assert {name: wanted for name, (_, wanted, _) in run.cluster.tracks.items()} == {
+        "stable": 3,
+        "canary": 1,
+    }
     assert run.cluster.selected == ()
     assert run.cluster.autoscaler == AutoscalerView("stable", 3)
     assert run.status.weight == 25
@@ -171,7 +184,10 @@ def test_a_canary_has_the_share_of_pods_that_its_step_says():
         run.look()
         run.cluster.settle()
     assert run.status.reason == "AwaitingPromotion"
-    assert {name: wanted for name, (_, wanted, _) in run.cluster.tracks.items()} == {"stable": 2, "canary": 2}
+    assert {name: wanted for name, (_, wanted, _) in run.cluster.tracks.items()} == {
+        "stable": 2,
+        "canary": 2,
+    }
     assert run.cluster.autoscaler == AutoscalerView("stable", 2)
 
 
@@ -202,7 +218,9 @@ def test_pods_that_break_during_a_pause_end_it():
 
 def test_a_long_pause_forgives_a_pod_that_restarts():
     """The deadline counts from when the pods were last all there."""
-    run = run_of(Strategy("Canary", steps=(CanaryStep(25, until_promoted=True),), deadline_seconds=30))
+    run = run_of(
+        Strategy("Canary", steps=(CanaryStep(25, until_promoted=True),), deadline_seconds=30)
+    )
     run.intents = Intents()
     run.until("Paused")
     run.now += dt.timedelta(hours=2)
@@ -315,7 +333,11 @@ def test_a_newer_rollout_takes_over_wherever_this_one_is(strategy):
         run.intents = Intents(superseded_by="orders-c-2", latest=False)
         assert run.look().effects == ()
         assert run.status.phase == "Superseded"
-        next_one = Run(replace(run.request, digest=newer), run.cluster, intents=Intents(promote=Promotion(full=True)))
+        next_one = Run(
+            replace(run.request, digest=newer),
+            run.cluster,
+            intents=Intents(promote=Promotion(full=True)),
+        )
         next_one.until_over()
         assert next_one.status.phase == "Complete"
         assert run.cluster.digests() == {newer: 4}
@@ -359,6 +381,8 @@ def test_a_status_that_is_terminal_stays():
         ended = Status(phase=phase, finished_at=BEGIN)
         request = Request(NEW, OLD, Strategy(), replicas=4)
         world = Cluster.running(OLD, 4).world()
-        decision = machine.decide(request, ended, world, Intents(abort="bob", promote=Promotion()), Approval(), BEGIN)
+        decision = machine.decide(
+            request, ended, world, Intents(abort="bob", promote=Promotion()), Approval(), BEGIN
+        )
         assert decision.status == ended
         assert decision.effects == ()

@@ -23,7 +23,13 @@ LONG_AGO = NOW - dt.timedelta(hours=1)
 
 
 def past(number: int, digest: str, phase: str = "Complete", **more: object) -> Past:
-    values = {"name": f"cart-{number}", "created_at": LONG_AGO, "wish": f"w{number}", "tag": f"1.{number}", **more}
+    values = {
+        "name": f"cart-{number}",
+        "created_at": LONG_AGO,
+        "wish": f"w{number}",
+        "tag": f"1.{number}",
+        **more,
+    }
     return Past(number=number, digest=digest, phase=phase, **values)  # type: ignore[arg-type]
 
 
@@ -35,7 +41,16 @@ def wish(digest: str, ident: str = "new", **more: object) -> Wish:
 def planned(*pasts: Past, wished: Wish | None = None, **more: object) -> Plan:
     values: dict = {"rollback": None, "retry": "", "freeze": None, **more}
     running = values.pop("running", "")
-    return plan(wished, values["rollback"], values["retry"], values["freeze"], pasts, SETTINGS, NOW, running=running)
+    return plan(
+        wished,
+        values["rollback"],
+        values["retry"],
+        values["freeze"],
+        pasts,
+        SETTINGS,
+        NOW,
+        running=running,
+    )
 
 
 GOOD = past(1, A)
@@ -46,7 +61,14 @@ ABORTED = past(2, B, "Aborted", message="bob aborted it.")
 def test_a_wish_becomes_the_next_rollout():
     """With what to return to, and who asked."""
     expected = NewRollout(
-        number=2, digest=B, tag="2.0", previous=A, previous_tag="1.1", cause="push", requested_by="ann", wish="new"
+        number=2,
+        digest=B,
+        tag="2.0",
+        previous=A,
+        previous_tag="1.1",
+        cause="push",
+        requested_by="ann",
+        wish="new",
     )
     assert planned(GOOD, wished=wish(B)).new == expected
 
@@ -67,7 +89,13 @@ def test_the_first_one_returns_to_what_runs():
         pytest.param((GOOD,), None, {}, "", id="nothing is wished"),
         pytest.param((GOOD,), wish(A), {}, "", id="it runs already"),
         pytest.param((GOOD, past(2, B, "Progressing")), wish(B), {}, "", id="it is under way"),
-        pytest.param((past(1, A), past(2, B, wish="new"), past(3, A)), wish(B), {}, "", id="answered, then gone back"),
+        pytest.param(
+            (past(1, A), past(2, B, wish="new"), past(3, A)),
+            wish(B),
+            {},
+            "",
+            id="answered, then gone back",
+        ),
         pytest.param((GOOD, FAILED), wish(B), {}, "DigestRefused", id="it failed"),
         pytest.param((GOOD, ABORTED), wish(B), {}, "DigestRefused", id="it was aborted"),
         pytest.param((GOOD,), wish(B), {"freeze": Freeze("carol", "audit")}, "Frozen", id="frozen"),
@@ -92,9 +120,18 @@ def test_what_leads_to_no_rollout(pasts, wished, more, reason):
     [
         pytest.param((GOOD, FAILED), wish(B), {"retry": B}, id="retried on demand"),
         pytest.param((GOOD, FAILED), wish(B, cause="person"), {}, id="a person chose it"),
-        pytest.param((past(1, A), past(2, B), past(3, A)), wish(B), {}, id="pushed anew after going back"),
-        pytest.param((GOOD, past(2, B, "Superseded", wish="new")), wish(B), {}, id="superseded before it ended"),
-        pytest.param((GOOD, past(2, B, "Progressing")), wish(A), {}, id="back while another is under way"),
+        pytest.param(
+            (past(1, A), past(2, B), past(3, A)), wish(B), {}, id="pushed anew after going back"
+        ),
+        pytest.param(
+            (GOOD, past(2, B, "Superseded", wish="new")),
+            wish(B),
+            {},
+            id="superseded before it ended",
+        ),
+        pytest.param(
+            (GOOD, past(2, B, "Progressing")), wish(A), {}, id="back while another is under way"
+        ),
     ],
 )
 def test_what_leads_to_one(pasts, wished, more):
@@ -131,9 +168,16 @@ def test_where_a_rollback_leads(target, digest):
 
 def test_a_rollback_is_a_rollout_that_answers_the_wish():
     """So that the push it undoes does not come again."""
-    found = planned(past(1, A), past(2, B), wished=wish(B, "w2"), rollback=Wanted("previous", "bob"))
+    found = planned(
+        past(1, A), past(2, B), wished=wish(B, "w2"), rollback=Wanted("previous", "bob")
+    )
     assert found.new is not None
-    assert (found.new.digest, found.new.cause, found.new.requested_by, found.new.wish) == (A, "rollback", "bob", "w2")
+    assert (found.new.digest, found.new.cause, found.new.requested_by, found.new.wish) == (
+        A,
+        "rollback",
+        "bob",
+        "w2",
+    )
     assert names.ROLLBACK_TO in found.consume
     after = planned(past(1, A), past(2, B), past(3, A, wish="w2"), wished=wish(B, "w2"))
     assert after.new is None
@@ -156,8 +200,15 @@ def test_the_last_ten_are_kept_and_the_good_one_always():
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**32), slowest=st.floats(0.01, 1.0), seconds=st.integers(1, 300), bad=st.booleans())
-def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_wins(seed, slowest, seconds, bad):
+@given(
+    seed=st.integers(0, 2**32),
+    slowest=st.floats(0.01, 1.0),
+    seconds=st.integers(1, 300),
+    bad=st.booleans(),
+)
+def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_wins(
+    seed, slowest, seconds, bad
+):
     """However long a rollout takes; looked at every second, as a sensor would at the latest."""
     gaps = random.Random(seed)
     times = list(itertools.accumulate(gaps.uniform(0, slowest) for _ in range(500)))
@@ -173,8 +224,12 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
         if seen:
             last = times[seen - 1]
             digest = f"sha256:{seen:064x}"
-            wished = Wish(digest, f"1.{seen}", f"e{seen}", NOW + dt.timedelta(seconds=last), follows=seen > 1)
-            found = plan(wished, None, "", None, history, SETTINGS, NOW + dt.timedelta(seconds=clock))
+            wished = Wish(
+                digest, f"1.{seen}", f"e{seen}", NOW + dt.timedelta(seconds=last), follows=seen > 1
+            )
+            found = plan(
+                wished, None, "", None, history, SETTINGS, NOW + dt.timedelta(seconds=clock)
+            )
             if found.new is not None:
                 if history and history[-1].phase == "Progressing":
                     history[-1] = replace(history[-1], phase="Superseded")

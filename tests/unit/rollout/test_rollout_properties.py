@@ -1,4 +1,6 @@
-"""What holds of every rollout, whatever happens in whatever order: hypothesis chooses strategies and accidents."""
+"""What holds of every rollout, whatever happens in whatever order: hypothesis chooses strategies
+and accidents.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +34,24 @@ steps = st.builds(
     test=st.booleans(),
 )
 plans = st.one_of(
-    st.sampled_from((Strategy("RollingUpdate"), Strategy("Recreate"), Strategy("BlueGreen", keep_seconds=20))),
+    st.sampled_from(
+        (Strategy("RollingUpdate"), Strategy("Recreate"), Strategy("BlueGreen", keep_seconds=20))
+    ),
     st.builds(Strategy, st.just("Canary"), st.lists(steps, min_size=1, max_size=4).map(tuple)),
 )
-# What happens next: the rollout looks, loses its status after its effects, or some track's pods move.
-happenings = st.lists(st.sampled_from(("look", "look", "crash", "stable", "green", "canary", "wait")), max_size=60)
+# What happens next: the rollout looks, loses its status after its effects, or some track's pods
+# move.
+happenings = st.lists(
+    st.sampled_from(("look", "look", "crash", "stable", "green", "canary", "wait")), max_size=60
+)
 
 
-def begin(plan: Strategy, *, bad: bool, autoscaled: bool, tested: bool, fails_test: bool = False) -> Run:
-    request = Request(NEW, OLD, plan, replicas=REPLICAS, max_replicas=12 if autoscaled else 0, tested=tested)
+def begin(
+    plan: Strategy, *, bad: bool, autoscaled: bool, tested: bool, fails_test: bool = False
+) -> Run:
+    request = Request(
+        NEW, OLD, plan, replicas=REPLICAS, max_replicas=12 if autoscaled else 0, tested=tested
+    )
     cluster = Cluster.running(
         OLD,
         REPLICAS,
@@ -60,7 +71,9 @@ def happen(run: Run, what: str) -> None:
         run.cluster.move(what)
 
 
-@given(plan=plans, events=happenings, bad=st.booleans(), autoscaled=st.booleans(), tested=st.booleans())
+@given(
+    plan=plans, events=happenings, bad=st.booleans(), autoscaled=st.booleans(), tested=st.booleans()
+)
 def test_the_end_is_the_same_in_whatever_order_things_happen(plan, events, bad, autoscaled, tested):
     """A good image is everywhere, a bad one nowhere."""
     run = begin(plan, bad=bad, autoscaled=autoscaled, tested=tested)
@@ -73,7 +86,13 @@ def test_the_end_is_the_same_in_whatever_order_things_happen(plan, events, bad, 
     assert run.cluster.digests() == {OLD if bad else NEW: REPLICAS}
 
 
-@given(plan=plans, events=happenings, bad=st.booleans(), autoscaled=st.booleans(), fails_test=st.booleans())
+@given(
+    plan=plans,
+    events=happenings,
+    bad=st.booleans(),
+    autoscaled=st.booleans(),
+    fails_test=st.booleans(),
+)
 def test_an_abort_converges_to_stable_from_every_state(plan, events, bad, autoscaled, fails_test):
     """Unless it had come to its end before."""
     run = begin(plan, bad=bad, autoscaled=autoscaled, tested=True, fails_test=fails_test)
@@ -93,7 +112,9 @@ def test_an_abort_converges_to_stable_from_every_state(plan, events, bad, autosc
         assert over
 
 
-@given(plan=plans, events=happenings, bad=st.booleans(), wishes=st.lists(st.integers(0, 4), max_size=5))
+@given(
+    plan=plans, events=happenings, bad=st.booleans(), wishes=st.lists(st.integers(0, 4), max_size=5)
+)
 def test_a_decision_repeated_is_the_same_and_weights_are_percentages(plan, events, bad, wishes):
     """Also with wishes that make no sense at that moment; what is terminal stays so."""
     run = begin(plan, bad=bad, autoscaled=False, tested=True)
@@ -143,7 +164,11 @@ def test_what_is_expressible_is_a_whole_number_of_pods(listed, total):
         assert f"set replicas to {weights.granule(listed)} " in said
 
 
-@given(st.lists(st.sampled_from((10, 20, 25, 50)), min_size=1, max_size=3), st.integers(1, 50), st.integers(1, 50))
+@given(
+    st.lists(st.sampled_from((10, 20, 25, 50)), min_size=1, max_size=3),
+    st.integers(1, 50),
+    st.integers(1, 50),
+)
 def test_an_autoscaled_total_expresses_the_weights(listed, present, most):
     """Whatever the autoscaler had made of it."""
     total = weights.total_for(listed, present, 1, most)

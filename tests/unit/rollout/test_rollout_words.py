@@ -1,4 +1,6 @@
-"""How rollouts are written down: annotations, approvals, objects, settings, expectations of answers."""
+"""How rollouts are written down: annotations, approvals, objects, settings, expectations of
+answers.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,28 @@ DIGEST = "sha256:" + "b" * 64
 
 
 def application(**annotations: str) -> dict[str, Any]:
-    return {"metadata": {"annotations": {f"kubestorm.io/{k.replace('_', '-')}": v for k, v in annotations.items()}}}
+    return {
+        "metadata": {
+            "annotations": {
+                f"kubestorm.io/{k.replace('_', '-')}": v for k, v in annotations.items()
+            }
+        }
+    }
 
 
 def rollout(**annotations: str) -> dict[str, Any]:
     return {
         "apiVersion": "kubestorm.io/v1alpha1",
-        "metadata": {"name": "cart-1", "namespace": "prod-shop", "uid": "u", **application(**annotations)["metadata"]},
-        "spec": {"applicationRef": {"name": "cart"}, "image": {"digest": DIGEST, "repository": "team/cart"}},
+        "metadata": {
+            "name": "cart-1",
+            "namespace": "prod-shop",
+            "uid": "u",
+            **application(**annotations)["metadata"],
+        },
+        "spec": {
+            "applicationRef": {"name": "cart"},
+            "image": {"digest": DIGEST, "repository": "team/cart"},
+        },
     }
 
 
@@ -51,7 +67,9 @@ def test_a_promotion_names_its_stage():
     """By kubectl it is about wherever the rollout stands."""
     said = application(promote='{"by": "ann", "rollout": "cart-1", "stage": 3}')
     assert intents.intents_of(said, "cart-1").promote == Promotion("ann", 3, False)
-    assert intents.intents_of(application(promote="yes"), "cart-1").promote == Promotion("somebody", -1, False)
+    assert intents.intents_of(application(promote="yes"), "cart-1").promote == Promotion(
+        "somebody", -1, False
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +121,9 @@ CONFIG = {"approvals": {"rules": [{"namespaces": ["prod-*"], "what": ["rollout",
 
 def answered(state: str, what: str, **more: Any) -> dict[str, Any]:
     hashed = approval.content_hash(rollout(), what)
-    return rollout(approval=json.dumps({"content_hash": hashed, "state": state, "by": "dan", **more}))
+    return rollout(
+        approval=json.dumps({"content_hash": hashed, "state": state, "by": "dan", **more})
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,8 +134,15 @@ def answered(state: str, what: str, **more: Any) -> dict[str, Any]:
         pytest.param(answered("granted", "rollout"), CONFIG, "Granted", id="granted"),
         pytest.param(answered("refused", "rollout"), CONFIG, "Refused", id="refused"),
         pytest.param(answered("expired", "rollout"), CONFIG, "Expired", id="expired"),
-        pytest.param(answered("granted", "promote"), CONFIG, "Waiting", id="an answer to another question"),
-        pytest.param(answered("granted", "rollout", content_hash="x"), CONFIG, "Waiting", id="for another image"),
+        pytest.param(
+            answered("granted", "promote"), CONFIG, "Waiting", id="an answer to another question"
+        ),
+        pytest.param(
+            answered("granted", "rollout", content_hash="x"),
+            CONFIG,
+            "Waiting",
+            id="for another image",
+        ),
         pytest.param(rollout(approval="granted"), CONFIG, "Waiting", id="no answer in our form"),
     ],
 )
@@ -168,7 +195,9 @@ def test_a_status_survives_its_object():
 
 
 def answer(body: str = "", status: int = 200, seconds: float = 0.1, **headers: str) -> HttpAnswer:
-    return HttpAnswer(status, {key.replace("_", "-"): value for key, value in headers.items()}, body, seconds)
+    return HttpAnswer(
+        status, {key.replace("_", "-"): value for key, value in headers.items()}, body, seconds
+    )
 
 
 JSON = '{"checks": [{"state": "up"}], "ok": true, "n": 3}'
@@ -178,20 +207,63 @@ JSON = '{"checks": [{"state": "up"}], "ok": true, "n": 3}'
     "check, found, wrong",
     [
         pytest.param(HttpCheck("/"), answer(), None, id="a status"),
-        pytest.param(HttpCheck("/", 204), answer(status=500, body="no"), "answered 500, expected 204: no", id="other"),
+        pytest.param(
+            HttpCheck("/", 204),
+            answer(status=500, body="no"),
+            "answered 500, expected 204: no",
+            id="other",
+        ),
         pytest.param(HttpCheck("/", contains="up"), answer("it is up"), None, id="contains"),
-        pytest.param(HttpCheck("/", contains="up"), answer("down"), "does not contain 'up': down", id="does not"),
+        pytest.param(
+            HttpCheck("/", contains="up"),
+            answer("down"),
+            "does not contain 'up': down",
+            id="does not",
+        ),
         pytest.param(HttpCheck("/", matches="v[0-9]+"), answer("v12"), None, id="matches"),
-        pytest.param(HttpCheck("/", matches="^v$"), answer("v12"), "does not match", id="does not match"),
-        pytest.param(HttpCheck("/", matches="(a+)+$"), answer("a" * 40 + "b"), "does not match", id="a pattern astray"),
-        pytest.param(HttpCheck("/", json={"$.checks[0].state": "up"}), answer(JSON), None, id="JSON path"),
-        pytest.param(HttpCheck("/", json={"ok": "true", "n": "3"}), answer(JSON), None, id="no strings"),
-        pytest.param(HttpCheck("/", json={"$.checks[1].state": "up"}), answer(JSON), "has no $.checks[1]", id="absent"),
-        pytest.param(HttpCheck("/", json={"$['ok']": "false"}), answer(JSON), "is true, expected", id="differs"),
+        pytest.param(
+            HttpCheck("/", matches="^v$"), answer("v12"), "does not match", id="does not match"
+        ),
+        pytest.param(
+            HttpCheck("/", matches="(a+)+$"),
+            answer("a" * 40 + "b"),
+            "does not match",
+            id="a pattern astray",
+        ),
+        pytest.param(
+            HttpCheck("/", json={"$.checks[0].state": "up"}), answer(JSON), None, id="JSON path"
+        ),
+        pytest.param(
+            HttpCheck("/", json={"ok": "true", "n": "3"}), answer(JSON), None, id="no strings"
+        ),
+        pytest.param(
+            HttpCheck("/", json={"$.checks[1].state": "up"}),
+            answer(JSON),
+            "has no $.checks[1]",
+            id="absent",
+        ),
+        pytest.param(
+            HttpCheck("/", json={"$['ok']": "false"}),
+            answer(JSON),
+            "is true, expected",
+            id="differs",
+        ),
         pytest.param(HttpCheck("/", json={"a": "b"}), answer("<html>"), "is no JSON", id="no JSON"),
-        pytest.param(HttpCheck("/", expect_headers={"X-A": "1"}), answer(x_a="1"), None, id="header"),
-        pytest.param(HttpCheck("/", expect_headers={"X-A": "1"}), answer(), "header X-A is None", id="no header"),
-        pytest.param(HttpCheck("/", within_seconds=0.05), answer(), "took 0.10 s, expected at most 0.05 s", id="slow"),
+        pytest.param(
+            HttpCheck("/", expect_headers={"X-A": "1"}), answer(x_a="1"), None, id="header"
+        ),
+        pytest.param(
+            HttpCheck("/", expect_headers={"X-A": "1"}),
+            answer(),
+            "header X-A is None",
+            id="no header",
+        ),
+        pytest.param(
+            HttpCheck("/", within_seconds=0.05),
+            answer(),
+            "took 0.10 s, expected at most 0.05 s",
+            id="slow",
+        ),
     ],
 )
 def test_what_an_answer_has_to_be(check, found, wrong):

@@ -16,11 +16,17 @@ def read(path: str) -> dict[str, Any]:
 
 
 def test_a_push_is_passed_on_as_the_trigger_tells_it():
-    """Every parameter of the action comes from the payload's field of that name, which the sensor's type has."""
+    """Every parameter of the action comes from the payload's field of that name, which the sensor's
+    type has.
+    """
     rule, action = read("rules/image_pushed_route.yaml"), read("actions/image_route.yaml")
     sensor = read("sensors/image_push_sensor.yaml")
-    told = next(one for one in sensor["trigger_types"] if one["name"] == "image_pushed")["payload_schema"]["properties"]
-    assert rule["action"]["parameters"] == {key: f"{{{{ trigger.{key} }}}}" for key in action["parameters"]}
+    told = next(one for one in sensor["trigger_types"] if one["name"] == "image_pushed")[
+        "payload_schema"
+    ]["properties"]
+    assert rule["action"]["parameters"] == {
+        key: f"{{{{ trigger.{key} }}}}" for key in action["parameters"]
+    }
     assert set(action["parameters"]) <= set(told)
 
 

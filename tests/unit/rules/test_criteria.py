@@ -95,7 +95,18 @@ def test_operator(kind: str, key: str, pattern: Any, expected: bool) -> None:
 
 def test_no_pattern_matches_nothing() -> None:
     """Without a pattern only neq, exists and nexists can hold."""
-    kinds = ["eq", "regex", "contains", "lt", "in", "nin", "ncontains", "incontains", "td_lt", "matchwildcard"]
+    kinds = [
+        "eq",
+        "regex",
+        "contains",
+        "lt",
+        "in",
+        "nin",
+        "ncontains",
+        "incontains",
+        "td_lt",
+        "matchwildcard",
+    ]
     assert not any(judge({"trigger.name": {"type": kind}}) for kind in kinds)
 
 
@@ -122,7 +133,10 @@ def test_key(key: str, value: Any) -> None:
 
 def test_the_same_key_twice() -> None:
     """The suffix lets a rule test a range."""
-    criteria = {"trigger.count#1": {"type": "gt", "pattern": 2}, "trigger.count#2": {"type": "lt", "pattern": 3}}
+    criteria = {
+        "trigger.count#1": {"type": "gt", "pattern": 2},
+        "trigger.count#2": {"type": "lt", "pattern": 3},
+    }
     assert not judge(criteria)
 
 
@@ -137,7 +151,9 @@ PATTERNS = [
 ]
 
 
-@pytest.mark.parametrize("key,kind,pattern,expected", PATTERNS, ids=[pattern for _, _, pattern, _ in PATTERNS])
+@pytest.mark.parametrize(
+    "key,kind,pattern,expected", PATTERNS, ids=[pattern for _, _, pattern, _ in PATTERNS]
+)
 def test_rendered_pattern(key: str, kind: str, pattern: str, expected: bool) -> None:
     """A pattern may read the datastore and the payload; a single variable keeps its type."""
     assert judge({key: {"type": kind, "pattern": pattern}}) is expected
@@ -206,28 +222,55 @@ def test_explain_shows_pattern_and_value() -> None:
         "trigger.env": {"type": "eq", "pattern": "{{ st2kv.system.env }}"},
     }
     shown = [
-        (one.key, one.pattern, one.value, one.passed) for one in explain(rule(criteria), PAYLOAD, LOOKUPS, now=NOW)
+        (one.key, one.pattern, one.value, one.passed)
+        for one in explain(rule(criteria), PAYLOAD, LOOKUPS, now=NOW)
     ]
     assert shown == [("trigger.count", 4, 3, False), ("trigger.env", "prod", "prod", True)]
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(max_size=3)
-JSON = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=2)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=3)
+)
+JSON = (
+    SCALARS
+    | st.lists(SCALARS, max_size=2)
+    | st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=2)
+)
 CRITERION = st.fixed_dictionaries(
-    {"type": st.sampled_from(["eq", "neq", "exists", "nexists", "gt", "in", "contains", "iequals"]), "pattern": JSON}
+    {
+        "type": st.sampled_from(
+            ["eq", "neq", "exists", "nexists", "gt", "in", "contains", "iequals"]
+        ),
+        "pattern": JSON,
+    }
 )
 
 
 @given(
-    st.lists(st.dictionaries(st.sampled_from(["trigger.a", "trigger.b.c", "trigger.b"]), CRITERION), max_size=6),
+    st.lists(
+        st.dictionaries(st.sampled_from(["trigger.a", "trigger.b.c", "trigger.b"]), CRITERION),
+        max_size=6,
+    ),
     st.dictionaries(st.sampled_from(["a", "b"]), st.dictionaries(st.just("c"), JSON) | JSON),
 )
-def test_the_index_answers_as_trying_each_rule(criteria: list[dict[str, Any]], payload: dict[str, Any]) -> None:
-    """Whatever the rules and the payload: the same rules match, and the same failures are recorded, as one by one."""
+def test_the_index_answers_as_trying_each_rule(
+    criteria: list[dict[str, Any]], payload: dict[str, Any]
+) -> None:
+    """Whatever the rules and the payload: the same rules match, and the same failures are recorded,
+    as one by one.
+    """
     rules = [rule(each, name=f"r{number}") for number, each in enumerate(criteria)]
     together = RuleIndex(rules).match("p.t", {}, payload, LOOKUPS)
     alone = [RuleIndex([one]).match("p.t", {}, payload, LOOKUPS) for one in rules]
-    assert [one.ref for one in together.matched] == [found.ref for one in alone for found in one.matched]
-    assert {one.rule.ref for one in together.failures} == {failed.rule.ref for one in alone for failed in one.failures}
+    assert [one.ref for one in together.matched] == [
+        found.ref for one in alone for found in one.matched
+    ]
+    assert {one.rule.ref for one in together.failures} == {
+        failed.rule.ref for one in alone for failed in one.failures
+    }
     matched = [attempt.rule.ref for attempt in together.attempts() if attempt.matched]
     assert matched == [one.ref for one in together.matched]

@@ -25,7 +25,10 @@ def rule(name: str, criteria: dict[str, Any] | None = None, **more: Any) -> Rule
 def matched(
     rules: list[Rule], payload: Any, trigger: str = "p.t", parameters: dict[str, Any] | None = None
 ) -> list[str]:
-    return [one.name for one in RuleIndex(rules).match(trigger, parameters or {}, payload, LOOKUPS).matched]
+    return [
+        one.name
+        for one in RuleIndex(rules).match(trigger, parameters or {}, payload, LOOKUPS).matched
+    ]
 
 
 def equal(key: str, value: Any) -> dict[str, Any]:
@@ -70,21 +73,28 @@ def test_an_empty_payload_meets_no_criteria() -> None:
 
 def test_order_is_kept_and_equal_numbers_are_equal() -> None:
     """Rules match in the order given, and 1, 1.0 and true are equal as Python has it."""
-    rules = [rule(str(number), equal("trigger.a", value)) for number, value in enumerate([1, "1", 1.0, True, 2])]
+    rules = [
+        rule(str(number), equal("trigger.a", value))
+        for number, value in enumerate([1, "1", 1.0, True, 2])
+    ]
     rules.insert(2, rule("all"))
     assert matched(rules, {"a": 1}) == ["0", "all", "2", "3"]
     assert matched(rules, {"a": [1]}) == ["all"]
 
 
 def test_an_error_before_the_equality_is_still_recorded() -> None:
-    """An index must not hide what StackStorm records: the criteria before an equality are judged first."""
+    """An index must not hide what StackStorm records: the criteria before an equality are judged
+    first.
+    """
     criteria = {"trigger.a": {"type": "gt", "pattern": 1}, **equal("trigger.b", "x")}
     result = RuleIndex([rule("r", criteria)]).match("p.t", {}, {"a": "text", "b": "y"}, LOOKUPS)
     assert [failure.rule.name for failure in result.failures] == ["r"]
 
 
 def test_parameters_of_the_action_are_rendered() -> None:
-    """With the payload as `trigger`, the datastore and the pack's configuration, cast by the action's schemas."""
+    """With the payload as `trigger`, the datastore and the pack's configuration, cast by the
+    action's schemas.
+    """
     one = rule(
         "r",
         action=RuleAction(
@@ -97,12 +107,25 @@ def test_parameters_of_the_action_are_rendered() -> None:
             },
         ),
     )
-    schemas = {"count": {"type": "integer"}, "body": {"type": "object"}, "extra": {"type": "object"}}
+    schemas = {
+        "count": {"type": "integer"},
+        "body": {"type": "object"},
+        "extra": {"type": "object"},
+    }
     payload = {"n": 3, "body": {"a": [None, True]}}
     got = render_action_parameters(
-        one, payload, schemas=schemas, action_context={"pack": "chat", "user": "ann"}, lookups=LOOKUPS
+        one,
+        payload,
+        schemas=schemas,
+        action_context={"pack": "chat", "user": "ann"},
+        lookups=LOOKUPS,
     )
-    assert got == {"count": 3, "room": "ops", "body": payload["body"], "extra": {"kept": payload, "file": "t"}}
+    assert got == {
+        "count": 3,
+        "room": "ops",
+        "body": payload["body"],
+        "extra": {"kept": payload, "file": "t"},
+    }
 
 
 PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
@@ -115,7 +138,13 @@ PROBLEMS: dict[str, tuple[dict[str, Any], str]] = {
     "bad template": ({"trigger.a": {"type": "eq", "pattern": "{{ a"}}, "does not parse"),
     "no condition": ({"trigger.a": {"type": "search", "pattern": {}}}, "search needs a condition"),
     "bad inner key": (
-        {"trigger.a": {"type": "search", "condition": "any", "pattern": {"b": {"type": "eq", "pattern": 1}}}},
+        {
+            "trigger.a": {
+                "type": "search",
+                "condition": "any",
+                "pattern": {"b": {"type": "eq", "pattern": 1}},
+            }
+        },
         "must start with 'item.'",
     ),
 }
@@ -131,7 +160,11 @@ def test_a_good_rule_has_no_problems() -> None:
     """Nothing is said about what is right."""
     criteria = {
         "trigger.a#1": {"type": "regex", "pattern": "^a+$"},
-        "trigger.b[*].c": {"type": "search", "condition": "any", "pattern": {"item.x": {"type": "eq", "pattern": 1}}},
+        "trigger.b[*].c": {
+            "type": "search",
+            "condition": "any",
+            "pattern": {"item.x": {"type": "eq", "pattern": 1}},
+        },
         "trigger['k-v']": {"type": "eq", "pattern": "{{ st2kv.system.x }}"},
     }
     assert check_rule(rule("r", criteria)) == []

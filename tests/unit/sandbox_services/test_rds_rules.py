@@ -39,7 +39,9 @@ def test_password_characters(character: str) -> None:
 
 def test_every_other_printable_character_will_do() -> None:
     """All of ASCII that is left makes a password."""
-    rds_rules.check_password("postgres", "".join(chr(n) for n in range(0x21, 0x7F) if chr(n) not in '/@"'))
+    rds_rules.check_password(
+        "postgres", "".join(chr(n) for n in range(0x21, 0x7F) if chr(n) not in '/@"')
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,16 @@ def test_storage_limits(storage_type: str, size: int, iops: int | None, accepted
 
 
 @pytest.mark.parametrize(
-    "asked, given", [(100, 100), (101, 110), (110, 110), (111, 111)], ids=["same", "little", "tenth", "more"]
+    "asked, given",
+    [(100, 100), (101, 110), (110, 110), (111, 111)],
+    ids=["same", "little", "tenth", "more"],
 )
 def test_storage_grows_by_a_tenth_at_least(asked: int, given: int) -> None:
     """Less than that is rounded up."""
     current = InstanceShape("postgres", "16.4", 100, "gp3")
-    assert rds_rules.check_modify(current, {"allocated_storage": asked}) == {"allocated_storage": given}
+    assert rds_rules.check_modify(current, {"allocated_storage": asked}) == {
+        "allocated_storage": given
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,5 +108,10 @@ def test_versions_go_up_and_majors_only_when_allowed(
 
 def test_defaults_are_among_what_is_offered() -> None:
     """Each engine's default version is one of its versions."""
-    assert set(rds_rules.DEFAULT_VERSION) == set(rds_rules.ENGINES) == set(rds_rules.ENGINE_VERSIONS)
-    assert all(rds_rules.DEFAULT_VERSION[engine] in rds_rules.ENGINE_VERSIONS[engine] for engine in rds_rules.ENGINES)
+    assert (
+        set(rds_rules.DEFAULT_VERSION) == set(rds_rules.ENGINES) == set(rds_rules.ENGINE_VERSIONS)
+    )
+    assert all(
+        rds_rules.DEFAULT_VERSION[engine] in rds_rules.ENGINE_VERSIONS[engine]
+        for engine in rds_rules.ENGINES
+    )

@@ -37,7 +37,14 @@ def test_json_means_the_same() -> None:
 
 @pytest.mark.parametrize(
     "text, line",
-    [('path "a" {', 1), ("a = \n]", 2), ('x = ["a"', 1), ("a = @", 1), ('"a" "b"', 1), ('{"a": }', 1)],
+    [
+        ('path "a" {', 1),
+        ("a = \n]", 2),
+        ('x = ["a"', 1),
+        ("a = @", 1),
+        ('"a" "b"', 1),
+        ('{"a": }', 1),
+    ],
     ids=["unclosed-block", "no-value", "unclosed-list", "odd-character", "no-body", "bad-json"],
 )
 def test_a_mistake_names_its_line(text: str, line: int) -> None:

@@ -29,11 +29,22 @@ def rule(path: str, *capabilities: str) -> str:
         ("secret/+/bar/baz", "secret/+/+/baz", "secret/foo/bar/baz"),
         ("secret/foo", "secret/+", "secret/foo"),
     ],
-    ids=["exact", "longer-glob", "later-wildcard", "no-glob", "plus-over-early-glob", "fewer-plus", "exact-over-plus"],
+    ids=[
+        "exact",
+        "longer-glob",
+        "later-wildcard",
+        "no-glob",
+        "plus-over-early-glob",
+        "fewer-plus",
+        "exact-over-plus",
+    ],
 )
 def test_the_more_specific_path_decides_alone(winner: str, loser: str, path: str) -> None:
     """The winner's capabilities count, the loser's do not, in whichever order they stand."""
-    for texts in ((rule(winner, "read"), rule(loser, "update")), (rule(loser, "update"), rule(winner, "read"))):
+    for texts in (
+        (rule(winner, "read"), rule(loser, "update")),
+        (rule(loser, "update"), rule(winner, "read")),
+    ):
         assert acl(*texts).capabilities(path) == {"read"}
 
 
@@ -74,7 +85,12 @@ def test_a_list_with_a_slash_finds_the_rule_without() -> None:
 
 @pytest.mark.parametrize(
     "data, allowed",
-    [({"size": "small"}, True), ({"size": "huge"}, False), ({"size": "small", "other": 1}, False), ({}, False)],
+    [
+        ({"size": "small"}, True),
+        ({"size": "huge"}, False),
+        ({"size": "small", "other": 1}, False),
+        ({}, False),
+    ],
     ids=["listed", "unlisted-value", "unlisted-parameter", "missing-required"],
 )
 def test_parameters_can_be_allowed_and_required(data: dict[str, Any], allowed: bool) -> None:

@@ -19,7 +19,9 @@ def test_any_threshold_of_shares_restores_the_secret(secret: bytes, data: st.Dat
     parts = shamir.split(secret, shares, threshold)
     assert len({part[-1] for part in parts}) == shares
     assert all(len(part) == len(secret) + 1 for part in parts)
-    chosen = random.Random(data.draw(st.integers())).sample(parts, data.draw(st.integers(threshold, shares)))
+    chosen = random.Random(data.draw(st.integers())).sample(
+        parts, data.draw(st.integers(threshold, shares))
+    )
     assert shamir.combine(chosen) == secret
 
 

@@ -43,7 +43,14 @@ def mention(**event: Any) -> dict[str, Any]:
         "type": "event_callback",
         "team_id": "T1",
         "event_id": "Ev1",
-        "event": {"type": "app_mention", "user": "U1", "channel": "C1", "ts": "1.5", "text": "<@B> help", **event},
+        "event": {
+            "type": "app_mention",
+            "user": "U1",
+            "channel": "C1",
+            "ts": "1.5",
+            "text": "<@B> help",
+            **event,
+        },
     }
 
 
@@ -66,7 +73,12 @@ def test_a_command_says_who_where_and_what() -> None:
     """The address for answers is hidden, and does not travel."""
     found = parse_http("commands", FORM, urlencode(COMMAND).encode())
     assert isinstance(found, Asked)
-    assert (found.kind, found.user, found.channel, found.text) == ("command", "U1", "C1", "deploy cart 1.4.2 to prod")
+    assert (found.kind, found.user, found.channel, found.text) == (
+        "command",
+        "U1",
+        "C1",
+        "deploy cart 1.4.2 to prod",
+    )
     assert "secretpart" not in repr(found)
     assert "secretpart" not in json.dumps(payload(found, "kept.here"))
 
@@ -84,7 +96,12 @@ def test_a_click_brings_what_was_filled_in() -> None:
     """Button, value, and the input fields by their names."""
     found = parse_interaction(click())
     assert isinstance(found, Asked)
-    assert (found.action, found.value, found.inputs, found.message) == ("approve", "x", {"comment": "fine"}, "1.5")
+    assert (found.action, found.value, found.inputs, found.message) == (
+        "approve",
+        "x",
+        {"comment": "fine"},
+        "1.5",
+    )
 
 
 def test_the_same_over_socket_mode() -> None:
@@ -134,7 +151,9 @@ def test_a_message_to_the_bot_alone_is_a_mention() -> None:
         pytest.param("events", "application/json", b"[]", id="a list"),
         pytest.param("interactions", FORM, b"payload=7", id="a number"),
         pytest.param("interactions", FORM, b"", id="nothing"),
-        pytest.param("commands", FORM, b"&".join(b"a%d=1" % n for n in range(100)), id="a hundred fields"),
+        pytest.param(
+            "commands", FORM, b"&".join(b"a%d=1" % n for n in range(100)), id="a hundred fields"
+        ),
     ],
 )
 def test_what_is_not_slacks_is_named(part: str, content: str, body: bytes) -> None:
@@ -152,7 +171,9 @@ def test_a_message_of_100_kb_is_cut() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 

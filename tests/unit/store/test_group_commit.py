@@ -38,14 +38,18 @@ async def test_a_row_that_exists_fails_alone() -> None:
     """Only the write that breaks a constraint is refused; those beside it are committed."""
     connection = _database()
     writer = GroupCommit(connection)
-    results = await asyncio.gather(*(writer.submit(_insert(value)) for value in (1, 1, 2)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(writer.submit(_insert(value)) for value in (1, 1, 2)), return_exceptions=True
+    )
     assert [type(result) for result in results] == [type(None), ConflictError, type(None)]
     assert _values(connection) == [1, 2]
 
 
 @pytest.mark.anyio
 async def test_a_full_disk_refuses_requests_and_keeps_facts() -> None:
-    """A request gets TemporaryError; a fact is written as soon as there is room, in the order it came."""
+    """A request gets TemporaryError; a fact is written as soon as there is room, in the order it
+    came.
+    """
     connection = _database()
     connection.execute("CREATE TABLE ballast (text TEXT)")
     (pages,) = connection.execute("PRAGMA page_count").fetchone()

@@ -33,14 +33,25 @@ def test_no_answer_shows_a_sealed_secret(secret: str) -> None:
 
 
 def test_schemas_say_what_is_secret_at_any_depth() -> None:
-    """`secret: true` is found in properties of objects and in items of lists; the rest stays as it is."""
+    """`secret: true` is found in properties of objects and in items of lists; the rest stays as it
+    is.
+    """
     schemas = {
         "plain": {"type": "string"},
         "one": {"type": "string", "secret": True},
         "deep": {"type": "object", "properties": {"in": {"secret": True}, "out": {}}},
-        "many": {"type": "array", "items": {"type": "object", "properties": {"in": {"secret": True}}}},
+        "many": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"in": {"secret": True}}},
+        },
     }
-    values = {"plain": "a", "one": "b", "deep": {"in": 1, "out": 2}, "many": [{"in": "c"}], "unknown": "d"}
+    values = {
+        "plain": "a",
+        "one": "b",
+        "deep": {"in": 1, "out": 2},
+        "many": [{"in": "c"}],
+        "unknown": "d",
+    }
     sealed = SEALER.seal_by_schema(schemas, values)
     assert mask(sealed) == {
         "plain": "a",

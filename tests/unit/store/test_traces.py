@@ -1,4 +1,6 @@
-"""Traces are read from events and runs: pages of them, counts, and the one that something belongs to."""
+"""Traces are read from events and runs: pages of them, counts, and the one that something belongs
+to.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.mark.parametrize("newest_first", [True, False], ids=["newest", "oldest"])
 @pytest.mark.parametrize("limit, offset", [(-1, 0), (2, 0), (2, 3), (3, 5), (1, 9)])
-def test_a_page_is_a_part_of_the_whole(store: Store, newest_first: bool, limit: int, offset: int) -> None:
-    """Those of one tag are one trace, at the place where it began; every other event and run is one alone."""
+def test_a_page_is_a_part_of_the_whole(
+    store: Store, newest_first: bool, limit: int, offset: int
+) -> None:
+    """Those of one tag are one trace, at the place where it began; every other event and run is one
+    alone.
+    """
     expected = NEWEST_FIRST if newest_first else NEWEST_FIRST[::-1]
     found, total = store.traces.find({}, limit=limit, offset=offset, newest_first=newest_first)
     assert total == len(expected)
@@ -81,7 +87,9 @@ def test_a_page_is_a_part_of_the_whole(store: Store, newest_first: bool, limit: 
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
-def test_a_trace_is_found_by_what_belongs_to_it(store: Store, filters: dict[str, str], expected: list[str]) -> None:
+def test_a_trace_is_found_by_what_belongs_to_it(
+    store: Store, filters: dict[str, str], expected: list[str]
+) -> None:
     """By its tag, by an event, by a run."""
     assert [item.id for item in store.traces.find(filters, limit=-1)[0]] == expected
 
@@ -106,5 +114,11 @@ def test_a_page_reads_no_more_than_it_shows(store: Store) -> None:
     store.traces.instances(trace)
     store.traces.roots(trace)
     store._connection.set_trace_callback(None)
-    plans = [row[3] for sql in statements for row in store._connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
-    assert not [step for step in plans if step.startswith(("SCAN trigger_instances", "SCAN executions"))]
+    plans = [
+        row[3]
+        for sql in statements
+        for row in store._connection.execute(f"EXPLAIN QUERY PLAN {sql}")
+    ]
+    assert not [
+        step for step in plans if step.startswith(("SCAN trigger_instances", "SCAN executions"))
+    ]

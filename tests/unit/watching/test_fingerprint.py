@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.watching.fingerprint import LAST_APPLIED, MAX_FIELDS, PathTable, changed_fields, fingerprint
+from kubestorm.watching.fingerprint import (
+    LAST_APPLIED,
+    MAX_FIELDS,
+    PathTable,
+    changed_fields,
+    fingerprint,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=5)
+    ),
     max_leaves=40,
 )
 objects = st.fixed_dictionaries(
@@ -22,7 +30,9 @@ objects = st.fixed_dictionaries(
             {"name": st.just("x")},
             optional={
                 "labels": st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4),
-                "annotations": st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=4),
+                "annotations": st.dictionaries(
+                    st.text(max_size=8), st.text(max_size=8), max_size=4
+                ),
             },
         ),
         "spec": json_values,
@@ -42,7 +52,12 @@ def database(**spec: Any) -> dict[str, Any]:
             "generation": 1,
             "labels": {"team": "shop", "app.kubernetes.io/part-of": "orders"},
         },
-        "spec": {"engine": "postgres", "size": "small", "storage": {"sizeGiB": 20, "type": "gp3"}, **spec},
+        "spec": {
+            "engine": "postgres",
+            "size": "small",
+            "storage": {"sizeGiB": 20, "type": "gp3"},
+            **spec,
+        },
         "status": {"phase": "Creating"},
     }
 
@@ -63,19 +78,33 @@ def put(obj: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any
     "path,value,fields",
     [
         pytest.param(("spec", "size"), "huge", ["spec.size"], id="a value"),
-        pytest.param(("spec", "storage", "sizeGiB"), 40, ["spec.storage.sizeGiB"], id="a value further down"),
+        pytest.param(
+            ("spec", "storage", "sizeGiB"), 40, ["spec.storage.sizeGiB"], id="a value further down"
+        ),
         pytest.param(("spec", "multiAZ"), True, ["spec.multiAZ"], id="a field that was not there"),
         pytest.param(("spec", "size"), None, ["spec.size"], id="a field that is gone"),
         pytest.param(("spec", "tags"), ["a", "b"], ["spec.tags"], id="a list counts as one field"),
-        pytest.param(("metadata", "labels", "team"), "other", ["metadata.labels.team"], id="a label"),
+        pytest.param(
+            ("metadata", "labels", "team"), "other", ["metadata.labels.team"], id="a label"
+        ),
         pytest.param(
             ("metadata", "labels", "app.kubernetes.io/part-of"),
             "other",
             ["metadata.labels['app.kubernetes.io/part-of']"],
             id="a label whose name needs quotes",
         ),
-        pytest.param(("metadata", "annotations", "note"), "x", ["metadata.annotations.note"], id="an annotation"),
-        pytest.param(("engine_version",), "5.6.23", ["engine_version"], id="a field beside metadata, without spec"),
+        pytest.param(
+            ("metadata", "annotations", "note"),
+            "x",
+            ["metadata.annotations.note"],
+            id="an annotation",
+        ),
+        pytest.param(
+            ("engine_version",),
+            "5.6.23",
+            ["engine_version"],
+            id="a field beside metadata, without spec",
+        ),
     ],
 )
 def test_names_the_field_that_differs(path: tuple[str, ...], value: Any, fields: list[str]) -> None:
@@ -95,8 +124,12 @@ def test_names_the_field_that_differs(path: tuple[str, ...], value: Any, fields:
         pytest.param(("metadata", "generation"), 2, id="generation"),
         pytest.param(("metadata", "selfLink"), "/x", id="selfLink"),
         pytest.param(("metadata", "finalizers"), ["kubestorm.io/cleanup"], id="finalizers"),
-        pytest.param(("metadata", "deletionTimestamp"), "2024-01-01T00:00:00Z", id="deletionTimestamp"),
-        pytest.param(("metadata", "annotations", LAST_APPLIED), "{}", id="kubectl's copy of what was applied"),
+        pytest.param(
+            ("metadata", "deletionTimestamp"), "2024-01-01T00:00:00Z", id="deletionTimestamp"
+        ),
+        pytest.param(
+            ("metadata", "annotations", LAST_APPLIED), "{}", id="kubectl's copy of what was applied"
+        ),
         pytest.param(("kind",), None, id="kind, which lists of built-in kinds leave out"),
     ],
 )
@@ -109,7 +142,10 @@ def test_ignores_what_the_server_and_controllers_write(path: tuple[str, ...], va
 def test_types_of_values_are_told_apart() -> None:
     """The number 3, the text "3" and true are three values."""
     table = PathTable()
-    digests = {fingerprint(database(size=value), table).digest for value in (3, "3", True, "true", None, "null", 3.5)}
+    digests = {
+        fingerprint(database(size=value), table).digest
+        for value in (3, "3", True, "true", None, "null", 3.5)
+    }
     assert len(digests) == 7
 
 
@@ -127,7 +163,9 @@ def test_a_coarser_path_stands_for_the_ones_below_it() -> None:
     """When a map outgrew its fields, the map is named once and not with each field that was in it."""
     table = PathTable()
     before = fingerprint(database(parameters={"a": 1, "b": 2}), table)
-    after = fingerprint(database(parameters={f"key{number}": number for number in range(100)}), table)
+    after = fingerprint(
+        database(parameters={f"key{number}": number for number in range(100)}), table
+    )
     assert changed_fields(before, after, table) == ["spec.parameters"]
 
 
@@ -162,7 +200,9 @@ def test_which_of_two_maps_is_taken_apart_does_not_depend_on_their_order() -> No
 
 
 @given(objects, objects)
-def test_fields_are_named_only_when_something_changed(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_fields_are_named_only_when_something_changed(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
     """Equal digests name nothing; different ones name at least one path."""
     table = PathTable()
     before, after = fingerprint(one, table), fingerprint(other, table)

@@ -41,7 +41,12 @@ def test_the_rule_asks_for_the_kind_and_hands_over_identity(crd: dict[str, Any])
             "type": "kubestorm.resource_event",
             "parameters": {"group": "certs.example.org", "version": "v1", "plural": "certificates"},
         },
-        "criteria": {"trigger.change": {"type": "in", "pattern": ["created", "updated", "deleting", "deleted"]}},
+        "criteria": {
+            "trigger.change": {
+                "type": "in",
+                "pattern": ["created", "updated", "deleting", "deleted"],
+            }
+        },
         "action": {
             "ref": "certs.renew",
             "parameters": {word: f"{{{{ trigger.{word} }}}}" for word in words},
@@ -50,8 +55,15 @@ def test_the_rule_asks_for_the_kind_and_hands_over_identity(crd: dict[str, Any])
 
 
 def test_every_field_is_described_with_its_type() -> None:
-    """Nested objects, lists of objects, maps, values to choose from, defaults, names that need quotes."""
-    size = {"type": "string", "enum": ["small", "huge"], "default": "small", "description": "How\nbig."}
+    """Nested objects, lists of objects, maps, values to choose from, defaults, names that need
+    quotes.
+    """
+    size = {
+        "type": "string",
+        "enum": ["small", "huge"],
+        "default": "small",
+        "description": "How\nbig.",
+    }
     port = {"type": "object", "properties": {"port": {"type": "integer"}}}
     schema = {
         "required": ["spec"],
@@ -72,7 +84,13 @@ def test_every_field_is_described_with_its_type() -> None:
     }
     assert list(fields_of(schema)) == [
         Field("spec", "object", True, ""),
-        Field("spec.size", 'string (one of "small", "huge"; default "small")', True, "How big.", ("small", "huge")),
+        Field(
+            "spec.size",
+            'string (one of "small", "huge"; default "small")',
+            True,
+            "How big.",
+            ("small", "huge"),
+        ),
         Field("spec.ports", "array of object", False, ""),
         Field("spec.ports[].port", "integer", False, ""),
         Field("spec.tags", "map of string", False, ""),
@@ -104,7 +122,9 @@ def test_definitions_of_the_older_form_are_read() -> None:
             "group": "prsn.io",
             "version": "v1",
             "names": {"plural": "mysqldbs", "kind": "MysqlDb"},
-            "validation": {"openAPIV3Schema": {"properties": {"engine_version": {"type": "string"}}}},
+            "validation": {
+                "openAPIV3Schema": {"properties": {"engine_version": {"type": "string"}}}
+            },
         },
     }
     kind = read_kind(old)
@@ -121,7 +141,11 @@ def test_definitions_of_the_older_form_are_read() -> None:
     [
         pytest.param({"kind": "Pod"}, "no CustomResourceDefinition", id="another kind"),
         pytest.param(["x"], "no CustomResourceDefinition", id="no object"),
-        pytest.param({"kind": "CustomResourceDefinition", "spec": {}}, r"has no spec\.group", id="nothing in it"),
+        pytest.param(
+            {"kind": "CustomResourceDefinition", "spec": {}},
+            r"has no spec\.group",
+            id="nothing in it",
+        ),
     ],
 )
 def test_what_is_no_definition_is_refused_with_a_sentence(thing: Any, words: str) -> None:
@@ -138,7 +162,9 @@ def test_names_that_would_break_the_rule_are_refused(crd: dict[str, Any]) -> Non
         scaffold(crd, action="noop")
 
 
-def test_the_program_writes_both_files_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_writes_both_files_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It says where, overwrites only when told, and an error is a sentence and exit code 1."""
     arguments = [str(EXAMPLE / "certificates.yaml"), "--output", str(tmp_path)]
     assert main(arguments) == 0

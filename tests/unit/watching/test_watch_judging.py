@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from kubestorm.kube import Resource
 from kubestorm.watching import judging
 from kubestorm.watching.fingerprint import LAST_APPLIED, PathTable
-from kubestorm.watching.judging import REDACTED, Change, changes_of, is_settled, judge, judge_gone, look_at, payload
+from kubestorm.watching.judging import (
+    REDACTED,
+    Change,
+    changes_of,
+    is_settled,
+    judge,
+    judge_gone,
+    look_at,
+    payload,
+)
 
 DATABASES = Resource("kubestorm.io", "v1alpha1", "databases")
 SECRETS = Resource("", "v1", "secrets")
@@ -46,14 +55,23 @@ OTHER_UID = "22222222-2222-2222-2222-222222222222"
     "before,now,changes",
     [
         pytest.param(None, database(), ["created"], id="never seen"),
-        pytest.param(None, database(metadata=DELETING), ["deleting"], id="never seen and being deleted"),
+        pytest.param(
+            None, database(metadata=DELETING), ["deleting"], id="never seen and being deleted"
+        ),
         pytest.param(database(), database(), [], id="the same"),
         pytest.param(database(), database(status={"phase": "Ready"}), [], id="status alone"),
         pytest.param(database(), database(spec={"size": "huge"}), ["updated"], id="spec"),
-        pytest.param(database(), database(metadata=DELETING), ["deleting"], id="deletion asked for"),
-        pytest.param(database(metadata=DELETING), database(metadata=DELETING), [], id="deletion already told"),
         pytest.param(
-            database(), database(metadata=DELETING, spec={"size": "huge"}), ["deleting"], id="changed and then deleted"
+            database(), database(metadata=DELETING), ["deleting"], id="deletion asked for"
+        ),
+        pytest.param(
+            database(metadata=DELETING), database(metadata=DELETING), [], id="deletion already told"
+        ),
+        pytest.param(
+            database(),
+            database(metadata=DELETING, spec={"size": "huge"}),
+            ["deleting"],
+            id="changed and then deleted",
         ),
         pytest.param(
             database(metadata=DELETING),
@@ -61,40 +79,68 @@ OTHER_UID = "22222222-2222-2222-2222-222222222222"
             ["updated"],
             id="changed while being deleted",
         ),
-        pytest.param(database(), database(OTHER_UID), ["deleted", "created"], id="deleted and made again"),
         pytest.param(
-            database(), database(OTHER_UID, metadata=DELETING), ["deleted", "deleting"], id="made again and deleted"
+            database(), database(OTHER_UID), ["deleted", "created"], id="deleted and made again"
+        ),
+        pytest.param(
+            database(),
+            database(OTHER_UID, metadata=DELETING),
+            ["deleted", "deleting"],
+            id="made again and deleted",
         ),
     ],
 )
-def test_a_level_is_turned_into_changes(before: Any, now: dict[str, Any], changes: list[str]) -> None:
+def test_a_level_is_turned_into_changes(
+    before: Any, now: dict[str, Any], changes: list[str]
+) -> None:
     """What is dispatched depends on what was known and what is there, not on the event's type."""
     table = PathTable()
     record = None if before is None else judge(before, None, table).record
     assert changes_of(judge(now, record, table)) == changes
 
 
-CREATING = {"phase": "Creating", "conditions": [{"type": "Ready", "status": "False", "reason": "Creating"}]}
-READY = {"phase": "Ready", "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "a"}]}
-READY_AGAIN = {"phase": "Ready", "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "b"}]}
+CREATING = {
+    "phase": "Creating",
+    "conditions": [{"type": "Ready", "status": "False", "reason": "Creating"}],
+}
+READY = {
+    "phase": "Ready",
+    "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "a"}],
+}
+READY_AGAIN = {
+    "phase": "Ready",
+    "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "b"}],
+}
 
 
 @pytest.mark.parametrize(
     "before,now,changes",
     [
         pytest.param(database(), database(status=CREATING), ["status"], id="first status"),
-        pytest.param(database(status=CREATING), database(status=READY), ["status"], id="another condition"),
-        pytest.param(database(status=READY), database(status=READY_AGAIN), [], id="another message"),
-        pytest.param(database(status=READY), database(status=READY), [], id="the same"),
         pytest.param(
-            database(status=CREATING), database(status=READY, spec={"size": "huge"}), ["updated"], id="spec as well"
+            database(status=CREATING), database(status=READY), ["status"], id="another condition"
         ),
         pytest.param(
-            database(status=READY), database(status=READY, spec={"size": "huge"}), ["updated"], id="spec alone"
+            database(status=READY), database(status=READY_AGAIN), [], id="another message"
+        ),
+        pytest.param(database(status=READY), database(status=READY), [], id="the same"),
+        pytest.param(
+            database(status=CREATING),
+            database(status=READY, spec={"size": "huge"}),
+            ["updated"],
+            id="spec as well",
+        ),
+        pytest.param(
+            database(status=READY),
+            database(status=READY, spec={"size": "huge"}),
+            ["updated"],
+            id="spec alone",
         ),
     ],
 )
-def test_outcomes_are_changes_for_who_asks_for_them(before: Any, now: dict[str, Any], changes: list[str]) -> None:
+def test_outcomes_are_changes_for_who_asks_for_them(
+    before: Any, now: dict[str, Any], changes: list[str]
+) -> None:
     """A new phase, or a condition's status or reason, is told; texts and times are not."""
     table = PathTable()
     record = judge(before, None, table, status=True).record
@@ -142,21 +188,45 @@ def ready(status: str, **more: Any) -> dict[str, Any]:
     [
         pytest.param(database(), False, id="no status yet"),
         pytest.param(database(status=ready("True")), True, id="Ready"),
-        pytest.param(database(status=ready("True", observedGeneration=3)), True, id="Ready for this generation"),
-        pytest.param(database(status=ready("True", observedGeneration=2)), False, id="Ready for an older generation"),
+        pytest.param(
+            database(status=ready("True", observedGeneration=3)),
+            True,
+            id="Ready for this generation",
+        ),
+        pytest.param(
+            database(status=ready("True", observedGeneration=2)),
+            False,
+            id="Ready for an older generation",
+        ),
         pytest.param(database(status=ready("False")), False, id="not Ready"),
         pytest.param(database(status=ready("Unknown")), False, id="unknown"),
-        pytest.param(database(status={"conditions": [{"type": "Synced", "status": "True"}]}), False, id="no Ready"),
-        pytest.param(database(status=ready("True"), metadata=DELETING), False, id="Ready and being deleted"),
         pytest.param(
-            database(status={"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}),
+            database(status={"conditions": [{"type": "Synced", "status": "True"}]}),
+            False,
+            id="no Ready",
+        ),
+        pytest.param(
+            database(status=ready("True"), metadata=DELETING), False, id="Ready and being deleted"
+        ),
+        pytest.param(
+            database(
+                status={
+                    "conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]
+                }
+            ),
             False,
             id="the condition itself is of an older generation",
         ),
         pytest.param(database(status="odd"), False, id="a status that is no map"),
-        pytest.param(database(status=ready("False", finishedAt="2026-01-01T00:00:00Z")), True, id="ended badly"),
         pytest.param(
-            database(status=ready("True", nextLookAt="2026-01-01T00:00:00Z")), False, id="Ready, and asks for a look"
+            database(status=ready("False", finishedAt="2026-01-01T00:00:00Z")),
+            True,
+            id="ended badly",
+        ),
+        pytest.param(
+            database(status=ready("True", nextLookAt="2026-01-01T00:00:00Z")),
+            False,
+            id="Ready, and asks for a look",
         ),
         pytest.param(
             database(status={"finishedAt": "2026-01-01T00:00:00Z", "observedGeneration": 1}),
@@ -174,20 +244,34 @@ def test_settled_means_ready_for_what_is_asked_now(obj: dict[str, Any], settled:
     "said, moment",
     [
         pytest.param("2026-01-01T00:00:00Z", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), id="seconds"),
-        pytest.param("2026-01-01T00:00:00.250Z", dt.datetime(2026, 1, 1, 0, 0, 0, 250000, dt.UTC), id="milliseconds"),
-        pytest.param("2026-01-01T01:00:00+01:00", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), id="another zone"),
+        pytest.param(
+            "2026-01-01T00:00:00.250Z",
+            dt.datetime(2026, 1, 1, 0, 0, 0, 250000, dt.UTC),
+            id="milliseconds",
+        ),
+        pytest.param(
+            "2026-01-01T01:00:00+01:00", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), id="another zone"
+        ),
         pytest.param("soon", None, id="no time"),
         pytest.param(5, None, id="a number"),
         pytest.param(None, None, id="nothing"),
     ],
 )
-def test_an_object_may_say_when_it_is_to_be_looked_at(said: Any, moment: dt.datetime | None) -> None:
+def test_an_object_may_say_when_it_is_to_be_looked_at(
+    said: Any, moment: dt.datetime | None
+) -> None:
     """In `status.nextLookAt`; what is no time is as good as nothing."""
     assert look_at(database(status={"nextLookAt": said})) == moment
 
 
 def shape(change: Change, obj: Any, **more: Any) -> dict[str, Any]:
-    settings = {"cluster": "dev", "resource": DATABASES, "kind": "Database", "sensitive": False, **more}
+    settings = {
+        "cluster": "dev",
+        "resource": DATABASES,
+        "kind": "Database",
+        "sensitive": False,
+        **more,
+    }
     return payload(change, obj, key="shop/orders", **settings)
 
 
@@ -244,7 +328,10 @@ def test_the_values_of_a_secret_neither_travel_nor_are_kept() -> None:
             "namespace": "shop",
             "uid": "u",
             "resourceVersion": "1",
-            "annotations": {LAST_APPLIED: json.dumps({"stringData": {"password": word}}), "note": "x"},
+            "annotations": {
+                LAST_APPLIED: json.dumps({"stringData": {"password": word}}),
+                "note": "x",
+            },
         },
         "data": {"password": word},
         "stringData": {"password": word},
@@ -253,10 +340,14 @@ def test_the_values_of_a_secret_neither_travel_nor_are_kept() -> None:
     table = PathTable()
     assert judging.is_sensitive(SECRETS)
     first = judge(secret, None, table, sensitive=True)
-    same_value = judge({**secret, "data": {"password": "other"}}, first.record, table, sensitive=True)
+    same_value = judge(
+        {**secret, "data": {"password": "other"}}, first.record, table, sensitive=True
+    )
     assert same_value.record == first.record
     written = {**secret, "metadata": {**secret["metadata"], "resourceVersion": "2"}}  # type: ignore[dict-item]
-    assert judge(written, first.record, table, sensitive=True).changes[0].changed_fields == ("data",)
+    assert judge(written, first.record, table, sensitive=True).changes[0].changed_fields == (
+        "data",
+    )
     said = shape(Change("created"), secret, resource=SECRETS, kind="Secret", sensitive=True)
     assert word not in json.dumps(said)
     assert said["object"]["data"] == {"password": REDACTED}
@@ -264,7 +355,9 @@ def test_the_values_of_a_secret_neither_travel_nor_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, [], "x", {}, {"metadata": None}, {"metadata": {}}, {"metadata": {"name": 3}}], ids=repr
+    "value",
+    [None, [], "x", {}, {"metadata": None}, {"metadata": {}}, {"metadata": {"name": 3}}],
+    ids=repr,
 )
 def test_what_has_no_name_is_no_object(value: Any) -> None:
     """Such things are skipped, not judged."""

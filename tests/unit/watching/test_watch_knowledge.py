@@ -44,9 +44,14 @@ def reopened(store: Store) -> Knowledge:
     return again
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.none() | st.integers(0, 99)), max_size=60), st.integers(1, 9))
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.none() | st.integers(0, 99)), max_size=60),
+    st.integers(1, 9),
+)
 @settings(max_examples=50)
-def test_what_was_put_and_flushed_is_there_afterwards(steps: list[tuple[int, Optional[int]]], every: int) -> None:
+def test_what_was_put_and_flushed_is_there_afterwards(
+    steps: list[tuple[int, Optional[int]]], every: int
+) -> None:
     """For any puts and removals, with flushes in between."""
     store = Store()
     known, model = knowledge(store), dict[str, bytes]()
@@ -113,7 +118,9 @@ def test_an_empty_watch_is_remembered_as_empty() -> None:
     assert reopened(store).resource_version == "9"
 
 
-@pytest.mark.parametrize("damage", [None, "not json", '{"shop/1": "!"}', '{"shop/1": "AAAA"}', "[]x"])
+@pytest.mark.parametrize(
+    "damage", [None, "not json", '{"shop/1": "!"}', '{"shop/1": "AAAA"}', "[]x"]
+)
 def test_a_damaged_shard_means_that_everything_is_listed_again(damage: Optional[str]) -> None:
     """The version is dropped, so that the objects whose records are lost are seen; nothing raises."""
     store = Store()

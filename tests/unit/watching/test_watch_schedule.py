@@ -62,7 +62,9 @@ def test_a_look_that_was_of_no_use_comes_again_after_the_same_delay() -> None:
 
 
 def test_an_object_may_ask_to_be_looked_at_sooner() -> None:
-    """Its own word counts where it is earlier, does not lengthen the schedule, and the schedule is what remains."""
+    """Its own word counts where it is earlier, does not lengthen the schedule, and the schedule is
+    what remains.
+    """
     schedule = ResyncSchedule(EXACT, middle)
     schedule.observe("a/b", settled=False, changed=True, now=0.0, look_in=1.0)
     assert schedule.next_due() == 1.0
@@ -86,7 +88,9 @@ def test_an_object_that_always_wants_a_look_at_once_is_held_back() -> None:
 
 
 def test_a_settled_object_that_changed_is_looked_at_once_more() -> None:
-    """The run for it may have found another at work that had read it before; status alone takes nothing back."""
+    """The run for it may have found another at work that had read it before; status alone takes
+    nothing back.
+    """
     schedule = ResyncSchedule(EXACT, middle)
     schedule.observe("a/b", settled=True, changed=True, now=0.0)
     schedule.observe("a/b", settled=True, changed=False, now=1.0)
@@ -98,7 +102,9 @@ def test_a_settled_object_that_changed_is_looked_at_once_more() -> None:
 
 
 def test_what_is_known_from_before_is_looked_at_once_within_the_longest_delay() -> None:
-    """Whatever was in the mind of the process that ended; what is on the schedule already stays there."""
+    """Whatever was in the mind of the process that ended; what is on the schedule already stays
+    there.
+    """
     schedule = ResyncSchedule(EXACT, middle)
     schedule.remind("a/b", 0.0)
     schedule.observe("a/c", settled=False, changed=False, now=0.0)
@@ -156,19 +162,42 @@ FORBIDDEN = ForbiddenError("no", request=Request("list", "kubestorm.io", "databa
 @pytest.mark.parametrize(
     "error,attempt,verdict",
     [
-        pytest.param(ExpiredError("x"), 1, Verdict("expired", 0.0, relist=True, loud=False), id="410 lists at once"),
-        pytest.param(ExpiredError("x"), 2, Verdict("expired", 1.0, relist=True), id="410 again waits"),
-        pytest.param(TemporaryError("x"), 1, Verdict("unavailable", 1.0, loud=False), id="one failure is no news"),
+        pytest.param(
+            ExpiredError("x"),
+            1,
+            Verdict("expired", 0.0, relist=True, loud=False),
+            id="410 lists at once",
+        ),
+        pytest.param(
+            ExpiredError("x"), 2, Verdict("expired", 1.0, relist=True), id="410 again waits"
+        ),
+        pytest.param(
+            TemporaryError("x"),
+            1,
+            Verdict("unavailable", 1.0, loud=False),
+            id="one failure is no news",
+        ),
         pytest.param(TemporaryError("x"), 3, Verdict("unavailable", 4.0), id="failures double"),
         pytest.param(TemporaryError("x"), 30, Verdict("unavailable", 60.0), id="up to a minute"),
         pytest.param(
-            TemporaryError("x", retry_after_seconds=17), 2, Verdict("unavailable", 17.0), id="Retry-After is kept"
+            TemporaryError("x", retry_after_seconds=17),
+            2,
+            Verdict("unavailable", 17.0),
+            id="Retry-After is kept",
         ),
         pytest.param(
-            TemporaryError("x", retry_after_seconds=1), 5, Verdict("unavailable", 16.0), id="Retry-After is a minimum"
+            TemporaryError("x", retry_after_seconds=1),
+            5,
+            Verdict("unavailable", 16.0),
+            id="Retry-After is a minimum",
         ),
         pytest.param(FORBIDDEN, 1, Verdict("forbidden", 60.0), id="forbidden is tried each minute"),
-        pytest.param(NotFoundError("x"), 4, Verdict("absent", 15.0, relist=True), id="a missing CRD each 15 s"),
+        pytest.param(
+            NotFoundError("x"),
+            4,
+            Verdict("absent", 15.0, relist=True),
+            id="a missing CRD each 15 s",
+        ),
         pytest.param(PermanentError("x"), 2, Verdict("failed", 2.0), id="refused"),
         pytest.param(ValueError("x"), 1, Verdict("failed", 1.0), id="a fault of our own"),
     ],

@@ -39,11 +39,25 @@ def test_sections_are_read() -> None:
         pytest.param({}, "cluster", id="no cluster"),
         pytest.param({"cluster": "Dev!"}, "cluster", id="a cluster that is no word"),
         pytest.param({"cluster": "d" * 33}, "cluster", id="a cluster of 33 letters"),
-        pytest.param({"cluster": "dev", "resync": {"initial_seconds": 0}}, "resync.initial_seconds", id="no pause"),
-        pytest.param({"cluster": "dev", "kubernetes": {"token": "x"}}, "kubernetes.token", id="unknown in kubernetes"),
-        pytest.param({"cluster": "dev", "watch": {"pages": 1}}, "watch.pages", id="unknown in watch"),
-        pytest.param({"cluster": "dev", "watch": {"page_size": "many"}}, "watch.page_size", id="no number"),
-        pytest.param({"cluster": "dev", "resync": {"jitter": -1}}, "resync.jitter", id="below zero"),
+        pytest.param(
+            {"cluster": "dev", "resync": {"initial_seconds": 0}},
+            "resync.initial_seconds",
+            id="no pause",
+        ),
+        pytest.param(
+            {"cluster": "dev", "kubernetes": {"token": "x"}},
+            "kubernetes.token",
+            id="unknown in kubernetes",
+        ),
+        pytest.param(
+            {"cluster": "dev", "watch": {"pages": 1}}, "watch.pages", id="unknown in watch"
+        ),
+        pytest.param(
+            {"cluster": "dev", "watch": {"page_size": "many"}}, "watch.page_size", id="no number"
+        ),
+        pytest.param(
+            {"cluster": "dev", "resync": {"jitter": -1}}, "resync.jitter", id="below zero"
+        ),
     ],
 )
 def test_what_is_wrong_is_named(config: dict[str, Any], field: str) -> None:
@@ -63,7 +77,9 @@ def test_what_is_wrong_is_named(config: dict[str, Any], field: str) -> None:
         pytest.param("kubestorm.io", False, False, id="our own when refused"),
     ],
 )
-def test_resync_is_for_our_kinds_unless_said_otherwise(group: str, asked: Any, resync: bool) -> None:
+def test_resync_is_for_our_kinds_unless_said_otherwise(
+    group: str, asked: Any, resync: bool
+) -> None:
     """The trigger's parameter wins over the configured groups."""
     parameters = {"group": group, "version": "v1", "plural": "things"}
     if asked is not None:

@@ -1,4 +1,6 @@
-"""Who builds: one port, in the words of a build, with a builder on this host and builders in the cluster behind it."""
+"""Who builds: one port, in the words of a build, with a builder on this host and builders in the
+cluster behind it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Order:
 
 
 class Progress(NamedTuple):
-    """How far an order is. `job` names what works on it in the cluster; `stage` is build, test or push."""
+    """How far an order is. `job` names what works on it in the cluster; `stage` is build, test or
+    push.
+    """
 
     state: str
     digest: str = ""
@@ -54,9 +58,11 @@ class Builder(Protocol):
     """Makes images. A method that fails for a reason of the surroundings raises the pack's errors."""
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
-        """Begin, and return at once (Running) or when it is over. Safe to repeat: what is under way is not begun again.
+        """Begin, and return at once (Running) or when it is over. Safe to repeat: what is under way
+        is not begun again.
 
-        `say` gets the log's lines and `stage` the words build, test and push, where this builder knows them.
+        `say` gets the log's lines and `stage` the words build, test and push, where this builder
+        knows them.
         """
 
     def look(self, order: Order) -> Progress:

@@ -1,8 +1,9 @@
 """Images built on this host by buildah, with `--isolation chroot`.
 
-chroot is no security boundary: what a Dockerfile runs, it runs as this user on this machine. So it is off until
-operations turn it on, refused for root unless they say that too, and meant for sources they trust. Each image is built
-in a workspace of its own, with its own image storage, so that nothing is left when the workspace goes (decision 0099).
+chroot is no security boundary: what a Dockerfile runs, it runs as this user on this machine. So it
+is off until operations turn it on, refused for root unless they say that too, and meant for sources
+they trust. Each image is built in a workspace of its own, with its own image storage, so that
+nothing is left when the workspace goes (decision 0099).
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from kubestorm.building.builders import FAILED, GONE, PUSHED, Order, Progress, S
 from kubestorm.building.context import INLINE_DOCKERFILE
 from kubestorm.building.credentials import RegistryLogin, docker_config, hidden_texts
 from kubestorm.building.failures import judge, last_line
-from kubestorm.building.processes import CanceledError, Ended, Runner, TimedOutError, clean_environment
+from kubestorm.building.processes import (
+    CanceledError,
+    Ended,
+    Runner,
+    TimedOutError,
+    clean_environment,
+)
 from kubestorm.building.settings import BuildSettings
 from kubestorm.building.workspace import Workspace, collect
 from kubestorm.errors import PermanentError, TemporaryError
@@ -41,10 +48,17 @@ class HostBuilder:
         logins: Sequence[RegistryLogin] = (),
         stop: Callable[[], str] = lambda: "",
     ) -> None:
-        self._settings, self._check_out, self._logins, self._stop = settings, check_out, tuple(logins), stop
+        self._settings, self._check_out, self._logins, self._stop = (
+            settings,
+            check_out,
+            tuple(logins),
+            stop,
+        )
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
-        """Build, test and push; returns when it is over. Raises CanceledError, and TemporaryError of the host."""
+        """Build, test and push; returns when it is over. Raises CanceledError, and TemporaryError
+        of the host.
+        """
         refuse_unsafe_host(self._settings)
         log = kept_logs.writer(self._settings, order.identity, order.number, order.image.name)
         with Workspace(self._settings.work_folder) as workspace, log as keep:
@@ -53,15 +67,23 @@ class HostBuilder:
                 keep(line)
                 say(line)
 
-            runner = Runner(workspace.path, say=tell, stop=self._stop, secrets=hidden_texts(self._logins))
-            return _Build(self._settings, order, workspace, runner, self._logins).run(self._check_out, stage)
+            runner = Runner(
+                workspace.path, say=tell, stop=self._stop, secrets=hidden_texts(self._logins)
+            )
+            return _Build(self._settings, order, workspace, runner, self._logins).run(
+                self._check_out, stage
+            )
 
     def look(self, order: Order) -> Progress:
-        """Whoever builds here does so within `start`: from outside there is nothing to be seen but its Lease."""
+        """Whoever builds here does so within `start`: from outside there is nothing to be seen but
+        its Lease.
+        """
         return Progress(GONE)
 
     def logs(self, order: Order, tail_bytes: int) -> str:
-        return kept_logs.read(self._settings, order.identity, order.number, order.image.name, tail_bytes)
+        return kept_logs.read(
+            self._settings, order.identity, order.number, order.image.name, tail_bytes
+        )
 
     def cancel(self, order: Order) -> None:
         """`stop` ends it from inside; what died is collected."""
@@ -100,7 +122,12 @@ class _Build:
         runner: Runner,
         logins: Sequence[RegistryLogin],
     ) -> None:
-        self._settings, self._order, self._workspace, self._runner = settings, order, workspace, runner
+        self._settings, self._order, self._workspace, self._runner = (
+            settings,
+            order,
+            workspace,
+            runner,
+        )
         self._deadline = time.monotonic() + order.timeout_seconds
         self._auth = workspace.write_private("auth.json", docker_config(logins).reveal())
         self._env = self._environment()
@@ -110,8 +137,11 @@ class _Build:
         if check_out is not None:
             check_out(self._order, context)
         if self._order.image.dockerfile_text:
-            # The context was checked: the source has nothing of that name, so that this writes no link's target.
-            (context / INLINE_DOCKERFILE).write_text(self._order.image.dockerfile_text, encoding="utf-8")
+            # The context was checked: the source has nothing of that name, so that this writes no
+            # link's target.
+            (context / INLINE_DOCKERFILE).write_text(
+                self._order.image.dockerfile_text, encoding="utf-8"
+            )
         steps: List[Tuple[str, Callable[[], Ended]]] = [("build", lambda: self._build(context))]
         if self._order.image.test_command:
             steps.append(("test", self._test))
@@ -123,7 +153,9 @@ class _Build:
                 ended = step()
                 if ended.code:
                     verdict = judge(name, ended.output, ended.code)
-                    return self._failed(name, ended, verdict.reason, verdict.message, verdict.retryable)
+                    return self._failed(
+                        name, ended, verdict.reason, verdict.message, verdict.retryable
+                    )
         except CanceledError:
             raise
         except TimedOutError as error:
@@ -132,17 +164,38 @@ class _Build:
         digest = self._digest()
         if not digest.startswith(DIGEST):
             return Progress(
-                FAILED, reason="PushFailed", message="buildah told no digest.", retryable=True, stage="push"
+                FAILED,
+                reason="PushFailed",
+                message="buildah told no digest.",
+                retryable=True,
+                stage="push",
             )
-        return Progress(PUSHED, digest=digest, message=f"Pushed {', '.join(self._order.references)}.")
+        return Progress(
+            PUSHED, digest=digest, message=f"Pushed {', '.join(self._order.references)}."
+        )
 
-    def _failed(self, stage: str, ended: Ended, reason: str, message: str, retryable: bool) -> Progress:
-        tail = ended.output[-self._settings.log_tail_bytes :] if self._settings.log_tail_bytes else ""
-        return Progress(FAILED, reason=reason, message=message, retryable=retryable, stage=stage, log_tail=tail)
+    def _failed(
+        self, stage: str, ended: Ended, reason: str, message: str, retryable: bool
+    ) -> Progress:
+        tail = (
+            ended.output[-self._settings.log_tail_bytes :] if self._settings.log_tail_bytes else ""
+        )
+        return Progress(
+            FAILED, reason=reason, message=message, retryable=retryable, stage=stage, log_tail=tail
+        )
 
     def _build(self, context: Path) -> Ended:
         image, host = self._order.image, self._settings.host
-        options = ["--isolation", "chroot", "--format", "oci", "--retry", "1", "--retry-delay", "1s"]
+        options = [
+            "--isolation",
+            "chroot",
+            "--format",
+            "oci",
+            "--retry",
+            "1",
+            "--retry-delay",
+            "1s",
+        ]
         options += [f"--authfile={self._auth}", "--pull=true"]
         options += [f"--file={context / self._order.dockerfile}"]
         options += [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
@@ -163,27 +216,46 @@ class _Build:
         image = self._order.image
         text = (context / self._order.dockerfile).read_text(errors="replace")
         for base in stands_on(text, image.build_args, image.target).images:
-            pulled = self._run([*self._buildah("pull"), f"--authfile={self._auth}", "--policy=missing", "--", base])
+            pulled = self._run(
+                [*self._buildah("pull"), f"--authfile={self._auth}", "--policy=missing", "--", base]
+            )
             if pulled.code:
                 return pulled
-        return self._run(isolated([*command[:-2], "--pull=never", *command[-2:]], self._settings.host.buildah))
+        return self._run(
+            isolated([*command[:-2], "--pull=never", *command[-2:]], self._settings.host.buildah)
+        )
 
     def _test(self) -> Ended:
-        made = self._run([*self._buildah("from"), "--pull-never", "--name", "test", "--", LOCAL_NAME])
+        made = self._run(
+            [*self._buildah("from"), "--pull-never", "--name", "test", "--", LOCAL_NAME]
+        )
         if made.code:
             return made
-        command = [*self._buildah("run"), "--isolation", "chroot", "--", "test", *self._order.image.test_command]
+        command = [
+            *self._buildah("run"),
+            "--isolation",
+            "chroot",
+            "--",
+            "test",
+            *self._order.image.test_command,
+        ]
         left = min(float(self._order.image.test_timeout_seconds), self._left)
-        return self._runner.run(isolated(command, self._settings.host.buildah), env=self._env, timeout_seconds=left)
+        return self._runner.run(
+            isolated(command, self._settings.host.buildah), env=self._env, timeout_seconds=left
+        )
 
     def _push(self) -> Ended:
         ended = Ended(0, "")
         for reference in self._order.references:
-            options = [f"--authfile={self._auth}", f"--digestfile={self._workspace.path / 'digest'}"]
+            options = [
+                f"--authfile={self._auth}",
+                f"--digestfile={self._workspace.path / 'digest'}",
+            ]
             options += self._certificates(self._order.image.registry)
             verb = [*self._buildah("push"), "--retry", "1", "--retry-delay", "1s"]
             if self._is_list:
-                # It knows no --retry in Debian's buildah (1.28), and takes "insecure" from its own flag alone.
+                # It knows no --retry in Debian's buildah (1.28), and takes "insecure" from its own
+                # flag alone.
                 verb = [*self._buildah("manifest"), "push", "--all", *self._plainly()]
             ended = self._run([*verb, *options, "--", LOCAL_NAME, f"docker://{reference}"])
             if ended.code:
@@ -226,7 +298,9 @@ class _Build:
         if registry is None or not registry.ca_file:
             return []
         folder = self._workspace.folder("certificates")
-        (folder / "ca.crt").write_text(Path(registry.ca_file).expanduser().read_text(encoding="ascii"))
+        (folder / "ca.crt").write_text(
+            Path(registry.ca_file).expanduser().read_text(encoding="ascii")
+        )
         return [f"--cert-dir={folder}"]
 
     def _environment(self) -> Dict[str, str]:
@@ -236,13 +310,19 @@ class _Build:
         env["REGISTRY_AUTH_FILE"] = str(self._auth)
         insecure = [each.host for each in self._settings.registries if each.insecure]
         if insecure:
-            text = "".join(f'[[registry]]\nlocation = "{host}"\ninsecure = true\n\n' for host in insecure)
-            env["CONTAINERS_REGISTRIES_CONF"] = str(self._workspace.write_private("registries.conf", text))
+            text = "".join(
+                f'[[registry]]\nlocation = "{host}"\ninsecure = true\n\n' for host in insecure
+            )
+            env["CONTAINERS_REGISTRIES_CONF"] = str(
+                self._workspace.write_private("registries.conf", text)
+            )
         return env
 
 
 def isolated(command: Sequence[str], buildah: str) -> List[str]:
-    """The same command in a network namespace with nothing in it. A user needs a user namespace around it."""
+    """The same command in a network namespace with nothing in it. A user needs a user namespace
+    around it.
+    """
     unshare = shutil.which("unshare")
     if unshare is None:
         raise TemporaryError("unshare (util-linux) is not installed on this host.", service=SERVICE)

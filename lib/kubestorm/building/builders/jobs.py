@@ -1,4 +1,6 @@
-"""Images built in the cluster: the life of a Job, from its Secret to its removal. What is in it is in manifests.py."""
+"""Images built in the cluster: the life of a Job, from its Secret to its removal. What is in it is
+in manifests.py.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,22 @@ class JobBuilder:
         try:
             with contextlib.suppress(ConflictError):
                 self._kube.create(SECRETS, secret, self._namespace)
-            made = self._kube.create(JOBS, m.job(order, self._builder, self._settings, git_keys=keys), self._namespace)
+            made = self._kube.create(
+                JOBS, m.job(order, self._builder, self._settings, git_keys=keys), self._namespace
+            )
         except ConflictError:
             made = self._kube.get(JOBS, name, self._namespace)
         except NotFoundError as error:
-            message = f"There is no namespace {self._namespace}; apply deploy/kubernetes-builds.yaml."
+            message = (
+                f"There is no namespace {self._namespace}; apply deploy/kubernetes-builds.yaml."
+            )
             raise PermanentError(message, service="Kubernetes") from error
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": made["metadata"]["uid"]}
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": name,
+            "uid": made["metadata"]["uid"],
+        }
         self._kube.patch(SECRETS, name, {"metadata": {"ownerReferences": [owner]}}, self._namespace)
         stage("build")
         say(f"Job {self._namespace}/{name} builds {order.image.name}.")
@@ -91,9 +102,16 @@ class JobBuilder:
         return removed
 
     def remove_all(self, identity: Identity) -> List[str]:
-        """Delete every Job and Secret of an ImageBuild; the names of what was there. Safe to repeat."""
-        found = [job["metadata"]["name"] for job in self._list(JOBS, f"{m.LABEL_UID}={identity.uid}")]
-        found += [each["metadata"]["name"] for each in self._list(SECRETS, f"{m.LABEL_UID}={identity.uid}")]
+        """Delete every Job and Secret of an ImageBuild; the names of what was there. Safe to
+        repeat.
+        """
+        found = [
+            job["metadata"]["name"] for job in self._list(JOBS, f"{m.LABEL_UID}={identity.uid}")
+        ]
+        found += [
+            each["metadata"]["name"]
+            for each in self._list(SECRETS, f"{m.LABEL_UID}={identity.uid}")
+        ]
         for name in dict.fromkeys(found):
             self._delete(name)
         return list(dict.fromkeys(found))
@@ -120,20 +138,26 @@ class JobBuilder:
 
     def _pod(self, job: str) -> Optional[Object]:
         pods = list(self._kube.list_all(PODS, self._namespace, label_selector=f"job-name={job}"))
-        return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
+        return max(
+            pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None
+        )
 
     def _tail(self, pod: Optional[Object]) -> str:
         limit = self._settings.log_tail_bytes
         return self._log(pod, limit) if pod and limit else ""
 
     def _log(self, pod: Object, tail_bytes: int) -> str:
-        """The end of the log of the container that is, or was, last at work; what cannot be read is empty."""
+        """The end of the log of the container that is, or was, last at work; what cannot be read is
+        empty.
+        """
         container = "build" if _state(pod, "build") in ("running", "terminated") else "source"
         with contextlib.suppress(Error):
             query = {"container": container, "tailLines": max(tail_bytes // 20, 20)}
             name = pod["metadata"]["name"]
             asked = Request("get", "", "pods/log", self._namespace, name)
-            return self._kube.read_text(PODS.path(self._namespace, name, "log"), asked, query=query)[-tail_bytes:]
+            return self._kube.read_text(
+                PODS.path(self._namespace, name, "log"), asked, query=query
+            )[-tail_bytes:]
         return ""
 
 
@@ -146,14 +170,25 @@ def judge_job(job: Mapping[str, Any], pod: Optional[Mapping[str, Any]], log: str
         if digest.startswith(DIGEST):
             return Progress(PUSHED, digest=digest, message="Pushed.", log_tail=log)
         message = "The Job succeeded, but its pod with the digest is gone; it is built again."
-        return Progress(FAILED, reason="DigestLost", message=message, retryable=True, stage="push", log_tail=log)
+        return Progress(
+            FAILED, reason="DigestLost", message=message, retryable=True, stage="push", log_tail=log
+        )
     if failed is not None:
         if failed.get("reason") == "DeadlineExceeded":
             message = "The Job took longer than it may."
-            return Progress(FAILED, reason="TimedOut", message=message, stage="build", log_tail=log or said)
+            return Progress(
+                FAILED, reason="TimedOut", message=message, stage="build", log_tail=log or said
+            )
         lost = _lost(pod)
         if lost:
-            return Progress(FAILED, reason="PodLost", message=lost, retryable=True, stage="build", log_tail=log or said)
+            return Progress(
+                FAILED,
+                reason="PodLost",
+                message=lost,
+                retryable=True,
+                stage="build",
+                log_tail=log or said,
+            )
         verdict = judge("build", log or said, _exit_code(pod))
         return Progress(
             FAILED,
@@ -182,11 +217,20 @@ def _waiting(pod: Optional[Mapping[str, Any]]) -> str:
 
 
 def _lost(pod: Optional[Mapping[str, Any]]) -> str:
-    """Whether the pod went for a reason that is not the build's: eviction, a node that went, memory of the node."""
+    """Whether the pod went for a reason that is not the build's: eviction, a node that went, memory
+    of the node.
+    """
     if pod is None:
         return "Its pod is gone."
     status = pod.get("status") or {}
-    if status.get("reason") in ("Evicted", "NodeLost", "Preempting", "Shutdown", "NodeShutdown", "Terminated"):
+    if status.get("reason") in (
+        "Evicted",
+        "NodeLost",
+        "Preempting",
+        "Shutdown",
+        "NodeShutdown",
+        "Terminated",
+    ):
         return f"Its pod was taken away: {status.get('message') or status['reason']}"
     return ""
 
@@ -223,7 +267,9 @@ def _exit_code(pod: Optional[Mapping[str, Any]]) -> int:
 
 def _condition(job: Mapping[str, Any], kind: str) -> Optional[Mapping[str, Any]]:
     found = ((job.get("status") or {}).get("conditions")) or []
-    return next((item for item in found if item.get("type") == kind and item.get("status") == "True"), None)
+    return next(
+        (item for item in found if item.get("type") == kind and item.get("status") == "True"), None
+    )
 
 
 def _is_over(job: Mapping[str, Any]) -> bool:

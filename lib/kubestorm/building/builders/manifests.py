@@ -1,9 +1,11 @@
-"""The Jobs that build in the cluster, as manifests. Pure: an order and settings in, dictionaries out.
+"""The Jobs that build in the cluster, as manifests. Pure: an order and settings in, dictionaries
+out.
 
-All builders work without privilege. An init container fetches the one commit and unpacks the context alone; the builder
-does not see the git credentials. A builder writes the image's digest where Kubernetes looks for its last words, so that
-it is read from the pod's status. Sources: examples/kubernetes/job.rootless.yaml of moby/buildkit, the man page
-buildah-build(1), and the README of GoogleContainerTools/kaniko (archived in 2025).
+All builders work without privilege. An init container fetches the one commit and unpacks the
+context alone; the builder does not see the git credentials. A builder writes the image's digest
+where Kubernetes looks for its last words, so that it is read from the pod's status. Sources:
+examples/kubernetes/job.rootless.yaml of moby/buildkit, the man page buildah-build(1), and the
+README of GoogleContainerTools/kaniko (archived in 2025).
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ LABEL_UID = "kubestorm.io/image-build-uid"
 LABEL_NAMESPACE = "kubestorm.io/image-build-namespace"
 LABEL_NAME = "kubestorm.io/image-build"
 LABEL_CLUSTER = "kubestorm.io/cluster"
-MANAGED_BY = {"app.kubernetes.io/managed-by": "kubestorm", "app.kubernetes.io/component": "image-build"}
+MANAGED_BY = {
+    "app.kubernetes.io/managed-by": "kubestorm",
+    "app.kubernetes.io/component": "image-build",
+}
 MANAGED_BY_SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 WORKSPACE, GIT_SECRETS, REGISTRY_SECRETS = "/workspace", "/secrets/git", "/secrets/registry"
 TERMINATION_LOG = "/dev/termination-log"
@@ -69,9 +74,13 @@ sed -n 's/.*"containerimage.digest": *"\\([^"]*\\)".*/\\1/p' /tmp/metadata.json 
 
 
 def job_name(identity: Identity, image: str, number: int, attempt: int) -> str:
-    """One name for each try of an image of a build, so that a step that is repeated finds the Job it made."""
+    """One name for each try of an image of a build, so that a step that is repeated finds the Job
+    it made.
+    """
     digest = hashlib.sha256(f"{identity.uid}/{image}/{number}/{attempt}".encode()).hexdigest()[:10]
-    readable = re.sub(r"[^a-z0-9-]", "-", f"{identity.namespace}-{identity.name}-{image}".lower())[:40].strip("-")
+    readable = re.sub(r"[^a-z0-9-]", "-", f"{identity.namespace}-{identity.name}-{image}".lower())[
+        :40
+    ].strip("-")
     return f"ib-{readable}-{number % 100000}-{digest}"[:LABEL_LENGTH].strip("-")
 
 
@@ -93,13 +102,20 @@ def label_value(text: str) -> str:
     return f"{text[:52]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def secret(order: Order, name: str, namespace: str, git: GitCredentials, registry: Secret) -> Object:
+def secret(
+    order: Order, name: str, namespace: str, git: GitCredentials, registry: Secret
+) -> Object:
     """The Secret of one Job. Each container mounts only the keys that it needs."""
     data = {"config.json": registry.reveal()}
     if git.password is not None:
         data.update({"username": git.username, "password": git.password.reveal()})
     if git.ssh_private_key is not None:
-        data.update({"ssh-key": git.ssh_private_key.reveal().rstrip("\n") + "\n", "known_hosts": git.known_hosts})
+        data.update(
+            {
+                "ssh-key": git.ssh_private_key.reveal().rstrip("\n") + "\n",
+                "known_hosts": git.known_hosts,
+            }
+        )
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -109,7 +125,9 @@ def secret(order: Order, name: str, namespace: str, git: GitCredentials, registr
     }
 
 
-def job(order: Order, builder: str, settings: BuildSettings, *, git_keys: Sequence[str] = ()) -> Object:
+def job(
+    order: Order, builder: str, settings: BuildSettings, *, git_keys: Sequence[str] = ()
+) -> Object:
     """The Job of one order. `git_keys` are the keys of the Secret that git needs."""
     cluster = settings.cluster
     name = job_name(order.identity, order.image.name, order.number, order.attempt)
@@ -146,14 +164,19 @@ def _annotations(builder: str) -> Object:
     return {"annotations": {"container.apparmor.security.beta.kubernetes.io/build": "unconfined"}}
 
 
-def _pod(order: Order, builder: str, settings: BuildSettings, name: str, git_keys: Sequence[str]) -> Object:
+def _pod(
+    order: Order, builder: str, settings: BuildSettings, name: str, git_keys: Sequence[str]
+) -> Object:
     cluster = settings.cluster
     items = [{"key": key, "path": key} for key in git_keys]
     volumes: List[Object] = [
         {"name": "workspace", "emptyDir": {"sizeLimit": cluster.resources.disk_limit}},
         {"name": "scratch", "emptyDir": {"sizeLimit": cluster.resources.disk_limit}},
         {"name": "tmp", "emptyDir": {}},
-        {"name": "registry", "secret": _items(name, [{"key": "config.json", "path": "config.json"}])},
+        {
+            "name": "registry",
+            "secret": _items(name, [{"key": "config.json", "path": "config.json"}]),
+        },
     ]
     if items:
         volumes.append({"name": "git", "secret": _items(name, items)})
@@ -217,7 +240,12 @@ def _fetch(order: Order, settings: BuildSettings, private: bool) -> Object:
 
 
 def _container(
-    settings: BuildSettings, image: str, *, command: Sequence[str], args: Sequence[str] = (), **more: Any
+    settings: BuildSettings,
+    image: str,
+    *,
+    command: Sequence[str],
+    args: Sequence[str] = (),
+    **more: Any,
 ) -> Object:
     resources = settings.cluster.resources
     limits = {"memory": resources.memory_limit}
@@ -239,7 +267,9 @@ def _container(
 
 
 def _rootless() -> Object:
-    """An ordinary user who may make user namespaces: that needs set-uid helpers, and seccomp to let it."""
+    """An ordinary user who may make user namespaces: that needs set-uid helpers, and seccomp to let
+    it.
+    """
     return {
         "runAsUser": USER,
         "runAsGroup": USER,
@@ -273,7 +303,10 @@ def _buildkit(order: Order, settings: BuildSettings) -> Object:
     if image.platforms:
         args += ["--opt", f"platform={','.join(image.platforms)}"]
     names = ",".join(order.references)
-    args += ["--output", f'type=image,"name={names}",push=true' + (",registry.insecure=true" if insecure else "")]
+    args += [
+        "--output",
+        f'type=image,"name={names}",push=true' + (",registry.insecure=true" if insecure else ""),
+    ]
     if image.cache:
         args += ["--export-cache", f"type=registry,ref={image.cache},mode=max"]
         args += ["--import-cache", f"type=registry,ref={image.cache}"]
@@ -282,7 +315,12 @@ def _buildkit(order: Order, settings: BuildSettings) -> Object:
         settings.cluster.buildkit_image,
         command=["sh", "-c", BUILDKIT_SCRIPT, "build"],
         args=args,
-        env=_env({"BUILDKITD_FLAGS": "--oci-worker-no-process-sandbox", "DOCKER_CONFIG": REGISTRY_SECRETS}),
+        env=_env(
+            {
+                "BUILDKITD_FLAGS": "--oci-worker-no-process-sandbox",
+                "DOCKER_CONFIG": REGISTRY_SECRETS,
+            }
+        ),
         securityContext=_rootless(),
         volumeMounts=_mounts(REGISTRY_SECRETS, "/home/user/.local/share/buildkit"),
     )
@@ -315,16 +353,41 @@ def buildah_script(order: Order, settings: BuildSettings) -> str:
     build += [f"--label={key}={value}" for key, value in sorted(order.labels.items())]
     build += [f"--target={image.target}"] if image.target else []
     build += [f"--platform={','.join(image.platforms)}"] if image.platforms else []
-    build += ["--layers", f"--cache-from={image.cache}", f"--cache-to={image.cache}"] if image.cache else []
+    build += (
+        ["--layers", f"--cache-from={image.cache}", f"--cache-to={image.cache}"]
+        if image.cache
+        else []
+    )
     build += ["--manifest" if several else "--tag", "localhost/built", "--", WORKSPACE]
     lines = ["set -eu", shlex.join(build)]
     if image.test_command:
-        lines.append(shlex.join(["buildah", "from", "--pull-never", "--name", "test", "--", "localhost/built"]))
-        test = ["timeout", str(image.test_timeout_seconds), "buildah", "unshare", "--", "unshare", "--net", "--"]
+        lines.append(
+            shlex.join(
+                ["buildah", "from", "--pull-never", "--name", "test", "--", "localhost/built"]
+            )
+        )
+        test = [
+            "timeout",
+            str(image.test_timeout_seconds),
+            "buildah",
+            "unshare",
+            "--",
+            "unshare",
+            "--net",
+            "--",
+        ]
         lines.append(shlex.join([*test, "buildah", "run", "--", "test", *image.test_command]))
     for reference in order.references:
         verb = ["manifest", "push", "--all"] if several else ["push"]
-        push = ["buildah", *verb, "--digestfile=/tmp/digest", *tls, "--", "localhost/built", f"docker://{reference}"]
+        push = [
+            "buildah",
+            *verb,
+            "--digestfile=/tmp/digest",
+            *tls,
+            "--",
+            "localhost/built",
+            f"docker://{reference}",
+        ]
         lines.append(shlex.join(push))
     lines.append(f"cat /tmp/digest > {TERMINATION_LOG}")
     return "\n".join(lines) + "\n"
@@ -348,7 +411,8 @@ def _kaniko(order: Order, settings: BuildSettings) -> Object:
         command=["/kaniko/executor"],
         args=args,
         env=_env({"DOCKER_CONFIG": REGISTRY_SECRETS}),
-        # kaniko unpacks the image over its own root, so it is root there, with no capability more than any container.
+        # kaniko unpacks the image over its own root, so it is root there, with no capability more
+        # than any container.
         securityContext={"runAsUser": 0, "privileged": False, "allowPrivilegeEscalation": False},
         volumeMounts=_mounts(REGISTRY_SECRETS, "/kaniko/scratch"),
     )

@@ -1,7 +1,8 @@
-"""Readers of what registries send: from headers and parsed body to the images that were pushed. Pure.
+"""Readers of what registries send: from headers and parsed body to the images that were pushed.
+Pure.
 
-Each reader passes over what is no push of a manifest (blobs, mounts, deletions, pings) and raises DefinitionError for
-what cannot be an event of its registry at all.
+Each reader passes over what is no push of a manifest (blobs, mounts, deletions, pings) and raises
+DefinitionError for what cannot be an event of its registry at all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,16 @@ from __future__ import annotations
 from typing import Any, Callable, List, Mapping, NamedTuple, Tuple
 
 from kubestorm.registry.pushed import PushedImage
-from kubestorm.registry.sources import azure, distribution, dockerhub, ecr, github, google, harbor, quay
+from kubestorm.registry.sources import (
+    azure,
+    distribution,
+    dockerhub,
+    ecr,
+    github,
+    google,
+    harbor,
+    quay,
+)
 
 Reader = Callable[[Mapping[str, str], Any], List[PushedImage]]
 JSON = ("application/json",)

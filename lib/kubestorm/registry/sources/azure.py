@@ -1,6 +1,8 @@
-"""Azure Container Registry, by its own webhooks and by Event Grid (Event Grid's schema, and CloudEvents).
+"""Azure Container Registry, by its own webhooks and by Event Grid (Event Grid's schema, and
+CloudEvents).
 
-Source: Azure's docs, "Container Registry webhook reference" and "Azure Container Registry as an Event Grid source".
+Source: Azure's docs, "Container Registry webhook reference" and "Azure Container Registry as an
+Event Grid source".
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ from kubestorm.registry.sources.distribution import image_of
 PUSHED = "Microsoft.ContainerRegistry.ImagePushed"
 CLOUD_EVENTS = ("application/cloudevents+json", "application/cloudevents-batch+json")
 METHODS = ("POST", "OPTIONS")
-"""With the second, Event Grid asks for leave to send CloudEvents. Source: CloudEvents, "HTTP 1.1 Web Hooks", 4."""
+"""With the second, Event Grid asks for leave to send CloudEvents. Source: CloudEvents, "HTTP 1.1
+Web Hooks", 4.
+"""
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
-    """A webhook is one event of distribution's shape; Event Grid sends a list, each with such an event as its data."""
+    """A webhook is one event of distribution's shape; Event Grid sends a list, each with such an
+    event as its data.
+    """
     if isinstance(body, Mapping) and "target" not in body and "action" in body:
         return []  # a ping
     events = body if isinstance(body, list) else [body]

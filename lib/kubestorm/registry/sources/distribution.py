@@ -1,6 +1,7 @@
 """CNCF distribution (docker-registry), and GitLab's registry, which is one of its kind.
 
-Source: distribution's docs, "Work with notifications"; GitLab's docs, "Container registry notifications".
+Source: distribution's docs, "Work with notifications"; GitLab's docs, "Container registry
+notifications".
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""AWS ECR, by EventBridge: from a queue (SQS, with or without SNS before it) or posted by an API destination.
+"""AWS ECR, by EventBridge: from a queue (SQS, with or without SNS before it) or posted by an API
+destination.
 
 Source: the ECR user guide, "Amazon ECR events and EventBridge".
 """

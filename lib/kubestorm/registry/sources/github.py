@@ -1,4 +1,5 @@
-"""GitHub's container registry, by the events `package` and `registry_package`; both may be sent for one push.
+"""GitHub's container registry, by the events `package` and `registry_package`; both may be sent for
+one push.
 
 Source: GitHub's docs, "Webhook events and payloads".
 """
@@ -18,7 +19,9 @@ ACTIONS = ("published", "updated")
 
 
 def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
-    """One version of one package. What the header names as another event (ping, push) is passed over."""
+    """One version of one package. What the header names as another event (ping, push) is passed
+    over.
+    """
     body = mapping(body)
     if headers.get("x-github-event", EVENTS[0]) not in EVENTS:
         return []
@@ -26,7 +29,10 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
     if text(body, "action", required=True) not in ACTIONS:
         return []
     package = mapping(package, what="package or registry_package")
-    if "container" not in (text(package, "package_type").lower(), text(package, "ecosystem").lower()):
+    if "container" not in (
+        text(package, "package_type").lower(),
+        text(package, "ecosystem").lower(),
+    ):
         return []
     version = mapping(package, "package_version")
     manifest = mapping(version, "container_metadata").get("manifest") or {}

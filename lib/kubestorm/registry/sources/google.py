@@ -1,6 +1,7 @@
 """Google's Artifact Registry, by Pub/Sub: pulled, pushed to the listener, or the message alone.
 
-Source: Google's docs, "Configure Pub/Sub notifications" of Artifact Registry, and PubsubMessage of Pub/Sub's reference.
+Source: Google's docs, "Configure Pub/Sub notifications" of Artifact Registry, and PubsubMessage of
+Pub/Sub's reference.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
             tag=tag,
             digest=digest,
             pushed_at=when,
-            event_id=identity("artifact_registry", number, host, repository, tag, digest) if number else "",
+            event_id=identity("artifact_registry", number, host, repository, tag, digest)
+            if number
+            else "",
         )
     ]
 

@@ -1,6 +1,7 @@
 """Harbor, in its own format and as CloudEvents.
 
-Source: Harbor's docs, "Configure webhook notifications", and src/pkg/notifier/formats of goharbor/harbor.
+Source: Harbor's docs, "Configure webhook notifications", and src/pkg/notifier/formats of
+goharbor/harbor.
 """
 
 from __future__ import annotations
@@ -22,14 +23,20 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
     if "specversion" in body:
         if text(body, "type", required=True) != PUSHED_EVENT:
             return []
-        data, when, number = mapping(body, "data"), body.get("time"), text(body, "id", required=True)
+        data, when, number = (
+            mapping(body, "data"),
+            body.get("time"),
+            text(body, "id", required=True),
+        )
     else:
         if text(body, "type", required=True) not in PUSHED:
             return []
         data, when, number = mapping(body, "event_data"), body.get("occur_at"), ""
     repository = text(data, "repository", "repo_full_name", required=True)
     actor = text(body, "operator")
-    return [_image(resource, repository, when, number, actor) for resource in listed(data, "resources")]
+    return [
+        _image(resource, repository, when, number, actor) for resource in listed(data, "resources")
+    ]
 
 
 def _image(resource: Any, repository: str, when: Any, number: str, actor: str) -> PushedImage:

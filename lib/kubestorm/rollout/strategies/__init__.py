@@ -1,7 +1,9 @@
-"""The strategies: each says through which stages a rollout goes, and how the cluster looks in each of them.
+"""The strategies: each says through which stages a rollout goes, and how the cluster looks in each
+of them.
 
-Pure. `stages` is the way forward, `way_back` the way to 100 % stable from wherever it was; both are the same every time
-they are asked for, because what they depend on is written down when the rollout begins (`Status.base`, `.total`).
+Pure. `stages` is the way forward, `way_back` the way to 100 % stable from wherever it was; both are
+the same every time they are asked for, because what they depend on is written down when the rollout
+begins (`Status.base`, `.total`).
 """
 
 from __future__ import annotations
@@ -36,22 +38,33 @@ def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
 
 
 def way_back(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
-    """The way to 100 % stable: all pods of the last good image, all requests to them, everything else gone."""
+    """The way to 100 % stable: all pods of the last good image, all requests to them, everything
+    else gone.
+    """
     if not request.previous:
         nothing = Layout({}, active=base, selected=(base,), scaled=base)
         return (Stage("Remove", RETURNING, nothing, 0),)
     free = stable_layout(request, base, total)
     if not (request.autoscaled and request.strategy.type == CANARY):
         return (Stage("Return", RETURNING, free, 0),)
-    # The autoscaler was held below the whole number: give the pods back first, then let it decide again.
-    held = Layout({base: Place(request.previous, total)}, active=base, selected=(base,), scaled=base, held=total)
+    # The autoscaler was held below the whole number: give the pods back first, then let it decide
+    # again.
+    held = Layout(
+        {base: Place(request.previous, total)},
+        active=base,
+        selected=(base,),
+        scaled=base,
+        held=total,
+    )
     return (Stage("Return", RETURNING, held, 0), Stage("Release", RETURNING, free, 0))
 
 
 def stable_layout(request: Request, base: str, total: int) -> Layout:
     """100 % stable."""
     replicas = None if request.autoscaled else total
-    return Layout({base: Place(request.previous, replicas)}, active=base, selected=(base,), scaled=base)
+    return Layout(
+        {base: Place(request.previous, replicas)}, active=base, selected=(base,), scaled=base
+    )
 
 
 def waiting_layout(request: Request, base: str, total: int) -> Layout:

@@ -1,7 +1,8 @@
-"""BlueGreen: the new pods stand beside the old ones until all of them are good, then all requests go to them at once.
+"""BlueGreen: the new pods stand beside the old ones until all of them are good, then all requests
+go to them at once.
 
-The old Deployment stays for some time after the rollout is complete; returning within it is a rollout whose pods are
-there already.
+The old Deployment stays for some time after the rollout is complete; returning within it is a
+rollout whose pods are there already.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
     theirs = None if request.autoscaled else total
     old, new = Place(request.previous, theirs), Place(request.digest, total)
     preview = Layout({base: old, beside: new}, active=base, selected=(base,), scaled=base)
-    # The old pods serve no requests any more: their number is nobody's concern, so it is left as it is.
+    # The old pods serve no requests any more: their number is nobody's concern, so it is left as it
+    # is.
     switched = Layout(
         {beside: Place(request.digest, theirs), base: Place(request.previous, None)},
         active=beside,

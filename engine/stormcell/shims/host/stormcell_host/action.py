@@ -1,9 +1,9 @@
 """A worker: runs actions one after another, and is as new after each.
 
-Messages in: `{"run": {...}}`, and `{"preload": {...}}`, which `ready` answers. Messages out: `ask` (see services),
-`done` with the outcome, then `ready` once the process is clean again; a worker that cannot be cleaned says why in
-`done.retire` and ends. One whose cleaning fails ends without `ready`, by the exception.
-Source of the contract: contrib/runners/python_runner of StackStorm 3.9.
+Messages in: `{"run": {...}}`, and `{"preload": {...}}`, which `ready` answers. Messages out: `ask`
+(see services), `done` with the outcome, then `ready` once the process is clean again; a worker that
+cannot be cleaned says why in `done.retire` and ends. One whose cleaning fails ends without `ready`,
+by the exception. Source of the contract: contrib/runners/python_runner of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class _Worker:
         _flush()
         retire = self._snapshot.blocker() if job.get("reuse", True) else "asked for a fresh process"
         done = {"exit_code": exit_code, "status": status, "retire": retire}
-        # The result is JSON already, which must not be encoded again. It goes out before the cleaning, so that
-        # nobody waits for that.
+        # The result is JSON already, which must not be encoded again. It goes out before the
+        # cleaning, so that nobody waits for that.
         text = f'{{"done":{json.dumps(done)},"result":{result}}}'
         self._wire.send_encoded(text.encode())
         if retire is not None:
@@ -75,7 +75,9 @@ class _Worker:
         return True
 
     def preload(self, job: Dict[str, Any]) -> bool:
-        """Load the libraries of a pack's actions. False when that left something that cannot be undone."""
+        """Load the libraries of a pack's actions. False when that left something that cannot be
+        undone.
+        """
         pack_paths = self._admit(job)
         _extend_path(job)
         preload(job["files"], [path for path in job["path_first"] if not is_installed(path)])
@@ -118,7 +120,9 @@ class _Worker:
 
     def _instance(self, cls: Any, job: Dict[str, Any]) -> Any:
         name = f"st2.actions.python.{cls.__name__}"
-        service = ActionService(self._call, job["pack"], cls.__name__, job["log_level"], logging.getLogger(name))
+        service = ActionService(
+            self._call, job["pack"], cls.__name__, job["log_level"], logging.getLogger(name)
+        )
         try:
             return cls(config=job["config"], action_service=service)
         except TypeError as error:

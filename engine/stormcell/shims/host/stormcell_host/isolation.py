@@ -1,10 +1,11 @@
 """Put a worker back as it was before a run, so that no action finds what another left behind.
 
-What is restored: working directory, environment, import path and import machinery, arguments, logging, warnings,
-signal handlers and timers, locale and time zone, umask, standard streams, built-ins, socket timeout, TLS defaults,
-random state, recursion limit, hooks; and modules that came from the pack's folder are forgotten. Modules from elsewhere
-stay loaded: that is what makes a warm worker fast. What cannot be undone (running threads, child processes, resource
-limits) is reported instead, and the worker is replaced.
+What is restored: working directory, environment, import path and import machinery, arguments,
+logging, warnings, signal handlers and timers, locale and time zone, umask, standard streams,
+built-ins, socket timeout, TLS defaults, random state, recursion limit, hooks; and modules that came
+from the pack's folder are forgotten. Modules from elsewhere stay loaded: that is what makes a warm
+worker fast. What cannot be undone (running threads, child processes, resource limits) is reported
+instead, and the worker is replaced.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith(
 
 
 class Snapshot:
-    """The state of the process before any pack code ran. Made once; `restore` is called after each run."""
+    """The state of the process before any pack code ran. Made once; `restore` is called after each
+    run.
+    """
 
     def __init__(self) -> None:
         self._out, self._err = os.dup(1), os.dup(2)
@@ -58,14 +61,18 @@ class Snapshot:
         self._logging = _LoggingState()
 
     def open_streams(self) -> None:
-        """Give the process fresh standard streams on its original descriptors: unbuffered text in UTF-8."""
+        """Give the process fresh standard streams on its original descriptors: unbuffered text in
+        UTF-8.
+        """
         os.dup2(self._out, 1)
         os.dup2(self._err, 2)
         sys.stdout = sys.__stdout__ = _text_stream(1)  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = _text_stream(2)  # type: ignore[misc]
 
     def restore(self, pack_paths: List[str]) -> None:
-        """Undo what a run did. Raises whatever stands in the way; the process must not be used again then."""
+        """Undo what a run did. Raises whatever stands in the way; the process must not be used
+        again then.
+        """
         self._interpreter()  # First: the rest needs the built-ins.
         self._process()
         self._logging.restore()
@@ -177,7 +184,9 @@ def has_children() -> bool:
 def wait_for_threads() -> None:
     """Wait for threads that are not daemons, as the end of a Python program does."""
     while True:
-        alive = [t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()]
+        alive = [
+            t for t in threading.enumerate() if not t.daemon and t is not threading.main_thread()
+        ]
         if not alive:
             return
         for thread in alive:
@@ -214,12 +223,19 @@ class _LoggingState:
 
 
 def _logger_state(logger: logging.Logger) -> Tuple[Any, ...]:
-    return (logger.level, logger.propagate, logger.disabled, list(logger.handlers), list(logger.filters))
+    return (
+        logger.level,
+        logger.propagate,
+        logger.disabled,
+        list(logger.handlers),
+        list(logger.filters),
+    )
 
 
 def _set_logger(logger: logging.Logger, state: Optional[Tuple[Any, ...]]) -> None:
     if state is None:
-        # First seen in the run. Libraries that stay loaded added their NullHandler on import: keep that.
+        # First seen in the run. Libraries that stay loaded added their NullHandler on import: keep
+        # that.
         kept = [handler for handler in logger.handlers if isinstance(handler, logging.NullHandler)]
         state = (logging.NOTSET, True, False, kept, [])
     logger.level, logger.propagate, logger.disabled = state[0], state[1], state[2]
@@ -231,7 +247,9 @@ def _set_logger(logger: logging.Logger, state: Optional[Tuple[Any, ...]]) -> Non
 
 
 def _close(handler: logging.Handler) -> None:
-    with contextlib.suppress(Exception):  # A pack's own handler may raise anything, and it is going away.
+    with contextlib.suppress(
+        Exception
+    ):  # A pack's own handler may raise anything, and it is going away.
         handler.close()
 
 
@@ -257,7 +275,9 @@ def is_installed(path: str) -> bool:
 
 
 def _is_below(path: str, pack_paths: List[str]) -> bool:
-    """Tell whether a path is the pack's own. A virtualenv inside the pack's folder holds libraries, not pack code."""
+    """Tell whether a path is the pack's own. A virtualenv inside the pack's folder holds libraries,
+    not pack code.
+    """
     return path.startswith(tuple(pack_paths)) and not is_installed(path)
 
 
@@ -269,4 +289,7 @@ def _is_from(module: Any, pack_paths: List[str]) -> bool:
         places = [str(place) for place in getattr(module, "__path__", None) or ()]
     except Exception:  # noqa: BLE001 - namespace packages compute it, and may fail once their parent is gone
         return True
-    return any(_is_below(place, pack_paths) or _is_below(os.path.realpath(place), pack_paths) for place in places)
+    return any(
+        _is_below(place, pack_paths) or _is_below(os.path.realpath(place), pack_paths)
+        for place in places
+    )

@@ -1,7 +1,7 @@
 """Find the class in a pack's Python file, as st2common/util/loader.py of StackStorm 3.9 does.
 
-The module is executed without a place in `sys.modules`, so that an action named `http.py` does not hide the standard
-library's. Its folder goes to the end of `sys.path`.
+The module is executed without a place in `sys.modules`, so that an action named `http.py` does not
+hide the standard library's. Its folder goes to the end of `sys.path`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ class LoadError(Exception):
 
 
 class CachingLoader(SourceFileLoader):
-    """Keeps the compiled code of a pack's files, which are executed anew for each run, as long as they do not change.
+    """Keeps the compiled code of a pack's files, which are executed anew for each run, as long as
+    they do not change.
 
-    Byte-code files are neither read nor needed, so that this works as well for packs that lie on a read-only disk.
+    Byte-code files are neither read nor needed, so that this works as well for packs that lie on a
+    read-only disk.
     """
 
     _codes: ClassVar[Dict[str, Tuple[Tuple[int, int], Any]]] = {}
@@ -41,7 +43,9 @@ class CachingLoader(SourceFileLoader):
 
 
 class PackImports:
-    """A path hook: imports from the packs' folders go through CachingLoader, all others the ordinary way."""
+    """A path hook: imports from the packs' folders go through CachingLoader, all others the
+    ordinary way.
+    """
 
     def __init__(self) -> None:
         self.folders: Tuple[str, ...] = ()
@@ -79,10 +83,14 @@ def load_module(path: str) -> ModuleType:
 
 
 def action_class(path: str) -> Any:
-    """Return the alphabetically first class of the file that is defined there and has a `run` method."""
+    """Return the alphabetically first class of the file that is defined there and has a `run`
+    method.
+    """
     module = load_module(path)
     classes: List[Any] = [
-        member for _, member in inspect.getmembers(module, inspect.isclass) if member.__module__ == module.__name__
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if member.__module__ == module.__name__
     ]
     for candidate in classes:
         method = getattr(candidate, "run", None)
@@ -103,16 +111,23 @@ def sensor_class(path: str, class_name: str) -> Any:
     abstract = [
         name
         for name in ("setup", "run", "cleanup", "add_trigger", "update_trigger", "remove_trigger")
-        if not callable(getattr(found, name, None)) or getattr(getattr(found, name), "__isabstractmethod__", False)
+        if not callable(getattr(found, name, None))
+        or getattr(getattr(found, name), "__isabstractmethod__", False)
     ]
     if abstract:
-        raise LoadError('The sensor class "{}" does not define: {}.'.format(class_name, ", ".join(abstract)))
+        raise LoadError(
+            'The sensor class "{}" does not define: {}.'.format(class_name, ", ".join(abstract))
+        )
     return found
 
 
 def without_host_frames(error: BaseException) -> Optional[TracebackType]:
-    """Return the error's traceback from the first frame that is not ours: a pack's author looks for their own."""
+    """Return the error's traceback from the first frame that is not ours: a pack's author looks for
+    their own.
+    """
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith((_HERE, "<frozen importlib")):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(
+        (_HERE, "<frozen importlib")
+    ):
         trace = trace.tb_next
     return trace

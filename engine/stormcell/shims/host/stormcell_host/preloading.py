@@ -1,9 +1,10 @@
 """Load, before the first run, the libraries that a pack's actions will ask for.
 
-The first import of a client library costs up to seconds, and whoever meets a fresh worker would wait for it. An idle
-worker reads the pack's files instead (it does not run them), follows their imports of one another, and imports what
-comes from elsewhere, also where the import stands inside a function. Libraries stay loaded between runs anyway (see
-isolation), so a run finds nothing that an earlier run could not have left.
+The first import of a client library costs up to seconds, and whoever meets a fresh worker would
+wait for it. An idle worker reads the pack's files instead (it does not run them), follows their
+imports of one another, and imports what comes from elsewhere, also where the import stands inside a
+function. Libraries stay loaded between runs anyway (see isolation), so a run finds nothing that an
+earlier run could not have left.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from .isolation import is_installed
 def preload(files: Sequence[str], folders: Sequence[str]) -> None:
     """Import the installed libraries that these files, and the pack's modules they use, name.
 
-    `folders`: where the pack's own modules are looked for. What cannot be read or imported is left to the run that
-    needs it: there the error belongs to somebody.
+    `folders`: where the pack's own modules are looked for. What cannot be read or imported is left
+    to the run that needs it: there the error belongs to somebody.
     """
     for name in libraries(files, folders):
         with contextlib.suppress(Exception, SystemExit):
@@ -32,7 +33,9 @@ def preload(files: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def libraries(files: Sequence[str], folders: Sequence[str]) -> List[str]:
-    """Return the modules these files name, directly or through the pack's own modules, that are not the pack's."""
+    """Return the modules these files name, directly or through the pack's own modules, that are not
+    the pack's.
+    """
     found: Dict[str, None] = {}
     seen = set()
     waiting = list(reversed(files))
@@ -51,7 +54,9 @@ def libraries(files: Sequence[str], folders: Sequence[str]) -> List[str]:
 
 
 def _imports(file: str) -> Iterator[Tuple[int, str, List[str]]]:
-    """Yield (dots in front, module, names taken from it) of every import but those for type checkers alone."""
+    """Yield (dots in front, module, names taken from it) of every import but those for type
+    checkers alone.
+    """
     try:
         with open(file, "rb") as source:  # noqa: PTH123 - pathlib would be one more module to load
             todo: List[ast.AST] = [ast.parse(source.read())]
@@ -67,7 +72,13 @@ def _imports(file: str) -> Iterator[Tuple[int, str, List[str]]]:
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             todo += reversed(node.orelse)
         else:
-            todo += reversed([child for child in ast.iter_child_nodes(node) if isinstance(child, _HOLD_STATEMENTS)])
+            todo += reversed(
+                [
+                    child
+                    for child in ast.iter_child_nodes(node)
+                    if isinstance(child, _HOLD_STATEMENTS)
+                ]
+            )
 
 
 _HOLD_STATEMENTS = (ast.stmt, ast.excepthandler)

@@ -1,7 +1,8 @@
 """Make JSON of what an action returns, as StackStorm does with orjson.
 
-Dates, UUIDs, enums and data classes become text or mappings; NaN and infinities become null. Anything else that is not
-JSON (an object, a set, bytes, a key that is not text) makes the whole result the text of it.
+Dates, UUIDs, enums and data classes become text or mappings; NaN and infinities become null.
+Anything else that is not JSON (an object, a set, bytes, a key that is not text) makes the whole
+result the text of it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def _plain(value: Any) -> Any:  # noqa: C901 - a flat list of types
     if isinstance(value, uuid.UUID):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     bases: Tuple[Any, ...] = (str, int, dict, list)
     for base in bases:
         if isinstance(value, base):

@@ -1,8 +1,8 @@
 """The host of one sensor: loads its class, runs it, and speaks with the engine for it.
 
-Messages in: `start`, `triggers` (what was added, changed, removed), `ack` for dispatches, `reply` for questions.
-Messages out: `dispatch`, `ask`, `log`, `state`, `failed`. The main thread belongs to the sensor.
-Source of the contract: st2reactor/container/sensor_wrapper.py of StackStorm 3.9.
+Messages in: `start`, `triggers` (what was added, changed, removed), `ack` for dispatches, `reply`
+for questions. Messages out: `dispatch`, `ask`, `log`, `state`, `failed`. The main thread belongs to
+the sensor. Source of the contract: st2reactor/container/sensor_wrapper.py of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import signal
 import sys
 import threading
 import traceback
-from _thread import allocate_lock  # Taken before a sensor can patch it: the engine's answer comes in a real thread.
+from _thread import (
+    allocate_lock,
+)  # Taken before a sensor can patch it: the engine's answer comes in a real thread.
 from queue import Empty, SimpleQueue
 from typing import Any, Dict, List, Optional
 
@@ -26,7 +28,8 @@ from .services import DatastoreService, EngineError, answer_of
 from .wire import Message, Wire, die_with_parent
 
 _SETUP_PATIENCE_SECONDS = 5.0
-"""How long existing triggers wait for `setup()`: some sensors do their work in it and never return."""
+"""How long existing triggers wait for `setup()`: some sensors do their work in it and never return.
+"""
 
 
 def main(fd: int, parent_pid: int) -> None:
@@ -49,8 +52,8 @@ class _Host:
         self._start = start
         self._instance: Any = None
         self._cleaned = threading.Lock()
-        # SimpleQueue and plain locks only: Event, Condition and Queue make locks while they wait, and would make
-        # green ones in our threads once a sensor has called eventlet.monkey_patch().
+        # SimpleQueue and plain locks only: Event, Condition and Queue make locks while they wait,
+        # and would make green ones in our threads once a sensor has called eventlet.monkey_patch().
         self._made: SimpleQueue[bool] = SimpleQueue()
         self._set_up: SimpleQueue[bool] = SimpleQueue()
         self._changes: SimpleQueue[Dict[str, List[Any]]] = SimpleQueue()
@@ -62,7 +65,8 @@ class _Host:
         _log_to_engine(self._wire, self._start.get("log_level", "INFO"))
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # Before the sensor's module is loaded: many call eventlet.monkey_patch(), and these must stay real threads.
+        # Before the sensor's module is loaded: many call eventlet.monkey_patch(), and these must
+        # stay real threads.
         threading.Thread(target=self._read, name="stormcell-read", daemon=True).start()
         threading.Thread(target=self._apply_changes, name="stormcell-triggers", daemon=True).start()
         try:
@@ -82,12 +86,16 @@ class _Host:
         except BaseException as error:  # noqa: BLE001 - the outer loop of the sensor: report, then end
             self._report(error)
             self._end(1)
-        # run() returned: the process ends once the sensor's own threads have, as any program's does.
+        # run() returned: the process ends once the sensor's own threads have, as any program's
+        # does.
 
     def _make(self) -> Any:
         start = self._start
         cls = sensor_class(start["file"], start["class_name"])
-        arguments: Dict[str, Any] = {"sensor_service": SensorService(self), "config": start["config"]}
+        arguments: Dict[str, Any] = {
+            "sensor_service": SensorService(self),
+            "config": start["config"],
+        }
         if start.get("poll_interval") and hasattr(cls, "poll"):
             arguments["poll_interval"] = start["poll_interval"]
         return cls(**arguments)
@@ -115,7 +123,9 @@ class _Host:
                     try:
                         getattr(self._instance, kind + "_trigger")(trigger)
                     except Exception as error:
-                        self.logger.exception("%s_trigger failed for %s: %s", kind, trigger.get("ref"), error)
+                        self.logger.exception(
+                            "%s_trigger failed for %s: %s", kind, trigger.get("ref"), error
+                        )
             self._wire.send({"applied": changes.get("number")})
 
     def _report(self, error: BaseException) -> None:
@@ -159,7 +169,9 @@ class _Link:
         self._closed = False
 
     def dispatch(self, trigger: Any, payload: Any, trace_context: Optional[Dict[str, Any]]) -> None:
-        """Return when the trigger instance is on disk. Raises EngineError when it could not be stored."""
+        """Return when the trigger instance is on disk. Raises EngineError when it could not be
+        stored.
+        """
         message: Message = {"trigger": trigger, "payload": payload}
         if trace_context:
             message["trace_context"] = trace_context
@@ -177,7 +189,9 @@ class _Link:
         self._waiting[number] = waiter
         message[kind] = number
         try:
-            self._wire.send_encoded(json.dumps(message, separators=(",", ":"), default=_json_text).encode())
+            self._wire.send_encoded(
+                json.dumps(message, separators=(",", ":"), default=_json_text).encode()
+            )
             if self._closed:
                 raise EngineError("The engine has gone.")
             waiter.wait()
@@ -206,7 +220,9 @@ class _Link:
 
 
 class _Waiter:
-    """One thread's place to wait; used again and again, as making an Event for each dispatch costs more than it."""
+    """One thread's place to wait; used again and again, as making an Event for each dispatch costs
+    more than it.
+    """
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
@@ -230,7 +246,9 @@ class SensorService:
         self._link = host.link
         self._logger = host.logger
         start = host._start
-        self.datastore_service = DatastoreService(host.link.call, start["pack"], start["class_name"], host.logger)
+        self.datastore_service = DatastoreService(
+            host.link.call, start["pack"], start["class_name"], host.logger
+        )
         self.get_user_info = self.datastore_service.get_user_info
         self.list_values = self.datastore_service.list_values
         self.get_value = self.datastore_service.get_value
@@ -242,13 +260,17 @@ class SensorService:
         return logging.getLogger(f"{self._logger.name}.{name}")
 
     def dispatch(self, trigger: Any, payload: Any = None, trace_tag: Optional[str] = None) -> None:
-        """Dispatch a trigger (a ref, or a mapping with `type` and `parameters`); it is on disk when this returns.
+        """Dispatch a trigger (a ref, or a mapping with `type` and `parameters`); it is on disk when
+        this returns.
 
-        A payload that does not fit the type's schema is dropped with a warning in the log, as in StackStorm.
+        A payload that does not fit the type's schema is dropped with a warning in the log, as in
+        StackStorm.
         """
         self._link.dispatch(trigger, payload, {"trace_tag": trace_tag} if trace_tag else None)
 
-    def dispatch_with_context(self, trigger: Any, payload: Any = None, trace_context: Any = None) -> None:
+    def dispatch_with_context(
+        self, trigger: Any, payload: Any = None, trace_context: Any = None
+    ) -> None:
         """The same with a trace context: a mapping, or StackStorm's object."""
         if trace_context is not None and not isinstance(trace_context, dict):
             trace_context = dict(vars(trace_context))
@@ -264,7 +286,11 @@ class _EngineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            entry: Dict[str, Any] = {"level": record.levelno, "logger": record.name, "message": record.getMessage()}
+            entry: Dict[str, Any] = {
+                "level": record.levelno,
+                "logger": record.name,
+                "message": record.getMessage(),
+            }
             if record.exc_info:
                 entry["traceback"] = logging.Formatter().formatException(record.exc_info)
             self._wire.send({"log": entry})

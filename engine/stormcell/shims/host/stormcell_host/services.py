@@ -1,6 +1,7 @@
 """What pack code may ask of the engine: `action_service` and `sensor_service`.
 
-Method by method as st2common/services/datastore.py, python_action_wrapper.py and sensor_wrapper.py of StackStorm 3.9.
+Method by method as st2common/services/datastore.py, python_action_wrapper.py and sensor_wrapper.py
+of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class KeyValuePair:
 
 
 class DatastoreService:
-    """Keys and values. By default those that belong to this pack and class; all of them with `local=False`."""
+    """Keys and values. By default those that belong to this pack and class; all of them with
+    `local=False`.
+    """
 
     def __init__(self, call: Call, pack: str, class_name: str, logger: logging.Logger) -> None:
         self._call = call
@@ -52,15 +55,25 @@ class DatastoreService:
         return self._call("get_user_info", {})
 
     def list_values(
-        self, local: bool = True, prefix: Optional[str] = None, limit: Optional[int] = None, offset: Optional[int] = 0
+        self,
+        local: bool = True,
+        prefix: Optional[str] = None,
+        limit: Optional[int] = None,
+        offset: Optional[int] = 0,
     ) -> List[KeyValuePair]:
         full = self._prefix + (prefix or "") if local else prefix
         found = self._call("list_values", {"prefix": full, "limit": limit, "offset": offset or 0})
         return [KeyValuePair(**item) for item in found]
 
-    def get_value(self, name: str, local: bool = True, scope: str = SYSTEM_SCOPE, decrypt: bool = False) -> Any:
+    def get_value(
+        self, name: str, local: bool = True, scope: str = SYSTEM_SCOPE, decrypt: bool = False
+    ) -> Any:
         """Return the value, or None where there is none or it could not be read (which is logged)."""
-        arguments = {"name": self._name(name, local, scope), "scope": scope, "decrypt": bool(decrypt)}
+        arguments = {
+            "name": self._name(name, local, scope),
+            "scope": scope,
+            "decrypt": bool(decrypt),
+        }
         try:
             return self._call("get_value", arguments)
         except EngineError as error:
@@ -87,7 +100,9 @@ class DatastoreService:
         try:
             return bool(self._call("delete_value", arguments))
         except EngineError as error:
-            self._logger.error("Could not delete %s from the datastore: %s", arguments["name"], error)
+            self._logger.error(
+                "Could not delete %s from the datastore: %s", arguments["name"], error
+            )
             return False
 
     def get_api_client(self) -> Any:
@@ -95,10 +110,14 @@ class DatastoreService:
         try:
             from st2client.client import Client
         except ImportError:
-            raise EngineError("st2client is not installed; use the other methods of this service.") from None
+            raise EngineError(
+                "st2client is not installed; use the other methods of this service."
+            ) from None
         import os
 
-        return Client(base_url=os.environ.get("ST2_BASE_URL"), api_url=os.environ.get("ST2_ACTION_API_URL"))
+        return Client(
+            base_url=os.environ.get("ST2_BASE_URL"), api_url=os.environ.get("ST2_ACTION_API_URL")
+        )
 
     def _name(self, name: str, local: bool, scope: str) -> str:
         if scope != SYSTEM_SCOPE:
@@ -107,7 +126,9 @@ class DatastoreService:
 
 
 class Calls:
-    """Questions to the engine that wait for their answer; for a thread that owns the connection while it runs."""
+    """Questions to the engine that wait for their answer; for a thread that owns the connection
+    while it runs.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -136,7 +157,9 @@ def answer_of(reply: Dict[str, Any]) -> Any:
 class ActionService:
     """`self.action_service` of an action."""
 
-    def __init__(self, call: Call, pack: str, class_name: str, log_level: str, logger: logging.Logger) -> None:
+    def __init__(
+        self, call: Call, pack: str, class_name: str, log_level: str, logger: logging.Logger
+    ) -> None:
         self._call = call
         self.datastore_service = DatastoreService(call, pack, class_name, logger)
         self._action_wrapper = _Wrapper(pack, class_name, log_level)
@@ -146,10 +169,17 @@ class ActionService:
         self.set_value = self.datastore_service.set_value
         self.delete_value = self.datastore_service.delete_value
 
-    def dispatch(self, trigger: Any, payload: Optional[Dict[str, Any]] = None, trace_tag: Optional[str] = None) -> None:
+    def dispatch(
+        self,
+        trigger: Any,
+        payload: Optional[Dict[str, Any]] = None,
+        trace_tag: Optional[str] = None,
+    ) -> None:
         """Dispatch a trigger; stormcell's own, for `core.inject_trigger`."""
         trace = {"trace_tag": trace_tag} if trace_tag else None
-        self._call("dispatch", {"trigger": trigger, "payload": payload or {}, "trace_context": trace})
+        self._call(
+            "dispatch", {"trigger": trigger, "payload": payload or {}, "trace_context": trace}
+        )
 
     def format_execution_result(self, execution_id: str) -> Any:
         """What a chat is told of an execution; stormcell's own, for the chatops pack."""

@@ -1,7 +1,8 @@
-"""Frames over the socket that joins a child to the engine: four bytes of length, then JSON in UTF-8.
+"""Frames over the socket that joins a child to the engine: four bytes of length, then JSON in
+UTF-8.
 
-The socket is never inherited by programs that pack code starts; parameters, configuration and results travel here and
-nowhere else (not in argv, not in the environment).
+The socket is never inherited by programs that pack code starts; parameters, configuration and
+results travel here and nowhere else (not in argv, not in the environment).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ Message = Dict[str, Any]
 
 
 class Wire:
-    """One end of the connection. `send` may be called from any thread, `receive` from one at a time."""
+    """One end of the connection. `send` may be called from any thread, `receive` from one at a
+    time.
+    """
 
     def __init__(self, fd: int) -> None:
         os.set_inheritable(fd, False)
@@ -37,7 +40,9 @@ class Wire:
         return self._socket.fileno()
 
     def send(self, message: Message) -> None:
-        """Send one message; blocks while the engine is behind. Raises OSError when the engine is gone."""
+        """Send one message; blocks while the engine is behind. Raises OSError when the engine is
+        gone.
+        """
         self.send_encoded(json.dumps(message, separators=(",", ":"), default=str).encode())
 
     def send_encoded(self, data: bytes) -> None:
@@ -72,9 +77,11 @@ class Wire:
 
 
 def die_with_parent(parent_pid: int, *, adopt: bool) -> None:
-    """Ask Linux to kill this process when the engine dies, and with `adopt` to give it the orphans of its children.
+    """Ask Linux to kill this process when the engine dies, and with `adopt` to give it the orphans
+    of its children.
 
-    Where that cannot be asked for (not Linux), the end of the connection does the same a little later.
+    Where that cannot be asked for (not Linux), the end of the connection does the same a little
+    later.
     """
     try:
         libc = ctypes.CDLL(None)

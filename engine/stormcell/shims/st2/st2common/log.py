@@ -1,4 +1,6 @@
-"""`from st2common import log as logging`, as packs write it: the standard library's, with StackStorm's additions."""
+"""`from st2common import log as logging`, as packs write it: the standard library's, with
+StackStorm's additions.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The engine's API for the actions of this pack: where it is and who asks stands in an action's environment."""
+"""The engine's API for the actions of this pack: where it is and who asks stands in an action's
+environment.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Api:
         return self._call(urllib.request.Request(f"{self._url}/{path}"))  # noqa: S310 - the engine's own address
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(f"{self._url}/{path}", data=json.dumps(body).encode(), method="POST")  # noqa: S310 - as above
+        request = urllib.request.Request(  # noqa: S310
+            f"{self._url}/{path}", data=json.dumps(body).encode(), method="POST"
+        )
         request.add_header("Content-Type", "application/json")
         return self._call(request)
 

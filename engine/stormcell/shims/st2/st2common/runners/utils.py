@@ -40,6 +40,8 @@ def get_logger_for_python_runner_action(action_name: str, log_level: str = "debu
     return logger
 
 
-def get_action_class_instance(action_cls: Any, config: Any = None, action_service: Any = None) -> Any:
+def get_action_class_instance(
+    action_cls: Any, config: Any = None, action_service: Any = None
+) -> Any:
     """Make an action; for packs that run one action from another, and for their tests."""
     return action_cls(config=config, action_service=action_service)
