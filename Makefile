@@ -10,7 +10,7 @@ PYTEST_ARGS ?= -n 3 --dist loadfile
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "kubestorm needs Python 3.11 or later; name one with: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -37,10 +37,17 @@ else
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e
 endif
 
+.PHONY: test-stackstorm
+test-stackstorm: PYTEST_ARGS = -s
+test-stackstorm: setup ## Run the pack on a real StackStorm (ST2_URL=its API, ST2_KEY=a key)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/stackstorm
+
 .PHONY: check
 check: setup ## Lint, types, import rules, pack metadata
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/flake8
+	PYTHONPATH=lib:engine/stormcell/shims/st2 $(BIN)/pylint --errors-only actions/*.py sensors/*.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .

@@ -1,13 +1,12 @@
-"""Tell a team's channel what happened, and all that was held back until now."""
+"""Post messages about what happened in the channel of a team."""
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from kubestorm.actions import run_with_services, running_id
-from kubestorm.announce.keep import Keep
-from kubestorm.announce.steps import Notice, tell
-from kubestorm.naming import Identity
+from kubestorm.actions import run_with_services
+from kubestorm.announce.steps import Notice, tell, tell_notice
+from kubestorm.announce.told import ToldStore
 from st2common.runners.base_action import Action
 
 
@@ -15,28 +14,15 @@ class AnnouncementTell(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self,
-        sentence: str = "",
-        topic: str = "",
-        tone: str = "info",
-        subject: str = "",
-        state: str = "",
-        **identity: Any,
+        self, messages: Optional[List[Dict[str, Any]]] = None, **notice: str
     ) -> Tuple[bool, Any]:
-        about = Identity(**{key: identity.get(key) or "" for key in Identity._fields})
-        notice = (
-            Notice(about.namespace, sentence, topic or "notices", tone, subject, state)
-            if sentence
-            else None
-        )
+        store = ToldStore(self.action_service)
         done, result = run_with_services(
-            lambda services: tell(
-                services,
-                Keep(self.action_service),
-                running_id(),
-                about=about if about.plural and not notice else None,
-                notice=notice,
+            lambda services: (
+                tell(services, store, messages)
+                if messages
+                else tell_notice(services, store, Notice(**notice))
             ),
             self.config,
         )
-        return done and not result.get("refused"), result
+        return done and not result["refused"], result

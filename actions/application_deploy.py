@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
+from kubestorm.actions import run_step
 from kubestorm.application import steps
-from kubestorm.application.running import run_step
 from kubestorm.naming import Identity
 from st2common.runners.base_action import Action
 
@@ -22,8 +22,6 @@ class ApplicationDeploy(Action):  # type: ignore[misc]
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
-        wanted: bool = True,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_step(steps.ensure_deployment, self.config, identity, run_id, wanted=wanted)
+        return run_step(steps.ensure_deployment, steps.ApplicationRun, self.config, identity)

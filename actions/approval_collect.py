@@ -1,4 +1,4 @@
-"""Take up the answer that a workflow's inquiry was given."""
+"""Take the answer of a workflow's inquiry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask for the builds of images whose base is new."""
+"""Request builds of images whose base is new."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Any, Tuple
 
 from kubestorm.actions import run_with_services
 from kubestorm.bases.look import look
+from kubestorm.registry.names import ImageName
 from st2common.runners.base_action import Action
 
 
 class BaseImagesLook(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
-    def run(self) -> Tuple[bool, Any]:
-        return run_with_services(look, self.config)
+    def run(self, registry: str = "", repository: str = "") -> Tuple[bool, Any]:
+        pushed = ImageName(registry, repository) if repository else None
+        return run_with_services(lambda services: look(services, pushed), self.config)

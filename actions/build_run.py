@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Tuple
 
-from kubestorm.building.actions import run_build_step
+from kubestorm.actions import run_with_services, running_id
+from kubestorm.building.actions import run_maker
 from kubestorm.building.running import run_build
 from kubestorm.naming import Identity
 from st2common.runners.base_action import Action
@@ -23,11 +24,13 @@ class BuildRun(Action):  # type: ignore[misc]
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
     ) -> Tuple[bool, Any]:
         def say(line: str) -> None:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_build_step(run_build, self.config, identity, run_id, say=say)
+        make_run = run_maker(self.action_service, say)
+        return run_with_services(
+            lambda services: run_build(make_run(services, identity, running_id())), self.config
+        )

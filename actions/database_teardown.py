@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_database_step
+from kubestorm.actions import run_step
+from kubestorm.database.steps import DatabaseRun
 from kubestorm.database.teardown import tear_down
 from kubestorm.naming import Identity
 from st2common.runners.base_action import Action
@@ -22,8 +23,6 @@ class DatabaseTeardown(Action):  # type: ignore[misc]
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
-        wanted: bool = True,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_database_step(tear_down, self.config, identity, run_id, wanted=wanted)
+        return run_step(tear_down, DatabaseRun, self.config, identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.actions import run_with_services
-from kubestorm.approval.engine import EngineApi
+from kubestorm.engine_api import EngineApi
 from kubestorm.pipeline.steps import start
 from st2common.runners.base_action import Action
 

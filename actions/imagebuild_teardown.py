@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.building import steps
-from kubestorm.building.actions import run_build_step
+from kubestorm.actions import run_step
+from kubestorm.building.actions import run_maker
+from kubestorm.building.steps import teardown
 from kubestorm.naming import Identity
 from st2common.runners.base_action import Action
 
@@ -22,8 +23,6 @@ class ImagebuildTeardown(Action):  # type: ignore[misc]
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
-        wanted: bool = True,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_build_step(steps.teardown, self.config, identity, run_id, wanted=wanted)
+        return run_step(teardown, run_maker(self.action_service), self.config, identity)

@@ -21,9 +21,8 @@ class ResourceEnsureFinalizer(Action):  # type: ignore[misc]
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
         return actions.run_on_resource(
-            lambda handle: {"written": handle.ensure_finalizer()}, self.config, identity, run_id
+            lambda handle: {"written": handle.ensure_finalizer()}, self.config, identity
         )

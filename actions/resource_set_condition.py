@@ -22,7 +22,6 @@ class ResourceSetCondition(Action):  # type: ignore[misc]
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
         type: str,
         status: str,
         reason: str,
@@ -34,5 +33,4 @@ class ResourceSetCondition(Action):  # type: ignore[misc]
             lambda handle: {"exists": handle.write_status(condition) is not None},
             self.config,
             identity,
-            run_id,
         )

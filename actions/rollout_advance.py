@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
+from kubestorm.actions import run_with_services, running_id
 from kubestorm.naming import Identity
 from kubestorm.rollout import steps
 from st2common.runners.base_action import Action
@@ -16,15 +16,14 @@ class RolloutAdvance(Action):  # type: ignore[misc]
     def run(
         self,
         cluster: str,
-        group: str,
-        version: str,
-        plural: str,
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
+        group: str = "kubestorm.io",
+        version: str = "v1alpha1",
+        plural: str = "rollouts",
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
         return run_with_services(
-            lambda it: steps.advance(steps.RolloutRun(it, identity, run_id)), self.config
+            lambda it: steps.advance(steps.RolloutRun(it, identity, running_id())), self.config
         )

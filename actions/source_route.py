@@ -1,11 +1,11 @@
-"""Note a push where it concerns somebody."""
+"""Follow a push to a branch where it concerns somebody."""
 
 from __future__ import annotations
 
 from typing import Any, List, Tuple
 
 from kubestorm.actions import run_with_services
-from kubestorm.building.following import note_push
+from kubestorm.descriptor.applying import follow_push
 from st2common.runners.base_action import Action
 
 
@@ -16,7 +16,7 @@ class SourceRoute(Action):  # type: ignore[misc]
         self, urls: List[str], branch: str, commit: str, actor: str = "", event_id: str = ""
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: note_push(
+            lambda services: follow_push(
                 services, urls, branch, commit, actor=actor, event_id=event_id
             ),
             self.config,

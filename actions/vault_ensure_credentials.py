@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_database_step
+from kubestorm.actions import run_step
 from kubestorm.database import steps
+from kubestorm.database.steps import DatabaseRun
 from kubestorm.naming import Identity
 from st2common.runners.base_action import Action
 
@@ -22,10 +23,6 @@ class VaultEnsureCredentials(Action):  # type: ignore[misc]
         namespace: str,
         name: str,
         uid: str,
-        run_id: str,
-        wanted: bool = True,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_database_step(
-            steps.ensure_credentials, self.config, identity, run_id, wanted=wanted
-        )
+        return run_step(steps.ensure_credentials, DatabaseRun, self.config, identity)

@@ -14,7 +14,17 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.md"
-PROGRAMS = ("ingest", "matching", "reacting", "webhooks", "pushes", "steps", "watching", "starting")
+PROGRAMS = (
+    "ingest",
+    "matching",
+    "reacting",
+    "webhooks",
+    "pushes",
+    "steps",
+    "watching",
+    "starting",
+    "executions",
+)
 _HEAD = """# What was measured
 
 Written by `make bench`. Rates are per CPU second, times are medians, ratios compare programs that took turns in one

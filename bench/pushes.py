@@ -62,9 +62,10 @@ def _pack(folder: Path) -> Path:
         {
             "pack.yaml": yaml.safe_dump({**manifest, "description": "Measured."}),
             "rules/pushed.yaml": yaml.safe_dump(rule),
+            "triggers/image_pushed.yaml": (ROOT / "triggers" / "image_pushed.yaml").read_text(),
             **{
                 f"sensors/{name}": (ROOT / "sensors" / name).read_text()
-                for name in ("image_push_sensor.py", "image_push_sensor.yaml")
+                for name in ("listeners_sensor.py", "listeners_sensor.yaml")
             },
         },
     )

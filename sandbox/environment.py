@@ -5,12 +5,12 @@ the pack needs.
 installs what `crds/` and `deploy/` hold as an operator would, and leaves in the folder:
 
     kubeconfig                 for the person who tries things (cluster administrator)
-    pack/kubeconfig            for the pack: a service account with the rights of
-    deploy/kubernetes-rbac.yaml pack/vault-secret-id       the secret half of the pack's AppRole,
-    bound to deploy/vault-policy.hcl pack/consul-token          a token with the rules of
-    deploy/consul-policy.hcl pack/registry-token        what the registry sends with each report of
-    a push, where there is one configs/kubestorm.yaml     the pack's configuration, which names
-    these files
+    pack/kubeconfig            for the pack: a service account, deploy/kubernetes-rbac.yaml
+    pack/vault-secret-id       half of the pack's AppRole, bound to deploy/vault-policy.hcl
+    pack/consul-token          a token with the rules of deploy/consul-policy.hcl
+    pack/aws-credentials       keys that the sandbox's AWS takes
+    pack/registry-token        what a registry sends with each report of a push
+    configs/kubestorm.yaml     the pack's configuration, which names these files
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ AWS_ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 Json = dict[str, Any]
 KubeKind = Literal["sandbox", "real"]
@@ -64,12 +65,11 @@ KubeKind = Literal["sandbox", "real"]
 class Environment:
     """Everything outside the engine. Use as a context manager, or `start` and `stop`.
 
-    `provision_seconds` is how long RDS takes to make an instance, `resync_seconds` the first resync
-    interval of the pack; `settings` replaces whole sections of the pack's configuration. With
-    `proxied` the pack reaches each service through `proxies[...]`, which can be told to misbehave
-    on the wire. `faults[...]` makes the service itself answer badly, to everybody; a real API
-    server has none. With `registry` there is a container registry (docker-registry where it is
-    installed) whose pushes are reported to the pack.
+    `provision_seconds` is how long RDS takes to make an instance. With `proxied` the pack reaches
+    each service through `proxies[...]`, which can be told to misbehave on the wire. `faults[...]`
+    makes the service itself answer badly, to everybody; a real API server has none. With `registry`
+    there is a container registry (docker-registry where it is installed) whose pushes are reported
+    to the pack.
     """
 
     cluster = "demo"
@@ -80,7 +80,6 @@ class Environment:
         *,
         kube: KubeKind = "sandbox",
         provision_seconds: float = 3.0,
-        resync_seconds: float = 1.0,
         proxied: bool = False,
         registry: bool = False,
         settings: Mapping[str, Any] | None = None,
@@ -90,7 +89,8 @@ class Environment:
         self.faults = {name: Faults() for name in ("aws", "vault", "consul")}
         self._settings = dict(settings or {})
         self._kube = kube
-        self._resync_seconds = resync_seconds
+        # The sensor looks at RDS a few times while an instance is made.
+        self._watch_rds = {"watch_seconds": max(provision_seconds / 5, 0.1)}
         self._proxied = proxied
         self._registry_wanted = registry
         self.registry: RegistryProcess | PretendRegistry | None = None
@@ -153,7 +153,6 @@ class Environment:
             folder or self.folder / "engine",
             packs=[ROOT],
             configs=self.folder / "configs",
-            environment=AWS_ENVIRONMENT,
         )
 
     def push_image(self, repository: str, tag: str, **more: Any) -> str:
@@ -365,6 +364,8 @@ class Environment:
 
     def _write_config(self, urls: Mapping[str, str], *, role_id: str) -> None:
         pack = self.folder / "pack"
+        keys = [f"{key.lower()} = {AWS_ENVIRONMENT[key]}" for key in AWS_KEYS]
+        self.write_private("pack/aws-credentials", "\n".join(["[default]", *keys, ""]))
         self.write_private(
             "configs/kubestorm.yaml",
             {
@@ -373,6 +374,8 @@ class Environment:
                 "aws": {
                     "region": AWS_ENVIRONMENT["AWS_DEFAULT_REGION"],
                     "endpoint_url": urls["aws"],
+                    "credentials_file": str(pack / "aws-credentials"),
+                    **self._watch_rds,
                 },
                 "vault": {
                     "url": urls["vault"],
@@ -383,7 +386,6 @@ class Environment:
                     },
                 },
                 "consul": {"url": urls["consul"], "token_file": str(pack / "consul-token")},
-                "resync": {"initial_seconds": self._resync_seconds, "max_seconds": 2},
                 **self._registry_config,
                 **self._settings,
             },

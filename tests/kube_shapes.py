@@ -1,4 +1,4 @@
-"""Helpers for comparing what two Kubernetes API servers answer, without what differs on every call."""
+"""For comparing what two Kubernetes API servers answer, without what differs on every call."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 An inquiry is an execution with status `pending` whose result says what is asked and of whom; an
 answer that fits ends it as succeeded, and whatever conducts it goes on. Its time to live is kept by
-`Driver`. Source of behaviour and of the sentences: st2common/services/inquiry.py and
-exceptions/inquiry.py of StackStorm 3.9.
+`Driver`.
+Source of behaviour and of the sentences: st2common/services/inquiry.py and exceptions/inquiry.py of
+StackStorm 3.9.
 """
 
 from __future__ import annotations

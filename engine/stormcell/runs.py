@@ -70,6 +70,10 @@ def child_of(core: Core, run: Run, task: StartTask) -> Execution | TaskRefused:
         _CONTEXT_KEYS[parent.runner_type]: task.context,
         "parent": {"execution_id": parent.id, **parent.context},
     }
+    if parent.runner_type == "orquesta":
+        # Source: `request_next_tasks` of st2common/services/workflows.py; chains pass neither on.
+        said = {key: parent.context.get(key) for key in ("api_user", "source_channel")}
+        context.update({key: value for key, value in said.items() if value})
     option = "notify" if parent.runner_type == "orquesta" else "skip_notify"
     notify = notify_of_task(
         parent.runner_type,

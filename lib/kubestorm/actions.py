@@ -9,9 +9,8 @@ error of ours is a bug, and raises.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Tuple, TypeVar
 
-from kubestorm.database.steps import SKIPPED, DatabaseRun
 from kubestorm.errors import Error, TemporaryError
 from kubestorm.lease import default_holder
 from kubestorm.naming import Identity
@@ -20,6 +19,17 @@ from kubestorm.services import Services, open_services
 
 Outcome = Tuple[bool, Any]
 Config = Optional[Mapping[str, Any]]
+
+
+class HasHandle(Protocol):
+    """One step's view of one object of any kind."""
+
+    @property
+    def handle(self) -> ResourceHandle:
+        """The object, whose Lease the step takes."""
+
+
+Run = TypeVar("Run", bound=HasHandle)
 
 
 def run_with_services(call: Callable[[Services], Any], config: Config) -> Outcome:
@@ -32,43 +42,32 @@ def run_with_services(call: Callable[[Services], Any], config: Config) -> Outcom
         return False, failure(error)
 
 
-def run_database_step(
-    step: Callable[[DatabaseRun], Dict[str, Any]],
+def run_step(
+    step: Callable[[Run], Any],
+    make_run: Callable[[Services, Identity, str], Run],
     config: Config,
     identity: Identity,
-    run_id: str,
-    *,
-    wanted: bool = True,
 ) -> Outcome:
-    """Run one step of a Database's run, or nothing where the plan saw no need for it."""
-    if not wanted:
-        return True, dict(SKIPPED)
-    return run_with_services(lambda services: step(DatabaseRun(services, identity, run_id)), config)
+    """Run one step of an object's journey under the Lease of that object.
+
+    `make_run` gives the step's view of the object (DatabaseRun, ApplicationRun, ...); its `handle`
+    holds the Lease. That another execution holds it is a good end: see ResourceHandle.while_leased.
+    """
+
+    def call(services: Services) -> Any:
+        run = make_run(services, identity, running_id())
+        return run.handle.while_leased(lambda: step(run))
+
+    return run_with_services(call, config)
 
 
 def run_on_resource(
-    call: Callable[[ResourceHandle], Any], config: Config, identity: Identity, run_id: str
+    call: Callable[[ResourceHandle], Any], config: Config, identity: Identity
 ) -> Outcome:
-    """Run a call on one object of any kind."""
+    """Run a call on one object of any kind, without its Lease."""
     return run_with_services(
-        lambda services: call(ResourceHandle(services, identity, run_id)), config
+        lambda services: call(ResourceHandle(services, identity, running_id())), config
     )
-
-
-def lock(config: Config, identity: Identity, run_id: str) -> Outcome:
-    """Take an object's Lease. Fails where another run holds it, and says so in `taken`."""
-    try:
-        holder = ResourceHandle(open_services(config), identity, run_id).lock()
-    except Error as error:
-        return False, {"taken": False, **failure(error)}
-    if holder is None:
-        return True, {
-            "taken": False,
-            "run_id": run_id,
-            "message": f"Run {run_id} holds {identity}.",
-        }
-    message = f"Run {holder} is at work on {identity}; the next event or resync looks again."
-    return False, {"taken": True, "run_id": "", "message": message}
 
 
 def running_id() -> str:

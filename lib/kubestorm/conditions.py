@@ -14,47 +14,115 @@ READY = "Ready"
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 # etcd is no place for a service's long answer, and kubectl describe shows it in one line.
 MESSAGE_LENGTH = 1024
-# A condition with one of these reasons is on its way; any other False one is worth a warning.
-UNDER_WAY = frozenset(
+# What ends these is watched (RDS, the pods and Jobs that we own, other objects of ours), or a time.
+PROGRESSING = frozenset(
     (
-        "AwaitingApproval",
         "BackingUp",
+        "Building",
+        "Complete",
         "Creating",
         "Deleting",
         "InstanceBusy",
         "Modifying",
         "Optimizing",
-        "Rebooting",
-        "Reconciling",
-        "Restoring",
-        "RotatingCredentials",
-        "Snapshotting",
-        "Starting",
-        "Upgrading",
-        "WaitingForConfiguration",
-        "WaitingForDatabase",
-        "WaitingForImage",
-        "WaitingForInstance",
-        # Rollouts.
-        "AwaitingPromotion",
-        "Complete",
-        "Frozen",
         "Paused",
         "Pending",
         "Progressing",
         "Promoting",
+        "Queued",
+        "Rebooting",
+        "Restoring",
+        "Returning",
         "RollingOut",
+        "RotatingCredentials",
         "Settling",
+        "Snapshotting",
+        "Starting",
         "Superseded",
         "Testing",
         "Untested",
+        "Upgrading",
+        "WaitingForBuilder",
+        "WaitingForConfiguration",
+        "WaitingForDatabase",
+        "WaitingForInstance",
+    )
+)
+# Trouble that is watched as well: pods that come up after all, a host that becomes free.
+POD_TROUBLE = frozenset(
+    (
+        "ContainerCannotStart",
+        "CrashLoop",
+        "DeadlineExceeded",
+        "FailedCreate",
+        "ImagePullFailed",
+        "OutOfMemory",
+        "PodFailed",
+        "PodsRefused",
+        "ProbeFailing",
+        "ProgressDeadlineExceeded",
+        "QuotaExceeded",
+        "ReplicaFailure",
+        "Unschedulable",
+    )
+)
+WATCHED = PROGRESSING | POD_TROUBLE | frozenset(("ConfigurationMissing", "HostTaken"))
+# These end when somebody does something, which is an event of its own; of a build, also by its next
+# try, whose time is in status.requeueAt.
+WAITS_FOR_PEOPLE = frozenset(
+    (
+        "AbortedByRequest",
+        "ApprovalExpired",
+        "ApprovalRefused",
+        "AwaitingApproval",
+        "AwaitingPromotion",
+        "BaseImageMissing",
+        "BuildFailed",
+        "Canceled",
+        "ConfirmationMissing",
+        "DeletionProtected",
+        "DigestLost",
+        "DigestRefused",
+        "DiskFull",
+        "FieldsOwnedByOthers",
+        "Frozen",
+        "HostFailed",
+        "InstanceVanished",
+        "InvalidSpec",
+        "JobGone",
+        "NetworkFailed",
+        "NoSuchRollout",
+        "NotSupportedByCluster",
+        "PodLost",
+        "PushFailed",
+        "RegistryDenied",
+        "SnapshotFailed",
+        "SnapshotImpossible",
+        "SourceRefused",
+        "SourceUnavailable",
+        "StrategyRefused",
+        "Suspended",
+        "TestFailed",
+        "TimedOut",
+        "WaitingForImage",
+        "WaitingForPush",
+    )
+)
+# A condition with one of these reasons is under way; any other False one is worth a warning.
+UNDER_WAY = PROGRESSING | frozenset(
+    (
+        "AwaitingApproval",
+        "AwaitingPromotion",
+        "Frozen",
+        "Reconciling",
+        "WaitingForImage",
         "WaitingForPush",
     )
 )
 
 
 class Condition(NamedTuple):
-    """What one step found. `reason` is one CamelCase word, `message` a sentence for the developer."""
+    """What a step found. `reason` is one CamelCase word, `message` a sentence for the developer."""
 
     type: str
     status: str
@@ -68,7 +136,7 @@ Conditions = List[Dict[str, Any]]
 def set_condition(
     conditions: Iterable[Mapping[str, Any]], new: Condition, *, generation: int, now: dt.datetime
 ) -> Conditions:
-    """The list with `new` in its place (or at the end); the others, ours or not, stay as they are."""
+    """The list with `new` in its place (or at the end); others, ours or not, stay as they are."""
     before = [dict(item) for item in conditions]
     old = next((item for item in before if item.get("type") == new.type), None)
     entry = {
@@ -124,6 +192,7 @@ def is_true(conditions: Iterable[Mapping[str, Any]], kind: str, *, generation: i
     )
 
 
-def format_time(moment: dt.datetime) -> str:
-    """RFC 3339 in UTC, to the second, as Kubernetes writes it."""
-    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def format_time(moment: dt.datetime, *, precise: bool = False) -> str:
+    """RFC 3339 in UTC, to the second as Kubernetes writes it, or to the microsecond."""
+    form = "%Y-%m-%dT%H:%M:%S.%fZ" if precise else "%Y-%m-%dT%H:%M:%SZ"
+    return moment.astimezone(dt.timezone.utc).strftime(form)

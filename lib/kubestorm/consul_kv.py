@@ -127,7 +127,10 @@ class ConsulStore:
                 isinstance(error, (consul.ACLPermissionDenied, consul.ACLDisabled))
                 or DENIED in str(error).lower()
             ):
-                message = f"Consul does not let the pack {what}. The ACL rules needed are in deploy/consul-policy.hcl."
+                message = (
+                    f"Consul does not let the pack {what}. The ACL rules needed are in "
+                    "deploy/consul-policy.hcl."
+                )
                 raise PermanentError(message, service=SERVICE, status_code=403) from error
             raise TemporaryError(
                 f"Consul could not {what}: {str(error)[:200]}", service=SERVICE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping
 
-Dispatch = Callable[[str, Mapping[str, Any]], None]
+Dispatch = Callable[[str, Mapping[str, Any]], object]
 
 
 def dispatcher(action_service: Any) -> Dispatch:

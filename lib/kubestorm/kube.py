@@ -58,9 +58,10 @@ def _fastest_decoder() -> Callable[[bytes], Any]:
     standard library.
     """
     try:
-        import orjson  # type: ignore[import-not-found, unused-ignore]
+        import orjson
 
-        return orjson.loads  # type: ignore[no-any-return, unused-ignore]
+        decode: Callable[[bytes], Any] = orjson.loads
+        return decode
     except ImportError:
         pass
     try:
@@ -241,7 +242,7 @@ class KubeClient:
     def list_all(
         self, resource: Resource, namespace: str = "", *, label_selector: str = "", limit: int = 500
     ) -> Iterator[Object]:
-        """Every object, page by page; for collections that may be read without a consistent whole."""
+        """Every object, page by page; for collections that need not be consistent as a whole."""
         token = ""
         while True:
             page = self.list_page(
@@ -301,7 +302,7 @@ class KubeClient:
     def apply(
         self, resource: Resource, body: Object, namespace: str = "", *, force: bool = True
     ) -> Object:
-        """Server-side apply: make it, or bring the fields named in the body to it. Safe to repeat."""
+        """Server-side apply: make it, or bring the body's fields to it. Safe to repeat."""
         return self.patch(
             resource, body["metadata"]["name"], body, namespace, kind="apply", force=force
         )
@@ -355,7 +356,7 @@ class KubeClient:
     def read_text(
         self, path: str, asked: Request, *, query: Optional[Mapping[str, Any]] = None
     ) -> str:
-        """What is served as text, for instance a pod's log; bytes that are no UTF-8 are replaced."""
+        """What is served as text, like a pod's log; bytes that are no UTF-8 are replaced."""
         response = self._open(
             "GET", path, asked, query, None, "", self.settings.read_timeout_seconds, True
         )

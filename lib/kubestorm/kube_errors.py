@@ -84,7 +84,8 @@ def from_response(
     what = _describe(request)
     if status_code == 401:
         return UnauthorizedError(
-            f"Kubernetes did not accept the credentials for {what}; check the kubeconfig or the token",
+            f"Kubernetes did not accept the credentials for {what}; check the kubeconfig or "
+            "the token",
             service=SERVICE,
             status_code=401,
         )
@@ -129,7 +130,8 @@ def from_transport(error: Exception, request: Request, host: str) -> Error:
         reason
     ):
         return PermanentError(
-            f"the certificate of {host} is not trusted; give the kubeconfig its certificate-authority",
+            f"the certificate of {host} is not trusted; give the kubeconfig its "
+            "certificate-authority",
             service=SERVICE,
         )
     return TemporaryError(
@@ -146,8 +148,14 @@ def _describe(request: Request) -> str:
 def _forbidden(request: Request, said: str) -> str:
     user = _USER.search(said)
     scope = f'a Role in namespace "{request.namespace}"' if request.namespace else "a ClusterRole"
-    rule = f'apiGroups: ["{request.group}"], resources: ["{request.resource}"], verbs: ["{request.verb}"]'
-    message = f"Kubernetes forbids {_describe(request)}; grant {'user ' + user.group(1) if user else 'this account'} "
+    rule = (
+        f'apiGroups: ["{request.group}"], resources: ["{request.resource}"], verbs: '
+        f'["{request.verb}"]'
+    )
+    message = (
+        f"Kubernetes forbids {_describe(request)}; grant "
+        f"{'user ' + user.group(1) if user else 'this account'} "
+    )
     message += f"{scope} with the rule {{{rule}}}"
     # A refusal that is not RBAC's (admission, quota) is a 403 as well, and says why itself.
     if said and "cannot " + request.verb not in said:

@@ -70,7 +70,7 @@ def _put_in_place(name: str) -> None:
             return importlib.import_module(f"{name}.{attribute}")
         with executing:
             if vars(module).pop("__getattr__", None) is not None:
-                spec.loader.exec_module(module)  # type: ignore[union-attr]
+                spec.loader.exec_module(module)  # type: ignore
         return getattr(module, attribute)
 
     vars(module)["__getattr__"] = missing

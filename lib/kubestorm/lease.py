@@ -1,7 +1,8 @@
-"""One run per object: a Kubernetes Lease as a lock between processes and machines that share
-nothing else.
+"""A Kubernetes Lease as a lock between processes and machines that share nothing else.
 
-A run that finds the Lease taken ends at once; a run that died is overtaken when its Lease runs out.
+`while_held` is what a step does with it: take the object's Lease, renew it by a heartbeat while the
+step works, give it back. A process that died is overtaken when its Lease runs out. Whoever finds it
+taken leaves a mark on it, so that the holder sees on release that somebody wanted another look.
 Times are compared with this machine's clock, as no watch is kept long enough to observe the
 other's: `skew_seconds` is the difference between two machines' clocks that is tolerated. Taking
 over and renewing are checked by resourceVersion, so of two that try only one succeeds.
@@ -13,16 +14,23 @@ import contextlib
 import datetime as dt
 import os
 import socket
+import threading
+import time
 import uuid
 from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Type
 
-from kubestorm.errors import ConflictError, NotFoundError, TemporaryError
+from kubestorm.errors import ConflictError, Error, NotFoundError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
+from kubestorm.naming import LOOK_AGAIN_ANNOTATION
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 DURATION_SECONDS = 60
 SKEW_SECONDS = 2.0
+HEARTBEATS = 3
+"""Renewals within one duration: two may fail before the Lease runs out."""
+TAKEN_POLL_SECONDS = 0.25
+WRITE_ATTEMPTS = 5
 
 
 def default_holder() -> str:
@@ -32,6 +40,10 @@ def default_holder() -> str:
 
 def _utc_now() -> dt.datetime:
     return dt.datetime.now(dt.timezone.utc)
+
+
+class LeaseLostError(TemporaryError):
+    """Another run has taken over; this one has to stop."""
 
 
 class LeaseTakenError(TemporaryError):
@@ -68,44 +80,101 @@ class LeaseLock:
         self._lease: Optional[Dict[str, Any]] = None
 
     def acquire(self) -> bool:
-        """Take it if it is free, ours already, released or run out; False (and `held_by`) when
-        another holds it.
+        """Take it if it is free, ours already, released or run out.
+
+        False (and `held_by`) when another holds it.
         """
-        try:
-            lease = self._client.get(LEASES, self.name, self.namespace)
-        except NotFoundError:
+        lease = self._read()
+        if lease is None:
             return self._write(None)
         spec = lease.get("spec") or {}
-        owner = spec.get("holderIdentity") or ""
-        if owner and owner != self.holder and not self._ran_out(spec):
-            self.held_by = owner
+        if spec.get("holderIdentity") != self.holder and self._is_taken(spec):
+            self.held_by = spec["holderIdentity"]
             return False
         return self._write(lease)
 
     def is_held(self) -> bool:
         """Whether anybody holds it now; asks only."""
-        try:
-            spec = self._client.get(LEASES, self.name, self.namespace).get("spec") or {}
-        except NotFoundError:
-            return False
-        return bool(spec.get("holderIdentity")) and not self._ran_out(spec)
+        lease = self._read()
+        return lease is not None and self._is_taken(lease.get("spec") or {})
+
+    def acquire_within(self, seconds: float) -> bool:
+        """As `acquire`, tried again for so many seconds: a step holds it for a few."""
+        deadline = time.monotonic() + seconds
+        while not self.acquire():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(TAKEN_POLL_SECONDS)
+        return True
 
     def renew(self) -> bool:
         """Hold it for another duration; False when it was lost, and then the work must stop."""
-        return self._lease is not None and self._write(self._lease)
+        for _ in range(WRITE_ATTEMPTS):
+            if self._lease is None:
+                return False
+            if self._write(self._lease):
+                return True
+            # A mark changes the Lease and takes nothing away.
+            self._lease = self._mine()
+        return False
 
-    def release(self) -> None:
-        """Let the next one in at once. Safe to repeat, and harmless when it was lost."""
-        if self._lease is None:
-            return
-        body = {
-            **self._lease,
-            "spec": {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1},
-        }
-        self._lease = None
-        # Otherwise another took it, or its namespace went.
-        with contextlib.suppress(ConflictError, NotFoundError):
-            self._client.update(LEASES, body, self.namespace)
+    def mark(self) -> bool:
+        """Ask the holder to see to it that somebody looks again; False when nobody holds it now."""
+        for _ in range(WRITE_ATTEMPTS):
+            lease = self._read()
+            if lease is None or not self._is_taken(lease.get("spec") or {}):
+                return False
+            metadata = lease["metadata"]
+            annotations = {
+                **(metadata.get("annotations") or {}),
+                LOOK_AGAIN_ANNOTATION: self.holder,
+            }
+            body = {**lease, "metadata": {**metadata, "annotations": annotations}}
+            with contextlib.suppress(ConflictError, NotFoundError):
+                self._client.update(LEASES, body, self.namespace)
+                return True
+        return False
+
+    def release(self) -> bool:
+        """Let the next one in at once; whether somebody has left a mark meanwhile.
+
+        Safe to repeat, and harmless when it was lost.
+        """
+        for _ in range(WRITE_ATTEMPTS):
+            if self._lease is None:
+                return False
+            metadata = self._lease["metadata"]
+            annotations = dict(metadata.get("annotations") or {})
+            marked = annotations.pop(LOOK_AGAIN_ANNOTATION, None) is not None
+            body = {
+                **self._lease,
+                "metadata": {**metadata, "annotations": annotations},
+                "spec": {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1},
+            }
+            try:
+                self._client.update(LEASES, body, self.namespace)
+            except NotFoundError:
+                pass  # its namespace went
+            except ConflictError:
+                self._lease = self._mine()
+                continue
+            self._lease = None
+            return marked
+        return False
+
+    def _read(self) -> Optional[Dict[str, Any]]:
+        try:
+            return self._client.get(LEASES, self.name, self.namespace)
+        except NotFoundError:
+            return None
+
+    def _mine(self) -> Optional[Dict[str, Any]]:
+        lease = self._read()
+        holder = ((lease or {}).get("spec") or {}).get("holderIdentity")
+        return lease if holder == self.holder else None
+
+    def _is_taken(self, spec: Dict[str, Any]) -> bool:
+        return bool(spec.get("holderIdentity")) and not self._ran_out(spec)
 
     def __enter__(self) -> LeaseLock:
         if not self.acquire():
@@ -160,3 +229,45 @@ class LeaseLock:
         seconds = float(spec.get("leaseDurationSeconds") or self._duration) + self._skew
         moment = dt.datetime.fromisoformat(str(renewed).replace("Z", "+00:00"))
         return (self._now() - moment).total_seconds() > seconds
+
+
+class Heartbeat:
+    """Renews a Lease from its own thread while a `with` block works; `is_lost` says when to stop.
+
+    The client is urllib3's and may be used from both threads; the lock object is used by it
+    alone until the block ends.
+    """
+
+    def __init__(self, lease: LeaseLock, interval_seconds: float) -> None:
+        self._lease, self._interval = lease, interval_seconds
+        self._done = threading.Event()
+        self.is_lost = False
+        self._thread = threading.Thread(target=self._run, name="kubestorm-lease", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        failed = 0
+        while not self._done.wait(self._interval):
+            try:
+                kept = self._lease.renew()
+            except Error:
+                failed += 1
+                # Not renewed for a whole duration: another may have it by now.
+                kept = failed < HEARTBEATS
+            else:
+                failed = 0
+            if not kept:
+                self.is_lost = True
+                return

@@ -18,7 +18,24 @@ CONFIRM_DELETE_ANNOTATION = "kubestorm.io/confirm-delete"
 RECREATE_ANNOTATION = "kubestorm.io/recreate"
 ROTATE_ANNOTATION = "kubestorm.io/rotate-credentials"
 SNAPSHOT_ANNOTATION = "kubestorm.io/snapshot"
+# When a step that held the Lease was asked for another look; the sensor takes it for a change.
+LOOK_AGAIN_ANNOTATION = "kubestorm.io/look-again"
+# Taken away by the step that has acted upon them.
+CONSUMED_ANNOTATIONS = (
+    RECREATE_ANNOTATION,
+    "kubestorm.io/abort",
+    "kubestorm.io/build-cancel",
+    "kubestorm.io/build-request",
+    "kubestorm.io/promote",
+    "kubestorm.io/retry-digest",
+    "kubestorm.io/rollback-to",
+    "kubestorm.io/take-fields",
+)
 REQUESTED_BY_ANNOTATION = "kubestorm.io/requested-by"
+# On the Jobs and Pods of ImageBuilds, which may be in another namespace than theirs.
+IMAGE_BUILD_LABEL = "kubestorm.io/image-build"
+IMAGE_BUILD_NAMESPACE_LABEL = "kubestorm.io/image-build-namespace"
+IMAGE_BUILD_UID_LABEL = "kubestorm.io/image-build-uid"
 
 # Source: "Constraints" of DBInstanceIdentifier and DBSnapshotIdentifier in the RDS API reference.
 INSTANCE_IDENTIFIER_LENGTH = 63
@@ -117,6 +134,11 @@ def owner_tags(identity: Identity) -> Mapping[str, str]:
         TAG_NAME: identity.name,
         TAG_UID: identity.uid,
     }
+
+
+def is_ours(resource: Mapping[str, Any]) -> bool:
+    """Whether an object is of our API group; one without apiVersion (an item of a list) is."""
+    return str(resource.get("apiVersion") or GROUP).partition("/")[0] == GROUP
 
 
 def identity_of(cluster: str, plural: str, resource: Mapping[str, Any]) -> Identity:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm import aws
@@ -27,6 +28,7 @@ from kubestorm.secrets import Secret
 from kubestorm.settings import AwsSettings
 
 SERVICE = "AWS RDS"
+KEPT_SECONDS = 1800.0
 # Source: "Common errors" of the RDS API reference, and botocore's own list of throttling codes.
 TEMPORARY_CODES = frozenset(
     (
@@ -96,6 +98,14 @@ class ObservedParameter(NamedTuple):
     value: Optional[str]
     modifiable: bool
     static: bool
+
+
+class ListedSnapshot(NamedTuple):
+    """A snapshot in the list of all; `status` in RDS's words."""
+
+    identifier: str
+    status: str
+    tags: Mapping[str, str]
 
 
 class RdsClient:
@@ -269,7 +279,7 @@ class RdsClient:
     def set_parameters(
         self, group: str, values: Mapping[str, str], static: Collection[str]
     ) -> None:
-        """Write values, dynamic ones at once, the `static` ones for the next reboot; twenty a call."""
+        """Write values, dynamic ones at once, `static` ones for the next reboot; twenty a call."""
         names = sorted(values)
         for chunk in (
             names[at : at + PARAMETERS_A_CALL] for at in range(0, len(names), PARAMETERS_A_CALL)
@@ -349,29 +359,30 @@ class RdsClient:
                 for raw in page["DBInstances"]:
                     yield observed_instance(raw)
 
-    def list_snapshots(self) -> Iterator[Mapping[str, str]]:
-        """The tags of every manual and final snapshot of the region, page by page."""
+    def list_snapshots(self) -> Iterator[ListedSnapshot]:
+        """Every manual and final snapshot of the region, page by page."""
         with _translated("DescribeDBSnapshots"):
             for page in self._client.get_paginator("describe_db_snapshots").paginate(
                 SnapshotType="manual"
             ):
                 for raw in page["DBSnapshots"]:
-                    yield {item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()}
+                    tags = {item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()}
+                    yield ListedSnapshot(
+                        str(raw["DBSnapshotIdentifier"]), str(raw.get("Status") or ""), tags
+                    )
 
 
 def connect(settings: AwsSettings) -> RdsClient:
-    """A client as configured; assuming a role is the only request it sends."""
-    # Making one reads megabytes of service descriptions; but an assumed role's keys end after an
-    # hour.
-    return _open(settings) if settings.role_arn else _kept(settings)
+    """A client as configured; assuming a role is the only request it sends.
+
+    Making one reads megabytes of service descriptions, so it is kept: for part of the hour after
+    which an assumed role's keys end, and until AWS refuses its credentials.
+    """
+    return _kept(settings, int(time.monotonic() // KEPT_SECONDS))
 
 
-@functools.lru_cache(maxsize=8)
-def _kept(settings: AwsSettings) -> RdsClient:
-    return _open(settings)
-
-
-def _open(settings: AwsSettings) -> RdsClient:
+@functools.lru_cache(maxsize=1)
+def _kept(settings: AwsSettings, _period: int) -> RdsClient:
     with _translated("AssumeRole" if settings.role_arn else "the configured credentials"):
         return RdsClient(aws.open_client(settings, "rds"))
 
@@ -483,7 +494,10 @@ def _translated(operation: str) -> Iterator[None]:
         exceptions.PartialCredentialsError,
         exceptions.ProfileNotFound,
     ) as error:
-        message = f"There are no AWS credentials to use for {operation}: {error}. Set aws.profile or aws.role_arn."
+        message = (
+            f"There are no AWS credentials to use for {operation}: {error}. Set aws.profile or "
+            "aws.role_arn."
+        )
         raise PermanentError(message, service=SERVICE) from error
     except exceptions.NoRegionError as error:
         raise PermanentError("No AWS region is known; set aws.region.", service=SERVICE) from error
@@ -510,5 +524,9 @@ def _from_answer(error: Any, operation: str) -> Error:
     if code.endswith(("AlreadyExists", "AlreadyExistsFault")):
         return ConflictError(text, service=SERVICE, status_code=status)
     if code in CREDENTIAL_CODES:
-        text = f"{SERVICE} does not allow the pack {operation} ({code}): {message} The policy needed is in deploy/."
+        _kept.cache_clear()
+        text = (
+            f"{SERVICE} does not allow the pack {operation} ({code}): {message} The policy needed "
+            "is in deploy/."
+        )
     return PermanentError(text, service=SERVICE, status_code=status)

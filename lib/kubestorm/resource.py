@@ -8,23 +8,22 @@ leaves no trace and wakes no watcher.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from kubestorm import conditions as conditions_module
 from kubestorm.conditions import FALSE, READY, TRUE, UNDER_WAY, Condition, roll_up, set_condition
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
-from kubestorm.lease import LeaseLock
-from kubestorm.naming import FINALIZER, Identity
+from kubestorm.lease import HEARTBEATS, Heartbeat, LeaseLock, LeaseLostError
+from kubestorm.naming import FINALIZER, LOOK_AGAIN_ANNOTATION, Identity
 from kubestorm.services import Services
 
 Object = Dict[str, Any]
+Result = Dict[str, Any]
 CONFLICT_ATTEMPTS = 5
+LEASE_WAIT_SECONDS = 5.0
+"""How long a step waits for another's to end; most take one or two seconds."""
 NAMESPACES = Resource("", "v1", "namespaces")
-
-
-class LeaseLostError(TemporaryError):
-    """Another run has taken over; this one has to stop."""
 
 
 class ResourceHandle:
@@ -39,6 +38,7 @@ class ResourceHandle:
         self.run_id = run_id
         self.resource = Resource(identity.group, identity.version, identity.plural)
         self._services = services
+        self._heartbeat: Optional[Heartbeat] = None
         self._order = tuple(order)
         kinds = services.settings.database.kinds
         self._plain_status = any(
@@ -52,32 +52,57 @@ class ResourceHandle:
 
     # The lock.
 
-    def _lease(self) -> LeaseLock:
-        return LeaseLock(
+    def while_leased(
+        self, work: Callable[[], Result], *, wait_seconds: float = LEASE_WAIT_SECONDS
+    ) -> Result:
+        """Do one step's work under the object's Lease, which a heartbeat renews and which is given
+        back at the end.
+
+        Contention is no failure: where another execution holds the Lease for longer than
+        `wait_seconds`, or has taken it over, the result says so (`skipped`) and the holder sees to
+        another look. Steps are ensures, so that what was left out is done then.
+        """
+        duration = self._services.settings.lease.duration_seconds
+        lease = LeaseLock(
             self._kube,
             self.identity.uid,
             holder=self.run_id,
-            duration_seconds=self._services.settings.lease.duration_seconds,
+            duration_seconds=duration,
             now=self._services.now,
         )
+        if not lease.acquire_within(wait_seconds) and (lease.mark() or not lease.acquire()):
+            return _left_to(f"Already being reconciled by execution {lease.held_by}.")
+        try:
+            with Heartbeat(lease, duration / HEARTBEATS) as self._heartbeat:
+                return work()
+        except LeaseLostError as error:
+            return _left_to(str(error))
+        finally:
+            self._heartbeat = None
+            # An API server that does not answer lets it run out.
+            with contextlib.suppress(Error):
+                if lease.release():
+                    self.request_look()
 
-    def lock(self) -> Optional[str]:
-        """Take the object's Lease. None when it is ours now (again), else the run that holds it."""
-        lease = self._lease()
-        return None if lease.acquire() else lease.held_by or "another run"
+    def check_lease(self) -> None:
+        """LeaseLostError where the Lease was lost: call before each long effect."""
+        if self._heartbeat is not None and self._heartbeat.is_lost:
+            raise LeaseLostError(
+                f"Another execution has taken over {self.identity}; {self.run_id} stops here.",
+                service="Kubernetes",
+            )
 
-    def keep_lock(self) -> None:
-        """Renew the Lease at the beginning of a step; LeaseLostError when another run holds it."""
-        holder = self.lock()
-        if holder is not None:
-            message = f"run {holder} has taken over {self.identity}; run {self.run_id} stops here."
-            raise LeaseLostError(message, service="Kubernetes")
-
-    def unlock(self) -> None:
-        """Let the next run in at once. Safe to repeat, and harmless when another run holds it."""
-        lease = self._lease()
-        if lease.acquire():
-            lease.release()
+    def request_look(self) -> None:
+        """Have the sensor dispatch the object once more. Harmless when it is gone."""
+        stamp = conditions_module.format_time(self._services.now(), precise=True)
+        body = {
+            "metadata": {
+                "annotations": {LOOK_AGAIN_ANNOTATION: stamp},
+                "uid": self.identity.uid,
+            }
+        }
+        with contextlib.suppress(NotFoundError, ConflictError):
+            self._kube.patch(self.resource, self.identity.name, body, self.identity.namespace)
 
     # The object.
 
@@ -174,6 +199,7 @@ class ResourceHandle:
         `generation` is that of the spec which the step read; without it, that of the object now. A
         field of None is removed. The object as it then is, None when it is gone.
         """
+        self.check_lease()
         for _ in range(CONFLICT_ATTEMPTS):
             found = self.read()
             if found is None:
@@ -245,6 +271,10 @@ class ResourceHandle:
             self.event(
                 involved, condition["reason"], f"{kind}: {condition['message']}", warning=warning
             )
+
+
+def _left_to(message: str) -> Result:
+    return {"skipped": True, "message": message}
 
 
 def reason_of(error: Error) -> str:

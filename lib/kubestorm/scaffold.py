@@ -201,7 +201,10 @@ def _rule(kind: Kind, fields: Sequence[Field], name: str, pack: str, action: str
         "---",
         f"name: {name}",
         f"pack: {pack}",
-        f"description: {json.dumps(f'Something happened to a {kind.kind} ({kind.plural}.{kind.group}).')}",
+        (
+            "description: "
+            f"{json.dumps(f'Something happened to a {kind.kind} ({kind.plural}.{kind.group}).')}"
+        ),
         "enabled: true",
         "trigger:",
         "  type: kubestorm.resource_event",
@@ -259,7 +262,8 @@ def _description(kind: Kind, fields: Sequence[Field], name: str) -> str:
     lines = [
         f"# What a rule on {kind.kind} receives",
         "",
-        f"Trigger `kubestorm.resource_event` with group `{kind.group}`, version `{kind.version}`, plural "
+        f"Trigger `kubestorm.resource_event` with group `{kind.group}`, version `{kind.version}`, "
+        "plural "
         f"`{kind.plural}`; the rule is `{name}`.",
         "Criteria and action parameters name a field as `trigger.FIELD`.",
         "",
@@ -267,7 +271,10 @@ def _description(kind: Kind, fields: Sequence[Field], name: str) -> str:
         "|---|---|---|",
         *(f"| `{path}` | {text} | {meaning} |" for path, text, meaning in _PAYLOAD),
         "",
-        "A change of `status` alone is no event. Of an object that was deleted while nobody watched, `object` holds",
+        (
+            "A change of `status` alone is no event. Of an object that was deleted while nobody "
+            "watched, `object` holds"
+        ),
         "the identity and the labels.",
         "",
     ]

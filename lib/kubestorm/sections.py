@@ -31,7 +31,7 @@ def build(kind: Type[T], raw: Any, where: str, *, keep_empty: bool = False) -> T
     """
     if isinstance(raw, kind):
         return raw
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    known = {item.name: item for item in fields(kind)}  # type: ignore
     values = given(raw, where, keep_empty=keep_empty)
     for key, value in values.items():
         if key not in known:

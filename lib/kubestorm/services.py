@@ -7,14 +7,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
-from kubestorm import kube, rds
+from kubestorm import kube
 from kubestorm.consul_kv import ConsulStore
 from kubestorm.kube import KubeClient, KubeSettings
-from kubestorm.rds import RdsClient
 from kubestorm.settings import Settings, load_settings
 from kubestorm.vault import VaultStore
 
 if TYPE_CHECKING:
+    from kubestorm.rds import RdsClient
     from kubestorm.registry.client import RegistryClient
 
 Clock = Callable[[], dt.datetime]
@@ -48,6 +48,8 @@ class Services:
     def rds(self) -> RdsClient:
         """AWS RDS."""
         if self._rds is None:
+            from kubestorm import rds  # here, as it brings all that plans a Database
+
             self._rds = rds.connect(self.settings.aws)
         return self._rds
 

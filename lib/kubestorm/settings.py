@@ -30,6 +30,8 @@ class AwsSettings:
     """None leaves it to the profile or the environment."""
     profile: Optional[str] = None
     """A name in ~/.aws/config; None uses boto3's own chain (environment, instance role, IRSA)."""
+    credentials_file: Optional[str] = None
+    """A file of profiles with their keys; None is ~/.aws/credentials of the user that runs us."""
     role_arn: Optional[str] = None
     """A role to assume with those credentials, for instance in the account that holds the
     databases.
@@ -40,6 +42,12 @@ class AwsSettings:
     ca_file: Optional[str] = None
     timeout_seconds: float = 15.0
     """Per connection and per answer; a step has to return within seconds."""
+    watch_seconds: float = 15.0
+    """Between two looks of the sensor at all instances and snapshots while RDS is busy with one of
+    ours.
+    """
+    watch_idle_seconds: float = 300.0
+    """The same while nothing is under way."""
     attempts: int = 4
     """Calls including the first, with botocore's standard back-off, before the step leaves it to
     the resync.
@@ -246,8 +254,10 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
     cluster = config.get("cluster")
     if not isinstance(cluster, str) or not CLUSTER_PATTERN.match(cluster):
         raise DefinitionError(
-            f"The pack's configuration needs `cluster`: a word of small letters, digits and hyphens that names this "
-            f"Kubernetes cluster, up to 32 characters (found: {cluster!r}). Set it in configs/kubestorm.yaml.",
+            "The pack's configuration needs `cluster`: a word of small letters, digits and "
+            "hyphens that names this "
+            f"Kubernetes cluster, up to 32 characters (found: {cluster!r}). Set it in "
+            "configs/kubestorm.yaml.",
             field="cluster",
         )
     vault = dict(config.get("vault") or {})
@@ -285,11 +295,15 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
     settings = build(DatabaseSettings, values, "database")
     if settings.defaults.size is not None and settings.defaults.size not in settings.sizes:
         raise DefinitionError(
-            f"database.defaults.size is {settings.defaults.size!r}; database.sizes offers {', '.join(settings.sizes)}.",
+            f"database.defaults.size is {settings.defaults.size!r}; database.sizes offers "
+            f"{', '.join(settings.sizes)}.",
             field="database.defaults.size",
         )
     if settings.defaults.monitoring_interval_seconds and not settings.defaults.monitoring_role_arn:
-        message = "database.defaults.monitoring_interval_seconds needs monitoring_role_arn, the role that writes readings."
+        message = (
+            "database.defaults.monitoring_interval_seconds needs monitoring_role_arn, the role "
+            "that writes readings."
+        )
         raise DefinitionError(message, field="database.defaults.monitoring_role_arn")
     for index, kind in enumerate(settings.kinds):
         _check_fields((*kind.fields.values(), *kind.values), f"database.kinds[{index}]")
@@ -298,7 +312,10 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
         (kind for kind in settings.kinds if kind.status not in ("subresource", "object")), None
     )
     if wrong is not None:
-        message = f"database.kinds: status of {wrong.plural}.{wrong.group} is {wrong.status!r}; subresource or object."
+        message = (
+            f"database.kinds: status of {wrong.plural}.{wrong.group} is {wrong.status!r}; "
+            "subresource or object."
+        )
         raise DefinitionError(message, field="database.kinds")
     return settings
 

@@ -182,7 +182,7 @@ class VaultStore:
         )
 
     def describe(self, path: str) -> Optional[Mapping[str, Any]]:
-        """Path, current version and times of a secret, without its contents; None if there is none."""
+        """Path, current version and times of a secret, without its contents; or None."""
         try:
             with self._translated("read the metadata", path):
                 answer = self._kv().read_secret_metadata(
@@ -292,7 +292,10 @@ class VaultStore:
         try:
             yield
         except (vault.Forbidden, vault.Unauthorized) as error:
-            message = f"Vault does not let the pack {what} ({_said(error)}). The policy needed is in deploy/vault-policy.hcl."
+            message = (
+                f"Vault does not let the pack {what} ({_said(error)}). The policy needed is in "
+                "deploy/vault-policy.hcl."
+            )
             raise PermanentError(message, service=SERVICE, status_code=403) from error
         except vault.InvalidPath as error:
             raise NotFoundError(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.engine_process import EngineProcess
+from sandbox.tally import Api
 
 Json = dict[str, Any]
 ENDED = frozenset({"succeeded", "failed", "timeout", "abandoned", "canceled"})
@@ -37,7 +37,7 @@ class Line:
 class Follower:
     """Reads what is new since the last call."""
 
-    engine: EngineProcess
+    engine: Api
     _seen: set[str] = field(default_factory=set)
     _conditions: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     _quiet: set[str] = field(default_factory=set)

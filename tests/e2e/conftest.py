@@ -33,7 +33,7 @@ SETTINGS = {
         "backoff_initial_seconds": 0.2,
         "backoff_max_seconds": 1,
     },
-    "resync": {"initial_seconds": 0.3, "max_seconds": 1},
+    "resync": {"initial_seconds": 0.3, "max_seconds": 1, "unheard_seconds": 2},
     "lease": {"duration_seconds": 20},
     "application": {"look_seconds": 1},
     "rollout": {"patience_seconds": 0.5, "settle_seconds": 1},

@@ -16,7 +16,10 @@ from sandbox.proxy import Weather
 from tests.e2e.test_applications import Cart
 from tests.e2e.test_crash import kill_during, slow_steps
 
-OBJECTS = r"/api(s/[a-z.0-9]+)?/v[^/]+/namespaces/[^/]+/(services|configmaps|secrets|ingresses|poddisruptionbudgets)/.*"
+OBJECTS = (
+    r"/api(s/[a-z.0-9]+)?/v[^/]+/namespaces/[^/]+/(services|configmaps|secrets|ingresses|"
+    r"poddisruptionbudgets)/.*"
+)
 Trouble = Callable[[Any, Cart], Any]
 
 

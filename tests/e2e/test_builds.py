@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,18 +140,21 @@ def test_commits_become_images(building):
     world.apply_build()
     world.wait_until(lambda: world.has_built(first), "the first build is over")
     assert world.tags() == [f"main-{first[:8]}"]
-    chain = world.build()["executionId"]
-    (run,) = [
-        one
-        for one in world.engine.get("executions", parent=chain)
-        if one["action"]["ref"].endswith("build_run")
-    ]
-    output = world.engine.client.get(f"/v1/executions/{run['id']}/output").text
+    run = world.build()["executionId"]
+    output = world.engine.client.get(f"/v1/executions/{run}/output").text
     assert "COMMIT" in output
     assert "registry-password-8" not in output
 
+    world.wait_until(lambda: not world.unfinished(), "nothing runs on")
+    before = executions(world)
     second = world.repository.commit({"main": "2"})
     world.wait_until(lambda: world.has_built(second), "polling found the commit, and it is built")
+    world.wait_until(lambda: not world.unfinished(), "nothing runs on")
+    assert executions(world) - before == {
+        "kubestorm.source_route": 1,
+        "kubestorm.imagebuild_reconcile": 1,
+        "kubestorm.build_run": 1,
+    }
     parameters = {"namespace": world.namespace, "name": "shop", "requested_by": "ada"}
     body = {"action": "kubestorm.image_build_start", "parameters": parameters}
     world.engine.client.post("/v1/executions", json=body).raise_for_status()
@@ -230,6 +234,14 @@ def test_a_build_goes_on_after_the_engine_was_killed(building):
     world.wait_until(
         lambda: not list((world.builds / "runs").iterdir()), "nothing of a build is left"
     )
+
+
+def executions(world: BuildingWorld) -> Counter[str]:
+    """How often each action of a build was run so far."""
+    found = world.engine.get("executions", limit=500)
+    refs = [one["action"]["ref"] for one in found]
+    mine = ("source_", "imagebuild_", "build_run", "base_images_", "descriptor_")
+    return Counter(ref for ref in refs if ref.partition(".")[2].startswith(mine))
 
 
 def _cmdline(path: Path) -> bytes:

@@ -13,20 +13,17 @@ from tests.e2e import journey
 
 LEASE = r".*/leases/.*"
 STEPS = {
-    "lock": "resource_lock",
-    "plan": "database_plan",
     "credentials": "vault_ensure_credentials",
     "instance": "rds_ensure_instance",
     "publish": "consul_publish",
     "teardown": "database_teardown",
-    "unlock": "resource_unlock",
 }
 ROTATE = "kubestorm.io/rotate-credentials"
 
 
 @contextlib.contextmanager
 def slow_steps(world: Any) -> Iterator[None]:
-    """Each step, which begins with renewing the Lease, takes long enough to be met in the middle."""
+    """Each step, which begins with taking the Lease, is long enough to be met in the middle."""
     faults = world.environment.faults["kubernetes"]
     fault = faults.add(path=LEASE, delay_seconds=0.3, times=None)
     yield
@@ -85,7 +82,7 @@ def check_rotated(world: Any) -> None:
     assert world.database()["status"]["vaultVersion"] == 2
 
 
-ALIVE = ("lock", "plan", "credentials", "instance", "publish", "unlock")
+ALIVE = ("credentials", "instance", "publish")
 
 
 def test_a_kill_at_each_step_of_the_creation(world):
@@ -100,11 +97,11 @@ def test_a_kill_at_each_step_of_the_creation(world):
 
 
 def test_a_kill_at_each_step_of_a_change_and_of_the_end(world):
-    """Resized and deleted with a snapshot under the same treatment, and the end is the usual one."""
+    """Resized and deleted with a snapshot under the same conditions; the end is the usual one."""
     make_ready(world)
     for name, steps in (
-        ("resize", ("plan", "instance", "publish")),
-        ("delete", ("lock", "plan", "teardown")),
+        ("resize", ("credentials", "instance", "publish")),
+        ("delete", ("teardown", "teardown")),
     ):
         act = journey.ACTS[name]
         with slow_steps(world):
@@ -120,14 +117,14 @@ def test_a_kill_at_each_step_of_a_rotation(world):
     make_ready(world)
     with slow_steps(world):
         rotate(world)
-        for step in ("plan", "credentials", "instance", "unlock"):
+        for step in ("credentials", "instance"):
             kill_during(world, STEPS[step])
     world.wait_until(lambda: is_rotated(world), "the rotation is done")
     check_rotated(world)
 
 
 def test_a_rotation_goes_from_the_annotation_to_a_new_password(world):
-    """Undisturbed: the old one is replaced, once, and the application's place to look is the same."""
+    """Undisturbed, the old one is replaced, once, and the application's place to look stays."""
     make_ready(world)
     old, published = world.password(), world.published()
     rotate(world)
@@ -186,7 +183,7 @@ def test_an_answer_that_nobody_hears_changes_nothing_about_the_end(world, case):
 
 
 def test_an_outage_of_the_engine_loses_no_event(world):
-    """A resource made and another deleted while stormcell is down are both noticed when it is back."""
+    """A resource made and another deleted while stormcell is down are noticed when it is back."""
     world.apply_example(deletionPolicy="Retain")
     world.wait_until(world.is_ready, "Ready")
     assert world.engine.stop() == 0

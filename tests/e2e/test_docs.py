@@ -1,4 +1,4 @@
-"""Every command that the docs show as `sh` runs, in the order of the page, against a running world."""
+"""Every command that the docs show as `sh` runs, in the order of the page, against a live world."""
 
 from __future__ import annotations
 

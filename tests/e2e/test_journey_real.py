@@ -59,7 +59,8 @@ def real_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """kube-apiserver and etcd in place of the sandbox's Kubernetes; all else is as it was."""
     if not RealKube.assets_from_environment():
         pytest.skip(
-            f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md says how)"
+            f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md "
+            "says how)"
         )
     world = World(tmp_path_factory.mktemp("real"), kube="real")
     try:

@@ -40,8 +40,9 @@ def world(tmp_path: Path):
 
 def test_a_mysqldb_is_created_and_deleted_by_the_same_criteria(world):
     """The labels choose it, the label overrides a default, and its end releases it."""
-    rule = yaml.safe_load((EXAMPLE / "rule.yaml").read_text())
-    world.engine.client.post("/v1/rules", json=rule).raise_for_status()
+    for name in ("rule.yaml", "rule_deletion.yaml"):
+        rule = yaml.safe_load((EXAMPLE / name).read_text())
+        world.engine.client.post("/v1/rules", json=rule).raise_for_status()
     manifest = yaml.safe_load((EXAMPLE / "mysqldb.yaml").read_text())
     other = {
         **manifest,

@@ -52,7 +52,7 @@ class DeliveryWorld(World):
 
     def deliver(self) -> dict[str, Any]:
         """Run the pipeline to its end; the execution."""
-        return self.run("kubestorm.delivery_pipeline", look_seconds=1)
+        return self.run("kubestorm.delivery_pipeline")
 
     def deliver_by_chat(self) -> dict[str, Any]:
         """Begin it as a chat does, and wait for the run that this begins."""

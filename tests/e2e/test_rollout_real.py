@@ -18,7 +18,8 @@ def test_a_push_becomes_pods_and_a_bad_one_goes_back(tmp_path):
     """
     if not RealKube.assets_from_environment():
         pytest.skip(
-            f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md says how)"
+            f"{ASSETS_VARIABLE} names no folder with kube-apiserver and etcd (CONTRIBUTING.md "
+            "says how)"
         )
     world = World(tmp_path, kube="real")
     try:

@@ -8,7 +8,7 @@ from kubestorm.database.plan import ObservedInstance
 
 
 def make_instance(**changes: Any) -> ObservedInstance:
-    """An available instance of `default/orders`, with some fields changed; `tags` has no default."""
+    """An available instance of `default/orders`, with some fields changed; `tags` always given."""
     values: dict[str, Any] = {
         "identifier": "ks-test-default-orders",
         "status": "available",

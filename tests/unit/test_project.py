@@ -74,8 +74,11 @@ def test_pack_code_is_syntax_of_python_3_8():
 
 
 def test_pack_code_imports_on_the_oldest_python_here(oldest_python):
-    """Where an older Python is installed, the library's modules that need no package import on it."""
-    code = "import sys; sys.path.insert(0, 'lib'); import kubestorm.errors, kubestorm.naming, kubestorm.conditions"
+    """Where an older Python is installed, the library's modules that need no package import."""
+    code = (
+        "import sys; sys.path.insert(0, 'lib'); import kubestorm.errors, kubestorm.naming, "
+        "kubestorm.conditions"
+    )
     subprocess.run([oldest_python, "-c", code], cwd=ROOT, check=True, timeout=60)
 
 

@@ -38,9 +38,13 @@ class BodyTooLargeError(Exception):
 class Direct(Protocol):
     """An application that says which calls are its own."""
 
-    def takes(self, scope: Scope) -> bool: ...
+    def takes(self, scope: Scope) -> bool:
+        """Whether a call is its own."""
+        ...
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer it, as an ASGI application."""
+        ...
 
 
 class Gate:

@@ -2,8 +2,9 @@
 
 A token is `<what it says>.<signature>`: nothing is kept of it, it lives through a restart and ends
 by its own expiry. It names the credential it was given for (a line of the file DATA/users, or an
-API key) and ends with that, too. Source of behaviour: st2auth/controllers/v1/auth.py and
-st2common/services/access.py of StackStorm 3.9.
+API key) and ends with that, too.
+Source of behaviour: st2auth/controllers/v1/auth.py and st2common/services/access.py of StackStorm
+3.9.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 StackStorm writes a trace beside everything it does. Here nothing more is written: events,
 enforcements and executions name each other already, and a trace is read from them. One begins with
 a trigger instance, or with an execution that somebody asked for; its id is that one's. Those that
-carry the same tag are one trace. Source of the form: st2common/models/api/trace.py and
-services/trace.py of StackStorm 3.9.
+carry the same tag are one trace.
+Source of the form: st2common/models/api/trace.py and services/trace.py of StackStorm 3.9.
 """
 
 from __future__ import annotations

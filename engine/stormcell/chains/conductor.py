@@ -3,7 +3,8 @@ other.
 
 State keys: `start` (inputs and context, written once), `vars`, `published`, `place` (where the walk
 stands) and one `task:<number>` for each task that ended, so that a step writes what it changed and
-not the whole run. Source of behaviour: the action_chain_runner of StackStorm 3.9.
+not the whole run.
+Source of behaviour: the action_chain_runner of StackStorm 3.9.
 """
 
 from __future__ import annotations

@@ -113,8 +113,10 @@ _ADMIN = "st2admin"
 def serve(**options: Any) -> None:
     """Run packs: their sensors, rules and actions, and the API.
 
-    \b stormcell serve --pack . --data ./data stormcell serve --pack ./a --pack ./b --data
-    /var/lib/stormcell --configs /etc/stormcell/configs --sync full
+    \b
+    stormcell serve --pack . --data ./data
+    stormcell serve --pack ./a --pack ./b --data /var/lib/stormcell \\
+        --configs /etc/stormcell/configs --sync full
 
     Prints one line when it is ready. The first start writes a key to DATA/api-key; calls need it.
     SIGTERM and Ctrl-C end it: running actions get --grace seconds, and what was cut off is run

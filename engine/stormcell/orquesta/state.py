@@ -1,16 +1,22 @@
 """The state of a run as small keys, so that a step writes what it touched and no more.
 
-run                    status, counters and the few lists that every step looks at c/<n>
-a delta of variables; c/0 is the initial context (input, vars, st2, parent) r/<n>                  a
-route: the transitions into split tasks that it consists of s/<n>                  a started task:
-id, route, in (contexts), prev (what led to it), status, retry, ended, on_fail t/<task>/<route>
-the last s/<n> of a task on a route g/<task>/<route>       a task that is ready and not yet started
-j/<task>/<route>       a join: round, arrived, fired, and the contexts and predecessors that came so
-far a/<task>/<route>/<from>  the last arrival of a task at a join: round, and by which s/<n> w/<n>
-a task with items: count, concurrency, delay, total (to run), next, open, failed, canceled q/<n>
-the numbers of the items to run, in order i/<n>/<m>              item m of it: item, status, result
-k/<key>                a child that has not ended: s, i, waiting x/<task>/<route>       what task()
-shows, kept only for workflows that call it e/<n>                  an error, as the result shows it
+run                    status, counters and the few lists that every step looks at
+c/<n>                  a delta of variables; c/0 is the initial context (input, vars, st2, parent)
+r/<n>                  a route: the transitions into split tasks that it consists of
+s/<n>                  a started task: id, route, in (contexts), prev (what led to it), status,
+                       retry, ended, on_fail
+t/<task>/<route>       the last s/<n> of a task on a route
+g/<task>/<route>       a task that is ready and not yet started
+j/<task>/<route>       a join: round, arrived, fired, and the contexts and predecessors that came
+                       so far
+a/<task>/<route>/<from>  the last arrival of a task at a join: round, and by which s/<n>
+w/<n>                  a task with items: count, concurrency, delay, total (to run), next, open,
+                       failed, canceled
+q/<n>                  the numbers of the items to run, in order
+i/<n>/<m>              item m of it: item, status, result
+k/<key>                a child that has not ended: s, i, waiting
+x/<task>/<route>       what task() shows, kept only for workflows that call it
+e/<n>                  an error, as the result shows it
 """
 
 from __future__ import annotations

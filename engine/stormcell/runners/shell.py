@@ -40,7 +40,7 @@ class LocalShellRunner:
         self._running: set[ChildProcess] = set()
 
     async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
-        if request.action.runner_type.replace("_", "-") == "local-shell-script":
+        if request.action.runner_type == "local-shell-script":
             script = request.pack_path / "actions" / request.action.entry_point
             if not script.is_file():
                 return _refused(f"The script {script} does not exist.")

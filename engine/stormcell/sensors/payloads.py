@@ -11,7 +11,6 @@ from typing import Any
 
 from stormcell.content.models import TriggerType
 from stormcell.content.schemas import CompiledSchema
-from stormcell.errors import InvalidInputError
 
 FindType = Callable[[str], TriggerType | None]
 """Trigger type by ref."""
@@ -61,9 +60,5 @@ class PayloadCheck:
     def _schema(self, trigger_type: TriggerType) -> CompiledSchema | None:
         if trigger_type.ref not in self._schemas:
             given = trigger_type.payload_schema
-            try:
-                self._schemas[trigger_type.ref] = CompiledSchema(given) if given else None
-            except InvalidInputError:
-                # The loader told its author; events go on, as their payload is not what is wrong.
-                self._schemas[trigger_type.ref] = None
+            self._schemas[trigger_type.ref] = CompiledSchema(given) if given else None
         return self._schemas[trigger_type.ref]

@@ -20,7 +20,14 @@ from stormcell.errors import Error, NotFoundError
 from stormcell.sensors.backoff import Backoff
 from stormcell.sensors.process import SensorProcess
 from stormcell.sensors.triggers import Trigger, changes_between, triggers_for
-from stormcell.workers.ports import Datastore, Dispatch, DispatchMany, Services
+from stormcell.workers.ports import (
+    ConfigFor,
+    Datastore,
+    Dispatch,
+    DispatchMany,
+    Services,
+    present_config,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +36,6 @@ EXIT_TRIGGER = "core.st2.sensor.process_exit"
 
 Tell = Callable[[str, dict[str, Any]], Awaitable[None]]
 """Takes a trigger and its payload, for rules that ask for it."""
-ConfigFor = Callable[[str], dict[str, Any] | Awaitable[dict[str, Any]]]
-"""Pack ref -> its configuration, resolved; raises DefinitionError where it is wrong."""
 
 
 class SensorState(StrEnum):
@@ -83,7 +88,7 @@ class SensorSupervisor:
         backoff: Backoff | None = None,
     ) -> None:
         self._content = content
-        self._services = Services(datastore=datastore, dispatch=dispatch)
+        self._services = Services(datastore=datastore, dispatch=dispatch, config_for=config_for)
         self._dispatch_many = dispatch_many
         self._tell = tell or _nobody
         self._config_for = config_for
@@ -169,9 +174,7 @@ class SensorSupervisor:
     async def _make(
         self, sensor: Sensor, pack_path: Path, on_state: Callable[[str], None]
     ) -> SensorProcess:
-        config = self._config_for(sensor.pack)
-        if isinstance(config, Awaitable):
-            config = await config
+        config = await present_config(self._config_for, sensor.pack)
         return SensorProcess(
             sensor,
             pack_path=pack_path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -79,12 +79,17 @@ class ChatOps(Protocol):
         """Send `payload` to everybody on the stream."""
 
 
+ConfigFor = Callable[[str], dict[str, Any] | Awaitable[dict[str, Any]]]
+"""Pack ref -> its configuration, resolved; raises DefinitionError where it is wrong."""
+
+
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The ports together."""
 
     datastore: Datastore
     dispatch: Dispatch
     chatops: ChatOps | None = None
+    config_for: ConfigFor | None = None
 
 
 async def answer(
@@ -109,6 +114,8 @@ async def answer(
         return await services.chatops.format_execution_result(arguments["execution_id"])
     if services.chatops is not None and method == "announce":
         return await services.chatops.announce(arguments["route"], arguments["payload"])
+    if services.config_for is not None and method == "get_config":
+        return await present_config(services.config_for, arguments["pack"])
     store = services.datastore
     if method == "get_value":
         return await store.get_value(
@@ -130,3 +137,9 @@ async def answer(
             prefix=arguments["prefix"], limit=arguments["limit"], offset=arguments["offset"]
         )
     raise ValueError(f"pack code asked for '{method}', which there is not")
+
+
+async def present_config(config_for: ConfigFor, pack: str) -> dict[str, Any]:
+    """A pack's configuration as it is now. Raises DefinitionError where it is wrong."""
+    config = config_for(pack)
+    return await config if isinstance(config, Awaitable) else config

@@ -1,8 +1,8 @@
 """Telling a team's channel what happened: rollouts, builds, databases, drift.
 
 `settings` reads the configuration; `news` says what of an object is worth telling, `outbox` what is
-said now, what waits and what is summarised, `channels` where: all three decide and do nothing else.
-`keep` holds what waits in the engine's datastore, `waiting` says when to look there again,
-`posting` is the port to chat (Slack is one way, the engine's ChatOps route the other), `steps` ties
-it together.
+posted now, what is held back and what is summarised, `channels` where: these decide and do nothing
+else. `observer` runs in the sensor, keeps what is held back in memory and dispatches
+`kubestorm.news`; `posting` is the port to chat (Slack, or the engine's ChatOps), `steps` is what
+the action does, `told` what it remembers.
 """

@@ -1,8 +1,7 @@
 """What of an object is worth telling a channel, as it is now. Pure.
 
-News is a level and not an edge: an object has at most one piece of it, and the same one twice is
-told once. `state` says what of it counts as the same. What is under way is no news, except that a
-rollout has begun.
+News follows from the object's present state: an object has at most one piece of it, and `state`
+says what counts as the same news. What is under way is not news, except that a rollout has started.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _PASSING = ("Unavailable", "Conflict")
 
 
 class News(NamedTuple):
-    """One thing to tell. `subject` names the object for good; `since` is when it came to be so,
+    """One thing to tell. `subject` names the object and its life; `since` is when it came to be so,
     where that is known.
     """
 
@@ -36,7 +35,7 @@ class News(NamedTuple):
     facts: Tuple[Tuple[str, str], ...] = ()
     since: Optional[dt.datetime] = None
     passing: bool = False
-    """Trouble of a kind that mostly passes: it is told when it lasts."""
+    """Trouble of a kind that mostly passes: it is told when it has lasted `trouble_seconds`."""
 
 
 def news_of(plural: str, obj: Object) -> Optional[News]:
@@ -67,13 +66,13 @@ def _rollout(plural: str, obj: Object) -> Optional[News]:
     )
     facts = [
         ("digest", short(str(image.get("digest") or ""))),
-        ("asked for by", str(spec.get("requestedBy") or "")),
+        ("requested by", str(spec.get("requestedBy") or "")),
         ("strategy", _strategy(spec.get("strategy"))),
         ("reason", str(status.get("reason") or "") if tone in (BAD, WARNING) else ""),
     ]
     step = f":{status.get('step')}" if phase == "Paused" else ""
     return News(
-        subject=_subject(plural, obj),
+        subject=subject_of(plural, obj),
         state=f"{phase}{step}",
         topic=f"rollouts {topic}",
         tone=tone,
@@ -87,7 +86,7 @@ def _rollout(plural: str, obj: Object) -> Optional[News]:
 
 _PHASES = {
     "Progressing": ("started", INFO, "started"),
-    "Paused": ("waiting to be promoted", WARNING, "waits to be promoted or aborted"),
+    "Paused": ("waiting for promotion", WARNING, "is waiting to be promoted or aborted"),
     "Complete": ("complete", GOOD, "is complete"),
     "Failed": ("failed", BAD, "failed"),
     "Aborted": ("aborted", WARNING, "was aborted"),
@@ -108,7 +107,7 @@ def _conditioned(plural: str, obj: Object) -> Optional[News]:
         return None
     where = f"{words.kind} {_namespace(obj)}/{_name(obj)}"
     common: Dict[str, Any] = {
-        "subject": _subject(plural, obj),
+        "subject": subject_of(plural, obj),
         "namespace": _namespace(obj),
         "name": _name(obj),
         "since": _time(ready.get("lastTransitionTime")),
@@ -181,25 +180,10 @@ _WORDS = {
             ("images", "status.build.message"),
         ),
     ),
-    "environments": _Words(
-        "Environment",
-        "environments",
-        "ready",
-        "in trouble",
-        "is in trouble",
-        (
-            "SpecValid",
-            "NamespaceReady",
-            "QuotaApplied",
-            "DatabasesReady",
-            "ApplicationsReady",
-            "Tested",
-        ),
-    ),
     "applications": _Words(
         "Application",
         "applications",
-        "well",
+        "ready",
         "in trouble",
         "is in trouble",
         # RolledOut is told of by its Rollouts.
@@ -250,7 +234,8 @@ def _facts(obj: Object, wanted: Tuple[Tuple[str, str], ...]) -> Tuple[Tuple[str,
     return tuple(found)
 
 
-def _subject(plural: str, obj: Object) -> str:
+def subject_of(plural: str, obj: Object) -> str:
+    """A name for the object that another one of its name does not have."""
     metadata = obj.get("metadata") or {}
     return f"{plural}/{_namespace(obj)}/{_name(obj)}/{metadata.get('uid') or ''}"
 

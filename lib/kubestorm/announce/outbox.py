@@ -1,14 +1,14 @@
-"""What is said now, what waits, what is forgotten: the decision about everything that is waiting to
-be told. Pure.
+"""What is posted now, what is held back and what is summarised. Pure.
 
-Few messages go out at once, each on its own. Where more come to one channel within the window, what
-is beyond the first few is collected until the window has passed since the oldest of it, and then
-told in one message.
+Few messages go out at once, each on its own. Where more come to one channel within the window,
+those beyond the first few are collected until the window has passed since the oldest of them, and
+then posted as one message.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
@@ -21,11 +21,10 @@ _WORST_FIRST = (BAD, WARNING, GOOD, INFO)
 
 @dataclass(frozen=True)
 class Item:
-    """One piece of news on its way to a channel; `key` names it in the datastore, `at` is when it
-    was put there.
+    """One piece of news for a channel; `at` is when it was seen, `not_before` when it may be
+    posted.
     """
 
-    key: str
     channel: str
     news: News
     at: dt.datetime
@@ -33,116 +32,103 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a channel was last told about a subject, and the thread it began there."""
-
-    state: str
-    channel: str = ""
-    thread: str = ""
-
-
-@dataclass(frozen=True)
 class Message:
-    """One message: a sentence, facts or lines below it. `thread` is where an earlier one about it
-    began.
-    """
+    """One message: a sentence, facts or lines below it."""
 
     channel: str
     text: str
     tone: str = INFO
     facts: Tuple[Tuple[str, str], ...] = ()
     lines: Tuple[str, ...] = ()
+    subject: str = ""
+    """What it is about; a digest for a summary, empty for what is not remembered."""
+    state: str = ""
+    """What it says of the subject: the same state of the same subject is posted once."""
+    covers: Tuple[Tuple[str, str], ...] = ()
+    """Subject and state of everything in a summary."""
     thread: str = ""
-    items: Tuple[Item, ...] = ()
-    """What is told by it."""
+    """The thread in which the subject was told of before."""
 
+    def to_payload(self) -> Dict[str, Any]:
+        """The message in the payload of `kubestorm.news`; the thread is for the action to know."""
+        return {
+            "channel": self.channel,
+            "text": self.text,
+            "tone": self.tone,
+            "facts": [list(fact) for fact in self.facts],
+            "lines": list(self.lines),
+            "subject": self.subject,
+            "state": self.state,
+            "covers": [list(pair) for pair in self.covers],
+        }
 
-@dataclass(frozen=True)
-class Decision:
-    """Messages in the order to post them; items that need no telling; those that wait stay where
-    they are.
-    """
-
-    messages: Tuple[Message, ...]
-    dropped: Tuple[Item, ...]
+    @classmethod
+    def from_payload(cls, data: Mapping[str, Any]) -> Message:
+        """Read it back."""
+        return cls(
+            channel=str(data["channel"]),
+            text=str(data["text"]),
+            tone=str(data.get("tone") or INFO),
+            facts=_pairs(data.get("facts")),
+            lines=tuple(str(line) for line in data.get("lines") or ()),
+            subject=str(data.get("subject") or ""),
+            state=str(data.get("state") or ""),
+            covers=_pairs(data.get("covers")),
+        )
 
 
 def new_item(
-    key: str, channel: str, news: News, settings: AnnounceSettings, now: dt.datetime
+    channel: str, news: News, settings: AnnounceSettings, now: dt.datetime
 ) -> Optional[Item]:
-    """A piece of news for the outbox; None where it is too old to be news."""
+    """An item for news seen now; None where it is too old to be told."""
     since = news.since or now
     if (now - since).total_seconds() > settings.fresh_seconds:
         return None
     wait = dt.timedelta(seconds=settings.trouble_seconds)
-    return Item(key, channel, news, now, since + wait if news.passing else None)
+    return Item(channel, news, now, since + wait if news.passing else None)
 
 
 def decide(
     items: Iterable[Item],
-    told: Mapping[str, Told],
     recent: Mapping[str, Sequence[dt.datetime]],
     settings: AnnounceSettings,
     now: dt.datetime,
-) -> Decision:
-    """`told` by subject, `recent` the times of the latest messages by channel."""
-    waiting, dropped = _latest(items, told)
-    messages: List[Message] = []
+) -> List[Tuple[Message, Tuple[Item, ...]]]:
+    """The messages to post now, each with the items that it tells; all other items are held back.
+
+    `items` has one for each subject; `recent` the times of the latest messages by channel.
+    """
+    found: List[Tuple[Message, Tuple[Item, ...]]] = []
     channels: Dict[str, List[Item]] = {}
-    for item in waiting:
+    for item in sorted(items, key=lambda one: one.at):
         if item.not_before is None or item.not_before <= now:
             channels.setdefault(item.channel, []).append(item)
     window = dt.timedelta(seconds=settings.window_seconds)
     for channel, due in channels.items():
-        said = sum(1 for moment in recent.get(channel, ()) if now - moment < window)
-        if said + len(due) <= settings.burst:
-            messages += [_single(item, told) for item in due]
-        elif min(item.at for item in due) + window <= now:
-            messages.append(_single(due[0], told) if len(due) == 1 else summary(channel, due))
-        elif not said and settings.burst:
-            # The first of a storm go out at once: whoever waits for one of them need not wait for
+        posted = sum(1 for moment in recent.get(channel, ()) if now - moment < window)
+        if posted + len(due) <= settings.burst:
+            found += [(single(item), (item,)) for item in due]
+        elif due[0].at + window <= now:
+            found.append((single(due[0]) if len(due) == 1 else summary(channel, due), tuple(due)))
+        elif not posted:
+            # The first of a burst go out at once: whoever waits for one of them need not wait for
             # the others.
-            messages += [_single(item, told) for item in due[: settings.burst]]
-    return Decision(tuple(messages), tuple(dropped))
+            found += [(single(item), (item,)) for item in due[: settings.burst]]
+    return found
 
 
-def _latest(items: Iterable[Item], told: Mapping[str, Told]) -> Tuple[List[Item], List[Item]]:
-    """Of each subject what was found last, unless that was told already; the others say what is no
-    longer so.
-    """
-    latest: Dict[str, Item] = {}
-    dropped: List[Item] = []
-    for item in sorted(items, key=lambda one: (one.at, one.key)):
-        before = latest.get(item.news.subject)
-        if (
-            before is not None
-            and before.news.state == item.news.state
-            and before.channel == item.channel
-        ):
-            # The same again does not begin its waiting anew.
-            dropped.append(item)
-            continue
-        if before is not None:
-            dropped.append(before)
-        latest[item.news.subject] = item
-    known = [item for item in latest.values() if _is_told(item, told)]
-    return [item for item in latest.values() if not _is_told(item, told)], dropped + known
-
-
-def _is_told(item: Item, told: Mapping[str, Told]) -> bool:
-    before = told.get(item.news.subject)
-    return before is not None and before.state == item.news.state and before.channel == item.channel
-
-
-def _single(item: Item, told: Mapping[str, Told]) -> Message:
-    before = told.get(item.news.subject)
-    thread = before.thread if before is not None and before.channel == item.channel else ""
+def single(item: Item) -> Message:
+    """The message for one piece of news."""
     news = item.news
-    return Message(item.channel, news.sentence, news.tone, news.facts, thread=thread, items=(item,))
+    return Message(
+        item.channel, news.sentence, news.tone, news.facts, subject=news.subject, state=_state(news)
+    )
 
 
 def summary(channel: str, items: Sequence[Item]) -> Message:
-    """One message of many: a line for each topic in each namespace, and the reasons of what failed."""
+    """One message for many items: a line for each topic in each namespace, and the reasons of what
+    failed.
+    """
     groups: Dict[Tuple[str, str], List[Item]] = {}
     for item in items:
         groups.setdefault((item.news.topic, item.news.namespace), []).append(item)
@@ -150,13 +136,18 @@ def summary(channel: str, items: Sequence[Item]) -> Message:
     lines: List[str] = []
     for group in ordered:
         lines.append(_line(group))
-        if group[0].news.tone in (BAD, WARNING):
+        if len(group) > 1 and group[0].news.tone in (BAD, WARNING):
             lines += [f"• {item.news.sentence}" for item in group[:NAMES_IN_A_SUMMARY]]
-    worst = ordered[0][0].news.tone
-    if len(ordered) == 1:
-        return Message(channel, lines[0], worst, lines=tuple(lines[1:]), items=tuple(items))
+    covers = tuple((item.news.subject, _state(item.news)) for item in items)
+    title, rest = (lines[0], lines[1:]) if len(ordered) == 1 else (f"{len(items)} changes:", lines)
     return Message(
-        channel, f"{len(items)} things happened:", worst, lines=tuple(lines), items=tuple(items)
+        channel,
+        title,
+        ordered[0][0].news.tone,
+        lines=tuple(rest),
+        subject=f"summary/{_digest(covers)}",
+        state="summary",
+        covers=covers,
     )
 
 
@@ -171,36 +162,15 @@ def _line(group: Sequence[Item]) -> str:
     return f"{len(group)} {news.topic}{where}: {shown}{f' and {more} more' if more > 0 else ''}."
 
 
-def item_to_json(item: Item) -> Dict[str, Any]:
-    """An item as it is kept."""
-    news = item.news._asdict()
-    news["since"] = _text(item.news.since)
-    news["facts"] = [list(fact) for fact in item.news.facts]
-    return {
-        "channel": item.channel,
-        "news": news,
-        "at": _text(item.at),
-        "not_before": _text(item.not_before),
-    }
+def _state(news: News) -> str:
+    """With the time since when it is so: ready, in trouble and ready again are three states."""
+    return f"{news.state} {news.since.isoformat()}" if news.since else news.state
 
 
-def item_from_json(key: str, data: Any) -> Item:
-    """Read it back; ValueError where it is none."""
-    try:
-        news = dict(data["news"])
-        news["since"] = _moment(news.get("since"))
-        news["facts"] = tuple((str(label), str(value)) for label, value in news.get("facts") or ())
-        at = _moment(data["at"])
-        if at is None:
-            raise ValueError("an item without a time")
-        return Item(key, str(data["channel"]), News(**news), at, _moment(data.get("not_before")))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{key} holds no announcement") from error
+def _digest(pairs: Sequence[Tuple[str, str]]) -> str:
+    text = "\n".join(f"{subject} {state}" for subject, state in pairs)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _text(moment: Optional[dt.datetime]) -> Optional[str]:
-    return moment.isoformat() if moment else None
-
-
-def _moment(text: Any) -> Optional[dt.datetime]:
-    return dt.datetime.fromisoformat(text) if text else None
+def _pairs(value: Any) -> Tuple[Tuple[str, str], ...]:
+    return tuple((str(first), str(second)) for first, second in value or ())

@@ -9,6 +9,8 @@ from kubestorm.errors import DefinitionError
 
 AUTO, SLACK, CHATOPS, OFF = "auto", "slack", "chatops", "off"
 WAYS = (AUTO, SLACK, CHATOPS, OFF)
+DRIFT = "drift"
+TELL = ("applications", "databases", "imagebuilds", "rollouts", DRIFT)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class AnnounceSettings:
     route: str = "chatops"
     """The route of announcements for `chatops`: `chatops` for Hubot, `errbot` for err-stackstorm.
     """
+    tell: Tuple[str, ...] = TELL
+    """What is told: kinds by their plural, and `drift`."""
     channel: str = ""
     """For namespaces that nothing else says a channel for; empty says nothing there."""
     channels: Tuple[ChannelRule, ...] = ()
@@ -55,24 +59,46 @@ class AnnounceSettings:
         values = {}
         for key, value in section.items():
             if key not in known:
-                raise _wrong(key, "is no setting")
+                raise _wrong(key, "is not a setting")
             if value is None or value == [] or value == {}:
                 continue
-            if key == "channels":
-                value = tuple(_channel(index, item) for index, item in enumerate(value))
-            elif isinstance(known[key], bool):
-                if not isinstance(value, bool):
-                    raise _wrong(key, "must be true or false")
-            elif isinstance(known[key], (int, float)):
-                if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                    raise _wrong(key, "must be a number of 0 or more")
-            elif not isinstance(value, str):
-                raise _wrong(key, "must be text")
-            values[key] = value
+            values[key] = _read(key, value, known[key])
         settings = cls(**values)
         if settings.through not in WAYS:
-            raise _wrong("through", f"is one of {', '.join(WAYS)}")
+            raise _wrong("through", f"must be one of {', '.join(WAYS)}")
         return settings
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no namespace can have a channel."""
+        return self.through == OFF or not (self.by_namespace or self.channel or self.channels)
+
+
+def way(config: Mapping[str, Any]) -> str:
+    """How messages go out: slack, chatops or off."""
+    settings = AnnounceSettings.from_config(config)
+    if settings.through != AUTO:
+        return settings.through
+    slack = config.get("slack") or {}
+    return SLACK if slack.get("bot_token_file") or slack.get("bot_token_vault") else CHATOPS
+
+
+def _read(key: str, value: Any, default: Any) -> Any:
+    if key == "channels":
+        return tuple(_channel(index, item) for index, item in enumerate(value))
+    if key == "tell":
+        if isinstance(value, str) or not set(value) <= set(TELL):
+            raise _wrong(key, f"must be a list of {', '.join(TELL)}")
+        return tuple(value)
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise _wrong(key, "must be true or false")
+    elif isinstance(default, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise _wrong(key, "must be a number of 0 or more")
+    elif not isinstance(value, str):
+        raise _wrong(key, "must be a string")
+    return value
 
 
 def _channel(index: int, item: Any) -> ChannelRule:

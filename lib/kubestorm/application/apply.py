@@ -302,7 +302,8 @@ def _check_owner(live: Object, kind: str, uid: str) -> None:
         )
         whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "belongs to nobody"
         raise ForeignObjectError(
-            f"{where} exists already in namespace {metadata['namespace']} and {whose}; delete it, or give the "
+            f"{where} exists already in namespace {metadata['namespace']} and {whose}; delete it, "
+            "or give the "
             "Application another name",
             service=SERVICE,
         )

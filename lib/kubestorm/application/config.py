@@ -29,6 +29,7 @@ from kubestorm.services import Services
 from kubestorm.vault import SecretValues
 
 URL_SCHEMES = {"postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+WAITING_FOR_DATABASE = "WaitingForDatabase"
 SERVING = ("CredentialsStored", "Published")
 
 
@@ -37,6 +38,11 @@ class Waiting(NamedTuple):
 
     reason: str
     message: str
+
+    @property
+    def told(self) -> Dict[str, str]:
+        """As `status.waitingFor` says it."""
+        return {"reason": self.reason, "message": self.message}
 
 
 class DatabaseFacts(NamedTuple):
@@ -112,8 +118,8 @@ def _database(
     try:
         resource = services.kube.get(DATABASES, binding.name, namespace)
     except NotFoundError:
-        message = f"spec.databases names {binding.name}, and there is no Database of that name in {namespace}."
-        return Waiting("WaitingForDatabase", message)
+        message = f"spec.databases: there is no Database {binding.name} in {namespace}."
+        return Waiting(WAITING_FOR_DATABASE, message)
     waiting = is_waiting(resource)
     if waiting is not None:
         return waiting
@@ -124,7 +130,7 @@ def _database(
     credentials = services.vault.find_values(path)
     if not address.get("host") or credentials is None:
         return Waiting(
-            "WaitingForDatabase", f"Database {binding.name} has not published its address yet."
+            WAITING_FOR_DATABASE, f"Database {binding.name} has not published its address yet."
         )
     return DatabaseFacts(
         str((resource.get("spec") or {}).get("engine")), address, credentials, path
@@ -141,10 +147,10 @@ def is_waiting(database: Mapping[str, Any]) -> Optional[Waiting]:
         return None
     name = database["metadata"]["name"]
     if database["metadata"].get("deletionTimestamp"):
-        return Waiting("WaitingForDatabase", f"Database {name} is being deleted.")
+        return Waiting(WAITING_FOR_DATABASE, f"Database {name} is being deleted.")
     ready = find(conditions, READY) or {}
     why = f" ({ready.get('reason')}: {ready.get('message')})" if ready.get("reason") else ""
-    return Waiting("WaitingForDatabase", f"Database {name} is not Ready yet{why}.")
+    return Waiting(WAITING_FOR_DATABASE, f"Database {name} is not Ready yet{why}.")
 
 
 def assemble(app: ApplicationSpec, gathered: Gathered) -> Union[Contents, Waiting]:
@@ -262,7 +268,8 @@ class _Assembly:
                 )
             elif name in names:
                 self.missing.append(
-                    f"{where} has the keys {names[name]} and {key}, and both give {name}; rename one."
+                    f"{where} has the keys {names[name]} and {key}, and both give {name}; rename "
+                    "one."
                 )
             names[name] = key
         return names

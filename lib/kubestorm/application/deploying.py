@@ -94,7 +94,10 @@ def waiting_for_image(app: ApplicationSpec, due: Mapping[str, Any]) -> Condition
             ROLLED_OUT, UNKNOWN, str(due.get("reason") or "WaitingForPush"), str(due["message"])
         )
     if app.follow is None:
-        message = "No image is chosen: spec.follow is left out, so a person chooses one with application_rollout."
+        message = (
+            "No image is chosen: spec.follow is left out, so a person chooses one with "
+            "application_rollout."
+        )
         return Condition(ROLLED_OUT, UNKNOWN, "WaitingForImage", message)
     message = (
         f"No image of {app.image} that spec.follow names is known yet; the next push brings one."

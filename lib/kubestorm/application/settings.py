@@ -87,8 +87,8 @@ class ApplicationSettings:
     allow_patch: Tuple[str, ...] = ()
     """Namespaces (shell patterns) whose Applications may use `spec.patch`."""
     look_seconds: int = 300
-    """How often Consul, Vault and Databases are looked at for changes, where an Application reads
-    any of them, and whether a host is free that another had."""
+    """How often one pass over all Applications looks whether Consul or Vault have something else
+    for one, a host is free that another had, or a load balancer has an address."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:
@@ -121,7 +121,7 @@ class ApplicationSettings:
         )
 
     def may_patch(self, namespace: str) -> bool:
-        """Whether operations let Applications of this namespace change manifests by `spec.patch`."""
+        """Whether operations let this namespace's Applications change manifests by `spec.patch`."""
         return _fits(namespace, self.allow_patch)
 
     def readable(self, service: str, cluster: str, namespace: str) -> Tuple[str, ...]:

@@ -173,7 +173,8 @@ class _Parser(SpecReader):
             self.problems.append(
                 Problem(
                     "metadata.name",
-                    f"{self._name!r} is not 1 to {NAME_LENGTH} small letters, digits and hyphens, a letter first; "
+                    f"{self._name!r} is not 1 to {NAME_LENGTH} small letters, digits and hyphens, "
+                    "a letter first; "
                     "the names of its Service and pods follow from it",
                 )
             )
@@ -244,8 +245,10 @@ class _Parser(SpecReader):
             fields = ", ".join(f"spec.{path}" for path in missing)
             self.wrong(
                 "resources",
-                f"requests and limits are required and these are missing: {fields}; add for example "
-                "`resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {cpu: 500m, memory: 256Mi}}`",
+                f"requests and limits are required and these are missing: {fields}; add for "
+                "example "
+                "`resources: {requests: {cpu: 100m, memory: 128Mi}, limits: {cpu: 500m, memory: "
+                "256Mi}}`",
             )
         for what in ("cpu", "memory"):
             self._check_amounts(what, found)
@@ -265,7 +268,8 @@ class _Parser(SpecReader):
         if request and limit and request.amount > limit.amount:
             self.wrong(
                 f"resources.limits.{what}",
-                f"{limit.text} is below the request of {request.text}; raise the limit or lower the request",
+                f"{limit.text} is below the request of {request.text}; raise the limit or "
+                "lower the request",
             )
         most = parse_quantity(getattr(self._limits, f"max_{what}") or "")
         if limit and most and limit.amount > most.amount:
@@ -630,7 +634,8 @@ class _Parser(SpecReader):
         if not steps and not self.has_problem_at("strategy.steps"):
             self.wrong(
                 "strategy.steps",
-                "Canary needs at least one; add for example `steps: [{weight: 25, pauseSeconds: 60}]`",
+                "Canary needs at least one; add for example `steps: [{weight: 25, "
+                "pauseSeconds: 60}]`",
             )
         if any(later <= earlier for earlier, later in zip(weights, weights[1:])):
             self.wrong(
@@ -717,7 +722,8 @@ class _Parser(SpecReader):
         if patch and not self._settings.may_patch(self._namespace):
             self.wrong(
                 "patch",
-                f"operations do not allow it in namespace {self._namespace} (application.allow_patch of the pack's "
+                f"operations do not allow it in namespace {self._namespace} "
+                "(application.allow_patch of the pack's "
                 "configuration); say what you need with the other fields, or ask them",
             )
         for name, change in patch.items():
@@ -792,7 +798,7 @@ CONTAINERS = "spec.template.spec.containers"
 
 
 def env_name(text: str) -> str:
-    """The variable that a key's name gives: capitals, and `_` for whatever a variable cannot hold."""
+    """The variable that a key's name gives: capitals, and `_` for what a variable cannot hold."""
     return re.sub(r"[^A-Z0-9_]", "_", text.upper())
 
 

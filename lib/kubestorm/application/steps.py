@@ -2,8 +2,9 @@
 function an action.
 
 Each looks at the object and the cluster as they are, does what can be done now, writes what it
-found and returns; none waits. All are safe to repeat and to run alone. A step that fails has
-written its condition before it raises.
+found and returns; none waits. All are safe to repeat and to run alone. An invalid spec is told by
+whichever step sees it, and nothing is touched. A step that fails has written its condition before
+it raises.
 
 An Application has no finalizer: everything it has made is in its namespace and owned by it, so that
 the garbage collector removes it, with the pack or without.
@@ -12,8 +13,7 @@ the garbage collector removes it, with the pack or without.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm.application import apply, config, deploying, hosts, render, versions
 from kubestorm.application.apply import Outcome
@@ -22,14 +22,15 @@ from kubestorm.application.settings import INGRESS, LOAD_BALANCER, ApplicationSe
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.application.versions import ApiVersions
-from kubestorm.conditions import FALSE, TRUE, Condition, find, format_time
+from kubestorm.conditions import FALSE, TRUE, Condition, format_time
 from kubestorm.errors import Error
 from kubestorm.kube import Resource
+from kubestorm.lease import LeaseLostError
 from kubestorm.naming import Identity
-from kubestorm.resource import LeaseLostError, Object, ResourceHandle, reason_of
+from kubestorm.resource import Object, ResourceHandle, reason_of
 from kubestorm.rollout import history
+from kubestorm.rollout.beginning import ensure_rollout
 from kubestorm.rollout.observe import failure_of
-from kubestorm.rollout.steps import ensure_rollout
 from kubestorm.services import Services
 
 SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = (
@@ -40,9 +41,8 @@ SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = (
 )
 ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
 TAKE_FIELDS_ANNOTATION = "kubestorm.io/take-fields"
-SKIPPED: Mapping[str, Any] = {"skipped": True}
-VALID = Condition(SPEC_VALID, TRUE, "Valid", "The spec can be carried out.")
-NO_HOST = Condition(HOST_CLAIMED, TRUE, "NoHost", "It asks for no ingress host.")
+VALID = Condition(SPEC_VALID, TRUE, "Valid", "Spec is valid.")
+NO_HOST = Condition(HOST_CLAIMED, TRUE, "NoHost", "No ingress host requested.")
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 SERVICES = Resource("", "v1", "services")
@@ -81,18 +81,34 @@ class ApplicationRun:
         self.handle = ResourceHandle(services, identity, run_id, ORDER)
         self.settings = ApplicationSettings.from_config(services.settings.raw)
 
-    def look(self) -> Optional[Look]:
-        """Read and parse it; None when it is gone or going, or cannot be parsed: the plan has told
-        why.
+    def step(self, condition_type: str, work: Callable[[Look], Result]) -> Result:
+        """Look at the object and do a step's work on it; write the condition of whatever fails in
+        it, then let it fail. Nothing is done where it is gone, going, or invalid.
         """
         resource = self.handle.read()
         if resource is None or resource["metadata"].get("deletionTimestamp"):
-            return None
+            return _skipped("The Application is gone.")
+        generation = self.handle.generation(resource)
         try:
-            app = parse(resource, self.services.settings)
-        except InvalidSpecError:
-            return None
-        return Look(resource, app, self.handle.generation(resource))
+            look = Look(resource, parse(resource, self.services.settings), generation)
+        except InvalidSpecError as error:
+            invalid = Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error))
+            self.handle.write_status(invalid, generation=generation)
+            return _skipped(f"InvalidSpec: {error}")
+        try:
+            return work(look)
+        except LeaseLostError:
+            raise
+        except Error as error:
+            with contextlib.suppress(Error):
+                self.write(look, Condition(condition_type, FALSE, _reason(error), str(error)))
+            raise
+
+    def write(
+        self, look: Look, *told: Condition, fields: Optional[Mapping[str, Any]] = None
+    ) -> None:
+        """Write what a step has found of a spec that is valid."""
+        self.handle.write_status(VALID, *told, fields=fields, generation=look.generation)
 
     def ensure(
         self, manifest: render.Manifest, look: Look, live: Optional[Object] = None
@@ -108,47 +124,6 @@ class ApplicationRun:
         found = apply.remove(kube, resource, kind, name, app.namespace, uid=app.uid)
         return [found] if found else []
 
-    @contextlib.contextmanager
-    def reporting(self, condition_type: str) -> Iterator[None]:
-        """Write the condition of whatever fails inside, then let it fail. The Lease is renewed
-        first.
-        """
-        self.handle.keep_lock()
-        try:
-            yield
-        except LeaseLostError:
-            raise
-        except Error as error:
-            with contextlib.suppress(Error):
-                self.handle.write_status(
-                    Condition(condition_type, FALSE, _reason(error), str(error))
-                )
-            raise
-
-
-def plan(run: ApplicationRun) -> Result:
-    """Read the object afresh and check it; says what the rest of the run has to do.
-
-    `todo` is a list of the steps that have work: configuration, objects, rollout; or none.
-    """
-    run.handle.keep_lock()
-    resource = run.handle.read()
-    if resource is None:
-        return {"todo": [], "reason": "The object is gone."}
-    if resource["metadata"].get("deletionTimestamp"):
-        return {"todo": [], "reason": "The object is being deleted; what it owns goes with it."}
-    generation = run.handle.generation(resource)
-    try:
-        parse(resource, run.services.settings)
-    except InvalidSpecError as error:
-        run.handle.write_status(
-            Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error)), generation=generation
-        )
-        return {"todo": [], "reason": f"InvalidSpec: {error}"}
-    with run.reporting(SPEC_VALID):
-        run.handle.write_status(VALID, generation=generation)
-    return {"todo": ["configuration", "objects", "rollout"], "reason": "", "generation": generation}
-
 
 def ensure_configuration(run: ApplicationRun) -> Result:
     """Bring what comes from Consul, Vault and Databases into ConfigMaps and Secrets. Results hold
@@ -157,32 +132,26 @@ def ensure_configuration(run: ApplicationRun) -> Result:
     What is not there yet, or cannot be asked, leaves the pods what they have; `waitingFor` in the
     status says it.
     """
-    with run.reporting(APPLIED):
-        look = run.look()
-        if look is None:
-            return dict(SKIPPED)
-        found = _contents(run, look.app)
-        waiting = (
-            {"reason": found.reason, "message": found.message}
-            if isinstance(found, Waiting)
-            else None
-        )
-        outcomes: List[Outcome] = []
-        fields: Dict[str, Any] = {"waitingFor": waiting}
-        if not isinstance(found, Waiting):
-            manifests = config.manifests(look.app, found)
-            outcomes = [run.ensure(manifest, look) for manifest in manifests]
-            fields["configHash"] = config.hash_of(look.app, manifests)
-            fields["secretVersions"] = _replacing(look.status.get("secretVersions"), found.versions)
-        for kind, name, wished in config.names_of(look.app):
-            if not wished:
-                outcomes += run.remove(CONFIG_RESOURCES[kind], kind, name, look)
-        if isinstance(found, Waiting):
-            condition = Condition(APPLIED, FALSE, found.reason, found.message)
-            run.handle.write_status(condition, fields=fields, generation=look.generation)
-            return {"complete": False, **_as_result(outcomes), "waiting_for": waiting}
-        run.handle.write_status(fields=fields, generation=look.generation)
-        return {"complete": True, **_as_result(outcomes), "versions": dict(found.versions)}
+    return run.step(APPLIED, lambda look: _configure(run, look))
+
+
+def _configure(run: ApplicationRun, look: Look) -> Result:
+    found = _contents(run, look.app)
+    outcomes: List[Outcome] = []
+    fields: Dict[str, Any] = {"waitingFor": found.told if isinstance(found, Waiting) else None}
+    if not isinstance(found, Waiting):
+        manifests = config.manifests(look.app, found)
+        outcomes = [run.ensure(manifest, look) for manifest in manifests]
+        fields["configHash"] = config.hash_of(look.app, manifests)
+        fields["secretVersions"] = _replacing(look.status.get("secretVersions"), found.versions)
+    for kind, name, wished in config.names_of(look.app):
+        if not wished:
+            outcomes += run.remove(CONFIG_RESOURCES[kind], kind, name, look)
+    if isinstance(found, Waiting):
+        run.write(look, Condition(APPLIED, FALSE, found.reason, found.message), fields=fields)
+        return {"complete": False, **_as_result(outcomes), "waiting_for": found.told}
+    run.write(look, fields=fields)
+    return {"complete": True, **_as_result(outcomes), "versions": dict(found.versions)}
 
 
 def ensure_objects(run: ApplicationRun) -> Result:
@@ -192,50 +161,50 @@ def ensure_objects(run: ApplicationRun) -> Result:
     While a Rollout goes on, Service and autoscaler are its to change, and are made here only where
     they are missing.
     """
-    with run.reporting(APPLIED):
-        look = run.look()
-        if look is None:
-            return dict(SKIPPED)
-        kube, app = run.services.kube, look.app
-        api = versions.discover(kube)
-        claimed, granted = _claim_hosts(run, look)
-        service = apply.read(kube, SERVICES, app.name, app.namespace)
-        track = deploying.active_track(look.resource, service)
-        target = render.deployment_name(app.name, track)
-        going_on = history.look(kube, app.namespace, app.name, app.uid).active is not None
-        wished = [
-            (
-                SERVICES,
-                "Service",
-                render.service(app, tracks=(track,)) if app.port is not None else None,
-                going_on,
-            ),
-            (api.ingresses, "Ingress", render.ingress(app, api, hosts=granted), False),
-            (
-                api.autoscalers,
-                "HorizontalPodAutoscaler",
-                render.autoscaler(app, target, api),
-                going_on,
-            ),
-            (
-                api.disruption_budgets,
-                "PodDisruptionBudget",
-                render.disruption_budget(app, api),
-                False,
-            ),
-        ]
-        outcomes: List[Outcome] = []
-        for resource, kind, manifest, spared in wished:
-            if manifest is None:
-                outcomes += run.remove(resource, kind, app.name, look)
-            elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
-                outcomes.append(run.ensure(manifest, look, service if kind == "Service" else None))
-        applied = _applied(look, outcomes, _unsupported(app, api))
-        served = next((each.live for each in outcomes if each.kind == "Service"), service)
-        fields = {"url": _url(app, granted, served), "hosts": list(granted) or None}
-        run.handle.write_status(claimed, applied, fields=fields, generation=look.generation)
-        refused = [claimed.message] if claimed.status == FALSE else []
-        return {**_as_result(outcomes), "hosts": list(granted), "refused": refused}
+    return run.step(APPLIED, lambda look: _apply(run, look))
+
+
+def _apply(run: ApplicationRun, look: Look) -> Result:
+    kube, app = run.services.kube, look.app
+    api = versions.discover(kube)
+    claimed, granted = _claim_hosts(run, look)
+    service = apply.read(kube, SERVICES, app.name, app.namespace)
+    track = deploying.active_track(look.resource, service)
+    target = render.deployment_name(app.name, track)
+    going_on = history.look(kube, app.namespace, app.name, app.uid).active is not None
+    wished = [
+        (
+            SERVICES,
+            "Service",
+            render.service(app, tracks=(track,)) if app.port is not None else None,
+            going_on,
+        ),
+        (api.ingresses, "Ingress", render.ingress(app, api, hosts=granted), False),
+        (
+            api.autoscalers,
+            "HorizontalPodAutoscaler",
+            render.autoscaler(app, target, api),
+            going_on,
+        ),
+        (
+            api.disruption_budgets,
+            "PodDisruptionBudget",
+            render.disruption_budget(app, api),
+            False,
+        ),
+    ]
+    outcomes: List[Outcome] = []
+    for resource, kind, manifest, spared in wished:
+        if manifest is None:
+            outcomes += run.remove(resource, kind, app.name, look)
+        elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
+            outcomes.append(run.ensure(manifest, look, service if kind == "Service" else None))
+    applied = _applied(look, outcomes, _unsupported(app, api))
+    served = next((each.live for each in outcomes if each.kind == "Service"), service)
+    fields = {"url": url_of(app, granted, served), "hosts": list(granted) or None}
+    run.write(look, claimed, applied, fields=fields)
+    refused = [claimed.message] if claimed.status == FALSE else []
+    return {**_as_result(outcomes), "hosts": list(granted), "refused": refused}
 
 
 def ensure_deployment(run: ApplicationRun) -> Result:
@@ -244,43 +213,39 @@ def ensure_deployment(run: ApplicationRun) -> Result:
 
     The image is the good one of the last Rollout: another comes by a Rollout alone.
     """
-    with run.reporting(ROLLED_OUT):
-        look = run.look()
-        if look is None:
-            return dict(SKIPPED)
-        kube, app = run.services.kube, look.app
-        service = (
-            apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
-        )
-        track = deploying.active_track(look.resource, service)
-        name = render.deployment_name(app.name, track)
-        live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
-        hashed, missing = current_hash(run, app)
-        due: Mapping[str, Any] = {} if missing else ensure_rollout(run.services, run.handle)
-        image = deploying.good_image(due) or deploying.current_image(live)
-        outcomes: List[Outcome] = []
-        told: List[Condition] = []
-        if missing:
-            message = (
-                f"{missing} is not there yet, and the pods need it; the condition Applied says why."
-            )
-            told = [Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)]
-        elif due["active"]:
-            pass  # the Rollout changes the Deployments and tells
-        elif image is None:
-            told = [deploying.waiting_for_image(app, due)]
-        else:
-            outcomes, live = _bring_up_to_date(run, look, track, image, hashed, live)
-            told = [_rolled_out(run, look, due, outcomes, live)]
-        fields = {
-            **deploying.status_of(app, track, live),
-            **_next_look(run, look, due.get("look_at")),
-        }
-        run.handle.write_status(*told, fields=fields, generation=look.generation)
-        if look.takes:
-            run.handle.remove_annotation(TAKE_FIELDS_ANNOTATION)
-        words = {"reason": told[0].reason, "message": told[0].message} if told else {}
-        return {**_as_result(outcomes), "track": track, "rollout": due.get("active", ""), **words}
+    return run.step(ROLLED_OUT, lambda look: _deploy(run, look))
+
+
+def _deploy(run: ApplicationRun, look: Look) -> Result:
+    kube, app = run.services.kube, look.app
+    service = apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
+    track = deploying.active_track(look.resource, service)
+    name = render.deployment_name(app.name, track)
+    live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
+    hashed, missing = current_hash(run, app)
+    due: Mapping[str, Any] = {} if missing else ensure_rollout(run.services, run.handle)
+    image = deploying.good_image(due) or deploying.current_image(live)
+    outcomes: List[Outcome] = []
+    told: List[Condition] = []
+    if missing:
+        message = f"Waiting for {missing}; see the condition Applied."
+        told = [Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)]
+    elif due["active"]:
+        pass  # the Rollout changes the Deployments and tells
+    elif image is None:
+        told = [deploying.waiting_for_image(app, due)]
+    else:
+        outcomes, live = _bring_up_to_date(run, look, track, image, hashed, live)
+        told = [_rolled_out(run, look, due, outcomes, live)]
+    fields = {
+        **deploying.status_of(app, track, live),
+        **_requeue(run, look, due.get("look_at")),
+    }
+    run.write(look, *told, fields=fields)
+    if look.takes:
+        run.handle.remove_annotation(TAKE_FIELDS_ANNOTATION)
+    words = {"reason": told[0].reason, "message": told[0].message} if told else {}
+    return {**_as_result(outcomes), "track": track, "rollout": due.get("active", ""), **words}
 
 
 def _bring_up_to_date(
@@ -382,11 +347,11 @@ def _claim_hosts(run: ApplicationRun, look: Look) -> Tuple[Condition, Tuple[str,
     mine = hosts.claim_of(look.resource, run.settings)
     verdict = hosts.decide(mine, hosts.list_claims(run.services.kube, run.settings))
     if verdict.refused:
-        message = f"{'; '.join(map(str, verdict.refused))}. Choose another host, or wait until that one gives it up."
+        refused = "; ".join(map(str, verdict.refused))
+        message = f"{refused}. Choose another host, or wait until that one releases it."
         return Condition(HOST_CLAIMED, FALSE, "HostTaken", message), verdict.granted
-    return Condition(
-        HOST_CLAIMED, TRUE, "Claimed", f"It has {', '.join(verdict.granted)}."
-    ), verdict.granted
+    claimed = f"Serving {', '.join(verdict.granted)}."
+    return Condition(HOST_CLAIMED, TRUE, "Claimed", claimed), verdict.granted
 
 
 def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condition:
@@ -398,7 +363,7 @@ def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condi
     left = apply.told(outcomes)
     if left:
         return Condition(APPLIED, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
-    return Condition(APPLIED, TRUE, "Applied", "Everything is as asked for.")
+    return Condition(APPLIED, TRUE, "Applied", "All objects are up to date.")
 
 
 def _with_left(look: Look, condition: Condition, outcomes: Sequence[Outcome]) -> Condition:
@@ -427,11 +392,14 @@ def _unsupported(app: ApplicationSpec, api: ApiVersions) -> str:
     if app.replicas.autoscaled and api.autoscaling is None:
         return "This cluster serves no autoscaling API; leave replicas.max out."
     if app.replicas.target_memory is not None and api.autoscaling == "v1":
-        return "This cluster serves autoscaling/v1 alone, which knows no target for memory; use replicas.targetCPU."
+        return (
+            "This cluster serves autoscaling/v1 alone, which knows no target for memory; use "
+            "replicas.targetCPU."
+        )
     return ""
 
 
-def _url(
+def url_of(
     app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping[str, Any]]
 ) -> Optional[str]:
     """Where people, or else other pods, reach it."""
@@ -448,27 +416,26 @@ def _url(
     return f"http://{app.name}.{app.namespace}.svc{port}/"
 
 
-def _next_look(run: ApplicationRun, look: Look, due: Optional[str]) -> Dict[str, Any]:
-    """When to look again: a Rollout is due, another's host may be free, or Consul, Vault and
-    Databases have changed.
+def _requeue(run: ApplicationRun, look: Look, due: Optional[str]) -> Dict[str, Any]:
+    """When a Rollout is due that waits for its time. Everything else is watched for.
 
     Written anew only when that moment has come or comes earlier, as a look that finds all in order
     leaves no trace.
     """
-    planned, now = str(look.status.get("nextLookAt") or ""), run.services.now()
-    latest = now + dt.timedelta(seconds=run.settings.look_seconds)
-    refused = (find(look.status.get("conditions") or [], HOST_CLAIMED) or {}).get("status") == FALSE
-    wishes = [due or "", format_time(latest) if look.app.reads_outside or refused else ""]
-    wished = min((wish for wish in wishes if wish), default="")
-    if not wished:
-        return {"nextLookAt": None} if planned else {}
-    return {} if format_time(now) < planned <= wished else {"nextLookAt": wished}
+    planned, now = str(look.status.get("requeueAt") or ""), format_time(run.services.now())
+    if not due:
+        return {"requeueAt": None} if planned else {}
+    return {} if now < planned <= due else {"requeueAt": due}
 
 
 def _replacing(old: Any, new: Mapping[str, int]) -> Optional[Dict[str, Any]]:
     """A merge patch adds keys to a map: those that are gone have to be named."""
     gone = {key: None for key in old or {} if key not in new}
     return {**gone, **new} or None
+
+
+def _skipped(message: str) -> Result:
+    return {"skipped": True, "message": message}
 
 
 def _reason(error: Error) -> str:

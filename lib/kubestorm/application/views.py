@@ -105,7 +105,10 @@ def _summary(line: Mapping[str, Any]) -> str:
     pods = f"{line['available']} of {line['pods']} pods available"
     if line["ready"] == conditions.TRUE:
         return f"{where} {runs}, {pods}: all is as asked for."
-    return f"{where} {runs}, {pods}. {line['reason'] or 'Unknown'}: {line['message'] or 'nobody has looked at it yet.'}"
+    return (
+        f"{where} {runs}, {pods}. {line['reason'] or 'Unknown'}: "
+        f"{line['message'] or 'nobody has looked at it yet.'}"
+    )
 
 
 def _objects(services: Services, resource: Mapping[str, Any]) -> List[View]:

@@ -115,9 +115,10 @@ class Counted(NamedTuple):
 
 
 class NotCounted(NamedTuple):
-    """It changes nothing: a sentence says why."""
+    """It changes nothing: a sentence says why. `outdated`: the question has to be asked anew."""
 
     sentence: str
+    outdated: bool = False
 
 
 Judgement = Union[Counted, NotCounted]
@@ -144,7 +145,8 @@ def judge(
         return NotCounted("Nothing is asked there now.")
     if number and number != record.number:
         return NotCounted(
-            f"What was to happen has changed since: {number} is void. The question is now {record.number}."
+            f"What was to happen has changed since: {number} is void. The question is now "
+            f"{record.number}."
         )
     if record.state != WAITING:
         return NotCounted(
@@ -154,7 +156,7 @@ def judge(
         return NotCounted("Nothing is asked there any more.")
     if (record.content_hash, record.shown) != (question.content_hash, question.shown):
         return NotCounted(
-            "What was to happen has changed since it was asked; it is asked anew in a moment."
+            "What was to happen has changed since it was asked; it is asked anew.", outdated=True
         )
     if _is_past(record.expires_at, now):
         return NotCounted("The time for an answer is over.")
@@ -192,11 +194,17 @@ def _counted(record: Record, vote: Vote, now: dt.datetime) -> Counted:
 def why_not(rule: Rule, person: Person, question: Question) -> str:
     """Why this person's word does not count here; empty where it does."""
     if not person.known:
-        return f"I do not know {person.account or 'you'}; ask an operator to list your account under chat.people."
+        return (
+            f"I do not know {person.account or 'you'}; ask an operator to list your account under "
+            "chat.people."
+        )
     if person.name == question.requested_by:
         return f"{person.name} asked for this; somebody else has to approve it."
     if not is_approver(rule, person, question.namespace):
-        return f"{person.name} is not among those who approve this in {question.namespace}: {approvers_text(rule)}."
+        return (
+            f"{person.name} is not among those who approve this in {question.namespace}: "
+            f"{approvers_text(rule)}."
+        )
     return ""
 
 
@@ -221,7 +229,7 @@ def approvers_text(rule: Rule) -> str:
 def accounts_of(
     rule: Rule, people: Sequence[Person], accounts: Sequence[Sequence[str]], question: Question
 ) -> Sequence[str]:
-    """The accounts of all whose word counts; `accounts` are those of `people`, in the same order."""
+    """The accounts of all whose word counts; `accounts` are of `people`, in the same order."""
     found = [
         account
         for person, own in zip(people, accounts)

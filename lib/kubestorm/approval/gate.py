@@ -12,7 +12,7 @@ from kubestorm.approval.settings import DELETE, ApprovalSettings
 
 NOT_NEEDED = "not_needed"
 AWAITING = "AwaitingApproval"
-"""The reason of a condition that waits for people; the rules approval_ask_* begin there."""
+"""The reason of a condition that waits for people; the sensor then has somebody asked."""
 
 
 class Standing(NamedTuple):
@@ -28,7 +28,7 @@ class Standing(NamedTuple):
 
 
 def deletion(database: Mapping[str, Any], config: Mapping[str, Any]) -> Standing:
-    """Whether a Database's data may be destroyed, by the configuration and the object's annotation."""
+    """Whether a Database's data may be destroyed, by configuration and the object's annotation."""
     metadata = database["metadata"]
     if (
         ApprovalSettings.from_config(config).rule_for(str(metadata.get("namespace") or ""), DELETE)
@@ -45,10 +45,10 @@ def deletion_sentence(standing: Standing, name: str) -> str:
     """What a condition says of it."""
     again = f"To ask again: kubectl annotate databases.kubestorm.io {name} kubestorm.io/approval-"
     if standing.state == REFUSED:
-        return f"{standing.by or 'Somebody'} refused that the data is destroyed. {again}"
+        return f"{standing.by or 'Somebody'} refused to have the data destroyed. {again}"
     if standing.state == EXPIRED:
-        return f"Nobody approved in time that the data is destroyed. {again}"
-    return "Somebody else has to approve that the data is destroyed for ever; they have been asked."
+        return f"Nobody approved the deletion in time. {again}"
+    return "Waiting for approval: somebody else has to approve that the data is destroyed."
 
 
 def deletion_reason(standing: Standing) -> str:

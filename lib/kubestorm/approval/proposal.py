@@ -58,7 +58,7 @@ def of_rollout(
         ("running now", str(spec.get("previousTag") or spec.get("previousDigest") or "nothing")),
         ("strategy", str((spec.get("strategy") or {}).get("type") or "RollingUpdate")),
         ("cause", str(spec.get("cause") or "")),
-        ("asked for by", str(spec.get("requestedBy") or "")),
+        ("requested by", str(spec.get("requestedBy") or "")),
     ]
     if what == "promote":
         # Not the weight of the moment, which is no part of what is decided.
@@ -121,10 +121,13 @@ def of_deletion(database: Object, identifier: str) -> Proposal:
         ("size", str(spec.get("size") or "")),
         ("storage", f"{storage['sizeGiB']} GiB" if storage and storage.get("sizeGiB") else ""),
         ("instance status", "none" if status.get("instanceStatus") == "deleted" else ""),
-        ("asked for by", requester(database)),
+        ("requested by", requester(database)),
     ]
     return Proposal(
-        title=f"Delete the Database {metadata.get('namespace', '')}/{metadata['name']} with all its data, for ever.",
+        title=(
+            f"Delete the Database {metadata.get('namespace', '')}/{metadata['name']} with all its "
+            "data, for ever."
+        ),
         facts=tuple((label, value) for label, value in facts if value),
         changes=(
             f"- RDS instance {identifier} and its automated backups; no final snapshot is made",
@@ -160,7 +163,7 @@ def _container(deployment: Optional[Object]) -> Object:
 
 
 def _environment(env: Any) -> Dict[str, str]:
-    """Names and plain values; what comes from elsewhere is only named, and no secret is looked up."""
+    """Names and plain values; what comes from elsewhere is only named; no secret is looked up."""
     found: Dict[str, str] = {}
     if isinstance(env, Mapping):
         found = {str(key): _plain({"value": value}) for key, value in env.items()}

@@ -1,8 +1,8 @@
 """Asking, reminding, answering: the effects around `deciding`. Every one is safe to repeat.
 
 The record on the object is written before anybody is told, and what was told is noted on it, so
-that a run that died is taken up by the next look. Answers come by a button, by a reply, or by the
-engine's inquiry; all end in `respond`.
+that the next run goes on where one died. Answers come by a button, by a reply, or by StackStorm's
+inquiry; all end in `respond`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import os
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional
 
-from kubestorm.announce.channels import channel_of
-from kubestorm.announce.settings import CHATOPS, OFF, SLACK, AnnounceSettings
-from kubestorm.announce.steps import namespace_object, way
+from kubestorm.announce.posting import EnginePoster
+from kubestorm.announce.settings import CHATOPS, OFF, SLACK, AnnounceSettings, way
+from kubestorm.announce.steps import channel_for
 from kubestorm.approval import deciding, messages
 from kubestorm.approval.deciding import (
     Ask,
@@ -25,23 +25,23 @@ from kubestorm.approval.deciding import (
     Remind,
     approvers_text,
 )
-from kubestorm.approval.engine import EngineApi
 from kubestorm.approval.proposal import Proposal
 from kubestorm.approval.record import WAITING, Record
 from kubestorm.approval.settings import ApprovalSettings, Rule
 from kubestorm.approval.subjects import Subject, all_open, find, save
-from kubestorm.chat.formatting import safe
 from kubestorm.chat.people import Person, find_person
 from kubestorm.chat.settings import ChatSettings
+from kubestorm.engine_api import EngineApi
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError
-from kubestorm.lease import LeaseLock
+from kubestorm.lease import LeaseLock, default_holder
 from kubestorm.naming import Identity
 from kubestorm.services import Services
 from kubestorm.slack.posting import open_web
 
 ROUTE = "kubestorm.approval."
+INQUIRY_ACTION = "kubestorm.approval_inquiry"
 RECORDED = "recorded"
-"""The decision that closes an inquiry which was answered another way; it counts as no answer."""
+"""The decision that closes an inquiry which was answered another way; the workflow ends there."""
 ATTEMPTS = 6
 Result = Dict[str, Any]
 
@@ -56,35 +56,42 @@ SCHEMA: Mapping[str, Any] = {
         },
         "person": {
             "type": "string",
-            "description": "Who you are (a name of chat.people); where the engine knows, it need not be said",
+            "description": (
+                "Who you are (a name of chat.people); where the engine knows, it need not be said"
+            ),
         },
         "comment": {"type": "string", "description": "Why"},
     },
 }
 
 
-def look(services: Services, identity: Identity, run_id: str) -> Result:
-    """Bring the asking to what it should be now. `ask` says whether the engine's inquiry has to be
-    opened.
+def ask(services: Services, identity: Identity, run_id: str) -> Result:
+    """Ask, remind or give up, as one object needs it now, and open StackStorm's inquiry where there
+    is none.
     """
-    quiet: Result = {
-        "ask": False,
-        "state": "",
-        "number": "",
-        "posts": [],
-        "route": "",
-        "inquiry": None,
-    }
+    result = _step(services, identity, run_id)
+    inquiry, api = result.pop("inquiry"), EngineApi.of_this_action()
+    started = ""
+    if inquiry is not None and api is not None:
+        started = api.start(INQUIRY_ACTION, {**identity._asdict(), "inquiry": inquiry})
+    return {**result, "inquiry_execution": started}
+
+
+def _step(services: Services, identity: Identity, run_id: str) -> Result:
+    """Bring the asking to what it should be now. `inquiry` has the parameters of core.ask where one
+    has to be opened.
+    """
+    quiet: Result = {"state": "", "number": "", "inquiry": None}
     lease = LeaseLock(services.kube, f"approval-{identity.uid}", holder=run_id, now=services.now)
     if not lease.acquire():
-        return {**quiet, "message": "Another run looks at it."}
+        return {**quiet, "message": f"Execution {lease.held_by} is asking already."}
     try:
         subject = find(services, identity)
         if subject is None or subject.question is None:
-            return {**quiet, "message": "Nothing is to be approved here now."}
+            return {**quiet, "message": "Nothing to approve."}
         rule = _rule(services, subject.question)
         if rule is None:
-            return {**quiet, "message": "Nobody has to be asked."}
+            return {**quiet, "message": "No approval needed."}
         return _Asking(services, subject, subject.question, rule).step()
     finally:
         with contextlib.suppress(Error):
@@ -107,14 +114,14 @@ def respond(
     for _ in range(ATTEMPTS):
         subject = _subject(services, number, identity)
         if subject is None:
-            return _answer(False, f"There is no approval {number or 'on that object'} now.")
+            return _answer(False, f"There is no open approval {number or 'for that object'}.")
         question, record = subject.question, subject.record
         what = question.what if question else (record.what if record else "")
         rule = _rule(services, question) or ApprovalSettings.from_config(
             services.settings.raw
         ).rule_for(subject.identity.namespace, what)
         if rule is None:
-            return _answer(False, "Nobody has to be asked about that any more.")
+            return _answer(False, "That needs no approval any more.")
         judged = deciding.judge(
             question,
             record,
@@ -127,6 +134,8 @@ def respond(
             comment=comment,
         )
         if isinstance(judged, NotCounted):
+            if judged.outdated:
+                ask(services, subject.identity, this_execution() or default_holder())
             return _answer(False, judged.sentence, record)
         try:
             subject = save(services, subject, judged.record)
@@ -135,7 +144,7 @@ def respond(
         _after_answer(services, subject, rule, judged)
         return _answer(True, judged.sentence, judged.record)
     raise ConflictError(
-        "The object is changed by others all the time; answer again.", service="Kubernetes"
+        f"Gave up after {ATTEMPTS} update conflicts; answer again.", service="Kubernetes"
     )
 
 
@@ -170,23 +179,21 @@ def open_list(services: Services) -> Result:
     ]
     count = len(rows)
     return {
-        "message": f"{count} {'question waits' if count == 1 else 'questions wait'} for an answer.",
+        "message": f"{count} {'approval is' if count == 1 else 'approvals are'} open.",
         "approvals": rows,
     }
 
 
 def collect(services: Services, identity: Identity, execution_id: str) -> Result:
-    """Take up what the inquiry was answered; `ask` and `inquiry` say whether it has to be asked on,
-    as of `look`.
+    """Take the answer of the inquiry; `inquiry` is set where another one has to be opened: more
+    people have to approve, or the answer did not count.
     """
     answered = _collect(services, identity, execution_id)
-    after = look(services, identity, execution_id)
-    return {**answered, **{key: after[key] for key in ("ask", "inquiry", "posts", "route")}}
+    return {**answered, "inquiry": _step(services, identity, execution_id)["inquiry"]}
 
 
 def _collect(services: Services, identity: Identity, execution_id: str) -> Result:
-    """The answer to the inquiry that this run's workflow has just been given, read from the engine
-    itself.
+    """The answer to the inquiry of this execution's workflow, read from the engine itself.
 
     StackStorm does not say who answered, only that it was one of those whom it was asked of; then
     the name in the answer counts, if it is one of theirs, and all such answers together are one
@@ -195,7 +202,7 @@ def _collect(services: Services, identity: Identity, execution_id: str) -> Resul
     api = EngineApi.of_this_action()
     if api is None:
         raise PermanentError(
-            "An inquiry's answer can be read only by an action that the engine runs.",
+            "Only an action that StackStorm runs can read the answer of an inquiry.",
             service="StackStorm",
         )
     parent = str(api.execution(execution_id).get("parent") or "")
@@ -205,10 +212,6 @@ def _collect(services: Services, identity: Identity, execution_id: str) -> Resul
     latest = max(asked, key=lambda item: str(item.get("end_timestamp") or ""))
     result = latest.get("result") or {}
     response = result.get("response") or {}
-    if response.get("decision") == RECORDED:
-        subject = find(services, identity)
-        record = subject.record if subject else None
-        return _answer(False, "It was answered another way.", record)
     settings = ChatSettings.from_config(services.settings.raw)
     known = str(((latest.get("context") or {}).get("inquiry") or {}).get("answered_by") or "")
     claimed = str(response.get("person") or "")
@@ -232,7 +235,7 @@ def _collect(services: Services, identity: Identity, execution_id: str) -> Resul
 
 
 class _Asking:
-    """One look at one open question."""
+    """One open question, at one moment."""
 
     def __init__(
         self, services: Services, subject: Subject, question: Question, rule: Rule
@@ -243,7 +246,6 @@ class _Asking:
             question,
             rule,
         )
-        self._posts: List[Dict[str, str]] = []
         self._announce = AnnounceSettings.from_config(services.settings.raw)
 
     def step(self) -> Result:
@@ -282,38 +284,35 @@ class _Asking:
     def _channel(self) -> str:
         if self._rule.channel:
             return self._rule.channel
-        namespace = self._question.namespace
-        return channel_of(
-            namespace, namespace_object(self._services, namespace, self._announce), self._announce
-        )
+        return channel_for(self._services, self._question.namespace, self._announce)
 
     def _post_question(self, record: Record) -> None:
-        channel, how = self._channel(), way(self._announce, self._services)
+        channel, how = self._channel(), way(self._services.settings.raw)
         if not channel or how == OFF:
             return
         text = messages.ask_text(self._proposal, record, self._rule)
-        if how == CHATOPS:
-            self._posts.append({"channel": channel, "message": safe(text)})
-            self._save(replace(record, channel=channel, message="-"))
-            return
-        blocks = messages.ask_blocks(self._subject.identity, self._proposal, record, self._rule)
+        # A channel that does not exist keeps nobody from answering by the inquiry.
         with contextlib.suppress(PermanentError):
-            # A channel that does not exist keeps nobody from answering by the inquiry.
+            if how == CHATOPS:
+                EnginePoster(self._announce.route).say(channel, text)
+                self._save(replace(record, channel=channel, message="-"))
+                return
+            blocks = messages.ask_blocks(self._subject.identity, self._proposal, record, self._rule)
             posted = open_web(self._services).post_in(channel, text, blocks)
             self._save(replace(record, channel=posted.channel, message=posted.ts))
 
     def _say(self, text: str) -> None:
-        channel, how = self._record.channel or self._channel(), way(self._announce, self._services)
+        channel, how = self._record.channel or self._channel(), way(self._services.settings.raw)
         if not channel or how == OFF:
             return
-        if how == SLACK:
-            with contextlib.suppress(PermanentError, NotFoundError):
+        with contextlib.suppress(PermanentError, NotFoundError):
+            if how == SLACK:
                 open_web(self._services).post(channel, text, thread=_thread(self._record))
-        else:
-            self._posts.append({"channel": channel, "message": safe(text)})
+            else:
+                EnginePoster(self._announce.route).say(channel, text)
 
     def _close_void(self, record: Record) -> None:
-        if record.message and way(self._announce, self._services) == SLACK:
+        if record.message and way(self._services.settings.raw) == SLACK:
             old = Proposal(f"{record.what} of {self._subject.identity.name}")
             _update(
                 self._services,
@@ -325,23 +324,20 @@ class _Asking:
 
     def _result(self, now: Any, *, first: bool) -> Result:
         record = self._record
-        waiting = record.state == WAITING
-        ask, users = False, []
-        if waiting:
-            ask, users = _inquiry_wanted(record, first), self._users()
+        wanted = record.state == WAITING and _inquiry_wanted(record, first)
         return {
-            "ask": ask,
             "state": record.state,
             "number": record.number,
-            "posts": self._posts,
-            "route": self._announce.route,
             "inquiry": {
                 "route": f"{ROUTE}{record.number}",
                 "ttl": deciding.minutes_left(record, now),
-                "users": users,
+                "users": self._users(),
                 "schema": SCHEMA,
-            },
-            "message": f"Approval {record.number} is {record.state}; {approvers_text(self._rule)} may answer.",
+            }
+            if wanted
+            else None,
+            "message": f"Approval {record.number} is {record.state}; "
+            f"{approvers_text(self._rule)} may answer.",
         }
 
     def _users(self) -> List[str]:
@@ -393,11 +389,11 @@ def _after_answer(services: Services, subject: Subject, rule: Rule, judged: Coun
             now=services.now(),
         )
     with contextlib.suppress(Error):
-        if record.state == WAITING and record.message and subject.proposal is not None:
+        if record.state != WAITING:
+            _show_end(services, subject)
+        elif subject.proposal is not None:
             blocks = messages.ask_blocks(subject.identity, subject.proposal, record, rule)
             _update(services, record, judged.sentence, blocks)
-        else:
-            _show_end(services, subject)
     if record.state != WAITING:
         _close_inquiries(record)
 
@@ -411,10 +407,7 @@ def _show_end(services: Services, subject: Subject) -> None:
 
 
 def _update(services: Services, record: Record, text: str, blocks: List[Dict[str, Any]]) -> None:
-    if (
-        not _thread(record)
-        or way(AnnounceSettings.from_config(services.settings.raw), services) != SLACK
-    ):
+    if not _thread(record) or way(services.settings.raw) != SLACK:
         return
     with contextlib.suppress(Error):
         open_web(services).update(record.channel, record.message, text, blocks)
@@ -425,9 +418,7 @@ def _thread(record: Record) -> str:
 
 
 def _inquiry_wanted(record: Record, first: bool) -> bool:
-    """Whether the engine has no inquiry about it: it was just asked, or the run that had it is
-    gone.
-    """
+    """Whether StackStorm has no inquiry about it: it was just asked, or its workflow was lost."""
     api = EngineApi.of_this_action()
     if api is None:
         return first
@@ -468,7 +459,10 @@ def _second_unseen(services: Services, identity: Identity, via: str) -> str:
         and subject.record is not None
         and any(vote.via == via for vote in subject.record.answers)
     ):
-        return "This engine does not say who answers an inquiry, so all such answers count as one; answer in chat."
+        return (
+            "This engine does not say who answers an inquiry, so all such answers count as one; "
+            "answer in chat."
+        )
     return ""
 
 

@@ -90,7 +90,8 @@ def decide(
             continue
         if key in failed_here:
             failed[key] = (
-                "its last build on these bases failed; it is built again when one of them or its source changes"
+                "its last build on these bases failed; it is built again when one of them or its "
+                "source changes"
             )
         elif below:
             waiting[key] = f"{below[0]} comes first"
@@ -100,11 +101,11 @@ def decide(
             waiting[key] = f"{limit} are built at a time"
         else:
             start.append(key)
-    unknown = {
-        image.key: missing
+    missing = {
+        image.key: tuple(sorted(base for base in image.stands_on if not digests.get(base)))
         for image in images
-        if (missing := tuple(sorted(base for base in image.stands_on if not digests.get(base))))
     }
+    unknown = {key: bases for key, bases in missing.items() if bases}
     return Decision(tuple(start), waiting, failed, cycles, unknown)
 
 

@@ -1,15 +1,27 @@
-"""One look at all images and what they stand on: builds are asked for where a base is new, the rest
+"""One look at all images and what they stand on: builds are requested where a base is new, the rest
 is reported.
 
-A push of any image, and a timer, say *look*; the decision (graph.py) is made from what the
-ImageBuilds and the registries say at that moment. One look at a time: a Lease keeps two from asking
-for the same build.
+A push of any image, and what the polling sensor finds, say *look*; the decision (graph.py) is made
+from what the ImageBuilds and the registries say at that moment. One look at a time: a Lease keeps
+two from requesting the same build.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from kubestorm.bases import recording
 from kubestorm.bases.graph import BUILDING, IDLE, BuiltImage, Decision, ImageKey, decide
@@ -17,45 +29,78 @@ from kubestorm.bases.names import read_name
 from kubestorm.bases.settings import BaseImageSettings
 from kubestorm.building import commands, records
 from kubestorm.kube import Object
-from kubestorm.lease import LeaseLock
-from kubestorm.registry.names import split_reference
+from kubestorm.lease import HEARTBEATS, Heartbeat, LeaseLock
+from kubestorm.registry.names import ImageName, split_reference
+from kubestorm.resource import LEASE_WAIT_SECONDS
 from kubestorm.services import Services
 
 LEASE = "base-images"
 REQUESTER = "a new base image"
-"""Who asks for these builds, as an ImageBuild's status says it."""
+"""Who requests these builds, as an ImageBuild's status says it."""
 STATUS_FIELD = "baseImages"
 
+BuildName = Tuple[str, str]
+"""Namespace and name of an ImageBuild."""
 Result = Dict[str, Any]
 
 
-def look(services: Services) -> Result:
-    """Ask for the builds that are due now. Safe to repeat; what is left is found by the next look.
+class Findings(NamedTuple):
+    """What a look would do, and why the rest waits."""
 
-    Returns `started` and `waiting` (image -> why), `failed`, `cycles` and `unknown`, all by
+    decision: Decision
+    requests: Mapping[BuildName, Sequence[ImageKey]]
+    """The images to build, all of one ImageBuild at once."""
+    messages: Mapping[BuildName, str]
+    """What a person has to know, where the ImageBuild's status does not say it yet."""
+    is_under_way: bool
+    """Whether images wait, or a build that a look requested has not ended."""
+
+
+def look(services: Services, pushed: Optional[ImageName] = None) -> Result:
+    """Request the builds that are due now. Safe to repeat; what is left is found by the next look.
+
+    With `pushed`, nothing is done where no image is built on one of that repository. Returns
+    `started` and `waiting` (image -> why), `failed`, `cycles` and `unknown`, all by
     `namespace/build:image`.
     """
-    lease = LeaseLock(
-        services.kube,
-        LEASE,
-        duration_seconds=services.settings.lease.duration_seconds,
-        now=services.now,
-    )
-    if not lease.acquire():
-        return {
-            "taken": True,
-            "message": f"{lease.held_by} is looking; the next push or the timer looks again.",
-        }
+    if pushed is not None and not _concerns(pushed, _builds(services)):
+        return {"started": [], "message": f"No image is built on {pushed}."}
+    duration = services.settings.lease.duration_seconds
+    lease = LeaseLock(services.kube, LEASE, duration_seconds=duration, now=services.now)
+    if not lease.acquire_within(LEASE_WAIT_SECONDS) and (lease.mark() or not lease.acquire()):
+        return {"skipped": True, "message": f"{lease.held_by} is looking, and looks once more."}
+    marked = False
     try:
-        return _look(services)
+        with Heartbeat(lease, duration / HEARTBEATS):
+            result = _look(services)
     finally:
-        lease.release()
+        marked = lease.release()
+    return look(services) if marked else result
 
 
 def _look(services: Services) -> Result:
-    found = services.kube.list_all(commands.IMAGE_BUILDS)
-    # What is being deleted builds nothing any more, whatever its last status says.
-    builds = [build for build in found if not build["metadata"].get("deletionTimestamp")]
+    found = inspect(services)
+    for (namespace, name), keys in found.requests.items():
+        images = sorted(key.image for key in keys)
+        commands.start(services, namespace, name, by=REQUESTER, images=images)
+    for (namespace, name), message in found.messages.items():
+        status = {STATUS_FIELD: {"message": message}}
+        services.kube.patch_status(commands.IMAGE_BUILDS, name, status, namespace)
+    started = [str(key) for keys in found.requests.values() for key in keys]
+    decision = found.decision
+    return {
+        "started": started,
+        "waiting": {str(key): why for key, why in decision.waiting.items()},
+        "failed": {str(key): why for key, why in decision.failed.items()},
+        "cycles": [[str(key) for key in cycle] for cycle in decision.cycles],
+        "unknown": {str(key): list(names) for key, names in decision.unknown.items()},
+        "message": f"Images requested: {len(started)}; waiting: {len(decision.waiting)}.",
+    }
+
+
+def inspect(services: Services) -> Findings:
+    """What a look would do now; changes nothing."""
+    builds = _builds(services)
     images = [image for build in builds for image in images_of(build)]
     digests = {
         base: _current(services, base)
@@ -67,17 +112,32 @@ def _look(services: Services) -> Result:
         limit=BaseImageSettings.from_config(services.settings.raw).concurrency,
         interactive_waiting=sum(_waits_for_people(build, services.now()) for build in builds),
     )
-    started = _start(services, decision.start, {_name_of(build): build for build in builds})
-    _report(services, builds, decision)
-    count = len(started)
-    return {
-        "started": [str(key) for key in started],
-        "waiting": {str(key): why for key, why in decision.waiting.items()},
-        "failed": {str(key): why for key, why in decision.failed.items()},
-        "cycles": [[str(key) for key in cycle] for cycle in decision.cycles],
-        "unknown": {str(key): list(names) for key, names in decision.unknown.items()},
-        "message": f"{count} {'build is' if count == 1 else 'builds are'} asked for; {len(decision.waiting)} wait.",
-    }
+    named = {_name_of(build): build for build in builds}
+    return Findings(
+        decision,
+        _requests(decision.start, named),
+        _messages(builds, decision),
+        bool(decision.waiting) or any(_is_ours_under_way(build) for build in builds),
+    )
+
+
+def _builds(services: Services) -> List[Object]:
+    """What is being deleted builds nothing any more, whatever its last status says."""
+    found = services.kube.list_all(commands.IMAGE_BUILDS)
+    return [build for build in found if not build["metadata"].get("deletionTimestamp")]
+
+
+def _concerns(pushed: ImageName, builds: Sequence[Object]) -> bool:
+    """Whether an image is built on one of that repository, or it was built because of its own base:
+    the next ones may have waited for that.
+    """
+    for build in builds:
+        is_ours = ((build.get("status") or {}).get("build") or {}).get("requestedBy") == REQUESTER
+        for image in images_of(build):
+            names = [*image.stands_on, *(image.produces if is_ours else ())]
+            if any(name and name.image == pushed for name in map(read_name, names)):
+                return True
+    return False
 
 
 def images_of(build: Mapping[str, Any]) -> Iterator[BuiltImage]:
@@ -121,12 +181,22 @@ def _asked_for(build: Mapping[str, Any]) -> FrozenSet[str]:
 
 
 def _waits_for_people(build: Mapping[str, Any], now: dt.datetime) -> bool:
-    """Whether a build that is not ours waits for its turn, rather than for another try or its end."""
+    """Whether a build that is not ours waits for its turn, not for another try or its end."""
     state = (build.get("status") or {}).get("build") or {}
     if state.get("phase") != records.REQUESTED_PHASE or state.get("requestedBy") == REQUESTER:
         return False
+    if state.get("awaitsTurn"):
+        return True
     due = records.parse_time(state.get("notBefore"))
     return due is None or due <= now
+
+
+def _is_ours_under_way(build: Mapping[str, Any]) -> bool:
+    state = (build.get("status") or {}).get("build") or {}
+    request = records.read_request(build["metadata"].get("annotations") or {})
+    is_open = request is not None and request.id != state.get("requestId")
+    by = request.by if request is not None and is_open else state.get("requestedBy")
+    return by == REQUESTER and (is_open or state.get("phase") != records.FINISHED)
 
 
 def _current(services: Services, base: str) -> str:
@@ -134,54 +204,49 @@ def _current(services: Services, base: str) -> str:
     return recording.current(services, name) if name is not None else ""
 
 
-def _name_of(build: Mapping[str, Any]) -> Tuple[str, str]:
+def _name_of(build: Mapping[str, Any]) -> BuildName:
     return build["metadata"]["namespace"], build["metadata"]["name"]
 
 
-def _start(
-    services: Services, keys: Sequence[ImageKey], builds: Mapping[Tuple[str, str], Object]
-) -> List[ImageKey]:
-    """Ask for the builds, all images of one ImageBuild at once. One that has an open wish already
-    is left for later.
-    """
-    wanted: Dict[Tuple[str, str], List[ImageKey]] = {}
+def _requests(
+    keys: Sequence[ImageKey], builds: Mapping[BuildName, Object]
+) -> Dict[BuildName, List[ImageKey]]:
+    """The images by ImageBuild. One that has an open request already is left for later."""
+    found: Dict[BuildName, List[ImageKey]] = {}
     for key in keys:
-        wanted.setdefault((key.namespace, key.build), []).append(key)
-    started: List[ImageKey] = []
-    for (namespace, name), group in wanted.items():
-        build = builds[namespace, name]
+        build = builds[key.namespace, key.build]
         request = records.read_request(build["metadata"].get("annotations") or {})
         state = (build.get("status") or {}).get("build") or {}
         is_open = request is not None and request.id != state.get("requestId")
-        known = {str(each["name"]) for each in build["spec"].get("images") or ()}
-        images = sorted(key.image for key in group if key.image in known)
-        if is_open or not images:
-            continue
-        commands.start(services, namespace, name, by=REQUESTER, images=images)
-        started += [key for key in group if key.image in known]
-    return started
+        is_known = any(each["name"] == key.image for each in build["spec"].get("images") or ())
+        if is_known and not is_open:
+            found.setdefault((key.namespace, key.build), []).append(key)
+    return found
 
 
-def _report(services: Services, builds: Sequence[Object], decision: Decision) -> None:
-    """Write what a person has to know into each ImageBuild's status, where it is not there yet."""
-    said: Dict[Tuple[str, str], List[str]] = {}
+def _messages(builds: Sequence[Object], decision: Decision) -> Dict[BuildName, str]:
+    said: Dict[BuildName, List[str]] = {}
     for cycle in decision.cycles:
         names = ", ".join(str(key) for key in cycle)
         for key in cycle:
-            message = f"{key.image} stands on itself ({names}); it is not rebuilt until one of them changes its FROM."
+            message = (
+                f"{key.image} stands on itself ({names}); it is not rebuilt until one of them "
+                "changes its FROM."
+            )
             said.setdefault((key.namespace, key.build), []).append(message)
     for key, bases in decision.unknown.items():
-        message = f"{key.image} stands on {', '.join(bases)}, in no registry that the configuration names."
+        message = (
+            f"{key.image} stands on {', '.join(bases)}, in no registry that the configuration "
+            "names."
+        )
         said.setdefault((key.namespace, key.build), []).append(message)
     for key, why in decision.failed.items():
         said.setdefault((key.namespace, key.build), []).append(
             f"{key.image} is out of date: {why}."
         )
-    for build in builds:
-        message = " ".join(said.get(_name_of(build), ()))
-        before = ((build.get("status") or {}).get(STATUS_FIELD) or {}).get("message", "")
-        if message != before:
-            namespace, name = _name_of(build)
-            services.kube.patch_status(
-                commands.IMAGE_BUILDS, name, {STATUS_FIELD: {"message": message}}, namespace
-            )
+    found = {_name_of(build): " ".join(said.get(_name_of(build), ())) for build in builds}
+    before = {
+        _name_of(build): ((build.get("status") or {}).get(STATUS_FIELD) or {}).get("message", "")
+        for build in builds
+    }
+    return {name: message for name, message in found.items() if message != before[name]}

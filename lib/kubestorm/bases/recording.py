@@ -38,7 +38,7 @@ def record(
 
 
 def current(services: Services, name: BaseName) -> str:
-    """The digest that a base has now; empty where its registry is not one of ours, or does not say."""
+    """The digest that a base has now; empty where its registry is not ours, or does not say."""
     if name.image.registry not in known_registries(services):
         return ""
     with contextlib.suppress(Error):

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable
 
-from kubestorm.actions import Outcome, run_with_services
 from kubestorm.building.running import BuildRun
+from kubestorm.dispatching import dispatcher
 from kubestorm.naming import Identity
+from kubestorm.services import Services
 
-Config = Optional[Mapping[str, Any]]
 
+def run_maker(
+    action_service: Any, say: Callable[[str], None] = lambda line: None
+) -> Callable[[Services, Identity, str], BuildRun]:
+    """Gives each step its view of the object, with what dispatches triggers for this execution."""
+    dispatch = dispatcher(action_service)
 
-def run_build_step(
-    step: Callable[[BuildRun], Dict[str, Any]],
-    config: Config,
-    identity: Identity,
-    run_id: str,
-    *,
-    wanted: bool = True,
-    say: Callable[[str], None] = lambda line: None,
-) -> Outcome:
-    """Run one step of an ImageBuild's run, or nothing where the plan saw no need for it."""
-    if not wanted:
-        return True, {"skipped": True}
-    return run_with_services(
-        lambda services: step(BuildRun(services, identity, run_id, say=say)), config
-    )
+    def make_run(services: Services, identity: Identity, run_id: str) -> BuildRun:
+        return BuildRun(services, identity, run_id, say=say, dispatch=dispatch)
+
+    return make_run

@@ -48,7 +48,8 @@ def parse_address(text: str, settings: SourceSettings) -> GitAddress:
         fnmatchcase(address.host, each.lower()) for each in settings.hosts
     ):
         raise _wrong(
-            f"{address.host} is none of the git servers that operations allow: {', '.join(settings.hosts)}"
+            f"{address.host} is none of the git servers that operations allow: "
+            f"{', '.join(settings.hosts)}"
         )
     return address
 
@@ -130,7 +131,8 @@ def _split(text: str) -> GitAddress:
         raise _wrong(f"git over {protocol or 'nothing'} is not known; use https or ssh")
     if password is not None or (parts.username and protocol != "ssh"):
         raise _wrong(
-            "an address holds no user or password; put them into Vault and name spec.source.credentials"
+            "an address holds no user or password; put them into Vault and name "
+            "spec.source.credentials"
         )
     bracketed = f"[{host}]" if ":" in host else host
     if not HOST.fullmatch(bracketed) or (

@@ -47,7 +47,10 @@ def start(
     known = [str(each.get("name")) for each in (resource.get("spec") or {}).get("images") or ()]
     unknown = [each for each in images if each not in known]
     if unknown:
-        message = f"ImageBuild {namespace}/{name} has no image {', '.join(unknown)}; there are {', '.join(known)}."
+        message = (
+            f"ImageBuild {namespace}/{name} has no image {', '.join(unknown)}; there are "
+            f"{', '.join(known)}."
+        )
         raise DefinitionError(message, field="images")
     request = {
         "id": uuid.uuid4().hex[:12],

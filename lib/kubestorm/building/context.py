@@ -44,7 +44,10 @@ def check_context(
         raise DefinitionError(message, field="context")
     if dockerfile == INLINE_DOCKERFILE:
         if any(entry.path.split("/", 1)[0] == INLINE_DOCKERFILE for entry in entries):
-            message = f"the context {context} of image {image} has a file {INLINE_DOCKERFILE}; that name is kept free"
+            message = (
+                f"the context {context} of image {image} has a file {INLINE_DOCKERFILE}; that "
+                "name is kept free"
+            )
             raise DefinitionError(message, field="context")
         return INLINE_DOCKERFILE
     files = {entry.path for entry in entries if entry.mode != "120000"}

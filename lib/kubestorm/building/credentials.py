@@ -138,7 +138,10 @@ def _ssh_command(
     elif settings.known_hosts_file:
         known = Path(settings.known_hosts_file).expanduser()
     else:
-        message = f"{FIELD}: git over SSH needs the server's key: a field known_hosts, or build.source.known_hosts_file"
+        message = (
+            f"{FIELD}: git over SSH needs the server's key: a field known_hosts, or "
+            "build.source.known_hosts_file"
+        )
         raise DefinitionError(message, field=FIELD)
     key = workspace.write_private(
         "ssh-key", credentials.ssh_private_key.reveal().rstrip("\n") + "\n"
@@ -186,7 +189,10 @@ def _login(vault: VaultStore, registry: RegistrySettings) -> RegistryLogin:
     path = str(registry.vault_path)
     values = vault.read_values(path)
     if values is None or "username" not in values or "password" not in values:
-        message = f"Vault has no username and password at {vault.full_path(path)} for the registry {registry.host}."
+        message = (
+            f"Vault has no username and password at {vault.full_path(path)} for the registry "
+            f"{registry.host}."
+        )
         raise NotFoundError(message, service="Vault")
     return RegistryLogin(registry.host, values["username"].reveal(), values["password"])
 

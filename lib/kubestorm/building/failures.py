@@ -10,9 +10,11 @@ from typing import NamedTuple
 # Words of Go's net package, of containers/image, BuildKit and kaniko, curl and the package managers
 # that RUN starts.
 PASSING = re.compile(
-    r"connection (?:refused|reset|timed out)|i/o timeout|tls handshake timeout|no such host|unexpected eof"
-    r"|temporary failure (?:in name resolution|resolving)|could ?n[o']t? ?(?:resolve|connect to)|could not resolve host"
-    r"|network is unreachable|no route to host|context deadline exceeded|toomanyrequests|too many requests"
+    r"connection (?:refused|reset|timed out)|i/o timeout|tls handshake timeout|no such host"
+    r"|unexpected eof|temporary failure (?:in name resolution|resolving)"
+    r"|could ?n[o']t? ?(?:resolve|connect to)|could not resolve host"
+    r"|network is unreachable|no route to host|context deadline exceeded"
+    r"|toomanyrequests|too many requests"
     r"|(?:http status|status code|response status|http|error)[: ]+(?:code )?(?:429|50[0234])\b"
     r"|\b50[234] (?:bad gateway|service unavailable|gateway time)|server misbehaving|broken pipe",
     re.IGNORECASE,
@@ -46,7 +48,7 @@ def judge(stage: str, log: str, code: int) -> Verdict:
         return Verdict("DiskFull", f"The disk of the builder is full: {said}", False)
     if REFUSED.search(log):
         where = "to push there" if stage == "push" else "to pull a base image"
-        return Verdict("RegistryRefused", f"The registry does not let us in {where}: {said}", False)
+        return Verdict("RegistryDenied", f"The registry denies access {where}: {said}", False)
     if PASSING.search(log_end(log)):
         return Verdict("NetworkFailed", f"The network or a registry did not answer: {said}", True)
     if MISSING.search(log):

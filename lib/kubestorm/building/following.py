@@ -1,5 +1,5 @@
-"""Branches that are followed: told of by git servers, or looked at where none calls; and whose
-builds they concern.
+"""Branches that are followed: looked at where no git server calls (`hooks` has those that do), and
+whose builds they concern.
 
 An event says *look*: it is noted on each ImageBuild that follows the branch, and a run then asks
 the git server itself. So events may come twice, late, out of order or not at all.
@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
-import hashlib
 import json
 import logging
 import random
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
 
 from kubestorm.building.address import repository_key
 from kubestorm.building.commands import IMAGE_BUILDS, PLURAL
-from kubestorm.building.pushes import Push, check_of, read_push
+from kubestorm.building.pushes import TRIGGER, Push
 from kubestorm.building.records import PUSHED_ANNOTATION
 from kubestorm.building.running import BuildRun
-from kubestorm.building.settings import BuildSettings, HookSettings, PollSettings
+from kubestorm.building.settings import BuildSettings, PollSettings
 from kubestorm.building.spec import ImageBuildSpec
-from kubestorm.errors import DefinitionError, Error, NotFoundError, TemporaryError
-from kubestorm.listener import Answer, Listener, ListenerSettings, Request, Route
+from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.naming import identity_of
 from kubestorm.resource import Object
 from kubestorm.services import Services
-from kubestorm.watching.knowledge import Store
 
-TRIGGER = "kubestorm.source_pushed"
 POLLING = "polling"
 WORKERS = 8
-DEFAULT_PORT = 8090
 
 Dispatch = Callable[[str, Mapping[str, Any]], object]
 
@@ -82,53 +77,6 @@ def note_push(
     return {"image_builds": told, "branch": branch, "commit": commit}
 
 
-# Events that come in.
-
-
-class PushEvents:
-    """Listens for push webhooks and dispatches a trigger for each. Without hooks nothing listens."""
-
-    def __init__(self, services: Services, dispatch: Dispatch, log: logging.Logger) -> None:
-        self._services, self._dispatch, self._log = services, dispatch, log
-        settings = BuildSettings.from_config(services.settings.raw).webhooks
-        self.listener: Optional[Listener] = None
-        if settings.hooks:
-            routes = [self._route(hook, index) for index, hook in enumerate(settings.hooks)]
-            section = {"port": DEFAULT_PORT, **settings.listener}
-            listener = ListenerSettings.from_config(section, field="build.webhooks.listener")
-            self.listener = Listener(listener, routes, log)
-
-    def start(self) -> None:
-        if self.listener is not None:
-            self.listener.start()
-
-    def stop(self) -> None:
-        """Safe to repeat."""
-        if self.listener is not None:
-            self.listener.stop()
-
-    def wait_until_stopped(self) -> None:
-        if self.listener is not None:
-            self.listener.wait_until_stopped()
-
-    def _route(self, hook: HookSettings, index: int) -> Route:
-        check = check_of(hook, lambda: self._services.vault, f"build.webhooks.hooks[{index}]")
-        return Route(
-            f"/git/{hook.name}", hook.name, check, lambda request: self._receive(hook, request)
-        )
-
-    def _receive(self, hook: HookSettings, request: Request) -> Answer:
-        push = read_push(hook.kind, request)
-        if push is None:
-            return Answer.json(200, {"accepted": 0}, outcome="ignored")
-        try:
-            self._dispatch(TRIGGER, push.payload(source=hook.name, now=self._services.now()))
-        except Exception as error:
-            raise TemporaryError("The event could not be handed on; send it again.") from error
-        self._log.info("push.accepted: %s of %s", push.branch, push.urls[0])
-        return Answer.json(202, {"accepted": 1}, outcome="accepted")
-
-
 # Branches that are looked at.
 
 
@@ -144,9 +92,8 @@ class Followed(NamedTuple):
 
     @property
     def key(self) -> str:
-        """One word for it in the datastore."""
-        text = "\n".join((self.url, self.branch, self.vault_path))
-        return f"head.{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+        """Tells one from another."""
+        return "\n".join((self.url, self.branch, self.vault_path))
 
 
 def delay_seconds(settings: PollSettings, failures: int, share: float) -> float:
@@ -164,19 +111,13 @@ class BranchPoller:
     def __init__(
         self,
         settings: BuildSettings,
-        store: Store,
         dispatch: Dispatch,
         log: logging.Logger,
         *,
         share: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 (spreads load, guards nothing)
     ) -> None:
-        self._settings, self._store, self._dispatch, self._log, self._share = (
-            settings,
-            store,
-            dispatch,
-            log,
-            share,
-        )
+        self._settings, self._dispatch, self._log, self._share = settings, dispatch, log, share
+        self._told: Dict[str, str] = {}
         self._due: Dict[str, dt.datetime] = {}
         self._failures: Dict[str, int] = {}
         self._listing_failed = False
@@ -202,6 +143,7 @@ class BranchPoller:
         keys = {followed.key for followed, _ in found}
         self._due = {key: when for key, when in self._due.items() if key in keys}
         self._failures = {key: count for key, count in self._failures.items() if key in keys}
+        self._told = {key: commit for key, commit in self._told.items() if key in keys}
         due = [each for each in found if now >= self._due.get(each[0].key, now)]
         with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
             for followed, seconds in pool.map(lambda each: self._look(services, *each), due):
@@ -245,17 +187,17 @@ class BranchPoller:
         return followed, delay_seconds(self._settings.source.poll, failures, self._share())
 
     def _compare(self, services: Services, followed: Followed, branch: str, commit: str) -> None:
-        """Tell what is new; remembered after the dispatch. Without a memory, what the ImageBuild
-        knows is compared.
+        """Tell what neither the ImageBuild knows nor was told before. A process that has just begun
+        tells again what no ImageBuild has looked at yet, which does no harm.
         """
-        before = self._store.get_value(followed.key) or followed.known
-        if commit == before:
-            if not self._store.get_value(followed.key):
-                self._store.set_value(followed.key, commit)
+        before = self._told.get(followed.key) or followed.known
+        if not before:
+            return  # the first look at the ImageBuild finds the commit itself
+        if commit in (before, followed.known):
             return
-        push = Push((followed.url,), branch, commit, before=before or "")
+        push = Push((followed.url,), branch, commit, before=before)
         self._dispatch(TRIGGER, push.payload(source=POLLING, now=services.now()))
-        self._store.set_value(followed.key, commit)
+        self._told[followed.key] = commit
         self._log.info("following.told: %s of %s is at %s", branch, followed.url, commit)
 
     def _failed(self, followed: Followed, why: str) -> None:

@@ -14,7 +14,7 @@ EVERYTHING = "**"
 
 
 def problem(pattern: str) -> str:
-    """What is wrong with a pattern, in words that go after its field's name; empty when nothing is."""
+    """What is wrong with a pattern, in words to follow its field's name; empty if nothing is."""
     text = pattern[1:] if pattern.startswith("!") else pattern
     if not text or text.startswith("/") or ".." in text.split("/"):
         return (

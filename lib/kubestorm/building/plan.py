@@ -124,7 +124,10 @@ def _decide(
     changed = changes.get(last.commit)
     since = last.commit[:SHOWN_COMMIT]
     if changed is None:
-        message = f"The history does not lead back to {since}, its last good build (a force-push, or another branch)."
+        message = (
+            f"The history does not lead back to {since}, its last good build (a force-push, or "
+            "another branch)."
+        )
         return Decision(image.name, True, HISTORY_REWRITTEN, message)
     found = PathFilter(image.paths).first(changed)
     if found is None:

@@ -51,7 +51,10 @@ def _ensure_secret(services: Services, wanted: Dict[str, Any]) -> bool:
         except ConflictError:
             found = services.kube.get(SECRETS, metadata["name"], metadata["namespace"])
     if (found["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") != "kubestorm":
-        message = f"Secret {metadata['namespace']}/{metadata['name']} is not ours; delete it, or name another."
+        message = (
+            f"Secret {metadata['namespace']}/{metadata['name']} is not ours; delete it, or name "
+            "another."
+        )
         raise PermanentError(message, service="Kubernetes")
     if found.get("type") != wanted["type"]:
         services.kube.delete(
@@ -66,7 +69,7 @@ def _ensure_secret(services: Services, wanted: Dict[str, Any]) -> bool:
 
 
 def _link(services: Services, namespace: str, name: str, account: str) -> bool:
-    """Add the Secret to a service account's imagePullSecrets; a strategic merge keeps the others."""
+    """Add the Secret to a service account's imagePullSecrets; a strategic merge keeps others."""
     found = services.kube.get(ACCOUNTS, account, namespace)
     if any(each.get("name") == name for each in found.get("imagePullSecrets") or ()):
         return False

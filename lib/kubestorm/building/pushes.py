@@ -19,6 +19,7 @@ from kubestorm.listener import Check, FileSecrets, HmacCheck, SecretSource, Toke
 from kubestorm.listener.messages import Request
 from kubestorm.vault import VaultStore
 
+TRIGGER = "kubestorm.source_pushed"
 BRANCH = "refs/heads/"
 NO_COMMIT = re.compile(r"0{40,64}")
 SECRET_KEY = "secret"  # noqa: S105 (the field's name)
@@ -39,7 +40,7 @@ class Push:
     event_id: str = ""
 
     def payload(self, *, source: str, now: dt.datetime) -> Dict[str, Any]:
-        """The payload of the trigger kubestorm.source_pushed."""
+        """The payload of TRIGGER."""
         return {
             "urls": list(self.urls),
             "branch": self.branch,

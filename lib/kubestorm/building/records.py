@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from kubestorm.building.plan import Decision, LastGood, Request, inputs_of
 from kubestorm.building.spec import ImageBuildSpec
@@ -35,9 +35,12 @@ BUILT, PUSHED_CONDITION, SPEC_VALID, SOURCE_FETCHED = (
     "SourceFetched",
 )
 ORDER = (SPEC_VALID, SOURCE_FETCHED, BUILT, PUSHED_CONDITION)
-INVALID_SPEC = "InvalidSpec"
-REDISPATCH_SECONDS = 20.0
-LOOK_SECONDS = 15.0
+INVALID_SPEC, BUILD_FAILED, SOURCE_UNAVAILABLE = "InvalidSpec", "BuildFailed", "SourceUnavailable"
+BUILD_REQUESTED, BUILD_FINISHED = "kubestorm.build_requested", "kubestorm.build_finished"
+REDISPATCH_SECONDS = 300.0
+"""When an execution that has not begun is asked for again: it may wait for a worker that long."""
+TURN_SECONDS = 600.0
+"""When a build that waits for its turn looks by itself. The build that ends before it calls it."""
 
 Record = Dict[str, Any]
 
@@ -108,17 +111,12 @@ def last_good(records: Mapping[str, Record]) -> Dict[str, LastGood]:
     }
 
 
-class Start(NamedTuple):
-    """A new build is wanted; `build` is its record."""
+class Ask(NamedTuple):
+    """An execution that builds is to be asked for; `build` is the build's record, to be written
+    first.
+    """
 
     build: Record
-
-
-class Again(NamedTuple):
-    """The build's execution is to be started (again); `build` is its record, to be written first."""
-
-    build: Record
-    reason: str
 
 
 class Finish(NamedTuple):
@@ -127,113 +125,151 @@ class Finish(NamedTuple):
     build: Record
 
 
-class Look(NamedTuple):
-    """Nothing to do but to look again later, None: whenever something changes."""
-
-    after_seconds: Optional[float]
+Next = Union[Ask, Finish, None]
 
 
 def decide(
     status: Mapping[str, Any],
     spec: ImageBuildSpec,
     *,
-    commit: str,
     request: Optional[Request],
     cancel: Mapping[str, str],
     alive: bool,
     attempts: int,
     now: dt.datetime,
-) -> Any:
-    """What the look of a run leads to: Start, Again, Finish or Look.
+) -> Next:
+    """What a look at an ImageBuild leads to; None: nothing is to be done now.
 
     `alive` says whether an execution (or a Job) is at work on the build; `cancel` are the object's
     annotations; `attempts` is how often a build may be begun that nobody ends.
     """
     build = dict(status.get("build") or {})
-    request_id = request.id if request else str(build.get("requestId") or "")
-    wanted = key_of(commit, spec, request_id)
-    phase = build.get("phase")
-    if phase in (REQUESTED_PHASE, RUNNING):
+    if build.get("phase") in (REQUESTED_PHASE, RUNNING):
         return _under_way(build, cancel, alive, attempts, now)
-    if build.get("key") == wanted:
-        return Look(None)
+    if not wants_another(status, spec, request):
+        return None
+    source = status.get("source") or {}
     asked_anew = request is not None and request.id != build.get("requestId")
-    if spec.suspend and not asked_anew:
-        return Look(None)
-    return Start(
-        _new_build(build, wanted, spec, commit, request if asked_anew else None, request_id, now)
+    commit = str(source.get("commit") or "")
+    request_id = request.id if request else str(build.get("requestId") or "")
+    new = _new_build(build, commit, request if asked_anew else None, now)
+    return Ask(
+        {
+            **new,
+            "key": key_of(commit, spec, request_id),
+            "branch": str(source.get("branch") or spec.source.shown),
+            "builder": spec.builder,
+            "requestId": request_id,
+        }
     )
 
 
-def _new_build(
-    before: Record,
-    key: str,
-    spec: ImageBuildSpec,
-    commit: str,
-    request: Optional[Request],
-    request_id: str,
-    now: dt.datetime,
-) -> Record:
+def wants_another(
+    status: Mapping[str, Any], spec: ImageBuildSpec, request: Optional[Request]
+) -> bool:
+    """Whether another build than the one in the status is wanted: now, or after it."""
+    build = status.get("build") or {}
+    if spec.suspend and (request is None or request.id == build.get("requestId")):
+        return False
+    commit = str((status.get("source") or {}).get("commit") or "")
+    request_id = request.id if request else str(build.get("requestId") or "")
+    return bool(build.get("key") != key_of(commit, spec, request_id))
+
+
+def _new_build(before: Record, commit: str, request: Optional[Request], now: dt.datetime) -> Record:
     cause = "the first build"
     if request is not None:
         cause = "a command"
     elif before:
         cause = "a commit" if before.get("commit") != commit else "a change of the spec"
     return {
-        "key": key,
         "number": int(before.get("number") or 0) + 1,
         "commit": commit,
-        "builder": spec.builder,
         "phase": REQUESTED_PHASE,
         "cause": cause,
         "requestedBy": request.by if request else "",
-        "requestId": request_id,
         "requestImages": sorted(request.images) if request else [],
         "requestForce": bool(request.force) if request else False,
         "requestedAt": format_time(now),
+        "dispatchedAt": format_time(now),
         "interruptions": 0,
-        "announced": False,
     }
 
 
 def _under_way(
     build: Record, cancel: Mapping[str, str], alive: bool, attempts: int, now: dt.datetime
-) -> Any:
+) -> Next:
     if alive:
-        return Look(LOOK_SECONDS)  # whoever is at work sees a cancellation itself
+        return None  # whoever is at work sees a cancellation itself
     reason = cancel_reason(cancel, int(build.get("number") or 0))
     if reason:
-        return Finish(
-            {
-                **build,
-                "phase": FINISHED,
-                "outcome": CANCELED,
-                "message": reason,
-                "finishedAt": format_time(now),
-            }
-        )
+        return Finish(finished(build, CANCELED, reason, now))
+    asked = {"phase": REQUESTED_PHASE, "dispatchedAt": format_time(now)}
     if build["phase"] == RUNNING:
         count = int(build.get("interruptions") or 0) + 1
+        build = {**build, "interruptions": count}
         if count >= attempts:
-            message = f"It was begun {count} times and nobody ended it; look at the build host."
-            over = {
-                "phase": FINISHED,
-                "outcome": FAILED,
-                "message": message,
-                "finishedAt": format_time(now),
-            }
-            return Finish({**build, "interruptions": count, **over})
-        again = {"phase": REQUESTED_PHASE, "interruptions": count, "requestedAt": format_time(now)}
-        return Again(
-            {**build, **again, "message": "It was interrupted, and is begun again."}, "Interrupted"
-        )
-    due = parse_time(build.get("notBefore")) or now
-    last = parse_time(build.get("requestedAt"))
-    if last is not None and build.get("dispatched"):
-        due = max(due, last + dt.timedelta(seconds=REDISPATCH_SECONDS))
-    if due > now:
-        return Look((due - now).total_seconds())
-    return Again({**build, "requestedAt": format_time(now), "dispatched": True}, "Requested")
+            message = f"It was begun {count} times and never ended; check the build host."
+            return Finish(finished(build, FAILED, message, now))
+        return Ask({**build, **asked, "message": "It was interrupted and starts again."})
+    due = ask_at(build)
+    return Ask({**build, **asked}) if due is None or due <= now else None
+
+
+def ask_at(build: Mapping[str, Any]) -> Optional[dt.datetime]:
+    """When an execution is to be asked for (again), for a build that none is at work on; None: at
+    once.
+    """
+    dispatched = parse_time(build.get("dispatchedAt"))
+    times = [parse_time(build.get("notBefore"))]
+    if dispatched is not None:
+        times.append(dispatched + dt.timedelta(seconds=REDISPATCH_SECONDS))
+    return max((each for each in times if each is not None), default=None)
+
+
+def requeue_at(build: Mapping[str, Any], silent_seconds: float, now: dt.datetime) -> Optional[str]:
+    """When somebody has to look at a build of which nothing was heard until then; None where that
+    is never.
+
+    `silent_seconds` is how long a build that runs may be silent before it counts as dead.
+    """
+    if build.get("phase") == RUNNING:
+        return format_time(now + dt.timedelta(seconds=silent_seconds))
+    if build.get("phase") == REQUESTED_PHASE:
+        return format_time(ask_at(build) or now)
+    return None
+
+
+def finished(build: Record, outcome: str, message: str, now: dt.datetime) -> Record:
+    """The record of a build that is over."""
+    over = {
+        "phase": FINISHED,
+        "outcome": outcome,
+        "message": message,
+        "finishedAt": format_time(now),
+    }
+    return {**_without_waiting(build), **over}
+
+
+def awaiting_turn(build: Record, message: str, now: dt.datetime) -> Record:
+    """The record of a build that waits until another build of its namespace ends."""
+    until = now + dt.timedelta(seconds=TURN_SECONDS)
+    waits = {"phase": REQUESTED_PHASE, "awaitsTurn": True, "notBefore": format_time(until)}
+    return {**_without_waiting(build), **waits, "message": message}
+
+
+def begun(build: Record, *, host: str, execution_id: str, now: dt.datetime) -> Record:
+    """The record of a build that an execution works on."""
+    fields = {"phase": RUNNING, "host": host, "executionId": execution_id, "message": ""}
+    return {"startedAt": format_time(now), **_without_waiting(build), **fields}
+
+
+def _without_waiting(build: Record) -> Record:
+    return {
+        key: value
+        for key, value in build.items()
+        if key not in ("notBefore", "dispatchedAt", "awaitsTurn")
+    }
 
 
 def planned(
@@ -282,10 +318,11 @@ def due_images(records: Mapping[str, Record], now: dt.datetime) -> Tuple[str, ..
 
 
 def failed(
-    record: Record, *, reason: str, message: str, retryable: bool, log_tail: str, attempts: int, retry_seconds: float,
+    record: Record, *, reason: str, message: str, retryable: bool, log_tail: str, attempts: int,
+    retry_seconds: float,
     now: dt.datetime,
 ) -> Record:  # fmt: skip
-    """The record of an image whose build ended badly: it waits for another try where that may help."""
+    """The record of an image whose build ended badly: it waits for another try if that may help."""
     count = int(record.get("attempts") or 0)
     again = retryable and count < attempts
     out = {
@@ -324,12 +361,9 @@ def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record
             for record in records
             if record.get("state") == WAITING
         ]
-        again = {
-            "phase": REQUESTED_PHASE,
-            "notBefore": format_time(min(times)),
-            "dispatched": False,
-        }
-        return {**build, **again, "message": "Images wait for their turn, or for another try."}
+        again = {"phase": REQUESTED_PHASE, "notBefore": format_time(min(times))}
+        message = "Images wait for their turn or for another try."
+        return {**_without_waiting(build), **again, "message": message}
     if any(state in UNDER_WAY for state in states):
         return {**build, "phase": RUNNING, "message": ""}
     names: Dict[str, List[str]] = {}
@@ -340,32 +374,17 @@ def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record
         if state in names:
             outcome = word
             break
-    message = (
-        "; ".join(f"{state.lower()}: {', '.join(found)}" for state, found in sorted(names.items()))
-        + "."
+    said = "; ".join(
+        f"{state.lower()}: {', '.join(found)}" for state, found in sorted(names.items())
     )
-    over = {
-        "phase": FINISHED,
-        "outcome": outcome,
-        "message": message,
-        "finishedAt": format_time(now),
-    }
-    return {
-        **{key: value for key, value in build.items() if key not in ("notBefore", "dispatched")},
-        **over,
-    }
+    return finished(build, outcome, f"{said}.", now)
 
 
 def later(build: Record, message: str, count: int, wait_seconds: float, now: dt.datetime) -> Record:
     """The build's record when its execution could not work for a reason that may pass."""
     due = format_time(now + dt.timedelta(seconds=wait_seconds))
-    again = {
-        "phase": REQUESTED_PHASE,
-        "interruptions": count,
-        "notBefore": due,
-        "dispatched": False,
-    }
-    return {**build, **again, "message": f"{message} It is tried again."}
+    again = {"phase": REQUESTED_PHASE, "interruptions": count, "notBefore": due}
+    return {**_without_waiting(build), **again, "message": f"{message} It is tried again."}
 
 
 def cancel_images(records: Sequence[Record], reason: str, now: dt.datetime) -> List[Record]:
@@ -391,6 +410,7 @@ def conditions_of(
 ) -> List[Condition]:
     """Built and Pushed, as they follow from a build and its images."""
     number, phase, outcome = build.get("number"), build.get("phase"), build.get("outcome")
+    records = [each for each in records if each.get("build", number) == number]
     if phase in (REQUESTED_PHASE, RUNNING):
         reason = "WaitingForBuilder" if phase == REQUESTED_PHASE else "Building"
         now = [
@@ -399,13 +419,13 @@ def conditions_of(
             if each.get("state") not in FINAL
         ]
         what = f"Build {number} of {str(build.get('commit'))[:8]}"
-        said = f" {build['message']}" if build.get("message") else ""
-        text = f"{what}: {', '.join(now)}." if now else f"{what} is about to begin.{said}"
+        said = f"{what}: {build['message']}" if build.get("message") else f"{what} is starting."
+        text = f"{what}: {', '.join(now)}." if now else said
         pushed = sum(each.get("state") in (PUSHED, SKIPPED) for each in records)
         return [
             Condition(BUILT, FALSE, reason, text),
             Condition(
-                PUSHED_CONDITION, FALSE, reason, f"{pushed} of {len(records)} images are there."
+                PUSHED_CONDITION, FALSE, reason, f"{pushed} of {len(records)} images are pushed."
             ),
         ]
     if outcome in (FAILED, CANCELED):
@@ -415,7 +435,9 @@ def conditions_of(
         )
         stage = [str(each.get("failedStage", "")) for each in bad]
         only_push = bool(stage) and all(each == "push" for each in stage)
-        reason = str(bad[0].get("reason") or outcome) if outcome == FAILED and bad else str(outcome)
+        reason = CANCELED
+        if outcome == FAILED:
+            reason = str((bad[0].get("reason") if bad else "") or BUILD_FAILED)
         if only_push:
             return [
                 Condition(BUILT, TRUE, "Built", f"Build {number} made its images."),
@@ -446,7 +468,7 @@ def conditions_of(
 
 def finished_payload(
     identity: Mapping[str, str],
-    spec: Optional[ImageBuildSpec],
+    spec: ImageBuildSpec,
     build: Mapping[str, Any],
     records: Sequence[Record],
 ) -> Dict[str, Any]:
@@ -468,13 +490,13 @@ def finished_payload(
         "outcome": str(build.get("outcome") or ""),
         "message": str(build.get("message") or ""),
         "commit": str(build.get("commit") or ""),
-        "branch": spec.source.shown if spec else "",
-        "url": spec.source.address.url if spec else "",
+        "branch": spec.source.shown,
+        "url": spec.source.address.url,
         "cause": str(build.get("cause") or ""),
         "requested_by": str(build.get("requestedBy") or ""),
         "execution_id": str(build.get("executionId") or ""),
-        "channels": list(spec.notify.channels) if spec else [],
-        "wanted": bool(spec and build.get("outcome") in spec.notify.on),
+        "channels": list(spec.notify.channels),
+        "wanted": build.get("outcome") in spec.notify.on,
         "images": [{key: record[key] for key in fields if key in record} for record in records],
     }
 

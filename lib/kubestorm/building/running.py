@@ -4,18 +4,19 @@ has them made.
 It holds one worker for as long as a build on this host takes, and so has a limit of its own; builds
 in the cluster are only begun here. While it lives it holds a Lease (`<uid>.build`), renewed by a
 thread that also sees whether somebody wants it to stop. The state of each image is written to the
-object as it changes, so that whoever comes after an execution that died goes on with the images
-that are left (decision 0098).
+object as it changes, and so is the end: no other execution has to follow. Whoever comes after an
+execution that died goes on with the images that are left (decision 0098).
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import posixpath
 import socket
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.bases import recording as bases
 from kubestorm.building import builders, records, slots, tags
@@ -37,16 +38,18 @@ from kubestorm.building.source import GitClient, forget_unused, kept_repository
 from kubestorm.building.spec import ImageBuildSpec, ImageSpec, parse_image_build
 from kubestorm.building.workspace import Workspace, collect
 from kubestorm.conditions import TRUE, Condition, format_time
+from kubestorm.dispatching import Dispatch
 from kubestorm.errors import ConflictError, DefinitionError, Error, TemporaryError
-from kubestorm.lease import LeaseLock, default_holder
+from kubestorm.lease import HEARTBEATS, LeaseLock, LeaseTakenError
 from kubestorm.naming import Identity
-from kubestorm.resource import Object, ResourceHandle, reason_of
+from kubestorm.resource import LEASE_WAIT_SECONDS, Object, ResourceHandle, reason_of
 from kubestorm.services import Services
 
 Say = Callable[[str], None]
 Result = Dict[str, Any]
-HEARTBEAT_SHARE = 0.25
 TICK_SECONDS = 1.0
+SILENT_LEASES = 3
+JOB_GRACE_SECONDS = 60.0
 LABEL_REVISION = "org.opencontainers.image.revision"
 LABEL_SOURCE = "org.opencontainers.image.source"
 
@@ -55,26 +58,67 @@ class BuildRun:
     """Everything that the steps of an ImageBuild share."""
 
     def __init__(
-        self, services: Services, identity: Identity, run_id: str, *, say: Say = lambda line: None
+        self,
+        services: Services,
+        identity: Identity,
+        run_id: str,
+        *,
+        say: Say = lambda line: None,
+        dispatch: Dispatch = lambda trigger, payload: None,
     ) -> None:
-        self.services, self.identity, self.run_id, self.say = services, identity, run_id, say
+        self.services, self.identity, self.run_id = services, identity, run_id
+        self.say, self.dispatch = say, dispatch
         self.settings = BuildSettings.from_config(services.settings.raw)
         self.handle = ResourceHandle(services, identity, run_id, records.ORDER)
 
     def parse(self, resource: Object) -> ImageBuildSpec:
         return parse_image_build(resource, self.settings, cluster=self.services.settings.cluster)
 
-    def lease(self, holder: str = "") -> LeaseLock:
-        """The Lease of whoever works on the object's builds, beside that of whoever looks at the
-        object.
+    @contextlib.contextmanager
+    def build_lease(self, wait_seconds: float = 0.0, *, marks: bool = False) -> Iterator[LeaseLock]:
+        """Hold the Lease of whoever works on the object's builds, beside that of a step.
+
+        Raises LeaseTakenError where another execution holds it for longer; with `marks`, that one
+        has the object looked at again at its end.
         """
-        return LeaseLock(
+        lease = LeaseLock(
             self.services.kube,
             f"{self.identity.uid}.build",
-            holder=holder,
+            holder=self.run_id,
             duration_seconds=self.services.settings.lease.duration_seconds,
             now=self.services.now,
         )
+        if not lease.acquire_within(wait_seconds) and (
+            not marks or lease.mark() or not lease.acquire()
+        ):
+            raise LeaseTakenError(lease.name, lease.held_by)
+        try:
+            yield lease
+        finally:
+            # An API server that does not answer lets it run out.
+            with contextlib.suppress(Error):
+                if lease.release():
+                    self.handle.request_look()
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long a build's execution may be silent before it counts as dead: its Lease has run
+        out by then.
+        """
+        return self.services.settings.lease.duration_seconds * SILENT_LEASES
+
+    def tell_end(
+        self,
+        spec: ImageBuildSpec,
+        build: Mapping[str, Any],
+        images: Sequence[Record],
+    ) -> None:
+        """Dispatch kubestorm.build_finished where the build is over. To be called before the end is
+        written: a crash in between then tells it again.
+        """
+        if build.get("phase") == records.FINISHED:
+            payload = records.finished_payload(self.identity._asdict(), spec, build, images)
+            self.dispatch(records.BUILD_FINISHED, payload)
 
     def write(
         self,
@@ -121,6 +165,10 @@ class BuildRun:
         git = self.credentials(spec) if with_secrets else None
         return JobBuilder(self.services.kube, self.settings, spec.builder, logins=logins, git=git)
 
+    def call_next(self) -> None:
+        """Have the build begin that has waited longest for its turn in this namespace."""
+        slots.call_next(self.services, self.handle.resource, self.identity, self.dispatch)
+
     def order(
         self, spec: ImageBuildSpec, build: Mapping[str, Any], record: Mapping[str, Any]
     ) -> Order:
@@ -164,7 +212,7 @@ class Watcher:
 
     @property
     def canceled(self) -> bool:
-        """Whether a person (or the object's end) stopped it, rather than another run taking over."""
+        """Whether a person (or the object's end) stopped it, not another run taking over."""
         return self._canceled
 
     def __enter__(self) -> Watcher:
@@ -176,17 +224,18 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        patience = self._run.services.settings.lease.duration_seconds * HEARTBEAT_SHARE
-        elapsed = patience
+        interval = self._run.services.settings.lease.duration_seconds / HEARTBEATS
+        elapsed = 0.0
         while not self._over.wait(TICK_SECONDS):
             elapsed += TICK_SECONDS
-            with contextlib.suppress(
-                Error
-            ):  # an API server that does not answer for a moment stops no build
-                if elapsed >= patience:
+            # An API server that does not answer for a moment stops no build.
+            with contextlib.suppress(Error):
+                if elapsed >= interval:
                     elapsed = 0.0
-                    if not all(lease.renew() or lease.acquire() for lease in self._leases):
-                        self._reason = self._reason or "Another run has taken over this build."
+                    if not all(lease.renew() for lease in self._leases):
+                        self._reason = (
+                            self._reason or "Another execution has taken over this build."
+                        )
                 self._look()
 
     def _look(self) -> None:
@@ -197,6 +246,26 @@ class Watcher:
         reason = records.cancel_reason(resource["metadata"].get("annotations") or {}, self._number)
         if reason:
             self._stop(reason)
+        self._put_off(resource)
+
+    def _put_off(self, resource: Object) -> None:
+        """Say in the status that the build lives, before somebody looks whether it died. Whatever
+        was written to the object meanwhile says it as well.
+        """
+        run, status = self._run, resource.get("status") or {}
+        now, due = run.services.now(), records.parse_time(status.get("requeueAt"))
+        is_running = (status.get("build") or {}).get("phase") == records.RUNNING
+        if not is_running or due is None or (due - now).total_seconds() > run.silent_seconds / 2:
+            return
+        later = format_time(now + dt.timedelta(seconds=run.silent_seconds))
+        metadata = resource["metadata"]
+        run.services.kube.patch_status(
+            run.handle.resource,
+            metadata["name"],
+            {"requeueAt": later},
+            metadata["namespace"],
+            resource_version=metadata["resourceVersion"],
+        )
 
     def _stop(self, reason: str) -> None:
         if not self._reason:
@@ -208,34 +277,49 @@ def run_build(run: BuildRun) -> Result:
     """Work on the build that an ImageBuild's status asks for. Ends at once where another execution
     does.
     """
-    holder = f"{run.run_id}_{default_holder()}"
-    with contextlib.ExitStack() as stack:
-        lease = run.lease(holder)
-        if not lease.acquire():
-            return {"skipped": True, "message": f"{lease.held_by} is at work on it."}
-        stack.callback(lease.release)
-        resource = run.handle.read()
-        if resource is None or resource["metadata"].get("deletionTimestamp"):
-            return {"skipped": True, "message": "The object is gone."}
-        build = dict((resource.get("status") or {}).get("build") or {})
-        if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
-            return {"skipped": True, "message": "No build is asked for."}
-        spec = run.parse(resource)
-        leases = [lease]
-        if spec.builder == HOST_BUILDAH:
-            slot = slots.take(run.services, run.settings, run.identity, holder)
-            if slot is None:
-                return _wait_for_slot(run, resource, build)
-            stack.callback(slot.release)
-            leases.append(slot)
-        watcher = stack.enter_context(Watcher(run, int(build["number"]), leases))
-        return _Execution(run, resource, spec, build, watcher).carry_out()
+    try:
+        with run.build_lease(LEASE_WAIT_SECONDS) as lease:
+            return _run_build(run, lease)
+    except LeaseTakenError as error:
+        return {"skipped": True, "message": f"Already being built by execution {error.holder}."}
 
 
-def _wait_for_slot(run: BuildRun, resource: Object, build: Record) -> Result:
-    message = f"{run.settings.max_concurrent} builds of this namespace are under way; it waits for one of them."
-    run.write(resource, build={**build, "message": message})
-    return {"waiting": True, "message": message}
+def _run_build(run: BuildRun, lease: LeaseLock) -> Result:
+    resource = run.handle.read()
+    if resource is None or resource["metadata"].get("deletionTimestamp"):
+        return {"skipped": True, "message": "The ImageBuild is being deleted."}
+    build = dict((resource.get("status") or {}).get("build") or {})
+    if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
+        return {"skipped": True, "message": "No build is requested."}
+    spec = run.parse(resource)
+    if spec.builder != HOST_BUILDAH:
+        with Watcher(run, int(build["number"]), [lease]) as watcher:
+            return _Execution(run, resource, spec, build, watcher).carry_out()
+    slot = slots.take(run.services, run.settings, run.identity, run.run_id)
+    if slot is None:
+        resource, build = _await_turn(run, resource, build)
+        # One may have been given back before anybody could know that this build waits.
+        slot = slots.take(run.services, run.settings, run.identity, run.run_id)
+    if slot is None:
+        return {"waiting": True, "message": build["message"]}
+    try:
+        with Watcher(run, int(build["number"]), [lease, slot]) as watcher:
+            return _Execution(run, resource, spec, build, watcher).carry_out()
+    finally:
+        # What this cannot do now, the waiting build does when its turn has not come for long.
+        with contextlib.suppress(Exception):
+            slot.release()
+            run.call_next()
+
+
+def _await_turn(run: BuildRun, resource: Object, build: Record) -> Tuple[Object, Record]:
+    limit, now = run.settings.max_concurrent, run.services.now()
+    message = f"Waiting for another build of this namespace to end (at most {limit} at a time)."
+    build = records.awaiting_turn(build, message, now)
+    conditions = records.conditions_of(build, [])
+    requeue_at = records.requeue_at(build, run.silent_seconds, now)
+    written = run.write(resource, *conditions, build=build, requeueAt=requeue_at)
+    return written or resource, build
 
 
 class _Execution:
@@ -249,9 +333,10 @@ class _Execution:
         self._images: List[Record] = list((resource.get("status") or {}).get("images") or [])
         self._now = run.services.now
         self._bases: Dict[str, Dict[str, str]] = {}
+        self._silent_seconds = run.silent_seconds
 
     def carry_out(self) -> Result:
-        """The whole of it. What fails before an image is begun fails the build, or is tried again."""
+        """The whole of it. What fails before an image is begun fails the build, or is retried."""
         try:
             return self._carry_out()
         except CanceledError as error:
@@ -268,14 +353,9 @@ class _Execution:
             refuse_unsafe_host(run.settings)
             collect(run.settings.work_folder)
             forget_unused(run.settings.work_folder, keep_days=run.settings.source.keep_days)
-        begun = {
-            "phase": records.RUNNING,
-            "host": _host(),
-            "executionId": run.run_id,
-            "message": "",
-        }
-        self._build = {**self._build, **begun}
-        self._build.setdefault("startedAt", format_time(self._now()))
+        self._build = records.begun(
+            self._build, host=socket.gethostname(), execution_id=run.run_id, now=self._now()
+        )
         self._save()
         source = run.settings.work_folder
         address, vault_path = self._spec.source.address, self._spec.source.vault_path
@@ -400,22 +480,24 @@ class _Execution:
                 retryable=True,
                 stage="build",
             )
-        self._put(self.after(self._by_name[name], order, progress))
+        self._put(record_after(self._run, self._by_name[name], order, progress))
         self._run.say(f"--- {name}: {progress.message}")
         self._save()
 
     def _begin_jobs(self, dockerfiles: Mapping[str, str]) -> Result:
-        """Make as many Jobs as the namespace may have; those that are left wait for the next look."""
-        with slots.counting(self._run.services, self._run.identity) as alone:
-            if not alone:
-                return self._settle()
-            builder = self._run.job_builder(self._spec, with_secrets=True)
+        """Make as many Jobs as the namespace may have; the images that are left wait for their
+        turn.
+        """
+        run = self._run
+        with slots.counting(run.services, run.identity, run.run_id):
+            builder = run.job_builder(self._spec, with_secrets=True)
             builder.collect()
-            room = self._run.settings.max_concurrent - builder.active(self._run.identity.namespace)
-            for name in records.due_images(self._by_name, self._now())[: max(room, 0)]:
+            room = run.settings.max_concurrent - builder.active(run.identity.namespace)
+            due = records.due_images(self._by_name, self._now())
+            for name in due[: max(room, 0)]:
                 record = self._begin(name, dockerfiles[name])
-                order = self._run.order(self._spec, self._build, record)
-                progress = builder.start(order, self._run.say, lambda word: None)
+                order = run.order(self._spec, self._build, record)
+                progress = builder.start(order, run.say, lambda word: None)
                 self._put(
                     {
                         **record,
@@ -425,7 +507,9 @@ class _Execution:
                     }
                 )
                 self._save()
-        return self._settle()
+        # A Job that ends is watched; one that never does is looked at when its time is over.
+        self._silent_seconds = self._spec.timeout_seconds + JOB_GRACE_SECONDS
+        return self._settle(awaits_turn=len(due) > max(room, 0))
 
     def _begin(self, name: str, dockerfile: str) -> Record:
         record = {
@@ -442,34 +526,43 @@ class _Execution:
         self._save()
         return record
 
-    def after(self, record: Record, order: Order, progress: Progress) -> Record:
-        """An image's record after what became of its order."""
-        return record_after(self._run, record, order, progress)
-
     def _failed(self, record: Record, reason: str, message: str, *, stage: str) -> Record:
         settings = self._run.settings
         out = records.failed(
-            record, reason=reason, message=message, retryable=False, log_tail="", attempts=settings.attempts,
+            record, reason=reason, message=message, retryable=False, log_tail="",
+            attempts=settings.attempts,
             retry_seconds=settings.retry_seconds, now=self._now(),
         )  # fmt: skip
         return {**out, "failedStage": stage}
 
-    def _settle(self) -> Result:
+    def _settle(self, *, awaits_turn: bool = False) -> Result:
         self._build = records.settle(self._build, self._images, self._now())
-        self._save()
-        return self._result()
+        if awaits_turn:
+            limit = self._run.settings.max_concurrent
+            message = f"Images wait for Jobs of this namespace to end (at most {limit} at a time)."
+            self._build = records.awaiting_turn(self._build, message, self._now())
+        return self._end()
 
     def _canceled(self, reason: str) -> Result:
-        """Stopped from outside. Where another run has taken over, that one writes."""
+        """Stopped from outside. Where another execution has taken over, that one writes."""
         if not self._watcher.canceled:
             return {"skipped": True, "message": reason}
         now = self._now()
         self._images = records.cancel_images(self._images, reason, now)
-        over = {"phase": records.FINISHED, "outcome": records.CANCELED, "message": reason}
-        self._build = {**self._build, **over, "finishedAt": format_time(now)}
-        self._save()
+        self._build = records.finished(self._build, records.CANCELED, reason, now)
         self._run.say(reason)
-        return self._result()
+        return self._end()
+
+    def _end(self) -> Result:
+        """Write how it ended, or that it goes on later."""
+        self._run.tell_end(self._spec, self._build, self._images)
+        self._save()
+        if self._build.get("phase") == records.FINISHED:
+            # Acted upon, or too late.
+            self._run.handle.remove_annotation(records.CANCEL_ANNOTATION)
+        states = {str(each["name"]): str(each.get("state")) for each in self._images}
+        keys = ("number", "phase", "outcome", "message", "commit")
+        return {**{key: self._build.get(key) for key in keys}, "images": states}
 
     def _report(self, error: Error) -> None:
         """What failed before or beside the images: tried again where that may help, otherwise the
@@ -477,28 +570,24 @@ class _Execution:
         """
         now, run = self._now(), self._run
         count = int(self._build.get("interruptions") or 0) + 1
+        is_source = error.service in ("Git", "Vault") or isinstance(error, DefinitionError)
         if isinstance(error, TemporaryError) and count < run.settings.attempts:
             wait = run.settings.retry_seconds * 2.0 ** (count - 1)
             self._build = records.later(self._build, str(error), count, wait, now)
         else:
-            over = {"phase": records.FINISHED, "outcome": records.FAILED, "message": str(error)}
-            self._build = {**self._build, **over, "finishedAt": format_time(now)}
+            self._build = records.finished(self._build, records.FAILED, str(error), now)
             number = int(self._build["number"])
+            reason = records.SOURCE_UNAVAILABLE if is_source else records.BUILD_FAILED
             self._images = [
-                self._failed({**each, "build": number}, reason_of(error), str(error), stage="build")
+                self._failed({**each, "build": number}, reason, str(error), stage="build")
                 if each.get("state") not in records.FINAL
                 else each
                 for each in self._images
             ]
         condition = Condition(records.SOURCE_FETCHED, "False", reason_of(error), str(error))
-        is_source = error.service in ("Git", "Vault") or isinstance(error, DefinitionError)
         with contextlib.suppress(Error):
+            run.tell_end(self._spec, self._build, self._images)
             self._save(*([condition] if is_source else []))
-
-    def _result(self) -> Result:
-        states = {str(each["name"]): str(each.get("state")) for each in self._images}
-        keys = ("number", "phase", "outcome", "message", "commit")
-        return {**{key: self._build.get(key) for key in keys}, "images": states}
 
     @property
     def _by_name(self) -> Dict[str, Record]:
@@ -514,6 +603,7 @@ class _Execution:
             *records.conditions_of(self._build, self._images),
             build=self._build,
             images=self._images,
+            requeueAt=records.requeue_at(self._build, self._silent_seconds, self._now()),
         )
         if written is not None:
             self._resource = written
@@ -546,7 +636,8 @@ def record_after(run: BuildRun, record: Record, order: Order, progress: Progress
         return records.with_duration(done)
     if progress.state == builders.GONE:
         progress = Progress(
-            builders.FAILED, reason="JobGone", message="Its Job is gone.", retryable=True, stage="build"
+            builders.FAILED, reason="JobGone", message="Its Job is gone.", retryable=True,
+            stage="build"
         )  # fmt: skip
     out = records.failed(
         record,
@@ -579,7 +670,3 @@ def _rewound(record: Record) -> Record:
         "state": records.WAITING,
         "attempts": max(int(record.get("attempts") or 1) - 1, 0),
     }
-
-
-def _host() -> str:
-    return socket.gethostname()

@@ -280,7 +280,10 @@ def _check(settings: BuildSettings) -> None:
             raise DefinitionError(message, field="build.source.protocols")
     for index, registry in enumerate(settings.registries):
         if not registry.host or "/" in registry.host:
-            message = f"build.registries[{index}].host is a host with an optional port, as an image reference begins."
+            message = (
+                f"build.registries[{index}].host is a host with an optional port, as an image "
+                "reference begins."
+            )
             raise DefinitionError(message, field=f"build.registries[{index}].host")
     if settings.max_concurrent < 1 or settings.attempts < 1:
         raise DefinitionError(

@@ -356,7 +356,10 @@ def from_git(said: str, url: str) -> Exception:
             f"{url} does not let us in; check the credentials in Vault.", service=SERVICE
         )
     if "host key verification failed" in text:
-        message = f"The key of the git server of {url} is not in known_hosts; it is another server, or a new key."
+        message = (
+            f"The key of the git server of {url} is not in known_hosts; it is another server, or "
+            "a new key."
+        )
         return PermanentError(message, service=SERVICE)
     if "transport" in text and "not allowed" in text:
         return PermanentError(f"{url} leads to a protocol that is not allowed.", service=SERVICE)

@@ -239,7 +239,8 @@ class _Parser:
         if len(raw) > MAX_IMAGES:
             self._wrong(
                 "images",
-                f"{len(raw)} images are more than {MAX_IMAGES}; split them over several ImageBuilds",
+                f"{len(raw)} images are more than {MAX_IMAGES}; split them over several "
+                "ImageBuilds",
             )
             return ()
         images = [
@@ -278,7 +279,8 @@ class _Parser:
         if command and builder not in (HOST_BUILDAH, BUILDAH):
             self._wrong(
                 f"{where}.test",
-                f"{builder} cannot run a command in the built image; {BUILDAH} and {HOST_BUILDAH} can",
+                f"{builder} cannot run a command in the built image; {BUILDAH} and {HOST_BUILDAH} "
+                "can",
             )
         seconds = test.get("timeoutSeconds", DEFAULT_TEST_SECONDS)
         target = str(raw.get("target") or "")

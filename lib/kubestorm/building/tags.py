@@ -34,7 +34,10 @@ def problem(template: str) -> str:
         return f"{{{unknown[0]}}} is none of {', '.join('{' + word + '}' for word in WORDS)}"
     filled = fill(template, branch="main", commit="0" * 40, number=1)
     if not TAG.fullmatch(filled):
-        return "a tag holds letters, digits, `_`, `.` and `-`, up to 128 of them, and begins with none of the last two"
+        return (
+            "a tag holds letters, digits, `_`, `.` and `-`, up to 128 of them, and begins with "
+            "none of the last two"
+        )
     return ""
 
 

@@ -92,12 +92,14 @@ def prepare(base: Path) -> None:
         found = base.lstat()
     except OSError as error:
         raise PermanentError(
-            f"{base}, where builds live, cannot be made: {error.strerror}; set build.folder to another place.",
+            f"{base}, where builds live, cannot be made: {error.strerror}; set build.folder to "
+            "another place.",
             service=SERVICE,
         ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise PermanentError(
-            f"{base} is not a folder of this user alone (mode 0700); remove it or set build.folder.",
+            f"{base} is not a folder of this user alone (mode 0700); remove it or set "
+            "build.folder.",
             service=SERVICE,
         )
 

@@ -23,6 +23,8 @@ from kubestorm.chat.commands import COMMANDS, Command
 from kubestorm.chat.phrases import SHAPES, pattern_of
 
 ACTION = "kubestorm.chat_run"
+FOLLOW_ACTION = "kubestorm.chat_follow"
+"""For commands that start something long: a workflow that waits for its outcome."""
 PREFIX = "kubestorm_"
 CATCH_ALL = "anything"
 _PAIRS = r"""(?:\s+[a-z_]+=(?:"[^"]*"|'[^']*'|\S+))*"""
@@ -48,14 +50,21 @@ _SHAPES: Mapping[str, str] = {
 """Looser than what `reading` takes, and short: an alias is to be recognised, and read by a person.
 """
 _WIDTH = 130
+_RED = "#d0342c"
+# Of the action a result, of the workflow an output; neither where something crashed.
+_ANSWER = (
+    "{% set run = execution.result or dict() %}"
+    "{% set answer = run.get('output') or run.get('result') %}"
+)
 _RESULT = (
-    "{% if execution.result and execution.result.output and execution.result.output.text %}"
-    "{{ execution.result.output.text }}"
-    "{% elif execution.result and execution.result.output and execution.result.output.silent %}"
-    "{% else %}That went wrong inside kubestorm. Whether it had an effect is not known here: look, and tell an "
+    f"{_ANSWER}"
+    "{% if answer is mapping and answer.get('text') %}{{ answer.text }}"
+    "{% elif answer is mapping and answer.get('silent') %}"
+    "{% else %}That went wrong inside kubestorm. Whether it had an effect is "
+    "not known here: look, and tell an "
     "operator this number: {{ execution.id }}{% endif %}"
 )
-_COLOUR = "{{ ((execution.result or dict()).get('output') or dict()).get('colour') or '#d0342c' }}"
+_COLOUR = f"{_ANSWER}{{{{ answer.get('colour') or '{_RED}' if answer is mapping else '{_RED}' }}}}"
 
 
 def alias_of(command: Command) -> Dict[str, Any]:
@@ -64,9 +73,11 @@ def alias_of(command: Command) -> Dict[str, Any]:
     document: Dict[str, Any] = {
         "name": f"{PREFIX}{command.name}",
         "pack": "kubestorm",
-        "description": f"{described}. {f'Needs the role {command.role}' if command.role else 'Everybody may'}.",
+        "description": (
+            f"{described}. {f'Needs the role {command.role}' if command.role else 'Everybody may'}."
+        ),
         "enabled": True,
-        "action_ref": ACTION,
+        "action_ref": FOLLOW_ACTION if command.follow else ACTION,
         "formats": [
             {
                 "display": f"{command.usage} (for instance: {command.example})",
@@ -95,14 +106,20 @@ def catch_all() -> Dict[str, Any]:
     return {
         **document,
         "name": f"{PREFIX}{CATCH_ALL}",
-        "description": "What is no command of any pack is answered with what comes closest. Disable it if others do.",
+        "description": (
+            "What is no command of any pack is answered with what comes closest. Disable it if "
+            "others do."
+        ),
         "formats": [{"representation": [f"{_NOT_IN_HUBOT}{{{{ text }}}}"], "match_multiple": True}],
     }
 
 
 def file_text(document: Dict[str, Any]) -> str:
     """An alias's file, in the order that a reader wants, with long texts over several lines."""
-    head = "---\n# Written by `python -m kubestorm.chat.aliases aliases` from lib/kubestorm/chat/commands.py.\n"
+    head = (
+        "---\n# Written by `python -m kubestorm.chat.aliases aliases` from "
+        "lib/kubestorm/chat/commands.py.\n"
+    )
     return head + "".join(f"{line}\n" for line in _lines(document, ""))
 
 

@@ -95,12 +95,9 @@ class Conversation:
 
     def answer(self, asked: Asked) -> Answer:
         """Answer. Nothing is changed unless a whole command was understood and may be done."""
-        settings = self._settings
-        if is_bot(settings, asked.account):
+        settings, account = self._settings, account_of(self._settings, asked)
+        if is_bot(settings, account):
             return Answer(Message("Bots are not answered."), silent=True)
-        account = asked.account
-        if asked.speaker and settings.speakers and asked.speaker not in settings.speakers:
-            account = asked.speaker  # whoever is no bot of ours speaks for nobody else
         person = find_person(settings, account)
         reading = read(asked.text, asked.options)
         if isinstance(reading, Unreadable):
@@ -242,6 +239,18 @@ class Conversation:
                     template = template.replace("{" + name + "}", value)
                 links.append((label, template))
         return with_links(message, links)
+
+
+def account_of(settings: ChatSettings, asked: Asked) -> str:
+    """Whose words these are: the chat account that a bot names, else the user of StackStorm who
+    runs it (`st2 action-alias execute`).
+
+    Where `speakers` lists the bots, they alone may name an account, and they never speak for
+    themselves.
+    """
+    if not asked.speaker or not settings.speakers:
+        return asked.account or asked.speaker
+    return asked.account if asked.speaker in settings.speakers else asked.speaker
 
 
 def parameters_of(command: Command, values: Mapping[str, str], person: Person) -> Dict[str, Any]:

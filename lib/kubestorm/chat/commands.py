@@ -136,9 +136,11 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _database(
         "database_create",
-        f"(create|make|add|new) [a|the] [new] {_DB} {{name}} [with|on|using] {{engine}} [version] [{{version}}] "
+        f"(create|make|add|new) [a|the] [new] {_DB} {{name}} [with|on|using] {{engine}} [version] "
+        "[{version}] "
         f"[[(in|with|of)] size {{size}}] [with {{storage}} (gib|gb|g)] {_IN}",
-        f"(create|make|add|new) [a|the] [new] {_DB} {{name}} {_IN} [with|on|using] {{engine}} [version] [{{version}}] "
+        f"(create|make|add|new) [a|the] [new] {_DB} {{name}} {_IN} [with|on|using] {{engine}} "
+        "[version] [{version}] "
         "[[(in|with|of)] size {size}] [with {storage} (gib|gb|g)]",
         f"(create|make|add|new) [a|the] [new] {_DB} {{name}} {_IN}",
         summary="a new database",
@@ -154,10 +156,14 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _database(
         "database_resize",
-        f"(resize|grow|upsize) [the] {_DB} {{name}} {_IN} to [size] {{size}} [and {{storage}} (gib|gb|g)]",
-        f"(resize|grow|upsize) [the] {_DB} {{name}} to [size] {{size}} [and {{storage}} (gib|gb|g)] {_IN}",
-        f"(resize|grow|upsize) [the] [(disk|storage) of] {_DB} {{name}} {_IN} to {{storage}} (gib|gb|g)",
-        f"(resize|grow|upsize) [the] [(disk|storage) of] {_DB} {{name}} to {{storage}} (gib|gb|g) {_IN}",
+        f"(resize|grow|upsize) [the] {_DB} {{name}} {_IN} to [size] {{size}} [and {{storage}} "
+        "(gib|gb|g)]",
+        f"(resize|grow|upsize) [the] {_DB} {{name}} to [size] {{size}} [and {{storage}} "
+        f"(gib|gb|g)] {_IN}",
+        f"(resize|grow|upsize) [the] [(disk|storage) of] {_DB} {{name}} {_IN} to {{storage}} "
+        "(gib|gb|g)",
+        f"(resize|grow|upsize) [the] [(disk|storage) of] {_DB} {{name}} to {{storage}} "
+        f"(gib|gb|g) {_IN}",
         summary="another size or a larger disk",
         usage="resize database NAME to SIZE | N GiB [in NAMESPACE]",
         example="resize database orders to large in shop",
@@ -194,8 +200,12 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _database(
         "database_delete",
-        f"(delete|remove|destroy|drop) [the] {_DB} {{name}} {_IN} [and] [(confirm|confirmed|confirming) {{confirm}}]",
-        summary="delete it as its deletionPolicy says; where that destroys the data, say its name a second time",
+        f"(delete|remove|destroy|drop) [the] {_DB} {{name}} {_IN} [and] "
+        "[(confirm|confirmed|confirming) {confirm}]",
+        summary=(
+            "delete it as its deletionPolicy says; where that destroys the data, say its name a "
+            "second time"
+        ),
         usage="delete database NAME [in NAMESPACE] [confirm NAME]",
         example="delete database orders in shop confirm orders",
         role=ADMIN,
@@ -237,9 +247,11 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _application(
         "application_rollout",
-        f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} [(version|tag|at|with)] {{image}} {_TO}",
+        f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} [(version|tag|at|with)] "
+        f"{{image}} {_TO}",
         f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} ~ {{image}} {_TO}",
-        f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} {_TO} [(version|tag|at|with)] {{image}}",
+        f"(deploy|roll out|rollout|ship) [the] {_APP} {{name}} {_TO} [(version|tag|at|with)] "
+        "{image}",
         summary="roll out a tag or a digest",
         usage="deploy NAME TAG|DIGEST [to NAMESPACE]",
         example="deploy cart 1.4.2 to prod",
@@ -251,8 +263,10 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _application(
         "application_rollback",
-        f"(roll back|rollback|revert|undo) [the] {_APP} {{name}} {_IN} [to [(version|tag)] {{image}}]",
-        f"(roll back|rollback|revert|undo) [the] {_APP} {{name}} to [(version|tag)] {{image}} {_IN}",
+        f"(roll back|rollback|revert|undo) [the] {_APP} {{name}} {_IN} [to [(version|tag)] "
+        "{image}]",
+        f"(roll back|rollback|revert|undo) [the] {_APP} {{name}} to [(version|tag)] {{image}} "
+        f"{_IN}",
         summary="return to the version before, or to one you name",
         usage="roll back NAME [to TAG|DIGEST] [in NAMESPACE]",
         example="roll back cart in prod",
@@ -291,7 +305,8 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _application(
         "application_freeze",
-        f"freeze [the] {_APP} {{name}} {_IN} (because of|because|since|reason|for|while) {{reason}}",
+        f"freeze [the] {_APP} {{name}} {_IN} (because of|because|since|reason|for|while) "
+        "{reason}",
         f"freeze [the] {_APP} {{name}} {_IN}",
         summary="nothing is rolled out until it is unfrozen; say why",
         usage="freeze NAME [in NAMESPACE] because REASON",
@@ -469,7 +484,8 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _command(
         "approval_approve",
-        f"(approve|grant) [the] [(approval|request|rollout|promotion|deletion)] {{approval}} {_WHY}",
+        "(approve|grant) [the] [(approval|request|rollout|promotion|deletion)] {approval} "
+        f"{_WHY}",
         topic="approvals",
         action="approval_answer",
         summary="say yes to what waits for approval; its message says what exactly will happen",
@@ -486,7 +502,8 @@ COMMANDS: Tuple[Command, ...] = (
     ),
     _command(
         "approval_refuse",
-        f"(refuse|reject|deny|decline) [the] [(approval|request|rollout|promotion|deletion)] {{approval}} {_WHY}",
+        "(refuse|reject|deny|decline) [the] [(approval|request|rollout|promotion|deletion)] "
+        f"{{approval}} {_WHY}",
         topic="approvals",
         action="approval_answer",
         summary="say no to it",

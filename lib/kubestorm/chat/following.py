@@ -1,7 +1,7 @@
 """Long work that was begun from a chat: what to look at, and when it has come to an end. Pure.
 
-No step waits: a look takes a moment, says whether it is over, and when to look again. The thread is
-told once, at the end. `Follow` travels between looks as plain values.
+Nothing blocks: a look takes a moment and says whether it is over, or when to look again. The thread
+is told once, at the end. `Follow` travels between looks as plain values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _WAITS = {
     "AwaitingApproval": "Somebody who may has to approve it.",
     "Frozen": "Say `who froze {where}`, and `unfreeze {where}` if it is over.",
 }
-SLOWEST_FACTOR = 6
+SLOWEST_FACTOR = 24
+"""The longest pause, in times the first: 5 s, 10 s, ... 2 minutes. Each look is an execution."""
 TERMINAL = {
     "Complete": Outcome.GOOD,
     "Failed": Outcome.FAILED,
@@ -92,9 +93,11 @@ def follow_of(
 
 
 def next_look(follow: Follow, look_seconds: float) -> Follow:
-    """The next look: the first ones soon, later ones rarer."""
+    """The next look; each pause is twice the one before, so an outcome is told at most twice as
+    late as it came.
+    """
     slowest = look_seconds * SLOWEST_FACTOR
-    delay = look_seconds if not follow.delay_seconds else min(follow.delay_seconds * 1.5, slowest)
+    delay = look_seconds if not follow.delay_seconds else min(follow.delay_seconds * 2, slowest)
     return replace(
         follow,
         delay_seconds=round(delay, 1),

@@ -56,7 +56,10 @@ def help_message(settings: ChatSettings, person: Person, channel: str, topic: st
     ]
     known = f", {person.name}" if person.known else ""
     if not topics:
-        ask = f"Ask {settings.ask} to list your account in the pack's configuration, under chat.people."
+        ask = (
+            f"Ask {settings.ask} to list your account in the pack's configuration, under "
+            "chat.people."
+        )
         return Message(f"You may ask for help only{known}.", lines=tuple(lines), next_step=ask)
     step = f"`kubestorm help TOPIC` says more; topics: {', '.join(topics)}."
     return Message(f"What you may ask for{known}:", lines=tuple(lines), next_step=step)
@@ -67,7 +70,9 @@ def whoami_message(settings: ChatSettings, person: Person, channel: str) -> Mess
     if not person.known and not person.grants:
         return Message(
             f"I do not know you: your account is {person.account or 'empty'}.",
-            next_step=f"Ask {settings.ask} to list it in the pack's configuration, under chat.people.",
+            next_step=(
+                f"Ask {settings.ask} to list it in the pack's configuration, under chat.people."
+            ),
         )
     grants: Dict[str, List[str]] = {}
     for role, pattern in person.grants:

@@ -73,7 +73,8 @@ def decide(
     entry = channel_entry(settings, channel)
     if entry is not None and entry.commands and not _fits(command, entry.commands):
         return Refused(
-            f"`{command}` is not done from {_place(channel)}. Ask in a channel that is meant for it."
+            f"`{command}` is not done from {_place(channel)}. Ask in a channel that is meant for "
+            "it."
         )
     if not namespace:
         return Allowed(needed)
@@ -98,7 +99,8 @@ def _missing(
         )
     else:
         message = (
-            f"I do not know {person.account or 'you'}, and `{command}` needs the role {role}{where}. "
+            f"I do not know {person.account or 'you'}, and `{command}` needs the role "
+            f"{role}{where}. "
             f"Ask {ask} to list your account in the pack's configuration, under chat.people."
         )
     return Refused(message, role, ask)

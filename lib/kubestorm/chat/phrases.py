@@ -86,7 +86,7 @@ class Phrase:
 
 
 def phrase(text: str) -> Phrase:
-    """Make a phrase ready. ValueError for a value without a shape, or brackets that do not close."""
+    """Make a phrase ready. ValueError for a value without a shape, or for unclosed brackets."""
     expression = re.compile(pattern_of(text, SHAPES), re.IGNORECASE)
     return Phrase(text, expression, tuple(dict.fromkeys(_heads(text))))
 
@@ -194,7 +194,7 @@ def _either(inside: str, shapes: Mapping[str, str], named: bool, *, first: bool)
 
 
 def _heads(text: str) -> List[str]:
-    """Every beginning made of words alone. What may be left out is tried both ways; values end it."""
+    """Every beginning made of words alone. What is optional is tried both ways; values end it."""
     heads, whole = [""], True
     for kind, inside in _parts(text):
         if kind == "word":

@@ -89,7 +89,8 @@ def read(text: str, options: Optional[Mapping[str, str]] = None) -> Reading:
     """Read a text. `options` are `key=value` pairs that a front end has parted off already."""
     if len(text) > LONGEST_CHARACTERS:
         return Unreadable(
-            f"That message has {len(text):,} characters; a command has at most {LONGEST_CHARACTERS:,}. I did nothing."
+            f"That message has {len(text):,} characters; a command has at most "
+            f"{LONGEST_CHARACTERS:,}. I did nothing."
         )
     text = _MENTION.sub("", text)
     plain = _LINK.sub(lambda match: match[2] or match[1], clean(text))

@@ -86,14 +86,15 @@ class ChatSettings:
     ask: str = "an operator of this installation"
     """Whom a refusal names."""
     speakers: Tuple[str, ...] = ()
-    """Users of StackStorm (the bots') who may say for which chat user they speak. Empty is all of
-    them.
+    """Users of StackStorm (the bots') who may name the chat account they speak for. Empty is all of
+    them. Any other user speaks for themselves.
     """
     bots: Tuple[str, ...] = ()
     """Accounts that are never answered: this bot's own and others', so that no two talk for ever.
     """
     look_seconds: float = 5.0
-    """Between two looks at long work, for its outcome in the thread."""
+    """Before the first look at long work, for its outcome in the thread; each later pause is twice
+    the one before, up to 24 times this."""
     watch_seconds: float = 1800.0
     """After that long the thread is told where to look, and no longer waited with."""
     links: Mapping[str, str] = field(default_factory=dict)
@@ -161,6 +162,7 @@ def _check_accounts(settings: ChatSettings) -> None:
             other = owners.setdefault(account, person.name)
             if other != person.name:
                 raise DefinitionError(
-                    f"chat.people: the account {account!r} is {other}'s and {person.name}'s; it can be only one's.",
+                    f"chat.people: the account {account!r} is {other}'s and {person.name}'s; "
+                    "it can be only one's.",
                     field="chat.people",
                 )

@@ -312,7 +312,10 @@ def _build(result: Any, values: Values) -> Message:
     if good:
         sentence = f"Build {build.get('number')} of {_object(values)} is done."
     else:
-        sentence = f"{_object(values)}: {ready.get('message') or build.get('phase') or 'nothing was built yet'}"
+        sentence = (
+            f"{_object(values)}: "
+            f"{ready.get('message') or build.get('phase') or 'nothing was built yet'}"
+        )
     source = _mapping(result.get("source"))
     facts = (
         ("Commit", str(source.get("commit") or "")[:12]),
@@ -386,7 +389,7 @@ def _logs(result: Any, values: Values) -> Message:
 
 
 def _log_lines(result: Any) -> List[str]:
-    """Lines out of `pods` or `logs`, name -> text; with several, each line has its name in front."""
+    """Lines out of `pods` or `logs`, name -> text; with several, each line starts with its name."""
     texts = _mapping(_mapping(result).get("pods") or _mapping(result).get("logs"))
     found: List[str] = []
     for name, text in texts.items():

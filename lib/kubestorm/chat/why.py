@@ -119,7 +119,10 @@ def _sentence(
 def _step(ready: Optional[Mapping[str, Any]], behind: bool) -> str:
     reason = str((ready or {}).get("reason") or "")
     if behind or ready is None:
-        return "Wait a moment and ask again; if it stays so, the engine does not run, or a rule is switched off."
+        return (
+            "Wait a moment and ask again; if it stays so, the engine does not run, or a rule is "
+            "switched off."
+        )
     if reason.endswith("Unavailable"):
         return "A service did not answer; it is tried again by itself."
     if reason.endswith(("Refused", "Invalid", "ConfigurationError")) or "Spec" in reason:

@@ -8,12 +8,10 @@ how far it is, or why there is none.
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Any, Dict, Mapping, Optional
 
 from kubestorm import naming
-from kubestorm.conditions import format_time
 from kubestorm.database.deletion import SNAPSHOT_POSSIBLE, ObservedSnapshot
 from kubestorm.database.plan import ObservedInstance
 from kubestorm.errors import DefinitionError, NotFoundError, PermanentError
@@ -30,9 +28,6 @@ PENDING, CREATING, AVAILABLE, FAILED, REFUSED = (
 SETTLED = (AVAILABLE, FAILED, REFUSED)
 WORD_LENGTH = 60
 WORD = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-# How soon it is looked at again while RDS makes it; the Database is Ready meanwhile, and would wait
-# for an hour.
-LOOK_AGAIN = dt.timedelta(seconds=15)
 
 
 def is_word(word: str) -> bool:
@@ -84,7 +79,6 @@ def carry_on(
     instance: ObservedInstance,
     tags: Mapping[str, str],
     *,
-    now: dt.datetime,
     busy: bool = False,
 ) -> Dict[str, Any]:
     """Begin or look at it; the fields of status that follow, none where there is no wish. Never
@@ -99,9 +93,8 @@ def carry_on(
     if not is_word(word):
         message = f"{naming.SNAPSHOT_ANNOTATION}: {word!r} cannot be part of a snapshot's name."
         # Not an empty text: a merge patch of Kubernetes 1.20 makes null of it.
-        return _fields(
-            {"request": word, "identifier": "(none)", "state": REFUSED, "message": message}, now
-        )
+        told = {"request": word, "identifier": "(none)", "state": REFUSED, "message": message}
+        return {STATUS_FIELD: told}
     name = identifier(instance.identifier, uid, word)
     found = rds.describe_snapshot(name)
     told = judge(word, name, found, instance)
@@ -116,9 +109,4 @@ def carry_on(
             rds.create_snapshot(instance.identifier, name, tags)
         except (PermanentError, DefinitionError, NotFoundError) as error:
             told = {**told, "state": REFUSED, "message": str(error)}
-    return _fields(told, now)
-
-
-def _fields(told: Dict[str, str], now: dt.datetime) -> Dict[str, Any]:
-    settled = told["state"] in SETTLED
-    return {STATUS_FIELD: told, "nextLookAt": None if settled else format_time(now + LOOK_AGAIN)}
+    return {STATUS_FIELD: told}

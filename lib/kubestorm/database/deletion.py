@@ -125,8 +125,10 @@ def next_step(state: DeletionState) -> Step:
         )
     if policy == DELETE and state.annotations.get(CONFIRM_DELETE_ANNOTATION) != state.name:
         message = (
-            "deletionPolicy is Delete, which destroys the data for ever. Confirm with: kubectl annotate "
-            f"databases.kubestorm.io {state.name} {CONFIRM_DELETE_ANNOTATION}={state.name}, or set spec.deletionPolicy "
+            "deletionPolicy is Delete, which destroys the data for ever. Confirm with: kubectl "
+            "annotate "
+            f"databases.kubestorm.io {state.name} {CONFIRM_DELETE_ANNOTATION}={state.name}, or "
+            "set spec.deletionPolicy "
             "to Snapshot or Retain."
         )
         return Blocked("ConfirmationMissing", message)
@@ -141,7 +143,10 @@ def next_step(state: DeletionState) -> Step:
             "Deleting", f"RDS is deleting instance {instance.identifier}; this takes minutes."
         )
     if instance.status in BUSY:
-        message = f"RDS says {instance.status} of instance {instance.identifier}; the deletion goes on after that."
+        message = (
+            f"RDS says {instance.status} of instance {instance.identifier}; the deletion goes on "
+            "after that."
+        )
         return WaitFor("WaitingForInstance", message)
     if instance.deletion_protection:
         message = (
@@ -162,19 +167,25 @@ def _snapshot_first(state: DeletionState, instance: ObservedInstance) -> Step:
     if snapshot is None:
         if instance.status not in SNAPSHOT_POSSIBLE:
             message = (
-                f"RDS says {instance.status} of instance {instance.identifier}, and makes no snapshot in that state; "
-                "operations have to look at it, or set spec.deletionPolicy to Retain to let the object go."
+                f"RDS says {instance.status} of instance {instance.identifier}, and makes no "
+                "snapshot in that state; "
+                "operations have to look at it, or set spec.deletionPolicy to Retain to let the "
+                "object go."
             )
             return Blocked("SnapshotImpossible", message)
         return CreateSnapshot(
             f"Making a snapshot of instance {instance.identifier} before it is deleted."
         )
     if snapshot.status == "available":
-        message = f"Snapshot {snapshot.identifier} is available; deleting {instance.identifier} with a final one."
+        message = (
+            f"Snapshot {snapshot.identifier} is available; deleting {instance.identifier} with a "
+            "final one."
+        )
         return DeleteInstance(True, message)
     if snapshot.status == "failed":
         message = (
-            f"Snapshot {snapshot.identifier} failed, so instance {instance.identifier} is kept. Delete that snapshot "
+            f"Snapshot {snapshot.identifier} failed, so instance {instance.identifier} is kept. "
+            "Delete that snapshot "
             "to have another one made, or set spec.deletionPolicy to Retain."
         )
         return Blocked("SnapshotFailed", message)
@@ -209,7 +220,8 @@ def _after_instance(state: DeletionState, policy: str) -> Step:
         return Finish(
             True,
             False,
-            "The RDS instance was gone already and left no snapshot; its credentials stay in Vault.",
+            "The RDS instance was gone already and left no snapshot; its credentials stay in "
+            "Vault.",
         )
     return Finish(True, True, "There was no RDS instance yet; nothing is left behind.")
 

@@ -185,7 +185,10 @@ def plan_instance(
     if refusal:
         return (refusal,)
     if observed.status in BROKEN:
-        message = f"RDS says {observed.status} of instance {observed.identifier}; operations have to look at it."
+        message = (
+            f"RDS says {observed.status} of instance {observed.identifier}; operations have to "
+            "look at it."
+        )
         return (Refuse("InstanceBroken", message),)
     decisions: List[Decision] = []
     missing_tags = {key: value for key, value in tags.items() if observed.tags.get(key) != value}
@@ -348,7 +351,7 @@ def version_matches(wanted: str, found: str) -> bool:
 
 
 def version_key(version: str) -> Tuple[int, ...]:
-    """A version as numbers, for comparing: `8.0.35` is (8, 0, 35); what is no number counts as 0."""
+    """A version as numbers, for comparing: `8.0.35` is (8, 0, 35); what is none counts as 0."""
     return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
 
 
@@ -370,7 +373,10 @@ def needs_password(observed: ObservedInstance, credentials_version: Optional[int
 
 def _plan_absent(spec: DatabaseSpec, identifier: str) -> Tuple[Decision, ...]:
     if spec.adopt:
-        message = f"spec.adopt names the RDS instance {spec.adopt}, which does not exist; correct the name or leave it out."
+        message = (
+            f"spec.adopt names the RDS instance {spec.adopt}, which does not exist; correct the "
+            "name or leave it out."
+        )
         return (Refuse("AdoptedInstanceMissing", message),)
     if not identifier:
         return (Refuse("InvalidSpec", "the instance has no identifier"),)
@@ -380,8 +386,10 @@ def _plan_absent(spec: DatabaseSpec, identifier: str) -> Tuple[Decision, ...]:
 def refuse_vanished(identifier: str) -> Refuse:
     """The instance is gone without us: what a person has to choose between."""
     message = (
-        f"The RDS instance {identifier} of this Database does not exist any more, and none is made in its place by "
-        "itself, for it would be empty. To put the data back, set or change spec.restoreFrom; to go on with spec as it "
+        f"The RDS instance {identifier} of this Database does not exist any more, and none is "
+        "made in its place by "
+        "itself, for it would be empty. To put the data back, set or change spec.restoreFrom; to "
+        "go on with spec as it "
         f"is, annotate this resource with {RECREATE_ANNOTATION}=NAME, its own name."
     )
     return Refuse("InstanceVanished", message)
@@ -393,13 +401,13 @@ def _refuse_foreign(spec: DatabaseSpec, observed: ObservedInstance, uid: str) ->
         return None
     whose = f"the Database with uid {owner}" if owner else "nobody that kubestorm knows"
     message = (
-        f"The RDS instance {observed.identifier} exists already and belongs to {whose}; it is left alone. "
-        + (
-            "Delete that Database first, or choose another name."
-            if owner and spec.adopt
-            else f"To take it over, write spec.adopt: {observed.identifier}"
-            + (f" after operations removed its tag {TAG_UID}." if owner else ".")
-        )
+        f"The RDS instance {observed.identifier} exists already and belongs to {whose}; it is "
+        "left alone. "
+    ) + (
+        "Delete that Database first, or choose another name."
+        if owner and spec.adopt
+        else f"To take it over, write spec.adopt: {observed.identifier}"
+        + (f" after operations removed its tag {TAG_UID}." if owner else ".")
     )
     return Refuse("ForeignInstance", message)
 
@@ -407,21 +415,25 @@ def _refuse_foreign(spec: DatabaseSpec, observed: ObservedInstance, uid: str) ->
 def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
     if spec.engine != observed.engine:
         message = (
-            f"spec.engine: {observed.engine} cannot become {spec.engine}; set it back to {observed.engine}, "
+            f"spec.engine: {observed.engine} cannot become {spec.engine}; set it back to "
+            f"{observed.engine}, "
             "or make a new Database and move the data."
         )
         return Refuse("EngineChangeRefused", message, change=True)
     shrinks = "storage.sizeGiB" in spec.stated and spec.storage_gib < observed.storage_gib
     if shrinks and not _grew_by_itself(spec, observed):
         message = (
-            f"spec.storage.sizeGiB: RDS cannot shrink storage from {observed.storage_gib} to {spec.storage_gib} GiB; "
-            f"set it to {observed.storage_gib} or more, or make a smaller Database and move the data."
+            f"spec.storage.sizeGiB: RDS cannot shrink storage from {observed.storage_gib} to "
+            f"{spec.storage_gib} GiB; "
+            f"set it to {observed.storage_gib} or more, or make a smaller Database and move the "
+            "data."
         )
         return Refuse("StorageShrinkRefused", message, change=True)
     wanted, found = version_key(spec.version), version_key(observed.version)
     if "version" in spec.stated and wanted < found[: len(wanted)]:
         message = (
-            f"spec.version: RDS cannot go back from {observed.version} to {spec.version}; set it to {observed.version} "
+            f"spec.version: RDS cannot go back from {observed.version} to {spec.version}; set it "
+            f"to {observed.version} "
             "or later, or restore a snapshot taken before the upgrade into a new Database."
         )
         return Refuse("DowngradeRefused", message, change=True)
@@ -441,7 +453,10 @@ def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Option
             and not _same(old, new)
             and not (old or "").endswith(f"/{new}")
         ):
-            message = f"spec.{name}: it is {old} and cannot be changed to {new} on a living instance; set it back to {old}."
+            message = (
+                f"spec.{name}: it is {old} and cannot be changed to {new} on a living instance; "
+                f"set it back to {old}."
+            )
             return Refuse("ImmutableField", message, change=True)
     return None
 
@@ -461,11 +476,15 @@ def _refuse_performance(spec: DatabaseSpec, observed: ObservedInstance) -> Optio
     if not stated and not ("storage.type" in spec.stated and kind in PROVISIONED_IOPS_TYPES):
         return None
     if rules is None:
-        message = f"spec.{min(stated)}: storage of type {kind} has none to choose; write spec.storage.type: gp3 as well."
+        message = (
+            f"spec.{min(stated)}: storage of type {kind} has none to choose; write "
+            "spec.storage.type: gp3 as well."
+        )
         return Refuse("StoragePerformanceRefused", message, change=True)
     if size < rules.least_gib:
         message = (
-            f"spec.storage: {kind} of {size} GiB cannot have what is asked for; raise spec.storage.sizeGiB to "
+            f"spec.storage: {kind} of {size} GiB cannot have what is asked for; raise "
+            "spec.storage.sizeGiB to "
             f"{rules.least_gib} or more, or leave IOPS and throughput to RDS."
         )
         return Refuse("StoragePerformanceRefused", message, change=True)
@@ -484,7 +503,8 @@ def _refuse_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[
     if ceiling >= least_ceiling(size):
         return None
     message = (
-        f"spec.storage.maxSizeGiB: {ceiling} GiB is too little for a disk of {size} GiB; give {least_ceiling(size)} or "
+        f"spec.storage.maxSizeGiB: {ceiling} GiB is too little for a disk of {size} GiB; give "
+        f"{least_ceiling(size)} or "
         "more, or 0 to keep RDS from growing it."
     )
     return Refuse("StorageCeilingRefused", message, change=True)

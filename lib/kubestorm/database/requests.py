@@ -95,7 +95,10 @@ def create(
     alone.
     """
     if not OBJECT_NAME.fullmatch(name):
-        message = f"{name!r} is no name for a Database: small letters, digits and hyphens, 63 at most, no hyphen outside."
+        message = (
+            f"{name!r} is no name for a Database: small letters, digits and hyphens, 63 at most, "
+            "no hyphen outside."
+        )
         raise DefinitionError(message, field="name")
     given = {
         "engine": engine,
@@ -122,7 +125,10 @@ def create(
     except ConflictError:
         return _there_already(services, namespace, name, wish)
     except NotFoundError as error:
-        message = f"There is no namespace {namespace} to make a Database in; make it first, or name another."
+        message = (
+            f"There is no namespace {namespace} to make a Database in; make it first, or name "
+            "another."
+        )
         raise DefinitionError(message, field="namespace") from error
     target = Target(DATABASES, written, None)
     _tell(services, target, "Requested", f"{who} asked for this Database.")
@@ -194,7 +200,8 @@ def snapshot(
     word = snapshot or services.now().strftime("%Y%m%dt%H%M%Sz")
     if not asked_snapshot.is_word(word):
         message = (
-            f"{word!r} cannot be part of a snapshot's name; use letters, digits and single hyphens, "
+            f"{word!r} cannot be part of a snapshot's name; use letters, digits and single "
+            "hyphens, "
             f"{asked_snapshot.WORD_LENGTH} at most, a letter or digit at both ends."
         )
         raise DefinitionError(message, field="snapshot")
@@ -233,7 +240,10 @@ def rotate(
     annotations = {naming.ROTATE_ANNOTATION: wish, naming.REQUESTED_BY_ANNOTATION: who}
     written = _patch(services, target, {}, annotations)
     _tell(services, written, "RotationRequested", f"{who} asked for new credentials ({wish}).")
-    message = "New credentials are asked for; InstanceAvailable says RotatingCredentials until they are there."
+    message = (
+        "New credentials are asked for; InstanceAvailable says RotatingCredentials until they are "
+        "there."
+    )
     return target.answer(message, request=wish)
 
 
@@ -251,7 +261,10 @@ def delete(
     """
     target = _target(services, namespace, name, kind)
     if confirm and confirm != name:
-        message = f"confirm is {confirm!r}; to destroy the data of {name}, it has to be {name}. Nothing was changed."
+        message = (
+            f"confirm is {confirm!r}; to destroy the data of {name}, it has to be {name}. Nothing "
+            "was changed."
+        )
         raise DefinitionError(message, field="confirm")
     policy = policy_of(as_database(target.object, target.kind), services.settings.database)
     who = _who(requested_by)
@@ -262,7 +275,8 @@ def delete(
         )
         if not confirm and given != name:
             message = (
-                f"deletionPolicy of {name} is Delete, which destroys the data for ever. Give confirm={name} to go on, "
+                f"deletionPolicy of {name} is Delete, which destroys the data for ever. Give "
+                f"confirm={name} to go on, "
                 "or set deletionPolicy to Snapshot or Retain first. Nothing was changed."
             )
             raise DefinitionError(message, field="confirm")
@@ -271,7 +285,10 @@ def delete(
         annotations[naming.CONFIRM_DELETE_ANNOTATION] = name
     elif confirm:
         what = "keeps the instance" if policy == RETAIN else "keeps the data in snapshots"
-        message = f"deletionPolicy of {name} is {policy}, which {what}; there is nothing to confirm. Leave confirm out."
+        message = (
+            f"deletionPolicy of {name} is {policy}, which {what}; there is nothing to confirm. "
+            "Leave confirm out."
+        )
         raise DefinitionError(message, field="confirm")
     written = _patch(services, target, {}, annotations)
     _tell(
@@ -289,7 +306,10 @@ def delete(
 
 _OUTLOOK = {
     "Retain": "its instance, credentials and address stay.",
-    "Snapshot": "it is gone when a snapshot was made, seen available, and the instance deleted with a final one.",
+    "Snapshot": (
+        "it is gone when a snapshot was made, seen available, and the instance deleted with a "
+        "final one."
+    ),
     "Delete": "its instance, backups, credentials and address are destroyed, as confirmed.",
 }
 
@@ -328,7 +348,10 @@ def _refuse_going(target: Target) -> None:
             )
             or {}
         )
-        message = f"{target.name} is being deleted ({ready.get('reason') or 'not looked at yet'}); nothing was changed."
+        message = (
+            f"{target.name} is being deleted ({ready.get('reason') or 'not looked at yet'}); "
+            "nothing was changed."
+        )
         raise DefinitionError(message, field="name")
 
 
@@ -372,7 +395,8 @@ def _there_already(
         )
     state = "is being deleted" if target.is_going else "is there already"
     message = (
-        f"Database {namespace}/{name} {state} and was left as it is; choose another name, or change that one "
+        f"Database {namespace}/{name} {state} and was left as it is; choose another name, or "
+        "change that one "
         "(database_resize, kubectl edit)."
     )
     raise DefinitionError(message, field="name")
@@ -423,5 +447,5 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Dict[str, Any
     for key, value in above.items():
         old = result.get(key)
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = _merged(old, value) if both else copy.deepcopy(value)  # type: ignore[arg-type]
+        result[key] = _merged(old, value) if both else copy.deepcopy(value)  # type: ignore
     return result

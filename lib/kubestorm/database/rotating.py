@@ -69,7 +69,10 @@ def carry_on(
             return Rotation(tuple(taken))
         taken.append(type(step).__name__)
         if isinstance(step, rotation.AwaitPassword):
-            waiting = "RDS is applying the new password; the old one stays the current one in Vault until then."
+            waiting = (
+                "RDS is applying the new password; the old one stays the current one in Vault "
+                "until then."
+            )
             return Rotation(tuple(taken), waiting)
         if isinstance(step, rotation.StorePending):
             services.vault.store_pending(
@@ -85,7 +88,10 @@ def carry_on(
         if isinstance(step, rotation.SetPassword):
             services.rds.set_password(instance.identifier, pending.password)
             services.rds.tag(instance.arn, {TAG_CREDENTIALS_PENDING: pending.token})
-            waiting = "RDS was given a new password; it becomes the current one in Vault when RDS has applied it."
+            waiting = (
+                "RDS was given a new password; it becomes the current one in Vault when RDS has "
+                "applied it."
+            )
             return Rotation(tuple(taken), waiting)
         return _end(services, path, instance, step, tuple(taken))
     raise ConflictError(
@@ -113,7 +119,10 @@ def _end(
         )
     # No version is 0: the next look gives the instance what Vault holds.
     services.rds.tag(instance.arn, {TAG_CREDENTIALS_VERSION: "0"})
-    waiting = "Somebody else changed the credentials in Vault during the rotation; the instance is given theirs."
+    waiting = (
+        "Somebody else changed the credentials in Vault during the rotation; the instance is "
+        "given theirs."
+    )
     return Rotation(
         taken, waiting, {STATUS_FIELD: step.request, "vaultVersion": version}, forget=True
     )

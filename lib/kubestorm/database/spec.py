@@ -82,7 +82,7 @@ class PointInTime:
 
 @dataclass(frozen=True)
 class DatabaseSpec:
-    """A checked Database. None means: nobody decided, AWS's own default stands and is not compared."""
+    """A checked Database. None means: nobody decided, AWS's default stands and is not compared."""
 
     engine: str
     version: str
@@ -127,7 +127,7 @@ def parse_database(resource: Mapping[str, Any], settings: DatabaseSettings) -> D
 
 
 def limits_for(namespace: str, settings: DatabaseSettings) -> NamespaceLimits:
-    """The first limits whose pattern fits the namespace; without one, everything that is offered."""
+    """The first limits whose pattern fits the namespace; without one, all that is offered."""
     for limits in settings.limits:
         if any(fnmatchcase(namespace, pattern) for pattern in limits.namespaces):
             return limits
@@ -361,7 +361,10 @@ class _Parser:
         ceiling = self._integer("storage.maxSizeGiB", default_ceiling or size, 0, most)
         least = least_ceiling(size)
         if ceiling and ceiling < least and self._knows_size():
-            message = f"{ceiling} is not a tenth above storage.sizeGiB ({size}); give {least} or more, or 0 for none"
+            message = (
+                f"{ceiling} is not a tenth above storage.sizeGiB ({size}); give {least} or more, "
+                "or 0 for none"
+            )
             self._wrong("storage.maxSizeGiB", message)
         return size, ceiling
 
@@ -479,7 +482,10 @@ class _Parser:
 
     def _monitored(self, interval: int) -> int:
         if interval and not self._settings.defaults.monitoring_role_arn:
-            message = "operations have not set up enhanced monitoring (database.defaults.monitoring_role_arn); leave it out"
+            message = (
+                "operations have not set up enhanced monitoring "
+                "(database.defaults.monitoring_role_arn); leave it out"
+            )
             self._wrong("monitoring.intervalSeconds", message)
         return interval
 
@@ -560,7 +566,7 @@ def least_ceiling(size: int) -> int:
 
 
 def _span(window: str, circle: int) -> Optional[Tuple[int, int]]:
-    """(first minute, length in minutes) on a circle of a day or a week; None for what is no window."""
+    """(first minute, length in minutes) on a circle of a day or a week; None if it is no window."""
     ends = [_minute(text, weekly=circle == MINUTES_A_WEEK) for text in window.lower().split("-")]
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         return None

@@ -30,8 +30,9 @@ from kubestorm.database.plan import (
 )
 from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, parse_database
 from kubestorm.errors import DefinitionError, Error, NotFoundError, PermanentError
+from kubestorm.lease import LeaseLostError
 from kubestorm.naming import Identity
-from kubestorm.resource import LeaseLostError, Object, ResourceHandle
+from kubestorm.resource import Object, ResourceHandle, reason_of
 from kubestorm.services import Services
 from kubestorm.settings import KindMapping
 
@@ -68,6 +69,8 @@ class DatabaseRun:
         self.services = services
         self.identity = identity
         self.handle = ResourceHandle(services, identity, run_id, ORDER)
+        self.valid: Sequence[Condition] = ()
+        """What a step has found about SpecValid, to be written with its own condition."""
 
     @property
     def vault_path(self) -> str:
@@ -96,7 +99,7 @@ class DatabaseRun:
         )
 
     def tags(self, spec: DatabaseSpec) -> Dict[str, str]:
-        """What the instance carries; whose it is cannot be overwritten by the resource's own tags."""
+        """What the instance carries; whose it is cannot be overwritten by the resource's tags."""
         return {**spec.tags, **naming.owner_tags(self.identity)}
 
     def parse(self, resource: Object) -> DatabaseSpec:
@@ -124,10 +127,7 @@ class DatabaseRun:
 
     @contextlib.contextmanager
     def reporting(self, condition_type: str) -> Iterator[None]:
-        """Write the condition of whatever fails inside, then let it fail. The Lease is renewed
-        first.
-        """
-        self.handle.keep_lock()
+        """Write the condition of whatever fails inside, then let it fail."""
         try:
             yield
         except LeaseLostError:
@@ -136,51 +136,21 @@ class DatabaseRun:
             # When it is Kubernetes that does not answer, the condition cannot be written either:
             # the run shows it.
             with contextlib.suppress(Error):
-                self.handle.report(condition_type, error)
+                told = Condition(condition_type, FALSE, reason_of(error), str(error))
+                self.handle.write_status(*self.valid, told)
             raise
 
 
-def plan(run: DatabaseRun) -> Result:
-    """Read the object afresh, check it, hold its deletion; says what the rest of the run has to do.
-
-    `todo` is a list of the steps that have work: credentials, instance, publish; or teardown; or
-    none.
-    """
-    run.handle.keep_lock()
-    resource = run.handle.read()
-    if resource is None:
-        return {"todo": [], "reason": "The object is gone."}
-    metadata = resource["metadata"]
-    if metadata.get("deletionTimestamp"):
-        held = naming.FINALIZER in (metadata.get("finalizers") or ())
-        return {"todo": ["teardown"] if held else [], "reason": "The object is being deleted."}
-    generation = run.handle.generation(resource)
-    try:
-        run.parse(resource)
-    except InvalidSpecError as error:
-        condition = Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error))
-        run.write_status(condition, generation=generation)
-        return {"todo": [], "reason": f"InvalidSpec: {error}"}
-    with run.reporting(SPEC_VALID):
-        run.handle.ensure_finalizer()
-        told = find((resource.get("status") or {}).get("conditions") or [], SPEC_VALID) or {}
-        # A change that was refused stays so until the instance step finds it possible, or the spec
-        # is another.
-        if (
-            told.get("reason") not in CHANGE_REFUSALS
-            or told.get("observedGeneration") != generation
-        ):
-            run.write_status(VALID, generation=generation)
-    return {"todo": ["credentials", "instance", "publish"], "reason": "", "generation": generation}
-
-
 def ensure_credentials(run: DatabaseRun) -> Result:
-    """Have username and password in Vault. The result says where and in which version, never what."""
+    """Check the spec, hold the object's deletion, and have username and password in Vault.
+
+    The result says where they are and in which version, never what.
+    """
     with run.reporting(CREDENTIALS_STORED):
-        resource = _living(run)
-        if resource is None:
+        checked = _checked(run)
+        if checked is None:
             return dict(SKIPPED)
-        spec = run.parse(resource)
+        resource, spec = checked
         username = run.services.settings.database.username
         if spec.adopt:
             return _adopted_credentials(run, resource)
@@ -193,8 +163,42 @@ def ensure_credentials(run: DatabaseRun) -> Result:
             f"Username and password are in Vault at {ref.path} (version {ref.version}).",
         )
         fields = {"vaultPath": ref.path, "vaultVersion": ref.version}
-        run.write_status(condition, fields=fields, generation=run.handle.generation(resource))
+        run.write_status(
+            *run.valid, condition, fields=fields, generation=_generation(run, resource)
+        )
         return {"path": ref.path, "version": ref.version, "created": ref.created}
+
+
+def _checked(run: DatabaseRun) -> Optional[Tuple[Object, DatabaseSpec]]:
+    """The object and its spec, its deletion held; None where there is nothing to do, which is then
+    told in the condition SpecValid: it is gone, is being deleted, or asks for what cannot be.
+    """
+    resource = run.handle.read()
+    if resource is None or resource["metadata"].get("deletionTimestamp"):
+        return None
+    try:
+        spec = run.parse(resource)
+    except InvalidSpecError as error:
+        condition = Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error))
+        run.write_status(condition, generation=_generation(run, resource))
+        return None
+    run.valid = _valid(run, resource)
+    run.handle.ensure_finalizer()
+    return resource, spec
+
+
+def _valid(run: DatabaseRun, resource: Object) -> Sequence[Condition]:
+    """SpecValid, unless a change was refused: that stays until the instance step finds it possible,
+    or the spec is another.
+    """
+    told = find((resource.get("status") or {}).get("conditions") or [], SPEC_VALID) or {}
+    refused = told.get("reason") in CHANGE_REFUSALS
+    stays = refused and told.get("observedGeneration") == _generation(run, resource)
+    return () if stays else (VALID,)
+
+
+def _generation(run: DatabaseRun, resource: Object) -> int:
+    return run.handle.generation(resource)
 
 
 class Look(NamedTuple):
@@ -224,10 +228,11 @@ def ensure_instance(run: DatabaseRun) -> Result:
     as asked.
     """
     with run.reporting(INSTANCE_AVAILABLE):
-        resource = _living(run)
-        if resource is None:
+        checked = _checked(run)
+        if checked is None:
             return dict(SKIPPED)
-        look = _look(run, resource)
+        resource, spec = checked
+        look = _look(run, resource, spec)
         if look.observed is not None:
             # It allowed one replacement, which is there now.
             run.handle.remove_annotation(naming.RECREATE_ANNOTATION)
@@ -250,7 +255,7 @@ def ensure_instance(run: DatabaseRun) -> Result:
         )
         fields = {**outcome.fields, **turn.fields, **snapshot}
         run.write_status(
-            outcome.valid, condition, fields=fields, generation=run.handle.generation(resource)
+            outcome.valid, condition, fields=fields, generation=_generation(run, resource)
         )
         if turn.forget:
             rotating.forget(run.services, run.vault_path)
@@ -267,15 +272,12 @@ def ensure_instance(run: DatabaseRun) -> Result:
 def _asked_snapshot(run: DatabaseRun, look: Look, *, busy: bool) -> Dict[str, Any]:
     if look.observed is None or look.observed.owner_uid != run.identity.uid:
         return {}
-    tags, now = naming.owner_tags(run.identity), run.services.now()
-    return asked_snapshot.carry_on(
-        run.services.rds, look.resource, look.observed, tags, now=now, busy=busy
-    )
+    tags = naming.owner_tags(run.identity)
+    return asked_snapshot.carry_on(run.services.rds, look.resource, look.observed, tags, busy=busy)
 
 
-def _look(run: DatabaseRun, resource: Object) -> Look:
+def _look(run: DatabaseRun, resource: Object, spec: DatabaseSpec) -> Look:
     """Compare what is asked for with what RDS and Vault say. Changes nothing."""
-    spec = run.parse(resource)
     identifier = run.identifier(resource, spec)
     observed = run.services.rds.describe(identifier)
     spec = own_parameters.with_own_group(spec, run.own_identifier, observed)
@@ -346,12 +348,17 @@ def _refusal_by_aws(error: Error, observed: Optional[ObservedInstance]) -> Refus
 
 
 def publish(run: DatabaseRun) -> Result:
-    """Put the address where applications look for it; nothing is written when nothing differs."""
+    """Put the address of an available instance where applications look for it; nothing is written
+    when nothing differs.
+    """
     with run.reporting(PUBLISHED):
         resource = _living(run)
-        if resource is None:
+        if resource is None or not _serves(resource):
             return dict(SKIPPED)
-        spec = run.parse(resource)
+        try:
+            spec = run.parse(resource)
+        except InvalidSpecError:
+            return dict(SKIPPED)  # the steps before have told
         observed = run.services.rds.describe(run.identifier(resource, spec))
         if observed is None or observed.owner_uid != run.identity.uid or not observed.host:
             raise NotFoundError("RDS has no address for the instance yet.", service="AWS RDS")
@@ -367,9 +374,7 @@ def publish(run: DatabaseRun) -> Result:
             PUBLISHED, TRUE, "Published", f"The address is in Consul under {run.consul_prefix}."
         )
         fields = {"consulPath": run.consul_prefix}
-        written = run.write_status(
-            condition, fields=fields, generation=run.handle.generation(resource)
-        )
+        written = run.write_status(condition, fields=fields, generation=_generation(run, resource))
         ready = is_true(((written or {}).get("status") or {}).get("conditions") or [], READY)
         return {"prefix": result.prefix, "written": list(result.written), "ready": ready}
 
@@ -455,26 +460,26 @@ def _adopted_credentials(run: DatabaseRun, resource: Object) -> Result:
     """
     found = run.services.vault.describe(run.vault_path)
     path = run.services.vault.full_path(run.vault_path)
-    generation = run.handle.generation(resource)
+    generation = _generation(run, resource)
     if found is None:
-        message = f"Write the adopted instance's username and password to Vault at {path}; they cannot be read from RDS."
-        run.write_status(
-            Condition(CREDENTIALS_STORED, FALSE, "AdoptedCredentialsMissing", message),
-            generation=generation,
+        message = (
+            f"Write the adopted instance's username and password to Vault at {path}; they cannot "
+            "be read from RDS."
         )
+        missing = Condition(CREDENTIALS_STORED, FALSE, "AdoptedCredentialsMissing", message)
+        run.write_status(*run.valid, missing, generation=generation)
         return {"path": path, "version": None, "created": False}
     version = int(found["version"])
     condition = Condition(
         CREDENTIALS_STORED, TRUE, "Stored", f"The credentials are in Vault at {path}."
     )
-    run.write_status(
-        condition, fields={"vaultPath": path, "vaultVersion": version}, generation=generation
-    )
+    fields = {"vaultPath": path, "vaultVersion": version}
+    run.write_status(*run.valid, condition, fields=fields, generation=generation)
     return {"path": path, "version": version, "created": False}
 
 
 def has_vanished(resource: Object) -> bool:
-    """Whether an absent instance is a loss: it served once, and no one has said since how to go on."""
+    """Whether an absent instance is a loss: it served once, and no one said since how to go on."""
     metadata, status = resource["metadata"], resource.get("status") or {}
     if not (status.get("endpoint") or {}).get("host"):
         return False
@@ -549,9 +554,13 @@ def _instance_fields(
     return fields
 
 
+def _serves(resource: Object) -> bool:
+    """Whether the instance step has found the instance available for this spec."""
+    status = resource.get("status") or {}
+    return is_true(status.get("conditions") or [], INSTANCE_AVAILABLE)
+
+
 def _living(run: DatabaseRun) -> Optional[Object]:
-    """The object now; None when it is gone or going since the plan: the event of that has its own
-    run.
-    """
+    """The object now; None when it is gone or going: the event of that has its own run."""
     resource = run.handle.read()
     return None if resource is None or resource["metadata"].get("deletionTimestamp") else resource

@@ -16,7 +16,7 @@ from kubestorm.application.spec import parse as parse_application
 from kubestorm.building.address import repository_key
 from kubestorm.building.commands import IMAGE_BUILDS
 from kubestorm.building.credentials import git_credentials
-from kubestorm.building.following import follows
+from kubestorm.building.following import follows, note_push
 from kubestorm.building.processes import Runner
 from kubestorm.building.settings import BuildSettings
 from kubestorm.building.source import GitClient, kept_repository
@@ -59,7 +59,8 @@ def apply(
     descriptor = parse(text, tuple(settings.types), file)
     if descriptor.namespace != namespace:
         raise DefinitionError(
-            f"{file} of {url} names the namespace {descriptor.namespace}, and it was to be applied in {namespace}.",
+            f"{file} of {url} names the namespace {descriptor.namespace}, and it was to be "
+            f"applied in {namespace}.",
             field="namespace",
         )
     build = image_build(
@@ -76,7 +77,9 @@ def apply(
         "image_build": build["metadata"]["name"],
         "applications": [each["metadata"]["name"] for each in made],
         "left_over": _left_over(services, descriptor, made),
-        "message": f"{file} at {commit[:8]}: ImageBuild {descriptor.name}, {len(made)} Applications.",
+        "message": (
+            f"{file} at {commit[:8]}: ImageBuild {descriptor.name}, {len(made)} Applications."
+        ),
     }
 
 
@@ -96,7 +99,8 @@ def refresh(services: Services, urls: Sequence[str], branch: str) -> Result:
         try:
             done.append(
                 apply(
-                    services, metadata["namespace"], source["url"], branch=str(source.get("branch") or ""),
+                    services, metadata["namespace"], source["url"],
+                    branch=str(source.get("branch") or ""),
                     file=file, credentials_path=credentials,
                 )
             )  # fmt: skip
@@ -115,6 +119,23 @@ def refresh(services: Services, urls: Sequence[str], branch: str) -> Result:
         "failed": failed,
         "message": f"{len(done)} descriptors applied, {len(failed)} refused.",
     }
+
+
+def follow_push(
+    services: Services,
+    urls: Sequence[str],
+    branch: str,
+    commit: str,
+    *,
+    actor: str = "",
+    event_id: str = "",
+) -> Result:
+    """Apply the descriptors of a branch that was pushed to, then note the push on each ImageBuild
+    that follows it: its build finds the new spec with the new commit.
+    """
+    descriptors = refresh(services, urls, branch)
+    noted = note_push(services, urls, branch, commit, actor=actor, event_id=event_id)
+    return {**noted, "descriptors": descriptors}
 
 
 def _checked(file: str) -> str:
@@ -184,7 +205,8 @@ def _write(services: Services, resource: Resource, manifest: Manifest, file: str
         services.kube.apply(resource, manifest, metadata["namespace"], force=False)
     except ConflictError as error:
         raise ConflictError(
-            f"{manifest['kind']} {metadata['namespace']}/{metadata['name']} was changed by hand where {file} decides: "
+            f"{manifest['kind']} {metadata['namespace']}/{metadata['name']} was changed by hand "
+            f"where {file} decides: "
             f"{error} Change {file}, or take the change back.",
             service="Kubernetes",
         ) from error

@@ -94,7 +94,7 @@ def applications(
 
 
 def repository(descriptor: Descriptor) -> str:
-    """Where the image goes: in the registry that operations have set, below the namespace's name."""
+    """Where the image goes: in the registry that operations set, below the namespace's name."""
     return f"{descriptor.namespace}/{descriptor.name}"
 
 

@@ -5,11 +5,15 @@ Pure.
   "namespace": "shop",
   "application": {"name": "cart", "type": "java", "version": "1.4"},
   "build": {
-    "system_setup": {"buildfacts": {"java_version": "17"}},   // variables of the build's
-    environment "build_steps": ["./gradlew test"]                         // each a line for the
-    shell, or program and arguments
-  }, "build_command": "./gradlew debian",                        // the last step "artifacts":
-  ["build/distributions/*.deb"],                 // what goes into the image; packages are installed
+    // variables of the build's environment
+    "system_setup": {"buildfacts": {"java_version": "17"}},
+    // each a line for the shell, or program and arguments
+    "build_steps": ["./gradlew test"]
+  },
+  // the last step
+  "build_command": "./gradlew debian",
+  // what goes into the image; packages are installed
+  "artifacts": ["build/distributions/*.deb"],
   "services": [
     {"name": "cart", "external_url": "https://cart.example.com/", "application": "cart",
      "instances": {"min": 2, "max": 6}}
@@ -171,7 +175,10 @@ def _sentence(error: Any) -> str:
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     if error.validator == "anyOf":
-        return f"{error.instance!r} is no step: a line for the shell, or a list of program and arguments"
+        return (
+            f"{error.instance!r} is no step: a line for the shell, or a list of program and "
+            "arguments"
+        )
     if error.validator == "pattern":
         return f"{error.instance!r} does not fit {error.validator_value}"
     if error.validator == "type":
@@ -211,7 +218,10 @@ def _by_meaning(document: Document, types: Sequence[str]) -> List[Problem]:
         if names.index(service["name"]) < index:
             wrong((*where, "name"), f"{service['name']!r} is given twice")
         if service.get("application", value["application"]["name"]) != value["application"]["name"]:
-            message = f"{service['application']!r} is not built here; there is {value['application']['name']!r}"
+            message = (
+                f"{service['application']!r} is not built here; there is "
+                f"{value['application']['name']!r}"
+            )
             wrong((*where, "application"), message)
         instances = service.get("instances") or {}
         least, most = instances.get("min", 1), instances.get("max")

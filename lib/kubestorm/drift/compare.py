@@ -213,7 +213,7 @@ def _published(
 
 
 def _address(wish: Wish, observed: Optional[ObservedInstance]) -> Dict[str, str]:
-    """What Consul should say, as far as it is known: from the instance, or without it from status."""
+    """What Consul should say, as far as it is known: from the instance, or else from status."""
     if observed is None or not observed.host:
         values: Dict[str, Any] = {"host": wish.host, "port": wish.port}
     else:
@@ -298,7 +298,7 @@ def _orphaned(
     cluster: str,
     prefix: str,
 ) -> Optional[Place]:
-    """Where its Database was, or its identifier where the tags are lost; None when it is no orphan."""
+    """Where its Database was, or its identifier where the tags are lost; None if no orphan."""
     if one.status == "deleting" or one.identifier in adopted:
         return None
     if one.owner_uid is None:

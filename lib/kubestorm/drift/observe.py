@@ -61,7 +61,7 @@ EVERYTHING = Scope()
 
 
 def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
-    """Compare all in scope. Raises the pack's errors only where Kubernetes itself cannot be asked."""
+    """Compare all in scope. Raises the pack's errors only where Kubernetes cannot be asked."""
     wanted = _origin(services, scope.kind)
     before = _databases(services, scope)
     world = look(services, scope, [wish_of(services, item) for item in before.values()])
@@ -283,9 +283,9 @@ def _secrets(services: Services, scope: Scope, wished: Sequence[Place]) -> _Secr
 
 def _snapshots(services: Services) -> List[Place]:
     return [
-        Place(tags.get(naming.TAG_NAMESPACE, ""), tags.get(naming.TAG_NAME, ""))
-        for tags in services.rds.list_snapshots()
-        if tags.get(naming.TAG_CLUSTER) == services.settings.cluster
+        Place(one.tags.get(naming.TAG_NAMESPACE, ""), one.tags.get(naming.TAG_NAME, ""))
+        for one in services.rds.list_snapshots()
+        if one.tags.get(naming.TAG_CLUSTER) == services.settings.cluster
     ]
 
 

@@ -8,16 +8,20 @@ the dispatch: a crash in between tells again, and never not at all.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 from typing import Any, Callable, Dict, Mapping
 
+from kubestorm.announce.news import WARNING, News
+from kubestorm.announce.settings import DRIFT
+from kubestorm.announce.steps import dispatch_news
 from kubestorm.drift.observe import inspect
-from kubestorm.drift.report import digests, payload
+from kubestorm.drift.report import digests, payload, sentence
 from kubestorm.drift.values import Finding, Place, Report
 from kubestorm.errors import Error
+from kubestorm.sensing.store import Store
 from kubestorm.services import Services
-from kubestorm.watching.knowledge import Store
 
 TRIGGER = "kubestorm.drift_detected"
 ORPHAN_MARK = "orphan:"
@@ -48,19 +52,22 @@ class DriftPoller:
             return
         self._say_unknown(report.unknown)
         try:
-            self._tell(report)
+            self._tell(report, services)
         except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next look repeats it)
             self._log.warning("drift.not_told: %s; the next look tells again", type(error).__name__)
 
-    def _tell(self, report: Report) -> None:
+    def _tell(self, report: Report, services: Services) -> None:
         told = self._load()
         now = remaining(told, report)
+        news = []
         for finding in report.findings:
             key, found = key_of(finding), digests(finding)
             if found.items() - told.get(key, {}).items():
                 self._dispatch(TRIGGER, payload(finding, self._cluster))
                 self._log.info("drift.detected: %s in %s", finding.place, ", ".join(sorted(found)))
+                news.append(news_of(finding, services.now()))
             now.setdefault(key, {}).update(found)
+        dispatch_news(services, DRIFT, news, self._dispatch)
         if now != told:
             self._store.set_value(
                 self._name, json.dumps(now, sort_keys=True, separators=(",", ":"))
@@ -85,6 +92,21 @@ class DriftPoller:
             if service not in unknown:
                 self._log.info("drift.recovered: %s", service)
         self._unknown = dict(unknown)
+
+
+def news_of(finding: Finding, now: dt.datetime) -> News:
+    """What the channel of its namespace is told; another time, when it went and came back."""
+    told = sentence(finding)
+    return News(
+        subject=f"drift/{finding.place}",
+        state=told,
+        topic="databases with drift",
+        tone=WARNING,
+        namespace=finding.place.namespace,
+        name=finding.place.name,
+        sentence=told,
+        since=now,
+    )
 
 
 def key_of(finding: Finding) -> str:

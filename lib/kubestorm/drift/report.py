@@ -30,19 +30,29 @@ def sentence(finding: Finding) -> str:
     """One finding in words: what differs, and what follows."""
     told = "; ".join(_clause(one) for one in finding.differences)
     if finding.orphan:
-        return f"Nothing asks for what is left of {finding.place}: {told}. It is left alone; delete it, or adopt it."
+        return (
+            f"Nothing asks for what is left of {finding.place}: {told}. It is left alone; delete "
+            "it, or adopt it."
+        )
     if all(one.repairable for one in finding.differences):
         return (
             f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends it."
         )
     if finding.repairable:
-        return f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends a part of it."
+        return (
+            f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends a "
+            "part of it."
+        )
     if any(one.what == MISSING and one.field == "instance" for one in finding.differences):
         return (
-            f"{finding.origin.kind} {finding.place}: {told}. No empty instance is made in its place: set or change "
+            f"{finding.origin.kind} {finding.place}: {told}. No empty instance is made in its "
+            "place: set or change "
             "spec.restoreFrom, or see the condition InstanceAvailable for the other way."
         )
-    return f"{finding.origin.kind} {finding.place}: {told}. A person has to decide; nothing is changed."
+    return (
+        f"{finding.origin.kind} {finding.place}: {told}. A person has to decide; nothing is "
+        "changed."
+    )
 
 
 def digests(finding: Finding) -> Dict[str, str]:

@@ -39,7 +39,9 @@ class Check(Protocol):
     cannot be told.
     """
 
-    def __call__(self, request: Request) -> None: ...
+    def __call__(self, request: Request) -> None:
+        """Return for a request that may be believed."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ VAULT_SECONDS = 60.0
 class SecretSource(Protocol):
     """Gives the secrets that hold now. Raises the pack's errors where they cannot be read."""
 
-    def secrets(self) -> Tuple[Secret, ...]: ...
+    def secrets(self) -> Tuple[Secret, ...]:
+        """The present ones; during a rotation there are two."""
+        ...
 
 
 class FileSecrets:
@@ -64,7 +66,7 @@ class VaultSecrets:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read` takes a path below the mount and gives its values, as VaultStore.read_values does."""
+        """`read` takes a path below the mount and gives its values, like VaultStore.read_values."""
         self._read, self._path, self._key, self._clock = read, path, key, clock
         self._until: Optional[float] = None
         self._secrets: Tuple[Secret, ...] = ()

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, Mapping, Sequence, Tuple
+from typing import Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.errors import DefinitionError, Error, NotFoundError, TemporaryError
 from kubestorm.listener.authenticity import Check, RefusedError
@@ -81,21 +81,23 @@ class Listener:
         routes: Sequence[Route],
         log: logging.Logger,
         *,
+        counters: Optional[Counters] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Binds at once. Raises DefinitionError for an address or a certificate that cannot be
-        used.
+        """Binds at once; counts beside others where it is given their `counters`. Raises
+        DefinitionError for an address or a certificate that cannot be used.
         """
         paths = [route.path for route in routes]
         twice = sorted({path for path in paths if paths.count(path) > 1})
         if twice or settings.health_path in paths:
             raise DefinitionError(
-                f"The path {(twice or [settings.health_path])[0]} is given twice; each needs its own."
+                f"The path {(twice or [settings.health_path])[0]} is given twice; each needs its "
+                "own."
             )
         self._settings, self._log, self._clock = settings, log, clock
         self._routes = {route.path: route for route in routes}
         self._said: Dict[Tuple[str, str], float] = {}
-        self.counters = Counters()
+        self.counters = counters or Counters()
         self._server = HttpServer(settings, self.handle, self._refused_early, log)
 
     @property
@@ -114,9 +116,6 @@ class Listener:
     def stop(self) -> None:
         """Safe to repeat."""
         self._server.stop()
-
-    def wait_until_stopped(self) -> None:
-        self._server.wait_until_stopped()
 
     def handle(self, request: Request) -> Answer:
         """Answer one request. Never raises."""

@@ -16,13 +16,15 @@ import socket
 import ssl
 import threading
 import time
-from typing import Callable, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Optional, Tuple
 
 from kubestorm.errors import DefinitionError
-from kubestorm.listener.assembly import Assembly, Budget
 from kubestorm.listener.messages import Answer, Request
 from kubestorm.listener.settings import ListenerSettings
 from kubestorm.listener.tls import TlsContext
+
+if TYPE_CHECKING:
+    from kubestorm.listener.assembly import Assembly
 
 RECEIVE_BYTES = 65536
 BACKLOG = 256
@@ -51,7 +53,11 @@ class HttpServer:
         """`handle` must not raise. Raises DefinitionError for an address or a certificate that
         cannot be used.
         """
+        # Here, so that what never listens (the pollers import this package) loads no parser.
+        from kubestorm.listener.assembly import Assembly, Budget
+
         self._settings, self._handle, self._refused, self._log = settings, handle, refused, log
+        self._assembly = Assembly
         self._tls = TlsContext.of(settings)
         self._socket = _listen(settings)
         self._connections: Dict[int, _Connection] = {}
@@ -83,11 +89,6 @@ class HttpServer:
             connection.close()
         self._stopped.set()
 
-    def wait_until_stopped(self) -> None:
-        # In pieces: a wait without end keeps signals from some threading libraries.
-        while not self._stopped.wait(1.0):
-            pass
-
     def _all(self) -> Tuple[_Connection, ...]:
         with self._lock:
             return tuple(self._connections.values())
@@ -111,7 +112,7 @@ class HttpServer:
     def _admit(self, peer: socket.socket, remote: str) -> None:
         if len(self._connections) >= self._settings.max_connections:
             self._make_room()
-        assembly = functools.partial(Assembly, self._settings, remote, budget=self._budget)
+        assembly = functools.partial(self._assembly, self._settings, remote, budget=self._budget)
         connection = _Connection(
             peer, assembly, self._settings, self._tls, self._handle, self._refused
         )
@@ -299,7 +300,8 @@ def _listen(settings: ListenerSettings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise DefinitionError(
-            f"The listener cannot use {settings.host}:{settings.port}: {error.strerror}. Another program may have it; "
+            f"The listener cannot use {settings.host}:{settings.port}: {error.strerror}. Another "
+            "program may have it; "
             "change host or port of the listener.",
             field="listener.port",
         ) from error

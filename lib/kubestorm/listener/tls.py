@@ -29,7 +29,8 @@ class TlsContext:
                 or type(error).__name__
             )
             raise DefinitionError(
-                f"The listener's certificate_file {certificate_file} and key_file {key_file} cannot be used: {why}.",
+                f"The listener's certificate_file {certificate_file} and key_file {key_file} "
+                f"cannot be used: {why}.",
                 field="listener.certificate_file",
             ) from error
 

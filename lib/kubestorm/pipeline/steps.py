@@ -1,19 +1,23 @@
-"""Begin workflows/delivery_pipeline.yaml, and its step: look, and tell. Neither waits; the workflow
-does.
+"""What is done about a delivery: it begins, is brought on, and ends.
+
+workflows/delivery_pipeline.yaml begins one and waits in an inquiry. A sensor (polling.py) brings it
+on: the stages that have ended are told by the trigger kubestorm.pipeline_stage_ended and written on
+the ImageBuild. When the last one is told, a rule has the inquiry answered.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from kubestorm.application.spec import InvalidSpecError, parse
-from kubestorm.approval.engine import EngineApi
-from kubestorm.building import records
+from kubestorm.building import commands, records
 from kubestorm.building.commands import IMAGE_BUILDS
 from kubestorm.conditions import format_time
 from kubestorm.dispatching import Dispatch
-from kubestorm.errors import DefinitionError, NotFoundError
+from kubestorm.engine_api import EngineApi
+from kubestorm.errors import DefinitionError, NotFoundError, TemporaryError
 from kubestorm.pipeline import stages as pipeline
 from kubestorm.pipeline.stages import Follower, Stage
 from kubestorm.registry.names import split_reference
@@ -24,10 +28,14 @@ from kubestorm.services import Services
 STAGE_ENDED = "kubestorm.pipeline_stage_ended"
 STATUS_FIELD = "pipeline"
 PIPELINE = "kubestorm.delivery_pipeline"
+INQUIRY = "core.ask"
 START_SECONDS = 120.0
 """How long an Application may take to begin the rollout of what it follows, before it counts as one
 that does not.
 """
+ANSWER_ATTEMPTS = 60
+"""Looks for the workflow's inquiry, one a second: a delivery may fail before it is opened."""
+RUN_ENDED = frozenset(("succeeded", "failed", "timeout", "abandoned", "canceled"))
 
 Result = Dict[str, Any]
 
@@ -52,33 +60,112 @@ def start(
     }
 
 
-def look(
-    services: Services, namespace: str, name: str, request_id: str, run_id: str, dispatch: Dispatch
+def begin(
+    services: Services,
+    namespace: str,
+    name: str,
+    run_id: str,
+    *,
+    by: str = "",
+    images: Sequence[str] = (),
+    force: bool = True,
+    dispatch: Dispatch,
 ) -> Result:
-    """Where the run is; each stage that has ended since the last look is written on the ImageBuild
-    and told once.
+    """Request the build of a delivery, and write on the ImageBuild that the delivery is under way.
 
-    Dispatched first and written after: a crash in between tells it again. Returns `done`,
-    `outcome`, `message` and `stages`. Raises NotFoundError when the ImageBuild is gone.
+    A delivery that is under way already ends here: the status has room for one.
     """
     build = _read(services, namespace, name)
-    before = _recorded(build, run_id)
+    if _run_of(build) != run_id:
+        stop(services, build, f"{by or 'Somebody'} started another delivery.", dispatch)
+    request = commands.start(services, namespace, name, by=by, images=images, force=force)
+    waiting = [Stage(each, pipeline.WAITING) for each in pipeline.NAMES]
+    _write(services, build, run_id, waiting, request_id=request["request_id"])
+    return {"request_id": request["request_id"], "images": request["images"]}
+
+
+def is_under_way(build: Mapping[str, Any]) -> bool:
+    """Whether a delivery of an ImageBuild has not ended."""
+    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    return bool(known.get("runId")) and known.get("outcome") == pipeline.WAITING
+
+
+def advance(services: Services, build: Mapping[str, Any], dispatch: Dispatch) -> str:
+    """Tell and write down each stage of the delivery under way that has ended since the last time;
+    its outcome now.
+
+    Dispatched first and written after: a crash in between tells it again.
+    """
+    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    request_id = str(known.get("requestId") or "")
     why = pipeline.why_stopped(build, request_id)
-    stages = pipeline.stopped_stages(before, why) if why else _stages(services, build, request_id)
-    told = {stage.name: stage.outcome for stage in before}
-    for stage in stages:
-        if stage.outcome in pipeline.DONE and told.get(stage.name) != stage.outcome:
-            dispatch(STAGE_ENDED, _payload(services, build, run_id, stage, stages))
-    _write(services, build, run_id, stages)
+    stages = (
+        pipeline.stopped_stages(_recorded(build), why)
+        if why
+        else _stages(services, build, request_id)
+    )
+    _tell(services, build, stages, dispatch)
+    _write(services, build, _run_of(build), stages)
+    return pipeline.outcome_of(stages)
+
+
+def stop(services: Services, build: Mapping[str, Any], why: str, dispatch: Dispatch) -> None:
+    """Tell that the delivery under way, if there is one, does not go on."""
+    if is_under_way(build):
+        _tell(services, build, pipeline.stopped_stages(_recorded(build), why), dispatch)
+
+
+def end(
+    services: Services,
+    namespace: str,
+    name: str,
+    run_id: str,
+    engine: EngineApi,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+) -> Result:
+    """Answer the inquiry in which the workflow of a delivery waits, with the delivery's `outcome`,
+    `message` and `stages`. Safe to repeat: a workflow that waits no more is left alone.
+
+    Raises TemporaryError when the workflow opens none within a minute.
+    """
+    for _ in range(ANSWER_ATTEMPTS):
+        answer = _answer(services, namespace, name, run_id)
+        waiting = [each for each in engine.children(run_id) if _is_waiting(each)]
+        if answer is not None and waiting:
+            engine.respond(str(waiting[0]["id"]), answer)
+            return {"answered": True, **answer}
+        if engine.execution(run_id).get("status") in RUN_ENDED:
+            return {"answered": False, "message": f"Execution {run_id} has ended already."}
+        pause(1.0)
+    raise TemporaryError(f"Execution {run_id} opens no inquiry.", service="StackStorm")
+
+
+def _is_waiting(execution: Mapping[str, Any]) -> bool:
+    reference = (execution.get("action") or {}).get("ref")
+    return reference == INQUIRY and execution.get("status") == "pending"
+
+
+def _answer(services: Services, namespace: str, name: str, run_id: str) -> Optional[Result]:
+    """How a delivery ended; None while that is not written yet."""
+    try:
+        build = _read(services, namespace, name)
+    except NotFoundError as error:
+        return _failed(str(error))
+    if _run_of(build) != run_id:
+        return _failed(f"Another delivery of {namespace}/{name} was started.")
+    stages = _recorded(build)
     outcome = pipeline.outcome_of(stages)
-    return {
-        "done": outcome != pipeline.WAITING,
-        "outcome": outcome,
-        "message": pipeline.sentence(stages),
-        "stages": [
-            {"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages
-        ],
-    }
+    if outcome != pipeline.WAITING:
+        message = pipeline.sentence(stages)
+        return {"outcome": outcome, "message": message, "stages": _listed(stages)}
+    if build["metadata"].get("deletionTimestamp"):
+        return _failed(f"ImageBuild {namespace}/{name} is being deleted.")
+    return None
+
+
+def _failed(message: str) -> Result:
+    return {"outcome": pipeline.FAILED, "message": message, "stages": []}
 
 
 def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
@@ -152,38 +239,57 @@ def _rollout(services: Services, namespace: str, application: str, digest: str) 
     return max(found, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
 
 
-def _recorded(build: Mapping[str, Any], run_id: str) -> Tuple[Stage, ...]:
-    """The stages as the look before left them; none of another run."""
+def _run_of(build: Mapping[str, Any]) -> str:
     known = (build.get("status") or {}).get(STATUS_FIELD) or {}
-    if known.get("runId") != run_id:
-        return ()
-    listed = known.get("stages") or ()
+    return str(known.get("runId") or "")
+
+
+def _recorded(build: Mapping[str, Any]) -> Tuple[Stage, ...]:
+    """The stages as they were last written."""
+    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
     return tuple(
         Stage(str(each["name"]), str(each["outcome"]), str(each.get("message") or ""))
-        for each in listed
+        for each in known.get("stages") or ()
     )
 
 
-def _write(
-    services: Services, build: Mapping[str, Any], run_id: str, stages: Sequence[Stage]
-) -> None:
-    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
-    listed = [
+def _listed(stages: Sequence[Stage]) -> List[Dict[str, str]]:
+    return [
         {"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages
     ]
-    outcome = pipeline.outcome_of(stages)
-    if (known.get("runId"), known.get("stages")) == (run_id, listed):
+
+
+def _tell(
+    services: Services, build: Mapping[str, Any], stages: Sequence[Stage], dispatch: Dispatch
+) -> None:
+    """Dispatch each stage that has ended since it was last written."""
+    told = {stage.name: stage.outcome for stage in _recorded(build)}
+    for stage in stages:
+        if stage.outcome in pipeline.DONE and told.get(stage.name) != stage.outcome:
+            dispatch(STAGE_ENDED, _payload(services, build, _run_of(build), stage, stages))
+
+
+def _write(
+    services: Services,
+    build: Mapping[str, Any],
+    run_id: str,
+    stages: Sequence[Stage],
+    *,
+    request_id: str = "",
+) -> None:
+    """Write the stages where they differ; with `request_id`, as those of a delivery that begins."""
+    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    listed = _listed(stages)
+    if not request_id and known.get("stages") == listed:
         return
-    begun = known.get("startedAt") if known.get("runId") == run_id else format_time(services.now())
+    outcome, now = pipeline.outcome_of(stages), format_time(services.now())
     fields = {
-        "runId": run_id,
-        "startedAt": begun,
         "outcome": outcome,
         "stages": listed,
-        "finishedAt": None,
+        "finishedAt": None if outcome == pipeline.WAITING else now,
     }
-    if outcome != pipeline.WAITING:
-        fields["finishedAt"] = format_time(services.now())
+    if request_id:
+        fields.update(runId=run_id, requestId=request_id, startedAt=now)
     metadata = build["metadata"]
     services.kube.patch_status(
         IMAGE_BUILDS, metadata["name"], {STATUS_FIELD: fields}, metadata["namespace"]

@@ -78,7 +78,7 @@ class _Reply:
 
 
 class RegistryClient:
-    """All registries, each as its connection says. Safe for threads; raises the pack's errors only."""
+    """All registries, each as its connection says. Thread-safe; raises the pack's errors only."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class _Host:
         self._session.close()
 
     def own_path(self, url: str, image: ImageName) -> str:
-        """The path of an address of this registry. Another's is refused: a password would go there."""
+        """The path of an address of this registry. Others are refused: they'd see a password."""
         parts = urlsplit(urljoin(self._connection.base_url, url))
         if _origin(parts.geturl()) != _origin(self._connection.base_url):
             raise PermanentError(
@@ -326,7 +326,8 @@ class _Host:
         """Source: distribution's docs/spec/auth/token.md."""
         if urlsplit(realm).scheme != "https" and not self._connection.insecure_http:
             raise PermanentError(
-                f"{self._connection.host} names a token service that is not HTTPS, so it gets no password.",
+                f"{self._connection.host} names a token service that is not HTTPS, so it gets "
+                "no password.",
                 service=SERVICE,
             )
         parameters = {"service": service, "scope": scope}
@@ -368,7 +369,8 @@ class _Host:
             )
         if status in (401, 403):
             return PermanentError(
-                f"{host} does not let the pack read {what} ({status}): set registries.connections with the host "
+                f"{host} does not let the pack read {what} ({status}): set registries.connections "
+                "with the host "
                 f"{host} and its credentials.",
                 service=SERVICE,
                 status_code=status,
@@ -396,7 +398,8 @@ class _Host:
             yield
         except requests.exceptions.SSLError as error:
             raise PermanentError(
-                f"The certificate of {host} is not trusted; set ca_file of its entry in registries.connections, or "
+                f"The certificate of {host} is not trusted; set ca_file of its entry in "
+                "registries.connections, or "
                 "insecure_http where it speaks plain HTTP.",
                 service=SERVICE,
             ) from error

@@ -82,7 +82,8 @@ def google_token(token_file: Optional[str]) -> Secret:
         return Secret(str(answer.json()["access_token"]))
     except (requests.RequestException, ValueError, KeyError) as error:
         raise TemporaryError(
-            "Google's metadata server gave no access token; outside of Google's machines name a token_file.",
+            "Google's metadata server gave no access token; outside of Google's machines name "
+            "a token_file.",
             service="Google",
         ) from error
 

@@ -1,10 +1,9 @@
-"""What the sensor of pushes does: listen for those that post, read the queues of those that do not."""
+"""What the sensor of pushes does: listen for those that post, read the queues of the others."""
 
 from __future__ import annotations
 
 import functools
 import logging
-import threading
 from typing import Any, Optional
 
 from kubestorm.listener import Listener, Route
@@ -12,9 +11,10 @@ from kubestorm.listener.routing import Counters
 from kubestorm.registry.checks import check_of
 from kubestorm.registry.queues import QueueReader, open_queue
 from kubestorm.registry.receiving import Dispatch, PushReceiver
-from kubestorm.registry.remembered import Remembered, Store
 from kubestorm.registry.settings import RegistrySettings, SourceSettings
 from kubestorm.registry.sources import TYPES
+from kubestorm.sensing.remembered import Remembered
+from kubestorm.sensing.store import Store
 from kubestorm.services import Services
 from kubestorm.vault import VaultStore
 
@@ -32,32 +32,25 @@ class PushEvents:
         """
         self._settings = RegistrySettings.from_config(services.settings.raw)
         self._services, self._log = services, log
-        self._stopped = threading.Event()
         self._receiver = PushReceiver(
             Remembered(store, REMEMBERED), dispatch, services.registry, log, services.now
         )
-        posted = [source for source in self._settings.sources if source.is_posted]
-        self.listener: Optional[Listener] = None
-        if posted:
-            self.listener = Listener(
-                self._settings.listener, [self._route(source) for source in posted], log
-            )
-        self.counters = self.listener.counters if self.listener else Counters()
+        self.counters = Counters()
         self._readers = [
             self._reader(source) for source in self._settings.sources if not source.is_posted
         ]
+        posted = [source for source in self._settings.sources if source.is_posted]
+        self.listener: Optional[Listener] = None
+        if posted:
+            # Last: once it is bound, nothing here raises, and whoever tries again finds it free.
+            routes = [self._route(source) for source in posted]
+            self.listener = Listener(self._settings.listener, routes, log, counters=self.counters)
 
     def start(self) -> None:
         if self.listener:
             self.listener.start()
         for reader in self._readers:
             reader.start()
-        if not self._settings.sources:
-            self._log.info("push.no_sources: set registries.sources to hear of pushes")
-
-    def wait_until_stopped(self) -> None:
-        while not self._stopped.wait(1.0):
-            pass
 
     def stop(self) -> None:
         """Safe to repeat."""
@@ -65,7 +58,6 @@ class PushEvents:
             self.listener.stop()
         for reader in self._readers:
             reader.stop()
-        self._stopped.set()
 
     def _route(self, source: SourceSettings) -> Route:
         return Route(

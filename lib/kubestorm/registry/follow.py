@@ -248,7 +248,8 @@ def _parse_tag(said: Mapping[str, Any], field: str) -> Follow:
 def _check_tag(text: str, field: str, what: str) -> None:
     if not TAG.fullmatch(text):
         raise DefinitionError(
-            f"{field} is {what}: letters, digits, _, . and -, not . or - first, up to 128 (found: {text!r}).",
+            f"{field} is {what}: letters, digits, _, . and -, not . or - first, up to 128 "
+            f"(found: {text!r}).",
             field=field,
         )
 
@@ -304,7 +305,8 @@ def _check_pace(compiled: Any, text: str, field: str) -> None:
             compiled.fullmatch(letter * 127 + "!", timeout=PATTERN_SECONDS)
     except TimeoutError as error:
         raise DefinitionError(
-            f"{field} takes too long on some tags: repeat no group whose parts fit the same letters, as in (a|aa)+.",
+            f"{field} takes too long on some tags: repeat no group whose parts fit the same "
+            "letters, as in (a|aa)+.",
             field=field,
         ) from error
 

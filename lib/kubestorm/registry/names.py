@@ -38,7 +38,8 @@ class ImageName(NamedTuple):
         is_host = "." in host or ":" in host or host == "localhost"
         if not slash or not is_host or not is_name(host, repository):
             raise DefinitionError(
-                f"{field or 'the image'} is a registry and a repository in small letters, for instance "
+                f"{field or 'the image'} is a registry and a repository in small letters, for "
+                "instance "
                 f"registry.example.com/team/cart or docker.io/acme/cart (found: {text!r}).",
                 field=field,
             )

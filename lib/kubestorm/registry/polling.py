@@ -30,9 +30,9 @@ from kubestorm.registry.follow import (
 from kubestorm.registry.names import ImageName
 from kubestorm.registry.pushed import PushedImage, identity
 from kubestorm.registry.receiving import TRIGGER, Dispatch
-from kubestorm.registry.remembered import Store
 from kubestorm.registry.settings import PolledSettings, PollingSettings
 from kubestorm.registry.times import format_instant, parse_instant
+from kubestorm.sensing.store import Store
 
 SOURCE = "polling"
 MAX_TIMES = 20
@@ -43,11 +43,17 @@ _DIGITS = re.compile(r"(\d+)")
 class Registry(Protocol):
     """The part of the pack's RegistryClient that is used."""
 
-    def tags(self, image: ImageName) -> List[str]: ...
+    def tags(self, image: ImageName) -> List[str]:
+        """Every tag of an image."""
+        ...
 
-    def look(self, image: ImageName, reference: str, *, known: str = "") -> Any: ...
+    def look(self, image: ImageName, reference: str, *, known: str = "") -> Any:
+        """A tag's digest; `known` is the one that was seen last."""
+        ...
 
-    def image_created(self, image: ImageName, digest: str) -> Optional[dt.datetime]: ...
+    def image_created(self, image: ImageName, digest: str) -> Optional[dt.datetime]:
+        """When an image was built; None where it does not say."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ class Queue(Protocol):
         """Wait a while for messages; none is no error."""
         ...
 
-    def delete(self, receipts: List[str]) -> None: ...
+    def delete(self, receipts: List[str]) -> None:
+        """Take messages off the queue by their receipts."""
+        ...
 
 
 class SqsQueue:
@@ -157,7 +159,8 @@ class PubSubQueue:
             ) from error
         if answer.status_code in (401, 403, 404):
             raise PermanentError(
-                f"Pub/Sub refused {verb} of {self._settings.subscription} ({answer.status_code}): the account needs "
+                f"Pub/Sub refused {verb} of {self._settings.subscription} ({answer.status_code}): "
+                "the account needs "
                 "roles/pubsub.subscriber on it.",
                 service="Pub/Sub",
                 status_code=answer.status_code,
@@ -216,7 +219,7 @@ class QueueReader:
                 self._failures = 0
 
     def look(self) -> None:
-        """Receive once, dispatch what came and take it off the queue. Raises what the queue raises."""
+        """Receive once, dispatch what came and delete it there. Raises what the queue raises."""
         messages = self._queue.receive()
         done = [message.receipt for message in self._taken(messages)]
         if done:

@@ -1,8 +1,8 @@
 """From an event of a registry to triggers, once for each push.
 
 The order is what makes it safe: the trigger is dispatched, then the push is remembered, then the
-registry is answered. Before an answer of 2xx the registry sends again; after a crash in between it
-does, and finds what was remembered.
+registry is answered. Before an answer of 2xx the registry sends again, and finds what was
+remembered; after a crash within the seconds until that is written, the push is told again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from kubestorm.errors import DefinitionError, Error, NotFoundError, TemporaryErr
 from kubestorm.listener.messages import Answer, Request
 from kubestorm.registry.names import ImageName
 from kubestorm.registry.pushed import PushedImage, checked, identity
-from kubestorm.registry.remembered import Remembered
 from kubestorm.registry.settings import SourceSettings
 from kubestorm.registry.sources import TYPES
 from kubestorm.registry.sources.azure import validation_code
+from kubestorm.sensing.remembered import Remembered
 
 TRIGGER = "kubestorm.image_pushed"
 TOLD = "1"
@@ -36,7 +36,9 @@ Clock = Callable[[], dt.datetime]
 class Resolver(Protocol):
     """What a tag points to; the pack's RegistryClient."""
 
-    def resolve(self, image: ImageName, reference: str) -> str: ...
+    def resolve(self, image: ImageName, reference: str) -> str:
+        """The digest of a tag or digest."""
+        ...
 
 
 @dataclass
@@ -74,7 +76,7 @@ class PushReceiver:
         self._lock = threading.Lock()
 
     def answer(self, source: SourceSettings, request: Request) -> Answer:
-        """For a posted event. Raises the pack's errors, which the listener turns into 400 or 503."""
+        """For a posted event. Raises the pack's errors, which become 400 or 503."""
         if request.method == "OPTIONS":
             origin = request.headers.get("webhook-request-origin", "")
             return Answer(
@@ -156,7 +158,7 @@ class PushReceiver:
 
     @contextlib.contextmanager
     def _alone(self, key: str) -> Iterator[None]:
-        """One thread at a time for one push, because registries send again what is answered slowly."""
+        """One thread at a time for a push, as registries send again what is answered slowly."""
         while True:
             with self._lock:
                 other = self._busy.get(key)

@@ -220,7 +220,8 @@ class RegistrySettings:
         if section:
             unknown = sorted(section)[0]
             raise DefinitionError(
-                f"{SECTION} has no setting {unknown}; there are listener, connections, sources, polling.",
+                f"{SECTION} has no setting {unknown}; there are listener, connections, "
+                "sources, polling.",
                 field=f"{SECTION}.{unknown}",
             )
         _check_unique(
@@ -261,7 +262,8 @@ def _connection(item: Any, where: str) -> ConnectionSettings:
     ]
     if len(places) > 1:
         raise DefinitionError(
-            f"{where}.credentials names several places; keep one of password_file, vault_path and cloud.",
+            f"{where}.credentials names several places; keep one of password_file, vault_path "
+            "and cloud.",
             field=f"{where}.credentials",
         )
     return settings
@@ -300,7 +302,8 @@ def _check_auth(source: SourceSettings, where: str) -> None:
     if auth is None:
         if not source.unsigned:
             raise DefinitionError(
-                f"{where}.auth is needed, so that nobody else can tell of pushes; or say unsigned: true where nothing "
+                f"{where}.auth is needed, so that nobody else can tell of pushes; or say "
+                "unsigned: true where nothing "
                 "but the registry reaches the listener.",
                 field=f"{where}.auth",
             )

@@ -98,7 +98,7 @@ def parse_version(tag: str) -> Optional[Version]:
 
 
 def parse_range(text: str, *, prereleases: bool = False) -> VersionRange:
-    """Raises DefinitionError for what is no range; its text has no field, which the caller knows."""
+    """DefinitionError for what is no range; its text has no field, as the caller knows it."""
     if len(text) > MAX_RANGE_LENGTH:
         raise DefinitionError(f"a version range has at most {MAX_RANGE_LENGTH} characters")
     return VersionRange(
@@ -202,6 +202,7 @@ def _numbers(version: Version) -> Tuple[int, int, int]:
 
 def _no_range(text: str) -> DefinitionError:
     return DefinitionError(
-        f"{text.strip()!r} is no version range; write for instance ^1.2, ~1.2, 1.x, >=1.2 <2 or 1.2.3, several "
+        f"{text.strip()!r} is no version range; write for instance ^1.2, ~1.2, 1.x, >=1.2 <2 or "
+        "1.2.3, several "
         "joined by ||"
     )

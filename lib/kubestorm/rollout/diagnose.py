@@ -135,9 +135,9 @@ def condition(obj: Object, kind: str) -> Optional[Mapping[str, Any]]:
 def _failures(evidence: Evidence) -> List[Failure]:
     found: List[Failure] = []
     current = present_replica_set(evidence.deployment, evidence.replica_sets)
-    refusal = condition(current, "ReplicaFailure") if current is not None else None
-    if refusal is not None and refusal.get("status") == "True":
-        found.append(_refused(str(refusal.get("message") or "")))
+    refused = failure_of_replica_set(current) if current is not None else None
+    if refused is not None:
+        found.append(refused)
     by_pod: Dict[str, List[Object]] = {}
     for event in evidence.events:
         by_pod.setdefault(str((event.get("involvedObject") or {}).get("name")), []).append(event)
@@ -145,7 +145,7 @@ def _failures(evidence: Evidence) -> List[Failure]:
         if pod["metadata"].get("deletionTimestamp"):
             continue
         name = pod["metadata"]["name"]
-        failure = _of_pod(pod, by_pod.get(name, []), evidence.logs.get(name, ""))
+        failure = failure_of_pod(pod, by_pod.get(name, []), evidence.logs.get(name, ""))
         if failure is not None:
             found.append(failure)
     return found
@@ -168,6 +168,14 @@ def _worst(found: Sequence[Failure]) -> Optional[Failure]:
     return min(found, key=lambda one: (not one.final, _ORDER.index(one.reason)), default=None)
 
 
+def failure_of_replica_set(replica_set: Object) -> Optional[Failure]:
+    """Why Kubernetes makes no pods of it; None where it does."""
+    refusal = condition(replica_set, "ReplicaFailure") or {}
+    if refusal.get("status") != "True":
+        return None
+    return _refused(str(refusal.get("message") or ""))
+
+
 def _refused(message: str) -> Failure:
     if "exceeded quota" in message or "quota" in message.lower():
         return Failure(
@@ -176,7 +184,8 @@ def _refused(message: str) -> Failure:
     return Failure(PODS_REFUSED, f"Kubernetes refuses the pods: {_cut(message)}")
 
 
-def _of_pod(pod: Object, events: Sequence[Object], log: str) -> Optional[Failure]:
+def failure_of_pod(pod: Object, events: Sequence[Object] = (), log: str = "") -> Optional[Failure]:
+    """What is wrong with one pod. Without its Events, a probe that fails is not seen."""
     name = pod["metadata"]["name"]
     status = pod.get("status") or {}
     scheduled = condition(pod, "PodScheduled") or {}
@@ -221,7 +230,10 @@ def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Fa
     final = restarts >= FINAL_RESTARTS
     probe = _probe_event(events, ("Liveness", "Startup"))
     if ended.get("reason") == "OOMKilled":
-        message = f"Container {status['name']} of pod {pod} needs more memory than its limit and was killed"
+        message = (
+            f"Container {status['name']} of pod {pod} needs more memory than its limit and was "
+            "killed"
+        )
         return Failure(OUT_OF_MEMORY, f"{message} ({restarts} restarts).", final=final)
     if probe:
         return Failure(

@@ -14,7 +14,7 @@ from kubestorm.application import apply, render
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.application.versions import ApiVersions
 from kubestorm.errors import NotFoundError, PermanentError
-from kubestorm.kube import KubeClient
+from kubestorm.kube import KubeClient, Resource
 from kubestorm.rollout import names
 from kubestorm.rollout.model import (
     CANARY_TRACK,
@@ -69,7 +69,7 @@ class Hands:
     def consume(self, effects: Iterable[Effect]) -> None:
         """Take away the intents that were acted upon; after the status was written that says so."""
         gone = [ANNOTATION_OF[effect.intent] for effect in effects if isinstance(effect, Consume)]
-        remove_annotations(self._kube, self._application, gone)
+        remove_annotations(self._kube, names.APPLICATIONS, self._application, gone)
 
     def _apply(self, effect: ApplyTrack, live: Optional[Mapping[str, Any]]) -> None:
         wanted = effect.replicas
@@ -135,21 +135,22 @@ class Hands:
         if not any(owner.get("uid") == uid for owner in owners):
             name = live["metadata"]["name"]
             raise PermanentError(
-                f"Deployment {name} exists and does not belong to this Application; rename the Application, or remove "
+                f"Deployment {name} exists and does not belong to this Application; rename the "
+                "Application, or remove "
                 f"the Deployment.",
                 service="Kubernetes",
             )
 
 
 def remove_annotations(
-    kube: KubeClient, application: Mapping[str, Any], keys: Iterable[str]
+    kube: KubeClient, kind: Resource, obj: Mapping[str, Any], keys: Iterable[str]
 ) -> None:
-    """Take annotations of an Application away, if they still say what was read. Safe to repeat."""
-    present = application["metadata"].get("annotations") or {}
+    """Take annotations of an Application or a Rollout away, where it has them. Safe to repeat."""
+    metadata = obj["metadata"]
+    present = metadata.get("annotations") or {}
     gone: Dict[str, None] = {key: None for key in keys if key in present}
     if not gone:
         return
-    metadata = application["metadata"]
     body = {"metadata": {"annotations": gone, "uid": metadata["uid"]}}
     with contextlib.suppress(NotFoundError):
-        kube.patch(names.APPLICATIONS, metadata["name"], body, metadata["namespace"])
+        kube.patch(kind, metadata["name"], body, metadata["namespace"])

@@ -28,13 +28,16 @@ _STEP = re.compile(r"""\[\s*'([^']*)'\s*\]|\[\s*"([^"]*)"\s*\]|\[(-?\d+)\]|([^.\
 
 
 def unmet(check: HttpCheck, answer: HttpAnswer) -> Optional[str]:
-    """The first expectation that an answer does not meet, as a sentence; None where it meets all."""
+    """The first expectation that an answer does not meet, as a sentence; None if it meets all."""
     if answer.status != check.status:
         return (
             f"GET {check.path} answered {answer.status}, expected {check.status}{_excerpt(answer)}"
         )
     if check.within_seconds is not None and answer.seconds > check.within_seconds:
-        return f"GET {check.path} took {answer.seconds:.2f} s, expected at most {check.within_seconds:g} s"
+        return (
+            f"GET {check.path} took {answer.seconds:.2f} s, expected at most "
+            f"{check.within_seconds:g} s"
+        )
     if check.contains is not None and check.contains not in answer.body:
         return f"GET {check.path}: the answer does not contain {check.contains!r}{_excerpt(answer)}"
     if check.matches is not None and not _matches(check.matches, answer.body):

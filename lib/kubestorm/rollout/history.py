@@ -1,4 +1,4 @@
-"""An Application's rollouts: which one goes on, which image is the good one, and what was before."""
+"""An Application's rollouts: which goes on, which image is the good one, and which was before."""
 
 from __future__ import annotations
 

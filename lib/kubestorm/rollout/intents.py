@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from types import MappingProxyType
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.rollout import names
 from kubestorm.rollout.model import PERSON, PUSH, Freeze, Intents, Promotion
@@ -48,17 +49,22 @@ def annotations_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def intents_of(
-    application: Mapping[str, Any], rollout: str, *, superseded_by: str = "", latest: bool = True
+    application: Mapping[str, Any],
+    rollout: str,
+    *,
+    own: Mapping[str, str] = MappingProxyType({}),
+    superseded_by: str = "",
+    latest: bool = True,
 ) -> Intents:
-    """What is wanted of one rollout now. A wish that names another rollout is none of its."""
-    found = annotations_of(application)
-    abort = _read(found.get(names.ABORT))
-    promote = _read(found.get(names.PROMOTE))
+    """What is wanted of one rollout now. A wish that names another rollout is none of its. `own`
+    are the annotations of the Rollout itself, where our actions write; people write on either.
+    """
+    sources = (annotations_of(application), own)
+    abort = _about(rollout, names.ABORT, sources)
+    promote = _about(rollout, names.PROMOTE, sources)
     return Intents(
-        abort=_by(abort) if abort is not None and _is_about(abort, rollout) else "",
-        promote=_promotion(promote)
-        if promote is not None and _is_about(promote, rollout)
-        else None,
+        abort=_by(abort) if abort is not None else "",
+        promote=_promotion(promote) if promote is not None else None,
         freeze=freeze_of(application),
         superseded_by=superseded_by,
         latest=latest,
@@ -175,6 +181,25 @@ def _read(text: Optional[str]) -> Optional[Dict[str, Any]]:
 
 def _by(said: Mapping[str, Any]) -> str:
     return str(said.get("by") or SOMEBODY)
+
+
+def is_used_up(rollout: Mapping[str, Any]) -> bool:
+    """Whether a promotion on a Rollout, once acted upon, has to be taken off it: one that names its
+    stage, or is for all of them, counts for nothing else anyway.
+    """
+    said = _read(annotations_of(rollout).get(names.PROMOTE))
+    if said is None:
+        return False
+    promotion = _promotion(said)
+    return promotion.stage < 0 and not promotion.full
+
+
+def _about(
+    rollout: str, key: str, sources: Sequence[Mapping[str, str]]
+) -> Optional[Dict[str, Any]]:
+    """The first that says something of this rollout."""
+    found = (_read(source.get(key)) for source in sources)
+    return next((said for said in found if said and _is_about(said, rollout)), None)
 
 
 def _is_about(said: Mapping[str, Any], rollout: str) -> bool:

@@ -3,8 +3,9 @@ wished.
 
 Each call brings the cluster nearer to the layout of the present stage, or goes on to the next stage
 where that stands and its gate is open. A decision changes nothing by itself: the shell carries its
-effects out, writes its status, and asks again after `look_after_seconds`. Asked twice it says the
-same; a status that is terminal stays as it is.
+effects out, writes its status, and asks again at once (`again`), when one of the objects that it
+watches tells something (`telling`), or at `requeue_at`, which only says what time alone ends. Asked
+twice it says the same; a status that is terminal stays as it is.
 """
 
 from __future__ import annotations
@@ -54,13 +55,6 @@ from kubestorm.rollout.model import (
     World,
 )
 
-LOOK_SECONDS = 1.0
-"""Between looks while something is under way."""
-PAUSE_SECONDS = 10.0
-"""Between looks during a pause: pods of the new image that break meanwhile end it."""
-WAIT_SECONDS = 30.0
-"""Between looks before it begins; what people do wakes the rollout at once."""
-
 
 def decide(
     request: Request,
@@ -70,7 +64,7 @@ def decide(
     approval: Approval,
     now: dt.datetime,
 ) -> Decision:
-    """What to do now, what to remember, and when to look again."""
+    """What to do now, what to remember, and what is waited for."""
     if status.phase in TERMINAL:
         return _after_the_end(status, world, intents, now)
     if intents.superseded_by:
@@ -78,14 +72,14 @@ def decide(
     if status.phase == RETURNING:
         return _walk_back(request, status, world, intents, now)
     if intents.abort:
-        message = f"{intents.abort} aborted it."
+        message = f"Aborted by {intents.abort}."
         return _turn_back(request, status, world, now, ABORTED, "AbortedByRequest", message)
     if status.phase in WAITING and not status.base:
         held = _hold(request, status, world, intents, approval, now)
         if held is not None:
             return held
         # Written down before anything is changed: where it began is what it returns to.
-        return Decision((), _begin(request, status, world, now), 0.0)
+        return Decision((), _begin(request, status, world, now), again=True)
     return _walk(request, status, world, intents, approval, now)
 
 
@@ -124,7 +118,7 @@ def _hold(
     if answer.is_open:
         return None
     if answer.state == ASKED:
-        message = "Waits for somebody to approve it."
+        message = "Waiting for approval."
         return _wait_stable(request, status, world, AWAITING_APPROVAL, "AwaitingApproval", message)
     reason, message = _unapproved(answer.state, answer.by)
     return _turn_back(request, status, world, now, ABORTED, reason, message)
@@ -132,8 +126,8 @@ def _hold(
 
 def _unapproved(state: str, by: str) -> Tuple[str, str]:
     if state == EXPIRED:
-        return "ApprovalExpired", "Nobody approved it in time."
-    return "ApprovalRefused", f"{by or 'Somebody'} refused it."
+        return "ApprovalExpired", "Not approved in time."
+    return "ApprovalRefused", f"Refused by {by or 'somebody'}."
 
 
 def _wait_stable(
@@ -146,7 +140,7 @@ def _wait_stable(
             strategies.waiting_layout(request, world.active, total), world, total, request
         )
     waiting = replace(status, phase=phase, reason=reason, message=message, weight=0)
-    return Decision(effects, waiting, LOOK_SECONDS if effects else WAIT_SECONDS)
+    return Decision(effects, waiting, again=bool(effects))
 
 
 def _begin(request: Request, status: Status, world: World, now: dt.datetime) -> Status:
@@ -161,7 +155,7 @@ def _begin(request: Request, status: Status, world: World, now: dt.datetime) -> 
         weight=first.weight,
         started_at=status.started_at or now,
         reason=first.name,
-        message="It begins.",
+        message="Starting.",
         **_fresh(now),
     )
 
@@ -221,8 +215,9 @@ def _walk(
             if effects and status.stage != came_with:
                 # The stage is written down before anything is done for it: a crash then never goes
                 # a stage back.
-                return Decision(tuple(consumed), status, 0.0)
-            return Decision((*consumed, *effects), status, LOOK_SECONDS)
+                return Decision(tuple(consumed), status, again=True)
+            requeue_at = _end_of_patience(status, trouble, request, now)
+            return Decision((*consumed, *effects), status, requeue_at, again=bool(effects))
         status = replace(status, unsettled_since=None)
         opening = _gate(stage, status, world, promote is not None, approval, now)
         if opening.turn_back is not None:
@@ -232,7 +227,7 @@ def _walk(
             status = replace(status, **_saying((opening.reason, opening.message)))
             if opening.tested:
                 status = replace(status, tested=opening.tested)
-            return Decision((*consumed, *opening.effects), status, opening.look_after_seconds)
+            return Decision((*consumed, *opening.effects), status, opening.requeue_at)
         if isinstance(stage.gate, Pause) and promote is not None and not promote.full:
             consumed.append(Consume("promote"))
             promote = None
@@ -259,12 +254,12 @@ class _Opening:
         reason: str = "",
         message: str = "",
         effects: Tuple[Effect, ...] = (),
-        look_after_seconds: float = LOOK_SECONDS,
+        requeue_at: Optional[dt.datetime] = None,
         turn_back: Optional[Tuple[str, str, str]] = None,
         tested: str = "",
     ) -> None:
         self.is_open, self.reason, self.message, self.effects = is_open, reason, message, effects
-        self.look_after_seconds, self.turn_back, self.tested = look_after_seconds, turn_back, tested
+        self.requeue_at, self.turn_back, self.tested = requeue_at, turn_back, tested
 
 
 def _gate(
@@ -279,38 +274,29 @@ def _gate(
         share = (
             f"{stage.weight} % of the pods run the new image"
             if stage.weight
-            else "The new pods stand ready"
+            else "New pods are ready"
         )
         if gate.seconds is None:
-            return _Opening(
-                reason="AwaitingPromotion",
-                message=f"{share}; it goes on when somebody promotes it.",
-                look_after_seconds=PAUSE_SECONDS,
-            )
-        left = gate.seconds - _elapsed(status.since, now)
-        if left > 0:
-            message = (
-                f"{share}; it goes on after {gate.seconds:.0f} s, or when somebody promotes it."
-            )
-            return _Opening(
-                reason="Paused",
-                message=message,
-                look_after_seconds=min(max(left, 0.1), PAUSE_SECONDS),
-            )
+            return _Opening(reason="AwaitingPromotion", message=f"{share}; waiting for promotion.")
+        ends_at = (status.since or now) + dt.timedelta(seconds=gate.seconds)
+        if now < ends_at:
+            message = f"{share}; continuing after {gate.seconds:.0f} s, or when promoted."
+            return _Opening(reason="Paused", message=message, requeue_at=ends_at)
     return _Opening(is_open=True)
 
 
 def _test_gate(gate: Test, world: World) -> _Opening:
     found = world.test if world.test is not None and world.test.key == gate.key else None
     if found is not None and found.state == PASSED:
-        return _Opening(is_open=True, tested=found.message or "It passed.")
+        return _Opening(is_open=True, tested=found.message or "Passed.")
     if found is not None and found.state == NOT_PASSED:
         return _Opening(
             turn_back=(FAILED, "TestFailed", f"The post-deploy test failed: {found.message}")
         )
     said = f" So far: {found.message}" if found is not None and found.message else ""
     run = (RunTest(gate.key, gate.track),)
-    return _Opening(reason="Testing", message=f"The post-deploy test runs.{said}", effects=run)
+    # The shell runs it, and knows when to try again.
+    return _Opening(reason="Testing", message=f"Running the post-deploy test.{said}", effects=run)
 
 
 def _approval_gate(approval: Approval) -> _Opening:
@@ -318,9 +304,8 @@ def _approval_gate(approval: Approval) -> _Opening:
     if answer.is_open:
         return _Opening(is_open=True)
     if answer.state == ASKED:
-        message = "Waits for somebody to approve the promotion."
         return _Opening(
-            reason="AwaitingApproval", message=message, look_after_seconds=PAUSE_SECONDS
+            reason="AwaitingApproval", message="Waiting for the promotion to be approved."
         )
     reason, message = _unapproved(answer.state, answer.by)
     return _Opening(turn_back=(ABORTED, reason, message))
@@ -333,9 +318,8 @@ def _complete(
     until = now + dt.timedelta(seconds=request.strategy.keep_seconds) if keeps else None
     message = "All pods run the new image."
     if keeps:
-        message += (
-            f" The old ones stay for {request.strategy.keep_seconds:.0f} s, for an instant return."
-        )
+        kept = f"{request.strategy.keep_seconds:.0f} s"
+        message += f" The old pods stay for {kept}, for an instant rollback."
     done = replace(
         status,
         phase=COMPLETE,
@@ -345,21 +329,20 @@ def _complete(
         finished_at=now,
         keep_until=until,
     )
-    return Decision(tuple(effects), done, request.strategy.keep_seconds if keeps else None)
+    return Decision(tuple(effects), done, until)
 
 
 def _after_the_end(status: Status, world: World, intents: Intents, now: dt.datetime) -> Decision:
     """A rollout that has ended does nothing but take away, in its time, what it kept."""
     if status.keep_until is None:
-        return Decision((), status, None)
+        return Decision((), status)
     if not intents.latest:
-        return Decision((), replace(status, keep_until=None), None)  # the pods are the newer one's
-    left = (status.keep_until - now).total_seconds()
-    if left > 0:
-        return Decision((), status, left)
+        return Decision((), replace(status, keep_until=None))  # the pods are the newer one's
+    if now < status.keep_until:
+        return Decision((), status, status.keep_until)
     if status.base in world.tracks and status.base != world.active:
-        return Decision((RemoveTrack(status.base),), status, LOOK_SECONDS)
-    return Decision((), replace(status, keep_until=None), None)
+        return Decision((RemoveTrack(status.base),), status, again=True)
+    return Decision((), replace(status, keep_until=None))
 
 
 def _supersede(status: Status, intents: Intents, now: dt.datetime) -> Decision:
@@ -369,11 +352,11 @@ def _supersede(status: Status, intents: Intents, now: dt.datetime) -> Decision:
     if status.outcome:
         ended = replace(status, phase=status.outcome, finished_at=now)
     else:
-        message = f"{intents.superseded_by} has taken over."
+        message = f"Superseded by {intents.superseded_by}."
         ended = replace(
             status, phase=SUPERSEDED, reason="Superseded", message=message, finished_at=now
         )
-    return Decision((), replace(ended, weight=0), None)
+    return Decision((), replace(ended, weight=0))
 
 
 # The way back.
@@ -405,7 +388,7 @@ def _turn_back(
     if reason == "TestFailed":
         turned = replace(turned, tested=message)
     # Written down before anything is done about it: a crash meanwhile never tries the image again.
-    return Decision(tuple(before), turned, 0.0)
+    return Decision(tuple(before), turned, again=True)
 
 
 def _walk_back(
@@ -422,13 +405,14 @@ def _walk_back(
         stage = way[status.stage]
         effects = ensure(stage.layout, world, status.total, request)
         if effects or not stands(stage.layout, world, request.previous):
-            return Decision((*consumed, *effects), status, LOOK_SECONDS)
+            requeue_at = _next_of(status.since or now, request.strategy.deadline_seconds, now)
+            return Decision((*consumed, *effects), status, requeue_at, again=bool(effects))
         status = replace(status, stage=status.stage + 1, **_fresh(now))
-    back = f" Back at {short(request.previous)}." if request.previous else ""
+    back = f" Rolled back to {short(request.previous)}." if request.previous else ""
     said = status.message if status.message.endswith((".", "!", "?")) else f"{status.message}."
     message = status.message if status.message.endswith(back) else f"{said}{back}"
     ended = replace(status, phase=status.outcome, message=message, finished_at=now)
-    return Decision(tuple(consumed), ended, None)
+    return Decision(tuple(consumed), ended)
 
 
 # The cluster and the layout.
@@ -512,6 +496,29 @@ def _is_late(status: Status, request: Request, now: dt.datetime) -> bool:
     return _elapsed(status.unsettled_since, now) >= request.strategy.deadline_seconds
 
 
+def _end_of_patience(
+    status: Status, trouble: Optional[Failure], request: Request, now: dt.datetime
+) -> dt.datetime:
+    """When pods that are not all available are judged without anything having happened: as failed,
+    or once to say what their probes answer, which is in Events that nobody watches.
+    """
+    deadline = dt.timedelta(seconds=request.strategy.deadline_seconds)
+    patience = dt.timedelta(seconds=request.patience_seconds)
+    late = (status.unsettled_since or now) + deadline
+    if trouble is not None and not trouble.slow:
+        return min(late, (status.trouble_since or now) + patience)
+    told = (status.unsettled_since or now) + patience
+    return min(late, told) if now < told else late
+
+
+def _next_of(since: dt.datetime, seconds: float, now: dt.datetime) -> dt.datetime:
+    """The next of the moments `since` plus a multiple of `seconds`: the same for some time, and
+    never over.
+    """
+    passed = int((now - since).total_seconds() // seconds) if now > since else 0
+    return since + dt.timedelta(seconds=seconds * (passed + 1))
+
+
 def _late(stage: Stage, request: Request, trouble: Optional[Failure]) -> Tuple[str, str]:
     seconds = request.strategy.deadline_seconds
     if trouble is not None:
@@ -530,8 +537,8 @@ def _progress(
     ]
     new = [track for track in tracks if track.digest == request.digest]
     updated, wanted = sum(track.updated for track in new), sum(track.wanted for track in new)
-    available = sum(min(track.available, track.updated) for track in new)
-    text = f"{stage.name}: {updated} of {wanted} pods run the new image, {available} of them are available."
+    available = sum(track.updated_available for track in new)
+    text = f"{stage.name}: {updated} of {wanted} pods run the new image, {available} available."
     if trouble is not None:
         return trouble.reason, f"{text} {trouble.message}"
     return stage.name, text

@@ -115,6 +115,13 @@ class TrackView:
     """Whether the numbers answer for the present spec (observedGeneration)."""
     failure: Optional[Failure] = None
 
+    @property
+    def updated_available(self) -> int:
+        """Pods of the present template that are certainly available: Kubernetes counts available
+        ones of all templates together.
+        """
+        return max(0, self.available - (self.total - self.updated))
+
     def is_settled(self) -> bool:
         """Every wanted pod is of the present template and available, and no other is left."""
         return self.observed and self.total == self.updated == self.available == self.wanted
@@ -142,6 +149,8 @@ class TestView:
     key: str
     state: str
     message: str = ""
+    again_at: Optional[dt.datetime] = None
+    """When to ask again, where it runs."""
 
 
 @dataclass(frozen=True)
@@ -384,10 +393,11 @@ Effect = Union[ApplyTrack, RemoveTrack, Select, Activate, Autoscale, RunTest, Co
 
 @dataclass(frozen=True)
 class Decision:
-    """Carry the effects out in this order, write the status, look again after so many seconds
-    (None: no need).
-    """
+    """Carry the effects out in this order and write the status."""
 
     effects: Tuple[Effect, ...]
     status: Status
-    look_after_seconds: Optional[float]
+    requeue_at: Optional[dt.datetime] = None
+    """When time alone changes what is to be done; None where only an event or a person does."""
+    again: bool = False
+    """Decide once more at once: what was written or changed is what the next decision is about."""

@@ -16,6 +16,8 @@ JOBS = Resource("batch", "v1", "jobs")
 
 APPLICATION_LABEL = "kubestorm.io/application"
 TRACK_LABEL = "kubestorm.io/track"
+# On the Job of a post-deploy test and its pods, which the Service must not select.
+TEST_OF_LABEL = "kubestorm.io/test-of"
 ACTIVE_TRACK = "kubestorm.io/active-track"
 IMAGE_TAG = "kubestorm.io/image-tag"
 CONFIG_HASH = "kubestorm.io/config-hash"

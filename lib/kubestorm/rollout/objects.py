@@ -41,6 +41,7 @@ from kubestorm.rollout.settings import RolloutSettings
 PROGRESSING_CONDITION, TESTED, COMPLETE_CONDITION = "Progressing", "Tested", "Complete"
 NOT_ASKED = "NotAsked"
 TEST_FAILED = "TestFailed"
+AWAITING_PROMOTION = "AwaitingPromotion"
 Object = Dict[str, Any]
 
 _TIMES = {
@@ -70,7 +71,7 @@ def manifest(application: Mapping[str, Any], spec: Any, new: NewRollout) -> Obje
     strategy = spec.strategy
     kind = strategy.type
     if new.cause == ROLLBACK and kind == CANARY:
-        kind = ROLLING_UPDATE  # what ran well before needs no trial, and whoever goes back is in a hurry
+        kind = ROLLING_UPDATE  # what ran well before needs no trial, and haste is wanted
     copied: Object = {"type": kind, "deadlineSeconds": strategy.deadline_seconds}
     if kind == "BlueGreen":
         waits = strategy.until_promoted and new.cause != ROLLBACK
@@ -182,9 +183,15 @@ def test_of(rollout: Mapping[str, Any]) -> Optional[TestView]:
 
 
 def status_fields(
-    request: Request, status: Status, world: World, *, next_look: Optional[dt.datetime]
+    request: Request,
+    status: Status,
+    world: Optional[World],
+    *,
+    requeue_at: Optional[dt.datetime] = None,
 ) -> Dict[str, Any]:
-    """The fields of the object's status; None takes a field away."""
+    """The fields of the object's status; None takes a field away. Without a world, the pods stay as
+    they were told.
+    """
     fields: Dict[str, Any] = {
         key: format_moment(getattr(status, name)) for key, name in _TIMES.items()
     }
@@ -192,8 +199,9 @@ def status_fields(
     fields.update({key: getattr(status, name) for key, name in _NUMBERS.items()})
     stage = stage_of(request, status)
     fields["step"] = stage.name if stage is not None else None
-    fields["pods"] = _pods(request, world)
-    fields["nextLookAt"] = format_moment(next_look)
+    if world is not None:
+        fields["pods"] = _pods(request, world)
+    fields["requeueAt"] = format_moment(requeue_at)
     return fields
 
 
@@ -224,7 +232,10 @@ def conditions_of(request: Request, status: Status) -> Tuple[List[Condition], Co
 
 
 def _why_not(status: Status) -> str:
-    if status.phase in (FAILED, ABORTED, SUPERSEDED, RETURNING):
+    """For a rollout that is over, what ended it; else what it does or waits for."""
+    if status.phase in (FAILED, ABORTED, SUPERSEDED):
+        return status.reason or status.phase
+    if status.phase in WAITING or status.reason == AWAITING_PROMOTION:
         return status.reason or status.phase
     return status.phase
 
@@ -246,7 +257,7 @@ def _pods(request: Request, world: World) -> Dict[str, int]:
     return {
         "wanted": sum(view.wanted for view in tracks),
         "updated": sum(view.updated for view in tracks),
-        "available": sum(min(view.available, view.updated) for view in tracks),
+        "available": sum(view.updated_available for view in tracks),
     }
 
 

@@ -79,7 +79,7 @@ def observe(
 
 
 def failure_of(kube: KubeClient, deployment: Mapping[str, Any]) -> Optional[Failure]:
-    """What is wrong with one Deployment's present pods, for whoever changed it without a rollout."""
+    """What is wrong with one Deployment's present pods, for who changed it without a rollout."""
     metadata = deployment["metadata"]
     app = (metadata.get("labels") or {}).get(names.APPLICATION_LABEL, metadata["name"])
     return _Explainer(kube, metadata["namespace"], app).explain(deployment)
@@ -144,7 +144,7 @@ def _autoscaler(
 
 
 class _Explainer:
-    """Finds out why pods of a Deployment are not available; reads what several tracks share once."""
+    """Finds out why a Deployment's pods are not available; reads what several tracks share once."""
 
     def __init__(self, kube: KubeClient, namespace: str, app: str) -> None:
         self._kube, self._namespace, self._app = kube, namespace, app

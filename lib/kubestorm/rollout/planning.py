@@ -114,9 +114,7 @@ def plan(
         return Plan(consume=stale, prune=prune, reason=said[0], message=said[1])
     wait = _seconds_to_settle(wish, newest, active, settings, alone_seconds, now)
     if wait > 0:
-        message = (
-            f"Waits {wait:.0f} s more for pushes that follow {wish.tag or short(wish.digest)}."
-        )
+        message = f"Waiting for further pushes before rolling out {wish.tag or short(wish.digest)}."
         return Plan(
             consume=stale, prune=prune, look_after_seconds=wait, reason="Settling", message=message
         )
@@ -230,7 +228,7 @@ def _reason_not_to(
         how = "failed" if ended_badly.phase == FAILED else "was aborted"
         message = (
             f"{wish.tag or short(wish.digest)} {how} as {ended_badly.name}: {ended_badly.message} "
-            f"It is not tried again until somebody asks for it."
+            f"Not tried again unless requested."
         )
         return "DigestRefused", message
     if answered or (active is not None and active.digest == wish.digest):

@@ -36,6 +36,8 @@ PODS_ASKED = 3
 """Of a canary or a preview: they run the same image, a few stand for all."""
 BODY_BYTES = 1 << 20
 JOB_KEPT_SECONDS = 3600
+FIRST_PAUSE_SECONDS, PAUSE_SECONDS = 2.0, 15.0
+"""Between two tries of requests that are not answered as they should be."""
 Object = Dict[str, Any]
 
 
@@ -60,23 +62,31 @@ class TestRun:
         self,
         effect: RunTest,
         known: Optional[TestView],
-        began: Optional[dt.datetime],
+        began: dt.datetime,
         now: dt.datetime,
     ) -> TestView:
-        """Ask once more. What does not pass is asked again until the test's time is over."""
+        """Ask once more. What does not pass is asked again until the test's time is over: requests
+        after 2, 4, 8 and then every 15 seconds; a Job that runs at the end of that time, since
+        whoever watches it tells when it is done.
+        """
         if known is not None and known.key == effect.key and known.state in (PASSED, NOT_PASSED):
             return known
+        ends = began + dt.timedelta(seconds=self._test.timeout_seconds)
+        again_at: Optional[dt.datetime] = ends
         wrong = self._ask(effect)
-        state = PASSED if wrong is None else RUNNING
-        message = wrong or ""
-        if wrong is None and (self._test.job_command or self._test.job_image):
+        if wrong is not None:
+            state, message = RUNNING, wrong
+            pause = min(max((now - began).total_seconds(), FIRST_PAUSE_SECONDS), PAUSE_SECONDS)
+            again_at = min(ends, now + dt.timedelta(seconds=pause))
+        elif self._test.job_command or self._test.job_image:
             state, message = self._job(effect)
-        late = began is not None and (now - began).total_seconds() >= self._test.timeout_seconds
-        if state == RUNNING and late:
+        else:
+            state, message = PASSED, ""
+        if state == RUNNING and now >= ends:
             state, message = NOT_PASSED, f"{message} (after {self._test.timeout_seconds} s)"
         if state == PASSED:
             message = self._praise()
-        return TestView(effect.key, state, message)
+        return TestView(effect.key, state, message, again_at if state == RUNNING else None)
 
     def _praise(self) -> str:
         parts = (
@@ -181,7 +191,7 @@ class TestRun:
         except NotFoundError:
             with contextlib.suppress(ConflictError):  # an earlier look made it
                 self._kube.create(names.JOBS, self._job_manifest(name, effect), self._namespace)
-            return RUNNING, f"Job {name} has begun."
+            return RUNNING, f"Job {name} was created."
         said = {
             one["type"]: one
             for one in (job.get("status") or {}).get("conditions") or ()
@@ -192,7 +202,7 @@ class TestRun:
         if "Failed" in said:
             why = said["Failed"].get("message") or said["Failed"].get("reason") or "it failed"
             return NOT_PASSED, f"Job {name}: {why}{self._job_log(name)}"
-        return RUNNING, f"Job {name} runs."
+        return RUNNING, f"Job {name} is running."
 
     def _job_log(self, name: str) -> str:
         pods = list(
@@ -247,7 +257,7 @@ class TestRun:
         # Not the application's own labels: the Service would send requests to the test.
         labels = {
             "app.kubernetes.io/managed-by": "kubestorm",
-            "kubestorm.io/test-of": self._spec.name,
+            names.TEST_OF_LABEL: self._spec.name,
         }
         return {
             "apiVersion": "batch/v1",
@@ -269,7 +279,7 @@ class TestRun:
         }
 
     def _url(self, effect: RunTest) -> str:
-        """What the Job is to look at: the Service at the end, before that one pod of the new image."""
+        """What the Job looks at: the Service at the end, before that one pod of the new image."""
         if self._spec.port is None:
             return ""
         if effect.key == FINAL:

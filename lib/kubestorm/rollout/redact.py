@@ -18,8 +18,10 @@ SHORTEST_SECRET = 4
 """Shorter values (`1`, `yes`) are no secrets, and hiding them would eat the text."""
 
 _NAMED = re.compile(
-    r"""(?ix) ( ["']? [\w.-]* (?: pass(?:word|wd|phrase)? | secret | token | api[_-]?key | access[_-]?key
-        | private[_-]?key | credential s? | authorization | auth[_-]?key ) [\w-]* ["']? \s* (?: [:=] | \s is \s ) \s* )
+    r"""(?ix) ( ["']? [\w.-]* (?: pass(?:word|wd|phrase)? | secret | token | api[_-]?key
+        | access[_-]?key
+        | private[_-]?key | credential s? | authorization | auth[_-]?key ) [\w-]* ["']? \s*
+        (?: [:=] | \s is \s ) \s* )
         ( "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | (?:bearer|basic) \s+ \S+ | [^\s,;&]+ )"""
 )
 _PATTERNS = (
@@ -51,7 +53,7 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
 
 
 def last_lines(log: str, known: Iterable[str] = ()) -> str:
-    """The end of a log in one bounded text; lines are joined by ` | ` as a condition is one line."""
+    """The end of a log in one bounded text; lines are joined by ` | ` as a condition has one."""
     clean = redact(_CONTROL.sub("", log.replace("\r\n", "\n")), known)
     lines = [line.strip() for line in clean.splitlines() if line.strip()][-MAX_LINES:]
     kept: List[str] = []

@@ -1,5 +1,6 @@
 """What people may ask of an Application's rollouts. Each writes the wish on the object and returns
-at once.
+at once: an abort or a promotion on the Rollout that it is about, everything else on the
+Application.
 
 The wish is carried out by the next run, under the Application's Lease, like everything else; it
 never waits for the run that it stops. What makes no sense now is refused here, in a sentence.
@@ -14,7 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from kubestorm.application.spec import parse
 from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
-from kubestorm.rollout import history, names
+from kubestorm.rollout import history, names, reporting
 from kubestorm.rollout.following import annotation_texts, write
 from kubestorm.rollout.history import History
 from kubestorm.rollout.intents import Wish, freeze_of, person_annotation, wish_of
@@ -35,7 +36,7 @@ Object = Dict[str, Any]
 def rollout(
     services: Services, namespace: str, name: str, image: str, requested_by: str = ""
 ) -> Result:
-    """Roll a tag, or a digest, out whether it is followed or not; also one that has failed before."""
+    """Roll a tag, or a digest, out whether it is followed or not; also one that failed before."""
     resource = _application(services, namespace, name)
     _refuse_while_frozen(resource)
     spec = parse(resource, services.settings)
@@ -78,7 +79,8 @@ def rollback(
             or "none"
         )
         raise DefinitionError(
-            f"{namespace}/{name} has no good rollout {to or names.PREVIOUS_WORD!r}; its history holds: {known}.",
+            f"{namespace}/{name} has no good rollout {to or names.PREVIOUS_WORD!r}; its "
+            f"history holds: {known}.",
             field="to",
         )
     value = person_annotation(requested_by, services.now(), to=target.digest)
@@ -93,9 +95,8 @@ def abort(services: Services, namespace: str, name: str, requested_by: str = "")
     resource = _application(services, namespace, name)
     active = _active(services, resource)
     value = person_annotation(requested_by, services.now(), rollout=active.name)
-    _annotate(services, resource, names.ABORT, value)
-    _wake(services, namespace, active.name)
-    return _asked(resource, f"{active.name} is aborted.", rollout=active.name)
+    _annotate_rollout(services, namespace, active.name, names.ABORT, value)
+    return _asked(resource, f"Aborting {active.name}.", rollout=active.name)
 
 
 def promote(
@@ -107,7 +108,8 @@ def promote(
     status = services.kube.get(names.ROLLOUTS, active.name, namespace).get("status") or {}
     if not full and status.get("phase") != PAUSED:
         raise DefinitionError(
-            f"{active.name} is {active.phase} and waits for no promotion; `full` promotes past every pause to come."
+            f"{active.name} is {active.phase} and not waiting for promotion; "
+            "`full` skips every pause to come."
         )
     value = person_annotation(
         requested_by,
@@ -116,13 +118,12 @@ def promote(
         stage=int(status.get("stage") or 0),
         full=bool(full),
     )
-    _annotate(services, resource, names.PROMOTE, value)
-    _wake(services, namespace, active.name)
-    return _asked(resource, f"{active.name} goes on.", rollout=active.name)
+    _annotate_rollout(services, namespace, active.name, names.PROMOTE, value)
+    return _asked(resource, f"Promoting {active.name}.", rollout=active.name)
 
 
 def freeze(services: Services, namespace: str, name: str, owner: str, reason: str) -> Result:
-    """Hold new rollouts of an Application; what is under way goes on, and going back is possible."""
+    """Hold new rollouts of an Application; what is under way goes on, and rollback is possible."""
     if not owner.strip() or not reason.strip():
         raise DefinitionError(
             "A freeze names its owner and a reason, so that others know whom to ask.",
@@ -149,7 +150,7 @@ def unfreeze(
             )
         active = _history(services, resource).active
         if active is not None:
-            _wake(services, namespace, active.name)
+            reporting.wake(services, active.name, namespace)
     was = (
         f"It was frozen by {held.owner}: {held.reason}"
         if held is not None
@@ -263,7 +264,8 @@ def _refuse_while_frozen(resource: Mapping[str, Any]) -> None:
     held = freeze_of(resource)
     if held is not None:
         raise DefinitionError(
-            f"It is frozen by {held.owner}: {held.reason} Ask them, or lift it with application_unfreeze."
+            f"It is frozen by {held.owner}: {held.reason} Ask them, or lift it with "
+            "application_unfreeze."
         )
 
 
@@ -280,10 +282,14 @@ def _annotate(
     services.kube.patch(names.APPLICATIONS, metadata["name"], body, metadata["namespace"])
 
 
-def _wake(services: Services, namespace: str, rollout_name: str) -> None:
-    """Have it looked at now: a rollout that pauses is looked at seldom."""
-    stamp = services.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    services.kube.patch_status(names.ROLLOUTS, rollout_name, {"nextLookAt": stamp}, namespace)
+def _annotate_rollout(
+    services: Services, namespace: str, rollout_name: str, key: str, value: str
+) -> None:
+    """On the Rollout itself, whose own event brings it on at once; the Application's run has
+    nothing to do about it.
+    """
+    body = {"metadata": {"annotations": {key: value}}}
+    services.kube.patch(names.ROLLOUTS, rollout_name, body, namespace)
 
 
 def _asked(resource: Mapping[str, Any], message: str, **more: Any) -> Result:

@@ -1,71 +1,59 @@
-"""The steps of a Rollout's run (workflows/rollout_reconcile.yaml), and the one step that
-Applications' runs share.
+"""The one step of a Rollout's journey.
 
 `advance` looks at the cluster, asks the machine, does what it says and writes down what is to be
-remembered; it waits for nothing. Both kinds of run hold the Lease of the Application, so that they
-never work at once.
+remembered, as often as that changes something; it waits for nothing. It works under the Lease of
+the Application, as the Application's own steps do, so that they never change the same pods at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-from typing import Any, Dict, Mapping, Optional, Tuple
+from dataclasses import replace
+from typing import Any, Dict, Mapping, Sequence, Tuple
 
 from kubestorm import conditions
-from kubestorm.application import render, versions
+from kubestorm.application import steps as application_steps
+from kubestorm.application import versions
 from kubestorm.application.spec import InvalidSpecError, parse
+from kubestorm.application.steps import ApplicationRun
 from kubestorm.application.values import ApplicationSpec
-from kubestorm.conditions import FALSE, Condition
-from kubestorm.errors import ConflictError, Error, NotFoundError
-from kubestorm.kube import KubeClient
 from kubestorm.naming import Identity
-from kubestorm.resource import ResourceHandle
-from kubestorm.rollout import approval, history, names, objects
+from kubestorm.resource import Object, ResourceHandle
+from kubestorm.rollout import approval, history, names, objects, reporting
 from kubestorm.rollout.effects import Hands, remove_annotations
-from kubestorm.rollout.following import first_wish, write
 from kubestorm.rollout.intents import (
-    Wish,
     annotations_of,
     format_moment,
-    freeze_of,
     intents_of,
-    rollback_of,
-    wish_of,
+    is_used_up,
+    parse_time,
 )
-from kubestorm.rollout.machine import decide, short
+from kubestorm.rollout.machine import decide
 from kubestorm.rollout.model import (
-    ABORTED,
-    AWAITING_APPROVAL,
-    CANARY_TRACK,
-    COMPLETE,
-    FAILED,
-    PAUSED,
+    NOT_PASSED,
+    PASSED,
     PENDING,
-    RETURNING,
-    SUPERSEDED,
     TERMINAL,
+    Consume,
     Decision,
-    Request,
+    Effect,
     RunTest,
-    Status,
-    TestView,
 )
-from kubestorm.rollout.observe import Observed, digest_of, observe
-from kubestorm.rollout.planning import Plan, plan
+from kubestorm.rollout.observe import observe
 from kubestorm.rollout.posttest import TestRun, began_at
 from kubestorm.rollout.settings import RolloutSettings
 from kubestorm.services import Services
 
-ROLLED_OUT = "RolledOut"
-APPLICATION_ORDER = ("SpecValid", "HostClaimed", "Applied", ROLLED_OUT)
 ROUNDS = 12
 """Decisions that need nothing to move in the cluster follow each other within one run; there are
 few in a row.
 """
-BUSY_SECONDS = 1.0
-"""After a run that found the Lease taken."""
-WORDS_OF_WARNING = frozenset((FAILED, ABORTED, RETURNING))
+AGAIN_SECONDS = 30.0
+"""When a Rollout is looked at again whose run died between two rounds."""
+TAKEN_SECONDS = 5.0
+"""The same where the Application's Lease was taken."""
+EARLY_SECONDS = 0.5
+"""By how much the clock of whoever wakes a Rollout may be ahead of this machine's."""
 Result = Dict[str, Any]
 
 
@@ -77,48 +65,10 @@ class RolloutRun:
         self.handle = ResourceHandle(services, identity, run_id)
         self.settings = RolloutSettings.from_config(services.settings.raw)
 
-    def application_handle(self, rollout: Mapping[str, Any]) -> ResourceHandle:
+    def application(self, rollout: Mapping[str, Any]) -> ApplicationRun:
         """The Application that it belongs to."""
         identity = objects.identity_of_application(rollout, self.identity.cluster)
-        return ResourceHandle(self.services, identity, self.run_id, APPLICATION_ORDER)
-
-
-def lock(run: RolloutRun) -> Result:
-    """Take the Application's Lease. `taken`: there is nothing to do, or another run does it
-    (`holder`); `uid` is what is to be unlocked."""
-    rollout = run.handle.read()
-    if rollout is None:
-        return {
-            "taken": True,
-            "holder": "",
-            "uid": run.identity.uid,
-            "message": "The Rollout is gone.",
-        }
-    if is_over(rollout):
-        return {
-            "taken": True,
-            "holder": "",
-            "uid": run.identity.uid,
-            "message": "The Rollout is over.",
-        }
-    application = run.application_handle(rollout)
-    holder = application.lock()
-    uid = application.identity.uid
-    if holder is None:
-        return {
-            "taken": False,
-            "holder": run.run_id,
-            "uid": uid,
-            "message": f"It holds {application.identity}.",
-        }
-    status = rollout.get("status") or {}
-    if status.get("phase") not in TERMINAL:
-        # The run that holds it is over in a moment; without this the next look would come by the
-        # long schedule.
-        soon = format_moment(run.services.now() + dt.timedelta(seconds=BUSY_SECONDS))
-        _patch_status(run.services, run.handle, {"nextLookAt": soon})
-    message = f"Run {holder} is at work on {application.identity}."
-    return {"taken": True, "holder": holder, "uid": uid, "message": message}
+        return ApplicationRun(self.services, identity, self.run_id)
 
 
 def is_over(rollout: Mapping[str, Any]) -> bool:
@@ -130,47 +80,58 @@ def is_over(rollout: Mapping[str, Any]) -> bool:
 
 
 def advance(run: RolloutRun) -> Result:
-    """Bring one Rollout on as far as that goes now."""
+    """Bring one Rollout on as far as that goes now, under the Lease of its Application."""
+    rollout = run.handle.read()
+    if rollout is None or rollout["metadata"].get("deletionTimestamp"):
+        return {"phase": "", "effects": [], "message": "The Rollout is gone."}
+    if is_over(rollout):
+        phase = rollout["status"]["phase"]
+        return {"phase": phase, "effects": [], "message": "The Rollout is over."}
+    application = run.application(rollout)
+    result = application.handle.while_leased(lambda: _advance(run, application))
+    if result.get("skipped"):
+        soon = run.services.now() + dt.timedelta(seconds=TAKEN_SECONDS)
+        name, namespace = run.identity.name, run.identity.namespace
+        reporting.patch_status(run.services, name, namespace, {"requeueAt": format_moment(soon)})
+    return result
+
+
+def _advance(run: RolloutRun, application: ApplicationRun) -> Result:
     result: Result = {"phase": "", "effects": []}
+    done: Sequence[Effect] = ()
     for _ in range(ROUNDS):
         rollout = run.handle.read()
         if rollout is None or rollout["metadata"].get("deletionTimestamp"):
             return {**result, "message": "The Rollout is gone."}
-        application = run.application_handle(rollout)
-        application.keep_lock()
-        found = application.read()
-        if found is None or found["metadata"].get("deletionTimestamp"):
-            return {
-                **result,
-                "message": "The Application is gone, and all that is its own goes with it.",
-            }
+        resource = application.handle.read()
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return {**result, "message": "The Application is gone."}
+        was_over = objects.status_of(rollout).phase in TERMINAL
         try:
-            decision = _round(run, rollout, application, found)
+            decision = _round(run, rollout, application, resource)
         except InvalidSpecError as error:
-            return {
-                **result,
-                **_stuck(run, rollout, f"The Application cannot be carried out: {error}"),
-            }
-        done = [type(effect).__name__ for effect in decision.effects]
+            return {**result, **_stuck(run, rollout, f"The Application's spec is invalid: {error}")}
+        named = [type(effect).__name__ for effect in decision.effects]
         result = {
             "phase": decision.status.phase,
             "reason": decision.status.reason,
             "message": decision.status.message,
             "weight": decision.status.weight,
-            "effects": [*result["effects"], *done],
-            "look_after_seconds": decision.look_after_seconds,
+            "effects": [*result["effects"], *named],
+            "requeue_at": format_moment(decision.requeue_at),
             "requested_by": rollout["spec"].get("requestedBy", ""),
         }
-        if decision.look_after_seconds != 0:
+        if decision.status.phase in TERMINAL and not was_over:
+            _conclude(application)
+        # What was done and is to be done again has not helped; AGAIN_SECONDS later it may.
+        if not decision.again or (decision.effects and decision.effects == done):
             return result
+        done = decision.effects
     return result
 
 
 def _round(
-    run: RolloutRun,
-    rollout: Mapping[str, Any],
-    application: ResourceHandle,
-    resource: Mapping[str, Any],
+    run: RolloutRun, rollout: Object, application: ApplicationRun, resource: Object
 ) -> Decision:
     """One look, one decision, its effects, its status: in this order, so that a crash repeats and
     never skips.
@@ -189,48 +150,62 @@ def _round(
     newest = history.look(
         kube, resource["metadata"]["namespace"], resource["metadata"]["name"]
     ).newest
-    mine = rollout["metadata"]["name"]
     is_latest = newest is None or newest.number <= int(rollout["spec"].get("number") or 0)
     wishes = intents_of(
-        resource, mine, superseded_by="" if is_latest else _name(newest), latest=is_latest
+        resource,
+        rollout["metadata"]["name"],
+        own=annotations_of(rollout),
+        superseded_by="" if newest is None or is_latest else newest.name,
+        latest=is_latest,
     )
-    now = services.now()
     asked = approval.look(rollout, services.settings.raw)
+    now = _moment(rollout, services.now())
     decision = decide(request, status, observed.world, wishes, asked, now)
     hands = Hands(
         kube,
         resource,
         spec,
         api,
-        config_hash=_config_hash(resource, observed),
+        config_hash=_config_hash(application, resource, spec),
         tags=_tags(rollout),
     )
+    application.handle.check_lease()
     hands.do(decision.effects, observed)
-    test = _run_test(run, rollout, spec, decision, now)
-    _write(run, rollout, request, decision, observed, test, now)
+    decision, test = _test(run, rollout, spec, decision, now)
+    requeue_at = (
+        now + dt.timedelta(seconds=AGAIN_SECONDS) if decision.again else decision.requeue_at
+    )
+    fields = objects.status_fields(request, decision.status, observed.world, requeue_at=requeue_at)
+    # The Application is told first: a crash in between repeats that, and never leaves it out. Its
+    # own run sees to its outcome where this one dies before `_conclude`.
+    over = decision.status.phase in TERMINAL
+    later = conditions.format_time(now + dt.timedelta(seconds=AGAIN_SECONDS))
+    more = {"requeueAt": later} if over else {}
+    reporting.tell_application(application.handle, resource, rollout, status, decision.status, more)
+    reporting.write_rollout(run.handle, rollout, request, decision.status, {**fields, **test})
+    reporting.leave_event(application.handle, resource, rollout, status, decision.status)
     hands.consume(decision.effects)
-    _tell_application(run, rollout, application, resource, status, decision.status)
+    _consume_own(run, rollout, decision)
     return decision
 
 
-def _name(past: Any) -> str:
-    return str(past.name) if past is not None else ""
+def _moment(rollout: Mapping[str, Any], now: dt.datetime) -> dt.datetime:
+    """Now, or the moment that the Rollout is to be looked at, where whoever wakes it was a little
+    early.
+    """
+    planned = parse_time((rollout.get("status") or {}).get("requeueAt"))
+    early = dt.timedelta(seconds=EARLY_SECONDS)
+    return planned if planned is not None and now < planned <= now + early else now
 
 
-def _config_hash(application: Mapping[str, Any], observed: Observed) -> str:
+def _config_hash(
+    application: ApplicationRun, resource: Mapping[str, Any], spec: ApplicationSpec
+) -> str:
     """The configuration that the Application's run has put into the cluster, so that pods are not
     rolled twice.
     """
-    said = (application.get("status") or {}).get("configHash")
-    if said is not None:
-        return str(said)
-    for deployment in observed.deployments.values():
-        annotations = (deployment["spec"]["template"].get("metadata") or {}).get(
-            "annotations"
-        ) or {}
-        if names.CONFIG_HASH in annotations:
-            return str(annotations[names.CONFIG_HASH])
-    return ""
+    said = (resource.get("status") or {}).get("configHash")
+    return str(said) if said is not None else application_steps.current_hash(application, spec)[0]
 
 
 def _tags(rollout: Mapping[str, Any]) -> Dict[str, str]:
@@ -242,261 +217,63 @@ def _tags(rollout: Mapping[str, Any]) -> Dict[str, str]:
     return {str(digest): str(tag) for digest, tag in found.items() if digest and tag}
 
 
-def _run_test(
+def _test(
     run: RolloutRun,
     rollout: Mapping[str, Any],
     spec: ApplicationSpec,
     decision: Decision,
     now: dt.datetime,
-) -> Optional[Dict[str, Any]]:
-    """The field `test` of the status after this round; None where no test is asked for."""
+) -> Tuple[Decision, Dict[str, Any]]:
+    """Run the post-deploy test if it is asked for: the decision with when to go on, and the field
+    of status that holds what was found.
+    """
     asked = next((effect for effect in decision.effects if isinstance(effect, RunTest)), None)
     if asked is None:
-        return None
+        return decision, {}
     runner = TestRun(run.services.kube, rollout, spec, run.settings)
-    began = began_at(rollout, asked.key)
-    known = objects.test_of(rollout)
-    found: TestView = runner.run(
-        asked, known if known and known.key == asked.key else None, began, now
-    )
-    return {
+    began, known = began_at(rollout, asked.key) or now, objects.test_of(rollout)
+    found = runner.run(asked, known, began, now)
+    said = {
         "key": found.key,
         "state": found.state,
         "message": found.message[: conditions.MESSAGE_LENGTH],
-        "since": format_moment(began or now),
+        "since": format_moment(began),
     }
+    over = found.state in (PASSED, NOT_PASSED)
+    return replace(decision, requeue_at=found.again_at, again=over), {"test": said}
 
 
-def _write(
-    run: RolloutRun,
-    rollout: Mapping[str, Any],
-    request: Request,
-    decision: Decision,
-    observed: Observed,
-    test: Optional[Dict[str, Any]],
-    now: dt.datetime,
-) -> None:
-    after = decision.look_after_seconds
-    next_look = now + dt.timedelta(seconds=after) if after is not None else None
-    fields = objects.status_fields(request, decision.status, observed.world, next_look=next_look)
-    if test is not None:
-        fields["test"] = test
-    told, ready = objects.conditions_of(request, decision.status)
-    run.handle.write_status(
-        *told, fields=fields, ready=ready, generation=run.handle.generation(dict(rollout))
-    )
+def _consume_own(run: RolloutRun, rollout: Mapping[str, Any], decision: Decision) -> None:
+    """Take a promotion off the Rollout that a person wrote there without saying of which stage."""
+    if Consume("promote") in decision.effects and is_used_up(rollout):
+        remove_annotations(run.services.kube, names.ROLLOUTS, rollout, (names.PROMOTE,))
 
 
-def _tell_application(
-    run: RolloutRun,
-    rollout: Mapping[str, Any],
-    application: ResourceHandle,
-    resource: Mapping[str, Any],
-    before: Status,
-    after: Status,
-) -> None:
-    """Sum the rollout up in the Application's condition, and leave Events on it of what its
-    developer wants to know.
+def _conclude(application: ApplicationRun) -> None:
+    """What the Application's own run would do once its rollout is over: the next rollout if one is
+    due, what was edited meanwhile, and the outcome. Where its latest edit has not been looked at
+    yet, its own run comes.
     """
-    tag = rollout["spec"]["image"].get("tag") or short(rollout["spec"]["image"]["digest"])
-    condition = summary(rollout["metadata"]["name"], tag, after)
-    if (before.phase, before.reason, before.message) != (after.phase, after.reason, after.message):
-        fields: Dict[str, Any] = {
-            "rollout": {
-                "name": rollout["metadata"]["name"],
-                "phase": after.phase,
-                "weight": after.weight,
-                "message": after.message[: conditions.MESSAGE_LENGTH],
-            }
-        }
-        if after.phase in TERMINAL:
-            # The Application's own run judges the whole: what was edited meanwhile is still to be
-            # applied.
-            fields["nextLookAt"] = conditions.format_time(run.services.now())
-        application.write_status(*([condition] if condition is not None else []), fields=fields)
-    if after.phase == before.phase and after.trouble == before.trouble:
+    resource = application.handle.read()
+    if resource is None:
         return
-    by = rollout["spec"].get("requestedBy") or ""
-    who = f" (asked for by {by})" if by else ""
-    message = f"{rollout['metadata']['name']}, {tag}{who}: {after.phase}. {after.message}"
-    warning = after.phase in WORDS_OF_WARNING or bool(after.trouble)
-    application.event(resource, _event_reason(after), message, warning=warning)
-
-
-def _event_reason(status: Status) -> str:
-    if status.phase in (RETURNING, FAILED) or status.trouble:
-        return status.trouble or status.reason or status.phase
-    return f"Rollout{status.phase}"
-
-
-def summary(name: str, tag: str, status: Status) -> Optional[Condition]:
-    """What an Application says of its rollout."""
-    if status.phase in (COMPLETE, SUPERSEDED):
-        return None  # the Application's own run, or the newer rollout, tells
-    if status.phase in (FAILED, RETURNING) and status.outcome in (FAILED, ""):
-        return Condition(
-            ROLLED_OUT, FALSE, status.reason or FAILED, f"{tag} failed ({name}): {status.message}"
-        )
-    if status.phase in (ABORTED, RETURNING):
-        return Condition(
-            ROLLED_OUT,
-            FALSE,
-            status.reason or ABORTED,
-            f"{tag} was aborted ({name}): {status.message}",
-        )
-    word = status.reason if status.phase in (PENDING, AWAITING_APPROVAL, PAUSED) else status.phase
-    return Condition(
-        ROLLED_OUT, FALSE, word or status.phase, f"{tag} is on its way ({name}): {status.message}"
-    )
+    observed = int((resource.get("status") or {}).get("observedGeneration") or 0)
+    if observed < application.handle.generation(resource):
+        now = conditions.format_time(application.services.now())
+        application.handle.write_status(fields={"requeueAt": now}, generation=observed)
+        return
+    application_steps.ensure_objects(application)
+    application_steps.ensure_deployment(application)
 
 
 def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
-    later = format_moment(run.services.now() + dt.timedelta(seconds=10))
-    _patch_status(
-        run.services,
-        run.handle,
-        {"message": message[: conditions.MESSAGE_LENGTH], "nextLookAt": later},
-    )
-    return {"phase": (rollout.get("status") or {}).get("phase") or PENDING, "message": message}
-
-
-def _patch_status(services: Services, handle: ResourceHandle, fields: Dict[str, Any]) -> None:
-    identity = handle.identity
-    with contextlib.suppress(NotFoundError, ConflictError):
-        services.kube.patch_status(handle.resource, identity.name, fields, identity.namespace)
-
-
-# The Application's side.
-
-
-def ensure_rollout(
-    services: Services, application: ResourceHandle, *, hold: bool = False
-) -> Result:
-    """Make the Rollout that an Application's wish leads to, if it leads to one now; prune its
-    history. With `hold` it only says whether it would (`held`).
-
-    Safe to repeat: a Rollout's name follows from its number and digest, so that a run that died and
-    one that follows make the same. Says which rollout is under way, and which digest is the good
-    one.
-    """
-    resource = application.read()
-    if resource is None or resource["metadata"].get("deletionTimestamp"):
-        gone = dict.fromkeys(("created", "active", "good", "good_tag", "reason"), "")
-        return {**gone, "message": "The Application is gone.", "held": False}
-    spec = parse(resource, services.settings)
-    settings = RolloutSettings.from_config(services.settings.raw)
-    kube, metadata, now = services.kube, resource["metadata"], services.now()
-    past = history.look(kube, metadata["namespace"], metadata["name"], metadata["uid"])
-    running = "" if past.good is not None else _running(services, resource)
-    wish, waiting = wish_of(resource), ""
-    if wish is None and not past.pasts and not running:
-        wish, waiting = _first_wish(services, resource, spec, now)
-    planned = plan(
-        wish,
-        rollback_of(resource),
-        annotations_of(resource).get(names.RETRY_DIGEST, ""),
-        freeze_of(resource),
-        past.pasts,
-        settings,
-        now,
-        running=running,
-        alone_seconds=float(spec.strategy.settle_seconds),
-    )
-    made = ""
-    if planned.new is not None and not hold:
-        body = objects.manifest(resource, spec, planned.new)
-        made = body["metadata"]["name"]
-        with contextlib.suppress(ConflictError):  # a run that died has made it
-            kube.create(names.ROLLOUTS, body, metadata["namespace"])
-        who = planned.new.requested_by
-        message = f"{made} of {planned.new.tag or short(planned.new.digest)} begins"
-        application.event(
-            resource, "RolloutCreated", f"{message}, asked for by {who}." if who else f"{message}."
-        )
-    if not hold:
-        remove_annotations(kube, resource, planned.consume)
-    for name in planned.prune:
-        with contextlib.suppress(NotFoundError):
-            kube.delete(names.ROLLOUTS, name, metadata["namespace"])
-    active = made or (past.active.name if past.active is not None else "")
-    if not active:
-        _remove_stray_canary(kube, resource)
-    if not made and active and {names.ABORT, names.PROMOTE} & set(annotations_of(resource)):
-        _wake(services, active, metadata["namespace"], now)
-    good = past.good
-    return {
-        "created": made,
-        "held": hold and planned.new is not None,
-        "active": active,
-        "good": good.digest if good is not None else "",
-        "good_tag": good.tag if good is not None else "",
-        "reason": planned.reason or ("WaitingForPush" if waiting else ""),
-        "message": planned.message or waiting,
-        "pruned": list(planned.prune),
-        "look_at": _look_at(planned, now),
+    """Nothing can be rendered until somebody corrects the Application, whose own run wakes this."""
+    fields = {
+        "reason": reporting.INVALID_SPEC,
+        "message": message[: conditions.MESSAGE_LENGTH],
+        "requeueAt": None,
     }
-
-
-def _remove_stray_canary(kube: KubeClient, resource: Mapping[str, Any]) -> None:
-    """What a Rollout leaves behind that somebody deleted on its way."""
-    metadata = resource["metadata"]
-    name = render.deployment_name(metadata["name"], CANARY_TRACK)
-    with contextlib.suppress(NotFoundError):
-        live = kube.get(names.DEPLOYMENTS, name, metadata["namespace"])
-        if any(
-            owner.get("uid") == metadata["uid"]
-            for owner in live["metadata"].get("ownerReferences") or ()
-        ):
-            kube.delete(names.DEPLOYMENTS, name, metadata["namespace"], uid=live["metadata"]["uid"])
-
-
-def _first_wish(
-    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, now: dt.datetime
-) -> Tuple[Optional[Wish], str]:
-    """What the registry holds now, for an Application that nobody has pushed for yet; and why there
-    is nothing.
-    """
-    if not spec.follow:
-        return None, ""
-    try:
-        wish = first_wish(services, spec, now)
-    except Error as error:
-        return (
-            None,
-            f"The registry cannot say which image to begin with ({error}); the next push brings one.",
-        )
-    if wish is None:
-        return (
-            None,
-            f"No image of {spec.image} that spec.follow names is there yet; the next push brings one.",
-        )
-    with contextlib.suppress(ConflictError):  # a push came first; it is read by the next run
-        write(services, resource, wish)
-        return wish, ""
-    return None, ""
-
-
-def _wake(services: Services, rollout: str, namespace: str, now: dt.datetime) -> None:
-    """A rollout that pauses is looked at seldom; somebody has just asked something of it."""
-    with contextlib.suppress(NotFoundError):
-        services.kube.patch_status(
-            names.ROLLOUTS, rollout, {"nextLookAt": format_moment(now)}, namespace
-        )
-
-
-def _look_at(planned: Plan, now: dt.datetime) -> Optional[str]:
-    after = planned.look_after_seconds
-    return format_moment(now + dt.timedelta(seconds=after)) if after is not None else None
-
-
-def _running(services: Services, resource: Mapping[str, Any]) -> str:
-    """The digest on the active track, where no history says what is good: it runs, so it is what is
-    returned to.
-    """
-    api = versions.discover(services.kube)
-    observed = observe(services.kube, resource, autoscalers=api.autoscalers)
-    deployment = observed.deployments.get(observed.world.active)
-    view = observed.world.tracks.get(observed.world.active)
-    if deployment is None or view is None or not view.available:
-        return ""
-    return digest_of(deployment)
+    status = rollout.get("status") or {}
+    if any(status.get(key) != value for key, value in fields.items()):
+        reporting.patch_status(run.services, run.identity.name, run.identity.namespace, fields)
+    return {"phase": status.get("phase") or PENDING, "message": message}

@@ -20,7 +20,7 @@ def pods_for(weight: int, total: int) -> int:
 
 
 def granule(weights: Iterable[int]) -> int:
-    """The smallest number of pods that expresses all of the weights; so does every multiple of it."""
+    """The smallest number of pods that expresses all weights; so does every multiple of it."""
     size = 1
     for weight in weights:
         part = PERCENT // math.gcd(PERCENT, weight)
@@ -57,7 +57,10 @@ def problem(weights: Iterable[int], total: int) -> Optional[str]:
         if len(possible) <= MOST_SHOWN
         else f"{pods} can express {text} % and others"
     )
-    return f"{pods} cannot express a weight of {wrong}, as weights are numbers of pods: {can}; or {remedy}."
+    return (
+        f"{pods} cannot express a weight of {wrong}, as weights are numbers of pods: {can}; or "
+        f"{remedy}."
+    )
 
 
 def total_for(weights: Iterable[int], present: int, fewest: int, most: int) -> int:

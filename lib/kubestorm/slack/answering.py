@@ -19,6 +19,7 @@ from kubestorm.approval.subjects import all_open, resource_of
 from kubestorm.chat import shell
 from kubestorm.chat.people import is_bot
 from kubestorm.chat.settings import ChatSettings
+from kubestorm.engine_api import EngineApi
 from kubestorm.errors import Error, NotFoundError, PermanentError
 from kubestorm.naming import identity_of
 from kubestorm.secrets import Secret
@@ -28,6 +29,7 @@ from kubestorm.slack.posting import open_web
 from kubestorm.slack.proof import check
 from kubestorm.slack.web import SlackWeb
 
+OUTCOME_ACTION = "kubestorm.slack_outcome"
 QUIET_OUTCOMES = ("refused", "warning")
 """Answers that only the one who asked needs to see."""
 _ANSWER = re.compile(
@@ -84,7 +86,7 @@ class Place:
 def answer(
     services: Services, folder: Path, action_service: Any, asked: Mapping[str, Any], *, config: Any
 ) -> Tuple[bool, Result]:
-    """Answer a command or a mention; `follow` is what is still under way."""
+    """Answer a command or a mention; what is still under way gets its outcome in the thread."""
     check(asked, Credentials.of(services.settings).bot_token(), services.now().timestamp())
     place = place_of(services, action_service, asked)
     text = _with_number(services, str(asked["text"]), str(asked.get("thread") or ""))
@@ -93,16 +95,24 @@ def answer(
         folder, config, action_service, text, str(asked["user"]), channel
     )
     if result.get("silent"):
-        return True, {"message": "Bots are not answered.", "follow": None, "thread": ""}
+        return True, {"message": "Bots are not answered."}
     shown = result["slack"]
     if asked.get("kind") == "command" and result["outcome"] in QUIET_OUTCOMES:
         place.whisper(shown["text"], shown["attachments"])
         thread = ""
     else:
         thread = place.say(shown["text"], shown["attachments"])
-    follow = result.get("follow") if thread else None
     facts = {key: result.get(key) for key in ("command", "person", "parameters", "outcome")}
-    return well, {"message": result["text"], "follow": follow, "thread": thread, **facts}
+    if thread and result.get("follow"):
+        facts["outcome_execution"] = _follow(result["follow"], str(asked["channel"]), thread)
+    return well, {"message": result["text"], **facts}
+
+
+def _follow(follow: Mapping[str, Any], channel: str, thread: str) -> str:
+    api = EngineApi.of_this_action()
+    if api is None:
+        return ""
+    return api.start(OUTCOME_ACTION, {"follow": follow, "channel": channel, "thread": thread})
 
 
 def follow_up(services: Services, follow: Mapping[str, Any], channel: str, thread: str) -> Result:

@@ -2,8 +2,8 @@
 again and why.
 
 Slack repeats an event that was not answered within three seconds, and a signed request that
-somebody has recorded can be sent again for five minutes. Nothing slow is done here: a look and two
-writes in the engine's datastore, and one dispatch.
+somebody has recorded can be sent again for five minutes. Nothing slow is done here: one dispatch,
+and where an address for answers came along, one write in the engine's datastore before it.
 """
 
 from __future__ import annotations
@@ -12,29 +12,26 @@ import hashlib
 import logging
 import threading
 import time
-from collections import OrderedDict
-from typing import Any, Callable, Mapping, Protocol, Tuple
+from typing import Any, Callable, Mapping, Protocol, Set, Tuple
 
 from kubestorm.secrets import Secret
+from kubestorm.sensing.remembered import Remembered
+from kubestorm.sensing.store import Store
 from kubestorm.slack.proof import prove
 from kubestorm.slack.requests import Asked, Ignored, payload
 
 TRIGGER = "kubestorm.slack_command"
-SEEN = "kubestorm.slack.seen."
 REPLY = "kubestorm.slack.reply."
-SEEN_SECONDS = 7200
 REPLY_SECONDS = 1800
 """How long Slack takes an answer at a response_url."""
-REMEMBERED = 5000
+SEEN, SEEN_SHARDS = "slack", 4
+"""What was taken is remembered under this name; the last 500."""
 
 Dispatch = Callable[[str, Mapping[str, Any]], object]
 
 
 class Datastore(Protocol):
     """The part of a sensor's datastore that is needed."""
-
-    def get_value(self, name: str, local: bool = ...) -> Any:
-        """Text, or None."""
 
     def set_value(
         self,
@@ -48,12 +45,18 @@ class Datastore(Protocol):
         """Write it."""
 
 
+def taken_before(store: Store) -> Remembered:
+    """What was taken, also by processes before this one."""
+    return Remembered(store, SEEN, shards=SEEN_SHARDS)
+
+
 class Inbox:
     """Safe for threads: requests come in several at once."""
 
     def __init__(
         self,
         store: Datastore,
+        taken: Remembered,
         dispatch: Dispatch,
         log: logging.Logger,
         key: Callable[[], Secret],
@@ -63,8 +66,8 @@ class Inbox:
     ) -> None:
         """`key` is what proves to the actions that something came through here."""
         self._store, self._dispatch, self._log, self._teams = store, dispatch, log, teams
-        self._key, self._clock = key, clock
-        self._seen: OrderedDict[str, bool] = OrderedDict()
+        self._taken, self._key, self._clock = taken, key, clock
+        self._under_way: Set[str] = set()
         self._lock = threading.Lock()
 
     def take(self, asked: Asked) -> str:
@@ -75,37 +78,19 @@ class Inbox:
         if self._teams and asked.team not in self._teams:
             self._log.warning("slack.foreign_team: %s is not among slack.teams", asked.team)
             return "foreign"
-        name = SEEN + hashlib.sha256(f"{asked.kind}\n{asked.id}".encode()).hexdigest()[:32]
+        key = hashlib.sha256(f"{asked.kind}\n{asked.id}".encode()).hexdigest()[:32]
         with self._lock:
-            if name in self._seen:
+            if key in self._under_way or self._taken.get(key) is not None:
                 return "repeated"
-            self._seen[name] = True
-            while len(self._seen) > REMEMBERED:
-                self._seen.popitem(last=False)
+            self._under_way.add(key)
         try:
-            if self._was_taken(name):
-                return "repeated"
             said = {**payload(asked, self._keep_reply(asked)), "at": str(int(self._clock()))}
             self._dispatch(TRIGGER, {**said, "proof": prove(said, self._key())})
-        except BaseException:
+            self._taken.add(key, "1")
+        finally:
             with self._lock:
-                self._seen.pop(name, None)
-            raise
-        self._remember(name)
+                self._under_way.discard(key)
         return "taken"
-
-    def _was_taken(self, name: str) -> bool:
-        try:
-            return bool(self._store.get_value(name, local=False))
-        except Exception as error:  # noqa: BLE001 (any datastore: what is not known is taken, at worst twice)
-            self._log.warning("slack.memory_unreadable: %s", type(error).__name__)
-            return False
-
-    def _remember(self, name: str) -> None:
-        try:
-            self._store.set_value(name, "1", ttl=SEEN_SECONDS, local=False)
-        except Exception as error:  # noqa: BLE001 (it was dispatched; this process knows)
-            self._log.warning("slack.memory_unwritable: %s", type(error).__name__)
 
     def _keep_reply(self, asked: Asked) -> str:
         """Where the response_url is kept; empty where it cannot be, and then answers go to the

@@ -25,7 +25,7 @@ from kubestorm.slack.requests import (
     parse_envelope,
     parse_http,
 )
-from kubestorm.slack.settings import HTTP, OFF, SlackSettings
+from kubestorm.slack.settings import HTTP, SlackSettings
 
 PARTS = ("commands", "events", "interactions")
 FORM = "application/x-www-form-urlencoded"
@@ -34,7 +34,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 
 class SlackSignature:
-    """Whether a request is Slack's: its signature over the raw body, and that it is not an old one."""
+    """Whether a request is Slack's: its signature over the raw body, and that it is not old."""
 
     def __init__(self, credentials: Credentials, clock: Callable[[], float] = time.time) -> None:
         self._credentials, self._clock = credentials, clock
@@ -73,7 +73,7 @@ def _fits(verifier: Any, moment: str, body: bytes, signature: str) -> bool:
 
 
 class SlackGate:
-    """What the sensor runs: one of the two ways in, from `start` to `stop`."""
+    """One of the two ways in, from `start` to `stop`."""
 
     def __init__(
         self,
@@ -107,9 +107,7 @@ class SlackGate:
 
     def start(self) -> None:
         """Listen, or begin to connect. DefinitionError for what the operator has to mend."""
-        if self._settings.mode == OFF:
-            self._log.info("slack.off: slack.mode of the pack configuration is off")
-        elif self._settings.mode == HTTP:
+        if self._settings.mode == HTTP:
             self._credentials.signing_secrets()
             listening = ListenerSettings(host=self._settings.host, port=self._settings.port)
             self._listener = Listener(listening, self._routes(), self._log)
@@ -117,11 +115,6 @@ class SlackGate:
         else:
             self._credentials.app_token()
             threading.Thread(target=self._connect, name="slack-socket", daemon=True).start()
-
-    def wait_until_stopped(self) -> None:
-        """Block until `stop`."""
-        while not self._stopping.wait(1.0):
-            pass
 
     def stop(self) -> None:
         """Safe to repeat."""

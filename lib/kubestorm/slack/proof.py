@@ -47,7 +47,8 @@ def check(payload: Mapping[str, Any], key: Secret, now: float) -> None:
     proof = str(payload.get("proof") or "")
     if not hmac.compare_digest(prove(payload, key).encode(), proof.encode("utf-8", "replace")):
         raise PermanentError(
-            "This was not asked in Slack: only the sensor may say who typed or clicked what. Ask there, or run "
+            "This was not asked in Slack: only the sensor may say who typed or clicked what. Ask "
+            "there, or run "
             "kubestorm.chat_run or kubestorm.approval_answer as yourself.",
             service="Slack",
         )

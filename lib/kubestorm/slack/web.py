@@ -29,7 +29,9 @@ _ADVICE = {
     "channel_not_found": "there is no such channel, or the bot may not see it: invite it there",
     "not_in_channel": "the bot is not in that channel: invite it there",
     "is_archived": "that channel is archived",
-    "invalid_auth": "the bot token is not valid: see slack.bot_token_file of the pack configuration",
+    "invalid_auth": (
+        "the bot token is not valid: see slack.bot_token_file of the pack configuration"
+    ),
     "not_authed": "the bot token is missing: see slack.bot_token_file of the pack configuration",
     "token_revoked": "the bot token was revoked: install the app again and replace it",
     "token_expired": "the bot token has expired: replace it",
@@ -75,7 +77,7 @@ class SlackWeb:
     def post(
         self, channel: str, text: str, blocks: Blocks = (), *, thread: str = "", color: str = ""
     ) -> str:
-        """A message, or a reply in a thread; its timestamp, which is its name within the channel."""
+        """A message, or reply in a thread; its timestamp, which is its name within the channel."""
         return self.post_in(channel, text, blocks, thread=thread, color=color).ts
 
     def post_in(

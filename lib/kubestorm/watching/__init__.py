@@ -3,5 +3,5 @@
 `settings` reads the configuration; `fingerprint`, `records`, `judging`, `schedule` and `failures`
 decide and do nothing else; `knowledge` keeps what was known in a datastore; `watch` runs one
 list-and-watch; `hub` turns the triggers that rules ask for into watches; `api` is the Kubernetes
-side. The sensor in `sensors/custom_resource_sensor.py` is all that knows StackStorm.
+side. The sensor in `sensors/resources_sensor.py` is all that knows StackStorm.
 """

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol
 
-from kubestorm.errors import Error
 from kubestorm.kube import KubeClient, Resource
-from kubestorm.lease import LeaseLock
 from kubestorm.watching.settings import LoopSettings
 
 Object = Dict[str, Any]
@@ -51,6 +48,19 @@ class Stream(Protocol):
         """End it from any thread."""
 
 
+class Observer(Protocol):
+    """Somebody who is told of every object of ours, and may have something to do by time."""
+
+    def observe(self, plural: str, obj: Object, fresh: bool) -> None:
+        """An object as it is now; `fresh`: its phase or conditions are others than were known."""
+
+    def due(self) -> Optional[float]:
+        """The monotonic clock at which `tick` has something to do, or None."""
+
+    def tick(self) -> None:
+        """Do what is due."""
+
+
 class WatchApi(Protocol):
     """What a watch asks of the API server; raises the pack's errors."""
 
@@ -62,11 +72,6 @@ class WatchApi(Protocol):
 
     def get(self, namespace: str, name: str) -> Object:
         """One object as it is now."""
-
-    def is_at_work(self, uid: str) -> bool:
-        """Whether a run for this object is known to be at work, so that a look now would find its
-        lock taken.
-        """
 
 
 class KubeWatchApi:
@@ -96,9 +101,3 @@ class KubeWatchApi:
 
     def get(self, namespace: str, name: str) -> Object:
         return self._client.get(self._key.resource, name, namespace)
-
-    def is_at_work(self, uid: str) -> bool:
-        # Whoever may not read Leases looks once too often, as for kinds whose actions take none.
-        with contextlib.suppress(Error):
-            return bool(uid) and LeaseLock(self._client, uid).is_held()
-        return False

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from hashlib import blake2b
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 from zlib import crc32
 
 MAX_FIELDS = 24
@@ -166,6 +166,12 @@ def changed_fields(before: Fingerprint, after: Fingerprint, table: PathTable) ->
         if not any(name.startswith((parent + ".", parent + "[")) for parent in coarse):
             coarse.append(name)
     return coarse
+
+
+def removed_fields(before: Fingerprint, after: Fingerprint, table: PathTable) -> FrozenSet[str]:
+    """The paths that are no longer there; empty names for those that are not known."""
+    gone = _entries(before.fields).keys() - _entries(after.fields).keys()
+    return frozenset(table.name(key) for key in gone)
 
 
 def _entries(fields: bytes) -> Dict[bytes, bytes]:

@@ -4,6 +4,9 @@ Triggers that agree in all parameters share one watch. A watch starts with the f
 the last; what it knew stays in the datastore, so that a rule that is disabled for an hour misses
 nothing. Triggers may come before `start` (StackStorm sends the existing ones around the sensor's
 `setup`).
+
+Beside them stand the watches of what objects of ours wait for (`instances`, `owned`), which run
+while a rule asks for the kinds that need them and wake the object concerned.
 """
 
 from __future__ import annotations
@@ -14,22 +17,46 @@ import logging
 import random as random_module
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from kubestorm.errors import DefinitionError
 from kubestorm.kube import KubeClient
+from kubestorm.rollout.names import APPLICATION_LABEL
+from kubestorm.rollout.telling import Owner
 from kubestorm.watching import judging
-from kubestorm.watching.api import KubeWatchApi, Object, WatchApi, WatchKey
+from kubestorm.watching.api import KubeWatchApi, Object, Observer, WatchApi, WatchKey
+from kubestorm.watching.expecting import PEOPLE, WATCH
+from kubestorm.watching.instances import InstanceWatch
+from kubestorm.watching.instances import Owner as InstanceOwner
 from kubestorm.watching.knowledge import Knowledge, Store
+from kubestorm.watching.list_watch import ListWatch
+from kubestorm.watching.owned import KINDS, OwnedWatch
 from kubestorm.watching.settings import WatchSettings
 from kubestorm.watching.watch import Watch
 
 TRIGGER_TYPE = "kubestorm.resource_event"
 STOP_SECONDS = 5.0
+GATHER_SECONDS = 1.0
+"""Changes of one owner's pods come in groups: how long they are gathered before it is woken."""
+DATABASES, APPLICATIONS, ROLLOUTS = "databases", "applications", "rollouts"
+OWNERS = frozenset((APPLICATIONS, ROLLOUTS, "imagebuilds"))
+WAITS_FOR_DATABASE = frozenset(("WaitingForDatabase", "WaitingForConfiguration"))
 
 Trigger = Dict[str, Any]
 TriggerDispatch = Callable[[Trigger, Object], Any]
 ApiFactory = Callable[[WatchKey], WatchApi]
+RdsFactory = Callable[[], Any]
 
 
 class Subscription(NamedTuple):
@@ -41,7 +68,7 @@ class Subscription(NamedTuple):
 
 
 class _Running(NamedTuple):
-    watch: Watch
+    watch: ListWatch
     thread: threading.Thread
 
 
@@ -66,6 +93,10 @@ class WatchHub:
         self._wanted: Dict[str, Trigger] = {}
         self._subscriptions: Dict[str, Subscription] = {}
         self._running: Dict[WatchKey, _Running] = {}
+        self._owned: Dict[str, _Running] = {}
+        self._gathered: Dict[Owner, Tuple[float, str, bool]] = {}
+        self._instances: Optional[InstanceWatch] = None
+        self._observers: Sequence[Observer] = ()
         self._settings: Optional[WatchSettings] = None
         self._api: Optional[ApiFactory] = None
         self._wake = threading.Event()
@@ -74,9 +105,30 @@ class WatchHub:
             target=self._tick_until_stopped, name="kubestorm-tick", daemon=True
         )
 
-    def start(self, settings: WatchSettings, client: KubeClient) -> None:
-        """Begin to watch on a Kubernetes API server."""
+    def start(
+        self,
+        settings: WatchSettings,
+        client: KubeClient,
+        *,
+        rds: Optional[RdsFactory] = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        """Begin to watch on a Kubernetes API server. `rds` opens a client of RDS; without it nobody
+        is woken by what happens there.
+        """
+        self._observers = observers
+        if rds is not None:
+            self._instances = InstanceWatch(
+                rds,
+                settings.cluster,
+                settings.aws,
+                waits=self._waits_for_rds,
+                wake=self._wake_owner_of_instance,
+                log=self._log,
+            )
         self.start_with(settings, lambda key: KubeWatchApi(client, key, settings.watch))
+        if self._instances is not None:
+            threading.Thread(target=self._instances.run, name="kubestorm-rds", daemon=True).start()
 
     def start_with(self, settings: WatchSettings, api: ApiFactory) -> None:
         """Begin to watch through any implementation of the port."""
@@ -119,11 +171,14 @@ class WatchHub:
         """End all watches and write what they know. Safe to repeat."""
         self._stopping.set()
         self._wake.set()
+        if self._instances is not None:
+            self._instances.stop()
         with self._lock:
-            running, self._running = self._running, {}
-        for one in running.values():
+            running = [*self._running.values(), *self._owned.values()]
+            self._running, self._owned = {}, {}
+        for one in running:
             one.watch.stop()
-        for one in running.values():
+        for one in running:
             _finish(one)
         if self._ticker.is_alive():
             self._ticker.join(STOP_SECONDS)
@@ -145,39 +200,159 @@ class WatchHub:
         subscribed = [one for one in self._subscriptions.values() if one.key == key]
         running = self._running.get(key)
         if subscribed and running is None and not self._stopping.is_set():
-            running = self._running[key] = self._begin(key)
+            running = self._running[key] = self._begin(self._watch_of(key))
         if running is None:
             return
         if subscribed:
-            running.watch.set_resync(any(one.resync for one in subscribed))
-            return
-        del self._running[key]
-        running.watch.stop()
-        _finish(running)
-        self._log.info("watch.stopped: %s", key)
+            watch = running.watch
+            if isinstance(watch, Watch):
+                watch.set_resync(any(one.resync for one in subscribed))
+        else:
+            del self._running[key]
+            running.watch.stop()
+            _finish(running)
+            self._log.info("watch.stopped: %s", key)
+        self._adjust_owned()
+        if self._instances is not None:
+            self._instances.poke()
 
-    def _begin(self, key: WatchKey) -> _Running:
+    def _adjust_owned(self) -> None:
+        """What we own is watched while a rule asks for the kinds that wait for it."""
+        assert self._settings is not None  # noqa: S101 (callers checked; for the type checker)
+        wanted = any(
+            key.plural in OWNERS and self._settings.is_ours(key.group, key.plural)
+            for key in self._running
+        )
+        if wanted and not self._owned and not self._stopping.is_set():
+            assert self._api is not None  # noqa: S101
+            for kind, key in KINDS.items():
+                watch = OwnedWatch(
+                    kind,
+                    self._api(key),
+                    self._settings,
+                    clock=self._clock,
+                    random=self._random,
+                    log=self._log,
+                    wake=self._gather,
+                )
+                self._owned[kind] = self._begin(watch)
+        elif not wanted:
+            owned, self._owned = self._owned, {}
+            for one in owned.values():
+                one.watch.stop()
+
+    def _watch_of(self, key: WatchKey) -> Watch:
         assert self._settings is not None  # noqa: S101
         assert self._api is not None  # noqa: S101
-        watch = Watch(
+        prefix = store_prefix(key, self._settings.cluster)
+        return Watch(
             key,
             self._api(key),
-            Knowledge(
-                self._store, store_prefix(key, self._settings.cluster), key._asdict(), self._clock
-            ),
+            Knowledge(self._store, prefix, key._asdict(), self._clock),
             lambda payload: self._fan_out(key, payload),
             self._settings,
             clock=self._clock,
             random=self._random,
             wake=self._wake.set,
+            seen=self._seen,
             log=self._log,
         )
-        thread = threading.Thread(
-            target=watch.run, name=f"kubestorm-watch-{key.plural}", daemon=True
-        )
+
+    def _begin(self, watch: ListWatch) -> _Running:
+        name = f"kubestorm-watch-{watch.key.plural}"
+        thread = threading.Thread(target=watch.run, name=name, daemon=True)
         thread.start()
-        self._log.info("watch.started: %s", key)
+        self._log.info("watch.started: %s", watch.key)
         return _Running(watch, thread)
+
+    # What objects of ours wait for.
+
+    def _ours(self, *plurals: str) -> List[Watch]:
+        """The running watches of kinds of ours, all of them or those of some names."""
+        with self._lock:
+            watches = [one.watch for one in self._running.values()]
+        return [
+            watch
+            for watch in watches
+            if isinstance(watch, Watch)
+            and watch.is_ours
+            and (not plurals or watch.key.plural in plurals)
+        ]
+
+    def _databases(self) -> List[Watch]:
+        assert self._settings is not None  # noqa: S101
+        mapped = [plural for _, plural in self._settings.database_kinds]
+        return self._ours(DATABASES, *mapped)
+
+    def _waits_for_rds(self) -> Optional[FrozenSet[str]]:
+        watches = self._databases()
+        if not any(len(watch.knowledge) for watch in watches):
+            return None
+        return frozenset(
+            key
+            for watch in watches
+            for key, one in watch.waiting().items()
+            if one.expectation.what == WATCH
+        )
+
+    def _wake_owner_of_instance(self, owner: InstanceOwner) -> None:
+        for watch in self._databases():
+            if watch.knows(owner.key, owner.uid):
+                watch.wake(owner.key, "instance")
+
+    def _seen(self, key: WatchKey, obj: Object, fresh: bool) -> None:
+        for observer in self._observers:
+            try:
+                observer.observe(key.plural, obj, fresh)
+            except Exception:  # noqa: BLE001 (what one observer cannot read must not end the watch)
+                self._log.exception("watch.observer_failed: %s", judging.key_of(obj))
+        if not fresh:
+            return
+        if self._instances is not None:
+            self._instances.poke()
+        if key.plural == DATABASES and judging.is_settled(obj):
+            self._wake_applications(str(obj["metadata"].get("namespace") or ""))
+
+    def _wake_applications(self, namespace: str) -> None:
+        """A Database is Ready: whoever waits for one in its namespace looks again."""
+        for watch in self._ours(APPLICATIONS):
+            for key, one in watch.waiting().items():
+                if key.startswith(f"{namespace}/") and one.expectation.reason in WAITS_FOR_DATABASE:
+                    name = key.partition("/")[2]
+                    self._gather(Owner(APPLICATIONS, namespace, name), "database")
+
+    def _gather(self, owner: Owner, reason: str, only_waiting: bool = False) -> None:
+        with self._lock:
+            due, _, only = self._gathered.get(owner, (self._clock() + GATHER_SECONDS, reason, True))
+            self._gathered[owner] = (due, reason, only_waiting and only)
+        self._wake.set()
+
+    def _take_gathered(self) -> None:
+        now = self._clock()
+        with self._lock:
+            due = {owner: one for owner, one in self._gathered.items() if one[0] <= now}
+            for owner in due:
+                del self._gathered[owner]
+        for owner, (_, reason, only_waiting) in due.items():
+            self._wake_owner(owner, reason, only_waiting=only_waiting)
+
+    def _wake_owner(self, owner: Owner, reason: str, *, only_waiting: bool) -> None:
+        """An Application's rollouts that are under way, or else it; any other owner itself."""
+        prefix, found = f"{owner.namespace}/", False
+        if owner.plural == APPLICATIONS:
+            for watch in self._ours(ROLLOUTS):
+                for key, one in watch.waiting().items():
+                    if key.startswith(prefix) and one.labels.get(APPLICATION_LABEL) == owner.name:
+                        watch.wake(key, reason)
+                        found = True
+        if found:
+            return
+        key = f"{prefix}{owner.name}"
+        for watch in self._ours(owner.plural):
+            waiting = watch.waiting().get(key)
+            waits = waiting is not None and waiting.expectation.what != PEOPLE
+            if waits or (not only_waiting and waiting is None and watch.knows(key, owner.uid)):
+                watch.wake(key, reason)
 
     def _fan_out(self, key: WatchKey, payload: Object) -> None:
         subscribed = [one for one in list(self._subscriptions.values()) if one.key == key]
@@ -191,14 +366,24 @@ class WatchHub:
             self._wake.clear()
             with self._lock:
                 watches = [one.watch for one in self._running.values()]
+                gathered = [due for due, _, _ in self._gathered.values()]
+            ours = [watch for watch in watches if isinstance(watch, Watch)]
             now = self._clock()
-            times = [time for time in (watch.next_tick() for watch in watches) if time is not None]
+            asked = [watch.next_tick() for watch in ours]
+            asked += [observer.due() for observer in self._observers]
+            times = [*gathered, *(time for time in asked if time is not None)]
             pause = max(min(times) - now, 0.0) if times else None
             if pause is None or pause > 0:
                 self._wake.wait(pause)
                 continue
-            for watch in watches:
+            self._take_gathered()
+            for watch in ours:
                 watch.tick()
+            for observer in self._observers:
+                try:
+                    observer.tick()
+                except Exception:  # noqa: BLE001 (the ticker serves every watch)
+                    self._log.exception("watch.observer_failed")
 
 
 def subscription(trigger: Mapping[str, Any], settings: WatchSettings) -> Subscription:
@@ -249,4 +434,5 @@ def _identity(trigger: Mapping[str, Any]) -> str:
 def _finish(running: _Running) -> None:
     if running.thread is not threading.current_thread():
         running.thread.join(STOP_SECONDS)
-    running.watch.record()
+    if isinstance(running.watch, Watch):
+        running.watch.record(finally_=True)

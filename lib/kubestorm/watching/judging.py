@@ -4,16 +4,20 @@ to values.
 
 from __future__ import annotations
 
-import datetime as dt
+import json
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from zlib import crc32
 
 from kubestorm.kube import Resource
+from kubestorm.naming import CONSUMED_ANNOTATIONS
+from kubestorm.watching.expecting import SETTLED, expectation
 from kubestorm.watching.fingerprint import (
     LAST_APPLIED,
     Fingerprint,
     PathTable,
     changed_fields,
     fingerprint,
+    removed_fields,
 )
 from kubestorm.watching.records import Known, pack, unpack
 
@@ -21,6 +25,7 @@ CREATED, UPDATED, DELETING, DELETED, RESYNC = "created", "updated", "deleting", 
 STATUS = "status"
 CHANGES = (CREATED, UPDATED, DELETING, DELETED, RESYNC, STATUS)
 REDACTED = "(not shown)"
+_CONSUMED_PATHS = frozenset(f"metadata.annotations['{key}']" for key in CONSUMED_ANNOTATIONS)
 
 Object = Dict[str, Any]
 
@@ -31,6 +36,8 @@ class Change(NamedTuple):
     change: str
     changed_fields: Tuple[str, ...] = ()
     known: Optional[Known] = None
+    reason: str = ""
+    """Why a resync: requeue, retry, backstop, or what happened (instance, pods, job, database)."""
 
 
 class Judgement(NamedTuple):
@@ -38,6 +45,8 @@ class Judgement(NamedTuple):
 
     changes: Tuple[Change, ...]
     record: Optional[bytes]
+    fresh: bool = False
+    """Whether the outcome is another one than was known; False where outcomes do not count."""
 
 
 def is_object(obj: Any) -> bool:
@@ -67,6 +76,7 @@ def judge(
     *,
     sensitive: bool = False,
     status: bool = False,
+    outcome_counts: bool = False,
 ) -> Judgement:
     """Decide on an object that exists, from a list or an ADDED or MODIFIED event alike: the level
     counts, not the edge.
@@ -75,7 +85,8 @@ def judge(
     told. Whether an object is being deleted is told once. `sensitive` objects (Secrets) are
     compared by resourceVersion, so that nothing computed from their values is ever kept. With
     `status`, a new phase, or a condition with another status or reason, counts too; where nothing
-    else changed, the change is called `status`.
+    else changed, the change is called `status`. With `outcome_counts` (kinds of ours) such a change
+    is only noted in `fresh`, and an annotation that was acted upon and taken away is no change.
     """
     metadata = obj["metadata"]
     deleting = bool(metadata.get("deletionTimestamp"))
@@ -86,27 +97,45 @@ def judge(
     )
     uid = str(metadata.get("uid") or "")
     labels = metadata.get("labels")
-    fresh = pack(
-        uid, deleting, not is_settled(obj), seen, labels if isinstance(labels, dict) else {}
+    record_now = pack(
+        uid,
+        deleting,
+        not is_settled(obj),
+        seen,
+        labels if isinstance(labels, dict) else {},
+        digest_of_outcome(outcome(obj)) if outcome_counts else b"",
     )
     if record is None:
-        return Judgement((Change(DELETING if deleting else CREATED),), fresh)
-    if record == fresh:
-        return Judgement((), fresh)
+        begun = Change(DELETING if deleting else CREATED)
+        return Judgement((begun,), record_now, fresh=outcome_counts)
+    if record == record_now:
+        return Judgement((), record_now)
     known = unpack(record)
+    fresh = outcome_counts and known.outcome != unpack(record_now).outcome
     if known.uid != uid:
-        return Judgement(
-            (Change(DELETED, known=known), Change(DELETING if deleting else CREATED)), fresh
-        )
+        begun = Change(DELETING if deleting else CREATED)
+        return Judgement((Change(DELETED, known=known), begun), record_now, fresh=outcome_counts)
     fields = tuple(changed_fields(known.fingerprint, seen, table))
     if deleting and not known.deleting:
-        return Judgement((Change(DELETING, fields, known),), fresh)
+        return Judgement((Change(DELETING, fields, known),), record_now, fresh)
     if known.fingerprint.digest != seen.digest:
+        if outcome_counts and _was_acted_upon(known.fingerprint, seen, table):
+            return Judgement((), record_now, fresh)
         only_status = (
             status and bool(fields) and all(name.split(".")[0] == "status" for name in fields)
         )
-        return Judgement((Change(STATUS if only_status else UPDATED, fields, known),), fresh)
-    return Judgement((), fresh)
+        change = Change(STATUS if only_status else UPDATED, fields, known)
+        return Judgement((change,), record_now, fresh)
+    return Judgement((), record_now, fresh)
+
+
+def _was_acted_upon(before: Fingerprint, after: Fingerprint, table: PathTable) -> bool:
+    """Whether nothing differs but annotations that a step takes away once it has acted on them."""
+    changed, removed = (
+        set(changed_fields(before, after, table)),
+        removed_fields(before, after, table),
+    )
+    return bool(changed) and changed <= removed and removed <= _CONSUMED_PATHS
 
 
 def judge_gone(record: Optional[bytes], uid: str = "") -> Judgement:
@@ -124,32 +153,12 @@ def judge_gone(record: Optional[bytes], uid: str = "") -> Judgement:
 
 
 def is_settled(obj: Mapping[str, Any]) -> bool:
-    """Whether the object needs no further look: Ready, for its current generation, and not being
-    deleted.
-
-    The API conventions: an absent condition reads as Unknown, `observedGeneration` as not reported.
-    What has come to its end (`status.finishedAt`: a rollout, a build) needs none either, good or
-    bad; what says when it is to be looked at (`status.nextLookAt`) does.
+    """Whether an object of any kind needs no further look: Ready, for its current generation, and
+    not being deleted; or at its end (`status.finishedAt`). One with `status.requeueAt` does need
+    one.
     """
-    metadata = obj["metadata"]
-    if metadata.get("deletionTimestamp"):
-        return False
-    status = obj.get("status")
-    if not isinstance(status, dict):
-        return False
-    generation = metadata.get("generation")
-    observed = status.get("observedGeneration")
-    if _is_behind(observed, generation) or status.get("nextLookAt"):
-        return False
-    if status.get("finishedAt"):
-        return True
-    conditions = status.get("conditions")
-    for condition in conditions if isinstance(conditions, list) else ():
-        if isinstance(condition, dict) and condition.get("type") == "Ready":
-            return condition.get("status") == "True" and not _is_behind(
-                condition.get("observedGeneration"), generation
-            )
-    return False
+    expected = expectation(obj)
+    return expected.what == SETTLED and expected.at is None
 
 
 def outcome(obj: Mapping[str, Any]) -> Object:
@@ -169,19 +178,9 @@ def outcome(obj: Mapping[str, Any]) -> Object:
     return {**found, "conditions": seen} if seen else found
 
 
-def look_at(obj: Mapping[str, Any]) -> Optional[dt.datetime]:
-    """When the object says it is to be looked at again (`status.nextLookAt`, RFC 3339); None where
-    it does not.
-    """
-    status = obj.get("status")
-    said = status.get("nextLookAt") if isinstance(status, dict) else None
-    if not isinstance(said, str):
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(said.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
+def digest_of_outcome(found: Mapping[str, Any]) -> bytes:
+    """Four bytes that tell one outcome from the next."""
+    return crc32(json.dumps(found, sort_keys=True).encode()).to_bytes(4, "big")
 
 
 def payload(
@@ -212,6 +211,8 @@ def payload(
         redact(obj)
     return {
         "change": change.change,
+        "reason": change.reason,
+        "deleting": bool(metadata.get("deletionTimestamp")),
         "cluster": cluster,
         "group": resource.group,
         "version": resource.version,
@@ -246,10 +247,6 @@ def redact(obj: Object) -> None:
     annotations = obj["metadata"].get("annotations")
     if isinstance(annotations, dict):
         annotations.pop(LAST_APPLIED, None)
-
-
-def _is_behind(observed: Any, generation: Any) -> bool:
-    return isinstance(observed, int) and isinstance(generation, int) and observed < generation
 
 
 def _sensitive_fingerprint(obj: Mapping[str, Any], table: PathTable) -> Fingerprint:

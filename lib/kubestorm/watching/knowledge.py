@@ -3,8 +3,9 @@ has read.
 
 The datastore holds strings under names. A watch has one `head` (the resourceVersion, the number of
 shards, the paths) and at most 256 shards of records. Shards are written before the head: a crash
-between the two reads a few events again, and finds most of them known. Writing follows the dispatch
-and waits a moment for more, so that a busy watch writes once a second and not for each event.
+between the two reads a few events again, and finds most of them known. On StackStorm each write is
+a trigger instance: it follows the dispatch by seconds and holds all that came meanwhile, and how
+far the watch has read is written only along with something else, or at the end.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Knowledge:
         self._dirty: Set[int] = {0}
         self._stale: List[str] = []
         self._changed_at: Optional[float] = None
+        self._head: Dict[str, Any] = {}
+        """The head as it was last written, without the resourceVersion."""
         self.resource_version = ""
+        """How far the watch had read when the head was last written or read."""
         self.kind = ""
         self.paths = PathTable()
 
@@ -98,6 +102,7 @@ class Knowledge:
             self.paths = PathTable(
                 path for path in head.get("paths") or [] if isinstance(path, str)
             )
+            self._head = {} if bad else self._shape()
         return bad
 
     def get(self, key: str) -> Optional[bytes]:
@@ -105,7 +110,7 @@ class Knowledge:
         return self._shards[self._index(key)].get(key)
 
     def put(self, key: str, record: Optional[bytes]) -> None:
-        """Remember an object, or forget it (None); to be called after its events were dispatched."""
+        """Remember an object, or forget it (None); call after its events were dispatched."""
         with self._lock:
             index = self._index(key)
             shard = self._shards[index]
@@ -128,19 +133,6 @@ class Knowledge:
             ):
                 self._grow()
 
-    def advance(self, resource_version: str) -> None:
-        """Everything up to this version has been dispatched and put."""
-        if resource_version and resource_version != self.resource_version:
-            with self._lock:
-                self.resource_version = resource_version
-                self._touch()
-
-    def restart(self) -> None:
-        """The version read so far is void: the next process lists, too."""
-        with self._lock:
-            self.resource_version = ""
-            self._touch()
-
     def items(self) -> Iterator[Tuple[str, bytes]]:
         """Every record, of a moment."""
         with self._lock:
@@ -152,51 +144,62 @@ class Knowledge:
         """The clock at the oldest change that is not yet written, or None."""
         return self._changed_at
 
-    def flush(self) -> int:
-        """Write what changed; returns the number of values written. On an error everything stays to
-        be written.
+    def flush(self, resource_version: str = "", *, finally_: bool = False) -> int:
+        """Write what changed, and `resource_version`, up to which everything was put; returns the
+        number of values written. On an error everything stays to be written.
+
+        That only the version has changed is written with `finally_` alone: without it the next
+        process reads some events again, and finds them known.
         """
         with self._flushing:
-            snapshot = self._snapshot()
+            snapshot = self._snapshot(resource_version, finally_=finally_)
             if snapshot is None:
                 return 0
             try:
                 for name, text in snapshot.shards.items():
                     self._store.set_value(name, text)
-                self._store.set_value(f"{self._prefix}.head", snapshot.head)
+                if snapshot.head:
+                    self._store.set_value(f"{self._prefix}.head", snapshot.head)
             except BaseException:
                 with self._lock:
                     self._dirty |= {index for index in snapshot.dirty if index < len(self._shards)}
                     self._stale += snapshot.stale
+                    self._head = {}
                     self._touch()
                 raise
             # Left behind by a failure here, they are never read again: the head names other shards.
             for name in snapshot.stale:
                 self._store.delete_value(name)
-            return len(snapshot.shards) + 1
+            return len(snapshot.shards) + bool(snapshot.head)
 
-    def _snapshot(self) -> Optional[_Snapshot]:
+    def _snapshot(self, resource_version: str, *, finally_: bool) -> Optional[_Snapshot]:
         with self._lock:
-            if self._changed_at is None:
+            moved = finally_ and resource_version != self.resource_version
+            if self._changed_at is None and not moved:
                 return None
             count = len(self._shards)
             shards = {
                 self._shard_name(count, index): _write_shard(self._shards[index])
                 for index in self._dirty
             }
-            head = {
-                "format": FORMAT,
-                "watch": self._watch,
-                "kind": self.kind,
-                "resource_version": self.resource_version,
-                "shards": count,
-                "paths": self.paths.paths(),
-            }
-            taken = _Snapshot(
-                shards, json.dumps(head, separators=(",", ":")), self._dirty, self._stale
-            )
+            head, text = self._shape(), ""
+            if moved or head != self._head:
+                self._head, self.resource_version = head, resource_version
+                text = json.dumps(
+                    {**head, "resource_version": resource_version}, separators=(",", ":")
+                )
+            taken = _Snapshot(shards, text, self._dirty, self._stale)
             self._dirty, self._stale, self._changed_at = set(), [], None
             return taken
+
+    def _shape(self) -> Dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "watch": self._watch,
+            "kind": self.kind,
+            "shards": len(self._shards),
+            "paths": self.paths.paths(),
+        }
 
     def _grow(self) -> None:
         old = self._shards

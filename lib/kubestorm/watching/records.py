@@ -14,7 +14,8 @@ from typing import Any, Dict, Mapping, NamedTuple
 from kubestorm.watching.fingerprint import DIGEST_BYTES, FIELD_BYTES, Fingerprint
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
-_DELETING, _UNSETTLED, _UUID = 1, 2, 4
+_DELETING, _UNSETTLED, _UUID, _OUTCOME = 1, 2, 4, 8
+OUTCOME_BYTES = 4
 
 
 class Known(NamedTuple):
@@ -25,13 +26,23 @@ class Known(NamedTuple):
     unsettled: bool
     fingerprint: Fingerprint
     labels: Dict[str, str]
+    outcome: bytes = b""
+    """Four bytes that stand for phase and conditions, where they count."""
 
 
 def pack(
-    uid: str, deleting: bool, unsettled: bool, fingerprint: Fingerprint, labels: Mapping[str, Any]
+    uid: str,
+    deleting: bool,
+    unsettled: bool,
+    fingerprint: Fingerprint,
+    labels: Mapping[str, Any],
+    outcome: bytes = b"",
 ) -> bytes:
-    """Flags, uid, digest, number of fields, fields, labels as JSON. `unpack` reads it back."""
+    """Flags, uid, digest, number of fields, fields, outcome, labels as JSON. `unpack` reads it
+    back.
+    """
     flags = (_DELETING if deleting else 0) | (_UNSETTLED if unsettled else 0)
+    flags |= _OUTCOME if outcome else 0
     try:
         raw = bytes.fromhex(uid.replace("-", ""))
     except ValueError:
@@ -43,7 +54,8 @@ def pack(
         raw = uid.encode("utf-8", "surrogatepass")[:255]
     text = _compact(labels).encode() if labels else b""
     count = len(fingerprint.fields) // FIELD_BYTES
-    return bytes((flags, len(raw), count)) + raw + fingerprint.digest + fingerprint.fields + text
+    head = bytes((flags, len(raw), count))
+    return head + raw + fingerprint.digest + fingerprint.fields + outcome + text
 
 
 def unpack(record: bytes) -> Known:
@@ -54,9 +66,9 @@ def unpack(record: bytes) -> Known:
     at = 3 + uid_length
     raw = record[3:at]
     fields_end = at + DIGEST_BYTES + count * FIELD_BYTES
-    if len(record) < fields_end:
+    labels_at = fields_end + (OUTCOME_BYTES if flags & _OUTCOME else 0)
+    if len(record) < labels_at:
         raise ValueError("a record is cut short")
-    labels = json.loads(record[fields_end:]) if len(record) > fields_end else {}
     return Known(
         uid=str(uuid.UUID(bytes=raw)) if flags & _UUID else raw.decode("utf-8", "surrogatepass"),
         deleting=bool(flags & _DELETING),
@@ -64,10 +76,11 @@ def unpack(record: bytes) -> Known:
         fingerprint=Fingerprint(
             record[at : at + DIGEST_BYTES], record[at + DIGEST_BYTES : fields_end]
         ),
-        labels=labels,
+        labels=json.loads(record[labels_at:]) if len(record) > labels_at else {},
+        outcome=record[fields_end:labels_at],
     )
 
 
 def is_unsettled(record: bytes) -> bool:
-    """Whether the object was not Ready, or not yet observed, or being deleted; without unpacking."""
+    """Whether the object was not Ready, not yet observed, or being deleted, without unpacking."""
     return bool(record[0] & _UNSETTLED)

@@ -1,39 +1,48 @@
-"""When to look again at objects that are not settled: soon at first, then ever less often, never
-all at once.
-
-Time is passed in, in seconds of any steady clock; nothing here waits.
+"""When to look again at which object, by what it waits for. Nothing here waits: time is passed in,
+in seconds of any steady clock.
 """
 
 from __future__ import annotations
 
 import heapq
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from kubestorm.watching.expecting import FAILED, PEOPLE, SETTLED, UNHEARD, WATCH
 from kubestorm.watching.settings import ResyncSettings
 
 SOONEST_SECONDS = 0.2
-"""An object that always wants a look at once is looked at no more often than this."""
+"""An object that always asks for a look at once is looked at no more often than this."""
+STORM = 20
+"""So many objects that wait for an answer double the wait of each: their runs queue for long."""
+REQUEUE, RETRY, BACKSTOP = "requeue", "retry", "backstop"
+
+
+class Due(NamedTuple):
+    """One object to look at. `reason` goes into the event: requeue, retry or backstop."""
+
+    key: str
+    reason: str
 
 
 class _Entry(NamedTuple):
     due: float
+    what: str
     attempt: int
-    hinted: bool = False
+    timed: bool = False
     """Whether the object itself said when."""
-    last: bool = False
-    """One look, and then it is settled again."""
+    since: float = 0.0
+    """When it was last heard of."""
 
 
 class ResyncSchedule:
-    """The unsettled objects of one watch and when each is due. Not for use by several threads at
-    once.
-    """
+    """The objects of one watch that are to be looked at again. Not for several threads at once."""
 
     def __init__(self, settings: ResyncSettings, random: Callable[[], float]) -> None:
         self._settings, self._random = settings, random
         self._entries: Dict[str, _Entry] = {}
         # Entries of the heap that are no longer current are recognised when they come up.
         self._heap: List[Tuple[float, str]] = []
+        self._unheard: Set[str] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -42,82 +51,71 @@ class ResyncSchedule:
         return key in self._entries
 
     def observe(
-        self, key: str, *, settled: bool, changed: bool, now: float, look_in: Optional[float] = None
+        self,
+        key: str,
+        what: str,
+        *,
+        now: float,
+        asked_anew: bool = False,
+        at_seconds: Optional[float] = None,
     ) -> None:
-        """Take note of an object. What is asked anew (`changed`) starts from the first delay;
-        progress does not.
+        """Take note of an object that waits for `what` (expecting.py).
 
-        `look_in`: the object itself says that it wants a look in so many seconds, which counts
-        where it is earlier.
+        What was asked anew starts from the first delay again, progress does not. `at_seconds`: the
+        object itself asks for a look in so many seconds, which counts where it is earlier.
         """
         entry = self._entries.get(key)
-        if settled:
-            if changed:
-                # A run that read it before the change may hold its lock still, and let the run for
-                # this change go away empty-handed. Nobody else would come back to an object that
-                # says it is settled.
-                self._set(key, 0, now, last=True)
-            elif entry is not None and not entry.last:
-                del self._entries[key]
+        due: Optional[float]
+        if entry is None or entry.what != what or asked_anew:
+            attempt, due = 0, self._due(what, 0, now)
+        else:
+            attempt = entry.attempt
+            # A retry stays where it is; of what is waited for, each sign of life puts it off.
+            due = entry.due if what == FAILED else self._due(what, attempt, now)
+        timed = at_seconds is not None
+        if at_seconds is not None:
+            asked = now + max(at_seconds, SOONEST_SECONDS)
+            timed = due is None or asked < due
+            due = asked if timed else due
+        if due is None:
+            self.forget(key)
             return
-        if changed or entry is None or entry.last:
-            self._set(key, 0, now)
-        elif self._entries[key].hinted and look_in is None:
-            self._set(key, self._entries[key].attempt, now)  # what it said before is over
-        if look_in is None:
-            return
-        entry = self._entries[key]
-        due = now + max(look_in, SOONEST_SECONDS)
-        if due < entry.due or entry.hinted:
-            self._entries[key] = _Entry(due, entry.attempt, hinted=True)
-            heapq.heappush(self._heap, (due, key))
-
-    def postpone(self, key: str, now: float) -> None:
-        """The look that was due was of no use: the next one comes after the same delay, not after a
-        longer one.
-        """
-        entry = self._entries.get(key)
-        if entry is not None and entry.attempt:
-            self._set(key, entry.attempt - 1, now, last=entry.last)
-
-    def remind(self, key: str, now: float) -> None:
-        """A settled object that is known from before: one look, at some time within the longest
-        delay.
-
-        The look that was to follow a change may have been forgotten with the process that had it in
-        mind.
-        """
-        if key not in self._entries:
-            due = now + self._settings.max_seconds * self._random()
-            self._entries[key] = _Entry(due, 1, last=True)
-            heapq.heappush(self._heap, (due, key))
-
-    def done(self, key: str) -> None:
-        """It was looked at; what was to be looked at once more is settled now, unless it changed
-        again meanwhile.
-        """
-        entry = self._entries.get(key)
-        if entry is not None and entry.last and entry.attempt:
-            del self._entries[key]
+        self._put(key, _Entry(due, what, attempt, timed, now))
 
     def forget(self, key: str) -> None:
-        """The object is gone."""
+        """The object is gone, or waits for nothing."""
         self._entries.pop(key, None)
+        self._unheard.discard(key)
 
     def clear(self) -> None:
         """Nobody asks for resync any more."""
         self._entries.clear()
+        self._unheard.clear()
         self._heap.clear()
 
-    def take_due(self, now: float) -> List[str]:
-        """The objects to look at now; each is put down for its next look, twice as far away."""
-        due: List[str] = []
+    def take_due(self, now: float) -> List[Due]:
+        """The objects to look at now; each is put down for another look, later each time."""
+        due: List[Due] = []
         while self._heap and self._heap[0][0] <= now:
             when, key = heapq.heappop(self._heap)
             entry = self._entries.get(key)
-            if entry is not None and entry.due == when:
-                due.append(key)
-                self._set(key, entry.attempt + (0 if entry.hinted else 1), now, last=entry.last)
+            if entry is None or entry.due != when:
+                continue
+            if entry.what == UNHEARD and not entry.timed:
+                # More have come meanwhile, and their runs stand before the answer.
+                patience = entry.since + self._delay(UNHEARD, entry.attempt)
+                if patience > now and patience > when:
+                    self._put(key, entry._replace(due=patience))
+                    continue
+            due.append(Due(key, _reason(entry)))
+            attempt = entry.attempt + 1
+            # One that had asked for this look and is not heard of then is as one whose run died.
+            what = UNHEARD if entry.timed and entry.what in (SETTLED, PEOPLE) else entry.what
+            next_due = self._due(what, attempt, now)
+            if next_due is None:
+                self.forget(key)
+            else:
+                self._put(key, _Entry(next_due, entry.what, attempt, since=now))
         return due
 
     def next_due(self) -> Optional[float]:
@@ -130,14 +128,35 @@ class ResyncSchedule:
             heapq.heappop(self._heap)
         return None
 
-    def _set(self, key: str, attempt: int, now: float, *, last: bool = False) -> None:
-        # 2 ** 32 seconds are 136 years: the exponent is held back only to keep the number a number.
-        delay = min(
-            self._settings.initial_seconds * 2.0 ** min(attempt, 32), self._settings.max_seconds
+    @property
+    def patience_seconds(self) -> float:
+        """How long an event may go unanswered now."""
+        others = max(len(self._unheard) - 1, 0)
+        return self._settings.unheard_seconds * (1.0 + others / STORM)
+
+    def _due(self, what: str, attempt: int, now: float) -> Optional[float]:
+        if what in (SETTLED, PEOPLE):
+            return None
+        return now + spread(self._delay(what, attempt), self._settings.jitter, self._random)
+
+    def _delay(self, what: str, attempt: int) -> float:
+        settings = self._settings
+        first = {FAILED: settings.initial_seconds, WATCH: settings.max_seconds}.get(
+            what, self.patience_seconds
         )
-        due = now + spread(delay, self._settings.jitter, self._random)
-        self._entries[key] = _Entry(due, attempt, last=last)
-        heapq.heappush(self._heap, (due, key))
+        # 2 ** 32 seconds are 136 years: the exponent is held back only to keep the number a number.
+        return min(first * 2.0 ** min(attempt, 32), max(settings.max_seconds, first))
+
+    def _put(self, key: str, entry: _Entry) -> None:
+        self._entries[key] = entry
+        (self._unheard.add if entry.what == UNHEARD else self._unheard.discard)(key)
+        heapq.heappush(self._heap, (entry.due, key))
+
+
+def _reason(entry: _Entry) -> str:
+    if entry.timed:
+        return REQUEUE
+    return RETRY if entry.what == FAILED else BACKSTOP
 
 
 def spread(delay: float, jitter: float, random: Callable[[], float]) -> float:

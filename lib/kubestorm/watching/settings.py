@@ -1,4 +1,4 @@
-"""Settings of the watching half: one tree of dataclasses, read once from the pack's configuration."""
+"""Settings of watching: one tree of dataclasses, read once from the pack's configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Mapping, Tuple, Type, TypeVar
 
 from kubestorm.errors import DefinitionError
 from kubestorm.kube import KubeSettings
-from kubestorm.settings import CLUSTER_PATTERN
+from kubestorm.settings import AwsSettings, load_settings
 
 OWN_GROUP = "kubestorm.io"
 _Section = TypeVar("_Section")
@@ -22,15 +22,16 @@ class ResyncSettings:
     otherwise.
     """
     initial_seconds: float = 15.0
-    """First look at an object that is not Ready or whose observedGeneration lags; doubles from
-    there.
-    """
+    """First look at an object whose step failed; doubles from there."""
     max_seconds: float = 600.0
-    """Where the doubling stops: RDS takes ten minutes, and a failed step is tried again this often
-    for ever.
-    """
+    """Where the doubling stops. What is watched (RDS, pods, Jobs) is looked at this often only in
+    case a watch missed something."""
+    unheard_seconds: float = 120.0
+    """After an event that nobody has answered, before the object is looked at: the run may wait for
+    its turn, or have died. Doubles as well."""
     all_seconds: float = 3600.0
-    """Every object, Ready or not; 0 turns it off. Repairs what an event was lost for on the way."""
+    """Every object of the kinds whose trigger asks for resync, Ready or not; 0 turns it off. Kinds
+    of ours are compared by the sensor of drift instead."""
     jitter: float = 0.1
     """Share of a delay that is random, so that objects made together are not looked at together."""
 
@@ -55,10 +56,9 @@ class LoopSettings:
     """Between looks for a resource that the API does not serve yet."""
     forbidden_seconds: float = 60.0
     """Between tries of what is forbidden: an administrator has to act first."""
-    record_seconds: float = 1.0
-    """What was known is written at most this long after the dispatch. A crash within it repeats
-    those events.
-    """
+    record_seconds: float = 10.0
+    """What was known is written this long after the dispatch, and at most one value in so many
+    seconds: on StackStorm each is an event. A crash within it repeats those events."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +70,32 @@ class WatchSettings:
     kubernetes: KubeSettings = field(default_factory=KubeSettings)
     resync: ResyncSettings = field(default_factory=ResyncSettings)
     watch: LoopSettings = field(default_factory=LoopSettings)
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    database_kinds: Tuple[Tuple[str, str], ...] = ()
+    """Group and plural of the kinds that are understood as Databases."""
+
+    def is_ours(self, group: str, plural: str) -> bool:
+        """Whether the pack's own journeys write the status of this kind."""
+        return group in self.resync.groups or (group, plural) in self.database_kinds
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> WatchSettings:
         """Read `cluster`, `kubernetes`, `resync` and `watch`; DefinitionError names the key that is
         wrong.
         """
-        cluster = config.get("cluster") or ""
-        if not isinstance(cluster, str) or not CLUSTER_PATTERN.fullmatch(cluster):
-            raise DefinitionError(
-                "the pack configuration must name the cluster: set `cluster` to a word of up to 32 lower-case letters, "
-                "digits and dashes, for example `cluster: dev`",
-                field="cluster",
-            )
+        settings = load_settings(config)
         resync = _section(ResyncSettings, "resync", config)
-        for name in ("initial_seconds", "max_seconds"):
+        for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
             if not getattr(resync, name):
                 # It would look without a pause for as long as anything is not Ready.
                 raise DefinitionError(f"resync.{name} must be more than 0", field=f"resync.{name}")
         return cls(
-            cluster=cluster,
+            cluster=settings.cluster,
             kubernetes=KubeSettings.from_config(config),
             resync=resync,
             watch=_section(LoopSettings, "watch", config),
+            aws=settings.aws,
+            database_kinds=tuple((one.group, one.plural) for one in settings.database.kinds),
         )
 
 

@@ -62,7 +62,7 @@ class Printed(str):
         return json.loads(self)
 
     def properties(self) -> dict[str, str]:
-        """The rows of a table of properties and values; of a value that spans lines only the first."""
+        """The rows of a table of properties and values; only the first line of a value."""
         rows = (
             line.strip("|").split("|", 1) for line in self.splitlines() if line.startswith("| ")
         )

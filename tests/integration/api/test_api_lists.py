@@ -145,7 +145,7 @@ def test_records_are_sorted_by_their_instant(served: Served, kind: str, field: s
 
 
 def test_bounds_of_time_are_instants(served: Served) -> None:
-    """However StackStorm lets an instant be written, it is compared by time; what is none is a 400."""
+    """However an instant may be written, it is compared by time; what is none is a 400."""
     ended = served.run("core.noop")
     start = datetime.fromisoformat(ended["start_timestamp"])
     second = start.replace(microsecond=0)

@@ -225,7 +225,10 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 
 
 def _check(response: httpx.Response, *, decrypted: bool = False) -> None:
-    said = f"{response.request.method} {response.request.url} {response.request.content!r}: {response.text[:400]}"
+    said = (
+        f"{response.request.method} {response.request.url} {response.request.content!r}: "
+        f"{response.text[:400]}"
+    )
     assert response.status_code != 500, said
     if response.status_code >= 400:
         body: Any = response.json()

@@ -249,7 +249,7 @@ def test_output_is_followed_to_the_end(served: Served) -> None:
 
 
 def test_a_workflow_fans_out(served: Served) -> None:
-    """An Orquesta workflow with items, a delay and a chain below it runs through the same driver."""
+    """An Orquesta workflow with items, delay and a chain below it runs through the same driver."""
     done = served.run("engine_demo.fan_out", names=["a", "b"])
     assert done["status"] == "succeeded", done
     assert done["result"]["output"] == {"all": ["Hello, a", "Hello, b"], "last": "Hello, Hello, 2!"}

@@ -133,6 +133,41 @@ def test_what_an_alias_fixes_cannot_be_typed(chat: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    "said, kept",
+    [
+        ({"user": "", "source_channel": "cli"}, {"source_channel": "cli"}),
+        ({"user": "ann", "source_channel": "#ops"}, {"api_user": "ann", "source_channel": "#ops"}),
+    ],
+    ids=["st2-action-alias-execute", "bot"],
+)
+def test_who_runs_a_command_is_in_its_context(
+    chat: Served, said: dict[str, str], kept: dict[str, str]
+) -> None:
+    """As in StackStorm: the authenticated user beside what a bot says of its chat, for the run and
+    for the tasks of a workflow.
+    """
+    key = chat.http.post("/v1/apikeys", json={"user": "ada", "metadata": {}}).json()["key"]
+    answered = chat.http.post(
+        "/v1/aliasexecution/match_and_execute",
+        json={"command": "relay hi", **said},
+        headers={"St2-Api-Key": key},
+    )
+    (one,) = answered.json()["results"]
+    names = ("user", "api_user", "source_channel")
+    run = chat.ended(one["execution"]["id"])
+    assert {name: run["context"].get(name) for name in names} == {
+        "user": "ada",
+        "api_user": said["user"],
+        "source_channel": said["source_channel"],
+    }
+    (task,) = chat.get(f"/v1/executions/{run['id']}/children")
+    assert {name: task["context"][name] for name in names if name in task["context"]} == {
+        "user": "ada",
+        **kept,
+    }
+
+
+@pytest.mark.parametrize(
     "command, parameters",
     [
         ("say hi", {"text": "hi", "place": "town"}),
@@ -162,7 +197,7 @@ def test_one_command_runs_as_often_as_it_matches(chat: Served) -> None:
 def test_help_shows_what_can_be_typed(chat: Served) -> None:
     """Lines of enabled aliases, by pack and text, in part."""
     whole = chat.get("/v1/actionalias/help", pack="engine_chat")
-    assert whole["available"] == 5
+    assert whole["available"] == 6
     assert {line["display"] for line in whole["helpstrings"]} >= {"every WORD!", "plain {{ text }}"}
     assert not any("off" in line["display"] for line in whole["helpstrings"])
     one = chat.get("/v1/actionalias/help", filter="FIXED")
@@ -170,7 +205,7 @@ def test_help_shows_what_can_be_typed(chat: Served) -> None:
         "Say something at a place that nobody chooses."
     ]
     part = chat.get("/v1/actionalias/help", limit=2, offset=1)
-    assert part == {"available": 5, "helpstrings": whole["helpstrings"][1:3]}
+    assert part == {"available": 6, "helpstrings": whole["helpstrings"][1:3]}
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], int, str]] = {

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import consul as py_consul
 import httpx
+import hvac
 import pytest
 import yaml
 from kubestorm import conditions
@@ -36,7 +38,6 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/kubestorm.io/v1alpha1"
 DIGESTS = {letter: f"sha256:{letter * 64}" for letter in "abc"}
 STEPS: dict[str, Callable[[ApplicationRun], dict[str, Any]]] = {
-    "plan": steps.plan,
     "configuration": steps.ensure_configuration,
     "objects": steps.ensure_objects,
     "rollout": steps.ensure_deployment,
@@ -67,6 +68,27 @@ def consul() -> Iterator[ConsulServer]:
     """A Consul without ACLs."""
     with ConsulServer() as server:
         yield server
+
+
+@pytest.fixture
+def kv(vault, consul):
+    """The administrator's hands on Vault and Consul."""
+
+    class Hands:
+        def secret(self, path: str, **values: str) -> None:
+            client = hvac.Client(url=vault.url, token=vault.root_token)
+            client.secrets.kv.v2.create_or_update_secret(path=path, secret=values)
+
+        def key(self, key: str, value: str) -> None:
+            py_consul.Consul(host=consul.host, port=consul.port).kv.put(key, value)
+
+        def seal(self) -> None:
+            vault.seal()
+
+        def unseal(self) -> None:
+            vault.unseal()
+
+    return Hands()
 
 
 @dataclass
@@ -164,14 +186,11 @@ class World:
             services, identity_of("test", "applications", resource), f"run-{next(self.runs)}"
         )
         results: dict[str, Any] = {}
-        assert run.handle.lock() is None
         try:
             for step, call in STEPS.items():
-                if step == "plan" or step in results["plan"]["todo"]:
-                    results[step] = call(run)
+                results[step] = run.handle.while_leased(lambda call=call: call(run))
         except Error as error:
             results["error"] = error
-        run.handle.unlock()
         services.close()
         return results
 

@@ -6,6 +6,7 @@ import secrets
 
 import pytest
 
+from tests.integration.application.test_application_outside import changed
 from tests.kube_fixtures import eventually
 
 
@@ -38,9 +39,12 @@ def test_the_older_keeps_the_host_and_the_younger_gets_it_when_that_goes(world, 
     found = http.get(f"/apis/networking.k8s.io/v1/namespaces/{other}/ingresses/pay").json()
     assert [rule["host"] for rule in found["spec"]["rules"]] == [host]
     path = f"/apis/kubestorm.io/v1alpha1/namespaces/{other}/applications/pay"
+    assert "cart" not in changed(world)
     http.delete(path).raise_for_status()
     eventually(lambda: http.get(path).status_code == 404, "the older is gone")
+    assert "cart" in changed(world)
     world.reconcile()
+    assert "cart" not in changed(world)
     assert world.condition("HostClaimed")[:2] == ("True", "Claimed")
     assert [rule["host"] for rule in world.get("ingresses")["spec"]["rules"]] == [host, own]
     assert world.get()["status"]["url"] == f"https://{host}/"

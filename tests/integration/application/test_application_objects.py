@@ -282,10 +282,10 @@ def test_a_fixed_number_of_pods_follows_an_autoscaled_one(world, scaled):
 
 
 def test_an_application_without_an_image_waits_and_says_so(world):
-    """Its other objects are there already."""
+    """Its other objects are there already; a registry that is away is asked again."""
     world.apply()
     world.reconcile()
-    assert world.condition("RolledOut")[:2] == ("Unknown", "WaitingForPush")
+    assert world.condition("RolledOut")[:2] == ("Unknown", "RegistryUnavailable")
     assert world.get("services") is not None
     assert world.get("deployments") is None
     world.apply(follow=None)
@@ -300,7 +300,9 @@ def test_an_invalid_spec_touches_nothing(world):
     world.reconcile()
     before = world.get("deployments")["metadata"]["generation"]
     world.apply(health=None)
-    assert world.reconcile()["plan"]["todo"] == []
+    results = world.reconcile()
+    assert {result["skipped"] for result in results.values()} == {True}
+    assert "InvalidSpec: spec.health" in results["configuration"]["message"]
     assert world.condition("SpecValid")[:2] == ("False", "InvalidSpec")
     assert world.condition("Ready")[:2] == ("False", "InvalidSpec")
     assert world.get("deployments")["metadata"]["generation"] == before
@@ -329,7 +331,10 @@ def test_a_wish_begins_a_rollout_and_leaves_it_its_objects(world):
     world.apply(replicas={"min": 2, "max": 4})
     world.wish("a")
     world.reconcile()
-    wish = f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", "event_id": "e1"}}'
+    wish = (
+        f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", '
+        '"event_id": "e1"}'
+    )
     world.annotate(**{"kubestorm.io/wanted-image": wish})
     begun = world.reconcile()["rollout"]["rollout"]
     assert begun.startswith("cart-bbbbbbbb-")
@@ -370,7 +375,10 @@ def test_a_frozen_application_says_who_froze_it(world):
     world.apply()
     world.wish("a")
     world.reconcile()
-    wish = f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", "event_id": "e1"}}'
+    wish = (
+        f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", '
+        '"event_id": "e1"}'
+    )
     frozen = '{"owner": "ada", "reason": "release day", "at": "2026-01-01T00:00:00Z"}'
     world.annotate(**{"kubestorm.io/wanted-image": wish, "kubestorm.io/freeze": frozen})
     assert world.reconcile()["rollout"]["rollout"] == ""

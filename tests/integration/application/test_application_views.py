@@ -22,7 +22,7 @@ def test_a_list_a_status_and_the_whole(world):
     assert (lines["cart"]["ready"], lines["cart"]["reason"]) == ("False", "WaitingForDatabase")
     assert (lines["other"]["ready"], lines["other"]["reason"]) == ("False", "InvalidSpec")
     status = application_status(services, world.namespace, "cart")
-    assert "WaitingForDatabase: spec.databases names orders" in status["summary"]
+    assert "WaitingForDatabase: spec.databases: there is no Database orders" in status["summary"]
     assert [item["type"] for item in status["conditions"]] == [
         "SpecValid",
         "HostClaimed",

@@ -61,7 +61,7 @@ def rds(connect: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def create(rds: Any) -> Callable[..., dict[str, Any]]:
-    """Create an instance of small, valid arguments, some of them replaced or (with None) left out."""
+    """Create an instance of small, valid arguments, some replaced or (with None) left out."""
 
     def make(name: str = "db", **changes: Any) -> dict[str, Any]:
         arguments = {

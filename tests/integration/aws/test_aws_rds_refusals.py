@@ -18,22 +18,30 @@ VALUE, COMBINATION, STATE = (
 
 CREATE: list[tuple[str, dict[str, Any], str, str]] = [
     ("short-password", {"MasterUserPassword": "short"}, VALUE, "shorter than 8 characters"),
-    ("no-password", {"MasterUserPassword": None}, VALUE, "MasterUserPassword must be provided and must not be blank"),
-    ("slash", {"MasterUserPassword": "has/a-slash"}, VALUE, "Only printable ASCII characters besides"),
-    ("quote", {"MasterUserPassword": 'has"a-quote'}, VALUE, "Only printable ASCII characters besides"),
+    ("no-password", {"MasterUserPassword": None}, VALUE,
+     "MasterUserPassword must be provided and must not be blank"),
+    ("slash", {"MasterUserPassword": "has/a-slash"}, VALUE,
+     "Only printable ASCII characters besides"),
+    ("quote", {"MasterUserPassword": 'has"a-quote'}, VALUE,
+     "Only printable ASCII characters besides"),
     ("at", {"MasterUserPassword": "has@an-at"}, VALUE, "Only printable ASCII characters besides"),
-    ("space", {"MasterUserPassword": "has a space"}, VALUE, "Only printable ASCII characters besides"),
-    ("long-for-mysql", {"Engine": "mysql", "EngineVersion": "8.0", "MasterUserPassword": "x" * 42}, VALUE,
+    ("space", {"MasterUserPassword": "has a space"}, VALUE,
+     "Only printable ASCII characters besides"),
+    ("long-for-mysql", {"Engine": "mysql", "EngineVersion": "8.0", "MasterUserPassword": "x" * 42},
+     VALUE,
      "longer than 41 characters"),
     ("long-for-postgres", {"MasterUserPassword": "x" * 129}, VALUE, "longer than 128 characters"),
     ("no-username", {"MasterUsername": None}, VALUE, "MasterUsername must be provided"),
     ("reserved-username", {"MasterUsername": "rdsadmin"}, VALUE, "reserved word"),
-    ("class", {"DBInstanceClass": "db.t3.enormous"}, VALUE, "Invalid DB Instance class: db.t3.enormous"),
+    ("class", {"DBInstanceClass": "db.t3.enormous"}, VALUE,
+     "Invalid DB Instance class: db.t3.enormous"),
     ("engine", {"Engine": "oracle9", "EngineVersion": None}, VALUE, "oracle9"),
     ("version", {"EngineVersion": "99.1"}, COMBINATION, "Cannot find version 99.1 for postgres"),
     ("small-gp3", {"AllocatedStorage": 19, "StorageType": "gp3"}, VALUE, "Invalid storage size"),
-    ("small-io1", {"AllocatedStorage": 99, "StorageType": "io1", "Iops": 1000}, VALUE, "Invalid storage size"),
-    ("io1-without-iops", {"AllocatedStorage": 100, "StorageType": "io1"}, COMBINATION, "storage size and iops"),
+    ("small-io1", {"AllocatedStorage": 99, "StorageType": "io1", "Iops": 1000}, VALUE,
+     "Invalid storage size"),
+    ("io1-without-iops", {"AllocatedStorage": 100, "StorageType": "io1"}, COMBINATION,
+     "storage size and iops"),
     ("no-storage", {"AllocatedStorage": None}, VALUE, "Invalid storage size"),
     ("retention", {"BackupRetentionPeriod": 36}, VALUE, "between 0 and 35"),
     ("identifier-digit", {"DBInstanceIdentifier": "1db"}, VALUE, "must begin with a letter"),
@@ -159,7 +167,7 @@ def test_a_protected_instance_is_not_deleted(
 def test_a_busy_instance_takes_no_change(
     rds: Any, create: Callable[..., Any], clock: ManualClock, busy: str
 ) -> None:
-    """Modifying, rebooting and snapshots need an available instance; deleting it twice is refused."""
+    """Modifying, rebooting and snapshots need an available instance; deleting twice is refused."""
     create()
     if busy != "creating":
         clock.advance(60)

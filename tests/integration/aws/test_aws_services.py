@@ -51,7 +51,7 @@ def test_the_services_beside_rds_answer(connect: Callable[..., Any]) -> None:
 def test_throttling_is_what_boto3_expects_of_each_protocol(
     aws: AwsServer, connect: Callable[..., Any], service: str, call: str, code: str
 ) -> None:
-    """Without retries the error comes out with its code; with retries boto3 gets over it by itself."""
+    """Without retries the error comes out with its code; with retries boto3 gets over it."""
     aws.throttle_next(1)
     with pytest.raises(ClientError) as caught:
         getattr(connect(service), call)()
@@ -73,7 +73,7 @@ def test_throttling_can_be_of_one_action(aws: AwsServer, connect: Callable[..., 
 def test_enforced_iam_denies_what_no_policy_allows(
     aws: AwsServer, connect: Callable[..., Any]
 ) -> None:
-    """A user's key does what its policy says, and nothing once the enforcement is on without one."""
+    """A user's key does what its policy says, and nothing once enforcement is on without one."""
     iam = connect("iam")
     iam.create_user(UserName="u")
     key = iam.create_access_key(UserName="u")["AccessKey"]

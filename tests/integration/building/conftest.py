@@ -106,7 +106,7 @@ class World:
         self._runs = itertools.count(1)
 
     def services(self, **build: Any) -> Services:
-        """Fresh clients, as each action of a run has its own; keywords replace settings of `build`."""
+        """Fresh clients, as each action of a run has; keywords replace settings of `build`."""
         return Services(load_settings({**self.config, "build": {**self.config["build"], **build}}))
 
     @property
@@ -156,39 +156,32 @@ class World:
         ).raise_for_status()
 
     def run(self, name: str = "shop", **build: Any) -> BuildRun:
-        """One run's view of an object."""
+        """One step's view of an object; what it dispatches is kept."""
         identity = identity_of("test", "imagebuilds", self.get(name))
         return BuildRun(
-            self.services(**build), identity, f"run-{next(self._runs)}", say=self.said.append
+            self.services(**build),
+            identity,
+            f"run-{next(self._runs)}",
+            say=self.said.append,
+            dispatch=lambda trigger, payload: self.dispatched.append((trigger, dict(payload))),
         )
 
     def reconcile(self, name: str = "shop", **build: Any) -> dict[str, Any]:
-        """One run of the chain; what was dispatched is kept."""
+        """The step that an event leads to."""
         run = self.run(name, **build)
+        is_deleting = self.get(name)["metadata"].get("deletionTimestamp")
+        step = steps.teardown if is_deleting else steps.reconcile
         try:
-            todo = steps.plan(run)["todo"]
-            if "source" in todo:
-                steps.source(run)
-                steps.drive(
-                    run, lambda trigger, payload: self.dispatched.append((trigger, dict(payload)))
-                )
-            if "teardown" in todo:
-                steps.teardown(run)
+            run.handle.while_leased(lambda: step(run))
         except Error as error:
             self.said.append(f"failed: {error}")
-        finally:
-            run.handle.unlock()
         return self.get(name) if self.exists(name) else {}
 
     def build(self, name: str = "shop", **build: Any) -> dict[str, Any]:
-        """A whole build: the run that asks for it, the execution that builds, the run that tells of
-        it.
-        """
+        """A whole build: the step that requests it, and the execution that builds."""
         self.reconcile(name, **build)
         assert self.take("build_requested"), self.condition("Ready", name)
-        result = run_build(self.run(name, **build))
-        self.reconcile(name, **build)
-        return result
+        return run_build(self.run(name, **build))
 
     def take(self, trigger: str) -> list[dict[str, Any]]:
         """The payloads dispatched for a trigger since the last time."""
@@ -244,7 +237,7 @@ def a_world(
         },
     }
     with http_client(kube, kube.token) as http:
-        _install_crd(http)
+        install_crd(http, "imagebuilds")
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         http.post("/api/v1/namespaces", json=body).raise_for_status()
         yield World(http, namespace, config, repository)
@@ -260,12 +253,13 @@ def world(
         yield made
 
 
-def _install_crd(http: httpx.Client) -> None:
-    crd = yaml.safe_load((ROOT / "crds" / "imagebuilds.kubestorm.io.yaml").read_text())
+def install_crd(http: httpx.Client, plural: str) -> None:
+    """Make a kind of ours known to the API server. Safe to repeat."""
+    crd = yaml.safe_load((ROOT / "crds" / f"{plural}.kubestorm.io.yaml").read_text())
     answer = http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
     assert answer.is_success or answer.status_code == httpx.codes.CONFLICT, answer.text
     eventually(
-        lambda: http.get("/apis/kubestorm.io/v1alpha1/imagebuilds").is_success, "the CRD is served"
+        lambda: http.get(f"/apis/kubestorm.io/v1alpha1/{plural}").is_success, "the CRD is served"
     )
 
 

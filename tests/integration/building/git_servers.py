@@ -210,7 +210,8 @@ class SshServer:
             self.port = probe.getsockname()[1]
         config = self.folder / "config"
         config.write_text(
-            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.folder}/host\nPidFile none\nStrictModes no\n"
+            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.folder}/host\nPidFile none\n"
+            "StrictModes no\n"
             f"AuthorizedKeysFile {self.folder}/authorized\nUsePAM no\nPasswordAuthentication no\n"
             "PermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\nPrintMotd no\n"
         )

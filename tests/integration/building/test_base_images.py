@@ -4,12 +4,19 @@ looks.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import logging
 from typing import Any
 
 import pytest
-from kubestorm.bases.look import REQUESTER, look
+from kubestorm.bases.look import LEASE, REQUESTER, look
+from kubestorm.bases.polling import INTERVAL_SECONDS, BaseImagePoller
 from kubestorm.building.running import run_build
+from kubestorm.lease import LeaseLock
+from kubestorm.registry.names import ImageName
+from kubestorm.services import Services
+from kubestorm.settings import load_settings
 
 from sandbox.registry import RegistryProcess, push_image
 from tests.integration.building.conftest import World
@@ -80,7 +87,7 @@ def looked(world: World) -> dict[str, Any]:
 def test_what_stands_on_a_new_base_is_built_parents_first(
     shop: World, registry: RegistryProcess
 ) -> None:
-    """java alone at first, then both that stand on it; each once, and by whom is on the resource."""
+    """java alone at first, then both that stand on it; each once, and the resource says by whom."""
     assert looked(shop)["started"] == []
     os_digest = push_os(shop, registry, "second")
     first = looked(shop)
@@ -143,3 +150,53 @@ def test_builds_of_people_come_first_and_failures_are_not_repeated(
     assert "java is out of date" in shop.get("base")["status"]["baseImages"]["message"]
     push_os(shop, registry, "third")
     assert looked(shop)["started"] == ["base:java"]
+
+
+def test_a_push_that_no_image_is_built_on_asks_no_registry(
+    shop: World, registry: RegistryProcess
+) -> None:
+    """Only a push of what something stands on leads to a look."""
+    push_os(shop, registry, "second")
+    nothing = look(shop.services(), ImageName(registry.host, f"{shop.namespace}/cart"))
+    assert (nothing["started"], "waiting" in nothing) == ([], False)
+    found = look(shop.services(), ImageName(registry.host, f"{shop.namespace}/os"))
+    assert found["started"] == [f"{shop.namespace}/base:java"]
+
+
+def test_a_push_that_comes_during_a_look_is_not_lost(
+    shop: World, registry: RegistryProcess
+) -> None:
+    """Whoever finds the Lease taken ends at once; who held it looks once more."""
+    lease = LeaseLock(shop.services().kube, LEASE)
+    assert lease.acquire()
+    assert look(shop.services())["skipped"]
+    assert lease.release(), "a mark was left"
+
+
+def test_the_sensor_tells_of_a_new_base_and_of_nothing_else(
+    shop: World, registry: RegistryProcess
+) -> None:
+    """An execution is begun only where a build is due; soon looked at again while others wait."""
+    told: list[list[str]] = []
+    poller = BaseImagePoller(
+        lambda trigger, payload: told.append(payload["images"]), logging.Logger("sensor")
+    )
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+    def poll(seconds: float) -> list[str]:
+        nonlocal now
+        now += dt.timedelta(seconds=seconds)
+        told.clear()
+        poller.poll(Services(load_settings(shop.config), now=lambda: now))
+        mine = [image for images in told for image in images if shop.namespace in image]
+        return [image.rpartition("/")[2] for image in mine]
+
+    assert poll(0) == []
+    push_os(shop, registry, "second")
+    assert poll(INTERVAL_SECONDS - 1) == []
+    assert poll(1) == ["base:java"]
+    assert shop.get("base")["status"]["build"]["number"] == 1, "the sensor itself starts nothing"
+    assert looked(shop)["started"] == ["base:java"]
+    assert poll(60) == []
+    shop.build("base")
+    assert poll(60) == ["shop:cart", "shop:search"]

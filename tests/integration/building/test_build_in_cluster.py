@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm.building import commands
+from kubestorm.building import commands, records
 from kubestorm.building.builders import manifests
 from kubestorm.building.running import run_build
 from kubestorm.naming import Identity
@@ -203,7 +203,7 @@ def test_the_pod_has_no_privilege_and_its_secrets_are_apart(cluster: World, vaul
             False,
         ),
         ("dial tcp 10.0.0.1:443: i/o timeout", "NetworkFailed", True),
-        ("unexpected status: 401 Unauthorized", "RegistryRefused", False),
+        ("unexpected status: 401 Unauthorized", "RegistryDenied", False),
     ],
 )
 def test_only_what_may_pass_is_tried_again(cluster: World, said, reason, again):
@@ -254,6 +254,39 @@ def test_jobs_wait_for_their_turn(cluster: World):
     run_build(cluster.run())
     assert [cluster.image(each)["state"] for each in ("cart", "web")] == ["Pushed", "Building"]
     assert len(jobs(cluster)) == 2
+
+
+def test_a_job_that_ends_calls_the_build_that_waits(cluster: World):
+    """One of the same namespace, by a trigger; nobody asks for its turn by time."""
+    cluster.apply()
+    begin(cluster)
+    cluster.apply("other")
+    cluster.reconcile("other")
+    run_build(cluster.run("other"))
+    assert cluster.condition("Ready", "other")[1] == "WaitingForBuilder"
+    assert cluster.get("other")["status"]["build"]["awaitsTurn"]
+    cluster.take("build_requested")
+    cluster.reconcile()
+    assert cluster.take("build_requested") == []
+    finish(cluster, jobs(cluster)[0], kind="Complete", said=DIGEST)
+    cluster.reconcile()
+    assert [each["name"] for each in cluster.take("build_requested")] == ["other"]
+    run_build(cluster.run("other"))
+    assert cluster.image(name="other")["state"] == "Building"
+
+
+def test_a_job_is_looked_at_by_time_only_when_it_is_overdue(cluster: World):
+    """Its end is watched: the label says whose it is."""
+    cluster.apply(timeoutSeconds=900)
+    begin(cluster)
+    status = cluster.get()["status"]
+    due = records.parse_time(status["requeueAt"])
+    assert (due - records.parse_time(status["build"]["startedAt"])).total_seconds() >= 900
+    (job,) = jobs(cluster)
+    assert job["metadata"]["labels"][manifests.LABEL_UID] == cluster.get()["metadata"]["uid"]
+    finish(cluster, job, kind="Complete", said=DIGEST)
+    cluster.reconcile()
+    assert "requeueAt" not in cluster.get()["status"]
 
 
 def test_cancel_deletes_the_job(cluster: World):

@@ -165,7 +165,10 @@ def test_all_builders_push_every_tag_and_tell_the_digest():
 
 def test_the_digest_is_read_out_of_buildkits_metadata(tmp_path):
     """As buildctl writes it."""
-    metadata = '{\n  "containerimage.config.digest": "sha256:1",\n  "containerimage.digest": "sha256:22",\n  "x": {}\n}'
+    metadata = (
+        '{\n  "containerimage.config.digest": "sha256:1",\n'
+        '  "containerimage.digest": "sha256:22",\n  "x": {}\n}'
+    )
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     fake = bin_ / "buildctl-daemonless.sh"

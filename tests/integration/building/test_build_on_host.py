@@ -95,16 +95,42 @@ def test_only_what_changed_is_built_again(world: World, source, busybox):
 
 
 def test_an_end_is_told_also_when_the_next_build_follows_at_once(world: World, source):
-    """The run that begins the next build tells of the last one first."""
+    """Whoever ends a build tells of it, before the next one takes its place in the status."""
     world.apply()
-    world.reconcile()
-    run_build(world.run())
+    world.build()
+    assert [each["number"] for each in world.take("build_finished")] == [1]
     world.repository.commit({"cart/main": "two"})
     world.annotate(source_pushed="event-1")
-    world.take("build_requested")
+    world.build()
+    assert [each["number"] for each in world.take("build_finished")] == [2]
+
+
+def test_a_build_writes_its_own_end(world: World, source):
+    """Nobody has to look at it any more: two executions from the event to the image."""
+    world.apply()
+    world.build()
+    assert world.condition("Ready")[0] == "True"
+    assert "requeueAt" not in world.get()["status"]
+    before = world.get()["metadata"]["resourceVersion"]
     world.reconcile()
-    assert [each["number"] for each in world.take("build_finished")] == [1]
-    assert len(world.take("build_requested")) == 1
+    assert world.dispatched == [("kubestorm.build_finished", world.dispatched[0][1])]
+    assert world.get()["metadata"]["resourceVersion"] == before
+
+
+def test_a_commit_that_comes_while_a_build_is_under_way_is_built_after_it(world: World, source):
+    """Who comes meanwhile leaves a mark; the build has the object looked at again, once."""
+    world.apply()
+    world.reconcile()
+    with world.run().build_lease():
+        world.repository.commit({"cart/main": "two"})
+        world.annotate(source_pushed="event-1")
+        world.take("build_requested")
+        world.reconcile()
+        assert world.take("build_requested") == []
+        assert "kubestorm.io/look-again" not in world.get()["metadata"]["annotations"]
+    assert "kubestorm.io/look-again" in world.get()["metadata"]["annotations"]
+    run_build(world.run())
+    assert world.build()["number"] == 2
 
 
 def test_a_failed_build_does_not_hide_a_change(world: World, source):
@@ -144,7 +170,10 @@ def test_a_command_that_fails_in_the_image_keeps_it_from_the_registry(
 ):
     """The test runs in the built image, without a network, before the push."""
     shell = ["/bin/busybox", "sh", "-c"]
-    check = "test $(/bin/busybox cat /made | /bin/busybox wc -c) = 12 && ! /bin/busybox wget -q -T 1 {url}"
+    check = (
+        "test $(/bin/busybox cat /made | /bin/busybox wc -c) = 12 && ! /bin/busybox wget -q -T 1 "
+        "{url}"
+    )
     image = {"name": "cart", "context": "cart", "repository": f"{world.namespace}/cart"}
     good = {**image, "test": {"command": [*shell, check.format(url=registry.url)]}}
     world.apply(images=[good])
@@ -207,24 +236,32 @@ def test_a_second_execution_of_the_same_build_ends_at_once(world: World, source)
     """A trigger that comes twice builds once."""
     world.apply()
     world.reconcile()
-    run = world.run()
-    with run.lease("somebody"):
+    with world.run().build_lease():
         assert run_build(world.run())["skipped"]
     assert run_build(world.run())["outcome"] == "Succeeded"
     assert run_build(world.run())["skipped"]
 
 
 def test_no_more_than_the_limit_at_a_time(world: World, source):
-    """A build without a slot waits, and says so."""
-    world.apply()
-    world.reconcile()
-    run = world.run(max_concurrent=1)
+    """A build without a slot waits, and says so; the one that ends calls it."""
+    for name in ("shop", "other"):
+        world.apply(name, images=[an_image(world, name)])
+        world.reconcile(name, max_concurrent=1)
+    run = world.run("other", max_concurrent=1)
     slot = slots.take(run.services, run.settings, run.identity, "another build")
     assert slot is not None
     assert run_build(world.run(max_concurrent=1))["waiting"]
-    assert "waits for one of them" in world.get()["status"]["build"]["message"]
+    assert "Waiting for another build" in world.condition("Ready")[2]
     slot.release()
+    world.take("build_requested")
+    run_build(run)
+    assert [each["name"] for each in world.take("build_requested")] == ["shop"]
     assert run_build(world.run(max_concurrent=1))["outcome"] == "Succeeded"
+    assert world.take("build_requested") == []
+
+
+def an_image(world: World, name: str) -> dict[str, Any]:
+    return {"name": name, "context": "cart", "repository": f"{world.namespace}/{name}"}
 
 
 def test_a_registry_that_lets_nobody_in_is_not_tried_again(world: World, vault, source):
@@ -233,9 +270,9 @@ def test_a_registry_that_lets_nobody_in_is_not_tried_again(world: World, vault, 
     world.apply()
     result = world.build()
     assert result["outcome"] == "Failed"
-    assert (world.image()["reason"], world.image()["attempts"]) == ("RegistryRefused", 1)
+    assert (world.image()["reason"], world.image()["attempts"]) == ("RegistryDenied", 1)
     assert world.condition("Built")[0] == "True"
-    assert world.condition("Pushed")[:2] == ("False", "RegistryRefused")
+    assert world.condition("Pushed")[:2] == ("False", "RegistryDenied")
     everything = "\n".join(world.said) + json.dumps(world.get())
     pair = base64.b64encode(b"pusher:wrong-password-9").decode()
     assert "wrong-password-9" not in everything

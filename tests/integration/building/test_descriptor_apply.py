@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm.descriptor.applying import apply, refresh
+from kubestorm.building.records import PUSHED_ANNOTATION
+from kubestorm.descriptor.applying import apply, follow_push, refresh
 from kubestorm.descriptor.reading import DescriptorError
 from kubestorm.errors import ConflictError, DefinitionError
 
@@ -101,6 +102,19 @@ def test_a_changed_descriptor_is_applied_again(team: World) -> None:
     assert application(team, "cart-api")["spec"]["replicas"] == {"min": 3, "max": 3}
     assert application(team)["spec"]["replicas"] == {"min": 2, "max": 4}
     assert refresh(team.services(), [team.repository.url], "another")["applied"] == []
+
+
+def test_a_push_brings_the_new_spec_and_is_then_noted(team: World) -> None:
+    """One execution for both; the build finds the new spec with the new commit."""
+    team.repository.commit({"default.json": default_json(team)})
+    apply(team.services(), team.namespace, team.repository.url, branch="main")
+    changed = default_json(team, services=[{"name": "cart", "instances": {"min": 3, "max": 3}}])
+    commit = team.repository.commit({"default.json": changed})
+    done = follow_push(team.services(), [team.repository.url], "main", commit)
+    assert done["image_builds"] == [f"{team.namespace}/cart"]
+    assert done["descriptors"]["applied"][0]["commit"] == commit
+    assert application(team)["spec"]["replicas"] == {"min": 3, "max": 3}
+    assert commit in team.get("cart")["metadata"]["annotations"][PUSHED_ANNOTATION]
 
 
 def test_a_wrong_descriptor_changes_nothing(team: World) -> None:

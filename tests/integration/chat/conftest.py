@@ -46,13 +46,21 @@ def eventually(look: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS) ->
     return found
 
 
+def answer_of(execution: dict[str, Any]) -> dict[str, Any]:
+    """What the chat is told: an action's result, or the output of the workflow that waits."""
+    result = execution["result"] or {}
+    answer: dict[str, Any] | None = result.get("output") or result.get("result")
+    assert answer, execution
+    return answer
+
+
 class ChatWorld:
     """Everything that a conversation needs."""
 
-    def __init__(self, folder: Path) -> None:
-        settings = {"chat": CHAT, "lease": {"duration_seconds": 20}}
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        settings = {"chat": CHAT, "lease": {"duration_seconds": 20}, **settings}
         self.environment = Environment(
-            folder, provision_seconds=0.2, resync_seconds=0.3, settings=settings, registry=True
+            folder, provision_seconds=0.2, settings=settings, registry=True
         )
         self.engine: EngineProcess
         self._numbers = itertools.count(1)
@@ -115,9 +123,7 @@ class ChatWorld:
 
     def say(self, command: str, user: str = "ana", channel: str = "general") -> str:
         """Say it; the answer's text."""
-        execution = self.run(command, user, channel)
-        assert (execution["result"] or {}).get("output"), execution
-        return str(execution["result"]["output"]["text"])
+        return str(answer_of(self.run(command, user, channel))["text"])
 
 
 @pytest.fixture(scope="module")  # no longer: AWS keeps one state for each process

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.integration.building.git_servers import Repository
-from tests.integration.chat.conftest import ChatWorld, eventually
+from tests.integration.chat.conftest import ChatWorld, answer_of, eventually
 
 CART: dict[str, Any] = {
     "apiVersion": "kubestorm.io/v1alpha1",
@@ -39,7 +39,7 @@ def _ready(resource: dict[str, Any] | None) -> bool:
 
 
 def test_a_day_by_the_api(world: ChatWorld) -> None:
-    """From help to the end of a database, by somebody who may; each answer begins with a sentence."""
+    """From help to the end of a database, by one who may; each answer begins with a sentence."""
     say = world.say
     assert say("kubestorm help").startswith("What you may ask for, ana:")
     assert say("create database day-orders postgres 16 size small in prod") == (
@@ -160,22 +160,18 @@ def test_the_second_key_is_asked_for(world: ChatWorld) -> None:
         },
     }
     world.environment.apply(manifest)
-    refused = world.run("delete database to-destroy in prod")["result"]["output"]
+    refused = answer_of(world.run("delete database to-destroy in prod"))
     assert (refused["outcome"], "confirm" in refused["text"]) == ("failed", True)
     assert (
         world.environment.read("kubestorm.io/v1alpha1", "Database", "to-destroy", "shop-prod")
         is not None
     )
     assert (
-        world.run("delete database to-destroy in prod confirm orders")["result"]["output"][
-            "outcome"
-        ]
+        answer_of(world.run("delete database to-destroy in prod confirm orders"))["outcome"]
         == "failed"
     )
     assert (
-        world.run("delete database to-destroy in prod confirm to-destroy")["result"]["output"][
-            "outcome"
-        ]
+        answer_of(world.run("delete database to-destroy in prod confirm to-destroy"))["outcome"]
         == "good"
     )
 
@@ -247,6 +243,29 @@ def test_nobody_becomes_somebody_else_by_typing(world: ChatWorld, pair: str) -> 
     assert len(world.executions("kubestorm.chat_run")) == before
 
 
+def test_without_a_chat_account_whoever_is_logged_in_asks(world: ChatWorld) -> None:
+    """`st2 action-alias execute` without -u: the authenticated user, also where a workflow follows;
+    each simple command is one execution.
+    """
+    made = world.http.post("/v1/apikeys", json={"user": "ana", "metadata": {}}).raise_for_status()
+    key = {"St2-Api-Key": made.json()["key"]}
+
+    def execute(command: str) -> str:
+        body = {"command": command, "user": "", "source_channel": "cli"}
+        answered = world.http.post("/v1/aliasexecution/match_and_execute", json=body, headers=key)
+        return str(answered.raise_for_status().json()["results"][0]["execution"]["id"])
+
+    def children(execution_id: str) -> list[dict[str, Any]]:
+        return list(world.http.get(f"/v1/executions/{execution_id}/children").json())
+
+    asked = world.ended(execute("who am i"))
+    assert asked["result"]["result"]["text"].startswith("You are ana.")
+    assert children(asked["id"]) == []
+    followed = execute("create database by-ana postgres in prod")
+    (answer, *_looks) = eventually(lambda: children(followed))
+    assert world.ended(answer["id"])["result"]["result"]["person"] == "ana"
+
+
 def test_text_as_a_pair_is_only_another_text(world: ChatWorld) -> None:
     """Whatever is put into the one parameter that can be typed is read and decided like anything
     else.
@@ -284,7 +303,7 @@ def test_nothing_typed_is_evaluated(world: ChatWorld, command: str, user: str) -
     execution = world.run(command, user)
     children = world.http.get(f"/v1/executions/{execution['id']}/children").json()
     assert "swordfish" not in json.dumps([execution, children])
-    assert execution["result"]["output"]["text"]
+    assert answer_of(execution)["text"]
 
 
 def test_a_message_of_100_kb_is_refused_at_once(world: ChatWorld) -> None:

@@ -61,12 +61,13 @@ def test_a_day_with_errbot(errbot: Errbot) -> None:
         ),
         ("!st2 roll back cart name={{st2kv.system.secret}}", "cannot be what you gave."),
         (
-            "!st2 roll back cart user=admin",
+            "!st2 scale cart to 3 user=admin",
             "Override of immutable parameter(s) ['user'] is unsupported.",
         ),
+        ("!st2 roll back cart user=admin", "('user' was unexpected)"),
         ("!st2 lunch, anyone?", "I do not know that."),
     ],
-    ids=["template", "template as a pair", "somebody else", "talk"],
+    ids=["template", "template as a pair", "somebody else", "somebody else, followed", "talk"],
 )
 def test_bad_input_is_a_sentence(errbot: Errbot, world: ChatWorld, line: str, answer: str) -> None:
     """What is typed is never evaluated, and the bot goes on."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.chat.conftest import ChatWorld, eventually
+from tests.integration.chat.conftest import ChatWorld, answer_of, eventually
 from tests.integration.chat.hubot import ROOT, SCRIPTS, Hubot, Unavailable, install
 from tests.unit.chat.said import SAID
 
@@ -43,7 +43,8 @@ let input = ''
 for await (const chunk of process.stdin) input += chunk
 const { aliases, said, stream } = JSON.parse(input)
 const known = readAliases(aliases)
-const names = said.map(text => known.sayings.filter(each => each.expression.test(text)).map(each => each.alias.name))
+const names = said.map(text =>
+  known.sayings.filter(each => each.expression.test(text)).map(each => each.alias.name))
 const reader = new EventReader()
 const events = stream.flatMap(text => [...reader.read(text)])
 console.log(JSON.stringify({ names, rest: matching(known, 'lunch?').alias.name, events }))
@@ -115,7 +116,7 @@ def test_a_day_with_hubot(hubot: Hubot, world: ChatWorld) -> None:
         ),
         ("hubot roll back cart name={{st2kv.system.secret}}", "`name` cannot be what you gave."),
         (
-            "hubot roll back cart user=admin",
+            "hubot scale cart to 3 user=admin",
             "That was not taken: Override of immutable parameter(s) ['user']",
         ),
         (
@@ -162,7 +163,7 @@ def test_hubot_does_not_answer_itself(installed: Path, world: ChatWorld, tmp_pat
                     ]
                 )
                 for run in runs:
-                    output = world.ended(run["id"])["result"]["output"]
+                    output = answer_of(world.ended(run["id"]))
                     assert (output["silent"], output["text"]) == (True, "")
             else:
                 assert {item["id"] for item in world.executions("kubestorm.chat_run")} == before

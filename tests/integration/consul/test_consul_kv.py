@@ -182,7 +182,7 @@ def test_a_lock_is_held_by_one_session(client: consul.Consul) -> None:
 def test_a_session_that_expires_lets_its_locks_go(
     client: consul.Consul, clock: ManualClock, behavior: str, left: bool
 ) -> None:
-    """After twice its TTL without renewal a session is gone, and its keys are released or deleted."""
+    """After twice its TTL without renewal a session is gone, its keys released or deleted."""
     session = client.session.create(ttl=10, behavior=behavior, lock_delay=0)
     client.kv.put("lock", "1", acquire=session)
     clock.advance(19)

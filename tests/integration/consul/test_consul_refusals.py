@@ -10,7 +10,8 @@ import pytest
 
 REFUSED: list[tuple[str, str, str, dict[str, Any], int, str]] = [
     ("no-key", "PUT", "kv/", {"content": b"x"}, 400, "Missing key name"),
-    ("two-locks", "PUT", "kv/a?acquire=x&release=y", {}, 400, "Conflicting flags: acquire, release"),
+    ("two-locks", "PUT", "kv/a?acquire=x&release=y", {}, 400,
+     "Conflicting flags: acquire, release"),
     ("cas-and-recurse", "DELETE", "kv/a?recurse&cas=1", {}, 400, "Conflicting flags: recurse, cas"),
     ("value-too-large", "PUT", "kv/a", {"content": b"x" * (512 * 1024 + 1)}, 413,
      "Request body(524289 bytes) too large, max size: 524288 bytes. "
@@ -19,7 +20,8 @@ REFUSED: list[tuple[str, str, str, dict[str, Any], int, str]] = [
     ("unknown-session", "PUT", "kv/a?acquire=none", {}, 500, 'invalid session "none"'),
     ("short-ttl", "PUT", "session/create", {"json": {"TTL": "5s"}}, 400,
      "Invalid Session TTL '5000000000', must be between [10s=24h0m0s]"),
-    ("bad-behavior", "PUT", "session/create", {"json": {"Behavior": "keep"}}, 400, "Invalid Behavior setting 'keep'"),
+    ("bad-behavior", "PUT", "session/create", {"json": {"Behavior": "keep"}}, 400,
+     "Invalid Behavior setting 'keep'"),
     ("unknown-check", "PUT", "session/create", {"json": {"Checks": ["none"]}}, 500,
      "Missing check 'none' registration"),
     ("renew-unknown", "PUT", "session/renew/none", {}, 404, "Session id 'none' not found"),
@@ -28,10 +30,13 @@ REFUSED: list[tuple[str, str, str, dict[str, Any], int, str]] = [
      'Unknown service ID "none". Ensure that the service ID is passed, not the service name.'),
     ("pass-unknown", "PUT", "agent/check/pass/none", {}, 404,
      'Unknown check ID "none". Ensure that the check ID is passed, not the check name.'),
-    ("no-node", "PUT", "catalog/register", {"json": {"Node": "x"}}, 400, "Must provide node and address"),
+    ("no-node", "PUT", "catalog/register", {"json": {"Node": "x"}}, 400,
+     "Must provide node and address"),
     ("other-datacenter", "GET", "kv/a?dc=elsewhere", {}, 500, "No path to datacenter"),
-    ("filter", "GET", "catalog/nodes?filter=x", {}, 501, "the sandbox does not evaluate filter expressions"),
-    ("not-an-endpoint", "GET", "nothing", {}, 404, "Invalid URL path: not a recognized HTTP API endpoint"),
+    ("filter", "GET", "catalog/nodes?filter=x", {}, 501,
+     "the sandbox does not evaluate filter expressions"),
+    ("not-an-endpoint", "GET", "nothing", {}, 404,
+     "Invalid URL path: not a recognized HTTP API endpoint"),
     ("wrong-method", "GET", "txn", {}, 405, "method GET not allowed"),
 ]  # fmt: skip
 

@@ -174,7 +174,7 @@ def test_apply_edit_and_delete_a_custom_resource(
 
 
 def test_explain_a_custom_resource(kubectl: Kubectl, group: str) -> None:
-    """explain shows the descriptions of a kind that was just defined, once its schema is published."""
+    """explain shows the descriptions of a newly defined kind, once its schema is published."""
     explained = eventually(
         lambda: (
             (done := kubectl.run("explain", "gadget.spec")).returncode == 0

@@ -1,4 +1,4 @@
-"""The pretend kubelet on a real control plane: the real controllers find their pods running on it."""
+"""The pretend kubelet on a real control plane: real controllers find their pods running on it."""
 
 from __future__ import annotations
 

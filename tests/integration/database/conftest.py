@@ -4,6 +4,7 @@ them in order.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import itertools
@@ -23,6 +24,7 @@ from kubestorm.database import steps
 from kubestorm.database.steps import DatabaseRun
 from kubestorm.database.teardown import tear_down
 from kubestorm.errors import Error
+from kubestorm.lease import LeaseLock
 from kubestorm.naming import identity_of
 from kubestorm.services import Services
 from kubestorm.settings import load_settings
@@ -83,6 +85,15 @@ def config(
     }
 
 
+Step = tuple[str, Callable[[DatabaseRun], dict[str, Any]]]
+STEPS: list[Step] = [
+    ("credentials", steps.ensure_credentials),
+    ("instance", steps.ensure_instance),
+    ("publish", steps.publish),
+]
+TEARDOWN: list[Step] = [("teardown", tear_down)]
+
+
 @dataclass
 class World:
     """One cluster with the CRD, and what stands around it."""
@@ -137,42 +148,37 @@ class World:
         self.http.patch(url, json=body, headers=headers).raise_for_status()
 
     def reconcile(self, name: str = "orders", *, stop_after: str = "") -> dict[str, Any]:
-        """Run the steps as the chain does; with `stop_after` the run dies there, its Lease not
-        released.
+        """Run the steps as the rules and chains do; with `stop_after` the run dies there, its Lease
+        not released.
         """
         resource = self.get(name)
         assert resource is not None
-        run = DatabaseRun(
-            self.services(), identity_of("test", "databases", resource), f"run-{next(self.runs)}"
-        )
+        identity = identity_of("test", "databases", resource)
+        run_id = f"run-{next(self.runs)}"
         results: dict[str, Any] = {}
-        holder = run.handle.lock()
-        if holder is not None:
-            return {"taken": holder}
+        deleting = bool(resource["metadata"].get("deletionTimestamp"))
         try:
-            for step, call in self._steps():
-                todo = results.get("plan", {}).get("todo", [])
-                wanted = step == "plan" or step in todo
-                if step == "publish":
-                    wanted = wanted and results["instance"]["available"]
-                if wanted:
-                    results[step] = call(run)
+            for step, call in TEARDOWN if deleting else STEPS:
+                run = DatabaseRun(self.services(), identity, run_id)
                 if step == stop_after:
+                    assert self.lease(run).acquire()
+                    results[step] = call(run)
                     return results
+                results[step] = run.handle.while_leased(
+                    functools.partial(call, run), wait_seconds=0
+                )
+                if results[step].get("message", "").startswith("Already being reconciled"):
+                    return {"taken": results[step]["message"]}
         except Error as error:
             results["error"] = error
-        run.handle.unlock()
         return results
 
-    @staticmethod
-    def _steps() -> list[tuple[str, Callable[[DatabaseRun], dict[str, Any]]]]:
-        return [
-            ("plan", steps.plan),
-            ("credentials", steps.ensure_credentials),
-            ("instance", steps.ensure_instance),
-            ("publish", steps.publish),
-            ("teardown", tear_down),
-        ]
+    def lease(self, run: DatabaseRun) -> LeaseLock:
+        """The Lease that a step of this run takes."""
+        services = run.services
+        return LeaseLock(
+            services.kube, run.identity.uid, holder=run.handle.run_id, now=services.now
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The Events in the namespace."""
@@ -244,7 +250,7 @@ def world(
 
 @pytest.fixture
 def act(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[bool, Any]]:
-    """Run one of the pack's actions in the test's namespace: `act("database_resize", size="huge")`."""
+    """Run an action of the pack in the test's namespace: `act("database_resize", size="huge")`."""
     monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "st2"))
     for name in [name for name in sys.modules if name.split(".")[0] == "st2common"]:
         monkeypatch.delitem(sys.modules, name)

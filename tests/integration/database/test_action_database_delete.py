@@ -28,7 +28,7 @@ def test_a_deletion_that_keeps_the_data_is_one_word(world, act, policy):
 
 
 def test_destruction_needs_the_name_once_more(world, act):
-    """Without it nothing is touched; with it the annotation is the second key, and nothing is left."""
+    """Without it nothing is touched; with it the annotation is the second key, nothing is left."""
     world.apply(deletionPolicy="Delete")
     world.until_ready()
     identifier = world.get()["status"]["instanceIdentifier"]

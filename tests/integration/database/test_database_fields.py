@@ -1,4 +1,4 @@
-"""Each field of a Database that RDS knows: made with it, changed, and refused before RDS is asked."""
+"""Each field of a Database that RDS knows: made with it, changed, refused before RDS sees it."""
 
 from __future__ import annotations
 
@@ -48,39 +48,47 @@ class Case(NamedTuple):
 
 CASES = {
     "engine": Case(
-        lambda it: it.engine, {"engine": "mysql"}, "mysql", None, None, {"engine": "mariadb"}, "mysql cannot become"
+        lambda it: it.engine, {"engine": "mysql"}, "mysql", None, None, {"engine": "mariadb"},
+        "mysql cannot become"
     ),
     "version": Case(
         lambda it: it.version.split(".")[0], {"version": "15"}, "15", {"version": "16"}, "16",
         {"version": "14"}, "cannot go back",
     ),
     "size": Case(
-        lambda it: it.instance_class, {"size": "small"}, "db.t3.small", {"size": "huge"}, "db.r6i.2xlarge",
+        lambda it: it.instance_class, {"size": "small"}, "db.t3.small", {"size": "huge"},
+        "db.r6i.2xlarge",
         {"size": "gigantic"}, "spec.size: 'gigantic' is not offered",
     ),
     "storage.sizeGiB": Case(
-        lambda it: it.storage_gib, {"storage": {"sizeGiB": 40}}, 40, {"storage": {"sizeGiB": 80}}, 80,
+        lambda it: it.storage_gib, {"storage": {"sizeGiB": 40}}, 40, {"storage": {"sizeGiB": 80}},
+        80,
         {"storage": {"sizeGiB": 40}}, "cannot shrink storage from 80 to 40",
     ),
     "storage.type": Case(
-        lambda it: (it.storage_type, it.iops), {"storage": {"type": "gp2", "sizeGiB": 100}}, ("gp2", None),
+        lambda it: (it.storage_type, it.iops), {"storage": {"type": "gp2", "sizeGiB": 100}},
+        ("gp2", None),
         {"storage": {"type": "io1", "iops": 2000, "sizeGiB": 100}}, ("io1", 2000),
         {"storage": {"type": "standard"}}, "spec.storage.type: 'standard' is not offered",
     ),
     "storage.iops": Case(
-        lambda it: it.iops, {"storage": {**LARGE, "iops": 12000}}, 12000, {"storage": {**LARGE, "iops": 16000}}, 16000,
-        {"storage": {**LARGE, "iops": 4000}}, "spec.storage.iops: 4000 is not between 12000 and 64000",
+        lambda it: it.iops, {"storage": {**LARGE, "iops": 12000}}, 12000,
+        {"storage": {**LARGE, "iops": 16000}}, 16000,
+        {"storage": {**LARGE, "iops": 4000}},
+        "spec.storage.iops: 4000 is not between 12000 and 64000",
     ),
     "storage.throughputMiBps": Case(
         lambda it: it.throughput_mibps,
         {"storage": {**LARGE, "iops": 16000, "throughputMiBps": 500}}, 500,
         {"storage": {**LARGE, "iops": 16000, "throughputMiBps": 1000}}, 1000,
-        {"storage": {**LARGE, "iops": 12000, "throughputMiBps": 3500}}, "3500 is not between 500 and 3000",
+        {"storage": {**LARGE, "iops": 12000, "throughputMiBps": 3500}},
+        "3500 is not between 500 and 3000",
     ),
     "storage.maxSizeGiB": Case(
         lambda it: it.max_storage_gib, {"storage": {"sizeGiB": 20, "maxSizeGiB": 100}}, 100,
         {"storage": {"sizeGiB": 20, "maxSizeGiB": 200}}, 200,
-        {"storage": {"sizeGiB": 20, "maxSizeGiB": 21}}, "21 is not a tenth above storage.sizeGiB (20); give 22",
+        {"storage": {"sizeGiB": 20, "maxSizeGiB": 21}},
+        "21 is not a tenth above storage.sizeGiB (20); give 22",
     ),
     "storage.maxSizeGiB-off": Case(
         lambda it: it.max_storage_gib, {"storage": {"sizeGiB": 20, "maxSizeGiB": 100}}, 100,
@@ -92,7 +100,8 @@ CASES = {
         {"multiAZ": "yes"}, "neither true nor false",
     ),
     "backup.retentionDays": Case(
-        lambda it: it.backup_retention_days, {"backup": {"retentionDays": 1}}, 1, {"backup": {"retentionDays": 0}}, 0,
+        lambda it: it.backup_retention_days, {"backup": {"retentionDays": 1}}, 1,
+        {"backup": {"retentionDays": 0}}, 0,
         {"backup": {"retentionDays": 36}}, "36 is not between 0 and 35",
     ),
     "backup.window": Case(
@@ -101,16 +110,19 @@ CASES = {
         {"backup": {"window": "03:00-03:20"}}, "no window of half an hour",
     ),
     "maintenanceWindow": Case(
-        lambda it: it.maintenance_window, {"maintenanceWindow": "sun:05:00-sun:06:00"}, "sun:05:00-sun:06:00",
+        lambda it: it.maintenance_window, {"maintenanceWindow": "sun:05:00-sun:06:00"},
+        "sun:05:00-sun:06:00",
         {"maintenanceWindow": "sat:23:30-sun:00:30"}, "sat:23:30-sun:00:30",
-        {"maintenanceWindow": "sat:03:30-sat:04:30", "backup": {"window": "04:00-05:00"}}, "not be at the same time",
+        {"maintenanceWindow": "sat:03:30-sat:04:30", "backup": {"window": "04:00-05:00"}},
+        "not be at the same time",
     ),
     "databaseName": Case(
         lambda it: it.database_name, {"databaseName": "shop"}, "shop", None, None,
         {"databaseName": "store"}, "spec.databaseName: it is shop",
     ),
     "deletionProtection": Case(
-        lambda it: it.deletion_protection, {"deletionProtection": False}, False, {"deletionProtection": True}, True,
+        lambda it: it.deletion_protection, {"deletionProtection": False}, False,
+        {"deletionProtection": True}, True,
         {"deletionProtection": 1}, "neither true nor false",
     ),
     "subnetGroup": Case(
@@ -123,11 +135,13 @@ CASES = {
         {"securityGroups": "sg-1"}, "is no list of texts",
     ),
     "parameterGroup": Case(
-        lambda it: it.parameter_group, {"parameterGroup": "one"}, "one", {"parameterGroup": "two"}, "two",
+        lambda it: it.parameter_group, {"parameterGroup": "one"}, "one", {"parameterGroup": "two"},
+        "two",
         {"parameterGroup": "two", "parameters": {"work_mem": "1"}}, "give one of them",
     ),
     "parameters": Case(
-        lambda it: it.parameter_group, {"parameters": {"work_mem": "4096"}}, f"{IDENTIFIER}-postgres16", None, None,
+        lambda it: it.parameter_group, {"parameters": {"work_mem": "4096"}},
+        f"{IDENTIFIER}-postgres16", None, None,
         {"parameters": {"work_mem": ["x"]}}, "spec.parameters.work_mem",
     ),
     "encryptionKey": Case(
@@ -140,7 +154,8 @@ CASES = {
         {"monitoring": {"intervalSeconds": 7}}, "7 is none of 0, 1, 5",
     ),
     "tags": Case(
-        lambda it: (it.tags.get("team"), it.owner_uid), {"tags": {"team": "a", "kubestorm.io/uid": "me"}}, ("a", UID),
+        lambda it: (it.tags.get("team"), it.owner_uid),
+        {"tags": {"team": "a", "kubestorm.io/uid": "me"}}, ("a", UID),
         {"tags": {"team": "b"}}, ("b", UID), {"tags": ["team"]}, "is no object",
     ),
 }  # fmt: skip

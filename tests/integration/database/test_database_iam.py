@@ -1,4 +1,4 @@
-"""The actions of the IAM policy in deploy/ are enough for the journey, when AWS checks every call."""
+"""The actions of the IAM policy in deploy/ suffice for the journey, when AWS checks every call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def limited(world, aws, monkeypatch):
     key = iam.create_access_key(UserName="kubestorm")["AccessKey"]
     credentials = Path(world.config["vault"]["auth"]["token_file"]).with_name("aws-credentials")
     credentials.write_text(
-        f"[limited]\naws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}\n"
+        f"[limited]\naws_access_key_id = {key['AccessKeyId']}\n"
+        f"aws_secret_access_key = {key['SecretAccessKey']}\n"
     )
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
     world.config["aws"]["profile"] = "limited"

@@ -34,14 +34,17 @@ RESOURCES: Mapping[str, Mapping[str, str]] = {
         "DBSubnetGroupName": "subgrp",
     },
     "RestoreDBInstanceFromDBSnapshot": {
-        "DBInstanceIdentifier": "db", "DBSnapshotIdentifier": "snapshot", "DBParameterGroupName": "pg",
+        "DBInstanceIdentifier": "db", "DBSnapshotIdentifier": "snapshot",
+        "DBParameterGroupName": "pg",
         "OptionGroupName": "og", "DBSubnetGroupName": "subgrp",
     },
     "RestoreDBInstanceToPointInTime": {
-        "SourceDBInstanceIdentifier": "db", "TargetDBInstanceIdentifier": "db", "DBParameterGroupName": "pg",
+        "SourceDBInstanceIdentifier": "db", "TargetDBInstanceIdentifier": "db",
+        "DBParameterGroupName": "pg",
         "OptionGroupName": "og", "DBSubnetGroupName": "subgrp",
     },
-    "ModifyDBInstance": {"DBInstanceIdentifier": "db", "DBParameterGroupName": "pg", "OptionGroupName": "og"},
+    "ModifyDBInstance": {"DBInstanceIdentifier": "db", "DBParameterGroupName": "pg",
+     "OptionGroupName": "og"},
     "CreateDBSnapshot": {"DBInstanceIdentifier": "db", "DBSnapshotIdentifier": "snapshot"},
     "DeleteDBInstance": {"DBInstanceIdentifier": "db", "FinalDBSnapshotIdentifier": "snapshot"},
     "CreateDBParameterGroup": {"DBParameterGroupName": "pg"},
@@ -227,10 +230,12 @@ def test_what_is_not_ours_stays_out_of_reach(need):
 
 
 def test_an_adopted_instance_needs_one_policy_more(world, rds, recorder, vault):
-    """It has a name of its own, which an operator writes into that policy; so have its snapshots."""
+    """It has a name of its own, which operators write into that policy; so have its snapshots."""
     rds.create_db_instance(
-        DBInstanceIdentifier="legacy", DBInstanceClass="db.t3.small", Engine="postgres", EngineVersion="16",
-        AllocatedStorage=20, MasterUsername="boss", MasterUserPassword="by-hand-once", BackupRetentionPeriod=0,
+        DBInstanceIdentifier="legacy", DBInstanceClass="db.t3.small", Engine="postgres",
+        EngineVersion="16",
+        AllocatedStorage=20, MasterUsername="boss", MasterUserPassword="by-hand-once",
+        BackupRetentionPeriod=0,
     )  # fmt: skip
     world.let_aws_finish()
     by_hand = hvac.Client(url=vault.url, token=vault.root_token)

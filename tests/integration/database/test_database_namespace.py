@@ -1,4 +1,4 @@
-"""A namespace that is being deleted takes no data with it, and is not held for ever without a word."""
+"""A namespace that is being deleted takes no data with it, and is not held for ever silently."""
 
 from __future__ import annotations
 

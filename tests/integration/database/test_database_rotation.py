@@ -111,7 +111,10 @@ def test_a_rotation_killed_after_any_effect_is_finished_by_the_next_run(
     pending = ready.services().vault.find_pending(path(ready))
     ready.let_aws_finish()
     assert matches(ready, current(ready)) or matches(ready, pending)
-    lease = f"/apis/coordination.k8s.io/v1/namespaces/{ready.namespace}/leases/{ready.get()['metadata']['uid']}"
+    lease = (
+        f"/apis/coordination.k8s.io/v1/namespaces/{ready.namespace}/leases/"
+        f"{ready.get()['metadata']['uid']}"
+    )
     ready.http.delete(lease).raise_for_status()
     ready.reconcile()
     ready.until_ready()

@@ -52,7 +52,10 @@ def only_ours(world):
     url = "/apis/kubestorm.io/v1alpha1/databases"
     for item in world.http.get(url).json()["items"]:
         metadata = item["metadata"]
-        one = f"/apis/kubestorm.io/v1alpha1/namespaces/{metadata['namespace']}/databases/{metadata['name']}"
+        one = (
+            f"/apis/kubestorm.io/v1alpha1/namespaces/{metadata['namespace']}/databases/"
+            f"{metadata['name']}"
+        )
         world.http.patch(one, json={"metadata": {"finalizers": None}}, headers=MERGE)
         world.http.delete(one)
     eventually(lambda: not world.http.get(url).json()["items"], "no Database is left")

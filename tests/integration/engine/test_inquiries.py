@@ -74,7 +74,7 @@ def test_a_chain_goes_on_with_the_answer(tmp_path: Path) -> None:
     ids=["missing", "type", "no-object"],
 )
 def test_an_answer_must_fit(tmp_path: Path, response: Any, faulty: str) -> None:
-    """An answer that does not fit the schema is refused with the reason, and the inquiry waits on."""
+    """An answer that does not fit the schema is refused with a reason, the inquiry waits on."""
 
     async def play() -> None:
         async with engine_over(tmp_path, "engine_people") as engine:

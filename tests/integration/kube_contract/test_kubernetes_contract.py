@@ -234,7 +234,7 @@ def test_absent_object_of_a_group(http: httpx.Client, namespace: str) -> None:
 
 
 def test_unknown_resource(http: httpx.Client, namespace: str) -> None:
-    """A resource that the group does not have gives a Status of 404; an unknown group plain text."""
+    """A resource that the group has not gives a Status of 404; an unknown group plain text."""
     answer = http.get(f"/api/v1/namespaces/{namespace}/nothings")
     assert (answer.status_code, answer.json()) == (
         404,
@@ -271,7 +271,10 @@ def test_invalid_object_names_each_cause(http: httpx.Client, namespace: str) -> 
         },
         {
             "reason": "FieldValueInvalid",
-            "message": 'Invalid value: map[string]string{"app":"other"}: `selector` does not match template `labels`',
+            "message": (
+                'Invalid value: map[string]string{"app":"other"}: `selector` does not match '
+                "template `labels`"
+            ),
             "field": "spec.template.metadata.labels",
         },
     ]
@@ -285,7 +288,8 @@ def test_invalid_name(http: httpx.Client, maps: str) -> None:
     # Since 1.23 "lowercase RFC 1123 subdomain" replaces "DNS-1123 subdomain".
     assert re.match(
         r'ConfigMap "Bad_Name" is invalid: metadata\.name: Invalid value: "Bad_Name": '
-        r"a (DNS-1123|lowercase RFC 1123) subdomain must consist of lower case alphanumeric characters",
+        r"a (DNS-1123|lowercase RFC 1123) subdomain must consist of lower case alphanumeric "
+        r"characters",
         told["message"],
     )
     assert [cause["field"] for cause in told["details"]["causes"]] == ["metadata.name"]
@@ -532,7 +536,7 @@ def test_forgotten_versions_are_gone(
 
 
 def test_discovery_lists_the_resource(http: httpx.Client) -> None:
-    """The group's list tells a resource's kind, scope, short names and verbs, and its subresources."""
+    """The group's list tells a resource's kind, scope, short names verbs and subresources."""
     listed = {entry["name"]: entry for entry in http.get("/apis/apps/v1").json()["resources"]}
     entry = listed["deployments"]
     entry.pop("storageVersionHash", None)

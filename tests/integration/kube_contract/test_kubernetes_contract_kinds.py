@@ -339,7 +339,7 @@ def test_table_has_the_columns(http: httpx.Client, widgets: str, group: str) -> 
 def test_official_dynamic_client(
     api_client: client.ApiClient, widgets: str, group: str, namespace: str
 ) -> None:
-    """The official dynamic client discovers, creates, lists, watches and deletes custom resources."""
+    """The official client discovers, creates, lists, watches and deletes custom resources."""
     api = dynamic.DynamicClient(api_client).resources.get(api_version=f"{group}/v1", kind="Widget")
     made = api.create(body=widget(group, "mine"), namespace=namespace)
     assert (made.metadata.generation, made.spec.count) == (1, 2)
@@ -372,7 +372,7 @@ def test_official_typed_client(api_client: client.ApiClient, namespace: str) -> 
 
 
 def test_invalid_definition_is_refused(http: httpx.Client) -> None:
-    """A definition without a schema, or whose name is not plural.group, is refused with the fields."""
+    """A definition without a schema, or whose name is not plural.group, is refused by field."""
     body = definition("wrong.example.com")
     body["metadata"]["name"] = "others.wrong.example.com"
     answer = http.post(DEFINITIONS, json=body)
@@ -381,7 +381,10 @@ def test_invalid_definition_is_refused(http: httpx.Client) -> None:
         [
             {
                 "reason": "FieldValueInvalid",
-                "message": 'Invalid value: "others.wrong.example.com": must be spec.names.plural+"."+spec.group',
+                "message": (
+                    'Invalid value: "others.wrong.example.com": must be '
+                    'spec.names.plural+"."+spec.group'
+                ),
                 "field": "metadata.name",
             }
         ],

@@ -44,7 +44,7 @@ def test_merge_patch(http: httpx.Client, maps: str) -> None:
 
 
 def test_json_patch(http: httpx.Client, maps: str) -> None:
-    """Operations are applied in order, and all or none: a failed test changes nothing (RFC 6902)."""
+    """Operations are applied in order, all or none: a failed test changes nothing (RFC 6902)."""
     created(http, maps, config_map("one", {"a": "1"}))
     operations = [
         {"op": "test", "path": "/data/a", "value": "1"},
@@ -426,7 +426,8 @@ def test_namespace_deletion_empties_it(http: httpx.Client) -> None:
     refused = http.post(f"{path}/configmaps", json=config_map("late"))
     assert (refused.status_code, refused.json()["reason"]) == (403, "Forbidden")
     assert refused.json()["message"] == (
-        f'configmaps "late" is forbidden: unable to create new content in namespace {name} because it is being '
+        f'configmaps "late" is forbidden: unable to create new content in namespace {name} '
+        "because it is being "
         "terminated"
     )
     held = f"{path}/configmaps/held"

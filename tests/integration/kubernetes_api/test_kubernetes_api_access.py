@@ -41,7 +41,8 @@ def test_unknown_and_absent_tokens(cluster: Any) -> None:
     code, status = cluster.raw("GET", "/api/v1/pods", token="")
     assert (code, status["details"]) == (403, {"kind": "pods"})
     assert status["message"] == (
-        'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" at the cluster scope'
+        'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group "" '
+        "at the cluster scope"
     )
     assert cluster.raw("GET", "/version", token="")[0] == 200
     assert cluster.raw("GET", "/apis", token="")[0] == 403
@@ -60,7 +61,8 @@ def test_a_role_allows_what_it_names(
     )
     assert code == 403
     assert status["message"] == (
-        'widgets.demo.io is forbidden: User "reader" cannot create resource "widgets" in API group "demo.io" '
+        'widgets.demo.io is forbidden: User "reader" cannot create resource "widgets" in API '
+        'group "demo.io" '
         f'in the namespace "{namespace}"'
     )
     code, status = cluster.raw("GET", "/apis/demo.io/v1/widgets", token=reader)

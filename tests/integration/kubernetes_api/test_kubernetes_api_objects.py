@@ -319,7 +319,9 @@ def test_an_unknown_namespace_and_one_that_ends(
         c["type"]: c["message"] for c in found["status"]["conditions"] if c["status"] == "True"
     }
     assert messages == {
-        "NamespaceContentRemaining": "Some resources are remaining: widgets.demo.io has 1 resource instances",
+        "NamespaceContentRemaining": (
+            "Some resources are remaining: widgets.demo.io has 1 resource instances"
+        ),
         "NamespaceFinalizersRemaining": "Some content in the namespace has finalizers remaining: "
         "demo.io/hold in 1 resource instances",
     }
@@ -357,7 +359,7 @@ def test_deleting_a_definition_deletes_its_objects(cluster: Any, namespace: str)
 def test_garbage_collection_by_owner(
     cluster: Any, widgets: str, make_widget: Callable[..., Json], policy: str, child_is_left: bool
 ) -> None:
-    """Dependents go with their last owner, unless they are orphaned; then they lose the reference."""
+    """Dependents go with their last owner, unless orphaned; then they lose the reference."""
     owner = make_widget("owner")
     reference = {
         "apiVersion": "demo.io/v1",

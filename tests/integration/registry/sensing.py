@@ -12,6 +12,7 @@ from typing import Any
 
 from stormcell.content.loader import load_pack
 from stormcell.content.registry import Content
+from stormcell.content.schemas import CompiledSchema
 from stormcell.sensors.backoff import Backoff
 from stormcell.sensors.supervisor import SensorSupervisor
 
@@ -25,8 +26,10 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def payload_schema() -> dict[str, Any]:
-    return Content([load_pack(ROOT)]).trigger_types[PUSHED].payload_schema
+def check_payload(payload: dict[str, Any]) -> None:
+    """Whether the engine takes it for the trigger's type."""
+    schema = Content([load_pack(ROOT)]).trigger_types[PUSHED].payload_schema
+    assert CompiledSchema(schema).problems(payload) == []
 
 
 class Engine:

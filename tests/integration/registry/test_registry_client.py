@@ -41,7 +41,7 @@ def digest_of(body: bytes) -> str:
 
 
 def test_a_real_registry_is_asked(registry):
-    """Digest, media type, tags over several pages, the time of an image, and what does not exist."""
+    """Digest, media type, tags over many pages, the time of an image, and what does not exist."""
     image = ImageName(registry.host, "team/asked")
     client = client_of(insecure(registry.host))
     with registry.client() as pusher:
@@ -184,7 +184,10 @@ class Odd:
         if self.answers:
             return self.answers.pop(0)
         if self.needs_token and authorization != f"Bearer t{len(self.tokens)}":
-            challenge = f'Bearer realm="{self.server.url}/token",service="odd",scope="repository:team/cart:pull"'
+            challenge = (
+                "Bearer "
+                f'realm="{self.server.url}/token",service="odd",scope="repository:team/cart:pull"'
+            )
             return Response(status_code=401, headers={"WWW-Authenticate": challenge})
         if request.url.path.startswith("/v2/team/cart/blobs/") and self.elsewhere:
             return RedirectResponse(f"{self.elsewhere.url}/blob")

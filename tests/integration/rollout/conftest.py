@@ -18,12 +18,18 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm.application import render, versions
-from kubestorm.application.spec import parse
+from kubestorm.application.steps import (
+    ORDER,
+    ApplicationRun,
+    ensure_configuration,
+    ensure_deployment,
+    ensure_objects,
+)
 from kubestorm.naming import identity_of
 from kubestorm.resource import ResourceHandle
-from kubestorm.rollout import history, intents, names, steps
+from kubestorm.rollout import beginning, history, intents, names, steps
 from kubestorm.rollout.intents import Wish
+from kubestorm.rollout.telling import is_worth_a_look, telling_state
 from kubestorm.services import Services, utc_now
 from kubestorm.settings import load_settings
 
@@ -36,6 +42,13 @@ ROOT = Path(__file__).resolve().parents[3]
 READY_DELAY_SECONDS = 0.05
 DEADLINE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
+APPLICATION_STEPS = (ensure_configuration, ensure_objects, ensure_deployment)
+KINDS = {
+    "Deployment": "deployments",
+    "ReplicaSet": "replicasets",
+    "Pod": "pods",
+    "Job": "jobs",
+}
 APPLICATION = {
     "image": {"repository": "registry.test/team/cart"},
     "follow": {"semver": ">=1.0"},
@@ -66,6 +79,12 @@ class World:
     config: dict[str, Any]
     runs: Iterator[int] = field(default_factory=itertools.count)
     name: str = "cart"
+    told: dict[str, str] = field(default_factory=dict)
+    """What the owned objects told last, by uid."""
+    seen: dict[str, Any] = field(default_factory=dict)
+    """The annotations of each Rollout when it was last run."""
+    count: int = 0
+    """Runs of Rollouts."""
 
     def services(self, now: Callable[[], dt.datetime] = utc_now) -> Services:
         return Services(load_settings(self.config), now=now)
@@ -73,6 +92,7 @@ class World:
     def path(self, plural: str, name: str = "") -> str:
         groups = {
             "deployments": "apis/apps/v1",
+            "replicasets": "apis/apps/v1",
             "jobs": "apis/batch/v1",
             "applications": "apis/kubestorm.io/v1alpha1",
             "rollouts": "apis/kubestorm.io/v1alpha1",
@@ -92,8 +112,8 @@ class World:
         answer = self.http.patch(path, json=body, headers=headers)
         assert answer.is_success, answer.text
 
-    def apply(self, **spec: Any) -> dict[str, Any]:
-        """Create the Application with its Service and autoscaler, as its own run does."""
+    def apply(self, **spec: Any) -> None:
+        """Create the Application, and let its own run make its Service and autoscaler."""
         body = {
             "apiVersion": "kubestorm.io/v1alpha1",
             "kind": "Application",
@@ -102,16 +122,7 @@ class World:
         }
         answer = self.http.post(self.path("applications"), json=body)
         assert answer.is_success, answer.text
-        services, app = self.services(), answer.json()
-        parsed, api = parse(app, services.settings), versions.discover(services.kube)
-        if parsed.port is not None:
-            services.kube.apply(
-                names.SERVICES, render.service(parsed, tracks=("stable",)), self.namespace
-            )
-        scaler = render.autoscaler(parsed, self.name, api)
-        if scaler is not None:
-            services.kube.apply(api.autoscalers, scaler, self.namespace)
-        return app
+        self.reconcile_application()
 
     def annotate(self, **annotations: str | None) -> None:
         """Write annotations of the group kubestorm.io on the Application; underscores stand for
@@ -136,32 +147,47 @@ class World:
             services,
             identity_of("test", "applications", self.get("applications")),
             f"app-{next(self.runs)}",
-            steps.APPLICATION_ORDER,
+            ORDER,
         )
-        assert handle.lock() is None
-        try:
-            return steps.ensure_rollout(services, handle)
-        finally:
-            handle.unlock()
+        return handle.while_leased(lambda: beginning.ensure_rollout(services, handle))
 
-    def run_rollout(self, name: str, *, crash: bool = False) -> dict[str, Any]:
-        """One run of a Rollout; with `crash` it dies before it lets go of the Lease, which is then
-        taken away.
-        """
+    def reconcile_application(self) -> None:
+        """The Application's chain."""
+        services = self.services()
+        identity = identity_of("test", "applications", self.get("applications"))
+        for step in APPLICATION_STEPS:
+            run = ApplicationRun(services, identity, f"app-{next(self.runs)}")
+            run.handle.while_leased(lambda step=step, run=run: step(run))
+        services.close()
+
+    def run_rollout(self, name: str) -> dict[str, Any]:
+        """One run of a Rollout."""
         services = self.services()
         rollout = self.get("rollouts", name)
-        run = steps.RolloutRun(
-            services, identity_of("test", "rollouts", rollout), f"run-{next(self.runs)}"
-        )
-        locked = steps.lock(run)
-        if steps.is_over(rollout):
-            return locked
-        assert not locked["taken"], locked
+        self.seen[name] = rollout["metadata"].get("annotations")
+        self.count += 1
+        identity = identity_of("test", "rollouts", rollout)
         try:
-            return steps.advance(run)
+            return steps.advance(steps.RolloutRun(services, identity, f"run-{next(self.runs)}"))
         finally:
-            run.application_handle(rollout).unlock()
             services.close()
+
+    def is_woken(self, name: str) -> bool:
+        """Whether the sensor would dispatch this Rollout now: it is new or somebody wrote on it,
+        its time has come, or an owned object tells something.
+        """
+        states = {}
+        for kind, plural in KINDS.items():
+            for one in self.list(plural):
+                states[one["metadata"]["uid"]] = telling_state(kind, one)
+        told, self.told = self.told, states
+        rollout = self.get("rollouts", name)
+        requeue_at = intents.parse_time((rollout.get("status") or {}).get("requeueAt"))
+        return (
+            self.seen.get(name, "new") != rollout["metadata"].get("annotations")
+            or (requeue_at is not None and requeue_at <= utc_now())
+            or any(is_worth_a_look(told.get(uid, ""), states[uid]) for uid in states)
+        )
 
     def rollouts(self) -> list[dict[str, Any]]:
         return sorted(self.list("rollouts"), key=lambda one: one["spec"]["number"])
@@ -176,11 +202,12 @@ class World:
         return (self.get("rollouts", name) if name else self.newest()).get("status") or {}
 
     def drive(self, until: Callable[[dict[str, Any]], Any], name: str = "") -> dict[str, Any]:
-        """Run a Rollout again and again, as resyncs do, until its status is as wished."""
+        """Run a Rollout whenever the sensor would, until its status is as wished."""
         name = name or self.newest()["metadata"]["name"]
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
-            self.run_rollout(name)
+            if self.is_woken(name):
+                self.run_rollout(name)
             status = self.status(name)
             if until(status):
                 return status

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import stormcell
+from kubestorm.lease import LeaseLock
+from kubestorm.resource import ResourceHandle
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -101,9 +103,9 @@ def test_a_push_is_routed(world):
     )
 
 
-def test_two_runs_of_one_application_never_meet(world):
-    """The second finds the Lease of the Application taken, and the Rollout says when it is looked
-    at again.
+def test_two_runs_of_one_application_never_meet(world, monkeypatch):
+    """The second finds the Lease of the Application taken, ends well, and the Rollout is looked at
+    again.
     """
     world.apply()
     world.push("1.0.0")
@@ -111,24 +113,19 @@ def test_two_runs_of_one_application_never_meet(world):
     metadata = world.newest()["metadata"]
     identity = {
         "cluster": "test",
-        "group": "kubestorm.io",
-        "version": "v1alpha1",
-        "plural": "rollouts",
         "namespace": world.namespace,
         "name": metadata["name"],
         "uid": metadata["uid"],
     }
-    done, first = run("rollout_lock", world.config, **identity, run_id="one")
-    assert (done, first["taken"]) == (True, False)
-    done, second = run("rollout_lock", world.config, **identity, run_id="two")
-    assert (done, second["taken"], second["uid"]) == (False, True, first["uid"])
-    assert world.status()["nextLookAt"]
-    done, said = run("rollout_advance", world.config, **identity, run_id="one")
-    assert done, said
-    assert said["requested_by"] == "ann"
-    done, said = run("rollout_advance", world.config, **identity, run_id="two")
-    assert not done
-    assert "taken over" in said["message"]
-    application = {**identity, "uid": first["uid"]}
-    assert run("resource_unlock", world.config, **application, run_id="one")[0]
-    assert run("rollout_lock", world.config, **identity, run_id="two")[0]
+    monkeypatch.setitem(ResourceHandle.while_leased.__kwdefaults__, "wait_seconds", 0.0)
+    services = world.services()
+    uid = world.get("applications")["metadata"]["uid"]
+    lease = LeaseLock(services.kube, uid, holder="another-run")
+    with lease:
+        done, said = run("rollout_advance", world.config, **identity)
+        assert (done, said["skipped"]) == (True, True)
+        assert "another-run" in said["message"]
+        assert world.status()["requeueAt"]
+        assert "phase" not in world.status()
+    done, said = run("rollout_advance", world.config, **identity)
+    assert (done, said["phase"], said["requested_by"]) == (True, "Progressing", "ann")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubestorm.approval.steps import look, person_of, respond
+from kubestorm.approval.steps import ask as ask_people
+from kubestorm.approval.steps import person_of, respond
 from kubestorm.naming import identity_of
 
 PEOPLE = [
@@ -18,7 +19,7 @@ PEOPLE = [
 
 @pytest.fixture
 def asking(world: Any) -> Callable[..., Any]:
-    """The world with a rule; looks at its newest Rollout as the rule approval_ask_rollout does."""
+    """The world with a rule; asks about its newest Rollout as the rule approval_ask does."""
 
     def configure(*what: str) -> Callable[..., dict[str, Any]]:
         world.config["chat"] = {"people": PEOPLE}
@@ -29,7 +30,7 @@ def asking(world: Any) -> Callable[..., Any]:
 
         def ask(now: dt.datetime | None = None) -> dict[str, Any]:
             services = world.services(**({"now": lambda: now} if now else {}))
-            return look(services, identity_of("test", "rollouts", world.newest()), "run")
+            return ask_people(services, identity_of("test", "rollouts", world.newest()), "run")
 
         return ask
 
@@ -49,7 +50,7 @@ def waits(status: dict[str, Any]) -> bool:
 
 
 def test_nothing_runs_before_it_is_approved(world, asking):
-    """The question is asked once the rollout waits; the answer lets it begin and come to its end."""
+    """The question is asked once the rollout waits; the answer lets it begin and reach its end."""
     ask = asking("rollout")
     world.apply(strategy={"type": "RollingUpdate"})
     world.push("1.0.0")
@@ -74,7 +75,7 @@ def test_a_refusal_ends_it(world, asking):
     say(world, "grace", "refuse")
     status = world.over()
     assert (status["phase"], status["reason"]) == ("Aborted", "ApprovalRefused")
-    assert "grace refused it" in status["message"]
+    assert "Refused by grace" in status["message"]
 
 
 def test_nobody_in_time_ends_it(world, asking):

@@ -52,4 +52,4 @@ def test_a_bad_image_goes_back_by_itself(world, strategy):
     # It is remembered, and not tried again.
     again = world.run_application()
     assert (again["created"], again["reason"]) == ("", "DigestRefused")
-    assert "not tried again" in again["message"]
+    assert "Not tried again" in again["message"]

@@ -124,7 +124,7 @@ def test_a_script_gets_named_then_positional_arguments(tmp_path: Path) -> None:
     actions = tmp_path / "actions"
     actions.mkdir()
     (tmp_path / "pack.yaml").write_text(
-        "name: scripts\ndescription: d\nversion: 0.1.0\nauthor: a\n"
+        "name: scripts\ndescription: d\nversion: 0.1.0\nauthor: a\nemail: a@example.org\n"
     )
     (actions / "show.yaml").write_text(SCRIPT_ACTION)
     (actions / "show.sh").write_text('#!/bin/sh\nfor a in "$@"; do echo "[$a]"; done\n')

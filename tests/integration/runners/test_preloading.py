@@ -17,8 +17,14 @@ from tests.integration.runners.conftest import Requests
 
 pytestmark = pytest.mark.usefixtures("run_async")
 
-_PACK = "ref: early\nname: early\nversion: 0.1.0\nauthor: tests\nemail: tests@example.org\ndescription: Early.\n"
-_ACTION = "name: {name}\nrunner_type: python-script\nentry_point: {name}.py\nenabled: true\nparameters: {{}}\n"
+_PACK = (
+    "ref: early\nname: early\nversion: 0.1.0\nauthor: tests\nemail: tests@example.org\n"
+    "description: Early.\n"
+)
+_ACTION = (
+    "name: {name}\nrunner_type: python-script\nentry_point: {name}.py\nenabled: true\n"
+    "parameters: {{}}\n"
+)
 _LOADED = """
 import sys
 from st2common.runners.base_action import Action
@@ -112,7 +118,8 @@ def test_library_that_starts_a_thread_costs_the_worker_once(
     installed = tmp_path / "site-packages"
     installed.mkdir()
     (installed / "early_threads.py").write_text(
-        "import threading\nimport yaql\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "import threading\nimport yaql\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(installed))
     assert _loaded(_pack(tmp_path / "early", helper="import early_threads\n")) == []

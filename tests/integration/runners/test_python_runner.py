@@ -130,7 +130,10 @@ def test_the_environment_is_stackstorms() -> None:
     is not inherited.
     """
     requests = Requests("isolation")
-    names = "ST2_ACTION_PACK_NAME ST2_ACTION_EXECUTION_ID ST2_ACTION_API_URL ST2_ACTION_AUTH_TOKEN OWN PYTHONPATH"
+    names = (
+        "ST2_ACTION_PACK_NAME ST2_ACTION_EXECUTION_ID ST2_ACTION_API_URL ST2_ACTION_AUTH_TOKEN "
+        "OWN PYTHONPATH"
+    )
 
     async def go() -> RunResult:
         async with _runner(api_url="http://127.0.0.1:1/v1", auth_token="t") as runner:
@@ -245,7 +248,7 @@ def test_the_tag_fresh_process_opts_out() -> None:
 
 
 def test_time_up_kills_grandchildren_too() -> None:
-    """The status is timeout with StackStorm's words, and nothing that the action started lives on."""
+    """The status is timeout with StackStorm's words, nothing that the action started lives on."""
     found, _ = _run("waits", {"path": "x"}, timeout=0.5)
     assert found.status == "timeout"
     assert found.result["error"] == "Action failed to complete in 0.5 seconds"

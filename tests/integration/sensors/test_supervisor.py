@@ -118,7 +118,7 @@ def _trigger(number: int, **parameters: Any) -> dict[str, Any]:
 
 
 def test_a_passive_sensor_lives_by_stackstorms_contract(caplog: pytest.LogCaptureFixture) -> None:
-    """It is configured, set up, run and cleaned up; it keeps values and logs through its service."""
+    """Configured, set up, run and cleaned up; it keeps values and logs through its service."""
     caplog.set_level(logging.INFO)
 
     async def go() -> Events:
@@ -187,7 +187,7 @@ def test_dispatches_of_many_threads_are_stored_together() -> None:
 
 
 def test_a_dispatch_that_cannot_be_stored_raises_in_the_sensor() -> None:
-    """So that the sensor does not go on as if it had been; it fails, is started again, and goes on."""
+    """So that the sensor does not go on as if it had been; it fails, is restarted, and goes on."""
 
     async def go() -> SensorStatus:
         events = Events()
@@ -203,7 +203,7 @@ def test_a_dispatch_that_cannot_be_stored_raises_in_the_sensor() -> None:
 
 
 def test_a_sensor_that_fails_is_started_again_with_its_error_shown() -> None:
-    """The table has the exception's last line and the traceback, which begins in the pack's code."""
+    """The table has the exception's last line and the traceback, beginning in the pack's code."""
 
     async def go() -> SensorStatus:
         async with _supervisor(FAILING, events=Events()) as supervisor:

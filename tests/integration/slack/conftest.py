@@ -5,7 +5,10 @@ with.
 from __future__ import annotations
 
 import datetime as dt
+import json
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +29,7 @@ BEGINNING = dt.datetime.now(dt.UTC).replace(microsecond=0)
 
 
 class Store:
-    """A datastore as `action_service` and `sensor_service` offer it, in memory, with times to live."""
+    """A datastore as `action_service` and `sensor_service` offer it, in memory, with TTLs."""
 
     def __init__(self, now: Callable[[], dt.datetime]) -> None:
         self._now = now
@@ -81,6 +84,69 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now += dt.timedelta(seconds=seconds)
+
+
+class EngineStandIn:
+    """The calls of StackStorm's API that an action makes: executions are started, inquiries listed
+    and answered.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[dict[str, Any]] = []
+        self.inquiries: list[dict[str, Any]] = []
+        self.answers: list[dict[str, Any]] = []
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer({"username": "stanley"} if "user" in self.path else engine.inquiries)
+
+            def do_POST(self) -> None:
+                engine.begun.append(self.body())
+                self.answer({"id": f"e{len(engine.begun)}"})
+
+            def do_PUT(self) -> None:
+                body = self.body()
+                engine.answers.append(body)
+                engine.inquiries = [one for one in engine.inquiries if one["id"] != body["id"]]
+                self.answer(body)
+
+            def body(self) -> Any:
+                return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+            def answer(self, body: Any) -> None:
+                content = json.dumps(body).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *args: Any) -> None:
+                """Nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def take_up(self) -> None:
+        """What the workflow does with the inquiries that were begun."""
+        for number, one in enumerate(self.begun):
+            if one["action"] == "kubestorm.approval_inquiry":
+                inquiry = {"id": f"i{number}", "route": one["parameters"]["inquiry"]["route"]}
+                if inquiry not in self.inquiries:
+                    self.inquiries.append(inquiry)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineStandIn]:
+    """In the environment of the action, as an engine puts it there."""
+    it = EngineStandIn()
+    thread = threading.Thread(target=it.server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("ST2_ACTION_API_URL", f"http://127.0.0.1:{it.server.server_port}")
+    monkeypatch.setenv("ST2_ACTION_AUTH_TOKEN", "t")
+    yield it
+    it.server.shutdown()
+    thread.join()
+    it.server.server_close()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ WAIT_SECONDS = 30.0
 
 
 class Recorder:
-    """What StackStorm's sensor service does for a sensor, remembered: dispatches, datastore, log."""
+    """What StackStorm's sensor service did for a sensor, remembered: dispatches, datastore, log."""
 
     def __init__(self, values: dict[str, str] | None = None) -> None:
         self.values: dict[str, str] = dict(values or {})

@@ -51,7 +51,7 @@ def test_an_object_is_made_read_changed_and_deleted(client: KubeClient, namespac
 
 
 def test_status_is_patched_apart_from_the_object(widgets: Widgets) -> None:
-    """The status subresource changes no generation, and an outdated resourceVersion is a conflict."""
+    """The status subresource changes no generation, an outdated resourceVersion is a conflict."""
     made = widgets.make("one")
     widgets.report("one", {"phase": "Ready"})
     now = widgets.client.get(widgets.resource, "one", widgets.namespace)

@@ -4,13 +4,11 @@ any trouble.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
 import pytest
-from kubestorm.kube import KubeClient, Resource, connect
-from kubestorm.lease import LeaseLock
+from kubestorm.kube import KubeClient, Resource
 
 from tests.integration.watching.conftest import (
     CRDS,
@@ -111,7 +109,7 @@ def test_a_version_too_old_is_listed_anew_with_the_differences(
     connect_as: ConnectAs,
     start_watching: StartWatching,
 ) -> None:
-    """410 on the resumed watch: only what differs from what was known is told, deletions included."""
+    """410 on the resumed watch: only differences from the known are told, deletions included."""
     before = Recorder()
     for name in ("kept", "changed", "gone"):
         widgets.make(name)
@@ -248,7 +246,7 @@ def test_watches_that_end_are_resumed(
     connect_as: ConnectAs,
     start_watching: StartWatching,
 ) -> None:
-    """The server's timeout is no trouble: the watch goes on from its version without another list."""
+    """The server's timeout is no trouble: the watch goes on from its version without a list."""
     recorder = Recorder()
     settings = watch_settings(watch={"timeout_seconds": 1})
     start_watching(
@@ -382,7 +380,7 @@ def test_selectors_and_namespaces_are_watches_of_their_own(
 def test_watches_come_and_go_with_the_triggers(
     widgets: Widgets, start_watching: StartWatching
 ) -> None:
-    """The first trigger starts a watch, another on the same shares it, the last one's end ends it."""
+    """The first trigger starts a watch, another shares it, the last one's end ends it."""
     recorder = Recorder()
     hub = start_watching(widgets.client, recorder)
     assert hub.watches() == []
@@ -424,25 +422,6 @@ def test_a_trigger_that_differs_in_resync_alone_hears_of_what_exists(
     assert [one["parameters"].get("resync") for one in recorder.triggers[:2]] == [None, False]
 
 
-def test_no_look_is_told_while_a_run_holds_the_lease(
-    widgets: Widgets, start_watching: StartWatching
-) -> None:
-    """It would end at the lock. Others are looked at meanwhile, and the object itself once the
-    Lease is free.
-    """
-    client = connect(dataclasses.replace(widgets.client.settings, namespace=widgets.namespace))
-    held = LeaseLock(client, widgets.make("held")["metadata"]["uid"], holder="run-1")
-    assert held.acquire()
-    widgets.make("free")
-    recorder = Recorder()
-    settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
-    start_watching(client, recorder, {**widgets.parameters, "resync": True}, settings=settings)
-    recorder.wait(lambda: recorder.told.count(("resync", "free")) >= 4, "looks at the other")
-    assert ("resync", "held") not in recorder.told
-    held.release()
-    recorder.wait(lambda: ("resync", "held") in recorder.told, "a look once it is free")
-
-
 def test_a_trigger_that_names_no_kind_stops_nothing(
     widgets: Widgets, start_watching: StartWatching
 ) -> None:
@@ -457,7 +436,7 @@ def test_a_trigger_that_names_no_kind_stops_nothing(
 def test_what_is_not_ready_comes_again_as_resync(
     widgets: Widgets, start_watching: StartWatching
 ) -> None:
-    """Looks repeat until Ready for the current generation, with the object as it is at that moment."""
+    """Looks repeat until Ready for the current generation, with the object as it is then."""
     recorder = Recorder()
     settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
     start_watching(
@@ -486,7 +465,7 @@ def test_what_is_not_ready_comes_again_as_resync(
 def test_what_is_not_ready_comes_again_after_a_restart_with_no_event_at_all(
     widgets: Widgets, start_watching: StartWatching
 ) -> None:
-    """What is remembered is on the schedule from the start; no event has to remind anybody of it."""
+    """What is remembered is on the schedule from the start; no event has to remind of it."""
     before = Recorder()
     widgets.make("one")
     hub = start_watching(widgets.client, before, {**widgets.parameters, "resync": True})
@@ -497,23 +476,6 @@ def test_what_is_not_ready_comes_again_after_a_restart_with_no_event_at_all(
     settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
     start_watching(widgets.client, after, {**widgets.parameters, "resync": True}, settings=settings)
     after.wait(lambda: after.told.count(("resync", "one")) >= 2, "looks at it")
-
-
-def test_a_ready_object_that_is_annotated_comes_once_more(
-    widgets: Widgets, start_watching: StartWatching
-) -> None:
-    """The run for the change may have ended at the lock of one that had read the object before."""
-    recorder = Recorder()
-    widgets.make("one")
-    widgets.report("one", {"conditions": [{"type": "Ready", "status": "True"}]})
-    settings = watch_settings(resync={"initial_seconds": 0.05, "max_seconds": 0.1})
-    start_watching(
-        widgets.client, recorder, {**widgets.parameters, "resync": True}, settings=settings
-    )
-    recorder.wait_told(("created", "one"))
-    widgets.annotate("one", wish="granted")
-    recorder.wait(lambda: ("resync", "one") in recorder.told, "one more look")
-    assert recorder.told == [("created", "one"), ("updated", "one"), ("resync", "one")]
 
 
 def test_everything_comes_again_at_its_interval(
@@ -578,18 +540,18 @@ def test_an_object_may_say_when_it_is_to_be_looked_at(
     long_ago = "2020-01-01T00:00:00.500Z"
     widgets.make("one")
     widgets.report(
-        "one", {"conditions": [{"type": "Ready", "status": "True"}], "nextLookAt": long_ago}
+        "one", {"conditions": [{"type": "Ready", "status": "True"}], "requeueAt": long_ago}
     )
     recorder.wait(lambda: ("resync", "one") in recorder.told, "the look that it asked for")
     ended = {
         "conditions": [{"type": "Ready", "status": "False"}],
         "finishedAt": long_ago,
-        "nextLookAt": None,
+        "requeueAt": None,
     }
     widgets.report("one", ended)
     widgets.make("two")
     widgets.report(
-        "two", {"conditions": [{"type": "Ready", "status": "False"}], "nextLookAt": long_ago}
+        "two", {"conditions": [{"type": "Ready", "status": "False"}], "requeueAt": long_ago}
     )
     recorder.wait(lambda: ("resync", "two") in recorder.told, "a look at the other")
     assert recorder.told.count(("resync", "one")) == 1

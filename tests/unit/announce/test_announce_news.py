@@ -58,7 +58,7 @@ def database(*conditions: dict[str, Any], generation: int = 2, **metadata: Any) 
             "Paused",
             {"step": 2},
             WARNING,
-            "Rollout of cart 1.4.2 in shop waits to be promoted or aborted.",
+            "Rollout of cart 1.4.2 in shop is waiting to be promoted or aborted.",
             id="paused",
         ),
         pytest.param(
@@ -83,7 +83,7 @@ def test_a_rollout_tells_how_it_goes(
     news = news_of("rollouts", rollout(phase, **status))
     assert news is not None
     assert (news.tone, news.sentence, news.name) == (tone, sentence, "cart")
-    assert ("asked for by", "ada") in news.facts
+    assert ("requested by", "ada") in news.facts
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_database_tells_when_it_is_ready_or_in_trouble(
     news = news_of("databases", obj)
     assert news is not None
     assert (news.tone, news.sentence) == (tone, sentence)
-    assert news.since == dt.datetime(2026, 1, 1, 10, tzinfo=dt.UTC)
+    assert news.since == dt.datetime(2026, 1, 1, 10, tzinfo=dt.timezone.utc)
 
 
 @pytest.mark.parametrize(

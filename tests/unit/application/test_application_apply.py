@@ -236,4 +236,4 @@ ADDRESSES = {
 def test_where_it_is_reached(parsed, spec, granted, url):
     """As far out as it is exposed."""
     service = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
-    assert steps._url(parsed(**spec), granted, service) == url
+    assert steps.url_of(parsed(**spec), granted, service) == url

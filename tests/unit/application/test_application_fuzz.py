@@ -1,4 +1,4 @@
-"""Whatever is written into an Application, the answer is a spec that can be rendered or a sentence."""
+"""What is written into an Application, the answer is a spec that can be rendered or a sentence."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ SCALARS = st.one_of(
 )
 WORDS = sorted(
     {
-        "http", "tcp", "path", "port", "type", "hosts", "min", "max", "weight", "steps", "requests", "limits", "cpu",
-        "memory", "key", "prefix", "env", "file", "name", "metadata", "spec", "template", "containers", "labels", "job",
+        "http", "tcp", "path", "port", "type", "hosts", "min", "max", "weight", "steps", "requests",
+        "limits", "cpu",
+        "memory", "key", "prefix", "env", "file", "name", "metadata", "spec", "template",
+        "containers", "labels", "job",
         "command", "deployment", "service", "semver", "tag", "pattern", "group",
     }
 )  # fmt: skip

@@ -65,13 +65,16 @@ def test_probes_follow_from_few_values(parsed):
     container = deployed(parsed(health=health))["spec"]["template"]["spec"]["containers"][0]
     get = {"port": 8080, "scheme": "HTTP"}
     assert container["startupProbe"] == {
-        "httpGet": {"path": "/ready", **get}, "periodSeconds": 5, "timeoutSeconds": 2, "failureThreshold": 7,
+        "httpGet": {"path": "/ready", **get}, "periodSeconds": 5, "timeoutSeconds": 2,
+        "failureThreshold": 7,
     }  # fmt: skip
     assert container["readinessProbe"] == {
-        "httpGet": {"path": "/ready", **get}, "periodSeconds": 7, "timeoutSeconds": 2, "failureThreshold": 4,
+        "httpGet": {"path": "/ready", **get}, "periodSeconds": 7, "timeoutSeconds": 2,
+        "failureThreshold": 4,
     }  # fmt: skip
     assert container["livenessProbe"] == {
-        "httpGet": {"path": "/live", **get}, "periodSeconds": 7, "timeoutSeconds": 2, "failureThreshold": 8,
+        "httpGet": {"path": "/live", **get}, "periodSeconds": 7, "timeoutSeconds": 2,
+        "failureThreshold": 8,
     }  # fmt: skip
 
 
@@ -205,7 +208,7 @@ def test_pods_are_spread_over_zones_by_default(parsed):
 
 
 def test_a_patch_changes_what_it_names_and_never_whose_it_is(parsed):
-    """Lists of named objects are merged by name; image, labels and configuration stay the pack's."""
+    """Lists of named objects are merged by name; image, labels and config stay the pack's."""
     change = {
         "metadata": {"labels": {"team": "x", "kubestorm.io/application": "other"}},
         "spec": {

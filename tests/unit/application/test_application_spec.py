@@ -20,7 +20,7 @@ CANARY = {
 
 
 def test_what_is_enough_gets_the_documented_defaults(parsed):
-    """One pod, internal, rolled over, spread over zones; quantities as the API server writes them."""
+    """One pod, internal, rolled over, spread over zones; quantities as the API server does."""
     app = parsed()
     assert app.image == "registry.example.com/team/cart"
     assert app.resources == Resources("100m", "128Mi", "1", "256Mi")
@@ -352,7 +352,8 @@ def test_a_registry_is_told_from_a_folder(text, parts):
 
 
 QUANTITIES = {
-    "1000m": "1", "0.5": "500m", "1.5": "1500m", "100m": "100m", "1024Mi": "1Gi", "0.5Gi": "512Mi", "1500Mi": "1500Mi",
+    "1000m": "1", "0.5": "500m", "1.5": "1500m", "100m": "100m", "1024Mi": "1Gi", "0.5Gi": "512Mi",
+    "1500Mi": "1500Mi",
     "1G": "1G", "1000": "1k", "128e6": "128M", "0.0001": "1m", "2": "2", "1e3": "1k",
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ from kubestorm.chat.people import Person, find_person
 from kubestorm.chat.settings import ChatSettings
 from kubestorm.errors import DefinitionError
 
-NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 QUESTION = Question("rollout", "shop-prod", "c0ffee" * 8, "beef" * 16, "ada")
 RULE = Rule(
     ("shop-*",),

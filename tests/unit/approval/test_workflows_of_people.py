@@ -13,7 +13,7 @@ from stormcell.orquesta.spec import parse_workflow
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize("name", ["announce", "approval_ask", "slack_run"])
+@pytest.mark.parametrize("name", ["approval_inquiry", "chat_follow", "slack_outcome"])
 def test_nothing_is_wrong_with_the_workflow(name: str) -> None:
     """It has a beginning, every variable is known where it is used, and inputs are those of the
     action.

@@ -68,7 +68,7 @@ def test_nothing_is_out_of_date_where_the_bases_are_the_same() -> None:
 
 
 def test_parents_come_first() -> None:
-    """A child whose parent is out of date waits, also where the child's own bases have all changed."""
+    """A child of a parent out of date waits, also where the child's own bases have all changed."""
     world = World({"java": [OUTSIDE], "cart": [ref("java"), OUTSIDE]})
     world.digests[OUTSIDE] = "os-2"
     assert world.look(5) == (key("java"),)

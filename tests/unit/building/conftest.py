@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from kubestorm.building.settings import BuildSettings
@@ -25,7 +24,7 @@ CONFIG = {
 
 @pytest.fixture
 def settings() -> BuildSettings:
-    """One registry where each namespace has a folder of its own, and another that is open to all."""
+    """One registry where each namespace has its own folder, and another that is open to all."""
     return BuildSettings.from_config(CONFIG)
 
 

@@ -1,4 +1,4 @@
-"""Addresses of repositories and names of branches: what is let through, and what never reaches git."""
+"""Addresses of repositories and names of branches: what is let through, what never reaches git."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_all_spellings_of_a_repository_have_one_key(one, other, same):
 
 @given(st.text())
 def test_no_text_makes_the_parser_fail(text):
-    """Whatever comes in is taken or refused with a sentence; what is taken begins with no hyphen."""
+    """Whatever comes in is taken or refused with a reason; what is taken begins with no hyphen."""
     try:
         found = parse_address(text, ALL)
     except DefinitionError:

@@ -154,7 +154,7 @@ def test_an_event_without_an_id_has_one_of_its_own():
     """A repetition is told from a new push."""
     import datetime as dt
 
-    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
     payload = Push(("https://git.test/a",), "main", NEW).payload(source="polling", now=now)
     assert payload["event_id"] == f"main@{NEW}"
     assert payload["seen_at"] == "2026-01-01T00:00:00Z"

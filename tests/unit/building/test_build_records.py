@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from kubestorm.building import records
 from kubestorm.building.failures import judge
 from kubestorm.building.plan import Decision, Request
-from kubestorm.building.records import Again, Finish, Look, Start, decide
+from kubestorm.building.records import Ask, Finish, decide
 from kubestorm.conditions import format_time
 
-NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 OLD, NEW = "a" * 40, "b" * 40
 STATES = ["Waiting", "Building", "Testing", "Pushing", "Pushed", "Skipped", "Failed", "Canceled"]
 
@@ -32,9 +32,9 @@ def spec(parse):
 def next_of(status: dict[str, Any], spec, **more: Any) -> Any:
     """The decision about a status; a commit, nobody at work and no wishes unless said."""
     given_: dict[str, Any] = {
-        "commit": NEW, "request": None, "cancel": {}, "alive": False, "attempts": 3, "now": NOW, **more,
+        "request": None, "cancel": {}, "alive": False, "attempts": 3, "now": NOW, **more,
     }  # fmt: skip
-    return decide(status, spec, **given_)
+    return decide({"source": {"commit": NEW, "branch": "main"}, **status}, spec, **given_)
 
 
 def build(spec, **fields: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def build(spec, **fields: Any) -> dict[str, Any]:
 def test_the_first_look_begins_a_build(spec):
     """Number one, of the wished commit."""
     started = next_of({}, spec)
-    assert isinstance(started, Start)
+    assert isinstance(started, Ask)
     assert (started.build["number"], started.build["commit"], started.build["phase"]) == (
         1,
         NEW,
@@ -79,45 +79,46 @@ def test_a_build_follows_a_commit_a_change_or_a_command(spec, fields, more, caus
     """And nothing else: what failed for good or was canceled waits for one of them."""
     decision = next_of(build(spec, **fields), spec, **more)
     if cause:
-        assert isinstance(decision, Start)
+        assert isinstance(decision, Ask)
         assert (decision.build["cause"], decision.build["number"]) == (cause, 5)
     else:
-        assert decision == Look(None)
+        assert decision is None
 
 
 def test_a_suspended_one_is_built_by_command_alone(parse):
     """Commits wait until somebody asks."""
     spec = parse(suspend=True)
-    assert next_of({}, spec) == Look(None)
-    assert isinstance(next_of({}, spec, request=Request("r-1")), Start)
+    assert next_of({}, spec) is None
+    assert isinstance(next_of({}, spec, request=Request("r-1")), Ask)
     after = build(spec, requestId="r-1", keyed=OLD, commit=OLD)
-    assert next_of(after, spec, request=Request("r-1")) == Look(None)
+    assert next_of(after, spec, request=Request("r-1")) is None
 
 
 def test_while_a_build_is_under_way_the_next_waits(spec):
     """A storm of pushes ends in two builds."""
     running = build(spec, keyed=OLD, commit=OLD, phase="Running")
-    assert isinstance(next_of(running, spec, alive=True), Look)
+    assert next_of(running, spec, alive=True) is None
 
 
 def test_a_build_that_died_is_begun_again_but_not_for_ever(spec):
     """Each time is counted."""
     again = next_of(build(spec, phase="Running"), spec)
-    assert isinstance(again, Again)
-    assert (again.reason, again.build["interruptions"]) == ("Interrupted", 1)
+    assert isinstance(again, Ask)
+    assert (again.build["phase"], again.build["interruptions"]) == ("Requested", 1)
     over = next_of(build(spec, phase="Running", interruptions=2), spec)
     assert isinstance(over, Finish)
     assert over.build["outcome"] == "Failed"
 
 
 @pytest.mark.parametrize(
-    "fields, expected",
+    "fields, asked",
     [
-        ({"requestedAt": ago(1)}, Again),
-        ({"requestedAt": ago(1), "dispatched": True}, Look),
-        ({"requestedAt": ago(60), "dispatched": True}, Again),
-        ({"requestedAt": ago(60), "notBefore": ago(-10)}, Look),
-        ({"requestedAt": ago(60), "notBefore": ago(10)}, Again),
+        ({}, True),
+        ({"dispatchedAt": ago(60)}, False),
+        ({"dispatchedAt": ago(600)}, True),
+        ({"notBefore": ago(-10)}, False),
+        ({"notBefore": ago(10)}, True),
+        ({"notBefore": ago(10), "dispatchedAt": ago(5)}, False),
     ],
     ids=[
         "not asked for",
@@ -125,11 +126,45 @@ def test_a_build_that_died_is_begun_again_but_not_for_ever(spec):
         "asked for long ago",
         "next try not due",
         "next try due",
+        "next try just asked for",
     ],
 )
-def test_an_execution_is_asked_for_until_one_is_at_work(spec, fields, expected):
+def test_an_execution_is_asked_for_until_one_is_at_work(spec, fields, asked):
     """Not at each look: one that waits for a worker is not asked for again and again."""
-    assert isinstance(next_of(build(spec, phase="Requested", **fields), spec), expected)
+    status = build(spec, phase="Requested", **fields)
+    assert isinstance(next_of(status, spec), Ask) is asked
+    due = records.requeue_at(status["build"], 0.0, NOW)
+    assert (due > format_time(NOW)) is not asked
+
+
+@pytest.mark.parametrize(
+    "fields, due",
+    [
+        ({"phase": "Running"}, ago(-90)),
+        ({"phase": "Requested", "notBefore": ago(-10)}, ago(-10)),
+        ({"phase": "Finished"}, None),
+        ({}, None),
+    ],
+    ids=["silent", "next try", "over", "no build"],
+)
+def test_a_build_is_looked_at_by_time_only_where_nobody_would_wake_it(fields, due):
+    """One that runs says so itself, and its end is written by whoever ends it."""
+    assert records.requeue_at(fields, 90.0, NOW) == due
+
+
+def test_a_build_that_waits_for_its_turn_starts_when_it_is_called(spec):
+    """Nothing of the waiting stays in its record then."""
+    waiting = records.awaiting_turn({"number": 4, "dispatchedAt": ago(1)}, "Waiting.", NOW)
+    assert (waiting["awaitsTurn"], waiting["notBefore"]) == (True, ago(-records.TURN_SECONDS))
+    assert next_of({"build": {**waiting, "commit": NEW}}, spec) is None
+    assert records.begun(waiting, host="h", execution_id="e", now=NOW) == {
+        "number": 4,
+        "phase": "Running",
+        "host": "h",
+        "executionId": "e",
+        "startedAt": ago(0),
+        "message": "",
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,8 +172,8 @@ def test_an_execution_is_asked_for_until_one_is_at_work(spec, fields, expected):
     [
         ({"by": "ada"}, False, Finish),
         ({"by": "ada", "build": 4}, False, Finish),
-        ({"by": "ada", "build": 3}, False, Again),
-        ({"by": "ada"}, True, Look),
+        ({"by": "ada", "build": 3}, False, Ask),
+        ({"by": "ada"}, True, type(None)),
     ],
     ids=["any", "this one", "an older one", "whoever is at work sees it"],
 )
@@ -178,7 +213,8 @@ def test_what_was_skipped_keeps_its_image(spec):
 def test_tries_are_counted_and_spread(attempts, state):
     """Each waits twice as long as the one before."""
     record = records.failed(
-        {"name": "cart", "attempts": attempts}, reason="NetworkFailed", message="m.", retryable=True, log_tail="",
+        {"name": "cart", "attempts": attempts}, reason="NetworkFailed", message="m.",
+        retryable=True, log_tail="",
         attempts=3, retry_seconds=30, now=NOW,
     )  # fmt: skip
     assert record["state"] == state
@@ -232,7 +268,7 @@ def test_a_status_holds_nothing_that_says_nothing():
         ("build", "toomanyrequests: You have reached your pull rate limit", "NetworkFailed", True),
         ("build", "manifest unknown: manifest unknown", "BaseImageMissing", False),
         ("build", "write /x: no space left on device", "DiskFull", False),
-        ("push", "denied: requested access to the resource is denied", "RegistryRefused", False),
+        ("push", "denied: requested access to the resource is denied", "RegistryDenied", False),
         ("push", "something odd", "PushFailed", True),
         ("test", "connection refused", "TestFailed", False),
         ("build", "", "BuildFailed", False),

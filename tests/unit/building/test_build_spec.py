@@ -11,7 +11,7 @@ from tests.unit.building.conftest import CONFIG, image_build
 
 
 def test_what_is_left_out_has_been_decided(parse):
-    """Dockerfile in the context, all of the context as paths, the operators' registry and builder."""
+    """Dockerfile in context, the whole context as paths, the operators' registry and builder."""
     spec = parse()
     image = spec.images[0]
     assert (image.dockerfile, image.paths, image.reference) == (

@@ -16,11 +16,12 @@ from stormcell.rules import RuleIndex, render_action_parameters
 ROOT = Path(__file__).resolve().parents[3]
 LOOKUPS = StaticLookups()
 NAMES = (
+    "base_image_changed",
     "base_image_pushed",
-    "base_images_timer",
     "build_requested_run",
-    "descriptor_source_pushed",
+    "delivery_ended",
     "image_pushed_route",
+    "imagebuild_deletion_teardown",
     "imagebuild_event_reconcile",
     "source_pushed_route",
 )
@@ -74,33 +75,41 @@ def given(name: str, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "change, looks",
+    "change, deleting, begun",
     [
-        ("created", True),
-        ("updated", True),
-        ("deleting", True),
-        ("resync", True),
-        ("deleted", False),
-        ("status", False),
+        ("created", False, "reconcile"),
+        ("updated", False, "reconcile"),
+        ("resync", False, "reconcile"),
+        ("created", True, "teardown"),
+        ("updated", True, "teardown"),
+        ("deleting", True, "teardown"),
+        ("resync", True, "teardown"),
+        ("deleted", True, ""),
+        ("deleted", False, ""),
+        ("status", False, ""),
     ],
 )
-def test_an_image_build_is_looked_at_while_it_is_there(change: str, looks: bool) -> None:
-    """Also while it is being deleted, for its cleanup; nothing is left to do for one that is gone."""
-    payload = {**IDENTITY, "change": change, "object": {"metadata": {"name": "cart"}}}
-    expected = {"imagebuild_event_reconcile": "kubestorm.imagebuild_reconcile"} if looks else {}
-    assert reached("kubestorm.resource_event", payload, KIND) == expected
+def test_an_image_build_is_looked_at_while_it_is_there(
+    change: str, deleting: bool, begun: str
+) -> None:
+    """By the action itself; nothing is left to do for one that is gone."""
+    payload = {**IDENTITY, "change": change, "deleting": deleting}
+    found = list(reached("kubestorm.resource_event", payload, KIND).values())
+    assert found == ([f"kubestorm.imagebuild_{begun}"] if begun else [])
 
 
-@pytest.mark.parametrize("name", ["imagebuild_event_reconcile", "build_requested_run"])
-def test_a_run_is_given_the_identity_only(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["imagebuild_event_reconcile", "imagebuild_deletion_teardown", "build_requested_run"]
+)
+def test_a_step_is_given_the_identity_only(name: str) -> None:
     """It reads the object as it is then."""
     assert given(name, {**IDENTITY, "change": "updated", "object": {"spec": {}}}) == IDENTITY
 
 
 def test_a_build_that_is_asked_for_is_carried_out() -> None:
-    """By the workflow that holds the build's logs."""
+    """By one execution, whose output is the build's log."""
     assert reached("kubestorm.build_requested", IDENTITY) == {
-        "build_requested_run": "kubestorm.imagebuild_build"
+        "build_requested_run": "kubestorm.build_run"
     }
 
 
@@ -114,28 +123,48 @@ def test_a_push_of_source_is_for_builds_and_descriptors() -> None:
         "event_id": "e1",
     }
     assert reached("kubestorm.source_pushed", push) == {
-        "descriptor_source_pushed": "kubestorm.descriptor_refresh",
         "source_pushed_route": "kubestorm.source_route",
     }
     assert given("source_pushed_route", push) == push
-    assert given("descriptor_source_pushed", push) == {"urls": push["urls"], "branch": "main"}
+
+
+@pytest.mark.parametrize(
+    "stage, outcome, ends",
+    [
+        ("build", "failed", False),
+        ("rollout", "succeeded", False),
+        ("post-deploy test", "skipped", True),
+        ("post-deploy test", "succeeded", True),
+    ],
+)
+def test_the_last_stage_of_a_delivery_ends_its_workflow(
+    stage: str, outcome: str, ends: bool
+) -> None:
+    """Also where an earlier one has failed: the last one is told then as skipped."""
+    told = {"namespace": "shop", "name": "site", "run_id": "r1"}
+    payload = {**told, "stage": stage, "outcome": outcome}
+    expected = {"delivery_ended": "kubestorm.pipeline_end"} if ends else {}
+    assert reached("kubestorm.pipeline_stage_ended", payload) == expected
+    assert given("delivery_ended", payload) == told
 
 
 def test_a_push_of_an_image_is_for_applications_and_for_what_stands_on_it() -> None:
-    """A base image's descendants are looked for whatever the repository; the look knows which."""
+    """The look knows whether anything is built on that repository."""
     push = {"registry": "r:5000", "repository": "base/os", "tag": "12", "digest": "sha256:ab"}
     assert reached("kubestorm.image_pushed", push) == {
         "base_image_pushed": "kubestorm.base_images_look",
         "image_pushed_route": "kubestorm.image_route",
     }
-    assert given("base_image_pushed", push) == {}
+    assert given("base_image_pushed", push) == {"registry": "r:5000", "repository": "base/os"}
 
 
-def test_a_timer_looks_for_pushes_that_nobody_told_of() -> None:
-    """Every ten minutes."""
-    every = {"unit": "minutes", "delta": 10}
-    found = reached("core.st2.IntervalTimer", {"executed_at": "2026-01-01"}, every)
-    assert found == {"base_images_timer": "kubestorm.base_images_look"}
+def test_what_the_polling_sensor_finds_is_built() -> None:
+    """By a look at all images."""
+    payload = {"images": ["shop/cart:cart"]}
+    assert reached("kubestorm.base_image_changed", payload) == {
+        "base_image_changed": "kubestorm.base_images_look"
+    }
+    assert given("base_image_changed", payload) == {}
 
 
 @pytest.mark.parametrize("name", NAMES)

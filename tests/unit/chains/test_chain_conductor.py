@@ -129,7 +129,7 @@ def test_a_chain_passes_results_along() -> None:
     "status, last", [(S.FAILED, "failed"), (S.TIMEOUT, "timeout"), (S.ABANDONED, "failed")], ids=str
 )
 def test_a_failed_task_goes_on_with_on_failure(status: ExecutionStatus, last: str) -> None:
-    """on-failure is followed for every way to fail, and the chain has the status of its last task."""
+    """on-failure is followed however a task fails; the chain has the status of its last task."""
     walk = Walk(FOUR)
     walk.end({"out": 1})
     assert _started(walk.end({}, status)) == ("p.d", {"pack": "p"})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2 import Environment, StrictUndefined
 from kubestorm.chat import aliases
 from kubestorm.chat.commands import COMMANDS
 from stormcell.api.alias_formats import displays, matching, parameters_of
@@ -92,7 +93,40 @@ def test_what_is_no_command_is_left_to_the_catch_all(text: str) -> None:
 @pytest.mark.parametrize("text", [text for text, _name, _problem in INCOMPLETE])
 def test_what_is_incomplete_still_reaches_the_pack(text: str) -> None:
     """It matches a command's alias or the catch-all; the pack then says what is missing."""
-    assert matching(text, ALIASES).alias.action_ref == "kubestorm.chat_run"
+    assert matching(text, ALIASES).alias.action_ref.startswith("kubestorm.chat_")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_only_what_takes_long_is_a_workflow(command: Any) -> None:
+    """All else is one execution."""
+    ref = FILES[f"{command.name}.yaml"]["action_ref"]
+    assert ref == ("kubestorm.chat_follow" if command.follow else "kubestorm.chat_run")
+
+
+@pytest.mark.parametrize(
+    "result,told",
+    [
+        ({"result": {"text": "Hello."}, "stdout": ""}, "Hello."),
+        ({"output": {"text": "Hello.", "silent": False}}, "Hello."),
+        ({"result": {"text": "", "silent": True}}, ""),
+        ({"output": {"text": "", "silent": True}}, ""),
+        ({"result": "None", "stderr": "trace"}, "That went wrong"),
+        ({"output": {"text": "", "silent": False}, "errors": ["e"]}, "That went wrong"),
+        ({"output": None, "errors": ["e"]}, "That went wrong"),
+        ({}, "That went wrong"),
+        (None, "That went wrong"),
+    ],
+)
+def test_the_answer_is_read_from_either_action(result: Any, told: str) -> None:
+    """Of an action and of a workflow, silent or crashed; the color, which StackStorm renders
+    strictly, is always one.
+    """
+    alias, context = FILES["whoami.yaml"]["result"], {"execution": {"result": result, "id": "e1"}}
+    text = Environment().from_string(alias["format"]).render(context)
+    assert text.startswith(told)
+    assert bool(text) is bool(told)
+    strict = Environment(undefined=StrictUndefined)
+    assert strict.from_string(alias["extra"]["color"]).render(context).startswith("#")
 
 
 def test_pairs_at_the_end_become_parameters_of_their_own() -> None:
@@ -130,19 +164,12 @@ def test_every_value_of_a_phrase_can_be_given_as_a_pair() -> None:
     }
     names -= {"topic", "kind"}
     parameters = yaml.safe_load((ROOT / "actions" / "chat_run.yaml").read_text())["parameters"]
-    workflow = yaml.safe_load((ROOT / "workflows" / "chat_run.yaml").read_text())
+    follow = yaml.safe_load((ROOT / "actions" / "chat_follow.yaml").read_text())["parameters"]
+    workflow = yaml.safe_load((ROOT / "workflows" / "chat_follow.yaml").read_text())
     assert set(parameters) == names | {"text", "user", "speaker", "channel"}
-    assert set(workflow["input"]) == set(parameters)
     given = workflow["tasks"]["answer"]["input"]
-    assert set(given["options"]) == names
-    for text in [
-        *given["options"].values(),
-        given["text"],
-        given["user"],
-        given["channel"],
-        given["speaker"],
-    ]:
-        assert '.replace("{", "(")' in text
+    assert set(workflow["input"]) == set(follow) == set(given) == names | {"text"}
+    assert all('.replace("{", "(")' in text for text in given.values())
 
 
 def test_help_lists_a_line_with_an_example_for_each() -> None:
@@ -197,7 +224,10 @@ def test_every_command_fits_its_action(command: Any) -> None:
 
 def test_every_action_that_a_person_would_call_has_a_command() -> None:
     """An action with a person's verb is in the list."""
-    verbs = "list show status create resize rotate snapshot delete rollout rollback abort promote freeze unfreeze scale"
+    verbs = (
+        "list show status create resize rotate snapshot delete rollout rollback abort promote "
+        "freeze unfreeze scale"
+    )
     wanted = {
         path.stem
         for path in (ROOT / "actions").glob("*.py")

@@ -1,4 +1,4 @@
-"""The conversation: nothing is run unless it was understood, is allowed, and one object is meant."""
+"""The conversation: nothing is run unless it was understood, is allowed, and meant for one."""
 
 from __future__ import annotations
 
@@ -175,6 +175,26 @@ def test_only_speakers_speak_for_others(recorder: Recorder) -> None:
     assert recorder.runs == []
     say(recorder, "roll back ledger", "ada", speaker="hubot", config=config)
     assert len(recorder.runs) == 1
+
+
+@pytest.mark.parametrize(
+    "account,speaker,speakers,name",
+    [
+        pytest.param("ada", "hubot", [], "ada", id="a bot names an account"),
+        pytest.param("ada", "hubot", ["hubot"], "ada", id="a listed bot names an account"),
+        pytest.param("", "ada", [], "ada", id="whoever is logged in, without a bot"),
+        pytest.param("", "ada", ["hubot"], "ada", id="the same where bots are listed"),
+        pytest.param("ada", "mallory", ["hubot"], "mallory", id="no bot names an account"),
+        pytest.param("", "hubot", ["hubot"], "somebody", id="a bot that names nobody"),
+        pytest.param("ada", "", ["hubot"], "ada", id="the pack's own listener"),
+    ],
+)
+def test_who_asks(
+    recorder: Recorder, account: str, speaker: str, speakers: list[str], name: str
+) -> None:
+    """The account that a bot names, else the user of StackStorm who runs it."""
+    answer = say(recorder, "who am i", account, speaker=speaker, config={"speakers": speakers})
+    assert answer.person == name
 
 
 def test_a_failure_says_the_reason_and_the_next_step(recorder: Recorder) -> None:

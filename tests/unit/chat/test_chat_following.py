@@ -252,15 +252,14 @@ def test_a_follow_travels_as_plain_values() -> None:
 
 
 def test_looks_become_rarer_and_end() -> None:
-    """The first after `look_seconds`, six times that at most; later the thread is told where to
-    look.
+    """The first after `look_seconds`, each later pause twice as long, up to 24 times that; in the
+    end the thread is told where to look.
     """
     follow, delays = CART, []
     while judge_late(follow, 300) is None:
         follow = next_look(follow, 2)
         delays.append(follow.delay_seconds)
-    assert delays[:4] == [2, 3, 4.5, 6.8]
-    assert max(delays) == 12
+    assert delays == [2, 4, 8, 16, 32, 48, 48, 48, 48, 48]
     assert follow.waited_seconds == pytest.approx(sum(delays), abs=1)
     late = judge_late(follow, 300)
     assert late is not None

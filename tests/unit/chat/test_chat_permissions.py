@@ -100,7 +100,10 @@ def test_the_matrix_knows_every_command() -> None:
             "application_rollout",
             "general",
             "shop-prod",
-            "You are missing the role deployer, which `application_rollout` needs. Ask Olga for it.",
+            (
+                "You are missing the role deployer, which `application_rollout` needs. Ask Olga "
+                "for it."
+            ),
         ),
         (
             "vera",
@@ -114,14 +117,18 @@ def test_the_matrix_knows_every_command() -> None:
             "application_rollout",
             "general",
             "pay-prod",
-            "You are missing the role deployer in pay-prod, which `application_rollout` needs. Ask Olga for it.",
+            (
+                "You are missing the role deployer in pay-prod, which `application_rollout` needs. "
+                "Ask Olga for it."
+            ),
         ),
         (
             "eve",
             "database_list",
             "general",
             "",
-            "I do not know eve, and `database_list` needs the role viewer. Ask Olga to list your account in the pack's "
+            "I do not know eve, and `database_list` needs the role viewer. Ask Olga to list your "
+            "account in the pack's "
             "configuration, under chat.people.",
         ),
         (

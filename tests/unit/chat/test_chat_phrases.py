@@ -107,7 +107,7 @@ def test_slack_markup_is_read_as_what_it_shows() -> None:
 
 
 def test_phrases_that_cannot_be_are_refused() -> None:
-    """A value without a shape, and a bracket that does not close, are found when the list is made."""
+    """A value without a shape, and an unclosed bracket, are found when the list is made."""
     with pytest.raises(ValueError, match="no value is called"):
         phrase("deploy {nonsense}")
     with pytest.raises(ValueError, match="does not close"):

@@ -49,7 +49,10 @@ NOT_READY = ("Ready", "False", "ImagePullError", "The image cannot be pulled.")
             cart(
                 READY, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["kubestorm.io/cleanup"]
             ),
-            "Application shop/cart is being deleted since 2026-01-01T00:00:00Z, held by kubestorm.io/cleanup.",
+            (
+                "Application shop/cart is being deleted since 2026-01-01T00:00:00Z, held by "
+                "kubestorm.io/cleanup."
+            ),
             False,
         ),
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.conditions import Condition, roll_up, set_condition
 
-EARLY = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+EARLY = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
 LATE = EARLY + dt.timedelta(hours=1)
 ORDER = ("SpecValid", "InstanceAvailable")
 
@@ -64,7 +64,7 @@ def test_an_answer_for_an_older_spec_is_not_ready():
 def test_ready_is_true_only_when_all_are(statuses):
     """Whatever the others say."""
     conditions = []
-    for kind, status in zip(ORDER, statuses, strict=True):
+    for kind, status in zip(ORDER, statuses):
         conditions = set_condition(
             conditions, Condition(kind, status, "R", ""), generation=1, now=EARLY
         )

@@ -42,7 +42,7 @@ def test_retain_keeps_all_and_lets_the_object_go(observed):
 
 
 def test_snapshot_goes_step_by_step(observed):
-    """Snapshot, seen available, deletion with a final one, seen available, done; the secret stays."""
+    """Snapshot, seen available, deletion with final one, seen available, done; the secret stays."""
     assert isinstance(next_step(state(instance=observed())), CreateSnapshot)
     assert isinstance(next_step(state(instance=observed(), manual="creating")), WaitFor)
     deletion = next_step(state(instance=observed(), manual="available"))
@@ -123,9 +123,12 @@ def test_no_data_goes_without_a_snapshot_or_two_keys(
 ):
     """Whatever the world looks like, backups go only where policy and annotation say so."""
     instance = ObservedInstance(
-        identifier="i", status=status, engine="mysql", version="8.0", instance_class="c", storage_gib=20,
-        storage_type="gp3", iops=None, max_storage_gib=None, multi_az=False, backup_retention_days=7,
-        backup_window=None, maintenance_window=None, database_name="d", username="u", deletion_protection=protected,
+        identifier="i", status=status, engine="mysql", version="8.0", instance_class="c",
+        storage_gib=20,
+        storage_type="gp3", iops=None, max_storage_gib=None, multi_az=False,
+        backup_retention_days=7,
+        backup_window=None, maintenance_window=None, database_name="d", username="u",
+        deletion_protection=protected,
         subnet_group=None, security_groups=(), parameter_group=None, encryption_key=None,
         monitoring_interval_seconds=0, host=None, port=None, tags={"kubestorm.io/uid": UID},
     )  # fmt: skip

@@ -227,11 +227,16 @@ def test_carrying_out_a_plan_leaves_nothing_to_plan(
     }
     spec = parse_database(resource, DatabaseSettings())
     instance = plan.ObservedInstance(
-        identifier=IDENTIFIER, status="available", engine="mysql", version="8.0.36", instance_class="db.t3.small",
-        storage_gib=found_storage, storage_type="gp3", iops=None, max_storage_gib=None, multi_az=False,
-        backup_retention_days=7, backup_window=None, maintenance_window=None, database_name="orders",
-        username="dbadmin", deletion_protection=False, subnet_group=None, security_groups=(), parameter_group=None,
-        encryption_key=None, monitoring_interval_seconds=0, host="h", port=3306, tags={"kubestorm.io/uid": UID},
+        identifier=IDENTIFIER, status="available", engine="mysql", version="8.0.36",
+        instance_class="db.t3.small",
+        storage_gib=found_storage, storage_type="gp3", iops=None, max_storage_gib=None,
+        multi_az=False,
+        backup_retention_days=7, backup_window=None, maintenance_window=None,
+        database_name="orders",
+        username="dbadmin", deletion_protection=False, subnet_group=None, security_groups=(),
+        parameter_group=None,
+        encryption_key=None, monitoring_interval_seconds=0, host="h", port=3306,
+        tags={"kubestorm.io/uid": UID},
     )  # fmt: skip
     decisions = decide(spec, instance)
     assert all(isinstance(item, (Modify, Refuse)) for item in decisions)

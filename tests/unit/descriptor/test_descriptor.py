@@ -23,7 +23,8 @@ WHOLE = """\
   "application": {"name": "cart", "type": "java", "version": "1.4"}, /* what is built
                                                                         by whom */
   "build": {
-    "system_setup": {"buildfacts": {"java_version": 17, "debug": false, "url": "https://x//y # no comment"}},
+    "system_setup": {"buildfacts": {"java_version": 17, "debug": false,
+                                    "url": "https://x//y # no comment"}},
     # tests first
     "build_steps": ["./gradlew test", ["make", "-C", "docs"]]
   },
@@ -52,7 +53,7 @@ SETTINGS = DescriptorSettings.from_config(CONFIG)
 
 
 def test_everything_that_it_may_say() -> None:
-    """Comments of three kinds, a tab and what looks like a comment within a string change nothing."""
+    """Comments of three kinds, a tab and what looks like a comment in a string change nothing."""
     assert parse(WHOLE, ["java"]) == Descriptor(
         namespace="shop",
         name="cart",
@@ -133,13 +134,19 @@ def test_what_is_wrong_is_said_with_its_line(text: str, sentence: str) -> None:
 
 def test_all_problems_are_said_at_once() -> None:
     """By line."""
-    text = '{"namespace": "Shop",\n"application": {"name": "cart", "type": "java", "x": 1},\n"artifacts": 7}'
+    text = (
+        '{"namespace": "Shop",\n"application": {"name": "cart", "type": "java", "x": 1},\n'
+        '"artifacts": 7}'
+    )
     with pytest.raises(DescriptorError) as caught:
         parse(text, ["java"])
     assert [problem.line for problem in caught.value.problems] == [1, 2, 3]
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))  # fmt: skip  # noqa: E501
+LEAVES = st.none() | st.booleans() | st.integers() | st.text()
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_whatever_is_json_is_read_as_json(value: object) -> None:
     """Comments are a tolerance: they never change what is plain JSON."""
     assert read(json.dumps(value, indent=1)).value == value
@@ -231,7 +238,7 @@ def test_the_build_follows_the_branch() -> None:
 
 
 def test_each_service_becomes_an_application_that_is_accepted() -> None:
-    """With the health check and the resources of its type, so that nothing has to be added by hand."""
+    """With the health check and the resources of its type, nothing has to be added by hand."""
     from kubestorm.application.spec import parse as parse_application
 
     made = applications(parse(WHOLE, ["java"]), SETTINGS, branch="main", file="default.json")

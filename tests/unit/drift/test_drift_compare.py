@@ -216,7 +216,7 @@ ORPHAN_CASES = {
 
 @pytest.mark.parametrize("world, extra, kept", ORPHAN_CASES.values(), ids=ORPHAN_CASES.keys())
 def test_what_nothing_asks_for(world, extra, kept):
-    """Orphans are told and never repairable; what Retain and Snapshot leave is kept and says why."""
+    """Orphans are told and never repairable; what Retain and Snapshot leave is kept, with why."""
     report = judge([], world)
     found = [one for finding in report.findings for one in finding.differences]
     assert {(one.service, one.found) for one in found} == extra

@@ -38,7 +38,9 @@ TOLD: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "six": (
         {
             "result": {
-                "format": "{% for k, v in six.iteritems(execution.action) %}{{ k }}={{ v }}{% endfor %}"
+                "format": (
+                    "{% for k, v in six.iteritems(execution.action) %}{{ k }}={{ v }}{% endfor %}"
+                )
             }
         },
         {"enabled": True, "message": "ref=core.local"},

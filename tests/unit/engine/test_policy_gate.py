@@ -70,7 +70,7 @@ def test_one_that_leaves_the_queue_is_passed_over() -> None:
 
 
 def test_all_policies_must_agree() -> None:
-    """Let go by one policy, an execution waits at the next, and does not hold up others meanwhile."""
+    """Let go by one policy, an execution waits at the next, and does not hold up others."""
     gate = _gate(_policy("all", 2), _policy("each", 1, attributes=["group"]))
     red, blue, red_too, green = (
         _execution(n, group=g) for n, g in zip("abcd", ["r", "b", "r", "g"], strict=True)

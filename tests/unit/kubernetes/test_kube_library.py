@@ -30,7 +30,8 @@ def test_no_model_is_loaded() -> None:
     for them.
     """
     printed = _python(
-        f"print({_COUNT}, library.ApiClient.__module__, library.config.__name__, kube_library.load() == library)"
+        f"print({_COUNT}, library.ApiClient.__module__, library.config.__name__, "
+        "kube_library.load() == library)"
     )
     assert printed == "0 kubernetes.client.api_client kubernetes.config True"
 
@@ -39,10 +40,19 @@ def test_no_model_is_loaded() -> None:
     "code",
     [
         "from kubernetes.client import CoreV1Api; print(CoreV1Api.__name__)",
-        "from kubernetes.client.models import V1Pod; print('CoreV1Api' if V1Pod().to_dict() else '')",
+        (
+            "from kubernetes.client.models import V1Pod; print('CoreV1Api' if V1Pod().to_dict() "
+            "else '')"
+        ),
         "from kubernetes.client import *; print(CoreV1Api.__name__)",
-        "from kubernetes import dynamic, watch; from kubernetes import client; print(client.CoreV1Api.__name__)",
-        "import kubernetes.dynamic; from kubernetes import client; print(client.CoreV1Api.__name__)",
+        (
+            "from kubernetes import dynamic, watch; from kubernetes import client; "
+            "print(client.CoreV1Api.__name__)"
+        ),
+        (
+            "import kubernetes.dynamic; from kubernetes import client; "
+            "print(client.CoreV1Api.__name__)"
+        ),
         "import kubernetes; print('CoreV1Api' if kubernetes.__version__ else '')",
     ],
     ids=["name", "model", "star", "submodules", "submodule-alone", "version"],
@@ -56,6 +66,9 @@ def test_whoever_asks_for_more_gets_it(code: str) -> None:
 def test_a_client_that_is_there_already_is_taken() -> None:
     """Where somebody imported the client before, nothing is put in its place."""
     code = f"import sys; sys.path.insert(0, {str(LIB)!r}); import kubernetes.client as before\n"
-    code += "from kubestorm import kube_library; print(kube_library.load().ApiClient is before.ApiClient)"
+    code += (
+        "from kubestorm import kube_library; print(kube_library.load().ApiClient is "
+        "before.ApiClient)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

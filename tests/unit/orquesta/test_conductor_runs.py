@@ -281,12 +281,18 @@ def test_retry_has_a_condition() -> None:
     """`when` may retry a success too; the count and delay may be expressions; the command `retry`
     tries three times.
     """
-    tasks = "  a: {action: core.x, retry: {when: <% result().n < 2 %>, count: '<% 2 + 3 %>', delay: '<% 1 %>'}}\n"
+    tasks = (
+        "  a: {action: core.x, retry: {when: <% result().n < 2 %>, count: '<% 2 + 3 %>', delay: "
+        "'<% 1 %>'}}\n"
+    )
     run = Rehearsal(written(tasks)).begin()
     for number in range(3):
         run.end_task("a", result={"n": number})
     assert outcome(run)[0] == "succeeded"
-    command = "  a: {action: core.x, next: [{when: <% failed() %>, do: retry}, {when: <% failed() %>, do: b}]}\n  b: {}\n"
+    command = (
+        "  a: {action: core.x, next: [{when: <% failed() %>, do: retry}, {when: <% failed() %>, "
+        "do: b}]}\n  b: {}\n"
+    )
     retried = Rehearsal(written(command)).begin().run(failing("a"))
     assert retried.order == ["a"] * 4
     assert outcome(retried)[0] == "succeeded"
@@ -322,7 +328,8 @@ tasks:
   b:
     action: core.y id=<% task(a).task_execution_id %>
 output:
-  - all: [<% ctx(key) %>, <% ctx(absent) %>, <% ctx(own) %>, <% ctx(seen) %>, <% ctx(states) %>, <% ctx(parsed) %>]
+  - all: [<% ctx(key) %>, <% ctx(absent) %>, <% ctx(own) %>,
+      <% ctx(seen) %>, <% ctx(states) %>, <% ctx(parsed) %>]
 """
     lookups = StaticLookups(system={"name": "n"}, users={"stanley": {"city": "Ulm"}})
     run = Rehearsal(OrquestaConductor(text), lookups).begin()

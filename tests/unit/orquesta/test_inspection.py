@@ -61,7 +61,8 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
         "tasks: {a: {next: [{do: b}]}, b: {next: [{do: a}]}}",
         {
             "type": "semantic",
-            "message": "Unable to identify any tasks to start the workflow. If the workflow has a loop, please add a "
+            "message": "Unable to identify any tasks to start the workflow. If the workflow has a "
+            "loop, please add a "
             "task that serves as an entry point (or lead) into the loop.",
             "schema_path": "properties.tasks",
             "spec_path": "tasks",
@@ -93,7 +94,8 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
             "type": "context",
             "language": "jinja",
             "expression": '{{ ctx("__x") }}',
-            "message": 'Variable "__x" that is prefixed with double underscores is considered a private variable and '
+            "message": 'Variable "__x" that is prefixed with double underscores is considered a '
+            "private variable and "
             "cannot be referenced.",
             "schema_path": f"{TASK}.properties.input",
             "spec_path": "tasks.a.input",
@@ -114,7 +116,10 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
         "tasks: {a: {next: [{publish: x=yes}]}}",
         {
             "type": "syntax",
-            "message": "Unable to understand \"x=yes\" as inline parameters; write text in quotes, as in name='value'.",
+            "message": (
+                'Unable to understand "x=yes" as inline parameters; write text in quotes, as in '
+                "name='value'."
+            ),
             "schema_path": f"{NEXT}.properties.publish",
             "spec_path": "tasks.a.next[0].publish",
         },
@@ -165,7 +170,7 @@ ACTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("text,expected", WRONG.values(), ids=WRONG.keys())
 def test_each_mistake_is_told(text: str, expected: dict[str, Any]) -> None:
-    """In the shape StackStorm prints: type, message, where in the schema and where in the workflow."""
+    """As StackStorm prints them: type, message, where in the schema and where in the workflow."""
     actions = None if expected["type"] == "context" else ACTIONS.get
     assert OrquestaConductor(text, find_parameters=actions).inspect() == [expected]
 
@@ -196,7 +201,10 @@ tasks:
 
 def test_all_mistakes_are_told_at_once_and_sorted() -> None:
     """By type, then by place."""
-    text = "tasks: {a: {action: nope, next: [{when: <% ctx(x) %>, do: b}, {when: <% 1 + %>, do: noop}]}}"
+    text = (
+        "tasks: {a: {action: nope, next: [{when: <% ctx(x) %>, do: b}, {when: <% 1 + %>, do: "
+        "noop}]}}"
+    )
     kinds = [one["type"] for one in OrquestaConductor(text, find_parameters=ACTIONS.get).inspect()]
     assert kinds == ["content", "context", "expression", "semantic"]
 

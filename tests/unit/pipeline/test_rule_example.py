@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from stormcell.content.models import Rule, RuleAction, RuleTrigger
 from stormcell.expressions.lookups import StaticLookups
-from stormcell.rules import RuleIndex, check_rule, render_action_parameters
+from stormcell.rules import RuleIndex, criterion_problems, render_action_parameters
 
 ROOT = Path(__file__).resolve().parents[3]
 BLOCK = re.compile(r"```yaml\n(name: tell_failed_deliveries\n.*?)```", re.DOTALL)
@@ -44,14 +44,16 @@ def ended(outcome: str) -> dict[str, Any]:
 
 
 def test_it_tells_of_what_failed_and_of_nothing_else() -> None:
-    """In words that announce takes, without anybody's braces."""
+    """In words that announcement_tell takes; what others wrote is not rendered."""
     rule = shown()
-    assert check_rule(rule) == []
+    assert [list(criterion_problems(key, spec)) for key, spec in rule.criteria.items()] == [[]]
     index = RuleIndex([rule])
     trigger = "kubestorm.pipeline_stage_ended"
     assert not index.match(trigger, {}, ended("succeeded"), LOOKUPS).matched
     assert index.match(trigger, {}, ended("failed"), LOOKUPS).matched
-    schemas = yaml.safe_load((ROOT / "actions" / "announce.yaml").read_text())["parameters"]
+    schemas = yaml.safe_load((ROOT / "actions" / "announcement_tell.yaml").read_text())[
+        "parameters"
+    ]
     assert set(rule.action.parameters) <= set(schemas)
     context = {"pack": "shop", "user": "stanley"}
     given = render_action_parameters(
@@ -59,8 +61,7 @@ def test_it_tells_of_what_failed_and_of_nothing_else() -> None:
     )
     assert given == {
         "namespace": "shop",
-        "sentence": "The delivery of site failed at test: It printed (( user )).",
-        "topic": "failed deliveries",
+        "sentence": "The delivery of site failed at test: It printed {{ user }}.",
         "tone": "bad",
         "subject": "delivery/r1",
     }

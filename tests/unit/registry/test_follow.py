@@ -24,7 +24,7 @@ from kubestorm.registry.follow import (
     parse_follow,
 )
 
-NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)
 
 
 def at(tag: str, digest: str = "a", minutes: int | None = 0) -> Candidate:

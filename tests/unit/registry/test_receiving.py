@@ -13,13 +13,13 @@ from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, Tem
 from kubestorm.listener import Request
 from kubestorm.registry.names import ImageName
 from kubestorm.registry.receiving import PushReceiver
-from kubestorm.registry.remembered import Remembered
 from kubestorm.registry.settings import SourceSettings
+from kubestorm.sensing.remembered import Remembered
 
 from tests.unit.registry.test_registry_parts import Datastore
 from tests.unit.registry.test_registry_sources import DIGEST, sample
 
-NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)
 OTHER = "sha256:" + "b2" * 32
 CART = ImageName("docker.io", "acme/cart")
 
@@ -40,7 +40,7 @@ class Registry:
 
 
 class World:
-    """A receiver, what it dispatched, and its datastore; `restart` forgets all but the datastore."""
+    """A receiver, what it dispatched, and its datastore; `restart` forgets all but that."""
 
     def __init__(self, registry: Registry | None = None) -> None:
         self.store, self.registry = Datastore(), registry or Registry()

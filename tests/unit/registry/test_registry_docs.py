@@ -34,8 +34,8 @@ def test_the_example_of_both_sides_fits_together():
     ]
     assert endpoint["url"].endswith(f":{ours.listener.port}{ours.sources[0].url_path}")
     rule = (folder / "rule.yaml").read_text()
-    sensor = yaml.safe_load((ROOT / "sensors" / "image_push_sensor.yaml").read_text())
-    fields = sensor["trigger_types"][0]["payload_schema"]["properties"]
+    pushed = yaml.safe_load((ROOT / "triggers" / "image_pushed.yaml").read_text())
+    fields = pushed["payload_schema"]["properties"]
     assert set(re.findall(r"trigger\.([a-z_]+)", rule)) <= set(fields)
 
 

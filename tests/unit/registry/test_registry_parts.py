@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from kubestorm.registry.challenges import Challenge, next_page, parse_challenge,
 from kubestorm.registry.checks import check_of
 from kubestorm.registry.client import parse_created
 from kubestorm.registry.names import ImageName, split_reference
-from kubestorm.registry.remembered import Remembered
 from kubestorm.registry.settings import AuthSettings, RegistrySettings
 from kubestorm.registry.times import format_instant, parse_instant
 
 ROOT = Path(__file__).parents[3]
-NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)
 SIGNED = {"method": "hmac", "secret_file": "/etc/kubestorm/webhook"}
 SOURCE = {"name": "ci", "type": "distribution", "auth": SIGNED}
 
@@ -37,17 +35,12 @@ class Datastore:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
-        self.writes = 0
-        self.broken = False
 
     def get_value(self, name):
         return self.values.get(name)
 
     def set_value(self, name, value):
-        if self.broken:
-            raise OSError("the datastore is away")
         self.values[name] = value
-        self.writes += 1
 
 
 @pytest.mark.parametrize(
@@ -383,70 +376,3 @@ def test_a_name_without_a_registry_is_refused(text):
     with pytest.raises(DefinitionError, match=r"docker\.io/acme/cart"):
         ImageName.parse(text)
     assert ImageName.parse("R.example:5000/a/b_c") == ("r.example:5000", "a/b_c")
-
-
-def test_what_was_remembered_is_there_after_a_restart():
-    """In any number of shards, the newest value of a key counts."""
-    store = Datastore()
-    first = Remembered(store, "pushes", shards=4, shard_size=3)
-    for number in range(7):
-        first.add(f"k{number}", "a")
-    first.add("k0", "b")
-    again = Remembered(store, "pushes", shards=4, shard_size=3)
-    assert [again.get(f"k{number}") for number in range(8)] == ["b", *["a"] * 6, None]
-    again.add("k8", "c")
-    assert Remembered(store, "pushes", shards=4, shard_size=3).get("k8") == "c"
-
-
-def test_memory_is_bounded_and_forgets_the_oldest():
-    """The datastore holds a fixed number of values however many pushes there were."""
-    store = Datastore()
-    found = Remembered(store, "pushes", shards=4, shard_size=5)
-    for number in range(1000):
-        found.add(str(number), "x")
-    assert len(store.values) == 4
-    assert (found.get("999"), found.get("985"), found.get("900")) == ("x", "x", None)
-    again = Remembered(store, "pushes", shards=4, shard_size=5)
-    assert (again.get("999"), again.get("985"), again.get("900")) == ("x", "x", None)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"number": "x", "values": {}}', '{"number": 1}'])
-def test_a_damaged_shard_is_passed_over(text):
-    """What others wrote there costs what it held, and nothing more."""
-    store = Datastore()
-    Remembered(store, "pushes").add("a", "b")
-    store.values["pushes.1"] = text
-    assert Remembered(store, "pushes").get("a") == "b"
-
-
-def test_many_threads_share_writes_and_lose_nothing():
-    """Each add returns when its key is stored; those that wait go together."""
-    store = Datastore()
-    found = Remembered(store, "pushes")
-
-    def work(name: int) -> None:
-        for number in range(20):
-            found.add(f"{name}-{number}", "x")
-            assert f"{name}-{number}" in "".join(store.values.values())
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    again = Remembered(store, "pushes")
-    assert all(again.get(f"{name}-{number}") == "x" for name in range(8) for number in range(20))
-    assert store.writes <= 165
-
-
-def test_a_write_that_failed_goes_with_the_next():
-    """The caller hears of it, it is known meanwhile, and a later write stores it too."""
-    store = Datastore()
-    found = Remembered(store, "pushes")
-    store.broken = True
-    with pytest.raises(OSError, match="away"):
-        found.add("a", "1")
-    assert found.get("a") == "1"
-    store.broken = False
-    found.add("b", "2")
-    assert Remembered(store, "pushes").get("a") == "1"

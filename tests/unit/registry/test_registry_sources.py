@@ -21,7 +21,7 @@ from kubestorm.registry.sources.azure import validation_code
 
 SAMPLES = Path(__file__).parents[2] / "fixtures" / "registry_events"
 DIGEST = "sha256:" + "a1" * 32
-TEN = dt.datetime(2026, 3, 1, 10, tzinfo=dt.UTC)
+TEN = dt.datetime(2026, 3, 1, 10, tzinfo=dt.timezone.utc)
 OCI = "application/vnd.oci.image.manifest.v1+json"
 DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 

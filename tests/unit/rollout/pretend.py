@@ -31,7 +31,7 @@ from kubestorm.rollout.model import (
 )
 
 OLD, NEW, NEWER = ("sha256:" + letter * 64 for letter in "abc")
-BEGIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+BEGIN = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
 
 
 @dataclass
@@ -155,7 +155,11 @@ class Cluster:
 
 @dataclass
 class Run:
-    """One rollout led through a cluster, with time that passes as the decisions ask for it."""
+    """One rollout led through a cluster, with time that passes as the decisions ask for it.
+
+    It is looked at as the sensor does: at once where the decision says so or the cluster has moved,
+    else at the moment that the decision names.
+    """
 
     request: Request
     cluster: Cluster
@@ -191,16 +195,25 @@ class Run:
             decision = self.look()
             if self.status.finished_at is not None:
                 return self.status
-            self.cluster.settle()
-            self.now += dt.timedelta(seconds=decision.look_after_seconds or 0)
+            self.wait(decision)
         raise AssertionError(f"never over: {self.status} {self.cluster.world()}")
+
+    def wait(self, decision: Decision) -> None:
+        """Let the pods move; where they do not, time passes until the decision wants a look."""
+        before = self.cluster.world()
+        self.cluster.settle()
+        tests = any(isinstance(effect, RunTest) for effect in decision.effects)
+        if decision.again or tests or self.cluster.world() != before:
+            return
+        if decision.requeue_at is None:
+            raise AssertionError(f"nothing would wake it: {self.status} {self.cluster.world()}")
+        self.now = max(self.now, decision.requeue_at)
 
     def until(self, phase: str, looks: int = 100) -> None:
         """The same until it is in this phase."""
         for _ in range(looks):
+            decision = self.look()
             if self.status.phase == phase:
                 return
-            decision = self.look()
-            self.cluster.settle()
-            self.now += dt.timedelta(seconds=decision.look_after_seconds or 0)
+            self.wait(decision)
         raise AssertionError(f"never {phase}: {self.status}")

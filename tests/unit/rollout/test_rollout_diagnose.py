@@ -197,7 +197,10 @@ def test_each_trouble_has_its_reason(found, events, log, reason, words):
 
 def test_a_quota_is_named():
     """The ReplicaSet knows, there is no pod to look at."""
-    refusal = 'pods "cart-1" is forbidden: exceeded quota: compute, requested: cpu=1, used: cpu=4, limited: cpu=4'
+    refusal = (
+        'pods "cart-1" is forbidden: exceeded quota: compute, requested: cpu=1, used: cpu=4, '
+        "limited: cpu=4"
+    )
     refused = replica_set(
         type="ReplicaFailure", status="True", reason="FailedCreate", message=refusal
     )

@@ -106,8 +106,9 @@ def test_an_abort_at_every_look_ends_at_stable(strategy, max_replicas):
         run = run_of(strategy, max_replicas=max_replicas)
         for _ in range(looks):
             decision = run.look()
-            run.cluster.settle()
-            run.now += dt.timedelta(seconds=decision.look_after_seconds or 0)
+            if run.status.finished_at is not None:
+                break
+            run.wait(decision)
         if run.status.phase == "Complete":
             break
         run.intents = replace(run.intents, abort="bob")
@@ -254,6 +255,69 @@ def test_trouble_is_forgiven_for_a_while():
     run.now += dt.timedelta(seconds=31)
     run.look()
     assert (run.status.phase, run.status.outcome) == ("Returning", "Failed")
+
+
+DEADLINE, PATIENCE = dt.timedelta(seconds=600), dt.timedelta(seconds=30)
+HICCUP = machine.Failure("ImagePullFailed", "It cannot be pulled.")
+SLOW = machine.Failure("ProbeFailing", "Pod cart-1 is not ready.", slow=True)
+
+
+@pytest.mark.parametrize(
+    "failure, passed, requeue_at",
+    [
+        pytest.param(None, dt.timedelta(), PATIENCE, id="once, to say what probes answer"),
+        pytest.param(None, PATIENCE, DEADLINE, id="then at the deadline"),
+        pytest.param(SLOW, PATIENCE, DEADLINE, id="what only the deadline ends"),
+        pytest.param(HICCUP, dt.timedelta(), PATIENCE, id="trouble, until the patience is over"),
+    ],
+)
+def test_pods_are_not_asked_for_by_time(failure, passed, requeue_at):
+    """Whether they are ready is watched for; a decision repeated names the same moment."""
+    run = run_of(Strategy("RollingUpdate"))
+    run.look()
+    run.look()
+    run.now += passed
+    run.cluster._view = lambda d, w, p: replace(
+        Cluster._view(run.cluster, d, w, p), failure=failure
+    )  # type: ignore[method-assign]
+    assert run.look().requeue_at == BEGIN + requeue_at
+    run.now += dt.timedelta(seconds=7)
+    again = run.decide()
+    assert (again.requeue_at, again.status, again.again) == (BEGIN + requeue_at, run.status, False)
+
+
+def test_what_time_ends_is_named_and_what_people_end_is_not():
+    """A pause ends after its seconds, or when somebody says so."""
+    run = run_of(CANARY)
+    run.intents = Intents()
+    run.until("Paused")
+    ends_at = run.status.since + dt.timedelta(seconds=60)
+    assert run.decide().requeue_at == ends_at
+    run.now += dt.timedelta(seconds=59)
+    assert run.decide().requeue_at == ends_at
+    run.now = ends_at
+    while run.status.reason != "AwaitingPromotion":
+        run.look()
+        run.cluster.settle()
+    assert run.decide().requeue_at is None
+    asked = replace(run, status=Status(), approval=Approval(rollout=Answer(ASKED)))
+    frozen = replace(run, status=Status(), intents=Intents(freeze=Freeze("carol", "audit")))
+    for waiting in (asked, frozen):
+        waiting.cluster = Cluster.running(OLD, 4)
+        assert waiting.decide().requeue_at is None
+
+
+def test_a_way_back_that_takes_for_ever_is_looked_at_each_deadline():
+    """The moment is never one that is over, so that nobody is woken again and again."""
+    run = run_of(Strategy("RollingUpdate", deadline_seconds=100), bad=frozenset({NEW, OLD}))
+    for _ in range(20):
+        run.look()
+        run.cluster.settle()
+        if run.status.phase == "Returning":
+            run.cluster.tracks["stable"][2].clear()
+    for seconds, wanted in ((0, 100), (99, 100), (100, 200), (250, 300)):
+        run.now = run.status.since + dt.timedelta(seconds=seconds)
+        assert run.decide().requeue_at == run.status.since + dt.timedelta(seconds=wanted)
 
 
 def test_a_freeze_holds_what_is_new():

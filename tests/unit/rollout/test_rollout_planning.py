@@ -16,7 +16,7 @@ from kubestorm.rollout.model import Freeze
 from kubestorm.rollout.planning import NewRollout, Past, Plan, find_target, plan, superfluous
 from kubestorm.rollout.settings import RolloutSettings
 
-NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 SETTINGS = RolloutSettings()
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 LONG_AGO = NOW - dt.timedelta(hours=1)

@@ -18,7 +18,7 @@ from kubestorm.rollout.expectations import HttpAnswer, unmet
 from kubestorm.rollout.model import Promotion, Request, Status, Strategy, World
 from kubestorm.rollout.settings import RolloutSettings, approval_rules
 
-NOW = dt.datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=dt.UTC)
+NOW = dt.datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=dt.timezone.utc)
 DIGEST = "sha256:" + "b" * 64
 
 
@@ -98,7 +98,7 @@ def test_a_wish_survives_its_annotation():
         assert intents.wish_of(application(wanted_image=nonsense)) is None
 
 
-@given(st.datetimes(timezones=st.just(dt.UTC), min_value=dt.datetime(2000, 1, 1)))
+@given(st.datetimes(timezones=st.just(dt.timezone.utc), min_value=dt.datetime(2000, 1, 1)))
 def test_moments_survive_their_text(moment):
     """To the millisecond."""
     whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
@@ -189,9 +189,9 @@ def test_a_status_survives_its_object():
         started_at=NOW,
         tested="It passed.",
     )
-    fields = objects.status_fields(request, status, World(), next_look=NOW)
+    fields = objects.status_fields(request, status, World(), requeue_at=NOW)
     assert objects.status_of({"status": fields}) == status
-    assert fields["nextLookAt"] == "2026-01-01T12:00:00.250Z"
+    assert fields["requeueAt"] == "2026-01-01T12:00:00.250Z"
 
 
 def answer(body: str = "", status: int = 200, seconds: float = 0.1, **headers: str) -> HttpAnswer:

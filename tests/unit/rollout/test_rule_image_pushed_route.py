@@ -16,14 +16,11 @@ def read(path: str) -> dict[str, Any]:
 
 
 def test_a_push_is_passed_on_as_the_trigger_tells_it():
-    """Every parameter of the action comes from the payload's field of that name, which the sensor's
-    type has.
+    """Every parameter of the action comes from the payload's field of that name, which the
+    trigger's type has.
     """
     rule, action = read("rules/image_pushed_route.yaml"), read("actions/image_route.yaml")
-    sensor = read("sensors/image_push_sensor.yaml")
-    told = next(one for one in sensor["trigger_types"] if one["name"] == "image_pushed")[
-        "payload_schema"
-    ]["properties"]
+    told = read("triggers/image_pushed.yaml")["payload_schema"]["properties"]
     assert rule["action"]["parameters"] == {
         key: f"{{{{ trigger.{key} }}}}" for key in action["parameters"]
     }
@@ -36,4 +33,5 @@ def test_an_event_of_a_rollout_is_passed_on_by_identity_only():
     identity = ("cluster", "group", "version", "plural", "namespace", "name", "uid")
     assert rule["action"]["parameters"] == {key: f"{{{{ trigger.{key} }}}}" for key in identity}
     assert rule["trigger"]["parameters"]["plural"] == "rollouts"
-    assert set(read("actions/rollout_reconcile.yaml")["parameters"]) == set(identity)
+    assert rule["action"]["ref"] == "kubestorm.rollout_advance"
+    assert set(read("actions/rollout_advance.yaml")["parameters"]) == set(identity)

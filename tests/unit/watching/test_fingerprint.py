@@ -160,7 +160,7 @@ def test_a_large_object_is_described_coarser_but_never_beyond_the_limit() -> Non
 
 
 def test_a_coarser_path_stands_for_the_ones_below_it() -> None:
-    """When a map outgrew its fields, the map is named once and not with each field that was in it."""
+    """When a map outgrew its fields, it is named once and not with each field that was in it."""
     table = PathTable()
     before = fingerprint(database(parameters={"a": 1, "b": 2}), table)
     after = fingerprint(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import itertools
 import json
 from typing import Any
 
@@ -13,6 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.kube import Resource
 from kubestorm.watching import judging
+from kubestorm.watching.expecting import (
+    FAILED,
+    PEOPLE,
+    SETTLED,
+    UNHEARD,
+    WATCH,
+    awaits_approval,
+    expectation,
+    requeue_at,
+)
 from kubestorm.watching.fingerprint import LAST_APPLIED, PathTable
 from kubestorm.watching.judging import (
     REDACTED,
@@ -21,7 +30,6 @@ from kubestorm.watching.judging import (
     is_settled,
     judge,
     judge_gone,
-    look_at,
     payload,
 )
 
@@ -175,7 +183,7 @@ def test_every_state_that_differs_from_the_last_is_told(sizes: list[str]) -> Non
         judgement = judge(database(spec={"size": size}), record, table)
         told += changes_of(judgement)
         record = judgement.record
-    turns = sum(one != other for one, other in itertools.pairwise(sizes))
+    turns = sum(one != other for one, other in zip(sizes, sizes[1:]))
     assert told == ["created"] + ["updated"] * turns
 
 
@@ -224,7 +232,7 @@ def ready(status: str, **more: Any) -> dict[str, Any]:
             id="ended badly",
         ),
         pytest.param(
-            database(status=ready("True", nextLookAt="2026-01-01T00:00:00Z")),
+            database(status=ready("True", requeueAt="2026-01-01T00:00:00Z")),
             False,
             id="Ready, and asks for a look",
         ),
@@ -240,17 +248,146 @@ def test_settled_means_ready_for_what_is_asked_now(obj: dict[str, Any], settled:
     assert is_settled(obj) is settled
 
 
+def at(reason: str, status: str = "False", **more: Any) -> dict[str, Any]:
+    return {"conditions": [{"type": "Ready", "status": status, "reason": reason}], **more}
+
+
+@pytest.mark.parametrize(
+    "obj, what",
+    [
+        pytest.param(database(), UNHEARD, id="nobody has looked at it"),
+        pytest.param(database(status=at("Reconciling")), UNHEARD, id="between two steps"),
+        pytest.param(database(status=at("Ready", "True")), SETTLED, id="Ready"),
+        pytest.param(
+            database(status=at("Ready", "True", observedGeneration=2)), UNHEARD, id="edited since"
+        ),
+        pytest.param(
+            database(status=at("Ready", "True", observedGeneration=0)),
+            SETTLED,
+            id="a kind whose generation counts our own writes",
+        ),
+        pytest.param(database(status=at("Creating")), WATCH, id="RDS is at it"),
+        pytest.param(database(status=at("RollingOut")), WATCH, id="pods are replaced"),
+        pytest.param(database(status=at("VaultUnavailable")), FAILED, id="a step failed"),
+        pytest.param(database(status=at("AwaitingApproval")), PEOPLE, id="somebody has to approve"),
+        pytest.param(database(status=at("Frozen")), PEOPLE, id="frozen"),
+        pytest.param(
+            database(
+                status={
+                    "conditions": [
+                        {"type": "SpecValid", "status": "False", "reason": "StorageShrinkRefused"},
+                        {"type": "Ready", "status": "False", "reason": "StorageShrinkRefused"},
+                    ]
+                }
+            ),
+            PEOPLE,
+            id="asks for what cannot be",
+        ),
+        pytest.param(
+            database(status=at("Ready", "True", requestedSnapshot={"state": "Creating"})),
+            WATCH,
+            id="a snapshot is made of one that is Ready",
+        ),
+        pytest.param(
+            database(status=at("Ready", "True", requestedSnapshot={"state": "Available"})),
+            SETTLED,
+            id="its snapshot is there",
+        ),
+        pytest.param(
+            database(status=at("Ready", "True"), metadata=DELETING),
+            UNHEARD,
+            id="its deletion has just been asked for",
+        ),
+        pytest.param(
+            database(status=at("Snapshotting"), metadata=DELETING), WATCH, id="being deleted"
+        ),
+        pytest.param(
+            database(status=at("ConfirmationMissing"), metadata=DELETING),
+            PEOPLE,
+            id="a deletion that waits for its second key",
+        ),
+    ],
+)
+def test_an_object_says_what_it_waits_for(obj: dict[str, Any], what: str) -> None:
+    """By its conditions: who wakes it, or when it is looked at."""
+    assert expectation(obj).what == what
+
+
+@pytest.mark.parametrize(
+    "status, awaits",
+    [
+        pytest.param(None, False, id="no status"),
+        pytest.param({"conditions": None}, False, id="no conditions"),
+        pytest.param({"conditions": ["x"]}, False, id="odd conditions"),
+        pytest.param({"phase": "AwaitingApproval"}, True, id="a rollout"),
+        pytest.param(at("AwaitingApproval"), True, id="a deletion"),
+        pytest.param(at("Frozen"), False, id="something else"),
+    ],
+)
+def test_an_object_may_await_approval(status: Any, awaits: bool) -> None:
+    """A phase or any condition says it; what is malformed says nothing."""
+    assert awaits_approval(database(status=status)) is awaits
+
+
+@pytest.mark.parametrize(
+    "before, after, fresh, changes",
+    [
+        pytest.param(at("Creating"), at("Creating"), False, [], id="nothing new"),
+        pytest.param(at("Creating"), at("Ready", "True"), True, [], id="another outcome"),
+        pytest.param(
+            at("Creating", lastRunId="1"), at("Creating", lastRunId="2"), False, [], id="a new run"
+        ),
+    ],
+)
+def test_a_new_outcome_is_noted_and_is_no_event(
+    before: Any, after: Any, fresh: bool, changes: list[str]
+) -> None:
+    """For kinds of ours, whose news and approvals are decided by the sensor."""
+    table = PathTable()
+    record = judge(database(status=before), None, table, outcome_counts=True).record
+    judgement = judge(database(status=after), record, table, outcome_counts=True)
+    assert (judgement.fresh, changes_of(judgement)) == (fresh, changes)
+
+
+@pytest.mark.parametrize(
+    "before, after, changes",
+    [
+        pytest.param({"kubestorm.io/abort": "x"}, {}, [], id="acted upon"),
+        pytest.param({"kubestorm.io/abort": "x", "note": "1"}, {"note": "1"}, [], id="with others"),
+        pytest.param({"kubestorm.io/freeze": "x"}, {}, ["updated"], id="a person took it away"),
+        pytest.param({}, {"kubestorm.io/abort": "x"}, ["updated"], id="asked for"),
+        pytest.param(
+            {"kubestorm.io/abort": "x"}, {"note": "2"}, ["updated"], id="acted upon and changed"
+        ),
+    ],
+)
+def test_an_annotation_that_was_acted_upon_is_no_change(
+    before: dict[str, str], after: dict[str, str], changes: list[str]
+) -> None:
+    """Otherwise each command would lead to a second run."""
+    table = PathTable()
+    record = judge(
+        database(metadata={"annotations": before}), None, table, outcome_counts=True
+    ).record
+    judgement = judge(database(metadata={"annotations": after}), record, table, outcome_counts=True)
+    assert changes_of(judgement) == changes
+
+
 @pytest.mark.parametrize(
     "said, moment",
     [
-        pytest.param("2026-01-01T00:00:00Z", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), id="seconds"),
+        pytest.param(
+            "2026-01-01T00:00:00Z", dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc), id="seconds"
+        ),
         pytest.param(
             "2026-01-01T00:00:00.250Z",
-            dt.datetime(2026, 1, 1, 0, 0, 0, 250000, dt.UTC),
+            dt.datetime(2026, 1, 1, 0, 0, 0, 250000, dt.timezone.utc),
             id="milliseconds",
         ),
         pytest.param(
-            "2026-01-01T01:00:00+01:00", dt.datetime(2026, 1, 1, tzinfo=dt.UTC), id="another zone"
+            "2026-01-01T01:00:00+01:00",
+            dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
+            id="another zone",
         ),
         pytest.param("soon", None, id="no time"),
         pytest.param(5, None, id="a number"),
@@ -260,8 +397,8 @@ def test_settled_means_ready_for_what_is_asked_now(obj: dict[str, Any], settled:
 def test_an_object_may_say_when_it_is_to_be_looked_at(
     said: Any, moment: dt.datetime | None
 ) -> None:
-    """In `status.nextLookAt`; what is no time is as good as nothing."""
-    assert look_at(database(status={"nextLookAt": said})) == moment
+    """In `status.requeueAt`; what is no time is as good as nothing."""
+    assert requeue_at(database(status={"requeueAt": said})) == moment
 
 
 def shape(change: Change, obj: Any, **more: Any) -> dict[str, Any]:
@@ -282,6 +419,8 @@ def test_the_payload_names_the_object_and_carries_it_without_managed_fields() ->
     del expected["metadata"]["managedFields"]
     assert shape(Change("updated", ("spec.size",)), obj) == {
         "change": "updated",
+        "reason": "",
+        "deleting": False,
         "cluster": "dev",
         "group": "kubestorm.io",
         "version": "v1alpha1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Dict, Optional
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from kubestorm.watching.knowledge import MAX_SHARDS, Knowledge
 from kubestorm.watching.records import pack
 
 
-class Store(dict[str, str]):
+class Store(Dict[str, str]):
     """A datastore in memory; `fails` makes writing an error, as an unreachable one does."""
 
     fails = False
@@ -54,7 +54,7 @@ def test_what_was_put_and_flushed_is_there_afterwards(
 ) -> None:
     """For any puts and removals, with flushes in between."""
     store = Store()
-    known, model = knowledge(store), dict[str, bytes]()
+    known, model = knowledge(store), {}
     for at, (name, value) in enumerate(steps):
         key = f"shop/{name}"
         known.put(key, None if value is None else record(value))
@@ -64,8 +64,7 @@ def test_what_was_put_and_flushed_is_there_afterwards(
             model[key] = record(value)
         if at % every == 0:
             known.flush()
-    known.advance("42")
-    known.flush()
+    known.flush("42", finally_=True)
     again = reopened(store)
     assert (dict(again.items()), again.resource_version, len(again)) == (model, "42", len(model))
 
@@ -83,16 +82,28 @@ def test_many_objects_take_at_most_256_shards_and_leave_no_others_behind() -> No
     assert len(reopened(store)) == 60_000
 
 
-def test_one_change_writes_one_shard_and_the_head() -> None:
-    """Not everything is written for every event."""
+def test_one_change_writes_one_shard() -> None:
+    """On StackStorm each value that is written is an event: not everything, not even the head."""
     store = Store()
     known = knowledge(store)
     for number in range(5_000):
         known.put(f"shop/{number}", record(number))
     known.flush()
     known.put("shop/7", record(1))
-    assert known.flush() == 2
-    assert known.flush() == 0
+    assert known.flush("8") == 1
+    assert known.flush("9") == 0
+    assert reopened(store).flush("9") == 0
+
+
+def test_how_far_it_has_read_is_written_at_the_end() -> None:
+    """Alone it is not worth a write before: the next process finds what it reads again known."""
+    store = Store()
+    known = knowledge(store)
+    known.put("shop/1", record(1))
+    known.flush("8")
+    assert known.flush("9", finally_=True) == 1
+    assert known.flush("9", finally_=True) == 0
+    assert reopened(store).resource_version == "9"
 
 
 def test_what_could_not_be_written_is_written_later() -> None:
@@ -113,8 +124,7 @@ def test_an_empty_watch_is_remembered_as_empty() -> None:
     """Nothing is missing from it after a restart."""
     store = Store()
     known = knowledge(store)
-    known.advance("9")
-    known.flush()
+    known.flush("9", finally_=True)
     assert reopened(store).resource_version == "9"
 
 
@@ -122,12 +132,11 @@ def test_an_empty_watch_is_remembered_as_empty() -> None:
     "damage", [None, "not json", '{"shop/1": "!"}', '{"shop/1": "AAAA"}', "[]x"]
 )
 def test_a_damaged_shard_means_that_everything_is_listed_again(damage: Optional[str]) -> None:
-    """The version is dropped, so that the objects whose records are lost are seen; nothing raises."""
+    """The version is dropped, so that objects whose records are lost are seen; nothing raises."""
     store = Store()
     known = knowledge(store)
     known.put("shop/1", record(1))
-    known.advance("9")
-    known.flush()
+    known.flush("9")
     if damage is None:
         del store["watch.x.1.0"]
     else:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.errors import NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request
+from kubestorm.watching.expecting import FAILED, PEOPLE, SETTLED, UNHEARD, WATCH
 from kubestorm.watching.failures import Verdict, judge_failure
-from kubestorm.watching.schedule import ResyncSchedule
+from kubestorm.watching.schedule import Due, ResyncSchedule
 from kubestorm.watching.settings import LoopSettings, ResyncSettings
 
 EXACT = ResyncSettings(jitter=0.0)
@@ -22,131 +23,119 @@ def top() -> float:
     return 1.0
 
 
-def test_looks_come_after_15_seconds_and_double_to_ten_minutes() -> None:
-    """The design's numbers, one object that stays unsettled."""
-    schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=False, changed=True, now=0.0)
-    gaps, now = [], 0.0
-    for _ in range(8):
+def gaps(schedule: ResyncSchedule, count: int, now: float = 0.0) -> list[float]:
+    """The pauses between so many looks at the one object of a schedule."""
+    found = []
+    for _ in range(count):
         due = schedule.next_due()
         assert due is not None
-        gaps.append(due - now)
+        found.append(due - now)
         now = due
-        assert schedule.take_due(now) == ["a/b"]
-    assert gaps == [15, 30, 60, 120, 240, 480, 600, 600]
+        assert [one.key for one in schedule.take_due(now)] == ["a/b"]
+    return found
 
 
-def test_a_new_wish_begins_again_and_progress_does_not() -> None:
-    """A changed spec is looked at after 15 seconds, a status that moves keeps its place."""
+@pytest.mark.parametrize(
+    "what, expected",
+    [
+        pytest.param(FAILED, [15, 30, 60, 120, 240, 480, 600, 600], id="a failure, with back-off"),
+        pytest.param(UNHEARD, [120, 240, 480, 600, 600], id="an event that nobody answers"),
+        pytest.param(WATCH, [600, 600, 600], id="what is watched, in case the watch missed it"),
+    ],
+)
+def test_what_an_object_waits_for_decides_when_it_is_looked_at(
+    what: str, expected: list[float]
+) -> None:
+    """The design's numbers, for one object that stays as it is."""
     schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=False, changed=True, now=0.0)
-    schedule.take_due(15.0)
-    schedule.observe("a/b", settled=False, changed=False, now=20.0)
-    assert schedule.next_due() == 45.0
-    schedule.observe("a/b", settled=False, changed=True, now=20.0)
-    assert schedule.next_due() == 35.0
-    assert schedule.take_due(45.0) == ["a/b"]
+    schedule.observe("a/b", what, now=0.0)
+    assert gaps(schedule, len(expected)) == expected
 
 
-def test_a_look_that_was_of_no_use_comes_again_after_the_same_delay() -> None:
-    """Not after twice as long, and nothing happens for what is not on the schedule."""
+@pytest.mark.parametrize("what", [SETTLED, PEOPLE])
+def test_what_is_done_or_waits_for_people_is_not_looked_at(what: str) -> None:
+    """However it came there, and it takes no room."""
     schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=False, changed=True, now=0.0)
-    for now in (15.0, 30.0):
-        assert schedule.take_due(now) == ["a/b"]
-        schedule.postpone("a/b", now)
-    assert schedule.next_due() == 45.0
+    schedule.observe("a/b", FAILED, now=0.0)
+    schedule.observe("a/b", what, now=1.0)
+    assert (schedule.next_due(), schedule.take_due(10_000.0), len(schedule)) == (None, [], 0)
+
+
+def test_what_is_gone_is_not_looked_at() -> None:
+    """Nothing is due for it, and it takes no room."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", UNHEARD, now=0.0)
     schedule.forget("a/b")
-    schedule.postpone("a/b", 45.0)
-    assert schedule.next_due() is None
-
-
-def test_an_object_may_ask_to_be_looked_at_sooner() -> None:
-    """Its own word counts where it is earlier, does not lengthen the schedule, and the schedule is
-    what remains.
-    """
-    schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=False, changed=True, now=0.0, look_in=1.0)
-    assert schedule.next_due() == 1.0
-    assert schedule.take_due(1.0) == ["a/b"]
-    assert schedule.next_due() == 16.0
-    schedule.observe("a/b", settled=False, changed=False, now=2.0, look_in=5.0)
-    assert schedule.next_due() == 7.0
-    schedule.observe("a/b", settled=False, changed=False, now=3.0, look_in=9.0)
-    assert schedule.next_due() == 12.0
-    schedule.observe("a/b", settled=False, changed=False, now=4.0)
-    assert schedule.next_due() == 19.0
-    schedule.observe("a/b", settled=False, changed=False, now=4.0, look_in=100.0)
-    assert schedule.next_due() == 19.0
-
-
-def test_an_object_that_always_wants_a_look_at_once_is_held_back() -> None:
-    """A time that has passed is soon, not now."""
-    schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=False, changed=True, now=10.0, look_in=-60.0)
-    assert schedule.next_due() == 10.2
-
-
-def test_a_settled_object_that_changed_is_looked_at_once_more() -> None:
-    """The run for it may have found another at work that had read it before; status alone takes
-    nothing back.
-    """
-    schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=True, changed=True, now=0.0)
-    schedule.observe("a/b", settled=True, changed=False, now=1.0)
-    assert schedule.take_due(15.0) == ["a/b"]
-    schedule.postpone("a/b", 15.0)
-    assert schedule.take_due(30.0) == ["a/b"]
-    schedule.done("a/b")
     assert (schedule.next_due(), len(schedule)) == (None, 0)
 
 
-def test_what_is_known_from_before_is_looked_at_once_within_the_longest_delay() -> None:
-    """Whatever was in the mind of the process that ended; what is on the schedule already stays
-    there.
-    """
+def test_a_change_begins_again_and_the_failure_of_a_retry_does_not() -> None:
+    """A changed spec is looked at after 15 seconds; a retry that fails keeps its place."""
     schedule = ResyncSchedule(EXACT, middle)
-    schedule.remind("a/b", 0.0)
-    schedule.observe("a/c", settled=False, changed=False, now=0.0)
-    schedule.remind("a/c", 0.0)
-    assert schedule.take_due(15.0) == ["a/c"]
-    schedule.forget("a/c")
-    assert schedule.next_due() == EXACT.max_seconds / 2
-    assert schedule.take_due(EXACT.max_seconds / 2) == ["a/b"]
-    schedule.done("a/b")
-    assert len(schedule) == 0
+    schedule.observe("a/b", FAILED, now=0.0)
+    schedule.take_due(15.0)
+    schedule.observe("a/b", FAILED, now=20.0)
+    assert schedule.next_due() == 45.0
+    schedule.observe("a/b", FAILED, now=20.0, asked_anew=True)
+    assert schedule.next_due() == 35.0
 
 
-def test_a_change_during_the_last_look_is_looked_at_too() -> None:
-    """And what becomes unsettled in between stays on the schedule as usual."""
+def test_a_sign_of_life_puts_off_the_look_at_what_was_not_heard_of() -> None:
+    """A step that has written its condition is followed by the next one; they may take a while."""
     schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=True, changed=True, now=0.0)
-    assert schedule.take_due(15.0) == ["a/b"]
-    schedule.observe("a/b", settled=True, changed=True, now=15.0)
-    schedule.done("a/b")
-    assert schedule.next_due() == 30.0
-    schedule.observe("a/b", settled=False, changed=False, now=16.0)
-    schedule.done("a/b")
-    assert schedule.next_due() == 31.0
+    schedule.observe("a/b", UNHEARD, now=0.0)
+    schedule.observe("a/b", UNHEARD, now=100.0)
+    assert schedule.next_due() == 220.0
 
 
-@pytest.mark.parametrize("end", ["settled", "forgotten"])
-def test_what_is_settled_or_gone_is_looked_at_no_more(end: str) -> None:
-    """Nothing is due for it, and it takes no room."""
+def test_in_a_storm_an_answer_is_waited_for_longer() -> None:
+    """Sixty objects made at once queue for their runs: asking again would make it worse."""
     schedule = ResyncSchedule(EXACT, middle)
-    schedule.observe("a/b", settled=False, changed=True, now=0.0)
-    if end == "settled":
-        schedule.observe("a/b", settled=True, changed=False, now=1.0)
-    else:
-        schedule.forget("a/b")
-    assert (schedule.next_due(), schedule.take_due(1000.0), len(schedule)) == (None, [], 0)
+    for number in range(61):
+        schedule.observe(f"a/{number}", UNHEARD, now=0.0)
+    assert schedule.take_due(4 * EXACT.unheard_seconds - 1) == []
+    assert len(schedule.take_due(4 * EXACT.unheard_seconds)) == 61
+    for number in range(61):
+        schedule.observe(f"a/{number}", SETTLED, now=500.0)
+    assert schedule.patience_seconds == EXACT.unheard_seconds
+
+
+@pytest.mark.parametrize("what", [SETTLED, PEOPLE, WATCH, FAILED])
+def test_an_object_may_ask_to_be_looked_at(what: str) -> None:
+    """Its own word counts where it is earlier, and the event says why it comes."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", what, now=0.0, at_seconds=5.0)
+    assert schedule.take_due(4.9) == []
+    assert schedule.take_due(5.0) == [Due("a/b", "requeue")]
+
+
+def test_a_look_that_was_asked_for_and_led_to_nothing_comes_again() -> None:
+    """The run for it may have died: it is then as one of which nothing is heard."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", PEOPLE, now=0.0, at_seconds=5.0)
+    schedule.take_due(5.0)
+    assert schedule.next_due() == 5.0 + 2 * EXACT.unheard_seconds
+
+
+def test_the_own_schedule_counts_where_it_is_earlier() -> None:
+    """Whoever asks for a look in an hour is retried in 15 seconds after a failure."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", FAILED, now=0.0, at_seconds=3600.0)
+    assert schedule.take_due(15.0) == [Due("a/b", "retry")]
+
+
+def test_a_time_that_has_passed_is_soon_and_not_now() -> None:
+    """An object that always asks for a look at once is held back."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", SETTLED, now=10.0, at_seconds=-60.0)
+    assert schedule.next_due() == 10.2
 
 
 @given(st.floats(0, 1), st.integers(0, 40))
 def test_jitter_stays_within_its_share(chance: float, looks: int) -> None:
     """No delay is shorter than 90 % of its value or longer than 110 %."""
     schedule = ResyncSchedule(ResyncSettings(jitter=0.1), lambda: chance)
-    schedule.observe("a/b", settled=False, changed=True, now=0.0)
+    schedule.observe("a/b", FAILED, now=0.0)
     now, nominal = 0.0, 15.0
     for _ in range(looks):
         due = schedule.next_due()

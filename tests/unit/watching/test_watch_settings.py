@@ -23,7 +23,7 @@ def test_sections_are_read() -> None:
         "kubernetes": {"context": "kind", "kubeconfig": None},
         "resync": {"groups": ["prsn.io"], "all_seconds": 0},
         "watch": {"page_size": 50},
-        "vault": {"address": "another part's"},
+        "vault": {"url": "http://another-part"},
     }
     assert WatchSettings.from_config(config) == WatchSettings(
         "dev",

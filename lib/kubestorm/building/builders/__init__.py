@@ -55,7 +55,7 @@ class Progress(NamedTuple):
 
 
 class Builder(Protocol):
-    """Makes images. A method that fails for a reason of the surroundings raises the pack's errors."""
+    """Makes images. A method that fails because of the surroundings raises the pack's errors."""
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
         """Begin, and return at once (Running) or when it is over. Safe to repeat: what is under way

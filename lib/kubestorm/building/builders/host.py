@@ -97,17 +97,22 @@ def refuse_unsafe_host(settings: BuildSettings) -> None:
     """Raise PermanentError where this host must not build."""
     if not settings.host.enabled:
         raise PermanentError(
-            "Builds on this host are turned off; operations allow them with build.host.enabled, for trusted sources.",
+            "Builds on this host are turned off; operations allow them with "
+            "build.host.enabled, for trusted sources.",
             service=SERVICE,
         )
     if os.geteuid() == 0 and not settings.host.allow_root:
         raise PermanentError(
-            "This host would build as root, and chroot is no security boundary: run the engine as another user, build "
+            "This host would build as root, and chroot is no security boundary: run the engine as "
+            "another user, build "
             "in the cluster, or (demo and tests only) set build.host.allow_root.",
             service=SERVICE,
         )
     if shutil.which(settings.host.buildah) is None:
-        message = f"{settings.host.buildah} is not installed on this host; on Debian: apt install buildah."
+        message = (
+            f"{settings.host.buildah} is not installed on this host; on Debian: apt install "
+            "buildah."
+        )
         raise PermanentError(message, service=SERVICE)
 
 

@@ -16,6 +16,7 @@ import re
 import shlex
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from kubestorm import naming
 from kubestorm.building.address import is_commit
 from kubestorm.building.builders import Order
 from kubestorm.building.credentials import GitCredentials
@@ -24,9 +25,9 @@ from kubestorm.naming import Identity
 from kubestorm.secrets import Secret
 
 Object = Dict[str, Any]
-LABEL_UID = "kubestorm.io/image-build-uid"
-LABEL_NAMESPACE = "kubestorm.io/image-build-namespace"
-LABEL_NAME = "kubestorm.io/image-build"
+LABEL_UID = naming.IMAGE_BUILD_UID_LABEL
+LABEL_NAMESPACE = naming.IMAGE_BUILD_NAMESPACE_LABEL
+LABEL_NAME = naming.IMAGE_BUILD_LABEL
 LABEL_CLUSTER = "kubestorm.io/cluster"
 MANAGED_BY = {
     "app.kubernetes.io/managed-by": "kubestorm",
@@ -41,15 +42,18 @@ LABEL_LENGTH = 63
 # Everything that comes from outside is in variables; none of it is part of the program.
 FETCH = """set -eu
 umask 077
-export HOME=/tmp GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0 GIT_PROTOCOL_FROM_USER=0
+export HOME=/tmp GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+export GIT_TERMINAL_PROMPT=0 GIT_PROTOCOL_FROM_USER=0
 if [ -f /secrets/git/ssh-key ]; then
   cp /secrets/git/ssh-key /tmp/ssh-key; cp /secrets/git/known_hosts /tmp/known_hosts
   export GIT_SSH_COMMAND="ssh -F /dev/null -i /tmp/ssh-key -o IdentitiesOnly=yes -o BatchMode=yes \
--o StrictHostKeyChecking=yes -o UserKnownHostsFile=/tmp/known_hosts -o GlobalKnownHostsFile=/dev/null"
+-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/tmp/known_hosts \
+-o GlobalKnownHostsFile=/dev/null"
 fi
 redirects=initial
 if [ -f /secrets/git/password ]; then
-  printf '#!/bin/sh\\ncase "$1" in Username*) cat /secrets/git/username ;; *) cat /secrets/git/password ;; esac\\n' \
+  printf '#!/bin/sh\\ncase "$1" in Username*) cat /secrets/git/username ;; \
+*) cat /secrets/git/password ;; esac\\n' \
     > /tmp/askpass
   chmod 700 /tmp/askpass
   export GIT_ASKPASS=/tmp/askpass
@@ -58,18 +62,22 @@ fi
 run() { git -c core.hooksPath=/dev/null -c credential.helper= -c submodule.recurse=false \
   -c http.followRedirects=$redirects --git-dir=/tmp/repository "$@"; }
 git init --quiet --bare --template= /tmp/repository
-run fetch --quiet --no-tags --no-recurse-submodules --depth=1 -- "$SOURCE_URL" "+$SOURCE_COMMIT:refs/wanted" \
+run fetch --quiet --no-tags --no-recurse-submodules --depth=1 \
+    -- "$SOURCE_URL" "+$SOURCE_COMMIT:refs/wanted" \
   || run fetch --quiet --no-tags --no-recurse-submodules -- "$SOURCE_URL" "+$SOURCE_REF:refs/wanted"
 run --work-tree=/workspace -c core.bare=false read-tree "$SOURCE_COMMIT:$SOURCE_CONTEXT"
 cd /workspace
 umask 022
 run --work-tree=/workspace -c core.bare=false checkout-index --all --force
-if [ -n "${DOCKERFILE_TEXT:-}" ]; then printf '%s' "$DOCKERFILE_TEXT" > /workspace/.kubestorm.Dockerfile; fi
+if [ -n "${DOCKERFILE_TEXT:-}" ]; then
+  printf '%s' "$DOCKERFILE_TEXT" > /workspace/.kubestorm.Dockerfile
+fi
 """
 
 BUILDKIT_SCRIPT = """set -eu
 buildctl-daemonless.sh "$@" --metadata-file /tmp/metadata.json
-sed -n 's/.*"containerimage.digest": *"\\([^"]*\\)".*/\\1/p' /tmp/metadata.json | head -n 1 > /dev/termination-log
+sed -n 's/.*"containerimage.digest": *"\\([^"]*\\)".*/\\1/p' /tmp/metadata.json | \
+  head -n 1 > /dev/termination-log
 """
 
 
@@ -146,7 +154,7 @@ def job(
             },
         },
         "spec": {
-            "backoffLimit": 0,  # what is worth a second try is tried by the pack, which knows the reason
+            "backoffLimit": 0,  # the pack, which knows the reason, tries again
             "activeDeadlineSeconds": order.timeout_seconds,
             "ttlSecondsAfterFinished": cluster.keep_seconds,
             "template": {
@@ -219,7 +227,7 @@ def _fetch(order: Order, settings: BuildSettings, private: bool) -> Object:
         values["DOCKERFILE_TEXT"] = order.image.dockerfile_text.replace("$", "$$")
     mounts = [{"name": "workspace", "mountPath": WORKSPACE}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
     if private:
-        mounts.append({"name": "git", "mountPath": GIT_SECRETS, "readOnly": True})  # type: ignore[dict-item]
+        mounts.append({"name": "git", "mountPath": GIT_SECRETS, "readOnly": True})  # type: ignore
     return {
         "name": "source",
         "image": settings.cluster.git_image,

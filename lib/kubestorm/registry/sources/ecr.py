@@ -26,9 +26,10 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
     if text(detail, "action-type") != "PUSH" or text(detail, "result") != "SUCCESS":
         return []
     account, region = text(body, "account", required=True), text(body, "region", required=True)
+    suffix = ".cn" if region.startswith("cn-") else ""
     return [
         PushedImage(
-            registry=f"{account}.dkr.ecr.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}",
+            registry=f"{account}.dkr.ecr.{region}.amazonaws.com{suffix}",
             repository=text(detail, "repository-name", required=True),
             tag=text(detail, "image-tag"),
             digest=text(detail, "image-digest"),

@@ -18,7 +18,7 @@ from kubestorm.registry.times import parse_instant
 
 
 def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
-    """One message; a deletion is passed over. A tag and its digest come as full names of the image."""
+    """One message; a deletion is passed over. A tag and its digest come as full image names."""
     body = mapping(body)
     number, when = "", None
     if "message" in body:

@@ -3,7 +3,8 @@
 Messages in: `{"run": {...}}`, and `{"preload": {...}}`, which `ready` answers. Messages out: `ask`
 (see services), `done` with the outcome, then `ready` once the process is clean again; a worker that
 cannot be cleaned says why in `done.retire` and ends. One whose cleaning fails ends without `ready`,
-by the exception. Source of the contract: contrib/runners/python_runner of StackStorm 3.9.
+by the exception.
+Source of the contract: contrib/runners/python_runner of StackStorm 3.9.
 """
 
 from __future__ import annotations

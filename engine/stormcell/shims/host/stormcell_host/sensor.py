@@ -2,7 +2,8 @@
 
 Messages in: `start`, `triggers` (what was added, changed, removed), `ack` for dispatches, `reply`
 for questions. Messages out: `dispatch`, `ask`, `log`, `state`, `failed`. The main thread belongs to
-the sensor. Source of the contract: st2reactor/container/sensor_wrapper.py of StackStorm 3.9.
+the sensor.
+Source of the contract: st2reactor/container/sensor_wrapper.py of StackStorm 3.9.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Dict, List, Optional
 
 from .loading import sensor_class, without_host_frames
-from .services import DatastoreService, EngineError, answer_of
+from .services import DatastoreService, EngineError, answer_of, join_engine
 from .wire import Message, Wire, die_with_parent
 
 _SETUP_PATIENCE_SECONDS = 5.0
@@ -60,6 +61,7 @@ class _Host:
         self.name = "SensorWrapper.{}.{}".format(start["pack"], start["class_name"])
         self.logger = logging.getLogger("st2." + self.name)
         self.link = _Link(wire)
+        join_engine(self.link.call)
 
     def run(self) -> None:
         _log_to_engine(self._wire, self._start.get("log_level", "INFO"))

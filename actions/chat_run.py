@@ -1,0 +1,21 @@
+"""Answer a text from a chat: who asks, what is meant, whether it may be, and the doing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Tuple
+
+from kubestorm.chat.shell import answer_text
+from st2common.runners.base_action import Action
+
+
+class ChatRun(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self, text: str, user: str = "", speaker: str = "", channel: str = "", **options: str
+    ) -> Tuple[bool, Any]:
+        folder = Path(__file__).resolve().parent
+        return answer_text(
+            folder, self.config, self.action_service, text, user, channel, options, speaker
+        )

@@ -1,0 +1,28 @@
+"""Bring the build of an ImageBuild one step on."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_step
+from kubestorm.building.actions import run_maker
+from kubestorm.building.steps import reconcile
+from kubestorm.naming import Identity
+from st2common.runners.base_action import Action
+
+
+class ImagebuildReconcile(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(
+        self,
+        cluster: str,
+        group: str,
+        version: str,
+        plural: str,
+        namespace: str,
+        name: str,
+        uid: str,
+    ) -> Tuple[bool, Any]:
+        identity = Identity(cluster, group, version, plural, namespace, name, uid)
+        return run_step(reconcile, run_maker(self.action_service), self.config, identity)

@@ -1,0 +1,25 @@
+"""End the workflow of a delivery whose last stage has ended."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+from kubestorm.actions import run_with_services
+from kubestorm.engine_api import EngineApi
+from kubestorm.errors import DefinitionError
+from kubestorm.pipeline.steps import Result, end
+from kubestorm.services import Services
+from st2common.runners.base_action import Action
+
+
+class PipelineEnd(Action):  # type: ignore[misc]
+    """Parameters in, one library call, result out."""
+
+    def run(self, namespace: str, name: str, run_id: str) -> Tuple[bool, Any]:
+        def call(services: Services) -> Result:
+            engine = EngineApi.of_this_action()
+            if engine is None:
+                raise DefinitionError("Only a running engine has deliveries to end.")
+            return end(services, namespace, name, run_id, engine)
+
+        return run_with_services(call, self.config)

@@ -1,0 +1,122 @@
+"""Which Applications would get something else than they have from what nobody watches: Consul,
+Vault, others' ingress hosts, and the address of a load balancer.
+
+One pass over all Applications of a cluster instead of a run of each. Reads only: it computes what a
+run would find, and compares that with what the Application's status says of its last one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
+
+from kubestorm.application import apply, config, hosts
+from kubestorm.application.config import Waiting
+from kubestorm.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
+from kubestorm.application.spec import InvalidSpecError, parse
+from kubestorm.application.steps import SERVICES, url_of
+from kubestorm.application.values import ApplicationSpec
+from kubestorm.errors import Error, TemporaryError
+from kubestorm.naming import Identity, identity_of
+from kubestorm.resource import ResourceHandle, reason_of
+from kubestorm.services import Services
+
+Object = Mapping[str, Any]
+
+
+def changed_inputs(services: Services, applications: Iterable[Object]) -> List[Identity]:
+    """The Applications that a run would change something for. `applications` are all of the
+    cluster: who may have an ingress host depends on the others.
+
+    A Consul or a Vault that is away changes nothing for anybody, and is not asked again in this
+    pass. Errors of Kubernetes are raised.
+    """
+    listed = list(applications)
+    look = _Pass(services, listed)
+    return [
+        identity_of(services.settings.cluster, hosts.APPLICATIONS.plural, typed)
+        for typed in map(_typed, listed)
+        if look.is_changed(typed)
+    ]
+
+
+def wake_changed(services: Services) -> List[Identity]:
+    """Have the sensor look at each Application whose inputs have changed; which ones those are."""
+    changed = changed_inputs(services, services.kube.list_all(hosts.APPLICATIONS))
+    for identity in changed:
+        ResourceHandle(services, identity, "").request_look()
+    return changed
+
+
+class _Pass:
+    def __init__(self, services: Services, listed: Sequence[Object]) -> None:
+        self._services = services
+        self._settings = ApplicationSettings.from_config(services.settings.raw)
+        claims = (hosts.claim_of(each, self._settings) for each in listed)
+        self._claims = [claim for claim in claims if claim.hosts]
+        self._away: Set[str] = set()
+
+    def is_changed(self, resource: Object) -> bool:
+        metadata, status = resource["metadata"], resource.get("status") or {}
+        observed = int(status.get("observedGeneration") or 0)
+        if metadata.get("deletionTimestamp") or observed < int(metadata.get("generation") or 0):
+            return False  # it goes, or its own event is on the way
+        try:
+            app = parse(resource, self._services.settings)
+        except InvalidSpecError:
+            return False
+        return (
+            self._has_new_hosts(resource, app, status)
+            or self._has_new_address(app, status)
+            or self._has_new_configuration(app, status)
+        )
+
+    def _has_new_hosts(self, resource: Object, app: ApplicationSpec, status: Object) -> bool:
+        if app.exposure.type != INGRESS:
+            return False
+        verdict = hosts.decide(hosts.claim_of(resource, self._settings), self._claims)
+        return list(verdict.granted) != list(status.get("hosts") or ())
+
+    def _has_new_address(self, app: ApplicationSpec, status: Object) -> bool:
+        if app.exposure.type != LOAD_BALANCER:
+            return False
+        service = apply.read(self._services.kube, SERVICES, app.name, app.namespace)
+        return url_of(app, (), service) != status.get("url")
+
+    def _has_new_configuration(self, app: ApplicationSpec, status: Object) -> bool:
+        if not app.reads_outside or self._away & _services_of(app):
+            return False
+        told = status.get("waitingFor") or {}
+        try:
+            found = config.assemble(app, config.gather(self._services, app))
+        except TemporaryError as error:
+            if error.service not in ("Consul", "Vault"):
+                raise
+            self._away.add(error.service)
+            return False
+        except Error as error:
+            if error.service not in ("Consul", "Vault"):
+                raise
+            found = Waiting(reason_of(error), str(error))
+        if isinstance(found, Waiting):
+            if found.reason == config.WAITING_FOR_DATABASE:
+                # How far a Database has come is in the sentence, and changes nothing for the pods.
+                return bool(found.reason != told.get("reason"))
+            return bool(found.told != told)
+        made = config.hash_of(app, config.manifests(app, found))
+        versions = dict(found.versions)
+        return bool(
+            told
+            or made != status.get("configHash")
+            or versions != (status.get("secretVersions") or {})
+        )
+
+
+def _services_of(app: ApplicationSpec) -> Set[str]:
+    consul = {"Consul"} if app.config or app.databases else set()
+    return consul | ({"Vault"} if app.secrets or app.databases else set())
+
+
+def _typed(resource: Object) -> Dict[str, Any]:
+    """Lists leave out what each object is."""
+    typed = {"apiVersion": hosts.APPLICATIONS.api_version, "kind": "Application"}
+    return {**resource, **typed}

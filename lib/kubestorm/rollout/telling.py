@@ -1,0 +1,129 @@
+"""Which states of the Deployments, ReplicaSets, Pods and Jobs that we own are worth a look at their
+owner. Pure.
+
+A rolling update of three pods sends dozens of watch events, and two or three of them let its
+rollout decide something: all pods are available, or one is in trouble. `telling_state` names those,
+`is_worth_a_look` compares two of them, `owner_of` says whose an object is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, NamedTuple, Optional
+
+from kubestorm import naming
+from kubestorm.conditions import TRUE, find
+from kubestorm.rollout import names
+from kubestorm.rollout.diagnose import failure_of_pod, failure_of_replica_set, is_observed
+
+NOTHING = ""
+DELETING, SETTLED, STALLED, UNREADY = "deleting", "settled", "stalled", "unready"
+GONE = "gone"
+"""For whoever sees that a Deployment or a Job was deleted; pods come and go."""
+
+
+class Owner(NamedTuple):
+    """Whose an object is. `uid` is empty where only the name is known."""
+
+    plural: str
+    namespace: str
+    name: str
+    uid: str = ""
+
+
+def owner_of(kind: str, obj: Mapping[str, Any]) -> Optional[Owner]:
+    """The Application that an object is a part of, or the ImageBuild whose Job or Pod it is.
+
+    Jobs of a post-deploy test belong to the Application too: its Rollout under way runs them. The
+    name of an ImageBuild is exact for Jobs; Pods have it as a label, which is cut where it is long.
+    """
+    metadata = obj["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    build = str(labels.get(naming.IMAGE_BUILD_LABEL) or "")
+    if build:
+        namespace = str(labels.get(naming.IMAGE_BUILD_NAMESPACE_LABEL) or "")
+        _, _, exact = str(annotations.get(naming.IMAGE_BUILD_LABEL) or "").partition("/")
+        uid = str(labels.get(naming.IMAGE_BUILD_UID_LABEL) or "")
+        return Owner("imagebuilds", namespace, exact or build, uid)
+    label = names.TEST_OF_LABEL if kind == "Job" else names.APPLICATION_LABEL
+    app = str(labels.get(label) or "")
+    return Owner("applications", str(metadata.get("namespace") or ""), app) if app else None
+
+
+def telling_state(kind: str, obj: Mapping[str, Any]) -> str:
+    """A word that changes when the owner may have something new to decide; empty while nothing is
+    worth a look.
+    """
+    judge = _JUDGES.get(kind)
+    return judge(obj) if judge is not None else NOTHING
+
+
+def is_worth_a_look(before: str, after: str) -> bool:
+    """Whether the owner is to be woken. `before` is empty for an object that was not known.
+
+    That pods are out of trouble counts as well. That a Deployment begins to replace its pods does
+    not: whoever changed it waits for the end.
+    """
+    if before == after:
+        return False
+    return bool(after) or not before.startswith(SETTLED)
+
+
+def _deployment(obj: Mapping[str, Any]) -> str:
+    status = obj.get("status") or {}
+    if obj["metadata"].get("deletionTimestamp"):
+        return DELETING
+    if not is_observed(obj):
+        return NOTHING
+    wanted = int((obj.get("spec") or {}).get("replicas", 1))
+    counts = {int(status.get(key) or 0) for key in _COUNTS}
+    if counts == {wanted}:
+        # The generation tells two ends apart where the time between them was missed.
+        return f"{SETTLED} {int(obj['metadata'].get('generation') or 0)}"
+    progressing = find(status.get("conditions") or (), "Progressing") or {}
+    return STALLED if progressing.get("reason") == "ProgressDeadlineExceeded" else NOTHING
+
+
+def _replica_set(obj: Mapping[str, Any]) -> str:
+    failure = failure_of_replica_set(obj)
+    return failure.reason if failure is not None else NOTHING
+
+
+def _pod(obj: Mapping[str, Any]) -> str:
+    if obj["metadata"].get("deletionTimestamp"):
+        return NOTHING
+    ends_once = (obj.get("spec") or {}).get("restartPolicy") == "Never"
+    if ends_once and (obj.get("status") or {}).get("phase") == "Failed":
+        return NOTHING  # its Job tells
+    failure = failure_of_pod(obj)
+    if failure is not None:
+        return f"{failure.reason}{', final' if failure.final else ''}"
+    return UNREADY if _has_lost_readiness(obj) else NOTHING
+
+
+def _has_lost_readiness(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod was ready in the present run of its containers: Ready has become False after
+    they were started. A pod that only starts has been unready since before that.
+    """
+    status = pod.get("status") or {}
+    ready = find(status.get("conditions") or (), "Ready") or {}
+    started = [
+        str(((each.get("state") or {}).get("running") or {}).get("startedAt") or "")
+        for each in status.get("containerStatuses") or ()
+    ]
+    since = str(ready.get("lastTransitionTime") or "")
+    # RFC 3339 in UTC to the second, as Kubernetes writes it, sorts as text.
+    return bool(
+        ready.get("status") == "False" and started and all(started) and since > max(started)
+    )
+
+
+def _job(obj: Mapping[str, Any]) -> str:
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    for kind in ("Complete", "Failed"):
+        if (find(conditions, kind) or {}).get("status") == TRUE:
+            return kind
+    return DELETING if obj["metadata"].get("deletionTimestamp") else NOTHING
+
+
+_COUNTS = ("replicas", "updatedReplicas", "availableReplicas")
+_JUDGES = {"Deployment": _deployment, "ReplicaSet": _replica_set, "Pod": _pod, "Job": _job}

@@ -1,0 +1,34 @@
+"""Who is told of every object of ours that the watches see, beside the rules."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from kubestorm.announce.observer import NewsObserver
+from kubestorm.approval.observer import ApprovalObserver
+from kubestorm.errors import NotFoundError
+from kubestorm.kube import KubeClient
+from kubestorm.resource import NAMESPACES
+from kubestorm.services import utc_now
+from kubestorm.watching.api import Observer
+
+Dispatch = Callable[[str, Dict[str, Any]], object]
+
+
+def observers(
+    config: Mapping[str, Any], client: KubeClient, dispatch: Dispatch, log: logging.Logger
+) -> List[Observer]:
+    """Made anew with each configuration. Raises the pack's errors for a wrong one."""
+
+    def namespace(name: str) -> Optional[Dict[str, Any]]:
+        with contextlib.suppress(NotFoundError):
+            return client.get(NAMESPACES, name)
+        return None
+
+    return [
+        NewsObserver(config, namespace, dispatch, log, clock=time.monotonic, now=utc_now),
+        ApprovalObserver(config, dispatch, log, clock=time.monotonic, now=utc_now),
+    ]

@@ -1,0 +1,61 @@
+"""Watches what we own (Deployments, pods, Jobs) and wakes the object that waits for it.
+
+Nothing is dispatched and nothing is kept beyond the process: an object that waits is woken when a
+telling state changed while it was watched; after a start, only those that are not settled are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Set
+
+from kubestorm.rollout.telling import GONE, SETTLED, Owner, is_worth_a_look, owner_of, telling_state
+from kubestorm.watching import judging
+from kubestorm.watching.api import Object, WatchKey
+from kubestorm.watching.list_watch import ListWatch
+
+SELECTOR = "app.kubernetes.io/managed-by=kubestorm"
+KINDS = {
+    "Deployment": WatchKey("apps", "v1", "deployments", label_selector=SELECTOR),
+    "ReplicaSet": WatchKey("apps", "v1", "replicasets", label_selector=SELECTOR),
+    "Pod": WatchKey("", "v1", "pods", label_selector=SELECTOR),
+    "Job": WatchKey("batch", "v1", "jobs", label_selector=SELECTOR),
+}
+
+
+class OwnedWatch(ListWatch):
+    """One kind of what we own. `wake` gets the owner, the kind that changed, and whether only an
+    owner that waits is to be woken.
+    """
+
+    def __init__(
+        self, kind: str, *arguments: Any, wake: Callable[[Owner, str, bool], None], **more: Any
+    ) -> None:
+        super().__init__(KINDS[kind], *arguments, **more)
+        self._kind, self._wake = kind, wake
+        self._states: Dict[str, str] = {}
+        self._is_first_list = True
+
+    def _exists(self, obj: Object) -> str:
+        key = judging.key_of(obj)
+        self._take(key, obj, telling_state(self._kind, obj))
+        return key
+
+    def _gone(self, obj: Object) -> None:
+        key = judging.key_of(obj)
+        if self._kind in ("Deployment", "Job"):
+            self._take(key, obj, GONE)
+        self._states.pop(key, None)
+
+    def _listed(self, seen: Set[str]) -> None:
+        self._is_first_list = False
+        for key in set(self._states) - seen:
+            del self._states[key]
+
+    def _take(self, key: str, obj: Object, state: str) -> None:
+        before = self._states.get(key, "")
+        self._states[key] = state
+        owner = owner_of(self._kind, obj) if is_worth_a_look(before, state) else None
+        if owner is not None:
+            # That pods are up is news only to who waits for it: an autoscaler makes it so all day.
+            only_waiting = self._is_first_list or state.startswith(SETTLED)
+            self._wake(owner, self._kind.lower(), only_waiting)

@@ -1,0 +1,31 @@
+"""Hears from registries, git servers and Slack, and dispatches a trigger for what they tell."""
+
+from kubestorm.sensing.listeners import Listeners
+from st2reactor.sensor.base import Sensor
+
+
+class ListenersSensor(Sensor):
+    """Everything that listens: the work is in kubestorm.sensing."""
+
+    def __init__(self, sensor_service, config=None):
+        super().__init__(sensor_service=sensor_service, config=config)
+        log = sensor_service.get_logger(name=self.__class__.__name__)
+        self._keeper = Listeners(sensor_service, config, log).keeper
+
+    def setup(self):
+        pass
+
+    def run(self):
+        self._keeper.run()
+
+    def cleanup(self):
+        self._keeper.stop()
+
+    def add_trigger(self, trigger):
+        pass
+
+    def update_trigger(self, trigger):
+        pass
+
+    def remove_trigger(self, trigger):
+        pass

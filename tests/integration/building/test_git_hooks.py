@@ -1,0 +1,149 @@
+"""Webhooks of git servers come in, and only those with the right secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from kubestorm.building.hooks import PushEvents
+from kubestorm.services import Services
+from kubestorm.settings import load_settings
+
+from sandbox.vault.server import VaultServer
+from tests.integration.building.conftest import store
+
+SECRET, TOKEN = "hub-secret-1", "lab-token-2"
+COMMIT = "3" * 40
+PUSH = {
+    "ref": "refs/heads/main",
+    "after": COMMIT,
+    "repository": {"clone_url": "https://git.test/a.git"},
+    "project": {"git_http_url": "https://git.test/a.git"},
+}
+
+
+class Heard:
+    """The events that a listener on a port of its own handed on."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.dispatched: list[dict[str, Any]] = []
+        self.broken = False
+        services = Services(load_settings(config))
+        self.events = PushEvents(services, self._dispatch, logging.Logger("sensor"))
+
+    def _dispatch(self, trigger: str, payload: Any) -> None:
+        if self.broken:
+            raise ConnectionError("the message bus is away")
+        assert trigger == "kubestorm.source_pushed"
+        self.dispatched.append(dict(payload))
+
+
+@pytest.fixture
+def heard(vault: VaultServer, tmp_path: Path) -> Iterator[Heard]:
+    """A door for each kind of git server; GitLab's token is in Vault."""
+    (tmp_path / "hub").write_text(f"an older one\n{SECRET}\n")
+    (tmp_path / "token").write_text(vault.root_token)
+    store(vault, "webhooks/lab", {"secret": TOKEN})
+    hooks = [
+        {"name": "hub", "kind": "github", "secret_file": str(tmp_path / "hub")},
+        {"name": "tea", "kind": "gitea", "secret_file": str(tmp_path / "hub")},
+        {"name": "lab", "kind": "gitlab", "vault_path": "webhooks/lab"},
+    ]
+    config = {
+        "cluster": "test",
+        "vault": {
+            "url": vault.url,
+            "auth": {"method": "token", "token_file": str(tmp_path / "token")},
+        },
+        "build": {"webhooks": {"listener": {"port": 0}, "hooks": hooks}},
+    }
+    found = Heard(config)
+    found.events.start()
+    yield found
+    found.events.stop()
+
+
+def post(heard: Heard, door: str, headers: dict[str, str], body: bytes | None = None) -> int:
+    """Post an event; the status of the answer."""
+    content = json.dumps(PUSH).encode() if body is None else body
+    url = f"{heard.events.listener.url}/git/{door}"
+    with httpx.Client(trust_env=False) as client:
+        return client.post(
+            url, content=content, headers={"Content-Type": "application/json", **headers}
+        ).status_code
+
+
+def signed(secret: str, body: bytes | None = None) -> str:
+    content = json.dumps(PUSH).encode() if body is None else body
+    return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "door, headers",
+    [
+        ("hub", {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed(SECRET)}"}),
+        ("tea", {"X-Gitea-Event": "push", "X-Gitea-Signature": signed(SECRET)}),
+        ("lab", {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": TOKEN}),
+    ],
+    ids=["github", "gitea", "gitlab"],
+)
+def test_a_push_with_the_right_secret_is_handed_on(heard, door, headers):
+    """Whoever sends it is named, and which hook it came by."""
+    assert post(heard, door, headers) == 202
+    (event,) = heard.dispatched
+    assert (event["branch"], event["commit"], event["source"]) == ("main", COMMIT, door)
+    assert event["urls"] == ["https://git.test/a.git"]
+
+
+@pytest.mark.parametrize(
+    "door, headers, status",
+    [
+        ("hub", {"X-GitHub-Event": "push"}, 401),
+        (
+            "hub",
+            {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed('guess')}"},
+            403,
+        ),
+        ("hub", {"X-GitHub-Event": "push", "X-Hub-Signature-256": signed(SECRET)}, 403),
+        ("tea", {"X-Gitea-Event": "push", "X-Gitea-Signature": "zz"}, 403),
+        ("lab", {"X-Gitlab-Event": "Push Hook"}, 401),
+        ("lab", {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": TOKEN + "x"}, 403),
+        ("nowhere", {}, 404),
+    ],
+    ids=[
+        "unsigned",
+        "wrong secret",
+        "no prefix",
+        "no hex",
+        "no token",
+        "wrong token",
+        "no such door",
+    ],
+)
+def test_what_has_not_the_right_secret_is_refused(heard, door, headers, status):
+    """And nothing of it is handed on."""
+    assert post(heard, door, headers) == status
+    assert heard.dispatched == []
+
+
+def test_a_signature_is_over_the_bytes_that_came(heard):
+    """The same JSON in other bytes has another signature."""
+    headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed(SECRET)}"}
+    assert post(heard, "hub", headers, json.dumps(PUSH, indent=1).encode()) == 403
+
+
+def test_an_event_that_cannot_be_handed_on_is_sent_again(heard):
+    """The git server hears 503, and tries again."""
+    heard.broken = True
+    headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed(SECRET)}"}
+    assert post(heard, "hub", headers) == 503
+    heard.broken = False
+    assert post(heard, "hub", headers) == 202
+    assert len(heard.dispatched) == 1
