@@ -20,7 +20,7 @@ from stormcell.configs import Configs
 from stormcell.content.documents import read_document
 from stormcell.content.loader import read_pack
 from stormcell.content.models import Action, Pack, PackContent
-from stormcell.content.registry import Content
+from stormcell.content.registry import Content, refused_rules
 from stormcell.contents import Contents, apply_overrides
 from stormcell.engine import Engine
 from stormcell.errors import DefinitionError, InvalidInputError
@@ -63,6 +63,9 @@ def load_catalog(settings: Settings, overrides: Overrides) -> Catalog:
     """Read all packs. A faulty file is told and left out; a folder that is no pack stops the start."""
     contents = [_read(folder) for folder in (*BUILT_IN_PACKS, *settings.packs)]
     content = Content(contents)
+    for ref, problem in refused_rules(content).items():
+        log.error("content.refused", extra={"reason": str(problem)})
+        del content.rules[ref]
     apply_overrides(content, overrides)
     if any(action.runner_type == "orquesta" for action in content.actions.values()):
         # YAQL's parser takes a third of a second: paid at the start, and only where there are such
@@ -86,15 +89,16 @@ def _read(folder: Path) -> PackContent:
 
 def make_conductor(action: Action, pack: Pack, content: Content) -> Conductor:
     """Read the chain or workflow an action stands for."""
-    file = pack.path / "actions" / action.entry_point
-    document = read_document(file, name=f"{pack.ref}/actions/{action.entry_point}")
-    if action.runner_type in ("action-chain", "action_chain"):
-        return ChainConductor(parse_chain(document, file=file))
-    if action.runner_type == "orquesta":
+    name = f"{pack.ref}/actions/{action.entry_point}"
+    document = read_document(pack.path / "actions" / action.entry_point, name=name)
+    runner = content.runner_type(action.runner_type).name
+    if runner == "action-chain":
+        return ChainConductor(parse_chain(document, file=name))
+    if runner == "orquesta":
         from stormcell.orquesta import OrquestaConductor  # see load_catalog
 
         return OrquestaConductor(document, name=action.ref, find_parameters=_finder(content))
-    raise InvalidInputError(f'Nothing here conducts actions of runner "{action.runner_type}".')
+    raise InvalidInputError(f'Nothing here conducts actions of runner "{runner}".')
 
 
 def _finder(content: Content) -> Callable[[str], dict[str, Any] | None]:

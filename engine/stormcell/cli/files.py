@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
+from stormcell.checks import check_folders
 from stormcell.cli.client import Client, connection_options
 from stormcell.content.config import load_config
-from stormcell.content.loader import check_pack, load_pack
+from stormcell.content.loader import load_pack
 from stormcell.content.registry import DefinitionWarning
 from stormcell.errors import DefinitionError, Error
 from stormcell.store.store import backup
@@ -28,13 +29,13 @@ from stormcell.times import format_instant
 )
 def check(folder: tuple[Path, ...], configs: Path | None) -> None:
     """Check the pack in FOLDER: every file, with a sentence for each fault. Exit code 1 where there
-    is one.
+    is one. What StackStorm would refuse is refused, without a StackStorm.
 
     \b
     stormcell check .
     stormcell check . --configs /etc/stormcell/configs
     """
-    faults: list[Error] = [fault for each in folder for fault in check_pack(each)]
+    faults: list[Error] = [*check_folders(folder)]
     if configs and not any(not isinstance(fault, DefinitionWarning) for fault in faults):
         faults += [fault for each in folder for fault in _config_faults(each, configs)]
     for fault in faults:
@@ -43,7 +44,7 @@ def check(folder: tuple[Path, ...], configs: Path | None) -> None:
         )
     wrong = [fault for fault in faults if not isinstance(fault, DefinitionWarning)]
     if wrong:
-        click.echo(f"{len(wrong)} to mend.", err=True)
+        click.echo(f"{len(wrong)} {'problem' if len(wrong) == 1 else 'problems'} found.", err=True)
         sys.exit(1)
     click.echo("Nothing is wrong.")
 

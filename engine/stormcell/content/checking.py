@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 
 from stormcell.content.documents import line_of
+from stormcell.content.shapes import OutputSchema, Parameter, Schema
 from stormcell.errors import DefinitionError
 
 _TYPE_NAMES = {
@@ -23,8 +25,16 @@ _TYPE_NAMES = {
     list: "a list",
     str: "text",
     bool: "true or false",
+    int: "a number",
+    float: "a decimal number",
     type(None): "nothing (null)",
+    datetime: "a date with a time",
 }
+_REMEDIES = {
+    "required": "Write `required: true` at each property that must be there.",
+    "email": "StackStorm does not register a pack without one.",
+}
+"""Last key of the path -> what to do, where the sentence alone would not tell."""
 
 
 def faults(document: Any, shape: Any, *, file: Path, name: str) -> list[DefinitionError]:
@@ -48,8 +58,6 @@ def faults(document: Any, shape: Any, *, file: Path, name: str) -> list[Definiti
 
 def describe(value: Any) -> str:
     """Name a value for a person, without showing it: it may be a secret."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return "a number"
     return _TYPE_NAMES.get(type(value), type(value).__name__)
 
 
@@ -57,7 +65,9 @@ def closest(word: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" where one of the known words is near, else the list of them."""
     words = sorted(known)
     near = difflib.get_close_matches(str(word), words, n=1, cutoff=0.6)
-    return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(words)}."
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    return f"Known: {', '.join(words)}." if words else "There is none."
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -68,11 +78,22 @@ def dotted(path: Sequence[str | int]) -> str:
     return text
 
 
+def place_in(file: Path, path: Sequence[str | int]) -> str:
+    """Write a path with the line on which it stands in the file: `trigger.type (line 3)`."""
+    if not path:
+        return ""
+    line = line_of(file, path)
+    return dotted(path) + (f" (line {line})" if line else "")
+
+
 @cache
 def _validator(shape: Any) -> Any:
     import jsonschema  # Slow to import, and needed only when something is wrong.
 
-    return jsonschema.Draft202012Validator(msgspec.json.schema(shape))
+    schema = msgspec.json.schema(shape)
+    for kind in (Schema, OutputSchema, Parameter):
+        schema["$defs"].get(kind.__name__, {}).update(kind.beside)
+    return jsonschema.Draft202012Validator(schema)
 
 
 def _explain(document: Any, shape: Any, *, file: Path, name: str) -> list[DefinitionError]:
@@ -81,8 +102,7 @@ def _explain(document: Any, shape: Any, *, file: Path, name: str) -> list[Defini
         for leaf in _leaves(error):
             path = list(leaf.absolute_path)
             for message, remedy in _word(leaf):
-                line = line_of(file, path)
-                place = dotted(path) + (f" (line {line})" if line else "")
+                place = place_in(file, path)
                 found.setdefault(
                     (place, message), DefinitionError(message, file=name, path=place, remedy=remedy)
                 )
@@ -111,34 +131,59 @@ def _leaves(error: Any) -> Iterator[Any]:
 
 
 def _word(error: Any) -> Iterator[tuple[str, str]]:
-    kind, schema = error.validator, error.schema
-    if kind == "required":
-        missing = [key for key in schema["required"] if key not in error.instance]
-        for key in missing:
-            if key in error.message:
-                yield f"the key '{key}' is missing.", "Add it."
+    kind, schema, value = error.validator, error.schema, error.instance
+    remedy = _REMEDIES.get(str(error.path[-1]), "") if error.path else ""
+    if kind in ("required", "dependentRequired"):
+        yield from _missing(kind, schema, value)
     elif kind == "additionalProperties":
         known = schema.get("properties", {})
-        for key in error.instance:
+        for key in value:
             if key not in known:
                 yield (
                     f"the key '{key}' is not one that StackStorm knows here.",
                     closest(str(key), known),
                 )
     elif kind == "enum":
-        yield (
-            f"must be one of {', '.join(map(str, schema['enum']))}.",
-            _near(error.instance, schema["enum"]),
-        )
+        near = _near(value, schema["enum"])
+        yield f"must be one of {', '.join(map(str, schema['enum']))}.", near
     elif kind == "pattern":
-        yield "has characters that are not allowed.", f"It must match {schema['pattern']}."
+        key = f"the key '{value}' " if "propertyNames" in error.schema_path else ""
+        yield f"{key}must be {schema.get('description') or schema['pattern']}.", remedy
     elif kind in ("type", "anyOf"):
-        wanted = _wanted(schema)
-        yield f"must be {wanted or 'of another type'}, and is {describe(error.instance)}.", ""
-    elif kind == "propertyNames":
-        yield "has a key that is not allowed.", "Letters, digits and underscores only."
+        near = _near(
+            value, [c for choice in schema.get("anyOf", []) for c in choice.get("enum", [])]
+        )
+        wanted = _wanted(schema) or "of another type"
+        yield f"must be {wanted}, and is {describe(value)}.", remedy or near or _absent(value)
     else:
-        yield f"{error.message}.", ""
+        bound = schema.get(kind)
+        yield _BOUNDS.get(kind, error.message + ".").format(bound), remedy
+
+
+def _missing(kind: str, schema: dict[str, Any], value: Any) -> Iterator[tuple[str, str]]:
+    if kind == "required":
+        for key in schema[kind]:
+            if key not in value:
+                yield f"the key '{key}' is missing.", _REMEDIES.get(key, "Add it.")
+        return
+    for key, (other,) in schema[kind].items():
+        if key in value and other not in value:
+            yield f"'{key}' needs '{other}' beside it.", ""
+
+
+def _absent(value: Any) -> str:
+    return "Give it a value or remove the key." if value is None else ""
+
+
+_BOUNDS = {
+    "minimum": "must be {} or more.",
+    "exclusiveMinimum": "must be more than {}.",
+    "minLength": "must not be empty.",
+    "maxLength": "must have at most {} characters.",
+    "minItems": "must have at least {} item.",
+    "maxItems": "must have at most {} items.",
+    "uniqueItems": "must not name a value twice.",
+}
 
 
 def _near(value: Any, known: Sequence[Any]) -> str:

@@ -24,6 +24,7 @@ from stormcell.content.models import JsonObject, Pack
 from stormcell.content.schemas import CompiledSchema, parameters_schema
 from stormcell.errors import DefinitionError, Error
 from stormcell.expressions.datastore import datastore_context
+from stormcell.expressions.dialect import with_defaults
 from stormcell.expressions.jinja import is_expression, render
 
 log = logging.getLogger(__name__)
@@ -86,8 +87,7 @@ def load_config(pack: Pack, configs_dir: Path | None) -> PackConfig:
             raise DefinitionError(
                 f"must be a mapping of settings to values, and is {describe(values)}.", file=name
             )
-    complete = with_config_defaults(values, pack.config_schema)
-    problems = _problems(complete, pack.config_schema)
+    problems = _problems(values, pack.config_schema)
     if problems:
         missing = "" if file is not None and file.is_file() else " The file does not exist yet."
         raise DefinitionError(
@@ -101,6 +101,7 @@ def load_config(pack: Pack, configs_dir: Path | None) -> PackConfig:
             log.warning(
                 "config.unknown_setting", extra={"pack": pack.ref, "setting": key, "hint": hint}
             )
+    complete = with_config_defaults(values, pack.config_schema)
     return PackConfig(pack=pack.ref, values=complete, schema=pack.config_schema)
 
 
@@ -108,9 +109,8 @@ def _problems(values: JsonObject, schema: JsonObject) -> list[str]:
     if not schema:
         return []
     compiled = CompiledSchema(parameters_schema(schema, allow_additional=True))
-    # An expression may become anything; what it becomes is judged by who uses it.
-    found = [sentence for sentence, value in compiled.faults(values) if not is_expression(value)]
-    for key, value in values.items():
+    found = compiled.problems(values)  # an expression is text, also where it stands for a number
+    for key, value in with_defaults(values, compiled.schema).items():
         if (schema.get(key) or {}).get("secret") and is_expression(value) and "decrypt_kv" in value:
             found.append(f"'{key}' is secret and decrypted by itself: remove the filter decrypt_kv")
     return found

@@ -1,16 +1,17 @@
 """Read one YAML or JSON file of a pack into plain values, and say where in the file a value stands.
 
 Everything that is read goes through here, so that what we refuse is refused once: documents with
-duplicate keys (StackStorm takes the last one without a word), tags that would make objects, and
-files that are not UTF-8. libyaml composes the nodes; the values are built here rather than by
+duplicate keys (StackStorm takes the last one without a word), what StackStorm cannot load (merge
+keys) or store (keys that are not text, dates, sets, huge integers), tags that would make objects,
+and files that are not UTF-8. libyaml composes the nodes; the values are built here rather than by
 PyYAML's generator-based constructor, which is three times slower, and a start with a thousand rules
 is dominated by this.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +25,14 @@ except ImportError:  # PyYAML built without libyaml: slower, the same answers.
     from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
 
 _STRING: Final = "tag:yaml.org,2002:str"
+_MAPPING: Final = "tag:yaml.org,2002:map"
+_SEQUENCE: Final = "tag:yaml.org,2002:seq"
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _UNDER_CONSTRUCTION: Final = object()
 
 
 def read_document(file: Path, *, name: str = "") -> Any:
-    """Return the content of a `.yaml`, `.yml` or `.json` file; None for an empty one.
+    """Return the content of a YAML file; None for an empty one.
 
     `name` is how errors call the file (by default its path). Raises DefinitionError with the line
     of the fault.
@@ -43,13 +46,11 @@ def read_document(file: Path, *, name: str = "") -> Any:
         ) from error
     except OSError as error:
         raise DefinitionError(f"cannot be read: {error.strerror}.", file=name) from error
-    return parse_document(text, name=name, is_json=file.suffix == ".json")
+    return parse_document(text, name=name)
 
 
-def parse_document(text: str, *, name: str, is_json: bool = False) -> Any:
+def parse_document(text: str, *, name: str) -> Any:
     """Return the value that `text` writes. Raises DefinitionError, which calls the text `name`."""
-    if is_json:
-        return _parse_json(text, name)
     loader = _BaseLoader(text)
     try:
         node = loader.get_single_node()
@@ -68,8 +69,6 @@ def line_of(file: Path, path: Sequence[str | int]) -> int | None:
 
     Reads the file anew: called for errors only.
     """
-    if file.suffix == ".json":
-        return None
     try:
         node: Any = yaml.compose(file.read_text(encoding="utf-8"), Loader=_BaseLoader)
     except (OSError, ValueError, yaml.YAMLError):
@@ -81,7 +80,7 @@ def line_of(file: Path, path: Sequence[str | int]) -> int | None:
             break
         mark, node = found
         line = mark.line + 1
-    return line if line is not None or path else 1
+    return line
 
 
 def _child(node: Any, part: str | int) -> tuple[Any, Any] | None:
@@ -104,60 +103,66 @@ class _Builder:
 
     def build(self, node: Any) -> Any:
         if isinstance(node, yaml.ScalarNode):
-            return node.value if node.tag == _STRING else self._loader.construct_object(node)
+            return node.value if node.tag == _STRING else self._plain(node)
         known = self._built.get(id(node))
         if known is _UNDER_CONSTRUCTION:
-            raise DefinitionError(
-                f"line {node.start_mark.line + 1}: an alias leads back to itself.", file=self._name
-            )
+            raise self._fault(node, "an alias leads back to itself.")
         if known is not None:
             return known
         self._built[id(node)] = _UNDER_CONSTRUCTION
         value: Any
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and node.tag == _MAPPING:
             value = self._mapping(node)
-        elif isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+        elif isinstance(node, yaml.SequenceNode) and node.tag == _SEQUENCE:
             value = [self.build(child) for child in node.value]
         else:
-            value = self._loader.construct_object(node, deep=True)
+            value = self._plain(node)
         self._built[id(node)] = value
         return value
 
-    def _mapping(self, node: Any) -> Any:
-        if node.tag != "tag:yaml.org,2002:map":
-            return self._loader.construct_object(node, deep=True)
-        result: dict[Any, Any] = {}
-        merged: dict[Any, Any] = {}
+    def _plain(self, node: Any) -> Any:
+        """The value of a node that is neither text, mapping nor list."""
+        value = self._loader.construct_object(node, deep=True)
+        if value is None or type(value) in (bool, float, datetime):
+            return value
+        if type(value) is int:
+            if -(2**63) <= value < 2**63:
+                return value
+            raise self._fault(node, "StackStorm cannot store an integer of more than 64 bits.")
+        kind = node.tag.rpartition(":")[2].replace("timestamp", "date")
+        raise self._fault(
+            node,
+            f"is read as a YAML {kind}, which StackStorm does not keep.",
+            "Put it in quotes." if isinstance(node, yaml.ScalarNode) else "Write a plain list.",
+        )
+
+    def _mapping(self, node: Any) -> dict[str, Any]:
+        result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
-                self._merge(merged, value_node)
-                continue
-            if not isinstance(key_node, yaml.ScalarNode):
-                line = key_node.start_mark.line + 1
-                raise DefinitionError(
-                    f"line {line}: a key must be text, not a list or mapping.", file=self._name
+                raise self._fault(
+                    key_node,
+                    "StackStorm cannot load the merge key '<<'.",
+                    "Write the keys out; a whole value may be repeated with an alias (`key: *name`).",
                 )
             key = self.build(key_node)
+            if not isinstance(key, str):
+                written = f"'{key_node.value}'" if isinstance(key_node, yaml.ScalarNode) else "it"
+                raise self._fault(
+                    key_node, f"a key must be text, and {written} is not.", "Put it in quotes."
+                )
             if key in result:
-                raise DefinitionError(
-                    f"line {key_node.start_mark.line + 1}: the key '{key}' stands here a second time.",
-                    file=self._name,
-                    remedy="Keep one of the two; YAML readers silently drop the other.",
+                raise self._fault(
+                    key_node,
+                    f"the key '{key}' stands here a second time.",
+                    "Keep one of the two; YAML readers silently drop the other.",
                 )
             result[key] = self.build(value_node)
-        return {**merged, **result} if merged else result
+        return result
 
-    def _merge(self, merged: dict[Any, Any], node: Any) -> None:
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for source in sources:
-            value = self.build(source)
-            if not isinstance(value, dict):
-                line = source.start_mark.line + 1
-                raise DefinitionError(
-                    f"line {line}: '<<' needs a mapping to merge.", file=self._name
-                )
-            for key, item in value.items():
-                merged.setdefault(key, item)
+    def _fault(self, node: Any, message: str, remedy: str = "") -> DefinitionError:
+        line = node.start_mark.line + 1
+        return DefinitionError(f"line {line}: {message}", file=self._name, remedy=remedy)
 
 
 def _yaml_error(error: yaml.MarkedYAMLError, name: str) -> DefinitionError:
@@ -165,21 +170,3 @@ def _yaml_error(error: yaml.MarkedYAMLError, name: str) -> DefinitionError:
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     problem = " ".join(part for part in (error.context, error.problem) if part)
     return DefinitionError(f"{place}is not valid YAML: {problem}.", file=name)
-
-
-def _parse_json(text: str, name: str) -> Any:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in result:
-                raise DefinitionError(
-                    f"the key '{key}' stands twice in one object.", file=name, remedy="Keep one."
-                )
-            result[key] = value
-        return result
-
-    try:
-        return json.loads(text, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        message = f"line {error.lineno}, column {error.colno}: is not valid JSON: {error.msg}."
-        raise DefinitionError(message, file=name) from error

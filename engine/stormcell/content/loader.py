@@ -2,8 +2,8 @@
 told at once.
 
 Follows st2common/bootstrap/*registrar.py of StackStorm 3.9 in what counts as metadata (files ending
-in .yaml, .yml or .json directly in `actions/`, `rules/`, ...), in how a pack's ref is found, and in
-what is refused. Symbolic links are followed as the operating system does.
+in .yaml or .yml directly in `actions/`, `rules/`, ...), in how a pack's ref is found, and in what
+is refused. Symbolic links are followed as the operating system does.
 """
 
 from __future__ import annotations
@@ -35,11 +35,14 @@ from stormcell.content.rules_of_kinds import (
     action_problems,
     alias_problems,
     policy_problems,
+    properties_problems,
     rule_problems,
     sensor_problems,
     trigger_type_problems,
+    unstorable_keys,
 )
 from stormcell.content.shapes import (
+    PACK_REF,
     ActionFile,
     AliasFile,
     PackFile,
@@ -51,8 +54,7 @@ from stormcell.content.shapes import (
 )
 from stormcell.errors import DefinitionError
 
-EXTENSIONS: Final = (".yaml", ".yml", ".json")
-_REF: Final = re.compile(r"^[a-z0-9_]+$")
+EXTENSIONS: Final = (".yaml", ".yml")
 _VERSION: Final = re.compile(
     r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[\da-z-]+(\.[\da-z-]+)*)?(\+[\da-z-]+(\.[\da-z-]+)*)?$"
 )
@@ -134,6 +136,7 @@ class _PackReader:
         if document is None:
             return None
         found = faults(document, PackFile, file=file, name=self._name(file))
+        found = found or unstorable_keys(document, "", file=file, name=self._name(file))
         if found:
             self.problems += found
             return None
@@ -167,7 +170,7 @@ class _PackReader:
 
     def _pack_ref(self, document: dict[str, Any], file: Path) -> str | None:
         name = document["name"]
-        ref = document.get("ref") or (name if _REF.match(name) else None)
+        ref = document.get("ref") or (name if re.match(PACK_REF, name) else None)
         if ref is None:
             self._problem(
                 f"the name '{name}' cannot serve as the pack's ref.",
@@ -193,6 +196,7 @@ class _PackReader:
         if document is None:
             return {}
         found = faults(document, Parameters, file=file, name=self._name(file))
+        found = found or properties_problems(document, file=file, name=self._name(file))
         self.problems += found
         return {} if found else document
 
@@ -215,6 +219,7 @@ class _PackReader:
             if document is None:
                 continue
             found = faults(document, shape, file=file, name=self._name(file))
+            found = found or unstorable_keys(document, folder, file=file, name=self._name(file))
             self.problems += found
             if found:
                 continue
@@ -229,15 +234,12 @@ class _PackReader:
             yield file, document
 
     def _trigger_type(self, document: dict[str, Any], file: Path, pack: str) -> TriggerType:
-        self.problems += trigger_type_problems(document, file=file, name=self._name(file))
+        self._raise(trigger_type_problems(document, file=file, name=self._name(file)))
         return _trigger_type(document, pack, self._name(file))
 
     def _action(self, document: dict[str, Any], file: Path, pack: str) -> Action:
         name = self._name(file)
-        found = action_problems(document, root=self.root, file=file, name=name)
-        if found:
-            self.problems += found[:-1]
-            raise found[-1]
+        self._raise(action_problems(document, root=self.root, file=file, name=name))
         return Action(
             pack=pack,
             name=document["name"],
@@ -246,9 +248,7 @@ class _PackReader:
             description=document.get("description") or "",
             enabled=document.get("enabled") is not False,
             entry_point=document.get("entry_point") or "",
-            parameters={
-                key: value or {} for key, value in (document.get("parameters") or {}).items()
-            },
+            parameters=document.get("parameters") or {},
             tags=document.get("tags") or [],
             notify=document.get("notify") or {},
             output_schema=document.get("output_schema") or {},
@@ -257,10 +257,7 @@ class _PackReader:
 
     def _rule(self, document: dict[str, Any], file: Path, pack: str) -> Rule:
         name = self._name(file)
-        found = rule_problems(document, file=file, name=name)
-        if found:
-            self.problems += found[:-1]
-            raise found[-1]
+        self._raise(rule_problems(document, file=file, name=name))
         trigger, action, kind = document["trigger"], document["action"], document.get("type")
         return Rule(
             pack=pack,
@@ -279,7 +276,7 @@ class _PackReader:
 
     def _alias(self, document: dict[str, Any], file: Path, pack: str) -> ActionAlias:
         name = self._name(file)
-        self.problems += alias_problems(document, file=file, name=name)
+        self._raise(alias_problems(document, file=file, name=name))
         return ActionAlias(
             pack=pack,
             name=document["name"],
@@ -297,9 +294,7 @@ class _PackReader:
     def _policy(self, document: dict[str, Any], file: Path, pack: str) -> Policy:
         name = self._name(file)
         parameters, found = policy_problems(document, file=file, name=name)
-        if found:
-            self.problems += found[:-1]
-            raise found[-1]
+        self._raise(found)
         return Policy(
             pack=pack,
             name=document["name"],
@@ -383,6 +378,12 @@ class _PackReader:
             return None
         return document
 
+    def _raise(self, found: list[DefinitionError]) -> None:
+        """Refuse the file that has these faults, if there are any."""
+        if found:
+            self.problems += found[:-1]
+            raise found[-1]
+
     def _name(self, file: Path) -> str:
         return file.relative_to(self.root).as_posix()
 
@@ -391,9 +392,7 @@ class _PackReader:
 
 
 def metadata_files(folder: Path) -> list[Path]:
-    """Return the metadata files of a content folder, by name: only its top level, only YAML and
-    JSON.
-    """
+    """Return the metadata files of a content folder, by name: only its top level, only YAML."""
     if not folder.is_dir():
         return []
     return sorted(

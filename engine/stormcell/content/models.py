@@ -1,9 +1,9 @@
 """The content of a pack as values, field for field as StackStorm's metadata files name them.
 
 The loader checks files against StackStorm's schemas before it builds these, so that nothing here
-checks again. `file` is the path of the metadata file relative to the pack's folder. Source of the
-fields: st2common/models/api/{pack,action,rule,sensor,trigger,action_alias,policy}.py of StackStorm
-3.9.
+checks again. `file` is the path of the metadata file relative to the pack's folder.
+Source of the fields: st2common/models/api/{pack,action,rule,sensor,trigger,action_alias,policy}.py
+of StackStorm 3.9.
 """
 
 from __future__ import annotations

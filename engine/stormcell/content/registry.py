@@ -19,6 +19,8 @@ from stormcell.content.models import (
 from stormcell.content.runner_types import RUNNER_TYPES, RunnerType, runner_type
 from stormcell.content.schemas import CompiledSchema
 from stormcell.errors import DefinitionError, InvalidInputError, NotFoundError
+from stormcell.rules.operators import HOLD_FOR_NOTHING, cannot_judge_nothing
+from stormcell.rules.paths import plain_steps, strip_suffix
 
 T = TypeVar("T")
 
@@ -69,7 +71,7 @@ class Content:
         return _find(self.policies, ref, "policy")
 
     def runner_type(self, name: str) -> RunnerType:
-        """Return a runner by name; underscores and StackStorm's older names are understood."""
+        """Return a runner by name; StackStorm's older names are understood."""
         return runner_type(name) or _find(self.runner_types, name, "runner")
 
     def policies_of(self, action_ref: str) -> list[Policy]:
@@ -86,6 +88,10 @@ def _find(known: Mapping[str, T], ref: str, kind: str) -> T:
         raise NotFoundError(f"There is no {kind} '{ref}'. {_short(hint)}") from None
 
 
+def _near(ref: str, known: Mapping[str, Any]) -> str:
+    return _short(closest(ref, known))
+
+
 def _short(hint: str) -> str:
     return hint if len(hint) < 200 else "`stormcell check` and the API list what there is."
 
@@ -94,12 +100,11 @@ class DefinitionWarning(DefinitionError):
     """Not right, but StackStorm registers it too: what is missing may come with another pack."""
 
 
-def check_content(packs: Iterable[PackContent]) -> list[DefinitionError]:
+def check_content(content: Content) -> list[DefinitionError]:
     """Return what does not fit between packs: rules, aliases and policies that name what no pack
-    has (warnings, as another pack may bring it), and rules whose trigger parameters do not fit the
-    type's schema (errors)."""
-    content = Content(packs)
-    found: list[DefinitionError] = []
+    has (warnings, as another pack may bring it), rules whose trigger or action parameters do not
+    fit, and criteria that fail on events without the value that they look at (warnings)."""
+    found: list[DefinitionError] = list(refused_rules(content).values())
     for rule in content.rules.values():
         found += _check_rule(rule, content)
     for alias in content.aliases.values():
@@ -112,25 +117,95 @@ def check_content(packs: Iterable[PackContent]) -> list[DefinitionError]:
     return found
 
 
+def refused_rules(content: Content) -> dict[str, DefinitionError]:
+    """Return, by ref, the rules that StackStorm does not register, as far as that depends on
+    trigger types."""
+    schemas = {
+        ref: CompiledSchema(kind.parameters_schema)
+        for ref, kind in content.trigger_types.items()
+        if kind.parameters_schema
+    }
+    found = {}
+    for rule in content.rules.values():
+        problem = _trigger_problem(rule, content, schemas)
+        if problem is not None:
+            file, (path, message, remedy) = f"{rule.pack}/{rule.file}", problem
+            found[rule.ref] = DefinitionError(message, file=file, path=path, remedy=remedy)
+    return found
+
+
+def _trigger_problem(
+    rule: Rule, content: Content, schemas: Mapping[str, CompiledSchema]
+) -> tuple[str, str, str] | None:
+    """Path, what is wrong, what to do."""
+    kind, given = rule.trigger.type, rule.trigger.parameters
+    if kind not in content.trigger_types:
+        if given or kind.partition(".")[0] not in content.packs:
+            return None  # another pack may bring it; with parameters StackStorm registers the rule
+        return (
+            "trigger.type",
+            f"there is no trigger type '{kind}'.",
+            _near(kind, content.trigger_types),
+        )
+    if kind not in schemas:
+        return None
+    remedy = f"See the parameters_schema of {kind}."
+    try:
+        schemas[kind].cleaned(given)
+    except InvalidInputError as error:
+        return "trigger.parameters", f"{error}.", remedy
+    if not given:
+        return "trigger", "has no parameters, and its type wants some.", remedy
+    return None
+
+
 def _check_rule(rule: Rule, content: Content) -> list[DefinitionError]:
     file = f"{rule.pack}/{rule.file}"
     found = _check_ref(rule.action.ref, content.actions, "action", file, "action.ref")
-    found += _check_ref(
-        rule.trigger.type, content.trigger_types, "trigger type", file, "trigger.type"
-    )
-    trigger_type = content.trigger_types.get(rule.trigger.type)
-    if trigger_type is not None and trigger_type.parameters_schema:
-        try:
-            CompiledSchema(trigger_type.parameters_schema).cleaned(rule.trigger.parameters)
-        except InvalidInputError as error:
-            remedy = f"See the parameters_schema of {trigger_type.ref}."
-            found.append(
-                DefinitionError(f"{error}.", file=file, path="trigger.parameters", remedy=remedy)
-            )
+    kind = content.trigger_types.get(rule.trigger.type)
+    if kind is not None:
+        found += _unguarded_criteria(rule, kind, file)
+    elif rule.trigger.parameters or rule.trigger.type.partition(".")[0] not in content.packs:
+        types = content.trigger_types
+        found += _check_ref(rule.trigger.type, types, "trigger type", file, "trigger.type")
     action = content.actions.get(rule.action.ref)
     if action is not None:
         found += _check_action_parameters(rule, action, content, file)
     return found
+
+
+def _unguarded_criteria(rule: Rule, kind: TriggerType, file: str) -> list[DefinitionError]:
+    """StackStorm judges criteria in their order up to the first that does not hold. One that cannot
+    judge a missing value raises there: a failed enforcement, and a traceback for each such event.
+    """
+    found: list[DefinitionError] = []
+    given: set[str] = set()
+    for key, criterion in rule.criteria.items():
+        path, operator = strip_suffix(key), criterion["type"]
+        steps = plain_steps(path, "trigger")
+        if (
+            path not in given
+            and cannot_judge_nothing(operator, criterion["pattern"])
+            and not (steps is not None and _is_always_there(kind.payload_schema, steps))
+        ):
+            remedy = (
+                f"Put `{path}#given: {{type: exists, pattern: true}}` before it, or make it "
+                f"`required: true` in the payload_schema of {kind.ref}."
+            )
+            message = f"fails on StackStorm for each event without {path}."
+            place = f"criteria.{key}"
+            found.append(DefinitionWarning(message, file=file, path=place, remedy=remedy))
+        if operator not in HOLD_FOR_NOTHING:
+            given.add(path)
+    return found
+
+
+def _is_always_there(schema: Mapping[str, Any], steps: Iterable[str]) -> bool:
+    for step in steps:
+        schema = (schema.get("properties") or {}).get(step) or {}
+        if not schema.get("required"):
+            return False
+    return True
 
 
 def _check_action_parameters(
@@ -166,6 +241,6 @@ def _check_ref(
         return []
     return [
         DefinitionWarning(
-            f"there is no {kind} '{ref}'.", file=file, path=path, remedy=_short(closest(ref, known))
+            f"there is no {kind} '{ref}'.", file=file, path=path, remedy=_near(ref, known)
         )
     ]

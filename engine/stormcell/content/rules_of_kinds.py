@@ -1,8 +1,8 @@
 """What must hold of each kind of content beyond its shape: known runners and operators, files that
 exist, positions.
 
-Source: st2common/validators/api/{action,reactor}.py, st2common/policies/meta and
-st2common/operators.py of StackStorm 3.9. Each function returns the faults of one document.
+Source: st2common/validators/api/{action,reactor}.py and st2common/policies/meta of StackStorm 3.9.
+Each function returns the faults of one document.
 """
 
 from __future__ import annotations
@@ -11,53 +11,17 @@ import ast
 from pathlib import Path
 from typing import Any, Final
 
-from stormcell.content.checking import closest, dotted
-from stormcell.content.documents import line_of, read_document
+from stormcell.content.checking import closest, place_in
+from stormcell.content.documents import read_document
 from stormcell.content.runner_types import NOT_HERE, RUNNER_TYPES, RunnerType, runner_type
 from stormcell.content.schemas import CompiledSchema, parameters_schema
 from stormcell.errors import DefinitionError, InvalidInputError
+from stormcell.expressions.dialect import is_kind
+from stormcell.rules.checking import criterion_problems
 
 OVERRIDABLE: Final = frozenset({"default", "description", "enum", "immutable", "required"})
 """What an action may say anew of a parameter of its runner."""
 
-OPERATORS: Final = frozenset(
-    {
-        "matchwildcard",
-        "matchregex",
-        "regex",
-        "iregex",
-        "eq",
-        "equals",
-        "neq",
-        "nequals",
-        "ieq",
-        "iequals",
-        "contains",
-        "icontains",
-        "ncontains",
-        "incontains",
-        "startswith",
-        "istartswith",
-        "endswith",
-        "iendswith",
-        "lt",
-        "lessthan",
-        "gt",
-        "greaterthan",
-        "td_lt",
-        "timediff_lt",
-        "td_gt",
-        "timediff_gt",
-        "exists",
-        "nexists",
-        "in",
-        "inside",
-        "nin",
-        "ninside",
-        "search",
-    }
-)
-SEARCH_CONDITIONS: Final = frozenset({"any", "all", "any2any", "all2any"})
 RULE_TYPES: Final = frozenset({"standard", "backstop"})
 
 _THRESHOLD: Final[dict[str, Any]] = {
@@ -88,6 +52,9 @@ POLICY_TYPES: Final[dict[str, dict[str, Any]]] = {
 }
 """Policy type -> its parameters."""
 
+_ESCAPED: Final = {"actions": {"parameters", "output_schema"}, "rules": {"criteria"}}
+"""Folder -> the keys below which StackStorm escapes what its database does not take."""
+
 
 class _Faults(list[DefinitionError]):
     """The faults of one file; the line is looked up as each is added."""
@@ -97,8 +64,7 @@ class _Faults(list[DefinitionError]):
         self._file, self._name = file, name
 
     def add(self, path: list[str | int], message: str, remedy: str = "") -> None:
-        line = line_of(self._file, path)
-        place = dotted(path) + (f" (line {line})" if line else "")
+        place = place_in(self._file, path)
         self.append(DefinitionError(message, file=self._name, path=place, remedy=remedy))
 
 
@@ -117,7 +83,13 @@ def action_problems(
             found.add(["runner_type"], f"there is no runner '{given}'.", _runner_hint(given))
         return found
     _entry_point(found, document, runner, root)
-    _parameters(found, document.get("parameters") or {}, runner)
+    parameters, output = document.get("parameters") or {}, document.get("output_schema") or {}
+    _parameters(found, parameters, runner)
+    found += properties_problems(parameters, file=file, name=name, at=("parameters",))
+    properties = output.get("properties") or {}
+    found += properties_problems(
+        properties, file=file, name=name, at=("output_schema", "properties")
+    )
     return found
 
 
@@ -155,6 +127,8 @@ def _entry_point(found: _Faults, document: dict[str, Any], runner: RunnerType, r
         )
         hint = closest(target.name, there) if there else "Its folder does not exist either."
         found.add(["entry_point"], f"the file actions/{entry} does not exist.", hint)
+    elif runner.name == "action-chain" and target.suffix not in (".yaml", ".yml"):
+        found.add(["entry_point"], "StackStorm reads a chain only from a .yaml file.", "Rename it.")
     elif runner.name in ("orquesta", "action-chain"):
         try:
             body = read_document(target, name=f"actions/{entry}")
@@ -168,14 +142,14 @@ def _entry_point(found: _Faults, document: dict[str, Any], runner: RunnerType, r
 
 
 def _parameters(found: _Faults, parameters: dict[str, Any], runner: RunnerType) -> None:
-    positions: dict[float, str] = {}
+    positions: dict[int, str] = {}
     for name, schema in parameters.items():
         path: list[str | int] = ["parameters", name]
         of_runner = runner.runner_parameters.get(name)
         if of_runner is not None:
-            for attribute, value in (schema or {}).items():
+            for attribute, value in schema.items():
                 if attribute not in OVERRIDABLE and value != of_runner.get(attribute):
-                    remedy = f"Only {', '.join(sorted(OVERRIDABLE))} may be said anew of it."
+                    remedy = f"An action changes only {', '.join(sorted(OVERRIDABLE))} of it."
                     message = f"'{attribute}' of the parameter '{name}' is set by the runner {runner.name}."
                     found.add([*path, attribute], message, remedy)
         if "position" in schema:
@@ -190,7 +164,7 @@ def _parameters(found: _Faults, parameters: dict[str, Any], runner: RunnerType) 
             )
     wanted = [min(positions) + n for n in range(len(positions))] if positions else []
     if sorted(positions) != wanted:
-        given = ", ".join(f"{position:g}" for position in sorted(positions))
+        given = ", ".join(map(str, sorted(positions)))
         found.add(
             ["parameters"],
             f"the positions {given} have a gap.",
@@ -201,70 +175,86 @@ def _parameters(found: _Faults, parameters: dict[str, Any], runner: RunnerType) 
 def rule_problems(document: dict[str, Any], *, file: Path, name: str) -> list[DefinitionError]:
     """Return what is wrong with a rule: its type, its criteria, the form of its refs."""
     found = _Faults(file, name)
-    kind = (document.get("type") or {}).get("ref", "standard")
+    kind = document["type"]["ref"] if "type" in document else "standard"
     if kind not in RULE_TYPES:
         found.add(["type", "ref"], f"there is no rule type '{kind}'.", closest(kind, RULE_TYPES))
-    for part in ("trigger", "action"):
-        key = "type" if part == "trigger" else "ref"
-        if "." not in document[part][key]:
-            found.add([part, key], f"'{document[part][key]}' is not a ref.", "Write PACK.NAME.")
+    _ref(found, document, "trigger", "type")
+    _ref(found, document, "action", "ref")
     for key, criterion in (document.get("criteria") or {}).items():
-        _criterion(found, ["criteria", key], criterion)
+        for path, message, remedy in criterion_problems(key, criterion):
+            found.add(["criteria", key, *path], message, remedy)
     return found
 
 
-def _criterion(found: _Faults, path: list[str | int], criterion: dict[str, Any]) -> None:
-    operator = criterion.get("type")
-    if operator is None:
-        found.add(path, "has no operator.", "Give it a `type`, such as equals.")
-        return
-    if operator not in OPERATORS:
-        found.add(
-            [*path, "type"],
-            f"there is no operator '{operator}'.",
-            closest(str(operator), OPERATORS),
-        )
-        return
-    if criterion.get("pattern") is None:
-        hint = (
-            "Any value will do, such as true."
-            if operator in ("exists", "nexists")
-            else "Say what to compare with."
-        )
-        found.add(path, "has no pattern.", hint)
-        return
-    if operator == "search":
-        condition = criterion.get("condition")
-        if condition not in SEARCH_CONDITIONS:
-            remedy = f"One of {', '.join(sorted(SEARCH_CONDITIONS))}."
-            found.add(
-                [*path, "condition"], f"a search cannot have the condition '{condition}'.", remedy
+def _ref(found: _Faults, document: Any, *path: str | int) -> None:
+    ref = document
+    for part in path:
+        ref = ref[part]
+    if "." not in ref:
+        found.add([*path], f"'{ref}' is not a ref.", "Write PACK.NAME.")
+
+
+def unstorable_keys(
+    document: dict[str, Any], folder: str, *, file: Path, name: str
+) -> list[DefinitionError]:
+    """Return the keys that StackStorm's database does not take: those that start with a dollar."""
+    found = _Faults(file, name)
+
+    def look(value: Any, path: list[str | int]) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if key.startswith("$"):
+                    found.add([*path, key], "StackStorm cannot store a key that starts with '$'.")
+                look(item, [*path, key])
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                look(item, [*path, index])
+
+    for key, value in document.items():
+        if key not in _ESCAPED.get(folder, ()):
+            look(value, [key])
+    return found
+
+
+def properties_problems(
+    properties: dict[str, Any], *, file: Path, name: str, at: tuple[str | int, ...] = ()
+) -> list[DefinitionError]:
+    """Return the properties for which StackStorm cannot let null stand, as it does before it checks
+    values: it then refuses whatever is given."""
+    found = _Faults(file, name)
+    for key, schema in properties.items():
+        kinds, items = schema.get("type"), schema.get("items")
+        optional = "default" in schema or not schema.get("required")
+        if kinds == "null" and optional and schema.get("default") is None:
+            remedy = "Name another type: what is optional may be null anyway."
+            found.add([*at, key, "type"], "StackStorm breaks on the type null alone.", remedy)
+        below: tuple[str | int, ...] = ()
+        if is_kind(kinds, "array") and isinstance(items, list):
+            remedy = "Write one schema for all items."
+            found.add([*at, key, "items"], "StackStorm breaks on a list of schemas here.", remedy)
+        elif is_kind(kinds, "array") and items:
+            schema, below = items, ("items",)
+        if below or is_kind(kinds, "object"):
+            deeper = schema.get("properties") or {}
+            found += properties_problems(
+                deeper, file=file, name=name, at=(*at, key, *below, "properties")
             )
-        if not isinstance(criterion["pattern"], dict):
-            found.add([*path, "pattern"], "a search needs a mapping of `item.x` to criteria.", "")
-            return
-        for key, inner in criterion["pattern"].items():
-            if isinstance(inner, dict):
-                _criterion(found, [*path, "pattern", key], inner)
+    return found
 
 
 def trigger_type_problems(
-    document: dict[str, Any], *, file: Path, name: str
+    document: dict[str, Any], *, file: Path, name: str, at: tuple[str | int, ...] = ()
 ) -> list[DefinitionError]:
-    """Return what is wrong with a trigger type: schemas that are none."""
+    """Return what is wrong with a trigger type: schemas by which nothing can be checked."""
     found = _Faults(file, name)
     for key in ("payload_schema", "parameters_schema"):
-        _schema(found, [key], document.get(key) or {})
+        try:
+            CompiledSchema(document.get(key) or {})
+        except InvalidInputError as error:
+            found.add([*at, key], f"{error}.")
+        properties = (document.get(key) or {}).get("properties") or {}
+        found += properties_problems(properties, file=file, name=name, at=(*at, key, "properties"))
     return found
-
-
-def _schema(found: _Faults, path: list[str | int], schema: dict[str, Any]) -> None:
-    if not schema:
-        return
-    try:
-        CompiledSchema(schema)
-    except InvalidInputError as error:
-        found.add(path, f"{error}.", "See https://json-schema.org, draft 4.")
 
 
 def sensor_problems(
@@ -281,8 +271,7 @@ def sensor_problems(
     else:
         _class_exists(found, target, entry, class_name)
     for index, item in enumerate(document.get("trigger_types") or []):
-        for key in ("payload_schema", "parameters_schema"):
-            _schema(found, ["trigger_types", index, key], item.get(key) or {})
+        found += trigger_type_problems(item, file=file, name=name, at=("trigger_types", index))
     return found
 
 
@@ -310,8 +299,7 @@ def _class_exists(found: _Faults, target: Path, entry: str, class_name: str) -> 
 def alias_problems(document: dict[str, Any], *, file: Path, name: str) -> list[DefinitionError]:
     """Return what is wrong with an alias: a format that says nothing."""
     found = _Faults(file, name)
-    if "." not in document["action_ref"]:
-        found.add(["action_ref"], f"'{document['action_ref']}' is not a ref.", "Write PACK.NAME.")
+    _ref(found, document, "action_ref")
     for index, item in enumerate(document["formats"]):
         if isinstance(item, dict) and not (item.get("display") or item.get("representation")):
             found.add(["formats", index], "has neither display nor representation.", "Give it one.")
@@ -330,10 +318,10 @@ def policy_problems(
             ["policy_type"], f"there is no policy type '{kind}'.", closest(kind, POLICY_TYPES)
         )
         return parameters, found
-    if "." not in document["resource_ref"]:
-        found.add(
-            ["resource_ref"], f"'{document['resource_ref']}' is not a ref.", "Write PACK.ACTION."
-        )
+    _ref(found, document, "resource_ref")
+    for key, value in parameters.items():
+        if value is None:
+            found.add(["parameters", key], "is nothing (null).", "Give it a value or remove it.")
     try:
         parameters = CompiledSchema(parameters_schema(known)).cleaned(parameters)
     except InvalidInputError as error:

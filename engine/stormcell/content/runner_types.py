@@ -277,9 +277,5 @@ NOT_HERE: Final = frozenset(
 
 
 def runner_type(name: str) -> RunnerType | None:
-    """Return the runner of that name. As in StackStorm, underscores are taken for dashes."""
-    found = RUNNER_TYPES.get(name)
-    if found is not None:
-        return found
-    dashed = name.replace("_", "-")
-    return RUNNER_TYPES.get(ALIASES.get(dashed, dashed))
+    """Return the runner of that name."""
+    return RUNNER_TYPES.get(ALIASES.get(name, name))

@@ -1,31 +1,23 @@
-"""JSON schema as StackStorm means it: draft 4, with `required: true` on the property itself (draft
-3's way).
+"""JSON schema in StackStorm's dialect (`stormcell.expressions.dialect`), made ready for many
+values.
 
-Three things are done with such a schema: fill in defaults, validate with the message of
-`jsonschema`, and accept fast. Payloads and parameters are checked on the hot path, where
-`jsonschema` costs a hundred times the rest, so a schema is compiled once to a function that answers
-"surely valid" or "look closer"; only the latter pays for the library.
-
-Source: st2common/util/schema/__init__.py of StackStorm 3.9.
+Payloads and parameters are checked on the hot path, where `jsonschema` costs a hundred times the
+rest, so a schema is compiled once to a function that answers "surely valid" or "look closer"; only
+the latter pays for the library.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from stormcell.content.checking import dotted
 from stormcell.errors import InvalidInputError
-from stormcell.expressions.dialect import violations
+from stormcell.expressions.dialect import ANY_TYPE, allowing_null, violations, with_defaults
 
 JsonObject = dict[str, Any]
 Check = Callable[[Any], bool]
-
-_ANY_TYPE: Final[JsonObject] = {
-    "anyOf": [{"type": t} for t in ("array", "boolean", "integer", "number", "object", "string")]
-}
 
 
 def parameters_schema(
@@ -34,94 +26,17 @@ def parameters_schema(
     """Return the object schema for named parameters; one without a type takes any value but null."""
     return {
         "type": "object",
-        "properties": {name: schema or _ANY_TYPE for name, schema in parameters.items()},
+        "properties": {name: schema or ANY_TYPE for name, schema in parameters.items()},
         "additionalProperties": allow_additional,
     }
-
-
-def with_defaults(instance: Any, schema: JsonObject) -> Any:
-    """Return a copy in which absent (or null) properties have their default, also inside objects
-    and lists given.
-    """
-    if isinstance(instance, dict):
-        result = dict(instance)
-        dependencies = schema.get("dependencies") or {}
-        for name, subschema in (schema.get("properties") or {}).items():
-            if not isinstance(subschema, dict):
-                continue
-            needed = dependencies.get(name, [])
-            met = not isinstance(needed, list) or all(other in result for other in needed)
-            if result.get(name) is None and "default" in subschema and met:
-                result[name] = copy.deepcopy(subschema["default"])
-            if isinstance(result.get(name), (dict, list)):
-                result[name] = with_defaults(result[name], subschema)
-        return result
-    if isinstance(instance, list):
-        items = schema.get("items") or []
-        schemas = [items] * len(instance) if isinstance(items, dict) else items
-        result_list = list(instance)
-        for index, subschema in enumerate(schemas[: len(result_list)]):
-            if result_list[index] is None and "default" in subschema:
-                result_list[index] = copy.deepcopy(subschema["default"])
-            result_list[index] = with_defaults(result_list[index], subschema)
-        return result_list
-    return instance
-
-
-def allowing_null(schema: JsonObject) -> JsonObject:
-    """Return a copy in which what is optional and has no default other than null may be null."""
-    result = dict(schema)
-    properties = {}
-    for name, given in (schema.get("properties") or {}).items():
-        if not isinstance(given, dict):
-            properties[name] = given
-            continue
-        sub = dict(given)
-        if sub.get("default") is None and (
-            "default" in sub or sub.get("required", False) is not True
-        ):
-            sub = _nullable(sub)
-        kinds = sub.get("type")
-        if (
-            _has(kinds, "array")
-            and isinstance(sub.get("items"), dict)
-            and sub["items"].get("properties")
-        ):
-            sub["items"] = allowing_null(sub["items"])
-        if _has(kinds, "object") and sub.get("properties"):
-            sub = allowing_null(sub)
-        properties[name] = sub
-    if properties:
-        result["properties"] = properties
-    return result
-
-
-def _has(kinds: Any, kind: str) -> bool:
-    return kinds == kind or (isinstance(kinds, list) and kind in kinds)
-
-
-def _nullable(schema: JsonObject) -> JsonObject:
-    for choice in ("anyOf", "oneOf"):
-        if choice in schema:
-            if any(_has(item.get("type"), "null") for item in schema[choice]):
-                return schema
-            return {**schema, choice: [*schema[choice], {"type": "null"}]}
-    kinds = schema.get("type", "string" if "enum" not in schema else None)
-    if kinds is None:
-        kinds = "string"
-    as_list = kinds if isinstance(kinds, list) else [kinds]
-    result = {**schema, "type": as_list if "null" in as_list else [*as_list, "null"]}
-    if "enum" in schema and None not in schema["enum"]:
-        result["enum"] = [*schema["enum"], None]
-    return result
 
 
 class CompiledSchema:
     """A schema made ready. Safe to share and to call as often as one likes."""
 
-    def __init__(self, schema: JsonObject, *, allow_null: bool = True) -> None:
+    def __init__(self, schema: JsonObject) -> None:
         """Raises InvalidInputError where `schema` is not a JSON schema."""
-        self.schema = allowing_null(schema) if allow_null else schema
+        self.schema = allowing_null(schema)
         self._has_defaults = _mentions_default(self.schema)
         try:
             self._accept = _compile(self.schema)
@@ -141,21 +56,14 @@ class CompiledSchema:
 
     def problems(self, instance: Any, *, defaults: bool = True) -> list[str]:
         """Return what does not fit, as sentences without the offending values; empty when it fits."""
-        return [sentence for sentence, _ in self.faults(instance, defaults=defaults)]
-
-    def faults(self, instance: Any, *, defaults: bool = True) -> list[tuple[str, Any]]:
-        """Return what does not fit: a sentence and the offending value for each."""
         if defaults and self._has_defaults:
             instance = with_defaults(instance, self.schema)
         if self._accept(instance):
             return []
         try:
-            return [
-                (_sentence(error), error.instance)
-                for error in violations(self.schema, instance, lists=True)
-            ]
+            return [_sentence(error) for error in violations(self.schema, instance)]
         except InvalidInputError as error:
-            return [(str(error), None)]
+            return [str(error)]
 
 
 def _sentence(error: Any) -> str:
@@ -180,12 +88,8 @@ def _sentence(error: Any) -> str:
 
 def _mentions_default(schema: Any) -> bool:
     if isinstance(schema, dict):
-        if isinstance(schema.get("properties"), dict) and any(
-            isinstance(sub, dict) and "default" in sub for sub in schema["properties"].values()
-        ):
-            return True
-        return any(_mentions_default(value) for value in schema.values())
-    return isinstance(schema, list) and any(_mentions_default(value) for value in schema)
+        return "default" in schema or any(map(_mentions_default, schema.values()))
+    return isinstance(schema, list) and any(map(_mentions_default, schema))
 
 
 # -- the fast way
@@ -236,7 +140,7 @@ def _compile(schema: JsonObject) -> Check:
         "anyOf",
         "pattern",
     }
-    if not set(schema) <= known or isinstance(schema.get("required"), list):
+    if not set(schema) <= known:
         return lambda value: False
     if "type" in schema:
         checks.append(_compile_type(schema["type"]))

@@ -9,14 +9,13 @@ StackStorm 3.9.
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from stormcell.errors import DefinitionError, InvalidInputError
-from stormcell.expressions.dialect import violations
+from stormcell.expressions.dialect import ANY_TYPE, allowing_null, violations, with_defaults
 from stormcell.expressions.functions import NONE_MARK
 from stormcell.secrecy import holds_secret, part_of
 
@@ -27,11 +26,6 @@ MASK = "********"
 _RUNNER_OVERRIDABLE = frozenset({"default", "description", "enum", "immutable", "required"})
 _NAMES_ONLY = frozenset({"required", "additionalProperties"})
 """Keywords whose messages hold names of properties and no values."""
-_ANY_TYPE = {
-    "anyOf": [
-        {"type": name} for name in ("array", "boolean", "integer", "number", "object", "string")
-    ]
-}
 
 
 def merge_schemas(
@@ -70,9 +64,9 @@ def validate_parameters(schemas: Schemas, values: Mapping[str, Any]) -> dict[str
     not be given (pass the caller's values, not the ones with defaults).
     """
     if schemas:
-        schema = {"type": "object", "properties": _nullable(schemas), "additionalProperties": False}
-        checked = _object_with_defaults(values, schema)
-        validate(checked, schema)
+        properties = {name: schema or ANY_TYPE for name, schema in schemas.items()}
+        schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        checked = validate_object(values, schema)
     else:
         checked = dict(values)
     immutable = [name for name in values if schemas.get(name, {}).get("immutable")]
@@ -81,11 +75,12 @@ def validate_parameters(schemas: Schemas, values: Mapping[str, Any]) -> dict[str
     return checked
 
 
-def validate_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """Check an object as StackStorm checks an answer to an inquiry: defaults filled in, optional
+def validate_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object with defaults filled in, checked as StackStorm checks it: optional
     properties may be None. Raises InvalidInputError."""
-    full = {**schema, "properties": _nullable(schema.get("properties") or {})}
-    validate(_object_with_defaults(value, full), full)
+    checked: dict[str, Any] = with_defaults(dict(value), schema)
+    validate(checked, allowing_null(schema))
+    return checked
 
 
 def validate(value: Any, schema: Mapping[str, Any], *, what: str = "parameter") -> None:
@@ -112,59 +107,6 @@ def _is_secret(schema: Mapping[str, Any], path: list[str | int], keyword: str) -
         if schema.get("secret"):
             return True
     return keyword not in _NAMES_ONLY and holds_secret(schema)
-
-
-def _nullable(properties: Schemas) -> dict[str, Any]:
-    return {
-        name: _allow_none(dict(schema)) if schema else copy.deepcopy(_ANY_TYPE)
-        for name, schema in properties.items()
-    }
-
-
-def _allow_none(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let None pass where there is no default to replace it and nothing requires a value."""
-    kind = schema.get("type", "string")
-    if isinstance(schema.get("properties"), Mapping):
-        schema["properties"] = _nullable(schema["properties"])
-    items = schema.get("items")
-    if isinstance(items, Mapping) and isinstance(items.get("properties"), Mapping):
-        schema["items"] = {**items, "properties": _nullable(items["properties"])}
-    if schema.get("default") is not None or ("default" not in schema and schema.get("required")):
-        return schema
-    for several in ("anyOf", "oneOf"):
-        if several in schema:
-            return {**schema, several: [*schema[several], {"type": "null"}]}
-    kinds = kind if isinstance(kind, list) else [kind]
-    schema["type"] = kinds if "null" in kinds else [*kinds, "null"]
-    if "enum" in schema and None not in schema["enum"]:
-        schema["enum"] = [*schema["enum"], None]
-    return schema
-
-
-def _with_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Fill defaults in, also inside objects and lists that are present."""
-    if isinstance(value, Mapping):
-        return _object_with_defaults(value, schema)
-    items = schema.get("items")
-    if isinstance(value, list) and items:
-        each = [items] * len(value) if isinstance(items, Mapping) else list(items)
-        filled = [_default_or(item, sub) for item, sub in zip(value, each, strict=False)]
-        return filled + value[len(filled) :]
-    return value
-
-
-def _object_with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    filled = dict(value)
-    for name, subschema in schema.get("properties", {}).items():
-        if name in filled or "default" in subschema:
-            filled[name] = _default_or(filled.get(name), subschema)
-    return filled
-
-
-def _default_or(value: Any, schema: Mapping[str, Any]) -> Any:
-    if value is None:
-        value = copy.deepcopy(schema.get("default"))
-    return _with_defaults(value, schema)
 
 
 def _none_or(value: Any) -> Any:

@@ -4,7 +4,7 @@ Pure. `RuleIndex` compiles the rules of all packs once; the engine builds a new 
 changes.
 """
 
-from stormcell.rules.checking import check_rule
+from stormcell.rules.checking import criterion_problems
 from stormcell.rules.criteria import CriterionResult, explain
 from stormcell.rules.enforcing import render_action_parameters
 from stormcell.rules.index import Attempt, Failure, MatchResult, RuleIndex
@@ -15,7 +15,7 @@ __all__ = [
     "Failure",
     "MatchResult",
     "RuleIndex",
-    "check_rule",
+    "criterion_problems",
     "explain",
     "render_action_parameters",
 ]

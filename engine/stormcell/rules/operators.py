@@ -167,3 +167,13 @@ OPERATORS: dict[str, Operator] = {
 
 NEVER_RAISING: frozenset[Operator] = frozenset({equals, nequals, exists, nexists})
 REGEXES: frozenset[Operator] = frozenset({match_regex, regex, iregex})
+HOLD_FOR_NOTHING = frozenset({"neq", "nequals", "nexists", "nin", "ninside"})
+"""Names of the operators that a missing value satisfies."""
+
+
+def cannot_judge_nothing(name: str, pattern: Any) -> bool:
+    """Whether StackStorm's operator of that name raises where the value is missing."""
+    operator = OPERATORS.get(name)
+    if operator in (inside, ninside):
+        return not isinstance(pattern, (list, dict))
+    return operator not in NEVER_RAISING

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
-PACK_YAML = "name: sample\ndescription: A sample.\nversion: 0.1.0\nauthor: somebody\n"
+PACK_YAML = (
+    "name: sample\ndescription: A sample.\nversion: 0.1.0\nauthor: somebody\n"
+    "email: some@body.example\n"
+)
 WritePack = Callable[[dict[str, str]], Path]
 
 

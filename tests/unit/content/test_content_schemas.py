@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stormcell.content.schemas import CompiledSchema, allowing_null
+from stormcell.content.schemas import CompiledSchema
 from stormcell.errors import InvalidInputError
+from stormcell.expressions.dialect import allowing_null
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -30,7 +31,8 @@ SCHEMA: dict[str, Any] = {
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "fits": ({"name": "x"}, []),
-    "optional null": ({"name": "x", "mode": None, "tags": None, "either": None}, []),
+    "optional null": ({"name": "x", "tags": None, "either": None}, []),
+    "null in an enum": ({"name": "x", "mode": None}, ["'mode' must be one of a, b"]),
     "missing": ({}, ["'name' is a required property"]),
     "required null": ({"name": None}, ["'name' must be of type string"]),
     "type": ({"name": "x", "size": "3"}, ["'size' must be of type integer"]),
@@ -108,6 +110,62 @@ def test_null_is_allowed_where_stackstorm_allows_it() -> None:
     )
     assert schema["properties"]["a"]["type"] == ["string", "null"]
     assert schema["properties"]["b"]["type"] == "string"
+
+
+AS_STACKSTORM_DOES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]] = {
+    "a default below what has no type is not filled in": (
+        {"type": "object", "properties": {"a": {"properties": {"b": {"default": 1}}}}},
+        {"a": "x"},
+        {"a": "x"},
+    ),
+    "a schema without a type has no defaults": (
+        {"properties": {"a": {"default": 1}}},
+        {},
+        {},
+    ),
+    "a default waits for what it depends on": (
+        {"type": "object", "properties": {"a": {"default": 1}}, "dependencies": {"a": ["b"]}},
+        {},
+        {},
+    ),
+    "exclusive bounds are not heard": (
+        {"type": "object", "properties": {"a": {"minimum": 1, "exclusiveMinimum": True}}},
+        {"a": 1},
+        None,
+    ),
+    "a number at its exclusive bound": (
+        {
+            "type": "object",
+            "properties": {"a": {"type": "integer", "minimum": 1, "exclusiveMinimum": True}},
+        },
+        {"a": 1},
+        {"a": 1},
+    ),
+    "formats are not looked at": (
+        {"type": "object", "properties": {"a": {"type": "string", "format": "date-time"}}},
+        {"a": "x"},
+        {"a": "x"},
+    ),
+    "what has no type is text or null": (
+        {"type": "object", "properties": {"a": {}}},
+        {"a": 1},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "schema, value, cleaned", AS_STACKSTORM_DOES.values(), ids=AS_STACKSTORM_DOES.keys()
+)
+def test_values_are_judged_as_stackstorm_does(
+    schema: dict[str, Any], value: dict[str, Any], cleaned: dict[str, Any] | None
+) -> None:
+    """Also where that is not what a reader of JSON schema expects."""
+    compiled = CompiledSchema(schema)
+    if cleaned is None:
+        assert compiled.problems(value)
+    else:
+        assert compiled.cleaned(value) == cleaned
 
 
 def test_a_schema_that_is_none_is_refused() -> None:

@@ -75,6 +75,10 @@ def test_no_file_gives_the_defaults(tmp_path: Path) -> None:
 FAULTS = {
     "required": ("retries: 1\n", "'url' is a required property"),
     "type": ("url: x\nretries: many\n", "'retries' must be of type integer"),
+    "expression for a number": (
+        "url: x\nretries: '{{ st2kv.system.n }}'\n",
+        "'retries' must be of type integer",
+    ),
     "nested": ("url: x\nhosts: [{port: ssh}]\n", r"'hosts\[0\].port' must be of type integer"),
     "decrypt_kv": (
         "url: x\ntoken: '{{ st2kv.system.t | decrypt_kv }}'\n",
@@ -93,12 +97,10 @@ def test_what_does_not_fit_is_told(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_datastore_values_are_resolved_when_used(tmp_path: Path) -> None:
-    """Secrets are decrypted by themselves, wherever they are nested; an expression may stand for
-    any type.
-    """
+    """Secrets are decrypted by themselves, wherever they are nested."""
     config = _load(
         tmp_path,
-        "url: '{{ st2kv.system.url }}'\ntoken: '{{ st2kv.system.token }}'\nretries: '{{ st2kv.system.n }}'\n"
+        "url: '{{ st2kv.system.url }}'\ntoken: '{{ st2kv.system.token }}'\n"
         "auth: {password: '{{ st2kv.system.token }}'}\nkeys: {a: '{{ st2kv.system.token }}'}\n",
     )
     asked: list[tuple[str, bool]] = []
@@ -106,7 +108,7 @@ def test_datastore_values_are_resolved_when_used(tmp_path: Path) -> None:
     class Lookups(StaticLookups):
         def datastore(self, name: str, *, scope: str, decrypt: bool = False, user: str = "") -> Any:
             asked.append((name, decrypt))
-            return {"url": "http://x", "token": "clear" if decrypt else "cipher", "n": "7"}[name]
+            return {"url": "http://x", "token": "clear" if decrypt else "cipher"}[name]
 
     resolved = config.resolved(Lookups())
     assert resolved["url"] == "http://x"

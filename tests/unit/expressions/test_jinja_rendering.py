@@ -59,7 +59,10 @@ def test_filter(template: str, expected: str) -> None:
 def test_datastore_is_read_by_name() -> None:
     """A dotted key is one key, an absent one is empty text, and a user's scope is the user's."""
     context = {"st2kv": datastore_context(LOOKUPS, "ann")}
-    template = "{{ st2kv.system.plain }} {{ st2kv.system.dotted.name }} [{{ st2kv.system.none }}] {{ st2kv.user.city }}"
+    template = (
+        "{{ st2kv.system.plain }} {{ st2kv.system.dotted.name }} [{{ st2kv.system.none }}] {{ "
+        "st2kv.user.city }}"
+    )
     assert render(template, context) == "text deep [] Ulm"
 
 

@@ -216,7 +216,7 @@ def test_what_cannot_be_judged_is_a_failed_match_with_a_reason(criteria: dict[st
 
 
 def test_explain_shows_pattern_and_value() -> None:
-    """What `why` prints: each criterion with what was compared, also after the first that failed."""
+    """`why` prints each criterion with what was compared, also after the first that failed."""
     criteria = {
         "trigger.count": {"type": "eq", "pattern": 4},
         "trigger.env": {"type": "eq", "pattern": "{{ st2kv.system.env }}"},

@@ -1,6 +1,5 @@
 import logging
 import os
-import random
 import signal
 import socket
 import sys

@@ -1,5 +1,4 @@
 import builtins
-import locale
 import logging
 import os
 import random
@@ -8,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import warnings
 
 from st2common.runners.base_action import Action

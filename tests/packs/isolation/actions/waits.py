@@ -1,5 +1,4 @@
 import subprocess
-import sys
 import time
 
 from st2common.runners.base_action import Action

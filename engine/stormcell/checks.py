@@ -1,0 +1,59 @@
+"""Everything that can be said of packs before they run: what their files hold, how they fit
+together, and whether their chains, workflows, timers and templates can be read.
+
+The engine does the first half at each load; the second takes too long for that and is for
+`stormcell check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from stormcell.bootstrap import make_conductor
+from stormcell.catalog import WORKFLOW_RUNNERS, trigger_for
+from stormcell.content.checking import dotted
+from stormcell.content.loader import load_pack, read_pack
+from stormcell.content.models import PackContent, Rule
+from stormcell.content.registry import Content, check_content
+from stormcell.errors import DefinitionError, Error
+from stormcell.packs import BUILT_IN_PACKS
+from stormcell.rules.checking import template_problems
+from stormcell.timers import TIMERS, schedule_of, utc_now
+
+
+def check_folders(folders: Iterable[Path]) -> list[DefinitionError]:
+    """Return what is wrong with the packs in these folders, alone, with each other and with the
+    packs that the engine brings. Warnings are of the class DefinitionWarning."""
+    readings = [read_pack(folder) for folder in folders]
+    found = [problem for reading in readings for problem in reading.problems]
+    packs = [reading.content for reading in readings if reading.content is not None]
+    content = Content([*map(load_pack, BUILT_IN_PACKS), *packs])
+    found += check_content(content)
+    told = {problem.file for problem in found}
+    for pack in packs:
+        found += _check_actions(pack, content)
+        for rule in pack.rules:
+            if f"{rule.pack}/{rule.file}" not in told:
+                found += _check_rule(rule)
+    return found
+
+
+def _check_actions(pack: PackContent, content: Content) -> Iterator[DefinitionError]:
+    for action in pack.actions:
+        if content.runner_type(action.runner_type).name in WORKFLOW_RUNNERS:
+            try:
+                make_conductor(action, pack.pack, content)
+            except DefinitionError as error:
+                yield error
+
+
+def _check_rule(rule: Rule) -> Iterator[DefinitionError]:
+    file = f"{rule.pack}/{rule.file}"
+    for path, message, remedy in template_problems(rule):
+        yield DefinitionError(message, file=file, path=dotted(path), remedy=remedy)
+    if rule.trigger.type in TIMERS:
+        try:
+            schedule_of(trigger_for(rule.trigger.type, rule.trigger.parameters), utc_now())
+        except Error as error:
+            yield DefinitionError(str(error), file=file, path="trigger.parameters")
