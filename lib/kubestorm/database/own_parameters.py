@@ -10,11 +10,9 @@ from dataclasses import replace
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional
 
 from kubestorm import naming
-from kubestorm.database.plan import ObservedInstance, version_key, version_matches
+from kubestorm.database.plan import ObservedInstance, major_of, version_meets
 from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, Problem
 from kubestorm.rds import ObservedParameter, RdsClient
-
-LAST_POSTGRES_WITH_TWO_NUMBERS = 9
 
 
 class ParameterChanges(NamedTuple):
@@ -28,9 +26,7 @@ def family_of(engine: str, version: str) -> str:
     """`postgres16`, `postgres9.6`, `mysql8.0`, `mariadb10.11`. Source: DescribeDBEngineVersions'
     own words.
     """
-    numbers = version_key(version)
-    one = engine == "postgres" and numbers[0] > LAST_POSTGRES_WITH_TWO_NUMBERS
-    return engine + ".".join(version.split(".")[: 1 if one else 2])
+    return engine + major_of(engine, version)
 
 
 def with_own_group(
@@ -42,7 +38,7 @@ def with_own_group(
     if "parameters" not in spec.stated:
         return spec
     stays = observed is not None and (
-        "version" not in spec.stated or version_matches(spec.version, observed.version)
+        "version" not in spec.stated or version_meets(spec.engine, spec.version, observed.version)
     )
     version = observed.version if observed is not None and stays else spec.version
     name = naming.parameter_group(identifier, family_of(spec.engine, version))

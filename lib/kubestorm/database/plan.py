@@ -7,6 +7,7 @@ refused before any call, so that a resource is never partly its old and partly i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -41,6 +42,7 @@ BROKEN = frozenset(
         "stopping",
     )
 )
+LAST_POSTGRES_WITH_TWO_NUMBERS = 9
 REASON_OF_STATUS = {
     "creating": "Creating",
     "modifying": "Modifying",
@@ -283,7 +285,7 @@ def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change,
         for name, parameter, old, new in pairs
         if name in spec.stated and new is not None and new != () and not _same(old, new)
     ]
-    if "version" in spec.stated and not version_matches(spec.version, observed.version):
+    if "version" in spec.stated and not version_meets(spec.engine, spec.version, observed.version):
         changes.append(Change("version", "EngineVersion", observed.version, spec.version))
     return tuple(changes)
 
@@ -321,7 +323,8 @@ def _ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[int]:
     disk's own size.
     """
     if spec.max_storage_gib != 0:
-        return spec.max_storage_gib
+        at_ceiling = observed.max_storage_gib is None and _is_at_ceiling(spec, observed)
+        return None if at_ceiling else spec.max_storage_gib
     return None if observed.max_storage_gib is None else max(spec.storage_gib, observed.storage_gib)
 
 
@@ -343,24 +346,34 @@ def whats_pending(observed: ObservedInstance, maintenance: Sequence[str] = ()) -
     return (*changes, *reboot, *maintenance)
 
 
-def version_matches(wanted: str, found: str) -> bool:
-    """Whether the version found is the one wanted, or a minor version of it: 16 is met by 16.3, not
-    by 1.6.
+def version_meets(engine: str, wanted: str, found: str) -> bool:
+    """Whether nothing is left to do about the version: it is the one wanted, a minor version of it
+    (16 is met by 16.3, not by 1.6), or a later one of the same major version, as RDS's own minor
+    upgrades leave it.
     """
-    return found == wanted or found.startswith(f"{wanted}.")
+    if found == wanted or found.startswith(f"{wanted}."):
+        return True
+    newer = version_key(found) >= version_key(wanted)
+    return newer and not is_major_upgrade(engine, wanted, found)
 
 
 def version_key(version: str) -> Tuple[int, ...]:
-    """A version as numbers, for comparing: `8.0.35` is (8, 0, 35); what is none counts as 0."""
-    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+    """A version as numbers, for comparing: `8.0.35` is (8, 0, 35), `11.22-rds.20240418` of extended
+    support (11, 22, 20240418); a part that does not begin with a number counts as 0.
+    """
+    digits = (re.match("[0-9]+", part) for part in version.split("."))
+    return tuple(int(found.group()) if found else 0 for found in digits)
+
+
+def major_of(engine: str, version: str) -> str:
+    """`16` of PostgreSQL 16.3 (`9.6` of 9.6.2), `8.0` of MySQL 8.0.35."""
+    one = engine == "postgres" and version_key(version)[0] > LAST_POSTGRES_WITH_TWO_NUMBERS
+    return ".".join(version.split(".")[: 1 if one else 2])
 
 
 def is_major_upgrade(engine: str, old: str, new: str) -> bool:
-    """Whether RDS wants AllowMajorVersionUpgrade: the first number for PostgreSQL, the first two
-    for the others.
-    """
-    count = 1 if engine == "postgres" else 2
-    return version_key(old)[:count] != version_key(new)[:count]
+    """Whether RDS wants AllowMajorVersionUpgrade."""
+    return version_key(major_of(engine, old)) != version_key(major_of(engine, new))
 
 
 def needs_password(observed: ObservedInstance, credentials_version: Optional[int]) -> bool:
@@ -422,21 +435,13 @@ def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Option
         return Refuse("EngineChangeRefused", message, change=True)
     shrinks = "storage.sizeGiB" in spec.stated and spec.storage_gib < observed.storage_gib
     if shrinks and not _grew_by_itself(spec, observed):
-        message = (
-            f"spec.storage.sizeGiB: RDS cannot shrink storage from {observed.storage_gib} to "
-            f"{spec.storage_gib} GiB; "
-            f"set it to {observed.storage_gib} or more, or make a smaller Database and move the "
-            "data."
-        )
-        return Refuse("StorageShrinkRefused", message, change=True)
-    wanted, found = version_key(spec.version), version_key(observed.version)
-    if "version" in spec.stated and wanted < found[: len(wanted)]:
-        message = (
-            f"spec.version: RDS cannot go back from {observed.version} to {spec.version}; set it "
-            f"to {observed.version} "
-            "or later, or restore a snapshot taken before the upgrade into a new Database."
-        )
-        return Refuse("DowngradeRefused", message, change=True)
+        return refuse_shrinking(spec, observed)
+    if (
+        "version" in spec.stated
+        and _is_older(spec.version, observed.version)
+        and not version_meets(spec.engine, spec.version, observed.version)
+    ):
+        return _refuse_downgrade(spec, observed)
     too_little = _refuse_performance(spec, observed) or _refuse_ceiling(spec, observed)
     if too_little:
         return too_little
@@ -498,6 +503,7 @@ def _refuse_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[
         "storage.maxSizeGiB" not in spec.stated
         or not ceiling
         or ceiling == observed.max_storage_gib
+        or _is_at_ceiling(spec, observed)
     ):
         return None
     if ceiling >= least_ceiling(size):
@@ -510,9 +516,51 @@ def _refuse_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[
     return Refuse("StorageCeilingRefused", message, change=True)
 
 
+def refuse_shrinking(spec: DatabaseSpec, observed: ObservedInstance) -> Refuse:
+    """A disk can only grow."""
+    message = (
+        f"spec.storage.sizeGiB: RDS cannot shrink storage from {observed.storage_gib} to "
+        f"{spec.storage_gib} GiB; set it to {observed.storage_gib} or more, or make a smaller "
+        "Database and move the data."
+    )
+    return Refuse("StorageShrinkRefused", message, change=True)
+
+
+def _is_older(wanted: str, found: str) -> bool:
+    """16.3 is older than 16.4; 16 is not, which stands for any of its minor versions."""
+    numbers = version_key(wanted)
+    return numbers < version_key(found)[: len(numbers)]
+
+
+def _refuse_downgrade(spec: DatabaseSpec, observed: ObservedInstance) -> Refuse:
+    """The advice names only what operations offer: another version would be refused at once."""
+    possible = [
+        version for version in spec.offered_versions if not _is_older(version, observed.version)
+    ]
+    advice = (
+        f"set it to {' or '.join(possible)}"
+        if possible
+        else f"ask operations to offer {major_of(spec.engine, observed.version)}"
+    )
+    message = (
+        f"spec.version: RDS cannot go back from {observed.version} to {spec.version}; {advice}, or "
+        "restore a snapshot taken before the upgrade into a new Database."
+    )
+    return Refuse("DowngradeRefused", message, change=True)
+
+
 def _grew_by_itself(spec: DatabaseSpec, observed: ObservedInstance) -> bool:
-    """Storage autoscaling raised it within the ceiling: nobody asked to shrink."""
-    return spec.max_storage_gib is not None and observed.storage_gib <= spec.max_storage_gib
+    """Storage autoscaling raised it within the ceiling that the resource states, or that the
+    instance has (an adopted one brings its own): nobody asked to shrink.
+    """
+    stated = spec.max_storage_gib if "storage.maxSizeGiB" in spec.stated else None
+    return observed.storage_gib <= max(stated or 0, observed.max_storage_gib or 0)
+
+
+def _is_at_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> bool:
+    """The disk has grown to the ceiling: RDS has nothing left to grow, and reports none."""
+    grown = "storage.sizeGiB" in spec.stated and spec.storage_gib < observed.storage_gib
+    return grown and observed.storage_gib == spec.max_storage_gib
 
 
 def _wait(observed: ObservedInstance) -> Wait:
@@ -524,9 +572,13 @@ def _wait(observed: ObservedInstance) -> Wait:
 
 def is_pending(change: Change, observed: ObservedInstance) -> bool:
     """Whether RDS has accepted the change and is still to carry it out."""
-    return change.parameter in observed.pending and _same(
-        observed.pending[change.parameter], change.new
-    )
+    if change.parameter not in observed.pending:
+        return False
+    accepted = observed.pending[change.parameter]
+    if change.parameter == "EngineVersion":
+        # 16 is asked for, and RDS says which of its minor versions that will be.
+        return version_meets(observed.engine, str(change.new), str(accepted))
+    return _same(accepted, change.new)
 
 
 def _same(old: Any, new: Any) -> bool:

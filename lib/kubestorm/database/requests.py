@@ -19,7 +19,7 @@ from kubestorm.conditions import format_time
 from kubestorm.database import asked_snapshot
 from kubestorm.database.kinds import as_database, in_their_words, patch_of, their_path
 from kubestorm.database.own_parameters import with_own_group
-from kubestorm.database.plan import Refuse, plan_instance
+from kubestorm.database.plan import Refuse, plan_instance, refuse_shrinking
 from kubestorm.database.spec import (
     DELETE,
     RETAIN,
@@ -174,7 +174,7 @@ def resize(
             f"{target.name} asks for {told} already; nothing was changed.", changed=False
         )
     body = patch_of(changed)
-    _refuse_impossible(services, target, _merged(target.object, body))
+    _refuse_impossible(services, target, _merged(target.object, body), storage_gib)
     who = _who(requested_by)
     written = _patch(services, target, body, {naming.REQUESTED_BY_ANNOTATION: who})
     parts = [f"{path} {value} (was {now[path] or 'not stated'})" for path, value in changed.items()]
@@ -355,19 +355,25 @@ def _refuse_going(target: Target) -> None:
         raise DefinitionError(message, field="name")
 
 
-def _refuse_impossible(services: Services, target: Target, preview: Mapping[str, Any]) -> None:
-    """Raise DefinitionError where the journey would refuse the changed object."""
+def _refuse_impossible(
+    services: Services, target: Target, preview: Mapping[str, Any], storage_gib: int
+) -> None:
+    """Raise DefinitionError where the journey would refuse the changed object, or leave a disk that
+    has grown by itself as large as it is. `storage_gib` is what was asked for, 0 for nothing.
+    """
     settings = services.settings
     try:
         spec = parse_database(as_database(preview, target.kind), settings.database)
     except InvalidSpecError as error:
         raise DefinitionError(in_their_words(str(error), target.kind), field=error.field) from error
-    refusal = _refusal(services, target, spec)
+    refusal = _refusal(services, target, spec, storage_gib)
     if refusal is not None:
         raise DefinitionError(in_their_words(refusal.message, target.kind), field="spec")
 
 
-def _refusal(services: Services, target: Target, spec: DatabaseSpec) -> Optional[Refuse]:
+def _refusal(
+    services: Services, target: Target, spec: DatabaseSpec, storage_gib: int
+) -> Optional[Refuse]:
     settings, metadata = services.settings, target.object["metadata"]
     own = naming.rds_identifier(
         settings.database.identifier_prefix, settings.cluster, target.namespace, target.name
@@ -381,6 +387,8 @@ def _refusal(services: Services, target: Target, spec: DatabaseSpec) -> Optional
     if observed is None or observed.owner_uid != metadata["uid"]:
         return None
     spec = with_own_group(spec, own, observed)
+    if 0 < storage_gib < observed.storage_gib:
+        return refuse_shrinking(spec, observed)
     decisions = plan_instance(spec, observed, uid=metadata["uid"], identifier=identifier, tags={})
     return next((item for item in decisions if isinstance(item, Refuse) and item.change), None)
 

@@ -113,6 +113,8 @@ class DatabaseSpec:
     adopt: Optional[str]
     restore_snapshot: Optional[str]
     restore_point: Optional[PointInTime]
+    offered_versions: Tuple[str, ...] = ()
+    """What operations offer of the engine, for advice."""
     stated: FrozenSet[str] = frozenset()
     """The fields that the resource itself decided (by `spec` or a label), dotted; the rest are the
     pack's defaults.
@@ -207,6 +209,7 @@ class _Parser:
             adopt=self._text("adopt", None),
             restore_snapshot=restore_snapshot,
             restore_point=restore_point,
+            offered_versions=self._offered_versions(engine),
             stated=frozenset(self._stated),
         )
         self._check_allowed()
@@ -337,6 +340,11 @@ class _Parser:
                 f"{version!r} is not offered for {engine}; allowed: {_words(offer.versions)}",
             )
         return engine, version
+
+    def _offered_versions(self, engine: str) -> Tuple[str, ...]:
+        offer, allowed = self._settings.engines.get(engine), self._limits.allowed_values
+        versions = offer.versions if offer else ()
+        return tuple(one for one in versions if one in allowed.get("version", versions))
 
     def _size(self) -> str:
         sizes = self._settings.sizes

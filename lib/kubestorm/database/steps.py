@@ -547,7 +547,9 @@ def _instance_fields(
     fields: Dict[str, Any] = {"instanceIdentifier": identifier}
     if observed is None:
         # The address is that of an instance that served: until this one does, there is none.
-        return {**fields, "instanceStatus": "creating", "endpoint": None}
+        fields.update(dict.fromkeys(("endpoint", "engineVersion", "storageGiB")))
+        return {**fields, "instanceStatus": "creating"}
+    fields.update(engineVersion=observed.version, storageGiB=observed.storage_gib)
     fields["instanceStatus"] = "modifying" if "Modify" in done else observed.status
     if observed.host:
         fields["endpoint"] = {"host": observed.host, "port": observed.port}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import boto3
 import pytest
 import yaml
 
@@ -61,6 +62,22 @@ def test_what_cannot_be_is_refused_in_a_sentence(world, act, parameters, says):
     assert not succeeded
     assert says in result["message"]
     assert world.get() == before
+
+
+def test_a_disk_that_has_grown_by_itself_is_not_asked_to_be_smaller(world, act):
+    """The journey would leave it as it is; whoever asks is told instead of being agreed with."""
+    world.apply(storage={"sizeGiB": 20, "maxSizeGiB": 100})
+    world.until_ready()
+    rds = boto3.client("rds", endpoint_url=world.aws.url, region_name="eu-central-1")
+    identifier = world.get()["status"]["instanceIdentifier"]
+    rds.modify_db_instance(
+        DBInstanceIdentifier=identifier, AllocatedStorage=60, ApplyImmediately=True
+    )
+    world.let_aws_finish()
+    succeeded, result = act("database_resize", storage_gib=40)
+    assert not succeeded
+    assert "cannot shrink storage from 60 to 40 GiB; set it to 60 or more" in result["message"]
+    assert world.get()["spec"]["storage"]["sizeGiB"] == 20
 
 
 def test_limits_of_the_namespace_count_for_whoever_asks(world, act):

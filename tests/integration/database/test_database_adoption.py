@@ -49,6 +49,40 @@ def test_an_adopted_instance_is_tagged_and_otherwise_left_alone(world, rds, vaul
     assert world.aws.password_matches("legacy", "by-hand-once")
 
 
+def test_a_disk_that_grew_by_itself_below_its_own_ceiling_is_left(world, rds, vault):
+    """The adopted instance brought the ceiling; the growth is told, and a later change is made."""
+    rds.create_db_instance(
+        DBInstanceIdentifier="legacy-pg",
+        DBInstanceClass="db.t3.small",
+        Engine="postgres",
+        EngineVersion="15",
+        AllocatedStorage=50,
+        MaxAllocatedStorage=500,
+        MasterUsername="boss",
+        MasterUserPassword="by-hand-once",
+        BackupRetentionPeriod=0,
+    )
+    world.let_aws_finish()
+    by_hand = hvac.Client(url=vault.url, token=vault.root_token)
+    by_hand.secrets.kv.v2.create_or_update_secret(
+        f"kubestorm/test/{world.namespace}/orders", {"username": "boss", "password": "by-hand-once"}
+    )
+    wish = {"version": "15", "adopt": "legacy-pg", "storage": {"sizeGiB": 50}}
+    world.apply(**wish)
+    world.until_ready()
+    rds.modify_db_instance(
+        DBInstanceIdentifier="legacy-pg", AllocatedStorage=60, ApplyImmediately=True
+    )
+    world.let_aws_finish()
+    world.until_ready()
+    assert world.condition("SpecValid") == ("True", "Valid")
+    assert world.get()["status"]["storageGiB"] == 60
+    world.apply(**wish, size="large")
+    world.until_ready()
+    observed = world.services().rds.describe("legacy-pg")
+    assert (observed.instance_class, observed.storage_gib) == ("db.m6i.large", 60)
+
+
 def test_a_database_is_restored_from_a_snapshot_and_gets_a_new_password(world, rds):
     """The old password is nobody's any more; the username is the snapshot's."""
     rds.create_db_instance(

@@ -178,3 +178,22 @@ def test_a_change_arrives_and_a_second_look_finds_nothing(world, spec, field, va
     found = getattr(world.services().rds.describe(instance(world)), field)
     assert found == value or (field == "version" and found.startswith("16."))
     assert world.reconcile()["instance"]["decisions"] == []
+
+
+def test_a_minor_upgrade_that_aws_made_is_kept_and_told(world, rds):
+    """AutoMinorVersionUpgrade, which the pack asks for: it is no downgrade, and a later change is
+    made.
+    """
+    world.config["database"]["engines"] = {"postgres": {"versions": ["16", "16.3", "15"]}}
+    world.apply(version="16.3", storage={"sizeGiB": 20, "maxSizeGiB": 100})
+    world.until_ready()
+    rds.modify_db_instance(
+        DBInstanceIdentifier=instance(world), EngineVersion="16.4", ApplyImmediately=True
+    )
+    world.let_aws_finish()
+    world.until_ready()
+    assert world.get()["status"]["engineVersion"] == "16.4"
+    world.apply(version="16.3", size="large", storage={"sizeGiB": 20, "maxSizeGiB": 100})
+    world.until_ready()
+    observed = world.services().rds.describe(instance(world))
+    assert (observed.instance_class, observed.version) == ("db.m6i.large", "16.4")
