@@ -27,6 +27,9 @@ from kubestorm.settings import VaultSettings
 
 SERVICE = "Vault"
 CAS_MISMATCH = "check-and-set"
+NO_ENGINE = "no handler for route"
+# What an engine of version 1 answers to a write without a body; version 2 says "no data provided".
+EMPTY_FOR_VERSION_1 = "missing data fields"
 
 
 class CredentialsRef(NamedTuple):
@@ -68,13 +71,14 @@ class PendingCredentials:
 
 
 class VaultStore:
-    """The KV engine at the configured mount. Logs in with the first call. Raises the pack's errors
-    only.
+    """The KV engine at the configured mount. Logs in with the first call, and refuses an engine of
+    another version than 2 before anything is read or written. Raises the pack's errors only.
     """
 
     def __init__(self, settings: VaultSettings) -> None:
         self._settings = settings
         self._client: Any = None
+        self._version_known = False
 
     def full_path(self, path: str) -> str:
         """The path as a person types it: `<mount>/<path>`."""
@@ -128,8 +132,8 @@ class VaultStore:
             return None
         values = found[0]
         return PendingCredentials(
-            username=str(values.get("username", "")),
-            password=Secret(str(values["password"])),
+            username=_text_of(values.get("username")),
+            password=Secret(_text_of(values["password"])),
             request=str(values.get("request", "")),
             replaces=int(values.get("replaces", 0)),
             token=str(values.get("token", "")),
@@ -163,22 +167,25 @@ class VaultStore:
         return found
 
     def read_values(self, path: str) -> Optional[Mapping[str, Secret]]:
-        """The fields of the current version of any secret, each hidden; None when there is none."""
-        found = self._values(path)
-        if found is None:
-            return None
-        return {
-            str(key): Secret(str(value)) for key, value in found[0].items() if value is not None
-        }
+        """As find_values, without the version."""
+        found = self.find_values(path)
+        return found.values if found is not None else None
 
     def find_values(self, path: str) -> Optional[SecretValues]:
-        """All values of any secret, hidden, and their version; None where there is none."""
+        """All values of any secret, hidden, and their version; None where there is none. A value
+        that is JSON's null counts as absent.
+        """
         found = self._values(path)
         if found is None:
             return None
         values, version = found
         return SecretValues(
-            {str(key): Secret(_text_of(value)) for key, value in values.items()}, version
+            {
+                str(key): Secret(_text_of(value))
+                for key, value in values.items()
+                if value is not None
+            },
+            version,
         )
 
     def describe(self, path: str) -> Optional[Mapping[str, Any]]:
@@ -225,7 +232,7 @@ class VaultStore:
             return None
         values, version = found
         return Credentials(
-            str(values.get("username", "")), Secret(str(values.get("password", ""))), version
+            _text_of(values.get("username")), Secret(_text_of(values.get("password"))), version
         )
 
     def _values(self, path: str) -> Optional[Tuple[Mapping[str, Any], int]]:
@@ -237,19 +244,70 @@ class VaultStore:
         except NotFoundError:
             return None
         data = answer["data"]
+        if "metadata" not in data:
+            raise self._other_version()  # Vault did not say so before, and this is no answer of it
         return data.get("data") or {}, int(data["metadata"]["version"])
 
     def _write(self, path: str, values: Mapping[str, Any], *, cas: int) -> int:
         with self._translated("write", path):
-            answer = self._kv().create_or_update_secret(
+            kv = self._kv()
+            if not self._version_known:
+                self._try_version(path)
+            answer = kv.create_or_update_secret(
                 path=path, secret=dict(values), cas=cas, mount_point=self._settings.mount
             )
         return int(answer["data"]["version"])
 
     def _kv(self) -> Any:
         if self._client is None:
-            self._client = self._login()
+            client = self._login()
+            self._check_version(client)
+            self._client = client
         return self._client.secrets.kv.v2
+
+    def _check_version(self, client: Any) -> None:
+        """Refuse a mount that Vault says is something else. Every token with a right below a mount
+        may ask; where nobody answers (a proxy that keeps sys/ to itself), the first write finds
+        out.
+        """
+        import hvac.exceptions as vault
+
+        mount = self._settings.mount
+        # 405 is UnexpectedError in some versions of hvac.
+        unanswered = (vault.UnsupportedOperation, vault.UnexpectedError)
+        try:
+            answer = client.read(f"sys/internal/ui/mounts/{mount}")
+        except (vault.Forbidden, vault.InvalidRequest, *unanswered):
+            return
+        engine = (answer or {}).get("data") or {}
+        kind, version = engine.get("type"), (engine.get("options") or {}).get("version")
+        if kind is None:
+            return
+        if kind not in ("kv", "generic"):
+            raise PermanentError(
+                f"{mount} is an engine of type {kind}; KV version 2 is needed (vault.mount).",
+                service=SERVICE,
+            )
+        if str(version) != "2":
+            raise self._other_version()
+        self._version_known = True
+
+    def _try_version(self, path: str) -> None:
+        """Tell the versions apart by a write without a body, which neither of them carries out."""
+        import hvac.exceptions as vault
+
+        try:
+            self._client.adapter.post(f"/v1/{self._settings.mount}/data/{path}", json={})
+        except vault.InvalidRequest as error:
+            if EMPTY_FOR_VERSION_1 in _said(error):
+                raise self._other_version() from error
+        self._version_known = True
+
+    def _other_version(self) -> PermanentError:
+        return PermanentError(
+            f"{self._settings.mount} is KV version 1; version 2 is needed (vault.mount).",
+            service=SERVICE,
+        )
 
     def _login(self) -> Any:
         import hvac
@@ -298,6 +356,9 @@ class VaultStore:
             )
             raise PermanentError(message, service=SERVICE, status_code=403) from error
         except vault.InvalidPath as error:
+            if NO_ENGINE in _said(error):
+                message = f"Vault has no secrets engine at {self._settings.mount} (vault.mount)."
+                raise PermanentError(message, service=SERVICE) from error
             raise NotFoundError(
                 f"Vault has nothing at {self.full_path(path)}.", service=SERVICE
             ) from error
@@ -333,8 +394,10 @@ def _said(error: Any) -> str:
 
 def _text_of(value: Any) -> str:
     """A value as a program reads it; what is no text is written as JSON, as `vault kv get
-    -format=json` would.
+    -format=json` would. Nothing is the empty text.
     """
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 

@@ -87,6 +87,20 @@ def test_configuration_and_secrets_reach_the_pods_and_changes_roll_them(world, k
     assert "requeueAt" not in world.get()["status"], "one pass looks at all Applications"
 
 
+def test_null_in_a_secret_is_absent(world, kv):
+    """Of a whole secret it gives no variable; asked for by its key, it is waited for."""
+    kv.secret(f"{world.own}/stripe", key=PASSWORD, old=None, retries=3)
+    world.apply(secrets=[{"path": f"{world.own}/stripe"}])
+    world.wish()
+    world.reconcile()
+    assert values(world, "secrets", "cart-secrets") == {"KEY": PASSWORD, "RETRIES": "3"}
+    world.apply(secrets=[{"path": f"{world.own}/stripe", "key": "old", "env": "OLD"}])
+    world.reconcile()
+    status, reason, message = world.condition("Applied")
+    assert (status, reason) == ("False", "ConfigurationMissing")
+    assert f"Vault has no key old at {world.own}/stripe." in message
+
+
 def test_what_is_no_longer_read_is_removed(world, kv):
     """ConfigMap, Secret and the versions in status."""
     kv.key(f"{world.own}/a", "1")
