@@ -12,4 +12,4 @@ class ConsulRead(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, prefix: str) -> Tuple[bool, Any]:
-        return run_with_services(lambda services: services.consul.read_tree(prefix), self.config)
+        return run_with_services(lambda services: services.consul.show_tree(prefix), self.config)

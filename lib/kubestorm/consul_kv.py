@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import urlsplit
 
 from kubestorm.errors import DefinitionError, PermanentError, TemporaryError
@@ -18,6 +18,10 @@ from kubestorm.settings import ConsulSettings
 SERVICE = "Consul"
 DENIED = "permission denied"
 DEFAULT_PORTS = {"http": 8500, "https": 8501}
+
+
+Value = Union[str, bytes]
+"""What a key holds: text where it is UTF-8, else the bytes."""
 
 
 class PublishResult(NamedTuple):
@@ -34,20 +38,30 @@ class ConsulStore:
         self._settings = settings
         self._client: Any = None
 
-    def read_tree(self, prefix: str) -> Dict[str, str]:
-        """The keys under a prefix, relative to it, with their values as text."""
+    def read_tree(self, prefix: str) -> Dict[str, Value]:
+        """The keys under a prefix, relative to it, with their values; without folders, which are
+        empty keys that end in a slash, as Consul's UI makes them.
+        """
         with self._translated("read", prefix):
             _, entries = self._open().kv.get(prefix, recurse=True)
         return {
-            entry["Key"][len(prefix) :]: (entry["Value"] or b"").decode("utf-8", "replace")
+            entry["Key"][len(prefix) :]: _value(entry["Value"])
             for entry in entries or ()
+            if entry["Value"] or not entry["Key"].endswith("/")
         }
 
-    def read_key(self, key: str) -> Optional[str]:
-        """One key's value as text, None where there is no such key."""
+    def show_tree(self, prefix: str) -> Dict[str, str]:
+        """The same for people: of a value that is no text it says how long it is."""
+        return {
+            key: value if isinstance(value, str) else f"({len(value)} bytes that are not UTF-8)"
+            for key, value in self.read_tree(prefix).items()
+        }
+
+    def read_key(self, key: str) -> Optional[Value]:
+        """One key's value, None where there is no such key."""
         with self._translated("read", key):
             _, entry = self._open().kv.get(key)
-        return None if entry is None else (entry["Value"] or b"").decode("utf-8", "replace")
+        return None if entry is None else _value(entry["Value"])
 
     def ensure_tree(self, prefix: str, values: Mapping[str, str]) -> PublishResult:
         """Bring these keys to these values, all or none; nothing is written when nothing differs.
@@ -138,6 +152,13 @@ class ConsulStore:
         except requests.RequestException as error:
             message = f"Consul cannot be reached at {self._settings.url} ({type(error).__name__})."
             raise TemporaryError(message, service=SERVICE) from error
+
+
+def _value(found: Optional[bytes]) -> Value:
+    try:
+        return (found or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return bytes(found or b"")
 
 
 def _set(key: str, value: str) -> Mapping[str, Any]:

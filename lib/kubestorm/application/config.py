@@ -22,6 +22,7 @@ from kubestorm.application.values import (
     SecretSource,
 )
 from kubestorm.conditions import READY, TRUE, find
+from kubestorm.consul_kv import Value
 from kubestorm.database.views import DATABASES
 from kubestorm.errors import NotFoundError
 from kubestorm.secrets import Secret
@@ -57,7 +58,7 @@ class DatabaseFacts(NamedTuple):
 class Gathered(NamedTuple):
     """Everything that was read, by where it is said in the spec."""
 
-    trees: Mapping[str, Mapping[str, str]]
+    trees: Mapping[str, Mapping[str, Value]]
     """Consul key or prefix -> its keys below the prefix ("" for a key itself)."""
     secrets: Mapping[str, Optional[SecretValues]]
     """Vault path -> its values."""
@@ -68,7 +69,7 @@ class Contents(NamedTuple):
     """What goes into the four objects."""
 
     variables: Mapping[str, str]
-    files: Mapping[str, str]
+    files: Mapping[str, Value]
     secret_variables: Mapping[str, Secret]
     secret_files: Mapping[str, Secret]
     origins: Mapping[str, str]
@@ -99,7 +100,7 @@ def gather(services: Services, app: ApplicationSpec) -> Gathered:
     `assemble`.
     """
     consul, vault = services.consul, services.vault
-    trees: Dict[str, Mapping[str, str]] = {}
+    trees: Dict[str, Mapping[str, Value]] = {}
     for source in app.config:
         if source.is_tree:
             trees[source.key] = consul.read_tree(source.key)
@@ -126,7 +127,8 @@ def _database(
     # Names alone decide where it is: what the keys in Consul say could have been written by others.
     place = (services.settings.cluster, namespace, binding.name)
     path = naming.vault_path(*place)
-    address = services.consul.read_tree(naming.consul_prefix(*place))
+    published = services.consul.read_tree(naming.consul_prefix(*place))
+    address = {key: value for key, value in published.items() if isinstance(value, str)}
     credentials = services.vault.find_values(path)
     if not address.get("host") or credentials is None:
         return Waiting(
@@ -178,7 +180,7 @@ class _Assembly:
     def __init__(self) -> None:
         self.missing: List[str] = []
         self._variables: Dict[str, str] = {}
-        self._files: Dict[str, str] = {}
+        self._files: Dict[str, Value] = {}
         self._secret_variables: Dict[str, Secret] = {}
         self._secret_files: Dict[str, Secret] = {}
         self._origins: Dict[str, str] = {}
@@ -194,17 +196,32 @@ class _Assembly:
             self._versions,
         )
 
-    def add_config(self, source: ConfigSource, tree: Mapping[str, str]) -> None:
-        values = {key: value for key, value in tree.items() if not key.endswith("/")}
-        if not values:
+    def add_config(self, source: ConfigSource, tree: Mapping[str, Value]) -> None:
+        if not tree:
             self.missing.append(f"Consul has nothing at {source.key}.")
         elif source.is_tree:
+            folders = [key for key in sorted(tree) if not key or key.endswith("/")]
+            self.missing += [
+                f"Consul's {source.key}{key} is a folder with a value, which gives no variable; "
+                "move the value to a key below."
+                for key in folders
+            ]
+            values = {key: value for key, value in tree.items() if key not in folders}
             for name, key in self._names(source.prefix, values, f"Consul's {source.key}").items():
-                self._variables[name] = values[key]
+                self._set_variable(name, f"{source.key}{key}", values[key])
         elif source.file is not None:
-            self._files[render.file_key(source.file)] = values[""]
+            self._files[render.file_key(source.file)] = tree[""]
         else:
-            self._variables[source.env or env_name(source.key.rsplit("/", 1)[-1])] = values[""]
+            name = source.env or env_name(source.key.rsplit("/", 1)[-1])
+            self._set_variable(name, source.key, tree[""])
+
+    def _set_variable(self, name: str, key: str, value: Value) -> None:
+        if isinstance(value, bytes) or "\0" in value:
+            self.missing.append(
+                f"Consul's {key} is not text, which a variable has to be; read it as a file."
+            )
+        else:
+            self._variables[name] = value
 
     def add_secret(self, source: SecretSource, found: Optional[SecretValues]) -> None:
         if found is None:
@@ -340,5 +357,12 @@ def _encoded(values: Mapping[str, Secret]) -> Mapping[str, str]:
     }
 
 
-def _hash_of(values: Mapping[str, str]) -> str:
-    return render.content_hash(*(part for name in sorted(values) for part in (name, values[name])))
+def _hash_of(values: Mapping[str, Value]) -> str:
+    parts: List[str] = []
+    for name, value in sorted(values.items()):
+        # No name has a space, so that bytes never have the hash of some text.
+        if isinstance(value, str):
+            parts += [name, value]
+        else:
+            parts += [f"{name} bytes", base64.b64encode(value).decode()]
+    return render.content_hash(*parts)

@@ -8,11 +8,12 @@ belongs to whoever else sets it: the number of replicas while an autoscaler owns
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
 import math
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from kubestorm.application.settings import INGRESS, LOAD_BALANCER, NODE_PORT
 from kubestorm.application.values import RECREATE, ApplicationSpec, Health
@@ -233,11 +234,18 @@ def disruption_budget(app: ApplicationSpec, api: ApiVersions) -> Optional[Manife
 
 
 def config_map(
-    app: ApplicationSpec, name: str, data: Mapping[str, str], content_hash: str
+    app: ApplicationSpec, name: str, data: Mapping[str, Union[str, bytes]], content_hash: str
 ) -> Manifest:
-    """A ConfigMap with what its content amounts to beside it."""
+    """A ConfigMap with what its content amounts to beside it; bytes are kept as bytes."""
     manifest = _object(app, "v1", "ConfigMap", name, {CONFIG_HASH_ANNOTATION: content_hash})
-    return stamped({**manifest, "data": dict(sorted(data.items()))})
+    texts = {key: value for key, value in sorted(data.items()) if isinstance(value, str)}
+    binary = {
+        key: base64.b64encode(value).decode()
+        for key, value in sorted(data.items())
+        if isinstance(value, bytes)
+    }
+    more = {"binaryData": binary} if binary else {}
+    return stamped({**manifest, "data": texts, **more})
 
 
 def secret(

@@ -268,8 +268,8 @@ class GitClient:
         return found
 
     def text(self, repository: Path, commit: str, path: str) -> str:
-        """A file of a commit, as text; what is no UTF-8 in it is replaced. DefinitionError when
-        there is none.
+        """A file of a commit, as text. DefinitionError when there is none, or it is not UTF-8: what
+        is made of it would hold other characters than its author wrote.
         """
         command = [
             f"--git-dir={repository}",
@@ -283,7 +283,12 @@ class GitClient:
             raise DefinitionError(
                 f"the source has no file {path} at {commit[:8]}", field="source"
             ) from error
-        return found.decode(errors="replace")
+        try:
+            return found.decode()
+        except UnicodeDecodeError as error:
+            raise DefinitionError(
+                f"{path} at {commit[:8]} is not UTF-8; save it as that", field="source"
+            ) from error
 
     def check_out(self, repository: Path, commit: str, folder: str, target: Path) -> None:
         """Write the files of one folder of a commit, and nothing else of the repository."""

@@ -52,7 +52,7 @@ def show_database(services: Services, namespace: str, name: str) -> Mapping[str,
     looks: Dict[str, Callable[[], Any]] = {
         "rds": lambda: describe_instance(services, str(identifier)),
         "vault": lambda: services.vault.describe(naming.vault_path(cluster, namespace, name)),
-        "consul": lambda: services.consul.read_tree(naming.consul_prefix(cluster, namespace, name)),
+        "consul": lambda: services.consul.show_tree(naming.consul_prefix(cluster, namespace, name)),
     }
     for service, look in looks.items():
         try:

@@ -218,7 +218,7 @@ def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
 def _published(services: Services, scope: Scope) -> Mapping[Place, Mapping[str, str]]:
     root = f"kubestorm/{services.settings.cluster}/"
     found: Dict[Place, Dict[str, str]] = {}
-    for key, value in services.consul.read_tree(
+    for key, value in services.consul.show_tree(
         root + (f"{scope.namespace}/" if scope.namespace else "")
     ).items():
         parts = ([scope.namespace] if scope.namespace else []) + key.split("/")

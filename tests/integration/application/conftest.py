@@ -79,7 +79,7 @@ def kv(vault, consul):
             client = hvac.Client(url=vault.url, token=vault.root_token)
             client.secrets.kv.v2.create_or_update_secret(path=path, secret=values)
 
-        def key(self, key: str, value: str) -> None:
+        def key(self, key: str, value: str | bytes) -> None:
             py_consul.Consul(host=consul.host, port=consul.port).kv.put(key, value)
 
         def seal(self) -> None:

@@ -87,6 +87,40 @@ def test_configuration_and_secrets_reach_the_pods_and_changes_roll_them(world, k
     assert "requeueAt" not in world.get()["status"], "one pass looks at all Applications"
 
 
+def test_a_folder_of_the_consul_ui_is_passed_over(world, kv):
+    """The prefix's own, and one below it."""
+    kv.key(f"{world.own}/f2/", "")
+    kv.key(f"{world.own}/f2/sub/", "")
+    kv.key(f"{world.own}/f2/log-level", "info")
+    world.apply(config=[{"prefix": f"{world.own}/f2/"}])
+    world.wish()
+    world.reconcile()
+    assert world.condition("Applied")[0] == "True"
+    assert values(world, "configmaps", "cart-config") == {"LOG_LEVEL": "info"}
+
+
+def test_bytes_in_consul_are_a_file_as_they_are_and_no_variable(world, kv):
+    """In binaryData, also where text was before; as a variable it is refused."""
+    wish = {"key": f"{world.own}/key.p12", "file": "/etc/cart/key.p12"}
+    kv.key(wish["key"], "a text at first")
+    world.apply(config=[wish])
+    world.wish()
+    world.reconcile()
+    assert values(world, "configmaps", "cart-files") == {"etc.cart.key.p12": "a text at first"}
+    before = pod_hash(world)
+    kv.key(wish["key"], bytes(range(256)))
+    world.reconcile()
+    found = world.get("configmaps", "cart-files")
+    assert not found.get("data")
+    assert base64.b64decode(found["binaryData"]["etc.cart.key.p12"]) == bytes(range(256))
+    assert pod_hash(world) != before
+    world.apply(config=[{"key": f"{world.own}/key.p12", "env": "KEY"}])
+    world.reconcile()
+    status, reason, message = world.condition("Applied")
+    assert (status, reason) == ("False", "ConfigurationMissing")
+    assert "is not text, which a variable has to be; read it as a file." in message
+
+
 def test_null_in_a_secret_is_absent(world, kv):
     """Of a whole secret it gives no variable; asked for by its key, it is waited for."""
     kv.secret(f"{world.own}/stripe", key=PASSWORD, old=None, retries=3)

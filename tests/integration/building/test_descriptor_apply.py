@@ -135,6 +135,7 @@ def test_a_wrong_descriptor_changes_nothing(team: World) -> None:
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "a file outside": ({"file": "../default.json"}, "leaves the repository"),
     "no such file": ({"file": "other.json"}, "has no file other.json"),
+    "no UTF-8": ({"file": "latin1.json"}, "latin1.json at [0-9a-f]{8} is not UTF-8"),
     "credentials of others": ({"credentials_path": "builds/test/others/git"}, "credentials"),
     "an option for a branch": ({"branch": "--upload-pack=x"}, "branch"),
 }
@@ -145,7 +146,8 @@ def test_what_is_not_allowed_gets_a_sentence(
     team: World, more: dict[str, str], sentence: str
 ) -> None:
     """Nothing is written."""
-    team.repository.commit({"default.json": default_json(team)})
+    latin1 = default_json(team).replace("the cart", "le panier achet\xe9").encode("latin-1")
+    team.repository.commit({"default.json": default_json(team), "latin1.json": latin1})
     with pytest.raises(DefinitionError, match=sentence):
         apply(team.services(), team.namespace, team.repository.url, **more)
     assert not team.exists("cart")

@@ -130,6 +130,22 @@ def test_what_was_changed_by_hand_is_found_and_mended_by_a_run(world, keys, secr
     assert drift(world) == []
 
 
+def test_bytes_and_folders_in_consul(world, keys):
+    """A key that does not hold text is found and mended; the UI's folders are no leftovers."""
+    world.apply()
+    world.until_ready()
+    prefix = f"kubestorm/test/{world.namespace}/"
+    keys.put(f"{prefix}orders/host", b"\xff\xfe")
+    keys.put(prefix, "")
+    keys.put(f"{prefix}cart/", "")
+    (finding,) = inspect(world.services()).findings
+    assert [(one.field, one.found) for one in finding.differences] == [
+        ("host", "(2 bytes that are not UTF-8)")
+    ]
+    world.reconcile()
+    assert drift(world) == []
+
+
 def test_a_vanished_instance_is_told_as_not_repairable(world, rds):
     """Before and after the run that refuses to make an empty one."""
     world.apply()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from kubestorm.application import config
 from kubestorm.application.config import DatabaseFacts, Gathered, Waiting, assemble, is_waiting
+from kubestorm.application.render import CONFIG_HASH_ANNOTATION
 from kubestorm.secrets import Secret
 from kubestorm.vault import SecretValues
 
@@ -45,9 +48,9 @@ def hashes(app, found) -> list[str]:
 
 
 def test_a_tree_gives_a_variable_for_each_key(parsed):
-    """In capitals, with what a name cannot hold replaced; folders themselves give none."""
+    """In capitals, with what a name cannot hold replaced."""
     app = parsed(config=[{"prefix": f"{OWN}/flags/", "envPrefix": "CART_"}])
-    tree = {"log-level": "debug", "db/pool.size": "5", "empty/": "", "unset": ""}
+    tree = {"log-level": "debug", "db/pool.size": "5", "unset": ""}
     assert contents(app, {f"{OWN}/flags/": tree}).variables == {
         "CART_LOG_LEVEL": "debug",
         "CART_DB_POOL_SIZE": "5",
@@ -66,6 +69,24 @@ def test_a_key_is_a_variable_or_a_file(parsed):
     )
     found = contents(app, {f"{OWN}/a-b": {"": "1"}, f"{OWN}/c": {"": "2"}, f"{OWN}/d": {"": "3"}})
     assert (found.variables, found.files) == ({"A_B": "1", "SEE": "2"}, {"etc.cart.d.yaml": "3"})
+
+
+def test_bytes_become_a_file_as_they_are(parsed):
+    """In binaryData; a change of them rolls the pods, as does a text that says the same."""
+    app = parsed(
+        config=[{"key": f"{OWN}/p12", "file": "/k.p12"}, {"key": f"{OWN}/a", "file": "/a"}]
+    )
+
+    def made(value):
+        found = contents(app, {f"{OWN}/p12": {"": value}, f"{OWN}/a": {"": "text"}})
+        return config.manifests(app, found)[0]
+
+    first = made(bytes(range(256)))
+    assert first["data"] == {"a": "text"}
+    assert base64.b64decode(first["binaryData"]["k.p12"]) == bytes(range(256))
+    seen = [first, made(b"\xff"), made("/w==")]
+    assert "binaryData" not in seen[2]
+    assert len({each["metadata"]["annotations"][CONFIG_HASH_ANNOTATION] for each in seen}) == 3
 
 
 def test_secrets_are_kept_hidden_until_the_object_is_made(parsed):
@@ -165,6 +186,30 @@ MISSING = {
         {},
         {f"{OWN}/x": secret(b="1")},
         f"Vault has no key a at {OWN}/x.",
+    ),
+    "bytes for a variable": (
+        {"config": [{"key": f"{OWN}/x", "env": "X"}]},
+        {f"{OWN}/x": {"": b"\xff"}},
+        {},
+        f"Consul's {OWN}/x is not text, which a variable has to be; read it as a file.",
+    ),
+    "bytes in a tree": (
+        {"config": [{"prefix": f"{OWN}/x"}]},
+        {f"{OWN}/x/": {"a": "1", "b/c": b"\xff"}},
+        {},
+        f"Consul's {OWN}/x/b/c is not text",
+    ),
+    "a NUL for a variable": (
+        {"config": [{"key": f"{OWN}/x", "env": "X"}]},
+        {f"{OWN}/x": {"": "a\0b"}},
+        {},
+        f"Consul's {OWN}/x is not text",
+    ),
+    "a folder with a value": (
+        {"config": [{"prefix": f"{OWN}/x"}]},
+        {f"{OWN}/x/": {"": "1", "a/": "2", "b": "3"}},
+        {},
+        f"Consul's {OWN}/x/a/ is a folder with a value",
     ),
     "no name": (
         {"config": [{"prefix": f"{OWN}/x"}]},
