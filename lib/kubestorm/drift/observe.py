@@ -60,6 +60,13 @@ class Scope(NamedTuple):
 EVERYTHING = Scope()
 
 
+class Listed(NamedTuple):
+    """An object that asks for a database, and the kind that it was listed as; None for Database."""
+
+    resource: Object
+    kind: Optional[KindMapping] = None
+
+
 def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
     """Compare all in scope. Raises the pack's errors only where Kubernetes cannot be asked."""
     wanted = _origin(services, scope.kind)
@@ -82,10 +89,10 @@ def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
         cluster=settings.cluster,
         mount=settings.vault.mount,
         prefix="" if scope.namespace or scope.name else settings.database.identifier_prefix,
-        present=frozenset(_place(item) for item in (*before.values(), *after.values())),
+        present=frozenset(_place(item.resource) for item in (*before.values(), *after.values())),
         uids=frozenset((*before, *after)),
     )
-    if wanted is not None and wanted[1] != DATABASES.plural:
+    if wanted not in (None, (DATABASES.group, DATABASES.plural)):
         # Of a leftover nobody can tell which kind it was of; with Databases, the usual kind, they
         # are shown.
         report = dataclasses.replace(
@@ -110,13 +117,12 @@ def _origin(services: Services, kind: str) -> Optional[Tuple[str, str]]:
     return resource.group, resource.plural
 
 
-def wish_of(services: Services, resource: Object, *, changed: bool = False) -> Wish:
+def wish_of(services: Services, listed: Listed, *, changed: bool = False) -> Wish:
     """Read a Database; what is under way, or cannot be read, says so instead of being compared."""
     settings = services.settings
+    resource, kind = listed
     place, status = _place(resource), resource.get("status") or {}
     endpoint = status.get("endpoint") or {}
-    group = str(resource["apiVersion"]).rpartition("/")[0]
-    kind = next((one for one in settings.database.kinds if one.group == group), None)
     plural = kind.plural if kind else DATABASES.plural
     identity = naming.identity_of(settings.cluster, plural, resource)
     resource = as_database(resource, kind)
@@ -168,30 +174,30 @@ def look(services: Services, scope: Scope, wishes: Sequence[Wish]) -> World:
     )
 
 
-def _databases(services: Services, scope: Scope) -> Dict[str, Object]:
-    found: Dict[str, Object] = {}
+def _databases(services: Services, scope: Scope) -> Dict[str, Listed]:
+    found: Dict[str, Listed] = {}
     with contextlib.suppress(
         NotFoundError
     ):  # without the definition there is none, and what exists is left over
         found.update(
             {
-                item["metadata"]["uid"]: item
+                item["metadata"]["uid"]: Listed(item)
                 for item in services.kube.list_all(DATABASES, scope.namespace)
             }
         )
     for kind in services.settings.database.kinds:
         found.update(_of_kind(services, kind, scope))
-    return {uid: item for uid, item in found.items() if scope.has(_place(item))}
+    return {uid: item for uid, item in found.items() if scope.has(_place(item.resource))}
 
 
-def _of_kind(services: Services, kind: KindMapping, scope: Scope) -> Dict[str, Object]:
+def _of_kind(services: Services, kind: KindMapping, scope: Scope) -> Dict[str, Listed]:
     """The objects of another kind that asks for databases; none where its definition is not
     installed.
     """
     try:
         resource = Resource(kind.group, kind.version, kind.plural)
         return {
-            item["metadata"]["uid"]: item
+            item["metadata"]["uid"]: Listed(item, kind)
             for item in services.kube.list_all(resource, scope.namespace)
         }
     except NotFoundError:
@@ -297,10 +303,13 @@ def _ask(service: str, call: Callable[[], T], unknown: Dict[str, str]) -> Option
         return None
 
 
-def _is_other(now: Object, before: Optional[Object]) -> bool:
-    return before is None or before["metadata"].get("resourceVersion") != now["metadata"].get(
-        "resourceVersion"
-    )
+def _is_other(now: Listed, before: Optional[Listed]) -> bool:
+    return before is None or _version(now) != _version(before)
+
+
+def _version(listed: Listed) -> Optional[str]:
+    version: Optional[str] = listed.resource["metadata"].get("resourceVersion")
+    return version
 
 
 def _place(resource: Object) -> Place:

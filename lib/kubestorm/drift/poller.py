@@ -18,13 +18,14 @@ from kubestorm.announce.settings import DRIFT
 from kubestorm.announce.steps import dispatch_news
 from kubestorm.drift.observe import inspect
 from kubestorm.drift.report import digests, payload, sentence
-from kubestorm.drift.values import Finding, Place, Report
+from kubestorm.drift.values import DATABASE, Finding, Place, Report
 from kubestorm.errors import Error
 from kubestorm.sensing.store import Store
 from kubestorm.services import Services
 
 TRIGGER = "kubestorm.drift_detected"
 ORPHAN_MARK = "orphan:"
+KIND_MARK = "@"
 
 Told = Dict[str, Dict[str, str]]
 """Database or orphan -> service -> fingerprint of what was told."""
@@ -98,7 +99,7 @@ def news_of(finding: Finding, now: dt.datetime) -> News:
     """What the channel of its namespace is told; another time, when it went and came back."""
     told = sentence(finding)
     return News(
-        subject=f"drift/{finding.place}",
+        subject=f"drift/{key_of(finding)}",
         state=told,
         topic="databases with drift",
         tone=WARNING,
@@ -110,8 +111,14 @@ def news_of(finding: Finding, now: dt.datetime) -> News:
 
 
 def key_of(finding: Finding) -> str:
-    """The name of a Database, or of what is left of one, in what is remembered."""
-    return f"{ORPHAN_MARK}{finding.place}" if finding.orphan else str(finding.place)
+    """The name of a Database, or of what is left of one, in what is remembered. Another kind is
+    part of it: two objects of one name would take turns in being told.
+    """
+    if finding.orphan:
+        return f"{ORPHAN_MARK}{finding.place}"
+    kind = f"{finding.origin.plural}.{finding.origin.group}"
+    ours = kind == f"{DATABASE.plural}.{DATABASE.group}"
+    return str(finding.place) if ours else f"{finding.place}{KIND_MARK}{kind}"
 
 
 def remaining(told: Told, report: Report) -> Told:
@@ -121,7 +128,8 @@ def remaining(told: Told, report: Report) -> Told:
     kept: Told = {}
     for key, services in told.items():
         orphan = key.startswith(ORPHAN_MARK)
-        namespace, _, name = key[len(ORPHAN_MARK) if orphan else 0 :].rpartition("/")
+        where = key[len(ORPHAN_MARK) if orphan else 0 :].partition(KIND_MARK)[0]
+        namespace, _, name = where.rpartition("/")
         place = Place(namespace, name)
         left = {
             service: digest

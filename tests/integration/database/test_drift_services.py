@@ -12,10 +12,13 @@ import consul as consul_library
 import hvac
 import pytest
 import yaml
+from kubestorm.database import steps
+from kubestorm.database.steps import DatabaseRun
 from kubestorm.drift.observe import Scope, inspect
 from kubestorm.drift.poller import DriftPoller
-from kubestorm.drift.report import as_result
+from kubestorm.drift.report import as_result, payload
 from kubestorm.errors import DefinitionError
+from kubestorm.naming import identity_of
 
 from tests.integration.database.conftest import ROOT
 from tests.kube_fixtures import eventually
@@ -305,6 +308,56 @@ def test_a_rotation_under_way_is_no_drift_and_what_one_left_behind_is(world, sec
         ]
         == 2
     )
+
+
+def test_two_kinds_of_one_group_are_each_read_and_repaired_as_their_own(world, rds):
+    """The second one is not taken for the first: its engine is right, and so is the plural that a
+    repair is given.
+    """
+    group = "db.example.com"
+    kinds = {"mysqls": "mysql", "postgreses": "postgres"}
+    for plural in kinds:
+        names = {"kind": plural.capitalize(), "plural": plural, "singular": plural[:-1]}
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {
+            "name": "v1",
+            "served": True,
+            "storage": True,
+            "subresources": {"status": {}},
+            "schema": {"openAPIV3Schema": schema},
+        }
+        crd = {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{plural}.{group}"},
+            "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]},
+        }
+        world.http.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json=crd)
+        url = f"/apis/{group}/v1/namespaces/{world.namespace}/{plural}"
+        eventually(lambda url=url: world.http.get(url).is_success, "the kind is served")
+    world.config["database"]["kinds"] = [
+        {"group": group, "version": "v1", "plural": plural, "values": {"engine": engine}}
+        for plural, engine in kinds.items()
+    ]
+    body = {"apiVersion": f"{group}/v1", "kind": "Postgreses", "metadata": {"name": "orders"}}
+    world.http.post(url, json=body).raise_for_status()
+    for _ in range(5):
+        found = world.http.get(f"{url}/orders").json()
+        for step in (steps.ensure_credentials, steps.ensure_instance, steps.publish):
+            step(DatabaseRun(world.services(), identity_of("test", "postgreses", found), "run"))
+        world.let_aws_finish()
+    (instance,) = rds.describe_db_instances()["DBInstances"]
+    assert instance["Engine"] == "postgres"
+    report = inspect(world.services())
+    assert (report.compared, report.findings, dict(report.under_way)) == (1, (), {})
+    rds.remove_tags_from_resource(
+        ResourceName=instance["DBInstanceArn"], TagKeys=["kubestorm.io/name"]
+    )
+    (finding,) = inspect(world.services()).findings
+    assert finding.repairable
+    assert payload(finding, "test")["plural"] == "postgreses"
+    world.http.patch(f"{url}/orders", json={"metadata": {"finalizers": None}}, headers=MERGE)
+    world.http.delete(f"{url}/orders")
 
 
 def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys):
