@@ -25,6 +25,15 @@ def slug(branch: str) -> str:
     return clean or "branch-" + hashlib.sha256(branch.encode()).hexdigest()[:8]
 
 
+def followed(branch: str) -> str:
+    """What an Application follows to get a branch's builds: what stands before the commit in the
+    tags they have by default.
+    """
+    return fill(DEFAULT_TAG, branch=branch, commit="0" * SHORT_COMMIT, number=0)[
+        : -SHORT_COMMIT - 1
+    ]
+
+
 def problem(template: str) -> str:
     """What is wrong with a tag's template, in words that go after its field's name; empty when
     nothing is.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List
 
+from kubestorm.building.tags import followed
 from kubestorm.descriptor.model import Descriptor, Service, Step
 from kubestorm.descriptor.settings import DescriptorSettings, TypeSettings
 from kubestorm.naming import GROUP, VERSION
@@ -110,7 +111,7 @@ def _application(
         "replicas": {"min": service.min_instances, "max": service.max_instances},
     }
     if branch:
-        spec["follow"] = {"branch": branch}
+        spec["follow"] = {"branch": followed(branch)}
     if kind.command:
         spec["command"] = [part.replace("{name}", service.name) for part in kind.command]
     if service.host:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import re
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple, Union, cast
 
 from semver import Version
 
 from kubestorm.errors import DefinitionError
-from kubestorm.registry.names import TAG
+from kubestorm.registry.names import TAG, is_attached
 from kubestorm.registry.versions import VersionRange, parse_range, parse_version
 
 ORDERS = ("alphabetical", "numerical", "time")
 MAX_PATTERN_LENGTH = 256
 PATTERN_SECONDS = 0.05
 """For one comparison of a tag with a pattern; a good one takes microseconds."""
-_SEPARATORS = "-._"
+_BUILD = re.compile(r"(?P<branch>.+)[-._](?P<commit>[0-9a-f]{7,40}|[0-9a-f]{64})")
+"""A branch's tag with the commit it was built from: 8 letters of it by our own builds, 7 or more by
+git, or all. A number would also fit the branch `release-2` where `release` is followed.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,12 @@ class SemverRange:
 
 @dataclass(frozen=True)
 class Branch:
-    """The newest tag, by time, that is `prefix` or begins with it and a separator (`main`,
-    `main-4f2a`).
+    """The newest tag, by time, that is the branch's name, or that and a commit (`main`,
+    `main-1a2b3c4d`). `main-next-1a2b3c4d` is another branch's.
     """
 
-    prefix: str
+    name: str
+    """As it stands in tags (`building.tags.slug`)."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,8 @@ def parse_follow(mapping: Mapping[str, Any], *, field: str = "spec.follow") -> F
 
 
 def matches(follow: Follow, tag: str) -> bool:
-    """Whether a tag is one of those that are followed. A pattern that takes too long on it does not
-    match.
+    """Whether a tag is one of those that are followed; what is attached to images never is. A
+    pattern that takes too long on it does not match.
     """
     return _rank(follow, tag) is not None
 
@@ -168,10 +173,12 @@ def _rank(follow: Follow, tag: str) -> Any:
     """What a tag is compared by, None where it is not followed. Ranks of one Follow can be
     compared.
     """
+    if is_attached(tag):
+        return None
     if isinstance(follow, Tag):
         return 0 if tag == follow.name else None
     if isinstance(follow, Branch):
-        return 0 if _is_of_branch(follow.prefix, tag) else None
+        return 0 if _is_of_branch(follow.name, tag) else None
     if isinstance(follow, SemverRange):
         return _version_in(follow, tag)
     return _rank_by_pattern(follow, tag)
@@ -187,10 +194,9 @@ def _range(follow: SemverRange) -> VersionRange:
     return parse_range(follow.range, prereleases=follow.prereleases)
 
 
-def _is_of_branch(prefix: str, tag: str) -> bool:
-    if not tag.startswith(prefix):
-        return False
-    return tag == prefix or prefix[-1] in _SEPARATORS or tag[len(prefix)] in _SEPARATORS
+def _is_of_branch(name: str, tag: str) -> bool:
+    built = _BUILD.fullmatch(tag)
+    return tag == name or (built is not None and built["branch"] == name)
 
 
 def _rank_by_pattern(follow: Pattern, tag: str) -> Any:
@@ -236,8 +242,15 @@ def _parse_semver(said: Mapping[str, Any], field: str) -> Follow:
 
 
 def _parse_branch(said: Mapping[str, Any], field: str) -> Follow:
-    _check_tag(said["branch"], f"{field}.branch", "the first letters of tags")
-    return Branch(said["branch"])
+    name, where = said["branch"], f"{field}.branch"
+    _check_tag(name, where, "a branch as it stands in tags")
+    if name[-1] in "-.":
+        raise DefinitionError(
+            f"{where} is one branch, and none ends in {name[-1]} in a tag (found: {name!r}); for "
+            f"those of several branches, use {field}.pattern with order: time.",
+            field=where,
+        )
+    return Branch(name)
 
 
 def _parse_tag(said: Mapping[str, Any], field: str) -> Follow:
@@ -246,6 +259,11 @@ def _parse_tag(said: Mapping[str, Any], field: str) -> Follow:
 
 
 def _check_tag(text: str, field: str, what: str) -> None:
+    if is_attached(text):
+        raise DefinitionError(
+            f"{field} is a tag of signatures or the like, which cannot run (found: {text!r}).",
+            field=field,
+        )
     if not TAG.fullmatch(text):
         raise DefinitionError(
             f"{field} is {what}: letters, digits, _, . and -, not . or - first, up to 128 "

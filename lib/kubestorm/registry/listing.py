@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from kubestorm.application.settings import ApplicationSettings
 from kubestorm.errors import DefinitionError
-from kubestorm.registry.names import ImageName, is_name, split_reference
+from kubestorm.registry.names import ImageName, is_attached, is_name, split_reference
 from kubestorm.registry.settings import RegistrySettings
 from kubestorm.services import Services
 
@@ -26,7 +26,7 @@ def list_tags(services: Services, repository: str, most: int = MOST_TAGS) -> Dic
     config = services.settings.raw
     hosts = [each.host for each in RegistrySettings.from_config(config).connections]
     image = image_meant(repository, ApplicationSettings.from_config(config).registry or "", hosts)
-    tags = newest_first(services.registry.tags(image))
+    tags = newest_first([tag for tag in services.registry.tags(image) if not is_attached(tag)])
     return {"repository": str(image), "total": len(tags), "tags": tags[: max(1, most)]}
 
 

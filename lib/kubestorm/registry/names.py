@@ -18,6 +18,12 @@ REPOSITORY = re.compile(
 )
 """Source: the "Pulling manifests" part of the OCI distribution specification."""
 MAX_REPOSITORY = 255
+ATTACHED = re.compile(
+    r".*\.(?:sig|att|sbom)|sha(?:256-[0-9a-f]{32,64}|512-[0-9a-f]{64,128})(?:[.-].*)?"
+)
+"""Tags of what is said about an image. Sources: cosign's SIGNATURE_SPEC ("Discovery") and the
+referrers tag schema of the OCI distribution specification, which may cut the digest.
+"""
 
 
 class ImageName(NamedTuple):
@@ -53,6 +59,11 @@ def is_name(registry: str, repository: str) -> bool:
         and len(repository) <= MAX_REPOSITORY
         and bool(REPOSITORY.fullmatch(repository))
     )
+
+
+def is_attached(tag: str) -> bool:
+    """Whether a tag holds a signature, an attestation or a bill of materials, and no image."""
+    return bool(ATTACHED.fullmatch(tag))
 
 
 def split_reference(text: str) -> Tuple[str, str, str]:

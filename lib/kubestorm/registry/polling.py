@@ -27,7 +27,7 @@ from kubestorm.registry.follow import (
     newest,
     parse_follow,
 )
-from kubestorm.registry.names import ImageName
+from kubestorm.registry.names import ImageName, is_attached
 from kubestorm.registry.pushed import PushedImage, identity
 from kubestorm.registry.receiving import TRIGGER, Dispatch
 from kubestorm.registry.settings import PolledSettings, PollingSettings
@@ -71,10 +71,14 @@ def differences(known: Mapping[str, str], found: Mapping[str, str]) -> List[str]
 
 
 def looked_at(tags: Sequence[str], follow: Optional[Follow], most: int) -> List[str]:
-    """The tags to look at: those that are followed, the highest of them where there are too many.
-    Pure.
+    """The tags to look at: those that are followed, without it all of images, the highest of them
+    where there are too many. Pure.
     """
-    found = [tag for tag in dict.fromkeys(tags) if follow is None or matches(follow, tag)]
+    found = [
+        tag
+        for tag in dict.fromkeys(tags)
+        if (matches(follow, tag) if follow else not is_attached(tag))
+    ]
     return sorted(found, key=natural)[-most:]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Protocol
 
 from kubestorm.errors import DefinitionError, Error, NotFoundError, TemporaryError
 from kubestorm.listener.messages import Answer, Request
-from kubestorm.registry.names import ImageName
+from kubestorm.registry.names import ImageName, is_attached
 from kubestorm.registry.pushed import PushedImage, checked, identity
 from kubestorm.registry.settings import SourceSettings
 from kubestorm.registry.sources import TYPES
@@ -104,7 +104,7 @@ class PushReceiver:
         ]
         tally = Tally()
         for image in images:
-            if source.takes(image.repository):
+            if source.takes(image.repository) and not is_attached(image.tag):
                 self._tell(source, image, tally)
         return tally
 

@@ -256,3 +256,9 @@ def test_a_type_without_a_base_image_is_a_wrong_setting() -> None:
         DescriptorSettings.from_config({"descriptor": {"types": {"java": {}}}})
     with pytest.raises(DefinitionError, match=r"descriptor\.types\.java has no setting image"):
         DescriptorSettings.from_config({"descriptor": {"types": {"java": {"image": "x"}}}})
+
+
+def test_services_follow_the_branch_as_its_tags_name_it() -> None:
+    """Tags know no slashes and builds make no capitals."""
+    made = applications(parse(WHOLE, ["java"]), SETTINGS, branch="Feature/x", file="default.json")
+    assert {each["spec"]["follow"]["branch"] for each in made} == {"feature-x"}

@@ -9,6 +9,7 @@ import datetime as dt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kubestorm.building.tags import fill_all, followed
 from kubestorm.errors import DefinitionError
 from kubestorm.registry.follow import (
     Branch,
@@ -132,6 +133,8 @@ def test_a_mapping_is_read(mapping, follow):
         ({"semver": "1", "prereleases": "yes"}, "spec.follow.prereleases", "true or false"),
         ({"semver": "1", "order": "time"}, "spec.follow.order", "there are semver, prereleases"),
         ({"branch": "feature/x"}, "spec.follow.branch", "letters"),
+        ({"branch": "pr-"}, "spec.follow.branch", "use spec.follow.pattern"),
+        ({"tag": "1.2.3.sig"}, "spec.follow.tag", "signatures"),
         ({"tag": "a b"}, "spec.follow.tag", "letters"),
         ({"pattern": "("}, "spec.follow.pattern", "no regular expression"),
         ({"pattern": "a", "order": "newest"}, "spec.follow.order", "alphabetical, numerical, time"),
@@ -156,8 +159,16 @@ def test_what_cannot_be_followed_is_said_with_its_field(mapping, field, word):
 @pytest.mark.parametrize(
     "follow, inside, outside",
     [
-        (Branch("main"), "main main-4f2a main.7 main_x", "maintenance main2 develop amain"),
-        (Branch("pr-"), "pr-7 pr-7-4f2a", "pr pro"),
+        (
+            Branch("main"),
+            f"main main-1a2b3c4 main-1a2b3c4d main.1a2b3c4d main_1a2b3c4d main-{'1a' * 20}",
+            "maintenance main2 develop amain main-next main-next-99887766 main-7 main-1a2b main-x "
+            f"main-7-1a2b3c4d main-1A2B3C4D main-1a2b3c4d-x main-{'1a' * 21} -1a2b3c4d",
+        ),
+        (Branch("main-next"), "main-next main-next-99887766", "main main-99887766"),
+        (Branch("release-1.2"), "release-1.2-1a2b3c4d", "release-1-1a2b3c4d release-1a2b3c4d"),
+        (Branch("release-1"), "release-1-1a2b3c4d", "release-1.2-1a2b3c4d"),
+        (Branch("sha256"), "sha256-1a2b3c4d", f"sha256-{'ab' * 32}"),
         (Tag("stable"), "stable", "stable-1 Stable"),
         (Pattern(r"b-(\d+)", "numerical", 1), "b-1 b-10", "b- b-x b-1x ab-1"),
         (Pattern(r"^v\d+(\.\d+)*$"), "v1 v1.2.3", "1.2 v1.x"),
@@ -166,8 +177,8 @@ def test_what_cannot_be_followed_is_said_with_its_field(mapping, field, word):
     ids=str,
 )
 def test_tags_are_followed_as_a_whole(follow, inside, outside):
-    """A branch ends where a separator follows, a pattern has to fit the whole tag and its group to
-    be there.
+    """After a branch there may be a commit and nothing else, a pattern has to fit the whole tag and
+    its group to be there.
     """
     assert [tag for tag in f"{inside} {outside}".split() if matches(follow, tag)] == inside.split()
 
@@ -175,6 +186,52 @@ def test_tags_are_followed_as_a_whole(follow, inside, outside):
 def test_a_pattern_that_takes_for_ever_does_not_match():
     """A pattern that was not checked cannot hold up the rest."""
     assert not matches(Pattern("(a|aa)+b"), "a" * 127 + "-")
+
+
+ATTACHED = {
+    "cosign's signature": f"sha256-{'ab' * 32}.sig",
+    "cosign's attestation": f"sha256-{'ab' * 32}.att",
+    "cosign's bill of materials": f"sha256-{'ab' * 32}.sbom",
+    "another prefix": "1.2.3.sig",
+    "referrers": f"sha256-{'ab' * 32}",
+    "referrers, long": f"sha512-{'ab' * 64}",
+    "referrers, cut": f"sha512-{'ab' * 32}",
+    "bundle": f"sha256-{'ab' * 32}.sigstore.json",
+}
+
+
+@pytest.mark.parametrize("tag", ATTACHED.values(), ids=ATTACHED)
+@pytest.mark.parametrize(
+    "follow",
+    [
+        SemverRange("*", True),
+        Branch("sha256"),
+        Pattern(".*"),
+        Pattern(".*", "time"),
+        Tag(""),
+    ],
+    ids=["semver", "branch", "pattern", "pattern by time", "tag"],
+)
+def test_what_is_attached_to_images_is_never_followed(follow, tag):
+    """Whatever the policy, also where the tag itself is named."""
+    follow = Tag(tag) if isinstance(follow, Tag) else follow
+    assert not matches(follow, tag)
+    assert newest(follow, [Candidate(tag, "sha256:x", NOON)]) is None
+
+
+BRANCHES = st.sampled_from(
+    ["main", "main-next", "main/next", "Main", "release-1", "release-1.2", "x_", "日本", "x" * 140]
+) | st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), min_size=1, max_size=130)
+COMMITS = st.text("0123456789abcdef", min_size=40, max_size=40)
+
+
+@given(BRANCHES, BRANCHES, COMMITS)
+def test_a_build_is_taken_for_its_own_branch_alone(branch, other, commit):
+    """The tag that a build has by default is followed as its branch, and never as another."""
+    (tag,) = fill_all((), branch=branch, commit=commit, number=7)
+    assert matches(parse_follow({"branch": followed(branch)}), tag)
+    if followed(other) != followed(branch):
+        assert not matches(parse_follow({"branch": followed(other)}), tag)
 
 
 V1, MAIN, BUILD = SemverRange("*"), Branch("main"), Pattern(r"b-(\d+)", "numerical", 1)
@@ -197,9 +254,9 @@ V1, MAIN, BUILD = SemverRange("*"), Branch("main"), Pattern(r"b-(\d+)", "numeric
         (V1, at("latest"), None, False),
         (SemverRange("^1"), at("1.9.0"), at("2.0.0", "b", 9), True),
         (V1, at("1.0.0"), at("", "b", 9), True),
-        (MAIN, at("main-b", "b", 1), at("main-a"), True),
-        (MAIN, at("main-b", "b"), at("main-a", minutes=1), False),
-        (MAIN, at("develop", "b", 1), at("main-a"), False),
+        (MAIN, at("main-bbbbbbb", "b", 1), at("main-aaaaaaa"), True),
+        (MAIN, at("main-bbbbbbb", "b"), at("main-aaaaaaa", minutes=1), False),
+        (MAIN, at("develop", "b", 1), at("main-aaaaaaa"), False),
         (BUILD, at("b-10"), at("b-9", "b", 9), True),
         (BUILD, at("b-9", minutes=9), at("b-10", "b"), False),
         (Pattern("b-(.*)", "alphabetical", 1), at("b-9"), at("b-10", "b", 9), True),
@@ -260,8 +317,8 @@ TAGS = st.sampled_from(
         "1.2.0-rc.2",
         "2.0.0",
         "main",
-        "main-a",
-        "main-b",
+        "main-aaaaaaa",
+        "main-bbbbbbb",
         "b-1",
         "b-2",
         "b-10",

@@ -110,9 +110,9 @@ def test_the_first_look_tells_what_is_followed():
 
 def test_the_first_look_at_a_branch_tells_the_newest():
     """By the time that the images say."""
-    repository = Repository(**{"main-a": "a", "main-b": "b", "dev-c": "c"})
+    repository = Repository(**{"main-aaaaaaa": "a", "main-bbbbbbb": "b", "dev-c": "c"})
     repository.created = {"a": NOON, "b": NOON - dt.timedelta(days=1)}
-    assert World(repository, {"branch": "main"}).look() == [("main-a", "a")]
+    assert World(repository, {"branch": "main"}).look() == [("main-aaaaaaa", "a")]
 
 
 def test_a_payload_is_that_of_a_push():
@@ -309,3 +309,9 @@ def test_a_push_lies_between_two_looks(made, since):
 def test_only_what_is_followed_is_looked_at():
     """A pattern narrows the requests as well as the events."""
     assert looked_at(["1.0.0", "latest", "2.0.0"], parse_follow({"semver": "^1"}), 10) == ["1.0.0"]
+
+
+def test_what_is_attached_to_images_is_not_looked_at():
+    """Signatures would crowd the images out of the highest tags."""
+    tags = ["latest", "main-1a2b3c4d", f"sha256-{'ab' * 32}.sig", f"sha256-{'cd' * 32}"]
+    assert looked_at(tags, None, 2) == ["latest", "main-1a2b3c4d"]

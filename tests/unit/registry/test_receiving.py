@@ -188,6 +188,13 @@ def test_only_repositories_that_are_wanted_are_told():
     )
 
 
+def test_a_signature_is_no_pushed_image():
+    """It is a manifest under a tag, and nothing that could run."""
+    body = sample("distribution-push")
+    body["events"][0]["target"]["tag"] = f"sha256-{'ab' * 32}.sig"
+    assert World().take("distribution", body) == "ignored"
+
+
 def test_an_event_with_one_bad_image_tells_nothing():
     """A body is right as a whole or refused."""
     world = World()
