@@ -21,6 +21,21 @@ SCP_LIKE = re.compile(
 )
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+SAME_HOSTS = {
+    "ssh.github.com": "github.com",
+    "www.github.com": "github.com",
+    "altssh.gitlab.com": "gitlab.com",
+    "altssh.bitbucket.org": "bitbucket.org",
+}
+"""Other names of hosts; at `ssh.` and `altssh.` they take ssh on port 443, for networks that let
+nothing else out.
+"""
+CASELESS_HOSTS = ("github.com", "gitlab.com", "bitbucket.org", "gitea.com", "codeberg.org")
+"""Their owners and repositories are one in whatever case they are written. Of a server that is not
+known it is not known either: there `Team/Shop` and `team/shop` may be two.
+"""
+CASELESS_DOMAINS = (".ghe.com",)
+"""GitHub's hosts for enterprises."""
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
@@ -59,7 +74,7 @@ def repository_key(text: str) -> str:
     compared by it.
 
     `git@host:team/shop.git`, `ssh://git@host/team/shop` and `https://host/team/shop.git/` are the
-    same repository.
+    same repository; on hosts that are known to be so, `Team/Shop` is, too.
     """
     try:
         address = _split(text)
@@ -139,7 +154,7 @@ def _split(text: str) -> GitAddress:
         parts.username is not None and not USER.fullmatch(parts.username)
     ):
         raise _wrong("its host or user is not one")
-    return GitAddress(protocol, host, text, f"{host}{_port(protocol, port)}/{_trim(path)}")
+    return GitAddress(protocol, host, text, _key(host, _port(protocol, port), path))
 
 
 def _split_scp(text: str) -> GitAddress:
@@ -149,7 +164,14 @@ def _split_scp(text: str) -> GitAddress:
     path = found["path"]
     _check_path(path)
     host = found["host"].lower()
-    return GitAddress("ssh", host, text, f"{host}/{_trim(path)}")
+    return GitAddress("ssh", host, text, _key(host, "", path))
+
+
+def _key(host: str, port: str, path: str) -> str:
+    host, name = SAME_HOSTS.get(host, host), _trim(path)
+    if host in CASELESS_HOSTS or host.endswith(CASELESS_DOMAINS):
+        name = name.lower()
+    return f"{host}{port}/{name}"
 
 
 def _check_path(path: str) -> None:
@@ -160,7 +182,7 @@ def _check_path(path: str) -> None:
 
 def _trim(path: str) -> str:
     trimmed = unquote(path).strip("/")
-    return trimmed[:-4] if trimmed.endswith(".git") else trimmed
+    return trimmed[:-4] if trimmed.lower().endswith(".git") else trimmed
 
 
 def _port(protocol: str, port: object) -> str:

@@ -1,8 +1,8 @@
 """Push events of git servers: who may send them, and what they say. Pure but for the secrets'
 sources.
 
-Shapes as GitHub ("push" of its webhook events), Gitea and GitLab ("Push events") document them.
-Only branches count: a tag is built once, when somebody asks for it.
+Shapes as GitHub ("push" of its webhook events), Gitea and GitLab ("Push events", also of its system
+hooks) document them. Only branches count: a tag is built once, when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple, Union
 
 from kubestorm.building.address import is_commit
 from kubestorm.building.settings import HookSettings
@@ -24,6 +24,15 @@ BRANCH = "refs/heads/"
 NO_COMMIT = re.compile(r"0{40,64}")
 SECRET_KEY = "secret"  # noqa: S105 (the field's name)
 MAX_TEXT = 1000
+SYSTEM_HOOK = "System Hook"
+EVENT_HEADERS = {"github": "x-github-event", "gitea": "x-gitea-event", "gitlab": "x-gitlab-event"}
+DELIVERY_HEADERS = {
+    "github": ("x-github-delivery",),
+    "gitea": ("x-gitea-delivery",),
+    # The first is the same for each try of one delivery; older ones do not send it.
+    "gitlab": ("idempotency-key", "x-gitlab-event-uuid"),
+}
+"""Where a delivery's id is; for all of them also x-request-uuid, as Bitbucket calls it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,12 @@ class Push:
         }
 
 
+class Ignored(NamedTuple):
+    """Nothing is to be done, and the git server is told why."""
+
+    reason: str
+
+
 def check_of(hook: HookSettings, vault: Callable[[], VaultStore], field: str) -> Check:
     """How one door knows its git server: a hash over the raw body, or GitLab's token."""
     secrets: SecretSource
@@ -69,26 +84,33 @@ def check_of(hook: HookSettings, vault: Callable[[], VaultStore], field: str) ->
     return HmacCheck(secrets, header="X-Hub-Signature-256", prefix="sha256=")
 
 
-def read_push(kind: str, request: Request) -> Optional[Push]:
-    """The push that an event tells of; None for an event of another kind, a tag, or a branch that
-    was deleted.
+def read_push(kind: str, request: Request) -> Union[Push, Ignored]:
+    """The push that an event tells of; ignored are events of other kinds, tags, and branches that
+    were deleted.
 
     Raises DefinitionError for what is no event of this kind of server.
     """
-    header = {"github": "x-github-event", "gitea": "x-gitea-event", "gitlab": "x-gitlab-event"}[
-        kind
-    ]
+    header = EVENT_HEADERS[kind]
     event = request.headers.get(header, "")
     if not event:
         raise DefinitionError(f"This is no event of {kind}: the header {header} is missing.")
-    if event not in ("push", "Push Hook"):
-        return None
+    if event not in ("push", "Push Hook", SYSTEM_HOOK):
+        return Ignored(f"{event[:100]} is not a push")
     body = request.json()
     if not isinstance(body, dict):
         raise DefinitionError("A push event is a JSON object.")
+    if event == SYSTEM_HOOK:
+        # It tells of all that happens at the server; of pushes by both of these names.
+        what = _text(body, "event_name") or _text(body, "object_kind")
+        if what != "push":
+            return Ignored(
+                f"of GitLab's system hooks only push is used, and this is {what[:100] or 'another'}"
+            )
     ref, commit = _text(body, "ref"), _text(body, "after")
-    if not ref.startswith(BRANCH) or NO_COMMIT.fullmatch(commit):
-        return None
+    if not ref.startswith(BRANCH):
+        return Ignored("only pushes to branches are used")
+    if NO_COMMIT.fullmatch(commit):
+        return Ignored("the branch was deleted")
     urls = _urls(body)
     if not is_commit(commit) or not urls:
         raise DefinitionError("A push event names a commit and a repository; this one does not.")
@@ -120,12 +142,8 @@ def _actor(body: Mapping[str, Any]) -> str:
 
 
 def _delivery(kind: str, headers: Mapping[str, str]) -> str:
-    names = {
-        "github": "x-github-delivery",
-        "gitea": "x-gitea-delivery",
-        "gitlab": "x-gitlab-event-uuid",
-    }
-    return headers.get(names[kind], "")[:100]
+    names = (*DELIVERY_HEADERS[kind], "x-request-uuid")
+    return next((headers[name][:100] for name in names if headers.get(name)), "")
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

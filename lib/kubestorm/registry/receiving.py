@@ -7,12 +7,10 @@ remembered; after a crash within the seconds until that is written, the push is 
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
-import threading
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Protocol
+from typing import Any, Callable, Mapping, Optional, Protocol
 
 from kubestorm.errors import DefinitionError, Error, NotFoundError, TemporaryError
 from kubestorm.listener.messages import Answer, Request
@@ -26,8 +24,6 @@ from kubestorm.sensing.remembered import Remembered
 TRIGGER = "kubestorm.image_pushed"
 TOLD = "1"
 """What is remembered of a push with an id; of one without, it is the tag's digest."""
-BUSY_SECONDS = 30.0
-"""How long a repetition waits for the first delivery of the same push to be through."""
 
 Dispatch = Callable[[str, Mapping[str, Any]], object]
 Clock = Callable[[], dt.datetime]
@@ -72,8 +68,6 @@ class PushReceiver:
     ) -> None:
         self._remembered, self._dispatch, self._resolver = remembered, dispatch, resolver
         self._log, self._now = log, now
-        self._busy: Dict[str, threading.Event] = {}
-        self._lock = threading.Lock()
 
     def answer(self, source: SourceSettings, request: Request) -> Answer:
         """For a posted event. Raises the pack's errors, which become 400 or 503."""
@@ -110,7 +104,7 @@ class PushReceiver:
 
     def _tell(self, source: SourceSettings, image: PushedImage, tally: Tally) -> None:
         key = push_key(source.name, image)
-        with self._alone(key):
+        with self._remembered.alone(key):
             if image.event_id and self._remembered.get(key) is not None:
                 tally.repeated += 1
                 return
@@ -155,24 +149,6 @@ class PushReceiver:
             payload["tag"],
             payload["digest"],
         )
-
-    @contextlib.contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """One thread at a time for a push, as registries send again what is answered slowly."""
-        while True:
-            with self._lock:
-                other = self._busy.get(key)
-                if other is None:
-                    mine = self._busy[key] = threading.Event()
-                    break
-            if not other.wait(BUSY_SECONDS):
-                raise TemporaryError("The same push is still being processed.")
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._busy[key]
-            mine.set()
 
 
 def push_key(source: str, image: PushedImage) -> str:

@@ -40,7 +40,7 @@ class Listeners:
         from kubestorm.building.hooks import PushEvents
         from kubestorm.services import open_services
 
-        events = PushEvents(open_services(config), self._dispatch, self._log)
+        events = PushEvents(open_services(config), self._store, self._dispatch, self._log)
         events.start()
         return events
 

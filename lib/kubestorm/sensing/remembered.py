@@ -7,15 +7,19 @@ store writes within seconds (`store`): after a crash before that, what is sent a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import OrderedDict
-from typing import Dict, Optional
+from typing import Dict, Iterator, Optional
 
+from kubestorm.errors import TemporaryError
 from kubestorm.sensing.store import Store
 
 SHARDS = 32
 SHARD_SIZE = 128
+BUSY_SECONDS = 30.0
+"""How long a repetition waits for the first delivery of the same thing to be through."""
 
 
 class Remembered:
@@ -29,6 +33,7 @@ class Remembered:
         """
         self._store, self._name, self._shards, self._size = store, name, shards, shard_size
         self._values: OrderedDict[str, str] = OrderedDict()
+        self._busy: Dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self._number = 0
         self._shard: Dict[str, str] = {}
@@ -52,6 +57,26 @@ class Remembered:
             document = {"number": self._number, "values": self._shard}
             text = json.dumps(document, separators=(",", ":"))
             self._store.set_value(self._key(self._number), text)
+
+    @contextlib.contextmanager
+    def alone(self, key: str) -> Iterator[None]:
+        """One thread at a time for a key, as servers send again what is answered slowly. Raises
+        TemporaryError where that takes too long.
+        """
+        while True:
+            with self._lock:
+                other = self._busy.get(key)
+                if other is None:
+                    mine = self._busy[key] = threading.Event()
+                    break
+            if not other.wait(BUSY_SECONDS):
+                raise TemporaryError("The same event is still being processed.")
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._busy[key]
+            mine.set()
 
     def _load(self) -> None:
         found = []

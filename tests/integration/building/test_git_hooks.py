@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from kubestorm.building.hooks import PushEvents
+from kubestorm.sensing.store import QuietStore
 from kubestorm.services import Services
 from kubestorm.settings import load_settings
 
@@ -22,11 +23,27 @@ from tests.integration.building.conftest import store
 SECRET, TOKEN = "hub-secret-1", "lab-token-2"
 COMMIT = "3" * 40
 PUSH = {
+    "event_name": "push",
     "ref": "refs/heads/main",
     "after": COMMIT,
     "repository": {"clone_url": "https://git.test/a.git"},
     "project": {"git_http_url": "https://git.test/a.git"},
 }
+
+
+class Datastore:
+    """StackStorm's datastore as a sensor sees it; `written` are the names that were."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.written: list[str] = []
+
+    def get_value(self, name: str) -> str | None:
+        return self.values.get(name)
+
+    def set_value(self, name: str, value: str) -> None:
+        self.values[name] = value
+        self.written.append(name)
 
 
 class Heard:
@@ -35,8 +52,20 @@ class Heard:
     def __init__(self, config: dict[str, Any]) -> None:
         self.dispatched: list[dict[str, Any]] = []
         self.broken = False
-        services = Services(load_settings(config))
-        self.events = PushEvents(services, self._dispatch, logging.Logger("sensor"))
+        self.store = Datastore()
+        self.services = Services(load_settings(config))
+        self._start()
+
+    def restart(self) -> None:
+        """What a new process of the sensor is."""
+        self.events.stop()
+        self._start()
+
+    def _start(self) -> None:
+        log = logging.Logger("sensor")
+        self.writes = QuietStore(self.store, log, later=lambda *_: None)
+        self.events = PushEvents(self.services, self.writes, self._dispatch, log)
+        self.events.start()
 
     def _dispatch(self, trigger: str, payload: Any) -> None:
         if self.broken:
@@ -65,7 +94,6 @@ def heard(vault: VaultServer, tmp_path: Path) -> Iterator[Heard]:
         "build": {"webhooks": {"listener": {"port": 0}, "hooks": hooks}},
     }
     found = Heard(config)
-    found.events.start()
     yield found
     found.events.stop()
 
@@ -91,8 +119,9 @@ def signed(secret: str, body: bytes | None = None) -> str:
         ("hub", {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed(SECRET)}"}),
         ("tea", {"X-Gitea-Event": "push", "X-Gitea-Signature": signed(SECRET)}),
         ("lab", {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": TOKEN}),
+        ("lab", {"X-Gitlab-Event": "System Hook", "X-Gitlab-Token": TOKEN}),
     ],
-    ids=["github", "gitea", "gitlab"],
+    ids=["github", "gitea", "gitlab", "gitlab's system hook"],
 )
 def test_a_push_with_the_right_secret_is_handed_on(heard, door, headers):
     """Whoever sends it is named, and which hook it came by."""
@@ -147,3 +176,69 @@ def test_an_event_that_cannot_be_handed_on_is_sent_again(heard):
     heard.broken = False
     assert post(heard, "hub", headers) == 202
     assert len(heard.dispatched) == 1
+
+
+@pytest.mark.parametrize(
+    "door, headers, delivery",
+    [
+        (
+            "hub",
+            {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signed(SECRET)}"},
+            "X-GitHub-Delivery",
+        ),
+        (
+            "tea",
+            {"X-Gitea-Event": "push", "X-Gitea-Signature": signed(SECRET)},
+            "X-Gitea-Delivery",
+        ),
+        ("lab", {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": TOKEN}, "X-Gitlab-Event-UUID"),
+        (
+            "lab",
+            {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": TOKEN, "X-Gitlab-Event-UUID": "r"},
+            "Idempotency-Key",
+        ),
+    ],
+    ids=["github", "gitea", "gitlab", "gitlab's tries"],
+)
+def test_a_delivery_that_comes_twice_triggers_once(heard, door, headers, delivery):
+    """The second is answered with 200; another delivery of the same push triggers again."""
+    for id, status in (("d-1", 202), ("d-1", 200), ("d-2", 202), ("d-1", 200)):
+        assert post(heard, door, {**headers, delivery: id}) == status
+    assert [each["event_id"] for each in heard.dispatched] == ["d-1", "d-2"]
+
+
+def test_a_delivery_is_known_after_a_restart_and_costs_one_write(heard):
+    """What is repeated, ignored or refused writes nothing."""
+    headers = {
+        "X-GitHub-Event": "push",
+        "X-GitHub-Delivery": "d-1",
+        "X-Hub-Signature-256": f"sha256={signed(SECRET)}",
+    }
+    assert post(heard, "hub", headers) == 202
+    heard.writes.flush()
+    assert len(heard.store.written) == 1
+    heard.restart()
+    assert post(heard, "hub", headers) == 200
+    assert post(heard, "hub", {**headers, "X-GitHub-Event": "ping"}) == 200
+    heard.writes.flush()
+    assert (len(heard.store.written), len(heard.dispatched)) == (1, 1)
+
+
+def test_an_event_that_failed_is_not_taken_for_a_repetition(heard):
+    """What was not handed on was not taken."""
+    heard.broken = True
+    headers = {
+        "X-Gitlab-Event": "Push Hook",
+        "X-Gitlab-Token": TOKEN,
+        "X-Gitlab-Event-UUID": "d-1",
+    }
+    assert post(heard, "lab", headers) == 503
+    heard.broken = False
+    assert post(heard, "lab", headers) == 202
+
+
+def test_without_an_id_each_delivery_triggers(heard):
+    """A branch may go there and back again; the builds' own look makes one of two."""
+    headers = {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": TOKEN}
+    assert [post(heard, "lab", headers) for _ in range(2)] == [202, 202]
+    assert len(heard.dispatched) == 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from kubestorm.building.address import repository_key
 from kubestorm.building.following import delay_seconds, follows
-from kubestorm.building.pushes import Push, read_push
+from kubestorm.building.hooks import delivery_key
+from kubestorm.building.pushes import Ignored, Push, read_push
 from kubestorm.building.settings import PollSettings
 from kubestorm.errors import DefinitionError
 from kubestorm.listener.messages import Request
@@ -50,6 +52,12 @@ GITLAB = {
         "git_http_url": "https://git.test/team/shop.git",
     },
 }
+# A system hook's: the same, and another name for it.
+SYSTEM = {
+    **{key: value for key, value in GITLAB.items() if key != "object_kind"},
+    "event_name": "push",
+    "user_name": "ada",
+}
 HEADERS = {
     "github": {"x-github-event": "push", "x-github-delivery": "d-1"},
     "gitea": {"x-gitea-event": "push", "x-gitea-delivery": "d-1"},
@@ -61,11 +69,20 @@ def request(body: Any, headers: dict[str, str]) -> Request:
     return Request("POST", "/git/x", "", headers, json.dumps(body).encode())
 
 
-@pytest.mark.parametrize("kind, body", [("github", GITHUB), ("gitea", GITEA), ("gitlab", GITLAB)])
-def test_a_push_of_each_server_is_read(kind, body):
+@pytest.mark.parametrize(
+    "kind, body, header",
+    [
+        ("github", GITHUB, {}),
+        ("gitea", GITEA, {}),
+        ("gitlab", GITLAB, {}),
+        ("gitlab", SYSTEM, {"x-gitlab-event": "System Hook"}),
+    ],
+    ids=["github", "gitea", "gitlab", "gitlab's system hook"],
+)
+def test_a_push_of_each_server_is_read(kind, body, header):
     """Branch, commit, who, and every spelling of the repository's address."""
-    push = read_push(kind, request(body, HEADERS[kind]))
-    assert push is not None
+    push = read_push(kind, request(body, {**HEADERS[kind], **header}))
+    assert isinstance(push, Push)
     assert (push.branch, push.commit, push.before, push.actor, push.event_id) == (
         "feature/x",
         NEW,
@@ -77,20 +94,86 @@ def test_a_push_of_each_server_is_read(kind, body):
 
 
 @pytest.mark.parametrize(
-    "change, header",
+    "change, header, reason",
     [
-        ({"ref": "refs/tags/v1"}, {}),
-        ({"after": "0" * 40, "deleted": True}, {}),
-        ({}, {"x-github-event": "ping"}),
-        ({}, {"x-github-event": "pull_request"}),
+        ({"ref": "refs/tags/v1"}, {}, "only pushes to branches are used"),
+        ({"after": "0" * 40, "deleted": True}, {}, "the branch was deleted"),
+        ({}, {"x-github-event": "ping"}, "ping is not a push"),
+        ({}, {"x-github-event": "pull_request"}, "pull_request is not a push"),
     ],
     ids=["tag", "deleted branch", "ping", "another event"],
 )
-def test_what_is_no_push_to_a_branch_is_left_alone(change, header):
-    """It is answered well, and nothing follows."""
-    assert (
-        read_push("github", request({**GITHUB, **change}, {**HEADERS["github"], **header})) is None
-    )
+def test_what_is_no_push_to_a_branch_is_left_alone(change, header, reason):
+    """It is answered well, with the reason, and nothing follows."""
+    asked = request({**GITHUB, **change}, {**HEADERS["github"], **header})
+    assert read_push("github", asked) == Ignored(reason)
+
+
+@pytest.mark.parametrize(
+    "body, what",
+    [
+        ({"event_name": "project_create", "name": "shop"}, "project_create"),
+        ({"event_name": "repository_update", "refs": ["refs/heads/main"]}, "repository_update"),
+        ({**SYSTEM, "event_name": "tag_push"}, "tag_push"),
+        ({"object_kind": "merge_request"}, "merge_request"),
+        ({}, "another"),
+    ],
+    ids=["project", "repository", "tag", "merge request", "no name"],
+)
+def test_other_system_hooks_are_ignored_in_words(body, what):
+    """Whoever reads GitLab's log of deliveries sees that nothing was lost."""
+    headers = {**HEADERS["gitlab"], "x-gitlab-event": "System Hook"}
+    reason = f"of GitLab's system hooks only push is used, and this is {what}"
+    assert read_push("gitlab", request(body, headers)) == Ignored(reason)
+
+
+@pytest.mark.parametrize(
+    "kind, headers, event_id",
+    [
+        ("github", {"x-github-delivery": "d-1"}, "d-1"),
+        ("gitea", {"x-gitea-delivery": "d-1", "x-github-delivery": "d-2"}, "d-1"),
+        ("gitlab", {"x-gitlab-event-uuid": "d-1"}, "d-1"),
+        ("gitlab", {"x-gitlab-event-uuid": "d-1", "idempotency-key": "d-2"}, "d-2"),
+        ("gitlab", {"x-request-uuid": "d-3"}, "d-3"),
+        ("github", {"x-gitea-delivery": "d-1"}, ""),
+        ("github", {"x-github-delivery": "d" * 999}, "d" * 100),
+    ],
+    ids=[
+        "github",
+        "gitea speaks github too",
+        "gitlab",
+        "gitlab's tries",
+        "a request's",
+        "another server's",
+        "long",
+    ],
+)
+def test_a_delivery_has_its_servers_id(kind, headers, event_id):
+    """The one that stays the same when a delivery comes again."""
+    event = {key: value for key, value in HEADERS[kind].items() if key.endswith("-event")}
+    push = read_push(kind, request(GITHUB, {**event, **headers}))
+    assert isinstance(push, Push)
+    assert push.event_id == event_id
+
+
+PUSH = Push(("https://git.test/a",), "main", NEW, before=OLD, event_id="d-1")
+
+
+@pytest.mark.parametrize(
+    "hook, change, same",
+    [
+        ("hub", {"actor": "ada"}, True),
+        ("lab", {}, False),
+        ("hub", {"event_id": "d-2"}, False),
+        ("hub", {"branch": "other"}, False),
+        ("hub", {"commit": OLD}, False),
+        ("hub", {"urls": ("https://git.test/b",)}, False),
+    ],
+    ids=["the same", "another hook", "another id", "another branch", "another commit", "elsewhere"],
+)
+def test_a_delivery_is_known_by_its_id_and_what_it_says(hook, change, same):
+    """An id that was used already, by GitLab or by somebody else, hides no other push."""
+    assert (delivery_key("hub", PUSH) == delivery_key(hook, replace(PUSH, **change))) is same
 
 
 @pytest.mark.parametrize(
@@ -135,6 +218,14 @@ def test_an_image_build_follows_its_branch(source, status, expected):
     """However its address is spelled; without a branch, the one that the last look found."""
     resource = {**image_build(source=source), "status": status}
     assert follows(resource, ["git.test/team/shop"], "main") is expected
+
+
+def test_github_tells_no_cases_apart():
+    """What is pushed to acme/shop is built where somebody wrote Acme/Shop."""
+    url = "https://github.com/Acme/Shop.git"
+    resource = image_build(source={"url": url, "branch": "main"})
+    keys = [repository_key("git@github.com:acme/shop.git")]
+    assert follows(resource, keys, "main")
 
 
 def test_looks_spread_and_back_off():
