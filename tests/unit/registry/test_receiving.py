@@ -101,6 +101,7 @@ def test_a_push_is_told_with_all_that_is_known():
         ("ghcr", "github-package-published"),
         ("acr", "acr-push"),
         ("ecr", "ecr-eventbridge-push"),
+        ("ecr", "ecr-eventbridge-replication"),
         ("artifact_registry", "gar-message"),
     ],
 )

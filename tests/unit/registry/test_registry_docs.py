@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 from kubestorm.registry.settings import RegistrySettings
+from kubestorm.registry.sources import TYPES
+
+from tests.unit.registry.test_registry_sources import NO_PUSHES, PUSHES, sample
 
 ROOT = Path(__file__).parents[3]
 BLOCKS = re.findall(
@@ -23,6 +29,31 @@ def test_a_configuration_in_the_docs_can_be_used(document):
     schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["registries"]
     jsonschema.Draft7Validator(schema).validate(document["registries"])
     RegistrySettings.from_config(document)
+
+
+def matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Whether EventBridge would pass an event on: as much of its patterns as the docs use."""
+    return all(
+        any(matches(each, event) for each in wanted)
+        if key == "$or"
+        else matches(wanted, event.get(key, {}))
+        if isinstance(wanted, dict)
+        else event.get(key) in wanted
+        for key, wanted in pattern.items()
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [sample(name) for name, (kind, _) in PUSHES.items() if kind == "ecr"]
+    + [body for kind, body in NO_PUSHES.values() if kind == "ecr"],
+    ids=lambda event: f"{event['detail-type']} {next(iter(event['detail'].values()))}",
+)
+def test_the_event_pattern_in_the_docs_passes_on_what_is_read(event):
+    """All that brings an image, and nothing else."""
+    text = (ROOT / "docs" / "registries.md").read_text()
+    (shown,) = re.findall(r"--event-pattern '(.*?)'$", text, re.MULTILINE | re.DOTALL)
+    assert matches(json.loads(shown), event) is bool(TYPES["ecr"].read({}, event))
 
 
 def test_the_example_of_both_sides_fits_together():

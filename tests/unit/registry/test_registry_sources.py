@@ -50,6 +50,7 @@ def told(image: PushedImage) -> tuple[Any, ...]:
 NANOS = TEN + dt.timedelta(microseconds=123456)
 GOOGLE = "europe-west1-docker.pkg.dev/acme/shop/cart"
 AMAZON = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/shop/cart"
+CACHED = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/docker-hub/library/alpine"
 PUSHES = {
     "distribution-push": (
         "distribution",
@@ -85,6 +86,8 @@ PUSHES = {
         ("acme.azurecr.example.test/shop/cart", "1.4.2", DIGEST, DOCKER, NANOS, ""),
     ),
     "ecr-eventbridge-push": ("ecr", (AMAZON, "1.4.2", DIGEST, "", TEN, "")),
+    "ecr-eventbridge-replication": ("ecr", (AMAZON, "1.4.2", DIGEST, "", TEN, "")),
+    "ecr-eventbridge-pull-through": ("ecr", (CACHED, "3.17.2", DIGEST, "", TEN, "")),
     "gar-message": ("artifact_registry", (GOOGLE, "1.4.2", DIGEST, "", None, "")),
     "gar-message-digest-only": ("artifact_registry", (GOOGLE, "", DIGEST, "", None, "")),
     "gar-pubsub-push": (
@@ -162,6 +165,14 @@ NO_PUSHES = {
     ),
     "ecr, a deletion": ("ecr", changed("ecr-eventbridge-push", "detail.action-type", "DELETE")),
     "ecr, a failure": ("ecr", changed("ecr-eventbridge-push", "detail.result", "FAILURE")),
+    "ecr, a failed replication": (
+        "ecr",
+        changed("ecr-eventbridge-replication", "detail.result", "FAILURE"),
+    ),
+    "ecr, a failed pull-through": (
+        "ecr",
+        changed("ecr-eventbridge-pull-through", "detail.sync-status", "FAILURE"),
+    ),
     "ecr, a scan": ("ecr", {**sample("ecr-eventbridge-push"), "detail-type": "ECR Image Scan"}),
     "artifact registry, a deletion": (
         "artifact_registry",

@@ -12,18 +12,26 @@ from kubestorm.listener.messages import parse_json
 from kubestorm.registry.pushed import PushedImage, mapping, text
 from kubestorm.registry.times import parse_instant
 
-DETAIL_TYPE = "ECR Image Action"
+PUSHES = {
+    "ECR Image Action": {"action-type": "PUSH", "result": "SUCCESS"},
+    "ECR Replication Action": {"action-type": "REPLICATE", "result": "SUCCESS"},
+    "ECR Pull Through Cache Action": {"sync-status": "SUCCESS"},
+}
+"""What says in the detail of each type of event that an image is there now. A replica and an image
+from another registry are no image action; the account and region are those where they arrived.
+"""
 
 
 def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
-    """One event; what is no successful push is passed over."""
+    """One event; what brought no image is passed over."""
     body = mapping(body)
     if body.get("Type") == "Notification" and isinstance(body.get("Message"), str):
         body = mapping(parse_json(body["Message"].encode()))
-    if text(body, "detail-type", required=True) != DETAIL_TYPE:
+    said = PUSHES.get(text(body, "detail-type", required=True))
+    if said is None:
         return []
     detail = mapping(body, "detail")
-    if text(detail, "action-type") != "PUSH" or text(detail, "result") != "SUCCESS":
+    if any(text(detail, key) != value for key, value in said.items()):
         return []
     account, region = text(body, "account", required=True), text(body, "region", required=True)
     suffix = ".cn" if region.startswith("cn-") else ""
