@@ -183,7 +183,7 @@ class SlackServer:
             "user_id": self.add_user(user),
             "user_name": user,
             "command": command,
-            "text": text,
+            "text": _escaped(text),
             "response_url": self._response_url(where, self.add_user(user)),
             "trigger_id": self._trigger_id(),
             "api_app_id": "A0KUBESTORM",
@@ -198,7 +198,7 @@ class SlackServer:
         event = {
             "type": "app_mention",
             "user": self.add_user(user),
-            "text": f"<@{self.bot_user}> {text}",
+            "text": f"<@{self.bot_user}> {_escaped(text)}",
             "ts": self._ts(),
             "channel": self.channels[channel],
             "event_ts": self._ts(),
@@ -543,6 +543,11 @@ async def _arguments(request: Request) -> Json:
         if isinstance(found.get(key), str):
             found[key] = json.loads(found[key])
     return {**dict(request.query_params), **found}
+
+
+def _escaped(typed: str) -> str:
+    """What somebody typed, as Slack sends it: its own markup has brackets, everything else none."""
+    return typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _content_problem(arguments: Json) -> str:

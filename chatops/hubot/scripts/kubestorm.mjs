@@ -69,6 +69,13 @@ export function matching (known, command) {
   return known.sayings.find(saying => saying.expression.test(command)) || known.everythingElse
 }
 
+// StackStorm takes `word=value` at the end of a command for a parameter, also the one in `... see https://x/y?id=5`. What no
+// parameter could be called gets a full stop behind it, which the pack's reader takes off, so that the text stays whole.
+export function keepText (command) {
+  const last = /(?:^|\s)([^\s=]+)=\S+\s*$/.exec(command)
+  return last && !/^[a-z_]+$/.test(last[1]) ? `${command} .` : command
+}
+
 // Cuts a text/event-stream into events: {event, data}. Feed it text as it comes.
 export class EventReader {
   #rest = ''
@@ -205,7 +212,7 @@ export class Bridge {
     const body = {
       name: found.alias.name,
       format: found.format,
-      command,
+      command: found.alias.pack === 'kubestorm' ? keepText(command) : command,
       user: String(this.slack ? user.id : user.name || user.id || ''),
       source_channel: String(message.room || ''),
       source_context: { id: String(message.id || ''), room: String(message.room || ''), thread, request },

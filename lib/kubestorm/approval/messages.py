@@ -8,8 +8,9 @@ from kubestorm.approval.deciding import approvers_text
 from kubestorm.approval.proposal import Proposal
 from kubestorm.approval.record import EXPIRED, GRANTED, NO, REFUSED, WAITING, YES, Record
 from kubestorm.approval.settings import DELETE, Rule
+from kubestorm.chat.formatting import slack_escape
 from kubestorm.naming import GROUP, Identity
-from kubestorm.slack.blocks import MAX_BLOCKS, cut, escape, facts, section
+from kubestorm.slack.blocks import MAX_BLOCKS, cut, facts, section
 
 APPROVE_ACTION, REFUSE_ACTION = "approval_approve", "approval_refuse"
 COMMENT_INPUT = "approval_comment"
@@ -47,7 +48,7 @@ def read_button(value: str) -> Tuple[str, str, str, str]:
 
 def ask_blocks(identity: Identity, proposal: Proposal, record: Record, rule: Rule) -> List[Block]:
     """The question with its form: what, the differences, who may answer, a comment, two buttons."""
-    blocks = [section(f":raised_hand: *Approval {record.number}:* {escape(proposal.title)}")]
+    blocks = [section(f":raised_hand: *Approval {record.number}:* {slack_escape(proposal.title)}")]
     blocks += _content(proposal)
     blocks += _votes(record)
     blocks.append(
@@ -79,9 +80,9 @@ def closed_blocks(proposal: Proposal, record: Record, state: str) -> List[Block]
     if state == VOID:
         ending = ":arrows_counterclockwise: What was to happen has changed; this question is void."
     else:
-        ending = f"{_MARKS[state]} {_WORDS[state].format(by=escape(record.by))}."
+        ending = f"{_MARKS[state]} {_WORDS[state].format(by=slack_escape(record.by))}."
     blocks = [
-        section(f"*Approval {record.number}:* {escape(proposal.title)}"),
+        section(f"*Approval {record.number}:* {slack_escape(proposal.title)}"),
         *_content(proposal),
         *_votes(record),
     ]
@@ -113,15 +114,15 @@ def _content(proposal: Proposal) -> List[Block]:
     blocks = facts(proposal.facts)
     if proposal.changes:
         text = "\n".join(proposal.changes).replace("```", "'''")
-        blocks.append(section(f"```{escape(cut(text, 2400))}```"))
+        blocks.append(section(f"```{slack_escape(cut(text, 2400))}```"))
     return blocks
 
 
 def _votes(record: Record) -> List[Block]:
     words = {YES: "approved", NO: "refused"}
     lines = [
-        f"{escape(vote.by)} {words.get(vote.decision, '?')} by {escape(vote.via)}"
-        + (f": {escape(vote.comment)}" if vote.comment else "")
+        f"{slack_escape(vote.by)} {words.get(vote.decision, '?')} by {slack_escape(vote.via)}"
+        + (f": {slack_escape(vote.comment)}" if vote.comment else "")
         for vote in record.answers
     ]
     return [section("\n".join(lines))] if lines else []

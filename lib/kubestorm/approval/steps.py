@@ -29,6 +29,7 @@ from kubestorm.approval.proposal import Proposal
 from kubestorm.approval.record import WAITING, Record
 from kubestorm.approval.settings import ApprovalSettings, Rule
 from kubestorm.approval.subjects import Subject, all_open, find, save
+from kubestorm.chat.formatting import slack_escape
 from kubestorm.chat.people import Person, find_person
 from kubestorm.chat.settings import ChatSettings
 from kubestorm.engine_api import EngineApi
@@ -298,7 +299,7 @@ class _Asking:
                 self._save(replace(record, channel=channel, message="-"))
                 return
             blocks = messages.ask_blocks(self._subject.identity, self._proposal, record, self._rule)
-            posted = open_web(self._services).post_in(channel, text, blocks)
+            posted = open_web(self._services).post_in(channel, slack_escape(text), blocks)
             self._save(replace(record, channel=posted.channel, message=posted.ts))
 
     def _say(self, text: str) -> None:
@@ -307,7 +308,8 @@ class _Asking:
             return
         with contextlib.suppress(PermanentError, NotFoundError):
             if how == SLACK:
-                open_web(self._services).post(channel, text, thread=_thread(self._record))
+                web = open_web(self._services)
+                web.post(channel, slack_escape(text), thread=_thread(self._record))
             else:
                 EnginePoster(self._announce.route).say(channel, text)
 
@@ -410,7 +412,7 @@ def _update(services: Services, record: Record, text: str, blocks: List[Dict[str
     if not _thread(record) or way(services.settings.raw) != SLACK:
         return
     with contextlib.suppress(Error):
-        open_web(services).update(record.channel, record.message, text, blocks)
+        open_web(services).update(record.channel, record.message, slack_escape(text), blocks)
 
 
 def _thread(record: Record) -> str:

@@ -122,7 +122,7 @@ def plain(message: Message) -> str:
 
 def slack_text(message: Message) -> str:
     """The message for where only a text can go (notifications, Slack's `text` beside blocks)."""
-    return _short(slack_escape(safe(message.sentence)), 300)
+    return slack_cut(slack_escape(safe(message.sentence)), 300)
 
 
 def slack_blocks(message: Message) -> List[Dict[str, Any]]:
@@ -132,7 +132,7 @@ def slack_blocks(message: Message) -> List[Dict[str, Any]]:
     shown = message.fields[:10]  # Slack allows ten fields in a section
     if shown:
         texts = [
-            {"type": "mrkdwn", "text": _short(f"*{_mrkdwn(title)}*\n{_mrkdwn(value)}", 1900)}
+            {"type": "mrkdwn", "text": slack_cut(f"*{_mrkdwn(title)}*\n{_mrkdwn(value)}", 1900)}
             for title, value in shown
         ]
         blocks.append({"type": "section", "fields": texts})
@@ -147,7 +147,7 @@ def slack_blocks(message: Message) -> List[Dict[str, Any]]:
     ]
     below += [_mrkdwn(message.next_step)] if message.next_step else []
     if below:
-        elements = [{"type": "mrkdwn", "text": _short(text, 1900)} for text in below[:10]]
+        elements = [{"type": "mrkdwn", "text": slack_cut(text, 1900)} for text in below[:10]]
         blocks.append({"type": "context", "elements": elements})
     return blocks
 
@@ -166,8 +166,17 @@ def slack_attachments(message: Message) -> List[Dict[str, Any]]:
 
 
 def slack_escape(text: str) -> str:
-    """What Slack reads as markup or a mention, written out (its own three escapes)."""
+    """What Slack reads as markup or a mention, written out (its own three escapes; "Escaping text"
+    in its reference).
+    """
     return re.sub("[&<>]", lambda match: _ESCAPES[match[0]], text)
+
+
+def slack_cut(text: str, length: int) -> str:
+    """As much of an escaped text as there is room for; no escape is cut in two."""
+    if len(text) <= length:
+        return text
+    return re.sub("&[a-z]{0,3}$", "", text[: length - 1]) + "…"
 
 
 def with_links(message: Message, links: Sequence[Tuple[str, str]]) -> Message:
@@ -176,7 +185,7 @@ def with_links(message: Message, links: Sequence[Tuple[str, str]]) -> Message:
 
 
 def _section(text: str) -> Dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": _short(text, 2990)}}
+    return {"type": "section", "text": {"type": "mrkdwn", "text": slack_cut(text, 2990)}}
 
 
 def _mrkdwn(text: str) -> str:
@@ -184,7 +193,7 @@ def _mrkdwn(text: str) -> str:
 
 
 def _fixed(text: str) -> str:
-    return "```" + slack_escape(text.replace("```", "'''"))[:2900] + "```"
+    return "```" + slack_cut(slack_escape(text.replace("```", "'''")), 2900) + "```"
 
 
 def _cell(value: Any) -> str:

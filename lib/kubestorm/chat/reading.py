@@ -11,7 +11,7 @@ import difflib
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from kubestorm.chat.commands import BY_NAME, COMMANDS, Command
 from kubestorm.chat.phrases import SHAPES
@@ -28,10 +28,14 @@ _POLITE_AFTER = re.compile(
     r"(?:[\s,]+(?:please|pls|now|thanks|thank you))*[\s?!.]*$", re.IGNORECASE
 )
 _PAIR = re.compile(r"""(?:^|\s+)([a-z_]{1,20})=("[^"]*"|'[^']*'|[^\s"']+)$""")
-# Slack writes what looks like a link as <http://a.b|a.b>, a channel as <#C1|shop>, a person as
-# <@U1>.
-_MENTION = re.compile(r"^\s*<@[A-Z0-9]+(?:\|[^>]*)?>[:,]?\s*")
-_LINK = re.compile(r"<(?:https?://|mailto:)?([^|>\s]*)(?:\|([^>]*))?>")
+
+
+class _Pair(NamedTuple):
+    """`name=value` at the end of a text, and how it was typed."""
+
+    name: str
+    value: str
+    typed: str
 
 
 @dataclass(frozen=True)
@@ -86,27 +90,49 @@ def clean(text: str) -> str:
 
 
 def read(text: str, options: Optional[Mapping[str, str]] = None) -> Reading:
-    """Read a text. `options` are `key=value` pairs that a front end has parted off already."""
+    """Read a text. `options` are `key=value` pairs that a front end has parted off already.
+
+    Pairs at the end that are no options of the command are text, as in `because of ?page=2 id=5`.
+    """
     if len(text) > LONGEST_CHARACTERS:
         return Unreadable(
             f"That message has {len(text):,} characters; a command has at most "
             f"{LONGEST_CHARACTERS:,}. I did nothing."
         )
-    text = _MENTION.sub("", text)
-    plain = _LINK.sub(lambda match: match[2] or match[1], clean(text))
-    said, pairs = _without_pairs(plain)
-    said = _POLITE_AFTER.sub("", _POLITE_BEFORE.sub("", said))
-    if not said:
+    said, pairs = _without_pairs(clean(text))
+    if not _bare(said):
         return Unreadable("Say what you want: `kubestorm help` lists it.")
-    pairs.update(options or {})
+    pairs += [_Pair(name, value, _as_typed(name, value)) for name, value in (options or {}).items()]
+    found = _read(said, pairs)
+    if isinstance(found, Understood):
+        return found
+    known = _options_of(found.command) if isinstance(found, Incomplete) else SHAPES
+    foreign = [index for index, pair in enumerate(pairs, 1) if pair.name not in known]
+    if foreign:
+        words = [said, *(pair.typed for pair in pairs[: foreign[-1]])]
+        whole = _read(" ".join(words), pairs[foreign[-1] :])
+        return whole if isinstance(whole, Understood) else found
+    return found
+
+
+def _as_typed(name: str, value: str) -> str:
+    return f'{name}="{value}"' if " " in value else f"{name}={value}"
+
+
+def _read(said: str, pairs: Sequence[_Pair]) -> Union[Understood, Incomplete, Unknown]:
+    said = _bare(said)
     if said.lower() == "help" or said.lower().startswith("help "):
         said = f"kubestorm {said}"
     for command in COMMANDS:
         for phrase in command.phrases:
             values = phrase.read(said)
             if values is not None:
-                return _completed(command, values, pairs)
+                return _completed(command, values, {pair.name: pair.value for pair in pairs})
     return _nearly(said)
+
+
+def _bare(said: str) -> str:
+    return _POLITE_AFTER.sub("", _POLITE_BEFORE.sub("", said))
 
 
 def check_pair(name: str, value: str) -> str:
@@ -117,7 +143,9 @@ def check_pair(name: str, value: str) -> str:
     return "" if re.fullmatch(shape, value, re.IGNORECASE) else f"`{name}` cannot be what you gave."
 
 
-def _completed(command: Command, values: Mapping[str, str], pairs: Mapping[str, str]) -> Reading:
+def _completed(
+    command: Command, values: Mapping[str, str], pairs: Mapping[str, str]
+) -> Union[Understood, Incomplete]:
     allowed = _options_of(command)
     for name, value in pairs.items():
         if name not in allowed:
@@ -154,13 +182,14 @@ def _normal(values: Mapping[str, str]) -> Dict[str, str]:
     return found
 
 
-def _without_pairs(text: str) -> Tuple[str, Dict[str, str]]:
-    pairs: Dict[str, str] = {}
+def _without_pairs(text: str) -> Tuple[str, List[_Pair]]:
+    """The text before the pairs at its end, and these in order."""
+    pairs: List[_Pair] = []
     while True:
         match = _PAIR.search(text)
         if match is None:
-            return text, pairs
-        pairs.setdefault(match[1], match[2].strip("\"'"))
+            return text, pairs[::-1]
+        pairs.append(_Pair(match[1], match[2].strip("\"'"), match[0].strip()))
         text = text[: match.start()].rstrip()
 
 

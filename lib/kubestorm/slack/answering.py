@@ -17,6 +17,7 @@ from kubestorm.approval.record import NO, YES
 from kubestorm.approval.steps import person_of, respond
 from kubestorm.approval.subjects import all_open, resource_of
 from kubestorm.chat import shell
+from kubestorm.chat.formatting import slack_escape
 from kubestorm.chat.people import is_bot
 from kubestorm.chat.settings import ChatSettings
 from kubestorm.engine_api import EngineApi
@@ -33,7 +34,7 @@ OUTCOME_ACTION = "kubestorm.slack_outcome"
 QUIET_OUTCOMES = ("refused", "warning")
 """Answers that only the one who asked needs to see."""
 _ANSWER = re.compile(
-    r"^\s*(?:<@[A-Z0-9]+(?:\|[^>]*)?>[:,]?\s*)?(approve|grant|refuse|reject|deny|decline)(?:\s+(?:it|this|that))?"
+    r"^\s*(approve|grant|refuse|reject|deny|decline)(?:\s+(?:it|this|that))?"
     r"(?=\s*(?:[.!]*$|because\b|since\b|reason\b|for\b|while\b))",
     re.IGNORECASE,
 )
@@ -155,7 +156,7 @@ def click(services: Services, action_service: Any, clicked: Mapping[str, Any]) -
         comment=str((clicked.get("inputs") or {}).get(approval_messages.COMMENT_INPUT) or ""),
     )
     if not result["counted"]:
-        place.whisper(str(result["message"]))
+        place.whisper(slack_escape(str(result["message"])))
     return result
 
 

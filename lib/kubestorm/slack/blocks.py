@@ -6,19 +6,13 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from kubestorm.announce.outbox import Message
 from kubestorm.announce.posting import MARKS
+from kubestorm.chat.formatting import slack_cut, slack_escape
 
 MAX_SECTION = 2900
 """Slack takes 3,000 characters in a section."""
 MAX_BLOCKS = 45
 
 Block = Dict[str, Any]
-
-
-def escape(text: str) -> str:
-    """Text as it stands, also where it looks like a mention or a link. Source: "Escaping text" in
-    Slack's reference.
-    """
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def section(text: str) -> Block:
@@ -30,13 +24,13 @@ def facts(pairs: Sequence[Tuple[str, str]]) -> List[Block]:
     """Small print: label and value."""
     if not pairs:
         return []
-    text = "   ".join(f"*{escape(label)}:* {escape(value)}" for label, value in pairs)
+    text = "   ".join(f"*{slack_escape(label)}:* {slack_escape(value)}" for label, value in pairs)
     return [{"type": "context", "elements": [{"type": "mrkdwn", "text": cut(text, 1900)}]}]
 
 
 def announcement(message: Message) -> List[Block]:
     """A message of the pack's own."""
-    blocks = [section(f"{MARKS[message.tone]} {escape(message.text)}")]
+    blocks = [section(f"{MARKS[message.tone]} {slack_escape(message.text)}")]
     blocks += paragraphs(message.lines)
     return (blocks + facts(message.facts))[:MAX_BLOCKS]
 
@@ -46,7 +40,7 @@ def paragraphs(lines: Sequence[str]) -> List[Block]:
     found: List[Block] = []
     text = ""
     for line in lines:
-        line = escape(line)
+        line = slack_escape(line)
         if text and len(text) + len(line) + 1 > MAX_SECTION:
             found.append(section(text))
             text = ""
@@ -56,4 +50,4 @@ def paragraphs(lines: Sequence[str]) -> List[Block]:
 
 def cut(text: str, length: int = MAX_SECTION) -> str:
     """As much of a text as Slack takes."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return slack_cut(text, length)

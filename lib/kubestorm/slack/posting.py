@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubestorm.announce.outbox import Message
 from kubestorm.announce.posting import COLOURS, as_text
+from kubestorm.chat.formatting import slack_escape
 from kubestorm.services import Services
 from kubestorm.slack.blocks import announcement
 from kubestorm.slack.credentials import Credentials
@@ -26,7 +27,7 @@ class SlackPoster:
         """The thread it began or belongs to."""
         ts = self._web.post(
             message.channel,
-            as_text(message),
+            slack_escape(as_text(message)),
             announcement(message),
             thread=message.thread,
             color=COLOURS[message.tone],

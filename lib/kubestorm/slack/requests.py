@@ -1,13 +1,16 @@
 """What Slack sends, as values: slash commands, mentions, messages to the bot, clicks. Pure.
 
 The bodies come from HTTP or from Socket Mode; they are the same. What nobody asked of us is
-`Ignored` with its reason: bots (also ourselves), edits, other kinds of events. Sources: Slack's
-reference of slash commands, `app_mention`, `message.im`, `url_verification` and `block_actions`.
+`Ignored` with its reason: bots (also ourselves), edits, other kinds of events. A text leaves here
+as it was typed: nothing behind this module knows Slack's markup. Sources: Slack's reference of
+slash commands, `app_mention`, `message.im`, `url_verification` and `block_actions`, and of
+"Formatting text".
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Union
 from urllib.parse import parse_qs
@@ -24,6 +27,11 @@ be answered.
 MAX_INPUT = 3000
 MAX_FIELDS = 64
 _LONGEST_WORD = 255
+_MENTION = re.compile(r"^\s*<@[A-Z0-9]+(?:\|[^<>]*)?>[:,]?\s*")
+# A link as <http://a.b|a.b>, a channel as <#C1|shop>, a person as <@U1>; what was typed has no <.
+_MARKUP = re.compile(r"<(?:mailto:)?([@#!]?[A-Za-z][^<>|\s]*)(?:\|([^<>]*))?>")
+_ENTITY = re.compile("&(amp|lt|gt);")
+_ENTITIES = {"amp": "&", "lt": "<", "gt": ">"}
 
 
 class Ignored(NamedTuple):
@@ -99,7 +107,7 @@ def parse_command(form: Mapping[str, str]) -> Parsed:
         user_name=_word(form.get("user_name")),
         channel=_word(form["channel_id"]),
         channel_name=_word(form.get("channel_name")),
-        text=_clip(form.get("text", "")),
+        text=_clip(typed(form.get("text", ""))),
         response_url=_address(form.get("response_url")),
     )
 
@@ -127,11 +135,19 @@ def parse_event(document: Mapping[str, Any]) -> Parsed:
         user_name="",
         channel=_word(event["channel"]),
         channel_name="",
-        text=_clip(_text(event.get("text"))),
+        text=_clip(typed(_text(event.get("text")))),
         # Answers to a mention begin a thread below it, so that the channel stays readable.
         thread=_word(event.get("thread_ts")) or moment,
         message=moment,
     )
+
+
+def typed(text: str) -> str:
+    """A message's text as somebody typed it, without the mention of the bot it begins with. Only to
+    be called once: what comes out may look like markup.
+    """
+    bare = _MARKUP.sub(lambda found: found[2] or found[1], _MENTION.sub("", text))
+    return _ENTITY.sub(lambda found: _ENTITIES[found[1]], bare)
 
 
 def parse_interaction(document: Mapping[str, Any]) -> Parsed:

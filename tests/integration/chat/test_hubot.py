@@ -37,17 +37,29 @@ def hubot(installed: Path, world: ChatWorld, tmp_path: Path) -> Iterator[Hubot]:
         hubot.stop()
 
 
+KEPT = {
+    "freeze cart because see https://x.test/y?id=5": (
+        "freeze cart because see https://x.test/y?id=5 ."
+    ),
+    "freeze cart because ?id=5": "freeze cart because ?id=5 .",
+    "scale cart replicas=3": "scale cart replicas=3",
+    "create database orders engine=mysql size='huge'": (
+        "create database orders engine=mysql size='huge'"
+    ),
+    "list apps": "list apps",
+}
 NODE = """
-import { EventReader, matching, readAliases } from %(script)s
+import { EventReader, keepText, matching, readAliases } from %(script)s
 let input = ''
 for await (const chunk of process.stdin) input += chunk
-const { aliases, said, stream } = JSON.parse(input)
+const { aliases, kept, said, stream } = JSON.parse(input)
 const known = readAliases(aliases)
 const names = said.map(text =>
   known.sayings.filter(each => each.expression.test(text)).map(each => each.alias.name))
 const reader = new EventReader()
 const events = stream.flatMap(text => [...reader.read(text)])
-console.log(JSON.stringify({ names, rest: matching(known, 'lunch?').alias.name, events }))
+console.log(JSON.stringify({ names, rest: matching(known, 'lunch?').alias.name, events,
+  kept: kept.map(keepText) }))
 """
 
 
@@ -73,7 +85,12 @@ def test_formats_mean_the_same_to_hubot(installed: Path) -> None:
             NODE % {"script": json.dumps(str(SCRIPTS / "kubestorm.mjs"))},
         ],
         input=json.dumps(
-            {"aliases": aliases, "said": [text for text, _name in said], "stream": stream}
+            {
+                "aliases": aliases,
+                "said": [text for text, _name in said],
+                "stream": stream,
+                "kept": list(KEPT),
+            }
         ),
         capture_output=True,
         text=True,
@@ -84,6 +101,7 @@ def test_formats_mean_the_same_to_hubot(installed: Path) -> None:
     found = json.loads(done.stdout)
     assert found["names"] == [[f"kubestorm_{name}"] for _text, name in said]
     assert found["rest"] == "kubestorm_anything"
+    assert found["kept"] == list(KEPT.values())
     assert found["events"] == [{"event": "a", "data": '{"x":\n1}'}, {"event": "b", "data": "2"}]
 
 

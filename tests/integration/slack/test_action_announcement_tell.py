@@ -77,7 +77,7 @@ def test_a_team_hears_of_its_database(team: Team, slack: SlackServer) -> None:
     posts = slack.in_channel("team-shop")
     assert texts(slack) == [
         "✔ Database shop/orders is ready.",
-        "✖ It is in trouble: RDS refuses <db.huge> & more.",
+        "✖ It is in trouble: RDS refuses &lt;db.huge&gt; &amp; more.",
         "✔ Database shop/orders is ready.",
     ]
     assert [post.thread_ts for post in posts] == ["", posts[0].ts, posts[0].ts]

@@ -311,7 +311,7 @@ def test_a_reply_in_the_thread_is_an_answer(
     about = case.make()
     case.ask(about)
     asked = {
-        "text": "<@U0KUBESTORM> approve because it was tested",
+        "text": "approve because it was tested",
         "kind": "mention",
         "user": "U0GRACE",
         "channel": case.slack.channels["team-shop"],

@@ -100,13 +100,23 @@ def test_what_people_do_arrives(
     assert json.loads(command.body) == {"response_type": "in_channel"}
     assert [(one["kind"], one["user"], one["text"]) for one in ear.payloads] == [
         ("command", "U0ADA", "list databases"),
-        ("mention", "U0GRACE", "<@U0KUBESTORM> help"),
+        ("mention", "U0GRACE", "help"),
     ]
     assert ear.payloads[0]["channel"] == slack.channels["team-shop"]
     kept = ear.payloads[0]["reply"]
     assert kept.startswith(REPLY)
     assert store.secrets == {kept}
     assert "/response/" not in json.dumps(ear.payloads)
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+def test_a_text_arrives_as_it_was_typed(mode: str, slack: SlackServer, start_ear: StartEar) -> None:
+    """Whatever Slack made of it on its way."""
+    ear = start_ear(mode)
+    text = "freeze cart because R&D audit <2h, see &lt; and ?a=1&b=2"
+    slack.command("ada", text, channel="team-shop")
+    slack.mention("grace", text)
+    assert ear.texts == [text, text]
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
@@ -147,7 +157,7 @@ def test_slow_work_is_not_waited_for_and_a_slow_bus_is_tried_again(
     ear.fail_next = 1
     told = slack.mention("ada", "drift")
     assert (told.status, told.attempts) == (200, 2)
-    assert ear.texts == ["help", "<@U0KUBESTORM> drift"]
+    assert ear.texts == ["help", "drift"]
 
 
 def test_a_bus_that_is_away_is_told_to_slack_over_socket_mode(

@@ -11,6 +11,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from kubestorm.chat import aliases
 from kubestorm.chat.commands import COMMANDS
+from kubestorm.chat.reading import Understood, read
 from stormcell.api.alias_formats import displays, matching, parameters_of
 from stormcell.content.models import ActionAlias
 from stormcell.errors import InvalidInputError
@@ -140,6 +141,32 @@ def test_pairs_at_the_end_become_parameters_of_their_own() -> None:
         "engine": "mysql",
         "size": "huge",
     }
+
+
+@pytest.mark.parametrize(
+    "text, options",
+    [
+        ("freeze cart because see https://x.test/y?id=5 .", {}),
+        ("freeze cart because see the wiki ?id=5 .", {}),
+        ("freeze cart because it has replicas=0", {"replicas": "0"}),
+        (
+            "freeze cart reason='see https://x.test/y?id=5'",
+            {"reason": "see https://x.test/y?id=5"},
+        ),
+    ],
+    ids=["a link", "a query", "another command's option", "the reason as a pair"],
+)
+def test_a_reason_is_whole_when_it_came_through_an_alias(
+    text: str, options: dict[str, str]
+) -> None:
+    """What the engine parts off as a parameter is put back where it is none of the command's."""
+    (parameters,) = parameters_of(matching(text, ALIASES).text, text)
+    said = parameters.pop("text")
+    assert parameters == options
+    found = read(said, options)
+    assert isinstance(found, Understood)
+    reason = options.get("reason") or text.partition("because ")[2].rstrip(" .")
+    assert dict(found.values) == {"name": "cart", "reason": reason}
 
 
 def test_who_asks_and_where_cannot_be_typed() -> None:

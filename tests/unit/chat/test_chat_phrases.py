@@ -97,13 +97,46 @@ def test_control_characters_and_smart_quotes_are_taken_off() -> None:
     assert dict(found.values) == {"name": "cart", "reason": "sale weekend"}
 
 
-def test_slack_markup_is_read_as_what_it_shows() -> None:
-    """A mention of the bot is no part of the command, and a word that Slack took for a link is a
-    word.
-    """
-    found = read("<@U0BOT> deploy <http://cart.api|cart.api> 1.4.2")
+REASONS = {
+    "a query": "see https://wiki.test/x?id=5",
+    "a query of its own": "see the wiki, ?id=5",
+    "a word and a number": "ticket id=5",
+    "only a pair": "id=5",
+    "pairs": "page=2 id=5",
+    "another command's option": "it has replicas=0",
+    "an option among them": "namespace=prod id=5",
+    "quotes": "title='the sale' id=\"5\"",
+    "an address that looks like markup": "R&D audit <2h> &amp; more",
+    "somebody's account": "x user=admin",
+}
+
+
+@pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
+@pytest.mark.parametrize("options", ["", " namespace=shop"], ids=["alone", "with an option"])
+def test_a_reason_keeps_its_text(reason: str, options: str) -> None:
+    """What is no option of the command is text, wherever its signs of equality are."""
+    found = read(f"freeze cart because {reason}{options}")
     assert isinstance(found, Understood)
-    assert dict(found.values) == {"name": "cart.api", "image": "1.4.2"}
+    namespace = {"namespace": "shop"} if options else {}
+    assert dict(found.values) == {"name": "cart", "reason": reason, **namespace}
+
+
+def test_an_option_that_a_front_end_parted_off_is_text_where_it_is_none() -> None:
+    """An engine takes each `key=value` at the end for a parameter of the action."""
+    options = {"snapshot": "before the sale", "replicas": "0", "namespace": "shop"}
+    found = read("freeze cart because it has", options)
+    assert isinstance(found, Understood)
+    reason = 'it has snapshot="before the sale" replicas=0'
+    assert dict(found.values) == {"name": "cart", "reason": reason, "namespace": "shop"}
+    found = read("roll back cart", {"image": "1.4.1", "namespace": "shop"})
+    assert isinstance(found, Understood)
+    assert dict(found.values) == {"name": "cart", "image": "1.4.1", "namespace": "shop"}
+
+
+def test_pairs_without_end_are_read_in_no_time() -> None:
+    """Text is read twice at most."""
+    found = read("freeze cart because " + "a=1 " * 240)
+    assert isinstance(found, (Incomplete, Unknown))
 
 
 def test_phrases_that_cannot_be_are_refused() -> None:

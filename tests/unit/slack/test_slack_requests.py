@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kubestorm.chat.formatting import slack_escape
 from kubestorm.errors import DefinitionError
-from kubestorm.slack.blocks import announcement, escape, paragraphs
+from kubestorm.slack.blocks import announcement, cut, paragraphs
 from kubestorm.slack.requests import (
     MAX_TEXT,
     Asked,
@@ -22,6 +24,7 @@ from kubestorm.slack.requests import (
     parse_http,
     parse_interaction,
     payload,
+    typed,
 )
 from kubestorm.slack.settings import SlackSettings
 
@@ -102,6 +105,40 @@ def test_a_click_brings_what_was_filled_in() -> None:
         {"comment": "fine"},
         "1.5",
     )
+
+
+TYPED = {
+    "entities": ("R&amp;D audit &lt;2h", "R&D audit <2h"),
+    "unescaped once": ("&amp;lt; &amp;amp;", "&lt; &amp;"),
+    "other entities": ("&quot;x&quot; &nbsp; &#38; & <2h", "&quot;x&quot; &nbsp; &#38; & <2h"),
+    "the bot": ("<@U0BOT> deploy cart", "deploy cart"),
+    "the bot by name": ("  <@U0BOT|kube>: deploy cart", "deploy cart"),
+    "another person": ("why <@U1>, <@U2|ada>?", "why @U1, ada?"),
+    "a channel": ("in <#C1|shop> and <#C2|>", "in shop and #C2"),
+    "a word taken for a link": ("deploy <http://cart.api|cart.api> 1", "deploy cart.api 1"),
+    "a link": ("see <https://x.test/y?a=1&amp;id=5>", "see https://x.test/y?a=1&id=5"),
+    "a link with a label": ("see <https://x.test/y|R&amp;D>", "see R&D"),
+    "mail": ("<mailto:a@b.test|a@b.test> <mailto:a@b.test>", "a@b.test a@b.test"),
+    "everybody": ("<!here> <!subteam^S1|@ops>", "!here @ops"),
+    "typed markup": ("&lt;@U1&gt; and &lt;https://x|y&gt;", "<@U1> and <https://x|y>"),
+}
+
+
+@pytest.mark.parametrize("sent, wanted", TYPED.values(), ids=TYPED)
+def test_a_text_is_what_was_typed(sent: str, wanted: str) -> None:
+    """Slack's markup and its escapes end here, by a command and by a mention."""
+    assert typed(sent) == wanted
+    command = parse_http("commands", FORM, urlencode({**COMMAND, "text": sent}).encode())
+    mentioned = parse_event(mention(text=sent))
+    assert isinstance(command, Asked)
+    assert isinstance(mentioned, Asked)
+    assert command.text == mentioned.text == wanted
+
+
+@given(st.text())
+def test_what_is_said_comes_back_as_it_was(text: str) -> None:
+    """Escaped once on the way out is unescaped once on the way in."""
+    assert typed(slack_escape(text)) == text
 
 
 def test_the_same_over_socket_mode() -> None:
@@ -194,7 +231,10 @@ def test_nothing_in_a_click_is_a_fault(changes: dict[str, Any]) -> None:
 
 def test_what_others_wrote_is_no_markup() -> None:
     """Neither a mention of everybody nor a link."""
-    assert escape("<!channel> & <https://x|y>") == "&lt;!channel&gt; &amp; &lt;https://x|y&gt;"
+    assert (
+        slack_escape("<!channel> & <https://x|y>") == "&lt;!channel&gt; &amp; &lt;https://x|y&gt;"
+    )
+    assert not re.search("&[a-z]{0,3}(…|$)", cut(slack_escape("&<>" * 999)))
     blocks = paragraphs(["<b>" * 900, "x" * 2000])
     assert all(len(block["text"]["text"]) <= 3000 for block in blocks)
     assert announcement
