@@ -39,7 +39,7 @@ class KeyReference:
 
     def __getitem__(self, name: str) -> KeyReference:
         longer = f"{self._name}.{name}" if self._name else str(name)
-        return KeyReference(self._lookups, self._scope, self._user, longer)
+        return type(self)(self._lookups, self._scope, self._user, longer)
 
     def __str__(self) -> str:
         try:
@@ -52,10 +52,25 @@ class KeyReference:
         return f"<st2kv.{self._scope}.{self._name}>"
 
 
+class SystemKeyReference(KeyReference):
+    """A key of the system's scope, which the filters `int` and `float` can read.
+
+    In StackStorm, since 2.3, those of a user's scope cannot be: both filters give 0 there.
+    """
+
+    __slots__ = ()
+
+    def __int__(self) -> int:
+        return int(float(self))
+
+    def __float__(self) -> float:
+        return float(str(self))
+
+
 def datastore_context(lookups: Lookups, user: str = "") -> dict[str, KeyReference]:
     """Return what `st2kv` stands for in a Jinja context."""
     return {
-        "system": KeyReference(lookups, "system"),
+        "system": SystemKeyReference(lookups, "system"),
         "user": KeyReference(lookups, "user", user or SYSTEM_USER),
     }
 

@@ -66,6 +66,30 @@ def test_datastore_is_read_by_name() -> None:
     assert render(template, context) == "text deep [] Ulm"
 
 
+NUMBERS = {
+    "int": ("{{ st2kv.system.hunt_count | int }}", "7"),
+    "int of a dotted key": ("{{ st2kv.system.hunt.count | int }}", "8"),
+    "int cuts off": ("{{ st2kv.system.share | int }}", "2"),
+    "float": ("{{ st2kv.system.hunt_count | float }}", "7.0"),
+    "float with a fraction": ("{{ st2kv.system.share | float + 1 }}", "3.75"),
+    "int goes by float": ("{{ st2kv.system.big | int }}", "9007199254740992"),
+    "no number": ("{{ st2kv.system.word | int }} {{ st2kv.system.word | float(9) }}", "0 9"),
+    "an absent key": ("{{ st2kv.system.absent | int(3) }}", "3"),
+    "a user's key": ("{{ st2kv.user.count | int }} {{ st2kv.user.count | float }}", "0 0.0"),
+    "a user's key as text": ("{{ st2kv.user.count | string | int }}", "5"),
+}
+
+
+@pytest.mark.parametrize("template, expected", NUMBERS.values(), ids=NUMBERS)
+def test_a_key_of_the_system_can_be_a_number(template: str, expected: str) -> None:
+    """As StackStorm's lookups are read by Jinja's filters: those of users have no number."""
+    numbers = {"hunt_count": "7", "hunt.count": "8", "share": "2.75", "word": "x"}
+    lookups = StaticLookups(
+        system={**numbers, "big": "9007199254740993"}, users={"ann": {"count": "5"}}
+    )
+    assert render(template, {"st2kv": datastore_context(lookups, "ann")}) == expected
+
+
 def test_names_of_methods_are_keys_too() -> None:
     """A key may be called like something Python objects have."""
     lookups = StaticLookups(system={"items": "a", "_private": "b", "__class__": "c"})

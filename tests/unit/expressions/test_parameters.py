@@ -71,6 +71,14 @@ def test_the_surroundings_are_known() -> None:
     assert live({"p": {"type": "string"}}, {"p": template}, trigger={"x": 1}) == {"p": "eu red 5 1"}
 
 
+def test_a_default_may_be_a_number_of_the_datastore() -> None:
+    """An integer, from the text that the datastore holds."""
+    schemas = {"count": {"type": "integer", "default": "{{ st2kv.system.hunt_count | int }}"}}
+    lookups = StaticLookups(system={"hunt_count": "7"})
+    found = render_live_parameters(schemas, {}, action_context=CONTEXT, lookups=lookups)
+    assert found == {"count": 7}
+
+
 def test_the_final_round_takes_given_values_as_they_are() -> None:
     """A value that looks like a template after the first round is not rendered again; plain
     defaults are added.
