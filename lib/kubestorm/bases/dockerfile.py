@@ -1,29 +1,34 @@
-"""Reads which images a Dockerfile stands on: FROM (with ARG), COPY --from, ADD --from and RUN
---mount=from. Pure.
+"""Reads which images a Dockerfile stands on: FROM (with ARG), COPY --from and RUN --mount=from.
+Pure; the text is taken apart by syntax.py.
 
-Instructions are told apart by dockerfile-parse; what variables and stage names mean follows the
-Dockerfile reference ("FROM", "ARG: Scope", "COPY --from"): an ARG before the first FROM is to be
-used in FROM alone, a build argument replaces only what an ARG declares, and `--from` takes no
-variable.
+What variables and stage names mean follows the Dockerfile reference ("FROM", "ARG: Scope",
+"Automatic platform ARGs in the global scope", "COPY --from") and BuildKit: an ARG before the first
+FROM is to be used in FROM alone, a build argument replaces only what an ARG declares or a platform
+ARG, an ARG without a value is empty, and `--from` takes no variable.
 """
 
 from __future__ import annotations
 
-import io
-import re
+import csv
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kubestorm.bases.names import read_name
+from kubestorm.bases.syntax import SPACE, Instruction, Parsed, expand, parse, words
 from kubestorm.errors import DefinitionError
 
 SCRATCH = "scratch"
-# $NAME, ${NAME}, ${NAME:-default}, ${NAME:+alternative}
-VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?::(?P<how>[-+])(?P<other>[^}]*))?\})")
-FROM = re.compile(r"^(?:--\w+=\S+\s+)*(?P<image>\S+)(?:\s+[Aa][Ss]\s+(?P<stage>\S+))?\s*$")
-COPY_FROM = re.compile(r"(?:^|\s)--from=(?P<image>\S+)")
-MOUNT_FROM = re.compile(r"(?:^|\s)--mount=\S*?\bfrom=(?P<image>[^,\s]+)")
-ARGUMENT = re.compile(r"(?P<name>\w+)(?:=(?P<value>\"[^\"]*\"|'[^']*'|\S*))?")
-HERE_DOCUMENT = re.compile(r"<<-?\s*[\"']?(?P<end>\w+)[\"']?")
+DEFAULT_PLATFORM = "linux/amd64"
+# As containerd writes them (platforms/database.go).
+ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
+VARIANTS = {("amd64", "v1"): "", ("arm64", "v8"): "", ("arm", ""): "v7"}
+NODE_DECIDES = (
+    "the node that builds decides unless the ImageBuild has platforms or "
+    "build.cluster.node_selector has kubernetes.io/arch"
+)
+
+Values = Mapping[str, Optional[str]]
+"""Variables by name; None where only the build will know the value."""
 
 
 @dataclass(frozen=True)
@@ -35,122 +40,187 @@ class Stands:
     stages.
     """
     unknown: Tuple[str, ...] = ()
-    """Names whose variable has no value."""
+    """A sentence for each instruction whose image cannot be known, with its line and its variable.
+    """
+
+
+class _Use(NamedTuple):
+    """An instruction that names an image or a stage."""
+
+    name: str
+    """Empty where it cannot be known."""
+    problem: str
+    """What is said of it where it is neither an image's name nor a stage's."""
+    takes_number: bool = False
+    """Whether a number means a stage."""
 
 
 @dataclass
 class _Stage:
-    name: str
     number: int
-    uses: List[str]
-    """Image names and stages, as written."""
+    name: str
+    uses: List[_Use]
 
 
-def stands_on(text: str, arguments: Optional[Mapping[str, str]] = None, target: str = "") -> Stands:
+def stands_on(
+    text: str,
+    arguments: Optional[Mapping[str, str]] = None,
+    target: str = "",
+    *,
+    platforms: Sequence[str] = (),
+    builder_platform: str = DEFAULT_PLATFORM,
+) -> Stands:
     """Read a Dockerfile's text with the build arguments given, up to the stage `target` (the last
-    if empty).
+    if empty), for all `platforms` together (the builder's own where there are none). An empty
+    `builder_platform` says that nobody knows it.
 
-    Stages that the target does not need do not count. Raises DefinitionError where it has no FROM
-    or no such stage.
+    Stages that the target does not need do not count. Raises DefinitionError where no builder could
+    read it, where it has no FROM or no such stage.
     """
-    stages = _stages(text, arguments or {})
+    parsed = parse(text)
+    images: Dict[str, None] = {}
+    unknown: Dict[str, None] = {}
+    for platform in platforms or (builder_platform,):
+        values = _automatic(platform, builder_platform, target or _last_name(parsed))
+        stages = _stages(parsed, values, arguments or {})
+        for stage in _needed(stages, target):
+            for use in stage.uses:
+                if use.name == SCRATCH or _find(stages[: stage.number], use) is not None:
+                    continue
+                if read_name(use.name) is not None:
+                    images[use.name] = None
+                else:
+                    unknown[use.problem] = None
+    return Stands(tuple(images), tuple(unknown))
+
+
+def _automatic(platform: str, builder_platform: str, target: str) -> Dict[str, Optional[str]]:
+    """The ARGs that are there without being declared."""
+    values: Dict[str, Optional[str]] = {"TARGETSTAGE": target or "default"}
+    for prefix, each in (("BUILD", builder_platform), ("TARGET", platform)):
+        system, architecture, variant = [*each.split("/"), "", ""][:3]
+        architecture = ARCHITECTURES.get(architecture, architecture)
+        variant = VARIANTS.get((architecture, variant), variant)
+        names = {
+            "PLATFORM": "/".join(filter(None, (system, architecture, variant))),
+            "OS": system,
+            "OSVERSION": "",
+            "ARCH": architecture,
+            "VARIANT": variant,
+        }
+        values.update({prefix + name: value if each else None for name, value in names.items()})
+    return values
+
+
+def _stages(parsed: Parsed, automatic: Values, given: Mapping[str, str]) -> List[_Stage]:
+    stages: List[_Stage] = []
+    values: Dict[str, Optional[str]] = {
+        name: given.get(name, value) for name, value in automatic.items()
+    }
+    for each in parsed.instructions:
+        if each.name == "FROM":
+            image, name = _from(each)
+            stages.append(_Stage(len(stages), name, [_base(each, image, parsed.escape, values)]))
+        elif each.name == "ARG" and not stages:
+            for word in words(each.rest, parsed.escape):
+                name, has_default, default = word.partition("=")
+                if name in given:
+                    values[name] = given[name]
+                elif has_default:
+                    values[name] = _fill(default, parsed.escape, values).text
+        elif stages and each.name in ("COPY", "RUN"):
+            stages[-1].uses += [_source(each, image) for image in _sources(each)]
     if not stages:
         raise DefinitionError(
             "The Dockerfile has no FROM; its first instruction is FROM (or ARG before it)."
         )
-    images: Dict[str, None] = {}
-    unknown: Dict[str, None] = {}
-    for stage in _needed(stages, target):
-        for name in stage.uses:
-            if "$" in name:
-                unknown[name] = None
-            elif name != SCRATCH and _find(stages[: stage.number], name) is None:
-                images[name] = None
-    return Stands(tuple(images), tuple(unknown))
-
-
-def _stages(text: str, given: Mapping[str, str]) -> List[_Stage]:
-    stages: List[_Stage] = []
-    values: Dict[str, str] = {}
-    for instruction, value in _instructions(text):
-        if instruction == "ARG" and not stages:
-            for name, default in _declared(value):
-                chosen = given.get(name, default)
-                if chosen is not None:
-                    values[name] = _expanded(chosen, values)
-        elif instruction == "FROM":
-            found = FROM.match(value)
-            if not found:
-                raise DefinitionError(
-                    f"The Dockerfile says FROM {value!r}; it is FROM image, or FROM image AS name."
-                )
-            stages.append(
-                _Stage(found["stage"] or "", len(stages), [_expanded(found["image"], values)])
-            )
-        elif stages and instruction in ("COPY", "ADD"):
-            stages[-1].uses += [each["image"] for each in COPY_FROM.finditer(value)]
-        elif stages and instruction == "RUN":
-            stages[-1].uses += [each["image"] for each in MOUNT_FROM.finditer(value)]
     return stages
 
 
-def _instructions(text: str) -> Iterator[Tuple[str, str]]:
-    # Imported here: only what reads Dockerfiles needs it.
-    from dockerfile_parse import DockerfileParser
-
-    parser = DockerfileParser(fileobj=io.BytesIO())
-    parser.content = _without_here_documents(text)
-    for item in parser.structure:
-        if item["instruction"] != "COMMENT":
-            yield item["instruction"], item["value"]
-
-
-def _without_here_documents(text: str) -> str:
-    """Leave their bodies out, which dockerfile-parse would take for instructions."""
-    kept: List[str] = []
-    ends: List[str] = []
-    for line in text.splitlines():
-        if ends:
-            if line.strip() == ends[0]:
-                ends.pop(0)
-            continue
-        kept.append(line)
-        if re.match(r"\s*(RUN|COPY|ADD)\b", line, re.IGNORECASE):
-            ends = [found["end"] for found in HERE_DOCUMENT.finditer(line)]
-    return "\n".join(kept) + "\n"
+def _from(instruction: Instruction) -> Tuple[str, str]:
+    """The image as it is written, and the stage's name (empty where it has none)."""
+    parts = SPACE.split(instruction.rest)
+    if len(parts) == 3 and parts[1].upper() == "AS":
+        return parts[0], parts[2]
+    if len(parts) == 1 and parts[0]:
+        return parts[0], ""
+    raise DefinitionError(
+        f"The Dockerfile says FROM {instruction.rest!r}; it is FROM image, or FROM image AS name."
+    )
 
 
-def _declared(value: str) -> Iterator[Tuple[str, Optional[str]]]:
-    for found in ARGUMENT.finditer(value):
-        default = found["value"]
-        yield found["name"], None if default is None else default.strip("\"'")
+def _last_name(parsed: Parsed) -> str:
+    names = [_from(each)[1] for each in parsed.instructions if each.name == "FROM"]
+    return names[-1].lower() if names else ""
 
 
-def _expanded(text: str, values: Mapping[str, str]) -> str:
-    """Fill variables in; one without a value stays as it is written."""
-
-    def fill(found: re.Match[str]) -> str:
-        value = values.get(found["plain"] or found["name"], "")
-        if found["how"] == "-":
-            return value or found["other"]
-        if found["how"] == "+":
-            return found["other"] if value else ""
-        return value or found[0]
-
-    return VARIABLE.sub(fill, text)
+def _base(instruction: Instruction, image: str, escape: str, values: Values) -> _Use:
+    shown = f"FROM {image} (line {instruction.line})"
+    filled = _fill(image, escape, values)
+    if filled.text is None:
+        names = " and ".join(filled.undecided)
+        return _Use("", f"{shown} depends on {names}: {NODE_DECIDES}.")
+    why = f"; {' and '.join(filled.unset)} has no value" if filled.unset else ""
+    return _Use(filled.text, f"{shown} becomes {filled.text!r}, which is not an image name{why}.")
 
 
-def _find(stages: Sequence[_Stage], name: str) -> Optional[_Stage]:
-    """The stage of a name or a number; names count whatever their case."""
+class _Filled(NamedTuple):
+    """A text with its variables filled in."""
+
+    text: Optional[str]
+    """None where a variable is undecided."""
+    unset: Tuple[str, ...]
+    """Its variables that have no value, or an empty one."""
+    undecided: Tuple[str, ...]
+    """Its variables that only the build will know."""
+
+
+def _fill(text: str, escape: str, values: Values) -> _Filled:
+    used: List[str] = []
+
+    def look_up(name: str) -> Optional[str]:
+        used.append(name)
+        value = values.get(name)
+        return "undecided" if value is None and name in values else value
+
+    filled = expand(text, escape, look_up)
+    names = dict.fromkeys(used)
+    undecided = tuple(name for name in names if name in values and values[name] is None)
+    unset = tuple(name for name in names if not values.get(name))
+    return _Filled(None if undecided else filled, unset, undecided)
+
+
+def _sources(instruction: Instruction) -> List[str]:
+    """What a COPY copies from, or a RUN mounts."""
+    if instruction.name == "COPY":
+        return instruction.flag("from")
+    found: List[str] = []
+    for mount in instruction.flag("mount"):
+        fields = (field.partition("=") for field in next(csv.reader([mount]), []))
+        found += [value for key, _, value in fields if key.lower() == "from"]
+    return found
+
+
+def _source(instruction: Instruction, image: str) -> _Use:
+    flag = "--from" if instruction.name == "COPY" else "--mount=from"
+    shown = f"{instruction.name} {flag}={image} (line {instruction.line})"
+    if "$" in image:
+        return _Use("", f"{shown} has a variable, which works in FROM only: FROM {image} AS name.")
+    return _Use(image, f"{shown} names neither a stage nor an image.", takes_number=True)
+
+
+def _find(stages: Sequence[_Stage], use: _Use) -> Optional[_Stage]:
+    """The stage that is meant; names count whatever their case."""
     for stage in reversed(stages):
-        if stage.name and stage.name.lower() == name.lower():
+        if stage.name and stage.name.lower() == use.name.lower():
             return stage
-    return stages[int(name)] if name.isdigit() and int(name) < len(stages) else None
+    is_number = use.takes_number and use.name.isdigit() and int(use.name) < len(stages)
+    return stages[int(use.name)] if is_number else None
 
 
 def _needed(stages: Sequence[_Stage], target: str) -> List[_Stage]:
     """The target and every stage that it copies from or begins with, in the order of the file."""
-    last = _find(stages, target) if target else stages[-1]
+    last = _find(stages, _Use(target, "", takes_number=True)) if target else stages[-1]
     if last is None:
         names = ", ".join(stage.name for stage in stages if stage.name) or "none with a name"
         raise DefinitionError(f"The Dockerfile has no stage {target!r}; there are: {names}.")
@@ -158,8 +228,8 @@ def _needed(stages: Sequence[_Stage], target: str) -> List[_Stage]:
     open_stages = [last]
     while open_stages:
         stage = open_stages.pop()
-        for name in stage.uses:
-            used = _find(stages[: stage.number], name)
+        for use in stage.uses:
+            used = _find(stages[: stage.number], use)
             if used is not None and used.number not in needed:
                 needed.add(used.number)
                 open_stages.append(used)

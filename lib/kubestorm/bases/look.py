@@ -240,6 +240,12 @@ def _messages(builds: Sequence[Object], decision: Decision) -> Dict[BuildName, s
             "names."
         )
         said.setdefault((key.namespace, key.build), []).append(message)
+    for build in builds:
+        for record in (build.get("status") or {}).get("images") or ():
+            for sentence in (record.get("lastGood") or {}).get("unknownBases") or ():
+                said.setdefault(_name_of(build), []).append(
+                    f"{record['name']} is not rebuilt by each new base. {sentence}"
+                )
     for key, why in decision.failed.items():
         said.setdefault((key.namespace, key.build), []).append(
             f"{key.image} is out of date: {why}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Dict, FrozenSet, Mapping
+from typing import Dict, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
 
 from kubestorm.bases.dockerfile import stands_on
 from kubestorm.bases.names import BaseName, read_name
@@ -15,26 +15,39 @@ UNKNOWN = "unknown"
 """Stands in a status for a digest that nobody knows; an empty text would be left out there."""
 
 
-def record(
-    services: Services, dockerfile: str, arguments: Mapping[str, str], target: str
-) -> Dict[str, str]:
-    """Name of each base -> its digest, or UNKNOWN. A base that is pinned by a digest is left out.
+class Recorded(NamedTuple):
+    """What a build is about to stand on."""
 
-    A Dockerfile that cannot be read has none: the builder is about to say so better. Asks each
-    registry that the configuration names once a base, and no other.
+    digests: Dict[str, str]
+    """Name of each base -> its digest, or UNKNOWN. A base that is pinned by a digest is left out.
+    """
+    unknown: Tuple[str, ...]
+    """Sentences about what is not in there because it cannot be known."""
+
+
+def record(
+    services: Services,
+    dockerfile: str,
+    arguments: Mapping[str, str],
+    target: str,
+    *,
+    platforms: Sequence[str] = (),
+    builder_platform: str = "",
+) -> Recorded:
+    """Asks each registry that the configuration names once a base, and no other. `builder_platform`
+    is empty where any node may build.
     """
     try:
-        found = stands_on(dockerfile, arguments, target)
-    except DefinitionError:
-        return {}
-    bases = dict.fromkeys(found.unknown, UNKNOWN)
-    for text in found.images:
-        name = read_name(text)
-        if name is None:
-            bases[text] = UNKNOWN
-        elif not name.digest:
-            bases[str(name)] = current(services, name) or UNKNOWN
-    return bases
+        found = stands_on(
+            dockerfile, arguments, target, platforms=platforms, builder_platform=builder_platform
+        )
+    except DefinitionError as error:  # The builder may know better, and says so if it does not.
+        return Recorded({}, (str(error),))
+    digests: Dict[str, str] = {}
+    for name in filter(None, map(read_name, found.images)):
+        if not name.digest:
+            digests[str(name)] = current(services, name) or UNKNOWN
+    return Recorded(digests, found.unknown)
 
 
 def current(services: Services, name: BaseName) -> str:

@@ -332,7 +332,7 @@ class _Execution:
         self._build = build
         self._images: List[Record] = list((resource.get("status") or {}).get("images") or [])
         self._now = run.services.now
-        self._bases: Dict[str, Dict[str, str]] = {}
+        self._bases: Dict[str, bases.Recorded] = {}
         self._silent_seconds = run.silent_seconds
 
     def carry_out(self) -> Result:
@@ -436,7 +436,12 @@ class _Execution:
             repository, commit, posixpath.join(image.context, found)
         )
         self._bases[image.name] = bases.record(
-            self._run.services, text, image.build_args, image.target
+            self._run.services,
+            text,
+            image.build_args,
+            image.target,
+            platforms=image.platforms,
+            builder_platform=self._run.settings.platform_of(self._spec.builder),
         )
         return found
 
@@ -521,7 +526,9 @@ class _Execution:
         record.setdefault("startedAt", format_time(self._now()))
         if dockerfile:
             record["dockerfile"] = dockerfile
-        record["bases"] = self._bases.get(name) or {}
+        found = self._bases.get(name)
+        record["bases"] = found.digests if found else {}
+        record["unknownBases"] = list(found.unknown) if found else []
         self._put(record)
         self._save()
         return record
@@ -622,6 +629,7 @@ def record_after(run: BuildRun, record: Record, order: Order, progress: Progress
             "tags": list(order.tags),
             "at": format_time(now),
             "bases": dict(record.get("bases") or {}),
+            "unknownBases": list(record.get("unknownBases") or ()),
         }
         done = {
             **record,

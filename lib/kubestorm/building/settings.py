@@ -7,6 +7,7 @@ values only. As everywhere, the configuration says where a credential is found, 
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -245,6 +246,14 @@ class BuildSettings:
     def offered(self) -> Tuple[str, ...]:
         """The builders that an ImageBuild may name."""
         return (self.builder, *(each for each in self.builders if each != self.builder))
+
+    def platform_of(self, builder: str) -> str:
+        """What a builder makes where an ImageBuild names no platform; empty where that depends on
+        the node.
+        """
+        selected = self.cluster.node_selector.get("kubernetes.io/arch", "")
+        architecture = platform.machine() if builder == HOST_BUILDAH else selected
+        return f"linux/{architecture}" if architecture else ""
 
     @property
     def work_folder(self) -> Path:

@@ -125,6 +125,23 @@ def test_what_stands_on_itself_is_said_on_the_resource(
     assert looked(shop)["started"] == []
 
 
+def test_a_base_that_cannot_be_known_is_said_on_the_resource(
+    shop: World, registry: RegistryProcess
+) -> None:
+    """A variable in --from, which buildah fills in though Docker does not."""
+    java = f"{registry.host}/{shop.namespace}/java:stable"
+    shop.repository.commit(
+        {"search/Dockerfile": f"FROM scratch\nARG J={java}\nCOPY --from=$J /java /java\n"}
+    )
+    shop.annotate("shop", source_pushed="an event")
+    shop.build("shop")
+    looked(shop)
+    assert shop.get("shop")["status"]["baseImages"]["message"] == (
+        "search is not rebuilt by each new base. COPY --from=$J (line 3) has a variable, which "
+        "works in FROM only: FROM $J AS name."
+    )
+
+
 def test_builds_of_people_come_first_and_failures_are_not_repeated(
     shop: World, registry: RegistryProcess
 ) -> None:

@@ -20,20 +20,39 @@ CASES: dict[str, tuple[str, dict[str, str], str, Stands]] = {
     "ARG in quotes": ('ARG V="12"\nFROM debian:$V\n', {}, "", Stands(("debian:12",))),
     "ARG as given": ("ARG V=12\nFROM debian:$V\n", {"V": "13"}, "", Stands(("debian:13",))),
     "ARG of an ARG": ("ARG V=12\nARG I=debian:$V\nFROM $I\n", {}, "", Stands(("debian:12",))),
-    "ARG without a value": ("ARG V\nFROM debian:$V\n", {}, "", Stands((), ("debian:$V",))),
-    "what no ARG declares is not given": (
-        "FROM debian:$V\n",
-        {"V": "13"},
+    "ARG without a value": ("ARG V\nFROM debian$V\n", {}, "", Stands(("debian",))),
+    "an ARG that is empty": ("ARG V=\nFROM debian:12${V}\n", {}, "", Stands(("debian:12",))),
+    "several in one ARG": ("ARG V=12 W=-s\nFROM a:$V$W\n", {}, "", Stands(("a:12-s",))),
+    "the last ARG counts": ("ARG V=1\nARG V=2\nFROM a:$V\n", {}, "", Stands(("a:2",))),
+    "an ARG that is declared again": ("ARG V=1\nARG V\nFROM a:$V\n", {}, "", Stands(("a:1",))),
+    "what is given is not filled in": (
+        "ARG V\nFROM a:$V\n",
+        {"V": "'1'"},
         "",
-        Stands((), ("debian:$V",)),
+        Stands((), ("FROM a:$V (line 2) becomes \"a:'1'\", which is not an image name.",)),
+    ),
+    "what no ARG declares is not given": (
+        "FROM debian:12$V\n",
+        {"V": "-slim"},
+        "",
+        Stands(("debian:12",)),
     ),
     "a default in place": ("ARG V\nFROM debian:${V:-12}\n", {}, "", Stands(("debian:12",))),
+    "a default in a default": (
+        "ARG V\nFROM a:${V:-${W:-12}}\n",
+        {},
+        "",
+        Stands(("a:12",)),
+    ),
     "an alternative": ("ARG V=1\nFROM debian${V:+:slim}\n", {}, "", Stands(("debian:slim",))),
     "an ARG of a stage is none of FROM's": (
         "FROM a\nARG V=2\nFROM b:$V\nCOPY --from=0 / /\n",
         {},
         "",
-        Stands(("a",), ("b:$V",)),
+        Stands(
+            ("a",),
+            ("FROM b:$V (line 3) becomes 'b:', which is not an image name; V has no value.",),
+        ),
     ),
     "stages are not images": (
         "FROM golang:1 AS build\nRUN make\nFROM debian:12\nCOPY --from=build /x /x\n",
@@ -82,6 +101,49 @@ CASES: dict[str, tuple[str, dict[str, str], str, Stands]] = {
         "",
         Stands(("a",)),
     ),
+    "no document in the file": (
+        "FROM a AS x\nRUN echo $((1<<4)) > /n\nFROM b\nCOPY --from=x /n /n\n",
+        {},
+        "",
+        Stands(("a", "b")),
+    ),
+    "a byte order mark": ("\ufeffFROM a\n", {}, "", Stands(("a",))),
+    "a stage is no image by its number": ("FROM a\nFROM 0\n", {}, "", Stands(("0",))),
+    "a flag among the files": ("FROM a\nRUN x --mount=from=b\n", {}, "", Stands(("a",))),
+    "an ADD has no --from": ("FROM a\nADD --from=b / /\n", {}, "", Stands(("a",))),
+    "ONBUILD is for others": ("FROM a\nONBUILD COPY --from=b / /\n", {}, "", Stands(("a",))),
+    "several mounts": (
+        'FROM a\nRUN --mount=from=b,target=/b --mount="type=cache,FROM=c" x\n',
+        {},
+        "",
+        Stands(("a", "b", "c")),
+    ),
+    "a stage mounted": (
+        "FROM a AS x\nFROM b\nRUN --mount=type=bind,from=X x\n",
+        {},
+        "",
+        Stands(("a", "b")),
+    ),
+    "a variable where none is filled in": (
+        "ARG V=1\nFROM a\nCOPY --from=b:$V / /\nRUN --mount=from=c:$V x\n",
+        {},
+        "",
+        Stands(
+            ("a",),
+            (
+                "COPY --from=b:$V (line 3) has a variable, which works in FROM only: "
+                "FROM b:$V AS name.",
+                "RUN --mount=from=c:$V (line 4) has a variable, which works in FROM only: "
+                "FROM c:$V AS name.",
+            ),
+        ),
+    ),
+    "no name at all": (
+        "FROM a\nCOPY --from=B/ / /\n",
+        {},
+        "",
+        Stands(("a",), ("COPY --from=B/ (line 2) names neither a stage nor an image.",)),
+    ),
     "the same twice": ("FROM a AS x\nFROM a\nCOPY --from=x / /\n", {}, "", Stands(("a",))),
 }
 
@@ -94,10 +156,68 @@ def test_what_it_stands_on(
     assert stands_on(text, arguments, target) == expected
 
 
+BY_PLATFORM = "FROM a AS run-amd64\nFROM b AS run-arm64\nFROM run-${TARGETARCH} AS final\n"
+
+
+@pytest.mark.parametrize(
+    "text, platforms, images",
+    [
+        (BY_PLATFORM, [], ["a"]),
+        (BY_PLATFORM, ["linux/arm64"], ["b"]),
+        (BY_PLATFORM, ["linux/arm64", "linux/amd64"], ["b", "a"]),
+        ("FROM a:$BUILDARCH\n", ["linux/arm64"], ["a:amd64"]),
+        ("FROM a:$TARGETOS-$TARGETARCH-${TARGETVARIANT:-none}\n", [], ["a:linux-amd64-none"]),
+        ("FROM a:$TARGETARCH$TARGETVARIANT\n", ["linux/arm/v6"], ["a:armv6"]),
+        ("FROM a:$TARGETARCH$TARGETVARIANT\n", ["linux/arm"], ["a:armv7"]),
+        ("FROM a:$TARGETARCH$TARGETVARIANT\n", ["linux/aarch64"], ["a:arm64"]),
+        ("FROM a:${TARGETPLATFORM//\\//-}\n", ["linux/arm64/v8"], ["a:linux-arm64"]),
+        ("ARG TARGETARCH\nFROM a:$TARGETARCH\n", [], ["a:amd64"]),
+        ("ARG TARGETARCH=x\nFROM a:$TARGETARCH\n", [], ["a:x"]),
+        ("ARG T=a:$TARGETARCH\nFROM $T\n", [], ["a:amd64"]),
+        ("FROM --platform=$BUILDPLATFORM a AS Last\nFROM $TARGETSTAGE\n", [], ["default"]),
+        ("FROM $TARGETSTAGE AS Last\n", [], ["last"]),
+    ],
+)
+def test_platforms_have_variables(text: str, platforms: list[str], images: list[str]) -> None:
+    """They need no ARG; with several platforms, all that any of them stands on counts."""
+    assert stands_on(text, platforms=platforms) == Stands(tuple(images))
+
+
+def test_a_build_argument_replaces_a_platforms_variable() -> None:
+    """As BuildKit has it."""
+    assert stands_on(BY_PLATFORM, {"TARGETARCH": "arm64"}) == Stands(("b",))
+
+
+@pytest.mark.parametrize(
+    "text, variable",
+    [
+        (BY_PLATFORM, "TARGETARCH"),
+        ("FROM x AS a\n\nFROM a:${TARGETARCH:-amd64}\n", "TARGETARCH"),
+        ("ARG T=a:$TARGETARCH\nFROM y\nFROM $T\n", "T"),
+        ("FROM y\n\nFROM a:$BUILDARCH$BUILDOS\n", "BUILDARCH and BUILDOS"),
+    ],
+)
+def test_a_platform_that_nobody_knows_is_said(text: str, variable: str) -> None:
+    """The sentence names instruction, line and variable."""
+    written = text.splitlines()[-1].replace(" AS final", "")
+    assert stands_on(text, builder_platform="").unknown == (
+        f"{written} (line 3) depends on {variable}: the node that builds decides unless the "
+        "ImageBuild has platforms or build.cluster.node_selector has kubernetes.io/arch.",
+    )
+
+
+def test_platforms_that_are_named_need_no_builder() -> None:
+    """Only what the builder itself is stays unknown."""
+    assert stands_on(BY_PLATFORM, platforms=["linux/arm64"], builder_platform="").images == ("b",)
+
+
 REFUSED = {
     "empty": ("", "", "has no FROM"),
     "comments alone": ("# nothing\n", "", "has no FROM"),
     "a stage that is not there": ("FROM a AS build\n", "test", "no stage 'test'; there are: build"),
+    "a document without an end": ("FROM a\nRUN <<EOF\n", "", "Line 2: the here-document EOF"),
+    "no substitution": ("FROM a:${\n", "", "substitution"),
+    "FROM with nothing": ("FROM\n", "", "FROM image AS name"),
     "FROM with too much": ("FROM a b c\n", "", "FROM image AS name"),
 }
 
