@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.building import tags
 from kubestorm.building.context import check_context, escapes, resolve
-from kubestorm.building.paths import PathFilter
 from kubestorm.building.plan import LastGood, Request, inputs_of, plan_images
 from kubestorm.building.source import TreeEntry, from_git, parse_ls_remote, parse_tree
 from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
@@ -57,34 +56,6 @@ def test_a_changed_definition_is_a_reason_to_build(image):
 def test_paths_are_no_part_of_the_definition(parse_images):
     """Widening the filter alone makes no other image."""
     assert inputs_of(parse_images().images[0]) == inputs_of(parse_images(paths=["**"]).images[0])
-
-
-@pytest.mark.parametrize(
-    "patterns, path, expected",
-    [
-        (["**"], "a/b/c", True),
-        (["services/cart"], "services/cart/x/y", True),
-        (["services/cart/"], "services/cart", True),
-        (["services/cart"], "services/cartoon/x", False),
-        (["services/*/go.mod"], "services/cart/go.mod", True),
-        (["services/*/go.mod"], "services/a/b/go.mod", False),
-        (["**/go.mod"], "go.mod", True),
-        (["**/go.mod"], "a/b/go.mod", True),
-        (["*.md"], "a.md", True),
-        (["*.md"], "a/b.md", False),
-        (["lib/**", "!lib/**/*.md"], "lib/x.md", False),
-        (["lib/**", "!lib/**/*.md"], "lib/x.go", True),
-        (["lib/**", "!lib/docs", "lib/docs/keep"], "lib/docs/keep/x", True),
-        (["a?c"], "abc", True),
-        (["a?c"], "a/c", False),
-        (["a.c"], "abc", False),
-        (["a"], "a\nb", False),
-        ([], "a", False),
-    ],
-)
-def test_patterns_read_like_gitignore(patterns, path, expected):
-    """Folders, wildcards, and the last one that fits counts."""
-    assert PathFilter(patterns).matches(path) is expected
 
 
 @pytest.mark.parametrize(

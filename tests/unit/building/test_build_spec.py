@@ -16,7 +16,7 @@ def test_what_is_left_out_has_been_decided(parse):
     image = spec.images[0]
     assert (image.dockerfile, image.paths, image.reference) == (
         "Dockerfile",
-        ("services/cart/**",),
+        ("/services/cart/**",),
         "registry.test:5000/shop/cart",
     )
     assert (spec.builder, spec.timeout_seconds, spec.suspend) == ("buildkit", 1800, False)
@@ -50,7 +50,7 @@ def test_the_root_is_the_default_context(parse):
         ({"buildArgs": {"A": "1\n2"}}, "buildArgs.A"),
         ({"target": "--x"}, "target"),
         ({"platforms": ["linux"]}, "platforms"),
-        ({"paths": ["/a"]}, "paths[0]"),
+        ({"paths": ["[a"]}, "paths[0]"),
         ({"paths": ["a/../b"]}, "paths[0]"),
         ({"tags": ["{brunch}"]}, "tags[0]"),
         ({"tags": ["-x"]}, "tags[0]"),
