@@ -43,9 +43,9 @@ class Certificate(NamedTuple):
     key: str
 
 
-def make_certificate(common_name: str = "sandbox") -> Certificate:
-    """Make a throw-away authority and a certificate for localhost and 127.0.0.1, valid for ten
-    years.
+def make_certificate(common_name: str = "sandbox", *names: str) -> Certificate:
+    """Make a throw-away authority and a certificate for localhost, 127.0.0.1 and `names`, valid for
+    ten years.
     """
 
     def name(text: str) -> x509.Name:
@@ -95,7 +95,10 @@ def make_certificate(common_name: str = "sandbox") -> Certificate:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(
             x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
+                [
+                    *map(x509.DNSName, ("localhost", *names)),
+                    x509.IPAddress(ipaddress.ip_address(LOOPBACK)),
+                ]
             ),
             critical=False,
         )

@@ -12,17 +12,19 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import hashlib
+import http.client
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, urlencode
 
 import urllib3
 import urllib3.exceptions
 
-from kubestorm import kube_errors, kube_library
+from kubestorm import kube_errors, kube_library, untrusted
 from kubestorm.errors import ConflictError, DefinitionError, TemporaryError
 from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request, UnauthorizedError
 
@@ -157,6 +159,37 @@ class Resource(NamedTuple):
 
 
 EVENTS = Resource("", "v1", "events")
+
+
+class Answer(NamedTuple):
+    """What somebody else's program answered; header names in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    """At most `untrusted.MAX_BODY_BYTES`, and as it was sent: not decompressed."""
+
+
+def read_answer(response: Any, timeout_seconds: float) -> Answer:
+    """Read the beginning of an answer and give its connection up; a program that sends its answer
+    byte by byte has `timeout_seconds` for all of it. Raises urllib3's errors and OSError."""
+    ends = time.monotonic() + timeout_seconds
+    body = bytearray()
+    try:
+        while len(body) < untrusted.MAX_BODY_BYTES:
+            # No more than has arrived: a longer read waits anew for each of its pieces.
+            piece = response._fp.read1(untrusted.MAX_BODY_BYTES - len(body))
+            if not piece:
+                break
+            if time.monotonic() > ends:
+                raise TimeoutError(f"the answer took longer than {timeout_seconds:g} s")
+            body += piece
+    except http.client.HTTPException as error:
+        raise urllib3.exceptions.ProtocolError("the answer broke off", error) from error
+    finally:
+        response.close()
+    found = {key.lower(): value for key, value in response.headers.items()}
+    return Answer(response.status, found, bytes(body))
 
 
 def connect(settings: KubeSettings) -> KubeClient:
@@ -363,34 +396,43 @@ class KubeClient:
         return bytes(response.data).decode("utf-8", "replace")
 
     def proxy(
-        self, path: str, asked: Request, *, headers: Mapping[str, str], timeout_seconds: float
-    ) -> Tuple[int, Mapping[str, str], bytes]:
-        """GET something behind the API server (a pod's or a Service's `proxy` subresource): status,
-        headers, body.
+        self,
+        prefix: str,
+        path: str,
+        asked: Request,
+        *,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+    ) -> Answer:
+        """GET something behind the API server: `path` (with its query) of the pod or the Service
+        whose `proxy` subresource `prefix` is.
 
-        An answer of 400 or above is an answer, unless it is the API server's own: that raises the
-        pack's errors.
+        Path and headers may be a developer's: both pass the trust boundary, since they travel with
+        the pack's credentials. An answer of 400 or above is an answer, unless it is the API
+        server's own: that raises the pack's errors.
         """
-        sent: Dict[str, str] = {"User-Agent": FIELD_MANAGER, **headers}
+        sent = {**untrusted.check_headers(headers), "User-Agent": FIELD_MANAGER}
+        url = self._url(f"{prefix}{untrusted.check_path(path)}", below=prefix)
         parameters: List[Any] = []
         try:
             self._api.update_params_for_auth(sent, parameters, ["BearerToken"])
             response = self._pool.request(
                 "GET",
-                f"{self.host}{path}",
+                url,
                 headers=sent,
                 timeout=urllib3.Timeout(
                     connect=self.settings.connect_timeout_seconds, read=timeout_seconds
                 ),
                 retries=False,
                 redirect=False,
+                preload_content=False,
             )
+            answer = read_answer(response, timeout_seconds)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise kube_errors.from_transport(error, asked, self.host) from error
-        if response.status >= 400 and kube_errors.is_status(response.data):
-            raise kube_errors.from_response(response.status, response.headers, response.data, asked)
-        found = {key.lower(): value for key, value in response.headers.items()}
-        return response.status, found, bytes(response.data)
+        if answer.status >= 400 and kube_errors.is_status(answer.body):
+            raise kube_errors.from_response(answer.status, answer.headers, answer.body, asked)
+        return answer
 
     def stream_watch(
         self,
@@ -503,6 +545,14 @@ class KubeClient:
             ) from error
         return answer if isinstance(answer, dict) else {"items": answer}
 
+    def _url(self, path: str, *, below: str) -> str:
+        """The URL of a path. DefinitionError where urllib3, which resolves dot segments, would send
+        it elsewhere than below what was meant: an object called `..` is another request."""
+        url = f"{self.host}{path}"
+        if not untrusted.is_below(url, f"{self.host}{below}"):
+            raise DefinitionError(f"{untrusted.shown(path)} leads elsewhere; nothing was sent")
+        return url
+
     def _open(
         self,
         method: str,
@@ -514,6 +564,7 @@ class KubeClient:
         read_timeout: float,
         preload: bool,
     ) -> Any:
+        meant = self._url(path, below=path)
         headers: Dict[str, str] = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
         parameters: List[Any] = [
             (key, value) for key, value in (query or {}).items() if value is not None
@@ -523,7 +574,7 @@ class KubeClient:
             self._api.update_params_for_auth(headers, parameters, ["BearerToken"])
             if body is not None:
                 headers["Content-Type"] = content_type
-            url = f"{self.host}{path}{'?' + urlencode(parameters) if parameters else ''}"
+            url = f"{meant}{'?' + urlencode(parameters) if parameters else ''}"
             response = self._pool.request(
                 method,
                 url,

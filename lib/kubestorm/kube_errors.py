@@ -209,6 +209,6 @@ def is_status(body: bytes) -> bool:
 def _status_of(body: bytes) -> Mapping[str, Any]:
     try:
         status = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return status if isinstance(status, dict) and status.get("kind") == "Status" else {}

@@ -11,6 +11,7 @@ from typing import Any, List, Mapping, Optional, Tuple
 from kubestorm.application.quantity import parse_quantity
 from kubestorm.errors import DefinitionError
 from kubestorm.sections import build
+from kubestorm.untrusted import Network, networks
 
 INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS = "internal", "nodePort", "loadBalancer", "ingress"
 EXPOSURES = (INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS)
@@ -69,6 +70,23 @@ class IngressSettings:
     """
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Put on every Ingress, for instance cert-manager.io/cluster-issuer."""
+    test_hosts: Tuple[str, ...] = ()
+    """Shell patterns of hosts that post-deploy tests may request (`through: ingress`), beside those
+    below `domain`. Requests are sent from the pack's host, which reaches more than developers do.
+    """
+    private_networks: Tuple[str, ...] = ()
+    """Networks (10.0.5.0/24) of private addresses that these hosts may resolve to. Without one,
+    only public addresses are requested."""
+
+    def may_be_tested(self, host: str) -> bool:
+        """Whether post-deploy tests may request a host, by its name."""
+        patterns = (*self.test_hosts, *((f"*.{self.domain}",) if self.domain else ()))
+        return any(fnmatchcase(host, pattern.lower()) for pattern in patterns)
+
+    @property
+    def networks(self) -> Tuple[Network, ...]:
+        """`private_networks`, parsed. Raises DefinitionError."""
+        return networks(self.private_networks, "application.ingress.private_networks")
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,7 @@ class ApplicationSettings:
                 build(kind, item, f"application.{key}[{index}]") for index, item in enumerate(items)
             )
         settings = build(cls, values, "application")
+        _ = settings.ingress.networks  # refuses what is none
         for index, limits in enumerate(settings.limits):
             _check_limits(limits, f"application.limits[{index}]")
         if (

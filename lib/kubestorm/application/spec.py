@@ -8,8 +8,9 @@ nothing is called.
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import regex
 
@@ -47,7 +48,9 @@ from kubestorm.database.spec import InvalidSpecError, Problem
 from kubestorm.errors import DefinitionError
 from kubestorm.registry.follow import parse_follow
 from kubestorm.rollout import weights
+from kubestorm.rollout.settings import RolloutSettings
 from kubestorm.settings import Settings
+from kubestorm.untrusted import check_header_name, check_headers, check_host, check_path
 
 __all__ = ["ApplicationSpec", "InvalidSpecError", "Problem", "claimed_hosts", "parse"]
 
@@ -59,9 +62,6 @@ ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 REPOSITORY = re.compile(r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$")
 REGISTRY = re.compile(
     r"^(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:))(:[0-9]{1,5})?$"
-)
-HOST = re.compile(
-    r"^(\*\.)?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 )
 OBJECT_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 PERCENT = re.compile(r"^(100|[1-9]?[0-9])%$")
@@ -118,6 +118,7 @@ class _Parser(SpecReader):
         self._resource = resource
         self._cluster = settings.cluster
         self._settings = ApplicationSettings.from_config(settings.raw)
+        self._ingress_address = RolloutSettings.from_config(settings.raw).ingress_address
         self._name = str(metadata.get("name", ""))
         self._namespace = str(metadata.get("namespace", ""))
         self._uid = str(metadata.get("uid", ""))
@@ -325,15 +326,23 @@ class _Parser(SpecReader):
             failures=self.whole("health.failures", 3, 1, 20),
         )
 
-    def _path(self, where: str, *, required: bool = True) -> Optional[str]:
+    def _path(self, where: str, *, required: bool = True, query: bool = True) -> Optional[str]:
         path = self.text(where)
         if path is None:
             if required:
                 self.wrong(where, "it is missing; write for example /healthz")
             return None
-        if not path.startswith("/") or any(letter.isspace() for letter in path):
-            self.wrong(where, f"{path!r} is no path; it begins with / and holds no space")
+        self._accepts(where, lambda: check_path(path, query=query))
         return path
+
+    def _accepts(self, where: str, check: Callable[[], object]) -> bool:
+        """Whether the trust boundary lets a value through; what it says is a problem."""
+        try:
+            check()
+        except DefinitionError as error:
+            self.wrong(where, str(error))
+            return False
+        return True
 
     def _env(self) -> Mapping[str, str]:
         values = self.mapping("env")
@@ -535,11 +544,7 @@ class _Parser(SpecReader):
         if not hosts:
             self.wrong("expose.hosts", "it is missing; add for example `hosts: [cart.example.com]`")
         for host in hosts:
-            if not HOST.match(host) or len(host) > 253:
-                self.wrong(
-                    "expose.hosts",
-                    f"{host!r} is no host name such as cart.example.com or *.example.com",
-                )
+            self._accepts("expose.hosts", functools.partial(check_host, host, wildcard=True))
             patterns = self._limits.hosts_of(self._namespace)
             if patterns is not None and not is_allowed(host, patterns):
                 self.wrong(
@@ -548,7 +553,7 @@ class _Parser(SpecReader):
                 )
         if len(set(hosts)) < len(hosts):
             self.wrong("expose.hosts", "a host is there twice; remove one")
-        self._path("expose.path", required=False)
+        self._path("expose.path", required=False, query=False)
         secret = self._reference("expose.tlsSecret", ours.tls_secret) or f"{self._name}-tls"
         if not self.boolean("expose.tls", ours.tls):
             if self.get("expose.tlsSecret") is not None:
@@ -653,13 +658,12 @@ class _Parser(SpecReader):
         checks = []
         for where, item in self.objects("test.http"):
             path, status = item.get("path"), item.get("status", 200)
-            if not isinstance(path, str) or not path.startswith("/"):
-                self.wrong(f"{where}.path", f"{path!r} is no path; it begins with /")
+            if not self._accepts(f"{where}.path", functools.partial(check_path, path)):
                 continue
             if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
                 self.wrong(f"{where}.status", f"{status!r} is no HTTP status")
                 continue
-            checks.append(self._check(where, item, path, status))
+            checks.append(self._check(where, item, str(path), status))
         command = self.texts("test.job.command")
         if self.get("test.job") is not None and not command:
             self.wrong(
@@ -677,6 +681,8 @@ class _Parser(SpecReader):
                 "test.through",
                 f"ingress needs expose.type {INGRESS}; leave it out or change the type",
             )
+        elif through == "ingress":
+            self._check_tested_hosts()
         return PostDeployTest(
             through=through,
             http=tuple(checks),
@@ -685,28 +691,56 @@ class _Parser(SpecReader):
             timeout_seconds=self.whole("test.timeoutSeconds", 120, 1, 3600),
         )
 
+    def _check_tested_hosts(self) -> None:
+        """Requests to ingress hosts are sent from the pack's host: only to where operations say, be
+        that the one address of their ingress, or the names of hosts."""
+        ours = self._settings.ingress
+        hosts, _ = claimed_hosts(self._resource, self._settings)
+        if self._ingress_address or any(ours.may_be_tested(host) for host in hosts):
+            return
+        self.wrong(
+            "test.through",
+            "operations allow ingress for none of the hosts (application.ingress.domain and "
+            "test_hosts of the pack's configuration); leave it out, or ask them",
+        )
+
     def _check(self, where: str, item: Mapping[str, Any], path: str, status: int) -> HttpCheck:
         pattern, within = item.get("matches"), item.get("withinSeconds")
         if pattern is not None:
             try:
                 regex.compile(pattern)
-            except (regex.error, TypeError) as error:
+            except (regex.error, TypeError, OverflowError, RecursionError) as error:
                 self.wrong(f"{where}.matches", f"{pattern!r} is no regular expression: {error}")
         if within is not None and (
             isinstance(within, bool) or not isinstance(within, (int, float)) or within <= 0
         ):
             self.wrong(f"{where}.withinSeconds", f"{within!r} is no number of seconds above 0")
             within = None
+        headers = self._texts(where, item, "headers")
+        self._accepts(f"{where}.headers", functools.partial(check_headers, headers))
+        expected = self._texts(where, item, "expectHeaders")
+        for name in expected:
+            self._accepts(f"{where}.expectHeaders", functools.partial(check_header_name, name))
+        contains = item.get("contains")
+        if contains is not None and not isinstance(contains, str):
+            self.wrong(f"{where}.contains", f"{contains!r} is not text; put it in quotes")
         return HttpCheck(
             path,
             status,
-            contains=item.get("contains"),
+            contains=contains,
             matches=pattern,
-            json={str(key): str(value) for key, value in (item.get("json") or {}).items()},
-            expect_headers=dict(item.get("expectHeaders") or {}),
+            json=self._texts(where, item, "json"),
+            expect_headers=expected,
             within_seconds=float(within) if within is not None else None,
-            headers=dict(item.get("headers") or {}),
+            headers=headers,
         )
+
+    def _texts(self, where: str, item: Mapping[str, Any], key: str) -> Dict[str, str]:
+        value = item.get(key) or {}
+        if not isinstance(value, Mapping):
+            self.wrong(f"{where}.{key}", f"{value!r} must be a mapping of names to texts")
+            return {}
+        return {str(name): str(each) for name, each in value.items()}
 
     def _check_weights(self, spec: ApplicationSpec) -> None:
         if spec.strategy.type != CANARY or self.has_problem_at("strategy.steps"):

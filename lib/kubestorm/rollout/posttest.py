@@ -3,42 +3,49 @@ and returns.
 
 Requests go through the API server (its `proxy` subresource), which reaches pods and Services from
 anywhere the API server is reached from: to the pods of a canary or a preview themselves, and at the
-end to the Service, as its clients do. `through: ingress` sends the last ones to the Application's
-first ingress host instead.
+end to the Service, as its clients do. `through: ingress` sends the last ones to the first ingress
+host that the Application holds instead. Nothing of an answer is repeated in what is said of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import socket
+import ssl
 import time
-from typing import Any, Dict, List, Mapping, Optional, Tuple
-from urllib.parse import quote, urlsplit
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-import urllib3
 import urllib3.exceptions
 
 from kubestorm.application import render
 from kubestorm.application.values import ApplicationSpec, HttpCheck, PostDeployTest
-from kubestorm.errors import ConflictError, Error, NotFoundError
-from kubestorm.kube import KubeClient
+from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
+from kubestorm.kube import Answer, KubeClient
+from kubestorm.kube_errors import ForbiddenError
 from kubestorm.kube_errors import Request as Asked
-from kubestorm.rollout import names
+from kubestorm.rollout import ingress, names
 from kubestorm.rollout.expectations import HttpAnswer, unmet
+from kubestorm.rollout.ingress import IngressRoute
 from kubestorm.rollout.intents import parse_time
 from kubestorm.rollout.model import NOT_PASSED, PASSED, RUNNING, RunTest, TestView
 from kubestorm.rollout.observe import read_log, secret_values
 from kubestorm.rollout.redact import last_lines, redact
-from kubestorm.rollout.settings import RolloutSettings
 
 FINAL = "final"
 PODS_ASKED = 3
 """Of a canary or a preview: they run the same image, a few stand for all."""
-BODY_BYTES = 1 << 20
 JOB_KEPT_SECONDS = 3600
 FIRST_PAUSE_SECONDS, PAUSE_SECONDS = 2.0, 15.0
 """Between two tries of requests that are not answered as they should be."""
 Object = Dict[str, Any]
+
+
+class Target(NamedTuple):
+    """Whom a request goes to: a `proxy` subresource of the API server, or an ingress host."""
+
+    proxy: str = ""
+    host: str = ""
 
 
 class TestRun:
@@ -51,9 +58,15 @@ class TestRun:
         kube: KubeClient,
         rollout: Mapping[str, Any],
         spec: ApplicationSpec,
-        settings: RolloutSettings,
+        *,
+        route: IngressRoute,
+        granted: Sequence[str] = (),
+        timeout_seconds: float,
     ) -> None:
-        self._kube, self._rollout, self._spec, self._settings = kube, rollout, spec, settings
+        """`granted` are the hosts that the Application holds; `timeout_seconds` is for one request
+        of which the Application does not say it."""
+        self._kube, self._rollout, self._spec = kube, rollout, spec
+        self._route, self._granted, self._timeout_seconds = route, granted, timeout_seconds
         self._namespace = rollout["metadata"]["namespace"]
         self._test = spec.test or PostDeployTest()
         self._digest = str(rollout["spec"]["image"]["digest"])
@@ -104,83 +117,72 @@ class TestRun:
             return None
         try:
             targets = self._targets(effect)
-        except NotFoundError as error:
+        except (NotFoundError, DefinitionError) as error:
             return str(error)
         for target in targets:
             for check in self._test.http:
                 try:
                     answer = self._get(target, check)
                 except (Error, urllib3.exceptions.HTTPError, OSError) as error:
-                    return redact(f"GET {check.path}: no answer ({str(error)[:200]})")
+                    return redact(f"GET {check.path}: {_no_answer(error)}")
                 wrong = unmet(check, answer)
                 if wrong is not None:
                     return redact(wrong)
         return None
 
-    def _targets(self, effect: RunTest) -> List[str]:
-        """Paths of the API server's proxy, or one URL of the ingress."""
-        if effect.key == FINAL and self._test.through == "ingress" and self._spec.exposure.hosts:
-            return [self._ingress()]
+    def _targets(self, effect: RunTest) -> List[Target]:
+        if effect.key == FINAL and self._test.through == "ingress":
+            return [Target(host=self._host())]
         if effect.key == FINAL:
             service = f"http:{self._spec.name}:{self._spec.exposure.port}"
-            return [f"{names.SERVICES.path(self._namespace)}/{quote(service, safe=':')}/proxy"]
+            return [Target(names.SERVICES.path(self._namespace, service, "proxy"))]
         pods = self._pods(effect.track)[:PODS_ASKED]
         if not pods:
             raise NotFoundError(
                 f"No pod of track {effect.track} is ready to be tested.", service="Kubernetes"
             )
         return [
-            f"{names.PODS.path(self._namespace)}/http:{pod['metadata']['name']}:{self._spec.port}/proxy"
-            for pod in pods
+            Target(names.PODS.path(self._namespace, f"http:{name}:{self._spec.port}", "proxy"))
+            for name in (pod["metadata"]["name"] for pod in pods)
         ]
 
-    def _ingress(self) -> str:
-        exposure = self._spec.exposure
-        if self._settings.ingress_address:
-            return self._settings.ingress_address.rstrip("/")
-        scheme = "https" if exposure.tls_secret else "http"
-        return f"{scheme}://{exposure.hosts[0]}"
+    def _host(self) -> str:
+        """The first host that is this Application's: whoever only asks for one gets no requests
+        sent there."""
+        hosts = self._spec.exposure.hosts
+        found = next((each for each in hosts if each in self._granted and "*" not in each), None)
+        if found is None:
+            raise DefinitionError(
+                "test.through is ingress, and the Application holds no ingress host that can be "
+                "requested; see its condition HostClaimed."
+            )
+        return found
 
     def _pods(self, track: str) -> List[Object]:
         selector = f"{names.selector(self._spec.name)},{names.TRACK_LABEL}={track}"
         found = self._kube.list_all(names.PODS, self._namespace, label_selector=selector)
         return [pod for pod in found if _is_ready(pod) and self._digest in _image(pod)]
 
-    def _get(self, target: str, check: HttpCheck) -> HttpAnswer:
-        timeout = check.within_seconds or self._settings.test_timeout_seconds
+    def _get(self, target: Target, check: HttpCheck) -> HttpAnswer:
+        timeout = (check.within_seconds or self._timeout_seconds) + 1
         begun = time.monotonic()
-        if target.startswith("/"):
-            asked = Asked(
-                "get", "", "services/proxy or pods/proxy", self._namespace, self._spec.name
-            )
-            status, headers, body = self._kube.proxy(
-                target + check.path, asked, headers=check.headers, timeout_seconds=timeout + 1
-            )
-        else:
-            status, headers, body = self._get_directly(target, check, timeout + 1)
-        return HttpAnswer(
-            status, headers, body.decode("utf-8", "replace"), time.monotonic() - begun
-        )
+        answer = self._send(target, check, timeout)
+        body = answer.body.decode("utf-8", "replace")
+        return HttpAnswer(answer.status, answer.headers, body, time.monotonic() - begun)
 
-    def _get_directly(
-        self, url: str, check: HttpCheck, timeout: float
-    ) -> Tuple[int, Mapping[str, str], bytes]:
-        host = self._spec.exposure.hosts[0]
-        verify = {} if self._settings.verify_ingress_tls else {"cert_reqs": "CERT_NONE"}
-        if urlsplit(url).scheme == "https":
-            verify["server_hostname"] = verify["assert_hostname"] = host
-        headers = {**check.headers, "Host": host, "User-Agent": "kubestorm"}
-        with urllib3.PoolManager(**verify) as pool:
-            answer = pool.request(
-                "GET",
-                url + check.path,
-                headers=headers,
-                timeout=timeout,
-                retries=False,
-                redirect=False,
+    def _send(self, target: Target, check: HttpCheck, timeout: float) -> Answer:
+        if target.host:
+            return ingress.get(
+                self._route,
+                target.host,
+                check.path,
+                headers=check.headers,
+                timeout_seconds=timeout,
             )
-            body = answer.data[:BODY_BYTES]
-        return answer.status, {key.lower(): value for key, value in answer.headers.items()}, body
+        asked = Asked("get", "", "services/proxy or pods/proxy", self._namespace, self._spec.name)
+        return self._kube.proxy(
+            target.proxy, check.path, asked, headers=check.headers, timeout_seconds=timeout
+        )
 
     # The Job.
 
@@ -286,6 +288,37 @@ class TestRun:
             return f"http://{self._spec.name}.{self._namespace}:{self._spec.exposure.port}"
         address = next((pod["status"].get("podIP") for pod in self._pods(effect.track)), None)
         return f"http://{address}:{self._spec.port}" if address else ""
+
+
+def _no_answer(error: Exception) -> str:
+    """Why there was none, in our own words: what a library or a server says may hold parts of an
+    answer."""
+    if isinstance(error, DefinitionError):
+        return str(error)  # the trust boundary's own sentence
+    if isinstance(error, ForbiddenError):
+        return (
+            "Kubernetes forbids it (403); grant this account get on pods/proxy and services/proxy"
+        )
+    if isinstance(error, Error):
+        code = error.status_code
+        return (
+            f"Kubernetes answered {code} for the pod" if code else "the API server did not answer"
+        )
+    reason = getattr(error, "reason", None) or error
+    cause = next(
+        (each for each in getattr(reason, "args", ()) if isinstance(each, Exception)), reason
+    )
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError) or isinstance(reason, urllib3.exceptions.SSLError):
+        return "TLS failed"
+    if isinstance(cause, (socket.timeout, TimeoutError, urllib3.exceptions.TimeoutError)):
+        return "timed out"
+    if isinstance(cause, socket.gaierror):
+        return "the host name cannot be resolved"
+    if isinstance(cause, (OSError, urllib3.exceptions.NewConnectionError)):
+        return "the connection failed"
+    return "no answer of HTTP"
 
 
 def began_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Mapping, Tuple
+from urllib.parse import urlsplit
 
 from kubestorm.errors import DefinitionError
 
@@ -45,11 +46,10 @@ class RolloutSettings:
                     f"the pack configuration has no setting rollout.{key}", field=f"rollout.{key}"
                 )
             if key == "ingress_address":
-                if not isinstance(value, str) or (
-                    value and not value.startswith(("http://", "https://"))
-                ):
+                if not isinstance(value, str) or (value and not _is_address(value)):
                     raise DefinitionError(
-                        f"rollout.{key} begins with http:// or https://", field=f"rollout.{key}"
+                        f"rollout.{key} must be http:// or https:// and a host, without a path",
+                        field=f"rollout.{key}",
                     )
             elif key == "verify_ingress_tls":
                 if not isinstance(value, bool):
@@ -59,6 +59,22 @@ class RolloutSettings:
                     f"rollout.{key} must be a number of 0 or more", field=f"rollout.{key}"
                 )
         return cls(**section)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and (parts.path, parts.query, parts.fragment, parts.username) in _BARE
+    )
+
+
+_BARE = (("", "", "", None), ("/", "", "", None))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any, Dict, Mapping, Sequence, Tuple
 
-from kubestorm import conditions
+from kubestorm import conditions, untrusted
 from kubestorm.application import steps as application_steps
 from kubestorm.application import versions
+from kubestorm.application.settings import ApplicationSettings
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.application.steps import ApplicationRun
 from kubestorm.application.values import ApplicationSpec
@@ -21,6 +22,7 @@ from kubestorm.naming import Identity
 from kubestorm.resource import Object, ResourceHandle
 from kubestorm.rollout import approval, history, names, objects, reporting
 from kubestorm.rollout.effects import Hands, remove_annotations
+from kubestorm.rollout.ingress import IngressRoute
 from kubestorm.rollout.intents import (
     annotations_of,
     format_moment,
@@ -171,7 +173,7 @@ def _round(
     )
     application.handle.check_lease()
     hands.do(decision.effects, observed)
-    decision, test = _test(run, rollout, spec, decision, now)
+    decision, test = _test(run, rollout, spec, resource, decision, now)
     requeue_at = (
         now + dt.timedelta(seconds=AGAIN_SECONDS) if decision.again else decision.requeue_at
     )
@@ -221,6 +223,7 @@ def _test(
     run: RolloutRun,
     rollout: Mapping[str, Any],
     spec: ApplicationSpec,
+    resource: Mapping[str, Any],
     decision: Decision,
     now: dt.datetime,
 ) -> Tuple[Decision, Dict[str, Any]]:
@@ -230,7 +233,27 @@ def _test(
     asked = next((effect for effect in decision.effects if isinstance(effect, RunTest)), None)
     if asked is None:
         return decision, {}
-    runner = TestRun(run.services.kube, rollout, spec, run.settings)
+    ours = ApplicationSettings.from_config(run.services.settings.raw).ingress
+    route = IngressRoute(
+        address=run.settings.ingress_address,
+        tls=bool(spec.exposure.tls_secret),
+        verify_tls=run.settings.verify_ingress_tls,
+        private=ours.networks,
+    )
+    held = untrusted.status(resource).get("hosts")
+    granted = [
+        host
+        for host in (held if isinstance(held, list) else ())
+        if isinstance(host, str) and (route.address or ours.may_be_tested(host))
+    ]
+    runner = TestRun(
+        run.services.kube,
+        rollout,
+        spec,
+        route=route,
+        granted=granted,
+        timeout_seconds=run.settings.test_timeout_seconds,
+    )
     began, known = began_at(rollout, asked.key) or now, objects.test_of(rollout)
     found = runner.run(asked, known, began, now)
     said = {

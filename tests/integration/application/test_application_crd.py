@@ -54,6 +54,12 @@ REFUSED = {
     "port": ({"port": 70000}, "spec.port"),
     "weight": ({"strategy": {"type": "Canary", "steps": [{"weight": 100}]}}, "weight"),
     "order": ({"follow": {"pattern": "x", "order": "best"}}, "spec.follow.order"),
+    "path": ({"test": {"http": [{"path": "/a/../../secrets/b"}]}}, "spec.test.http[0].path"),
+    "encoded path": ({"test": {"http": [{"path": "/a/%2E%2e/b"}]}}, "spec.test.http[0].path"),
+    "header": (
+        {"test": {"http": [{"path": "/", "headers": {"a": "b\r\nc"}}]}},
+        "spec.test.http[0].headers.a",
+    ),
 }
 
 

@@ -123,7 +123,7 @@ WRONG = {
     ),
     "host": (
         {"expose": {"type": "ingress", "hosts": ["Not a host"]}},
-        ["'not a host' is no host name"],
+        ["'not a host' is not a host name"],
     ),
     "host twice": ({"expose": {"type": "ingress", "hosts": ["a.example.com"] * 2}}, ["twice"]),
     "hosts without ingress": (

@@ -210,14 +210,14 @@ JSON = '{"checks": [{"state": "up"}], "ok": true, "n": 3}'
         pytest.param(
             HttpCheck("/", 204),
             answer(status=500, body="no"),
-            "answered 500, expected 204: no",
+            "answered 500, expected 204",
             id="other",
         ),
         pytest.param(HttpCheck("/", contains="up"), answer("it is up"), None, id="contains"),
         pytest.param(
             HttpCheck("/", contains="up"),
             answer("down"),
-            "does not contain 'up': down",
+            "does not contain 'up'",
             id="does not",
         ),
         pytest.param(HttpCheck("/", matches="v[0-9]+"), answer("v12"), None, id="matches"),
@@ -239,23 +239,25 @@ JSON = '{"checks": [{"state": "up"}], "ok": true, "n": 3}'
         pytest.param(
             HttpCheck("/", json={"$.checks[1].state": "up"}),
             answer(JSON),
-            "has no $.checks[1]",
+            "$.checks[1].state is absent, expected 'up'",
             id="absent",
         ),
         pytest.param(
             HttpCheck("/", json={"$['ok']": "false"}),
             answer(JSON),
-            "is true, expected",
+            "$['ok'] has another value, expected 'false'",
             id="differs",
         ),
-        pytest.param(HttpCheck("/", json={"a": "b"}), answer("<html>"), "is no JSON", id="no JSON"),
+        pytest.param(
+            HttpCheck("/", json={"a": "b"}), answer("<html>"), "is not JSON", id="no JSON"
+        ),
         pytest.param(
             HttpCheck("/", expect_headers={"X-A": "1"}), answer(x_a="1"), None, id="header"
         ),
         pytest.param(
             HttpCheck("/", expect_headers={"X-A": "1"}),
             answer(),
-            "header X-A is None",
+            "header X-A is absent, expected '1'",
             id="no header",
         ),
         pytest.param(
