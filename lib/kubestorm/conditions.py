@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
+from kubestorm import untrusted
+
 READY = "Ready"
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 # etcd is no place for a service's long answer, and kubectl describe shows it in one line.
@@ -137,7 +139,7 @@ def set_condition(
     conditions: Iterable[Mapping[str, Any]], new: Condition, *, generation: int, now: dt.datetime
 ) -> Conditions:
     """The list with `new` in its place (or at the end); others, ours or not, stay as they are."""
-    before = [dict(item) for item in conditions]
+    before = [dict(item) for item in untrusted.mappings(list(conditions))]
     old = next((item for item in before if item.get("type") == new.type), None)
     entry = {
         "type": new.type,
@@ -163,16 +165,21 @@ def roll_up(
     A condition that was True for an earlier generation does not count: without that, `kubectl wait`
     would see Ready between the edit of a size and the call that changes it.
     """
-    by_type = {item.get("type"): item for item in conditions}
+    by_type = {
+        untrusted.text(item.get("type")): item for item in untrusted.mappings(list(conditions))
+    }
     for kind in order:
         item = by_type.get(kind)
         if item is None:
             return Condition(READY, FALSE, "Reconciling", f"{kind} is not known yet.")
         if item.get("status") != TRUE:
             return Condition(
-                READY, FALSE, str(item.get("reason", "Unknown")), str(item.get("message", ""))
+                READY,
+                FALSE,
+                untrusted.text(item.get("reason"), "Unknown"),
+                untrusted.text(item.get("message")),
             )
-        if int(item.get("observedGeneration", 0)) < generation:
+        if untrusted.integer(item.get("observedGeneration")) < generation:
             return Condition(
                 READY, FALSE, "Reconciling", f"{kind} does not answer for the latest change yet."
             )
@@ -181,14 +188,18 @@ def roll_up(
 
 def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Optional[Mapping[str, Any]]:
     """The condition of that type, if it is there."""
-    return next((item for item in conditions if item.get("type") == kind), None)
+    return next(
+        (item for item in untrusted.mappings(list(conditions)) if item.get("type") == kind), None
+    )
 
 
 def is_true(conditions: Iterable[Mapping[str, Any]], kind: str, *, generation: int = 0) -> bool:
     """Whether it is True, for this generation or a later one."""
     item = find(conditions, kind)
     return bool(
-        item and item.get("status") == TRUE and int(item.get("observedGeneration", 0)) >= generation
+        item
+        and item.get("status") == TRUE
+        and untrusted.integer(item.get("observedGeneration")) >= generation
     )
 
 

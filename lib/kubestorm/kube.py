@@ -510,7 +510,7 @@ class KubeClient:
             return self.create(EVENTS, body, namespace)
         except ConflictError:
             known = self.get(EVENTS, name, namespace)
-        change = {"count": int(known.get("count") or 1) + 1, "lastTimestamp": stamp}
+        change = {"count": untrusted.integer(known.get("count"), 1) + 1, "lastTimestamp": stamp}
         return self.patch(EVENTS, name, change, namespace)
 
     def close(self) -> None:

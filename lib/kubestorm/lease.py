@@ -20,6 +20,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Type
 
+from kubestorm import untrusted
 from kubestorm.errors import ConflictError, Error, NotFoundError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
 from kubestorm.naming import LOOK_AGAIN_ANNOTATION
@@ -126,7 +127,7 @@ class LeaseLock:
                 return False
             metadata = lease["metadata"]
             annotations = {
-                **(metadata.get("annotations") or {}),
+                **untrusted.texts(metadata.get("annotations")),
                 LOOK_AGAIN_ANNOTATION: self.holder,
             }
             body = {**lease, "metadata": {**metadata, "annotations": annotations}}
@@ -144,7 +145,7 @@ class LeaseLock:
             if self._lease is None:
                 return False
             metadata = self._lease["metadata"]
-            annotations = dict(metadata.get("annotations") or {})
+            annotations = dict(untrusted.texts(metadata.get("annotations")))
             marked = annotations.pop(LOOK_AGAIN_ANNOTATION, None) is not None
             body = {
                 **self._lease,
@@ -198,7 +199,7 @@ class LeaseLock:
             "leaseDurationSeconds": self._duration,
             "acquireTime": before.get("acquireTime", stamp) if same else stamp,
             "renewTime": stamp,
-            "leaseTransitions": int(before.get("leaseTransitions") or 0)
+            "leaseTransitions": untrusted.integer(before.get("leaseTransitions"))
             + (0 if same or lease is None else 1),
         }
         try:
@@ -226,9 +227,10 @@ class LeaseLock:
         renewed = spec.get("renewTime") or spec.get("acquireTime")
         if not renewed:
             return True
-        seconds = float(spec.get("leaseDurationSeconds") or self._duration) + self._skew
-        moment = dt.datetime.fromisoformat(str(renewed).replace("Z", "+00:00"))
-        return (self._now() - moment).total_seconds() > seconds
+        duration = untrusted.number(spec.get("leaseDurationSeconds")) or self._duration
+        renewed = untrusted.moment(renewed)
+        # A time that nobody can read is none that anybody renews.
+        return renewed is None or (self._now() - renewed).total_seconds() > (duration + self._skew)
 
 
 class Heartbeat:

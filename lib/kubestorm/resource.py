@@ -11,6 +11,7 @@ import contextlib
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
 from kubestorm import conditions as conditions_module
+from kubestorm import untrusted
 from kubestorm.conditions import FALSE, READY, TRUE, UNDER_WAY, Condition, roll_up, set_condition
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
@@ -165,7 +166,7 @@ class ResourceHandle:
         gone.
         """
         found = self.read()
-        if found is None or key not in (found["metadata"].get("annotations") or {}):
+        if found is None or key not in untrusted.annotations_of(found):
             return
         body = {"metadata": {"annotations": {key: None}, "uid": self.identity.uid}}
         with contextlib.suppress(NotFoundError):
@@ -173,7 +174,9 @@ class ResourceHandle:
 
     def generation(self, resource: Object) -> int:
         """Which spec this is; always 0 where the API counts our own writes of status too."""
-        return 0 if self._plain_status else int(resource["metadata"].get("generation", 0))
+        return (
+            0 if self._plain_status else untrusted.integer(resource["metadata"].get("generation"))
+        )
 
     # Its status.
 
@@ -204,7 +207,7 @@ class ResourceHandle:
             found = self.read()
             if found is None:
                 return None
-            old = found.get("status") or {}
+            old = untrusted.status(found)
             answered = generation if generation is not None else self.generation(found)
             before = old.get("conditions") or []
             after = [dict(item) for item in before]

@@ -325,6 +325,15 @@ def mappings(value: Any) -> List[Mapping[str, Any]]:
     )
 
 
+def words(value: Any) -> List[str]:
+    """Those entries of a list that are texts with something in them."""
+    return (
+        [each for each in value if isinstance(each, str) and each]
+        if isinstance(value, (list, tuple))
+        else []
+    )
+
+
 def text(value: Any, default: str = "") -> str:
     """The value if it is a text with something in it; numbers as text; else the default."""
     if isinstance(value, str):

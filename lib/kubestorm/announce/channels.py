@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any, Mapping, Optional
 
+from kubestorm import untrusted
 from kubestorm.announce.settings import AnnounceSettings
 
 CHANNEL_KEY = "kubestorm.io/channel"
@@ -17,10 +18,9 @@ def channel_of(namespace: str, obj: Optional[Mapping[str, Any]], settings: Annou
 
     Its annotation wins over its label, as a label's value can hold no `#`; `none` asks for silence.
     """
-    metadata = (obj or {}).get("metadata") or {}
     if settings.by_namespace:
-        for part in ("annotations", "labels"):
-            said = str((metadata.get(part) or {}).get(CHANNEL_KEY) or "").strip()
+        for written in (untrusted.annotations_of(obj), untrusted.labels_of(obj)):
+            said = written.get(CHANNEL_KEY, "").strip()
             if said:
                 return "" if said.lower() == SILENT else said
     for rule in settings.channels:

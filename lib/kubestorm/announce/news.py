@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+from kubestorm import untrusted
 from kubestorm.conditions import FALSE, READY, TRUE, UNDER_WAY
 
 GOOD, BAD, WARNING, INFO = "good", "bad", "warning", "info"
@@ -45,7 +46,7 @@ def news_of(plural: str, obj: Object) -> Optional[News]:
 
 
 def _rollout(plural: str, obj: Object) -> Optional[News]:
-    status, spec = obj.get("status") or {}, obj.get("spec") or {}
+    status, spec = untrusted.status(obj), obj.get("spec") or {}
     phase = str(status.get("phase") or "")
     if phase not in _PHASES:
         return None
@@ -61,7 +62,7 @@ def _rollout(plural: str, obj: Object) -> Optional[News]:
     why = str(status.get("message") or "").strip()
     if tone in (BAD, WARNING) and why:
         sentence += f": {why}"
-    since = _time(
+    since = untrusted.moment(
         status.get("finishedAt") or (status.get("startedAt") if phase == "Progressing" else None)
     )
     facts = [
@@ -96,11 +97,7 @@ _PHASES = {
 def _conditioned(plural: str, obj: Object) -> Optional[News]:
     """Whatever ends in the condition Ready."""
     words = _WORDS[plural]
-    conditions = [
-        item
-        for item in (obj.get("status") or {}).get("conditions") or ()
-        if isinstance(item, Mapping)
-    ]
+    conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
     by_type = {str(item.get("type")): item for item in conditions}
     ready = by_type.get(READY)
     if ready is None:
@@ -110,7 +107,7 @@ def _conditioned(plural: str, obj: Object) -> Optional[News]:
         "subject": subject_of(plural, obj),
         "namespace": _namespace(obj),
         "name": _name(obj),
-        "since": _time(ready.get("lastTransitionTime")),
+        "since": untrusted.moment(ready.get("lastTransitionTime")),
     }
     deleting = bool((obj.get("metadata") or {}).get("deletionTimestamp"))
     if ready.get("status") == TRUE:
@@ -253,13 +250,3 @@ def _stop(sentence: str) -> str:
     if len(sentence) > MAX_SENTENCE:
         sentence = sentence[: MAX_SENTENCE - 1] + "…"
     return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
-
-
-def _time(value: Any) -> Optional[dt.datetime]:
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)

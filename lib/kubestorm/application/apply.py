@@ -14,6 +14,7 @@ import json
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.application.render import CONTAINER, Manifest
 from kubestorm.errors import NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube import FIELD_MANAGER, KubeClient, Resource
@@ -182,7 +183,7 @@ def was_autoscaled(live: Mapping[str, Any]) -> bool:
     """Whether the number of pods was an autoscaler's of ours, so that it may be taken back where
     there is none now.
     """
-    return AUTOSCALED_ANNOTATION in (live["metadata"].get("annotations") or {})
+    return AUTOSCALED_ANNOTATION in untrusted.annotations_of(live)
 
 
 def forget_autoscaler(kube: KubeClient, live: Object) -> None:

@@ -12,7 +12,7 @@ import base64
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import quote
 
-from kubestorm import naming
+from kubestorm import naming, untrusted
 from kubestorm.application import render
 from kubestorm.application.spec import ENV_NAME, env_name
 from kubestorm.application.values import (
@@ -143,7 +143,7 @@ def is_waiting(database: Mapping[str, Any]) -> Optional[Waiting]:
     """Why a Database cannot be used; None where it serves, also while it is changed or given new
     credentials.
     """
-    conditions = (database.get("status") or {}).get("conditions") or []
+    conditions = untrusted.mappings(untrusted.status(database).get("conditions"))
     served = all((find(conditions, kind) or {}).get("status") == TRUE for kind in SERVING)
     if served and not database["metadata"].get("deletionTimestamp"):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
+from kubestorm import untrusted
 from kubestorm.application import render
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, find
@@ -32,9 +33,7 @@ def active_track(resource: Mapping[str, Any], service: Optional[Mapping[str, Any
     """Which track serves: the Service says it; where there is none, the Application itself."""
     for holder in (service, resource):
         if holder is not None:
-            track = (holder["metadata"].get("annotations") or {}).get(
-                render.ACTIVE_TRACK_ANNOTATION
-            )
+            track = untrusted.annotations_of(holder).get(render.ACTIVE_TRACK_ANNOTATION)
             if track:
                 return str(track)
     return render.STABLE
@@ -47,9 +46,7 @@ def current_image(deployment: Optional[Mapping[str, Any]]) -> Optional[Image]:
     for container in deployment["spec"]["template"]["spec"].get("containers") or ():
         _, found, digest = str(container.get("image", "")).partition(f"@{PREFIX}")
         if container.get("name") == render.CONTAINER and found:
-            tag = (deployment["metadata"].get("annotations") or {}).get(
-                render.IMAGE_TAG_ANNOTATION, ""
-            )
+            tag = untrusted.annotations_of(deployment).get(render.IMAGE_TAG_ANNOTATION, "")
             return Image(f"{PREFIX}{digest}", str(tag))
     return None
 
@@ -64,19 +61,22 @@ def judge(deployment: Mapping[str, Any]) -> Condition:
     metadata, spec, status = (
         deployment["metadata"],
         deployment["spec"],
-        deployment.get("status") or {},
+        untrusted.status(deployment),
     )
-    wanted = int(spec.get("replicas", 1))
-    if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
+    wanted = untrusted.integer(spec.get("replicas"), 1)
+    if untrusted.integer(status.get("observedGeneration")) < untrusted.integer(
+        metadata.get("generation")
+    ):
         return Condition(ROLLED_OUT, FALSE, "RollingOut", "The Deployment has just been changed.")
     total, updated, available = (
-        int(status.get(key) or 0) for key in ("replicas", "updatedReplicas", "availableReplicas")
+        untrusted.integer(status.get(key))
+        for key in ("replicas", "updatedReplicas", "availableReplicas")
     )
     if total == updated == available == wanted:
         return Condition(
             ROLLED_OUT, TRUE, "RolledOut", f"{_pods(wanted)} up to date and available."
         )
-    conditions = status.get("conditions") or []
+    conditions = untrusted.mappings(status.get("conditions"))
     for kind in ("ReplicaFailure", "Progressing"):
         found = find(conditions, kind) or {}
         if (kind, found.get("status")) in (("ReplicaFailure", TRUE), ("Progressing", FALSE)):
@@ -109,8 +109,8 @@ def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
     """The pods are well, and the image that is wished for is not rolled out. What its Rollout said
     stays.
     """
-    told = find(status.get("conditions") or [], ROLLED_OUT) or {}
-    phase = (status.get("rollout") or {}).get("phase")
+    told = find(untrusted.mappings(status.get("conditions")), ROLLED_OUT) or {}
+    phase = untrusted.mapping(status.get("rollout")).get("phase")
     if (
         due["reason"] == "DigestRefused"
         and told.get("status") == FALSE
@@ -132,8 +132,8 @@ def status_of(
         "image": {"repository": app.image, "tag": image.tag, "digest": image.digest}
         if image
         else None,
-        "replicas": int(status.get("replicas") or 0),
-        "availableReplicas": int(status.get("availableReplicas") or 0),
+        "replicas": untrusted.integer(status.get("replicas")),
+        "availableReplicas": untrusted.integer(status.get("availableReplicas")),
         "selector": f"{render.APPLICATION_LABEL}={labels[render.APPLICATION_LABEL]}",
     }
 

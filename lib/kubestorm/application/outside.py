@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
 
+from kubestorm import untrusted
 from kubestorm.application import apply, config, hosts
 from kubestorm.application.config import Waiting
 from kubestorm.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
@@ -56,9 +57,11 @@ class _Pass:
         self._away: Set[str] = set()
 
     def is_changed(self, resource: Object) -> bool:
-        metadata, status = resource["metadata"], resource.get("status") or {}
-        observed = int(status.get("observedGeneration") or 0)
-        if metadata.get("deletionTimestamp") or observed < int(metadata.get("generation") or 0):
+        metadata, status = resource["metadata"], untrusted.status(resource)
+        observed = untrusted.integer(status.get("observedGeneration"))
+        if metadata.get("deletionTimestamp") or observed < untrusted.integer(
+            metadata.get("generation")
+        ):
             return False  # it goes, or its own event is on the way
         try:
             app = parse(resource, self._services.settings)
@@ -85,7 +88,7 @@ class _Pass:
     def _has_new_configuration(self, app: ApplicationSpec, status: Object) -> bool:
         if not app.reads_outside or self._away & _services_of(app):
             return False
-        told = status.get("waitingFor") or {}
+        told = untrusted.mapping(status.get("waitingFor"))
         try:
             found = config.assemble(app, config.gather(self._services, app))
         except TemporaryError as error:
@@ -107,7 +110,7 @@ class _Pass:
         return bool(
             told
             or made != status.get("configHash")
-            or versions != (status.get("secretVersions") or {})
+            or versions != untrusted.mapping(status.get("secretVersions"))
         )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.application import apply, config, deploying, hosts, render, versions
 from kubestorm.application.apply import Outcome
 from kubestorm.application.config import Waiting
@@ -63,13 +64,11 @@ class Look(NamedTuple):
     @property
     def takes(self) -> bool:
         """Whether a person has asked to take fields from their owners."""
-        return bool(
-            (self.resource["metadata"].get("annotations") or {}).get(TAKE_FIELDS_ANNOTATION)
-        )
+        return bool(untrusted.annotations_of(self.resource).get(TAKE_FIELDS_ANNOTATION))
 
     @property
     def status(self) -> Mapping[str, Any]:
-        return self.resource.get("status") or {}
+        return untrusted.status(self.resource)
 
 
 class ApplicationRun:
@@ -324,7 +323,7 @@ def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
         )
         if wished and live is None:
             missing = missing or f"{kind} {name}"
-        annotations = (live["metadata"].get("annotations") or {}) if live else {}
+        annotations = untrusted.annotations_of(live) if live else {}
         hashes.append(str(annotations.get(render.CONFIG_HASH_ANNOTATION, "")))
     return config.total_hash(hashes), missing
 

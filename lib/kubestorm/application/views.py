@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
-from kubestorm import conditions
+from kubestorm import conditions, untrusted
 from kubestorm.application import apply, config, deploying, render, versions
 from kubestorm.application.hosts import APPLICATIONS
 from kubestorm.application.spec import InvalidSpecError, parse
@@ -31,8 +31,8 @@ def list_applications(services: Services, namespace: str = "") -> List[View]:
 def application_status(services: Services, namespace: str, name: str) -> View:
     """Which version runs, whether it is well, what is under way, and why not."""
     resource = services.kube.get(APPLICATIONS, name, namespace)
-    status: Mapping[str, Any] = resource.get("status") or {}
-    told = {item.get("type"): item for item in status.get("conditions") or ()}
+    status: Mapping[str, Any] = untrusted.status(resource)
+    told = {item.get("type"): item for item in untrusted.mappings(status.get("conditions"))}
     wish, freeze = wish_of(resource), freeze_of(resource)
     line = _line(resource)
     return {
@@ -62,7 +62,7 @@ def show_application(services: Services, namespace: str, name: str) -> View:
     kube = services.kube
     resource = kube.get(APPLICATIONS, name, namespace)
     shown: View = {**application_status(services, namespace, name), "spec": resource.get("spec")}
-    shown["secret_versions"] = (resource.get("status") or {}).get("secretVersions") or {}
+    shown["secret_versions"] = untrusted.mapping(untrusted.status(resource).get("secretVersions"))
     looks: Dict[str, Callable[[], Any]] = {
         "objects": lambda: _objects(services, resource),
         "trouble": lambda: _trouble(kube, resource),
@@ -79,9 +79,9 @@ def show_application(services: Services, namespace: str, name: str) -> View:
 
 
 def _line(resource: Mapping[str, Any]) -> View:
-    metadata, status = resource["metadata"], resource.get("status") or {}
-    ready = conditions.find(status.get("conditions") or [], conditions.READY) or {}
-    image = status.get("image") or {}
+    metadata, status = resource["metadata"], untrusted.status(resource)
+    ready = conditions.find(untrusted.mappings(status.get("conditions")), conditions.READY) or {}
+    image = untrusted.mapping(status.get("image"))
     return {
         "namespace": metadata.get("namespace", ""),
         "name": metadata["name"],
@@ -89,8 +89,8 @@ def _line(resource: Mapping[str, Any]) -> View:
         "digest": image.get("digest", ""),
         "image": image.get("repository")
         or ((resource.get("spec") or {}).get("image") or {}).get("repository"),
-        "pods": int(status.get("replicas") or 0),
-        "available": int(status.get("availableReplicas") or 0),
+        "pods": untrusted.integer(status.get("replicas")),
+        "available": untrusted.integer(status.get("availableReplicas")),
         "track": status.get("activeTrack", ""),
         "url": status.get("url", ""),
         "ready": ready.get("status", conditions.UNKNOWN),
@@ -148,7 +148,7 @@ def _owned(live: Any, uid: str) -> View:
 def _trouble(kube: KubeClient, resource: Mapping[str, Any]) -> Any:
     """What is wrong with the active pods, None where nothing is."""
     name, namespace = resource["metadata"]["name"], resource["metadata"]["namespace"]
-    track = str((resource.get("status") or {}).get("activeTrack") or render.STABLE)
+    track = str(untrusted.status(resource).get("activeTrack") or render.STABLE)
     live = apply.read(kube, DEPLOYMENTS, render.deployment_name(name, track), namespace)
     failure = observe.failure_of(kube, live) if live is not None else None
     return {"reason": failure.reason, "message": failure.message} if failure else None

@@ -10,6 +10,7 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Optional, Sequence, Union
 
+from kubestorm import untrusted
 from kubestorm.approval.record import (
     EXPIRED,
     GRANTED,
@@ -20,7 +21,6 @@ from kubestorm.approval.record import (
     YES,
     Record,
     Vote,
-    moment,
     stamp,
 )
 from kubestorm.approval.settings import ROLE_PREFIX, Rule
@@ -88,7 +88,7 @@ def next_step(question: Question, record: Optional[Record], rule: Rule, now: dt.
         return Wait(record)
     if _is_past(record.expires_at, now):
         return Expire(replace(record, state=EXPIRED, at=stamp(now)))
-    reminded = moment(record.reminded_at or record.asked_at)
+    reminded = untrusted.moment(record.reminded_at or record.asked_at)
     due = dt.timedelta(minutes=rule.reminder_minutes)
     if rule.reminder_minutes and reminded is not None and now - reminded >= due:
         return Remind(replace(record, reminded_at=stamp(now)))
@@ -241,12 +241,12 @@ def accounts_of(
 
 def minutes_left(record: Record, now: dt.datetime) -> int:
     """Until it expires, rounded up; at least one."""
-    until = moment(record.expires_at)
+    until = untrusted.moment(record.expires_at)
     if until is None:
         return 1
     return max(int(-(-(until - now).total_seconds() // 60)), 1)
 
 
 def _is_past(text: str, now: dt.datetime) -> bool:
-    until = moment(text)
+    until = untrusted.moment(text)
     return until is not None and until <= now

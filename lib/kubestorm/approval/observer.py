@@ -15,9 +15,10 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
+from kubestorm import untrusted
 from kubestorm.approval.gate import AWAITING
 from kubestorm.approval.proposal import deletion_hash, requester
-from kubestorm.approval.record import WAITING, Record, moment, read
+from kubestorm.approval.record import WAITING, Record, read
 from kubestorm.approval.settings import DELETE, ApprovalSettings, Rule
 from kubestorm.errors import DefinitionError
 from kubestorm.naming import GROUP, VERSION, Identity, identity_of, is_ours
@@ -170,8 +171,8 @@ class ApprovalObserver:
 
     def _next(self, rule: Rule, record: Record) -> Optional[float]:
         """When a reminder or the expiry is due, whichever comes first."""
-        times = [moment(record.expires_at)]
-        reminded = moment(record.reminded_at or record.asked_at)
+        times = [untrusted.moment(record.expires_at)]
+        reminded = untrusted.moment(record.reminded_at or record.asked_at)
         if rule.reminder_minutes and reminded is not None:
             times.append(reminded + dt.timedelta(minutes=rule.reminder_minutes))
         known = [at for at in times if at is not None]
@@ -192,7 +193,7 @@ def open_question(
         what = rollout_approval.asks(obj, config)
         content_hash = rollout_approval.content_hash(obj, what) if what else ""
     else:
-        conditions = (obj.get("status") or {}).get("conditions") or ()
+        conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
         what = DELETE if any(one.get("reason") == AWAITING for one in conditions) else ""
         content_hash = deletion_hash(obj) if what else ""
     rule = settings.rule_for(str(obj["metadata"].get("namespace") or ""), what) if what else None

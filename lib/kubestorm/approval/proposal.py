@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from kubestorm import untrusted
+
 Object = Mapping[str, Any]
 MAX_VALUE = 120
 MAX_CHANGES = 25
@@ -42,7 +44,7 @@ def of_rollout(
     """A Rollout that waits to begin, or to be promoted. `deployment` is what carries the good image
     now.
     """
-    spec, status = rollout["spec"], rollout.get("status") or {}
+    spec, status = rollout["spec"], untrusted.status(rollout)
     image = spec.get("image") or {}
     name = str((spec.get("applicationRef") or {}).get("name") or "")
     version = str(image.get("tag") or str(image.get("digest") or "")[:19])
@@ -112,7 +114,7 @@ def of_deletion(database: Object, identifier: str) -> Proposal:
     metadata, spec, status = (
         database["metadata"],
         database.get("spec") or {},
-        database.get("status") or {},
+        untrusted.status(database),
     )
     storage = spec.get("storage") if isinstance(spec.get("storage"), Mapping) else {}
     facts = [
@@ -140,7 +142,7 @@ def of_deletion(database: Object, identifier: str) -> Proposal:
 
 def deletion_hash(database: Object) -> str:
     """What an answer about a deletion is bound to: this object's life and instance."""
-    metadata, status = database["metadata"], database.get("status") or {}
+    metadata, status = database["metadata"], untrusted.status(database)
     content: Dict[str, Any] = {
         "what": "delete",
         "namespace": metadata.get("namespace", ""),
@@ -153,7 +155,7 @@ def deletion_hash(database: Object) -> str:
 
 def requester(obj: Object) -> str:
     """Who asked by chat or an action; empty where somebody used kubectl."""
-    return str((obj["metadata"].get("annotations") or {}).get("kubestorm.io/requested-by") or "")
+    return str(untrusted.annotations_of(obj).get("kubestorm.io/requested-by") or "")
 
 
 def _container(deployment: Optional[Object]) -> Object:

@@ -12,6 +12,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from kubestorm import untrusted
+
 ANNOTATION = "kubestorm.io/approval"
 WAITING, GRANTED, REFUSED, EXPIRED = "waiting", "granted", "refused", "expired"
 YES, NO = "approve", "refuse"
@@ -68,12 +70,8 @@ def read(annotations: Optional[Mapping[str, Any]]) -> Optional[Record]:
     """The record in an object's annotations; None where there is none, or somebody has written
     something else there.
     """
-    text = (annotations or {}).get(ANNOTATION)
-    try:
-        data: Any = json.loads(text) if text else None
-    except ValueError:
-        return None
-    if not isinstance(data, dict) or data.get("state") not in (WAITING, GRANTED, REFUSED, EXPIRED):
+    data = untrusted.json_object(untrusted.texts(annotations).get(ANNOTATION))
+    if data.get("state") not in (WAITING, GRANTED, REFUSED, EXPIRED):
         return None
     known = Record.__dataclass_fields__
     values: Dict[str, Any] = {
@@ -81,14 +79,14 @@ def read(annotations: Optional[Mapping[str, Any]]) -> Optional[Record]:
         for key, value in data.items()
         if key in known and isinstance(value, str) and key != "answers"
     }
+    values["quorum"] = max(untrusted.integer(data.get("quorum"), 1), 1)
     try:
-        values["quorum"] = int(data.get("quorum") or 1)
         values["answers"] = tuple(
-            Vote(**{key: str(text) for key, text in one.items()})
-            for one in data.get("answers") or ()
+            Vote(**{key: untrusted.text(said) for key, said in one.items()})
+            for one in untrusted.mappings(data.get("answers"))
         )
         return Record(**values)
-    except (TypeError, ValueError, AttributeError):
+    except TypeError:  # a field that is missing, or that nobody knows
         return None
 
 
@@ -104,11 +102,3 @@ def write(record: Record) -> str:
 def stamp(moment: dt.datetime) -> str:
     """RFC 3339 to the second."""
     return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def moment(text: str) -> Optional[dt.datetime]:
-    """Read it back; None for what is no time."""
-    try:
-        return dt.datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
+from kubestorm import untrusted
 from kubestorm.approval import proposal as proposals
 from kubestorm.approval.deciding import Question
 from kubestorm.approval.gate import AWAITING
@@ -98,7 +99,7 @@ def subject_of(services: Services, resource: Resource, obj: Object) -> Subject:
         content_hash = proposals.deletion_hash(obj)
         database = as_database(obj, mapping_for(identity, services.settings.database.kinds))
         proposal = proposals.of_deletion(
-            database, str((obj.get("status") or {}).get("instanceIdentifier") or "(none)")
+            database, str(untrusted.status(obj).get("instanceIdentifier") or "(none)")
         )
     question = Question(
         what, identity.namespace, content_hash, proposal.shown, proposal.requested_by
@@ -112,7 +113,7 @@ def _what(services: Services, obj: Mapping[str, Any], *, is_rollout: bool) -> st
 
         return rollouts.asks(obj, services.settings.raw)
     # The teardown says when it waits: it alone knows whether data would be destroyed.
-    conditions = (obj.get("status") or {}).get("conditions") or ()
+    conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
     return DELETE if any(item.get("reason") == AWAITING for item in conditions) else ""
 
 
@@ -124,7 +125,7 @@ def all_open(services: Services) -> Iterator[Subject]:
         except NotFoundError:
             continue  # the kind is not installed
         for obj in found:
-            if ANNOTATION in (obj["metadata"].get("annotations") or {}):
+            if ANNOTATION in untrusted.annotations_of(obj):
                 yield subject_of(services, resource, obj)
 
 

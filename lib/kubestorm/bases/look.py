@@ -23,6 +23,7 @@ from typing import (
     Tuple,
 )
 
+from kubestorm import untrusted
 from kubestorm.bases import recording
 from kubestorm.bases.graph import BUILDING, IDLE, BuiltImage, Decision, ImageKey, decide
 from kubestorm.bases.names import read_name
@@ -132,7 +133,9 @@ def _concerns(pushed: ImageName, builds: Sequence[Object]) -> bool:
     the next ones may have waited for that.
     """
     for build in builds:
-        is_ours = ((build.get("status") or {}).get("build") or {}).get("requestedBy") == REQUESTER
+        is_ours = (
+            untrusted.mapping(untrusted.status(build).get("build")).get("requestedBy") == REQUESTER
+        )
         for image in images_of(build):
             names = [*image.stands_on, *(image.produces if is_ours else ())]
             if any(name and name.image == pushed for name in map(read_name, names)):
@@ -142,18 +145,18 @@ def _concerns(pushed: ImageName, builds: Sequence[Object]) -> bool:
 
 def images_of(build: Mapping[str, Any]) -> Iterator[BuiltImage]:
     """The images of one ImageBuild that have been built, as its status says."""
-    metadata, status = build["metadata"], build.get("status") or {}
+    metadata, status = build["metadata"], untrusted.status(build)
     asked = _asked_for(build)
-    for record in status.get("images") or ():
+    for record in records.images_of(status):
         good = record.get("lastGood") or {}
         if not good.get("digest"):
             continue
-        name, _tag, _digest = split_reference(str(good.get("reference") or ""))
+        name, _tag, _digest = split_reference(untrusted.text(good.get("reference")))
         yield BuiltImage(
             key=ImageKey(metadata["namespace"], metadata["name"], str(record["name"])),
-            produces=frozenset(f"{name}:{tag}" for tag in good.get("tags") or ()),
-            stands_on=recording.known(good.get("bases") or {}),
-            failed_on=recording.known(record.get("failedOn") or {}),
+            produces=frozenset(f"{name}:{tag}" for tag in untrusted.words(good.get("tags"))),
+            stands_on=recording.known(untrusted.texts(good.get("bases"))),
+            failed_on=recording.known(untrusted.texts(record.get("failedOn"))),
             state=BUILDING if record["name"] in asked else IDLE,
         )
 
@@ -162,38 +165,40 @@ def _asked_for(build: Mapping[str, Any]) -> FrozenSet[str]:
     """The images of an ImageBuild that are being built, or are going to be without anybody asking
     again.
     """
-    status = build.get("status") or {}
-    state = status.get("build") or {}
-    names = [str(record["name"]) for record in status.get("images") or ()]
-    request = records.read_request(build["metadata"].get("annotations") or {})
+    status = untrusted.status(build)
+    state = untrusted.mapping(status.get("build"))
+    names = [str(record["name"]) for record in records.images_of(status)]
+    request = records.read_request(untrusted.annotations_of(build))
     asked: Set[str] = set()
     if request is not None and request.id != state.get("requestId"):
         asked |= request.images or set(names)
     if state.get("phase") in (records.REQUESTED_PHASE, records.RUNNING):
         number = state.get("number")
-        for record in status.get("images") or ():
+        for record in records.images_of(status):
             is_planned = record.get("build") == number
             if not is_planned or record.get("state") not in records.FINAL:
                 asked.add(str(record["name"]))
         if state.get("requestImages"):
-            asked &= set(state["requestImages"]) | (request.images if request else frozenset())
+            asked &= set(untrusted.words(state["requestImages"])) | (
+                request.images if request else frozenset()
+            )
     return frozenset(asked)
 
 
 def _waits_for_people(build: Mapping[str, Any], now: dt.datetime) -> bool:
     """Whether a build that is not ours waits for its turn, not for another try or its end."""
-    state = (build.get("status") or {}).get("build") or {}
+    state = untrusted.mapping(untrusted.status(build).get("build"))
     if state.get("phase") != records.REQUESTED_PHASE or state.get("requestedBy") == REQUESTER:
         return False
     if state.get("awaitsTurn"):
         return True
-    due = records.parse_time(state.get("notBefore"))
+    due = untrusted.moment(state.get("notBefore"))
     return due is None or due <= now
 
 
 def _is_ours_under_way(build: Mapping[str, Any]) -> bool:
-    state = (build.get("status") or {}).get("build") or {}
-    request = records.read_request(build["metadata"].get("annotations") or {})
+    state = untrusted.mapping(untrusted.status(build).get("build"))
+    request = records.read_request(untrusted.annotations_of(build))
     is_open = request is not None and request.id != state.get("requestId")
     by = request.by if request is not None and is_open else state.get("requestedBy")
     return by == REQUESTER and (is_open or state.get("phase") != records.FINISHED)
@@ -215,8 +220,8 @@ def _requests(
     found: Dict[BuildName, List[ImageKey]] = {}
     for key in keys:
         build = builds[key.namespace, key.build]
-        request = records.read_request(build["metadata"].get("annotations") or {})
-        state = (build.get("status") or {}).get("build") or {}
+        request = records.read_request(untrusted.annotations_of(build))
+        state = untrusted.mapping(untrusted.status(build).get("build"))
         is_open = request is not None and request.id != state.get("requestId")
         is_known = any(each["name"] == key.image for each in build["spec"].get("images") or ())
         if is_known and not is_open:
@@ -252,7 +257,9 @@ def _messages(builds: Sequence[Object], decision: Decision) -> Dict[BuildName, s
         )
     found = {_name_of(build): " ".join(said.get(_name_of(build), ())) for build in builds}
     before = {
-        _name_of(build): ((build.get("status") or {}).get(STATUS_FIELD) or {}).get("message", "")
+        _name_of(build): untrusted.mapping(untrusted.status(build).get(STATUS_FIELD)).get(
+            "message", ""
+        )
         for build in builds
     }
     return {name: message for name, message in found.items() if message != before[name]}

@@ -10,6 +10,7 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
+from kubestorm import untrusted
 from kubestorm.building import records
 from kubestorm.building.builders import Builder
 from kubestorm.building.builders.host import HostBuilder
@@ -77,7 +78,7 @@ def cancel(
 ) -> Result:
     """Ask the build under way to stop. The execution, or the next run, sees it within seconds."""
     resource = _read(services, namespace, name)
-    build = (resource.get("status") or {}).get("build") or {}
+    build = untrusted.mapping(untrusted.status(resource).get("build"))
     if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
         return {
             "namespace": namespace,
@@ -86,7 +87,7 @@ def cancel(
             "message": "No build is under way.",
         }
     wish = {
-        "build": int(build["number"]),
+        "build": untrusted.integer(build.get("number")),
         "by": by,
         "reason": reason,
         "at": format_time(services.now()),
@@ -112,10 +113,10 @@ def cancel(
 def show(services: Services, namespace: str, name: str) -> Result:
     """What is asked for, and how it stands: the conditions, the build, each image with why."""
     resource = _read(services, namespace, name)
-    status = resource.get("status") or {}
-    conditions = status.get("conditions") or []
+    status = untrusted.status(resource)
+    conditions = untrusted.mappings(status.get("conditions"))
     images: List[Dict[str, Any]] = []
-    for each in status.get("images") or ():
+    for each in records.images_of(status):
         known = {key: value for key, value in each.items() if key != "logTail"}
         images.append({**known, "tag": next(iter(each.get("tags") or ()), "")})
     return {
@@ -126,9 +127,9 @@ def show(services: Services, namespace: str, name: str) -> Result:
         ),
         "source": {
             **dict((resource.get("spec") or {}).get("source") or {}),
-            **dict(status.get("source") or {}),
+            **dict(untrusted.mapping(status.get("source"))),
         },
-        "build": dict(status.get("build") or {}),
+        "build": dict(untrusted.mapping(status.get("build"))),
         "images": images,
         "conditions": [
             {key: each.get(key, "") for key in ("type", "status", "reason", "message")}
@@ -149,11 +150,11 @@ def read_logs(
     from the status.
     """
     resource = _read(services, namespace, name)
-    status = resource.get("status") or {}
-    build = status.get("build") or {}
+    status = untrusted.status(resource)
+    build = untrusted.mapping(status.get("build"))
     run = BuildRun(services, identity_of(services.settings.cluster, PLURAL, resource), "logs")
     found: Dict[str, str] = {}
-    for record in status.get("images") or ():
+    for record in records.images_of(status):
         if image and record.get("name") != image:
             continue
         found[str(record["name"])] = _log_of(run, resource, build, record, tail_bytes)

@@ -14,6 +14,7 @@ import logging
 import random
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
 
+from kubestorm import untrusted
 from kubestorm.building.address import repository_key
 from kubestorm.building.commands import IMAGE_BUILDS, PLURAL
 from kubestorm.building.pushes import TRIGGER, Push
@@ -44,7 +45,9 @@ def follows(resource: Mapping[str, Any], keys: Sequence[str], branch: str) -> bo
     if not followed:
         # Which branch the default one is, the last look found out; before it, any event is a reason
         # to look.
-        followed = ((resource.get("status") or {}).get("source") or {}).get("branch") or branch
+        followed = (
+            untrusted.mapping(untrusted.status(resource).get("source")).get("branch") or branch
+        )
     return bool(followed == branch)
 
 
@@ -61,13 +64,13 @@ def note_push(
     keys = [key for key in (repository_key(url) for url in urls) if key]
     told: List[str] = []
     for resource in services.kube.list_all(IMAGE_BUILDS):
-        known = ((resource.get("status") or {}).get("source") or {}).get("commit")
+        known = untrusted.mapping(untrusted.status(resource).get("source")).get("commit")
         if known == commit or not follows(resource, keys, branch):
             continue
         metadata = resource["metadata"]
         note = {"commit": commit, "actor": actor, "event_id": event_id}
         text = json.dumps(note, sort_keys=True)
-        if (metadata.get("annotations") or {}).get(PUSHED_ANNOTATION) != text:
+        if untrusted.texts(metadata.get("annotations")).get(PUSHED_ANNOTATION) != text:
             body = {"metadata": {"annotations": {PUSHED_ANNOTATION: text}, "uid": metadata["uid"]}}
             try:
                 services.kube.patch(IMAGE_BUILDS, metadata["name"], body, metadata["namespace"])
@@ -207,7 +210,7 @@ class BranchPoller:
 
 
 def _followed_by(resource: Object, spec: ImageBuildSpec) -> Followed:
-    known = str(((resource.get("status") or {}).get("source") or {}).get("commit") or "")
+    known = str(untrusted.mapping(untrusted.status(resource).get("source")).get("commit") or "")
     return Followed(
         spec.source.address.url, spec.source.branch, spec.source.vault_path or "", known
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
+from kubestorm import untrusted
 from kubestorm.building.credentials import docker_config, registry_logins, secret_manifest
 from kubestorm.building.settings import BuildSettings
 from kubestorm.errors import ConflictError, NotFoundError, PermanentError
@@ -50,7 +51,7 @@ def _ensure_secret(services: Services, wanted: Dict[str, Any]) -> bool:
             return True
         except ConflictError:
             found = services.kube.get(SECRETS, metadata["name"], metadata["namespace"])
-    if (found["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") != "kubestorm":
+    if untrusted.labels_of(found).get("app.kubernetes.io/managed-by") != "kubestorm":
         message = (
             f"Secret {metadata['namespace']}/{metadata['name']} is not ours; delete it, or name "
             "another."

@@ -13,6 +13,7 @@ import hashlib
 import json
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
+from kubestorm import untrusted
 from kubestorm.building.plan import Decision, LastGood, Request, inputs_of
 from kubestorm.building.spec import ImageBuildSpec
 from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, format_time
@@ -64,39 +65,50 @@ def read_request(annotations: Mapping[str, str]) -> Optional[Request]:
     """A person's wish to build, from the annotation that image_build_start writes; None when it
     cannot be read.
     """
-    found = read_json(annotations.get(REQUEST_ANNOTATION))
-    if not found or not found.get("id"):
+    found = untrusted.json_object(annotations.get(REQUEST_ANNOTATION))
+    if not found.get("id") or not untrusted.text(found["id"]):
         return None
-    images = found.get("images")
     return Request(
-        id=str(found["id"]),
-        by=str(found.get("by") or ""),
-        images=frozenset(str(each) for each in images) if isinstance(images, list) else frozenset(),
+        id=untrusted.text(found["id"]),
+        by=untrusted.text(found.get("by")),
+        images=frozenset(untrusted.words(found.get("images"))),
         force=bool(found.get("force", True)),
     )
 
 
 def cancel_reason(annotations: Mapping[str, str], number: int) -> str:
     """Why the build of that number has to stop; empty when nobody said so."""
-    found = read_json(annotations.get(CANCEL_ANNOTATION))
-    if not found or int(found.get("build") or number) != number:
+    found = untrusted.json_object(annotations.get(CANCEL_ANNOTATION))
+    # A build that is no number is not this one: a wish that cannot be read stops nothing.
+    if not found or untrusted.integer(found.get("build") or number, -1) != number:
         return ""
-    reason = f": {found['reason']}" if found.get("reason") else ""
-    return f"{found.get('by') or 'Somebody'} canceled it{reason}."
-
-
-def read_json(text: Optional[str]) -> Dict[str, Any]:
-    """An annotation that holds a JSON object; anything else reads as an empty one."""
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    reason = untrusted.text(found.get("reason"))
+    by = untrusted.text(found.get("by"), "Somebody")
+    return f"{by} canceled it{': ' if reason else ''}{reason}."
 
 
 def image_records(status: Mapping[str, Any]) -> Dict[str, Record]:
     """The images in a status, by name."""
-    return {str(each.get("name")): dict(each) for each in status.get("images") or ()}
+    return {str(each["name"]): each for each in images_of(status)}
+
+
+def images_of(status: Mapping[str, Any]) -> List[Record]:
+    """The images in a status, in their order; what has no name is none."""
+    found: List[Record] = []
+    for each in untrusted.mappings(status.get("images")):
+        name = untrusted.text(each.get("name"))
+        parts = {
+            key: dict(value)
+            for key, value in each.items()
+            if key in _PARTS and isinstance(value, Mapping)
+        }
+        rest = {key: value for key, value in each.items() if key not in (*_PARTS, "name")}
+        if name:
+            found.append({"name": name, **rest, **parts})
+    return found
+
+
+_PARTS = ("lastGood", "failedOn")
 
 
 def last_good(records: Mapping[str, Record]) -> Dict[str, LastGood]:
@@ -107,7 +119,7 @@ def last_good(records: Mapping[str, Record]) -> Dict[str, LastGood]:
             str(each["commit"]), str(each.get("inputs", "")), str(each.get("digest", ""))
         )
         for name, each in found.items()
-        if each.get("commit")
+        if untrusted.text(each.get("commit"))
     }
 
 
@@ -143,12 +155,12 @@ def decide(
     `alive` says whether an execution (or a Job) is at work on the build; `cancel` are the object's
     annotations; `attempts` is how often a build may be begun that nobody ends.
     """
-    build = dict(status.get("build") or {})
+    build = dict(untrusted.mapping(status.get("build")))
     if build.get("phase") in (REQUESTED_PHASE, RUNNING):
         return _under_way(build, cancel, alive, attempts, now)
     if not wants_another(status, spec, request):
         return None
-    source = status.get("source") or {}
+    source = untrusted.mapping(status.get("source"))
     asked_anew = request is not None and request.id != build.get("requestId")
     commit = str(source.get("commit") or "")
     request_id = request.id if request else str(build.get("requestId") or "")
@@ -168,10 +180,10 @@ def wants_another(
     status: Mapping[str, Any], spec: ImageBuildSpec, request: Optional[Request]
 ) -> bool:
     """Whether another build than the one in the status is wanted: now, or after it."""
-    build = status.get("build") or {}
+    build = untrusted.mapping(status.get("build"))
     if spec.suspend and (request is None or request.id == build.get("requestId")):
         return False
-    commit = str((status.get("source") or {}).get("commit") or "")
+    commit = str(untrusted.mapping(status.get("source")).get("commit") or "")
     request_id = request.id if request else str(build.get("requestId") or "")
     return bool(build.get("key") != key_of(commit, spec, request_id))
 
@@ -183,7 +195,7 @@ def _new_build(before: Record, commit: str, request: Optional[Request], now: dt.
     elif before:
         cause = "a commit" if before.get("commit") != commit else "a change of the spec"
     return {
-        "number": int(before.get("number") or 0) + 1,
+        "number": untrusted.integer(before.get("number")) + 1,
         "commit": commit,
         "phase": REQUESTED_PHASE,
         "cause": cause,
@@ -201,12 +213,12 @@ def _under_way(
 ) -> Next:
     if alive:
         return None  # whoever is at work sees a cancellation itself
-    reason = cancel_reason(cancel, int(build.get("number") or 0))
+    reason = cancel_reason(cancel, untrusted.integer(build.get("number")))
     if reason:
         return Finish(finished(build, CANCELED, reason, now))
     asked = {"phase": REQUESTED_PHASE, "dispatchedAt": format_time(now)}
     if build["phase"] == RUNNING:
-        count = int(build.get("interruptions") or 0) + 1
+        count = untrusted.integer(build.get("interruptions")) + 1
         build = {**build, "interruptions": count}
         if count >= attempts:
             message = f"It was begun {count} times and never ended; check the build host."
@@ -220,8 +232,8 @@ def ask_at(build: Mapping[str, Any]) -> Optional[dt.datetime]:
     """When an execution is to be asked for (again), for a build that none is at work on; None: at
     once.
     """
-    dispatched = parse_time(build.get("dispatchedAt"))
-    times = [parse_time(build.get("notBefore"))]
+    dispatched = untrusted.moment(build.get("dispatchedAt"))
+    times = [untrusted.moment(build.get("notBefore"))]
     if dispatched is not None:
         times.append(dispatched + dt.timedelta(seconds=REDISPATCH_SECONDS))
     return max((each for each in times if each is not None), default=None)
@@ -313,7 +325,8 @@ def due_images(records: Mapping[str, Record], now: dt.datetime) -> Tuple[str, ..
     return tuple(
         name
         for name, record in records.items()
-        if record.get("state") == WAITING and (parse_time(record.get("retryAt")) or now) <= now
+        if record.get("state") == WAITING
+        and (untrusted.moment(record.get("retryAt")) or now) <= now
     )
 
 
@@ -323,7 +336,7 @@ def failed(
     now: dt.datetime,
 ) -> Record:  # fmt: skip
     """The record of an image whose build ended badly: it waits for another try if that may help."""
-    count = int(record.get("attempts") or 0)
+    count = untrusted.integer(record.get("attempts"))
     again = retryable and count < attempts
     out = {
         **record,
@@ -344,7 +357,10 @@ def failed(
 
 def with_duration(record: Record) -> Record:
     """The record with how long it took, where it is over."""
-    begun, over = parse_time(record.get("startedAt")), parse_time(record.get("finishedAt"))
+    begun, over = (
+        untrusted.moment(record.get("startedAt")),
+        untrusted.moment(record.get("finishedAt")),
+    )
     if begun is not None and over is not None:
         record["durationSeconds"] = (over - begun).total_seconds()
     return record
@@ -357,7 +373,7 @@ def settle(build: Record, records: Sequence[Record], now: dt.datetime) -> Record
     states = [record.get("state") for record in records]
     if any(state == WAITING for state in states):
         times = [
-            parse_time(record.get("retryAt")) or now
+            untrusted.moment(record.get("retryAt")) or now
             for record in records
             if record.get("state") == WAITING
         ]
@@ -486,7 +502,7 @@ def finished_payload(
     )
     return {
         **identity,
-        "number": int(build.get("number") or 0),
+        "number": untrusted.integer(build.get("number")),
         "outcome": str(build.get("outcome") or ""),
         "message": str(build.get("message") or ""),
         "commit": str(build.get("commit") or ""),
@@ -518,11 +534,3 @@ def replacing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Record:
     """A map as a merge patch that leaves nothing of the old one."""
     kept = without_nothing(after)
     return {**{key: None for key in before if key not in kept}, **kept}
-
-
-def parse_time(text: Any) -> Optional[dt.datetime]:
-    """RFC 3339, None where it is not."""
-    try:
-        return dt.datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
-    except ValueError:
-        return None

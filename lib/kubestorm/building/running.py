@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import logging
 import posixpath
 import socket
 import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.bases import recording as bases
 from kubestorm.building import builders, records, slots, tags
 from kubestorm.building.builders import Builder, Order, Progress
@@ -44,6 +46,8 @@ from kubestorm.lease import HEARTBEATS, LeaseLock, LeaseTakenError
 from kubestorm.naming import Identity
 from kubestorm.resource import LEASE_WAIT_SECONDS, Object, ResourceHandle, reason_of
 from kubestorm.services import Services
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 Result = Dict[str, Any]
@@ -135,7 +139,7 @@ class BuildRun:
         for key in ("build", "source"):
             if key in fields:
                 fields[key] = records.replacing(
-                    (resource.get("status") or {}).get(key) or {}, fields[key]
+                    untrusted.status(resource).get(key) or {}, fields[key]
                 )
         if images is not None:
             fields["images"] = [records.without_nothing(each) for each in images]
@@ -178,12 +182,12 @@ class BuildRun:
             raise DefinitionError(
                 f"The ImageBuild has no image {record['name']} any more.", field="spec.images"
             )
-        commit, number = str(build["commit"]), int(build["number"])
+        commit, number = str(build["commit"]), untrusted.integer(build.get("number"))
         branch = str(build.get("branch") or spec.source.shown)
         return Order(
             identity=self.identity,
             number=number,
-            attempt=max(int(record.get("attempts") or 0), 1),
+            attempt=max(untrusted.integer(record.get("attempts")), 1),
             image=image,
             source=spec.source,
             commit=commit,
@@ -236,14 +240,20 @@ class Watcher:
                         self._reason = (
                             self._reason or "Another execution has taken over this build."
                         )
+            # Apart from the Lease: nothing that can be written on the object ends its renewal.
+            try:
                 self._look()
+            except Error:
+                pass
+            except Exception:
+                log.exception("build.look_failed", extra={"resource": str(self._run.identity)})
 
     def _look(self) -> None:
         resource = self._run.handle.read()
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             self._stop("The ImageBuild is being deleted.")
             return
-        reason = records.cancel_reason(resource["metadata"].get("annotations") or {}, self._number)
+        reason = records.cancel_reason(untrusted.annotations_of(resource), self._number)
         if reason:
             self._stop(reason)
         self._put_off(resource)
@@ -252,9 +262,9 @@ class Watcher:
         """Say in the status that the build lives, before somebody looks whether it died. Whatever
         was written to the object meanwhile says it as well.
         """
-        run, status = self._run, resource.get("status") or {}
-        now, due = run.services.now(), records.parse_time(status.get("requeueAt"))
-        is_running = (status.get("build") or {}).get("phase") == records.RUNNING
+        run, status = self._run, untrusted.status(resource)
+        now, due = run.services.now(), untrusted.moment(status.get("requeueAt"))
+        is_running = untrusted.mapping(status.get("build")).get("phase") == records.RUNNING
         if not is_running or due is None or (due - now).total_seconds() > run.silent_seconds / 2:
             return
         later = format_time(now + dt.timedelta(seconds=run.silent_seconds))
@@ -288,12 +298,12 @@ def _run_build(run: BuildRun, lease: LeaseLock) -> Result:
     resource = run.handle.read()
     if resource is None or resource["metadata"].get("deletionTimestamp"):
         return {"skipped": True, "message": "The ImageBuild is being deleted."}
-    build = dict((resource.get("status") or {}).get("build") or {})
+    build = dict(untrusted.mapping(untrusted.status(resource).get("build")))
     if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
         return {"skipped": True, "message": "No build is requested."}
     spec = run.parse(resource)
     if spec.builder != HOST_BUILDAH:
-        with Watcher(run, int(build["number"]), [lease]) as watcher:
+        with Watcher(run, untrusted.integer(build.get("number")), [lease]) as watcher:
             return _Execution(run, resource, spec, build, watcher).carry_out()
     slot = slots.take(run.services, run.settings, run.identity, run.run_id)
     if slot is None:
@@ -303,7 +313,7 @@ def _run_build(run: BuildRun, lease: LeaseLock) -> Result:
     if slot is None:
         return {"waiting": True, "message": build["message"]}
     try:
-        with Watcher(run, int(build["number"]), [lease, slot]) as watcher:
+        with Watcher(run, untrusted.integer(build.get("number")), [lease, slot]) as watcher:
             return _Execution(run, resource, spec, build, watcher).carry_out()
     finally:
         # What this cannot do now, the waiting build does when its turn has not come for long.
@@ -330,7 +340,7 @@ class _Execution:
     ) -> None:
         self._run, self._resource, self._spec, self._watcher = run, resource, spec, watcher
         self._build = build
-        self._images: List[Record] = list((resource.get("status") or {}).get("images") or [])
+        self._images: List[Record] = records.images_of(untrusted.status(resource))
         self._now = run.services.now
         self._bases: Dict[str, bases.Recorded] = {}
         self._silent_seconds = run.silent_seconds
@@ -381,7 +391,7 @@ class _Execution:
         self._run.say(f"Fetching {commit} of {self._spec.source.address.url}.")
         since = sorted({each.commit for each in good.values()} - {commit})
         git.fetch(repository, commit=commit, branch=branch, since=since)
-        if not records.is_planned(known, self._spec, int(self._build["number"])):
+        if not records.is_planned(known, self._spec, untrusted.integer(self._build.get("number"))):
             changes = {each: git.changed_paths(repository, each, commit) for each in since}
             decisions = plan_images(
                 self._spec.images,
@@ -393,14 +403,14 @@ class _Execution:
             for decision in decisions:
                 verb = "is built" if decision.build else "is skipped"
                 self._run.say(f"{decision.image} {verb}: {decision.message}")
-            number = int(self._build["number"])
+            number = untrusted.integer(self._build.get("number"))
             self._images = records.planned(decisions, known, number=number, commit=commit)
         self._save(_fetched(commit, self._spec))
 
     def _request(self) -> Optional[Request]:
         if self._build.get("cause") != "a command":
             return None
-        names = frozenset(str(each) for each in self._build.get("requestImages") or ())
+        names = frozenset(untrusted.words(self._build.get("requestImages")))
         by, force = str(self._build.get("requestedBy") or ""), bool(self._build.get("requestForce"))
         return Request(str(self._build.get("requestId")), by, names, force)
 
@@ -522,7 +532,9 @@ class _Execution:
             for key, value in self._by_name[name].items()
             if key not in ("retryAt", "logTail")
         }
-        record.update(state=records.BUILDING, attempts=int(record.get("attempts") or 0) + 1)
+        record.update(
+            state=records.BUILDING, attempts=untrusted.integer(record.get("attempts")) + 1
+        )
         record.setdefault("startedAt", format_time(self._now()))
         if dockerfile:
             record["dockerfile"] = dockerfile
@@ -576,14 +588,14 @@ class _Execution:
         build's end.
         """
         now, run = self._now(), self._run
-        count = int(self._build.get("interruptions") or 0) + 1
+        count = untrusted.integer(self._build.get("interruptions")) + 1
         is_source = error.service in ("Git", "Vault") or isinstance(error, DefinitionError)
         if isinstance(error, TemporaryError) and count < run.settings.attempts:
             wait = run.settings.retry_seconds * 2.0 ** (count - 1)
             self._build = records.later(self._build, str(error), count, wait, now)
         else:
             self._build = records.finished(self._build, records.FAILED, str(error), now)
-            number = int(self._build["number"])
+            number = untrusted.integer(self._build.get("number"))
             reason = records.SOURCE_UNAVAILABLE if is_source else records.BUILD_FAILED
             self._images = [
                 self._failed({**each, "build": number}, reason, str(error), stage="build")
@@ -676,5 +688,5 @@ def _rewound(record: Record) -> Record:
     return {
         **record,
         "state": records.WAITING,
-        "attempts": max(int(record.get("attempts") or 1) - 1, 0),
+        "attempts": max(untrusted.integer(record.get("attempts"), 1) - 1, 0),
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Iterator, Mapping, Optional
 
+from kubestorm import untrusted
 from kubestorm.building import records
 from kubestorm.building.settings import BuildSettings
 from kubestorm.dispatching import Dispatch
@@ -71,7 +72,7 @@ def call_next(
 
 
 def _build_of(resource: Object) -> Mapping[str, Any]:
-    return (resource.get("status") or {}).get("build") or {}
+    return untrusted.mapping(untrusted.status(resource).get("build"))
 
 
 def _lease(services: Services, name: str, holder: str) -> LeaseLock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from kubestorm import untrusted
 from kubestorm.building import builders, logs, records
 from kubestorm.building.builders.jobs import JobBuilder
 from kubestorm.building.records import Ask, Finish, Record
@@ -66,9 +67,9 @@ def _find_commit(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> str:
     """The commit that the spec names; the git server is asked where something says that it may be
     another one than before.
     """
-    status = resource.get("status") or {}
-    known = dict(status.get("source") or {})
-    annotations = resource["metadata"].get("annotations") or {}
+    status = untrusted.status(resource)
+    known = dict(untrusted.mapping(status.get("source")))
+    annotations = untrusted.annotations_of(resource)
     request = records.read_request(annotations)
     answers = annotations.get(records.PUSHED_ANNOTATION, "") + (f"/{request.id}" if request else "")
     asked = {"generation": run.handle.generation(resource), "answers": answers}
@@ -84,9 +85,12 @@ def _find_commit(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> str:
         "shortCommit": head.commit[:8],
         "seenAt": format_time(run.services.now()),
     }
-    told = find(status.get("conditions") or [], records.SOURCE_FETCHED) or {}
+    told = find(untrusted.mappings(status.get("conditions")), records.SOURCE_FETCHED) or {}
     reason, message = "Fetched", f"{head.branch} is at {head.commit}."
-    if told.get("status") == TRUE and (status.get("build") or {}).get("commit") != head.commit:
+    if (
+        told.get("status") == TRUE
+        and untrusted.mapping(status.get("build")).get("commit") != head.commit
+    ):
         reason, message = str(told["reason"]), str(told["message"])
     run.write(resource, Condition(records.SOURCE_FETCHED, TRUE, reason, message), source=found)
     return str(head.commit)
@@ -102,12 +106,12 @@ def _has_to_ask(
         (known.get(key) or "") != (value or "") for key, value in asked.items()
     ):
         return True
-    conditions = (resource.get("status") or {}).get("conditions") or []
+    conditions = untrusted.mappings(untrusted.status(resource).get("conditions"))
     condition = find(conditions, records.SOURCE_FETCHED) or {}
     generation = run.handle.generation(resource)
     if (condition.get("status"), condition.get("observedGeneration")) != (TRUE, generation):
         return True
-    seen = records.parse_time(known.get("seenAt"))
+    seen = untrusted.moment(known.get("seenAt"))
     return seen is None or (run.services.now() - seen).total_seconds() > SOURCE_AGE_SECONDS
 
 
@@ -131,8 +135,8 @@ def _drive(run: BuildRun, spec: ImageBuildSpec) -> Result:
     resource = _living(run)
     if resource is None:
         return dict(SKIPPED)
-    request = records.read_request(resource["metadata"].get("annotations") or {})
-    wants_another = records.wants_another(resource.get("status") or {}, spec, request)
+    request = records.read_request(untrusted.annotations_of(resource))
+    wants_another = records.wants_another(untrusted.status(resource), spec, request)
     try:
         with run.build_lease(marks=wants_another):
             resource = _living(run)
@@ -152,11 +156,11 @@ def _drive(run: BuildRun, spec: ImageBuildSpec) -> Result:
 
 def _drive_alone(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Driven:
     resource, freed = _look_at_jobs(run, resource, spec)
-    status = resource.get("status") or {}
-    annotations = resource["metadata"].get("annotations") or {}
+    status = untrusted.status(resource)
+    annotations = untrusted.annotations_of(resource)
     now = run.services.now()
-    build: Record = dict(status.get("build") or {})
-    images: List[Record] = [dict(each) for each in status.get("images") or ()]
+    build: Record = dict(untrusted.mapping(status.get("build")))
+    images: List[Record] = records.images_of(status)
     decision = records.decide(
         status,
         spec,
@@ -186,7 +190,7 @@ def _drive_alone(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Drive
 def _has_jobs(status: Mapping[str, Any]) -> bool:
     return any(
         each.get("job") and each.get("state") in records.UNDER_WAY
-        for each in status.get("images") or ()
+        for each in records.images_of(status)
     )
 
 
@@ -194,14 +198,14 @@ def _look_at_jobs(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Tupl
     """Take what became of the Jobs over into the status; whether this leaves room for another
     build's.
     """
-    status = resource.get("status") or {}
-    build = dict(status.get("build") or {})
+    status = untrusted.status(resource)
+    build = dict(untrusted.mapping(status.get("build")))
     if build.get("phase") == records.FINISHED or not _has_jobs(status):
         return resource, False
     builder, now = run.job_builder(spec), run.services.now()
-    before: List[Record] = [dict(each) for each in status.get("images") or ()]
-    annotations = resource["metadata"].get("annotations") or {}
-    reason = records.cancel_reason(annotations, int(build.get("number") or 0))
+    before: List[Record] = records.images_of(status)
+    annotations = untrusted.annotations_of(resource)
+    reason = records.cancel_reason(annotations, untrusted.integer(build.get("number")))
     if reason:
         _stop_jobs(run, spec, build, before)
         images = records.cancel_images(before, reason, now)
@@ -274,7 +278,7 @@ def teardown(run: BuildRun) -> Result:
 
 def _remove_jobs(run: BuildRun, resource: Object) -> List[str]:
     """Remove the Jobs of all its builds, where one was ever made in the cluster."""
-    used = {((resource.get("status") or {}).get("build") or {}).get("builder")}
+    used = {untrusted.mapping(untrusted.status(resource).get("build")).get("builder")}
     if used == {None}:
         return []
     with contextlib.suppress(InvalidSpecError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.chat.commands import Command
 from kubestorm.chat.formatting import Message, Outcome, table_of
 from kubestorm.conditions import UNDER_WAY
@@ -89,7 +90,7 @@ def follow_of(
     if command.follow == "delivery":
         run = str(result.get("run_id") or "")
         return replace(base, run=run) if run else None
-    return replace(base, generation=int(result.get("generation") or 0))
+    return replace(base, generation=untrusted.integer(result.get("generation")))
 
 
 def next_look(follow: Follow, look_seconds: float) -> Follow:
@@ -112,13 +113,12 @@ def judge_object(
     where = f"{follow.namespace}/{follow.name}"
     if resource is None:
         return Message(f"{word.capitalize()} {where} is gone.", Outcome.WARNING)
-    status: Mapping[str, Any] = resource.get("status") or {}
-    generation = follow.generation or int(resource["metadata"].get("generation") or 0)
-    if int(status.get("observedGeneration") or 0) < generation:
+    status: Mapping[str, Any] = untrusted.status(resource)
+    generation = follow.generation or untrusted.integer(resource["metadata"].get("generation"))
+    if untrusted.integer(status.get("observedGeneration")) < generation:
         return None
-    by_type = {item.get("type"): item for item in status.get("conditions") or []}
-    ready = by_type.get("Ready") or {}
-    if int(ready.get("observedGeneration") or generation) < generation:
+    ready = _ready(status)
+    if untrusted.integer(ready.get("observedGeneration"), generation) < generation:
         return None
     if ready.get("status") == "True":
         return Message(
@@ -150,8 +150,8 @@ def judge_application(
     if awaited:
         newest = max(awaited, key=lambda item: str(item["metadata"].get("creationTimestamp") or ""))
         return judge_rollout(follow, newest)
-    status: Mapping[str, Any] = application.get("status") or {}
-    image: Mapping[str, Any] = status.get("image") or {}
+    status: Mapping[str, Any] = untrusted.status(application)
+    image: Mapping[str, Any] = untrusted.mapping(status.get("image"))
     ready = _ready(status)
     if follow.digest and image.get("digest") == follow.digest and ready.get("status") == "True":
         return Message(
@@ -173,7 +173,7 @@ def judge_rollout(follow: Follow, rollout: Mapping[str, Any]) -> Optional[Messag
     """The outcome of one Rollout; None while it is under way."""
     where = f"{follow.namespace}/{follow.name}"
     spec: Mapping[str, Any] = rollout.get("spec") or {}
-    status: Mapping[str, Any] = rollout.get("status") or {}
+    status: Mapping[str, Any] = untrusted.status(rollout)
     phase, reason = str(status.get("phase") or ""), str(status.get("reason") or "")
     image: Mapping[str, Any] = spec.get("image") or {}
     version = image.get("tag") or str(image.get("digest") or "")[:19]
@@ -205,12 +205,12 @@ def judge_build(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Option
     where = f"{follow.namespace}/{follow.name}"
     if resource is None:
         return Message(f"ImageBuild {where} is gone.", Outcome.WARNING)
-    status: Mapping[str, Any] = resource.get("status") or {}
-    build: Mapping[str, Any] = status.get("build") or {}
+    status: Mapping[str, Any] = untrusted.status(resource)
+    build: Mapping[str, Any] = untrusted.mapping(status.get("build"))
     if build.get("requestId") != follow.request or build.get("phase") != "Finished":
         return None
     ready = _ready(status)
-    rows = [item for item in status.get("images") or [] if isinstance(item, Mapping)]
+    rows = untrusted.mappings(status.get("images"))
     columns = (
         ("Image", "name"),
         ("State", "state"),
@@ -238,11 +238,11 @@ def judge_delivery(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Opt
     where = f"{follow.namespace}/{follow.name}"
     if resource is None:
         return Message(f"ImageBuild {where} is gone.", Outcome.WARNING)
-    delivery: Mapping[str, Any] = (resource.get("status") or {}).get("pipeline") or {}
+    delivery: Mapping[str, Any] = untrusted.mapping(untrusted.status(resource).get("pipeline"))
     outcome = delivery.get("outcome")
     if delivery.get("runId") != follow.run or outcome not in ("succeeded", "failed"):
         return None
-    stages = [item for item in delivery.get("stages") or [] if isinstance(item, Mapping)]
+    stages = untrusted.mappings(delivery.get("stages"))
     table = (
         table_of(stages, (("Stage", "name"), ("Outcome", "outcome"), ("Why", "message")))
         if stages
@@ -280,7 +280,12 @@ def judge_late(follow: Follow, watch_seconds: float) -> Optional[Message]:
 
 def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return next(
-        (item for item in status.get("conditions") or [] if item.get("type") == "Ready"), {}
+        (
+            item
+            for item in untrusted.mappings(status.get("conditions"))
+            if item.get("type") == "Ready"
+        ),
+        {},
     )
 
 
@@ -297,7 +302,7 @@ def _is_final(reason: str) -> bool:
 
 def _facts(status: Mapping[str, Any]) -> Any:
     endpoint = (
-        (status.get("endpoint") or {}).get("host")
+        untrusted.mapping(status.get("endpoint")).get("host")
         if isinstance(status.get("endpoint"), Mapping)
         else ""
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.chat.commands import APPLICATION, KIND_WORDS, Command
 from kubestorm.chat.formatting import Message, Outcome, Table, table_of
 
@@ -163,7 +164,7 @@ def _ready_list(
 def _database(result: Any, values: Values) -> Message:
     rds: Mapping[str, Any] = result.get("rds") or {}
     vault: Mapping[str, Any] = result.get("vault") or {}
-    status: Mapping[str, Any] = result.get("status") or {}
+    status: Mapping[str, Any] = untrusted.status(result)
     return _one(
         "Database",
         result,
@@ -199,7 +200,9 @@ def _one(
 
 
 def _conditions(status: Mapping[str, Any]) -> Optional[Table]:
-    rows = [item for item in status.get("conditions") or [] if item.get("type") != "Ready"]
+    rows = [
+        item for item in untrusted.mappings(status.get("conditions")) if item.get("type") != "Ready"
+    ]
     return (
         table_of(rows, (("Condition", "type"), ("Is", "status"), ("Reason", "reason")))
         if rows

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from kubestorm import naming
+from kubestorm import naming, untrusted
 from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import EVENTS, Resource
 from kubestorm.rollout.intents import freeze_of
@@ -53,11 +53,13 @@ def explain(
 ) -> Dict[str, Any]:
     """`message` in one sentence, `well`, `findings` (title and text each), `next_step`."""
     metadata = resource["metadata"]
-    status: Mapping[str, Any] = resource.get("status") or {}
+    status: Mapping[str, Any] = untrusted.status(resource)
     what = f"{_WORDS[plural]} {metadata.get('namespace', '')}/{metadata['name']}"
-    conditions = [item for item in status.get("conditions") or [] if isinstance(item, Mapping)]
+    conditions = untrusted.mappings(status.get("conditions"))
     ready = next((item for item in conditions if item.get("type") == "Ready"), None)
-    behind = int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0)
+    behind = untrusted.integer(status.get("observedGeneration")) < untrusted.integer(
+        metadata.get("generation")
+    )
     well = bool(
         ready
         and ready.get("status") == "True"
@@ -139,7 +141,7 @@ def _finding(condition: Mapping[str, Any]) -> Dict[str, str]:
 
 
 def _of_rollout(rollout: Mapping[str, Any]) -> Dict[str, str]:
-    status: Mapping[str, Any] = rollout.get("status") or {}
+    status: Mapping[str, Any] = untrusted.status(rollout)
     image: Mapping[str, Any] = (rollout.get("spec") or {}).get("image") or {}
     version = image.get("tag") or str(image.get("digest") or "")[:19]
     text = f"{version}: {status.get('phase') or 'Pending'}"
@@ -151,7 +153,7 @@ def _of_rollout(rollout: Mapping[str, Any]) -> Dict[str, str]:
 
 
 def _of_event(event: Mapping[str, Any]) -> Dict[str, str]:
-    count = int(event.get("count") or 1)
+    count = untrusted.integer(event.get("count"), 1)
     times = f" ({count} times)" if count > 1 else ""
     return {"title": str(event.get("reason") or "Event"), "text": f"{event.get('message')}{times}"}
 
@@ -189,6 +191,6 @@ def _rollout(
         if any(owner.get("uid") == uid for owner in item["metadata"].get("ownerReferences") or [])
     ]
     own.sort(key=lambda item: str(item["metadata"].get("creationTimestamp") or ""))
-    if not own or (own[-1].get("status") or {}).get("phase") == "Complete":
+    if not own or untrusted.status(own[-1]).get("phase") == "Complete":
         return None
     return own[-1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Mapping, Optional
 
-from kubestorm import naming
+from kubestorm import naming, untrusted
 from kubestorm.database.deletion import SNAPSHOT_POSSIBLE, ObservedSnapshot
 from kubestorm.database.plan import ObservedInstance
 from kubestorm.errors import DefinitionError, NotFoundError, PermanentError
@@ -42,14 +42,14 @@ def identifier(instance: str, uid: str, word: str) -> str:
 
 def requested(resource: Mapping[str, Any]) -> Optional[str]:
     """The word on the object."""
-    value = (resource["metadata"].get("annotations") or {}).get(naming.SNAPSHOT_ANNOTATION)
+    value = untrusted.annotations_of(resource).get(naming.SNAPSHOT_ANNOTATION)
     return str(value) if value else None
 
 
 def is_due(resource: Mapping[str, Any]) -> bool:
     """Whether there is a wish that has not come to its end."""
     word = requested(resource)
-    told = (resource.get("status") or {}).get(STATUS_FIELD) or {}
+    told = untrusted.mapping(untrusted.status(resource).get(STATUS_FIELD))
     return word is not None and not (told.get("request") == word and told.get("state") in SETTLED)
 
 

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
 
-from kubestorm import conditions, naming
+from kubestorm import conditions, naming, untrusted
 from kubestorm.conditions import format_time
 from kubestorm.database import asked_snapshot
 from kubestorm.database.kinds import as_database, in_their_words, patch_of, their_path
@@ -207,7 +207,7 @@ def snapshot(
         raise DefinitionError(message, field="snapshot")
     target = _target(services, namespace, name, kind)
     _refuse_going(target)
-    instance = (target.object.get("status") or {}).get("instanceIdentifier")
+    instance = untrusted.status(target.object).get("instanceIdentifier")
     if not instance:
         message = f"{target.name} has no instance yet, so there is nothing to take a snapshot of."
         raise DefinitionError(message, field="name")
@@ -270,9 +270,7 @@ def delete(
     who = _who(requested_by)
     annotations = {naming.REQUESTED_BY_ANNOTATION: who}
     if policy == DELETE:
-        given = (target.object["metadata"].get("annotations") or {}).get(
-            naming.CONFIRM_DELETE_ANNOTATION
-        )
+        given = untrusted.annotations_of(target.object).get(naming.CONFIRM_DELETE_ANNOTATION)
         if not confirm and given != name:
             message = (
                 f"deletionPolicy of {name} is Delete, which destroys the data for ever. Give "
@@ -344,7 +342,8 @@ def _refuse_going(target: Target) -> None:
     if target.is_going:
         ready = (
             conditions.find(
-                (target.object.get("status") or {}).get("conditions") or [], conditions.READY
+                untrusted.mappings(untrusted.status(target.object).get("conditions")),
+                conditions.READY,
             )
             or {}
         )
@@ -378,7 +377,7 @@ def _refusal(
     own = naming.rds_identifier(
         settings.database.identifier_prefix, settings.cluster, target.namespace, target.name
     )
-    known = (target.object.get("status") or {}).get("instanceIdentifier")
+    known = untrusted.status(target.object).get("instanceIdentifier")
     identifier = str(spec.adopt or known or own)
     try:
         observed = services.rds.describe(identifier)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, NamedTuple, Optional, Tuple, Union
 
+from kubestorm import untrusted
 from kubestorm.database import rotation
 from kubestorm.database.plan import ObservedInstance
 from kubestorm.errors import ConflictError
@@ -31,7 +32,7 @@ class Rotation(NamedTuple):
 
 def requested(resource: Mapping[str, Any]) -> Optional[str]:
     """What the object's annotation asks for."""
-    value = (resource["metadata"].get("annotations") or {}).get(ROTATE_ANNOTATION)
+    value = untrusted.annotations_of(resource).get(ROTATE_ANNOTATION)
     return str(value) if value else None
 
 
@@ -43,7 +44,7 @@ def observe(
     current = services.vault.find(path) if pending else None
     return rotation.RotationState(
         request=requested(resource),
-        done=(resource.get("status") or {}).get(STATUS_FIELD),
+        done=untrusted.text(untrusted.status(resource).get(STATUS_FIELD)) or None,
         current_version=services.vault.version(path),
         pending_request=pending.request if pending else None,
         pending_replaces=pending.replaces if pending else 0,

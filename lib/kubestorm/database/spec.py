@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from kubestorm import untrusted
 from kubestorm.errors import DefinitionError
 from kubestorm.settings import DatabaseSettings, EngineOffer, NamespaceLimits
 
@@ -158,7 +159,7 @@ class _Parser:
         self._stated: Set[str] = set()
         spec = resource.get("spec")
         self._spec: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
-        self._from_labels = self._read_labels(metadata.get("labels") or {})
+        self._from_labels = self._read_labels(untrusted.texts(metadata.get("labels")))
 
     def parse(self) -> DatabaseSpec:
         defaults = self._settings.defaults

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kubestorm import naming
+from kubestorm import naming, untrusted
 from kubestorm.conditions import FALSE, READY, TRUE, Condition, find, is_true
 from kubestorm.database import asked_snapshot, kinds, own_parameters, rotating, rotation
 from kubestorm.database.plan import (
@@ -88,7 +88,7 @@ class DatabaseRun:
         """
         if spec is not None and spec.adopt:
             return spec.adopt
-        known = (resource.get("status") or {}).get("instanceIdentifier")
+        known = untrusted.status(resource).get("instanceIdentifier")
         return str(known) if known else self.own_identifier
 
     @property
@@ -191,7 +191,7 @@ def _valid(run: DatabaseRun, resource: Object) -> Sequence[Condition]:
     """SpecValid, unless a change was refused: that stays until the instance step finds it possible,
     or the spec is another.
     """
-    told = find((resource.get("status") or {}).get("conditions") or [], SPEC_VALID) or {}
+    told = find(untrusted.mappings(untrusted.status(resource).get("conditions")), SPEC_VALID) or {}
     refused = told.get("reason") in CHANGE_REFUSALS
     stays = refused and told.get("observedGeneration") == _generation(run, resource)
     return () if stays else (VALID,)
@@ -480,17 +480,20 @@ def _adopted_credentials(run: DatabaseRun, resource: Object) -> Result:
 
 def has_vanished(resource: Object) -> bool:
     """Whether an absent instance is a loss: it served once, and no one said since how to go on."""
-    metadata, status = resource["metadata"], resource.get("status") or {}
-    if not (status.get("endpoint") or {}).get("host"):
+    metadata, status = resource["metadata"], untrusted.status(resource)
+    if not untrusted.mapping(status.get("endpoint")).get("host"):
         return False
-    if (metadata.get("annotations") or {}).get(naming.RECREATE_ANNOTATION) == metadata["name"]:
+    if (
+        untrusted.texts(metadata.get("annotations")).get(naming.RECREATE_ANNOTATION)
+        == metadata["name"]
+    ):
         return False
-    told = find(status.get("conditions") or [], INSTANCE_AVAILABLE) or {}
+    told = find(untrusted.mappings(status.get("conditions")), INSTANCE_AVAILABLE) or {}
     # A restoreFrom from the beginning is no answer to the loss: it would bring back a state of long
     # ago unasked.
-    answered = told.get("reason") == "InstanceVanished" and int(
-        told.get("observedGeneration", 0)
-    ) < int(metadata.get("generation", 0))
+    answered = told.get("reason") == "InstanceVanished" and untrusted.integer(
+        told.get("observedGeneration")
+    ) < untrusted.integer(metadata.get("generation"))
     return not (answered and (resource.get("spec") or {}).get("restoreFrom"))
 
 
@@ -499,7 +502,7 @@ def _mind_lost_secret(run: DatabaseRun, resource: Object, spec: DatabaseSpec) ->
     the instance's tag may say, and the instance would keep a password that nobody has. The tag is
     taken back first, so that the instance step gives it the new one; in this order a crash in
     between loses nothing."""
-    if not (resource.get("status") or {}).get("vaultVersion") or run.services.vault.describe(
+    if not untrusted.status(resource).get("vaultVersion") or run.services.vault.describe(
         run.vault_path
     ):
         return
@@ -522,7 +525,7 @@ def _available_condition(observed: Optional[ObservedInstance]) -> Condition:
 
 
 def _ensure_parameters(run: DatabaseRun, look: Look) -> Dict[str, Any]:
-    status = look.resource.get("status") or {}
+    status = untrusted.status(look.resource)
     return own_parameters.ensure(
         run.services.rds, look.spec, run.tags(look.spec), status, look.observed
     )
@@ -558,8 +561,8 @@ def _instance_fields(
 
 def _serves(resource: Object) -> bool:
     """Whether the instance step has found the instance available for this spec."""
-    status = resource.get("status") or {}
-    return is_true(status.get("conditions") or [], INSTANCE_AVAILABLE)
+    status = untrusted.status(resource)
+    return is_true(untrusted.mappings(status.get("conditions")), INSTANCE_AVAILABLE)
 
 
 def _living(run: DatabaseRun) -> Optional[Object]:

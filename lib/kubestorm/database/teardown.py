@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Mapping, Optional
 
-from kubestorm import naming
+from kubestorm import naming, untrusted
 from kubestorm.approval import gate
 from kubestorm.conditions import FALSE, READY, Condition
 from kubestorm.database.deletion import (
@@ -53,7 +53,7 @@ def tear_down(run: DatabaseRun) -> Result:
 
 
 def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
-    metadata, status = resource["metadata"], resource.get("status") or {}
+    metadata, status = resource["metadata"], untrusted.status(resource)
     identifier = status.get("instanceIdentifier") or (
         run.as_database(resource).get("spec") or {}
     ).get("adopt")
@@ -68,7 +68,7 @@ def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
         name=run.identity.name,
         uid=uid,
         policy=policy,
-        annotations=metadata.get("annotations") or {},
+        annotations=untrusted.texts(metadata.get("annotations")),
         namespace_terminating=terminating,
         instance=rds.describe(identifier),
         manual_snapshot=rds.describe_snapshot(_snapshot(identifier, uid, "manual"))
@@ -100,7 +100,7 @@ def _carry_out(
     elif isinstance(step, Finish):
         if state.policy == RETAIN:
             _mark_retained(run, state)
-        group = (resource.get("status") or {}).get("parameterGroup")
+        group = untrusted.status(resource).get("parameterGroup")
         if step.remove_address and group:
             run.services.rds.delete_parameter_group(str(group))
         # Consul first: nobody should be sent to what is gone. Vault last: its secret is the last

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Callable, Dict, List, Mapping
 
-from kubestorm import conditions, naming
+from kubestorm import conditions, naming, untrusted
 from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import Resource
 from kubestorm.services import Services
@@ -44,7 +44,7 @@ def show_database(services: Services, namespace: str, name: str) -> Mapping[str,
     """
     resource = services.kube.get(DATABASES, name, namespace)
     cluster = services.settings.cluster
-    status: Mapping[str, Any] = resource.get("status") or {}
+    status: Mapping[str, Any] = untrusted.status(resource)
     identifier = status.get("instanceIdentifier") or naming.rds_identifier(
         services.settings.database.identifier_prefix, cluster, namespace, name
     )
@@ -75,8 +75,8 @@ def describe_instance(services: Services, identifier: str) -> Mapping[str, Any]:
 
 def _line(resource: Mapping[str, Any]) -> Dict[str, Any]:
     metadata, spec = resource["metadata"], resource.get("spec") or {}
-    status = resource.get("status") or {}
-    ready = conditions.find(status.get("conditions") or [], conditions.READY) or {}
+    status = untrusted.status(resource)
+    ready = conditions.find(untrusted.mappings(status.get("conditions")), conditions.READY) or {}
     return {
         "namespace": metadata.get("namespace", ""),
         "name": metadata["name"],
@@ -86,5 +86,5 @@ def _line(resource: Mapping[str, Any]) -> Dict[str, Any]:
         "ready": ready.get("status", conditions.UNKNOWN),
         "reason": ready.get("reason", ""),
         "message": ready.get("message", ""),
-        "endpoint": (status.get("endpoint") or {}).get("host"),
+        "endpoint": untrusted.mapping(status.get("endpoint")).get("host"),
     }

@@ -12,6 +12,7 @@ import contextlib
 import posixpath
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.application.spec import parse as parse_application
 from kubestorm.building.address import repository_key
 from kubestorm.building.commands import IMAGE_BUILDS
@@ -92,7 +93,7 @@ def refresh(services: Services, urls: Sequence[str], branch: str) -> Result:
     failed: Dict[str, str] = {}
     for build in list(services.kube.list_all(IMAGE_BUILDS)):
         metadata, source = build["metadata"], build["spec"]["source"]
-        file = (metadata.get("annotations") or {}).get(DESCRIPTOR_ANNOTATION)
+        file = untrusted.texts(metadata.get("annotations")).get(DESCRIPTOR_ANNOTATION)
         if not file or not follows(build, keys, branch):
             continue
         credentials = str((source.get("credentials") or {}).get("vaultPath") or "")
@@ -221,7 +222,7 @@ def _left_over(
     named = {each["metadata"]["name"] for each in made}
     found = []
     for each in services.kube.list_all(APPLICATIONS, descriptor.namespace):
-        annotations = each["metadata"].get("annotations") or {}
+        annotations = untrusted.annotations_of(each)
         image = str((each["spec"].get("image") or {}).get("repository") or "")
         is_ours = (
             DESCRIPTOR_ANNOTATION in annotations

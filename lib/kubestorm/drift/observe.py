@@ -23,7 +23,7 @@ from typing import (
     TypeVar,
 )
 
-from kubestorm import conditions, naming
+from kubestorm import conditions, naming, untrusted
 from kubestorm.conditions import UNDER_WAY
 from kubestorm.database import rotating
 from kubestorm.database.kinds import as_database
@@ -121,8 +121,8 @@ def wish_of(services: Services, listed: Listed, *, changed: bool = False) -> Wis
     """Read a Database; what is under way, or cannot be read, says so instead of being compared."""
     settings = services.settings
     resource, kind = listed
-    place, status = _place(resource), resource.get("status") or {}
-    endpoint = status.get("endpoint") or {}
+    place, status = _place(resource), untrusted.status(resource)
+    endpoint = untrusted.mapping(status.get("endpoint"))
     plural = kind.plural if kind else DATABASES.plural
     identity = naming.identity_of(settings.cluster, plural, resource)
     resource = as_database(resource, kind)
@@ -205,17 +205,18 @@ def _of_kind(services: Services, kind: KindMapping, scope: Scope) -> Dict[str, L
 
 
 def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
-    metadata, status = resource["metadata"], resource.get("status") or {}
+    metadata, status = resource["metadata"], untrusted.status(resource)
     if metadata.get("deletionTimestamp"):
         return "it is being deleted"
     counted = kind is None or kind.status != "object"
-    if counted and int(status.get("observedGeneration") or 0) < int(
-        metadata.get("generation") or 0
+    if counted and untrusted.integer(status.get("observedGeneration")) < untrusted.integer(
+        metadata.get("generation")
     ):
         return "its latest change is not carried out yet"
-    ready = conditions.find(status.get("conditions") or [], conditions.READY) or {}
+    ready = conditions.find(untrusted.mappings(status.get("conditions")), conditions.READY) or {}
     if ready.get("status") != conditions.TRUE and (
-        ready.get("reason") in UNDER_WAY or not (status.get("endpoint") or {}).get("host")
+        ready.get("reason") in UNDER_WAY
+        or not untrusted.mapping(status.get("endpoint")).get("host")
     ):
         return f"it is not there yet ({ready.get('reason') or 'not looked at'})"
     return ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.building import records
 from kubestorm.conditions import FALSE, TRUE, find
 from kubestorm.rollout.model import COMPLETE, TERMINAL
@@ -49,11 +50,11 @@ def build_stages(
     status: Mapping[str, Any], request_id: str, *, has_test: bool
 ) -> Tuple[Stage, ...]:
     """build, test and push of the build that answers a request."""
-    build = status.get("build") or {}
+    build = untrusted.mapping(status.get("build"))
     if build.get("requestId") != request_id:
         return _waiting((BUILD, TEST, PUSH), "The build has not begun.")
     images = [
-        each for each in status.get("images") or () if each.get("build") == build.get("number")
+        each for each in records.images_of(status) if each.get("build") == build.get("number")
     ]
     message = str(build.get("message") or "")
     if build.get("phase") != records.FINISHED:
@@ -141,15 +142,15 @@ def why_stopped(resource: Mapping[str, Any], request_id: str) -> str:
     The status has room for one build and the annotations for one request: whoever asks later takes
     the place.
     """
-    status, metadata = resource.get("status") or {}, resource["metadata"]
-    if (status.get("build") or {}).get("requestId") == request_id:
+    status, metadata = untrusted.status(resource), resource["metadata"]
+    if untrusted.mapping(status.get("build")).get("requestId") == request_id:
         return ""
-    asked = records.read_request(metadata.get("annotations") or {})
+    asked = records.read_request(untrusted.texts(metadata.get("annotations")))
     if asked is None:
         return "The request for its build was taken away."
     if asked.id != request_id:
         return f"{asked.by or 'Somebody'} asked for another build in the meantime."
-    valid = find(status.get("conditions") or [], records.SPEC_VALID) or {}
+    valid = find(untrusted.mappings(status.get("conditions")), records.SPEC_VALID) or {}
     is_about_it = valid.get("observedGeneration") == metadata.get("generation")
     if valid.get("reason") == records.INVALID_SPEC and is_about_it:
         return str(valid.get("message") or "The ImageBuild's spec is refused.")

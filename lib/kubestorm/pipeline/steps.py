@@ -11,6 +11,7 @@ import datetime as dt
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
+from kubestorm import untrusted
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.building import commands, records
 from kubestorm.building.commands import IMAGE_BUILDS
@@ -86,7 +87,7 @@ def begin(
 
 def is_under_way(build: Mapping[str, Any]) -> bool:
     """Whether a delivery of an ImageBuild has not ended."""
-    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     return bool(known.get("runId")) and known.get("outcome") == pipeline.WAITING
 
 
@@ -96,7 +97,7 @@ def advance(services: Services, build: Mapping[str, Any], dispatch: Dispatch) ->
 
     Dispatched first and written after: a crash in between tells it again.
     """
-    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     request_id = str(known.get("requestId") or "")
     why = pipeline.why_stopped(build, request_id)
     stages = (
@@ -178,7 +179,7 @@ def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
 
 
 def _stages(services: Services, build: Mapping[str, Any], request_id: str) -> Tuple[Stage, ...]:
-    status = build.get("status") or {}
+    status = untrusted.status(build)
     has_test = any(each.get("test") for each in build["spec"].get("images") or ())
     first = pipeline.build_stages(status, request_id, has_test=has_test)
     if pipeline.outcome_of(first) == pipeline.FAILED:
@@ -193,7 +194,7 @@ def _followers(services: Services, status: Mapping[str, Any]) -> List[Follower]:
     left out.
     """
     pushed = _pushed(status)
-    finished = records.parse_time((status.get("build") or {}).get("finishedAt"))
+    finished = untrusted.moment(untrusted.mapping(status.get("build")).get("finishedAt"))
     is_late = finished is not None and services.now() - finished > dt.timedelta(
         seconds=START_SECONDS
     )
@@ -216,14 +217,14 @@ def _followers(services: Services, status: Mapping[str, Any]) -> List[Follower]:
 
 def _pushed(status: Mapping[str, Any]) -> Set[Tuple[str, Tuple[str, ...], str]]:
     """(registry/repository, tags, digest) of each image that the build pushed."""
-    number = (status.get("build") or {}).get("number")
+    number = untrusted.mapping(status.get("build")).get("number")
     return {
         (
             split_reference(str(each["reference"]))[0],
             tuple(each.get("tags") or ()),
             str(each["digest"]),
         )
-        for each in status.get("images") or ()
+        for each in records.images_of(status)
         if each.get("build") == number and each.get("state") == records.PUSHED
     }
 
@@ -240,13 +241,13 @@ def _rollout(services: Services, namespace: str, application: str, digest: str) 
 
 
 def _run_of(build: Mapping[str, Any]) -> str:
-    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     return str(known.get("runId") or "")
 
 
 def _recorded(build: Mapping[str, Any]) -> Tuple[Stage, ...]:
     """The stages as they were last written."""
-    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     return tuple(
         Stage(str(each["name"]), str(each["outcome"]), str(each.get("message") or ""))
         for each in known.get("stages") or ()
@@ -278,7 +279,7 @@ def _write(
     request_id: str = "",
 ) -> None:
     """Write the stages where they differ; with `request_id`, as those of a delivery that begins."""
-    known = (build.get("status") or {}).get(STATUS_FIELD) or {}
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     listed = _listed(stages)
     if not request_id and known.get("stages") == listed:
         return
@@ -299,8 +300,8 @@ def _write(
 def _payload(
     services: Services, build: Mapping[str, Any], run_id: str, stage: Stage, stages: Sequence[Stage]
 ) -> Dict[str, Any]:
-    status, metadata = build.get("status") or {}, build["metadata"]
-    made = status.get("build") or {}
+    status, metadata = untrusted.status(build), build["metadata"]
+    made = untrusted.mapping(status.get("build"))
     return {
         "cluster": services.settings.cluster,
         "namespace": metadata["namespace"],

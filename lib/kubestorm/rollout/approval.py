@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import Any, Mapping
 
+from kubestorm import untrusted
 from kubestorm.rollout import names
 from kubestorm.rollout.model import ASKED, EXPIRED, GRANTED, NOT_NEEDED, REFUSED, Answer, Approval
 from kubestorm.rollout.settings import PROMOTE, ROLLOUT, needs_approval
@@ -47,7 +48,7 @@ def asks(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """What somebody has to be asked about now (`rollout`, `promote`), or nothing: for those who do
     the asking.
     """
-    status = rollout.get("status") or {}
+    status = untrusted.status(rollout)
     if status.get("phase") != "AwaitingApproval":
         return ""
     what = PROMOTE if status.get("base") else ROLLOUT
@@ -58,11 +59,8 @@ def asks(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def _answer(rollout: Mapping[str, Any], config: Mapping[str, Any], what: str) -> Answer:
     if not needs_approval(config, rollout["metadata"].get("namespace", ""), what):
         return Answer(NOT_NEEDED)
-    text = (rollout["metadata"].get("annotations") or {}).get(names.APPROVAL, "")
-    try:
-        said = json.loads(text)
-    except ValueError:
+    said = untrusted.json_object(untrusted.annotations_of(rollout).get(names.APPROVAL))
+    if said.get("content_hash") != content_hash(rollout, what):
         return Answer(ASKED)
-    if not isinstance(said, dict) or said.get("content_hash") != content_hash(rollout, what):
-        return Answer(ASKED)
-    return Answer(_STATES.get(str(said.get("state")).lower(), ASKED), str(said.get("by") or ""))
+    state = _STATES.get(untrusted.text(said.get("state")).lower(), ASKED)
+    return Answer(state, untrusted.text(said.get("by")))

@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
+from kubestorm import untrusted
 from kubestorm.application import render, versions
 from kubestorm.application.spec import parse
 from kubestorm.application.values import ApplicationSpec
@@ -22,7 +23,6 @@ from kubestorm.rollout.effects import remove_annotations
 from kubestorm.rollout.following import first_wish, write
 from kubestorm.rollout.intents import (
     Wish,
-    annotations_of,
     format_moment,
     freeze_of,
     intents_of,
@@ -70,7 +70,7 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
     planned = plan(
         first.wish,
         rollback_of(resource),
-        annotations_of(resource).get(names.RETRY_DIGEST, ""),
+        untrusted.annotations_of(resource).get(names.RETRY_DIGEST, ""),
         freeze_of(resource),
         past.pasts,
         settings,

@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
+from kubestorm import untrusted
 from kubestorm.rollout.model import Failure
 
 IMAGE_PULL_FAILED, CRASH_LOOP, OUT_OF_MEMORY = "ImagePullFailed", "CrashLoop", "OutOfMemory"
@@ -99,9 +100,11 @@ def needs_log(evidence: Evidence) -> Optional[Container]:
     for pod in present_pods(evidence):
         for status in _statuses(pod):
             if _is_crashed(status):
-                running = bool((status.get("state") or {}).get("running"))
-                previous = running or int(status.get("restartCount") or 0) > 0
-                return Container(pod["metadata"]["name"], status["name"], previous)
+                running = bool(untrusted.mapping(status.get("state")).get("running"))
+                previous = running or untrusted.integer(status.get("restartCount")) > 0
+                return Container(
+                    pod["metadata"]["name"], untrusted.text(status.get("name")), previous
+                )
     return None
 
 
@@ -119,13 +122,13 @@ def present_replica_set(deployment: Object, replica_sets: Iterable[Object]) -> O
 
 def is_observed(obj: Object) -> bool:
     """Whether its status answers for its present spec."""
-    observed = (obj.get("status") or {}).get("observedGeneration", 0)
-    return int(observed) >= int(obj["metadata"].get("generation", 0))
+    observed = untrusted.integer(untrusted.status(obj).get("observedGeneration"))
+    return observed >= untrusted.integer(obj["metadata"].get("generation"))
 
 
 def condition(obj: Object, kind: str) -> Optional[Mapping[str, Any]]:
     """The condition of that type."""
-    found = (obj.get("status") or {}).get("conditions") or ()
+    found = untrusted.mappings(untrusted.status(obj).get("conditions"))
     return next((entry for entry in found if entry.get("type") == kind), None)
 
 
@@ -187,7 +190,7 @@ def _refused(message: str) -> Failure:
 def failure_of_pod(pod: Object, events: Sequence[Object] = (), log: str = "") -> Optional[Failure]:
     """What is wrong with one pod. Without its Events, a probe that fails is not seen."""
     name = pod["metadata"]["name"]
-    status = pod.get("status") or {}
+    status = untrusted.status(pod)
     scheduled = condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         said = scheduled.get("message") or _said(events, ("FailedScheduling",))
@@ -207,7 +210,7 @@ def failure_of_pod(pod: Object, events: Sequence[Object] = (), log: str = "") ->
 def _of_container(
     pod: str, status: Object, events: Sequence[Object], log: str
 ) -> Optional[Failure]:
-    waiting = (status.get("state") or {}).get("waiting") or {}
+    waiting = untrusted.mapping(untrusted.mapping(status.get("state")).get("waiting"))
     reason, said = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
     image = status.get("image") or "the image"
     if reason in _NAME_REASONS:
@@ -217,7 +220,7 @@ def _of_container(
         return Failure(IMAGE_PULL_FAILED, f"{image} cannot be pulled: {_cut(told)}")
     if reason in _START_REASONS:
         return Failure(
-            CANNOT_START, f"Container {status['name']} of pod {pod} cannot start: {_cut(said)}"
+            CANNOT_START, f"Container {status.get('name')} of pod {pod} cannot start: {_cut(said)}"
         )
     if _is_crashed(status):
         return _crashed(pod, status, events, log)
@@ -226,12 +229,12 @@ def _of_container(
 
 def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Failure:
     ended = _ended(status)
-    restarts = int(status.get("restartCount") or 0)
+    restarts = untrusted.integer(status.get("restartCount"))
     final = restarts >= FINAL_RESTARTS
     probe = _probe_event(events, ("Liveness", "Startup"))
     if ended.get("reason") == "OOMKilled":
         message = (
-            f"Container {status['name']} of pod {pod} needs more memory than its limit and was "
+            f"Container {status.get('name')} of pod {pod} needs more memory than its limit and was "
             "killed"
         )
         return Failure(OUT_OF_MEMORY, f"{message} ({restarts} restarts).", final=final)
@@ -244,7 +247,7 @@ def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Fa
     code = ended.get("exitCode")
     how = f"ended with exit code {code}" if code is not None else "ends again and again"
     told = str(ended.get("message") or "").strip()
-    message = f"Container {status['name']} of pod {pod} {how} ({restarts} restarts)."
+    message = f"Container {status.get('name')} of pod {pod} {how} ({restarts} restarts)."
     last = log or _cut(told)
     return Failure(
         CRASH_LOOP, f"{message} Its last lines: {last}" if last else message, final=final
@@ -262,21 +265,24 @@ def _of_probe(pod: str, events: Sequence[Object]) -> Optional[Failure]:
 
 
 def _statuses(pod: Object) -> List[Object]:
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    status = untrusted.status(pod)
+    return [
+        *untrusted.mappings(status.get("initContainerStatuses")),
+        *untrusted.mappings(status.get("containerStatuses")),
+    ]
 
 
 def _is_crashed(status: Object) -> bool:
-    state = status.get("state") or {}
-    if (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff":
+    state = untrusted.mapping(status.get("state"))
+    if untrusted.mapping(state.get("waiting")).get("reason") == "CrashLoopBackOff":
         return True
-    terminated = state.get("terminated") or {}
+    terminated = untrusted.mapping(state.get("terminated"))
     if terminated and terminated.get("exitCode", 0) != 0:
         return True
     # Between two crashes it runs for a moment; what it ended with the last time still counts while
     # it is not ready.
     return bool(
-        int(status.get("restartCount") or 0)
+        untrusted.integer(status.get("restartCount"))
         and not status.get("ready")
         and _ended(status).get("exitCode")
     )
@@ -284,9 +290,9 @@ def _is_crashed(status: Object) -> bool:
 
 def _ended(status: Object) -> Mapping[str, Any]:
     for key in ("state", "lastState"):
-        ended = (status.get(key) or {}).get("terminated")
+        ended = untrusted.mapping(untrusted.mapping(status.get(key)).get("terminated"))
         if ended:
-            return dict(ended)
+            return ended
     return {}
 
 
@@ -305,11 +311,7 @@ def _template_facts(obj: Object) -> Any:
 
 
 def _revision(obj: Object) -> int:
-    annotations = obj["metadata"].get("annotations") or {}
-    try:
-        return int(annotations.get("deployment.kubernetes.io/revision", "0"))
-    except ValueError:
-        return 0
+    return untrusted.integer(untrusted.annotations_of(obj).get("deployment.kubernetes.io/revision"))
 
 
 def _said(events: Sequence[Object], reasons: Sequence[str], word: str = "") -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
+from kubestorm import untrusted
 from kubestorm.application import apply, render
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.application.versions import ApiVersions
@@ -147,7 +148,7 @@ def remove_annotations(
 ) -> None:
     """Take annotations of an Application or a Rollout away, where it has them. Safe to repeat."""
     metadata = obj["metadata"]
-    present = metadata.get("annotations") or {}
+    present = untrusted.texts(metadata.get("annotations"))
     gone: Dict[str, None] = {key: None for key in keys if key in present}
     if not gone:
         return

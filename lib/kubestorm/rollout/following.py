@@ -8,9 +8,9 @@ is decided by the Application's own run. Five hundred pushes are five hundred sm
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Any, Dict, List, Mapping, Optional
 
+from kubestorm import untrusted
 from kubestorm.application.spec import InvalidSpecError, parse, split_image
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.errors import ConflictError, DefinitionError, NotFoundError
@@ -24,7 +24,7 @@ from kubestorm.registry.follow import (
     parse_follow,
 )
 from kubestorm.rollout import names
-from kubestorm.rollout.intents import Wish, annotations_of, parse_time, wish_annotation, wish_of
+from kubestorm.rollout.intents import Wish, wish_annotation, wish_of
 from kubestorm.rollout.model import FOLLOW, PUSH
 from kubestorm.rollout.settings import RolloutSettings
 from kubestorm.services import Services
@@ -75,7 +75,7 @@ def _wish(services: Services, pushed: Mapping[str, Any], tag: str, digest: str) 
         tag=tag,
         id=str(pushed.get("event_id") or digest),
         recorded_at=services.now(),
-        pushed_at=parse_time(pushed.get("pushed_at")),
+        pushed_at=untrusted.moment(pushed.get("pushed_at")),
         by=str(pushed.get("actor") or ""),
         cause=PUSH,
     )
@@ -154,7 +154,7 @@ def _current(resource: Mapping[str, Any], present: Optional[Wish]) -> Optional[C
     """What is wished, or else what runs: an event of an older version must not bring it back."""
     if present is not None:
         return _candidate(present)
-    image = (resource.get("status") or {}).get("image") or {}
+    image = untrusted.mapping(untrusted.status(resource).get("image"))
     if not image.get("digest") or not image.get("tag"):
         return None
     return Candidate(str(image["tag"]), str(image["digest"]), None)
@@ -189,10 +189,8 @@ def annotation_texts(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is wished of an Application, readable: for people who ask."""
     found: Dict[str, Any] = {}
     for key in (names.WANTED_IMAGE, names.FREEZE, names.ABORT, names.PROMOTE, names.ROLLBACK_TO):
-        text = annotations_of(resource).get(key)
+        text = untrusted.annotations_of(resource).get(key)
         if text is not None:
-            try:
-                found[key.partition("/")[2]] = json.loads(text)
-            except ValueError:
-                found[key.partition("/")[2]] = text
+            said = untrusted.json_value(text)
+            found[key.partition("/")[2]] = text if said is None else said
     return found

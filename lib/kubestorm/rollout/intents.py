@@ -14,6 +14,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.rollout import names
 from kubestorm.rollout.model import PERSON, PUSH, Freeze, Intents, Promotion
+from kubestorm.untrusted import annotations_of, integer, json_object, json_value, moment, text
 
 SOMEBODY = "somebody"
 _TRUE = ("", "true", "yes", "1")
@@ -41,11 +42,6 @@ class Wanted(NamedTuple):
 
     target: str
     by: str
-
-
-def annotations_of(obj: Mapping[str, Any]) -> Mapping[str, str]:
-    """Never None."""
-    return obj["metadata"].get("annotations") or {}
 
 
 def intents_of(
@@ -76,19 +72,19 @@ def freeze_of(application: Mapping[str, Any]) -> Optional[Freeze]:
     said = _read(annotations_of(application).get(names.FREEZE))
     if said is None:
         return None
-    reason = str(said.get("reason") or "no reason was given")
-    return Freeze(str(said.get("owner") or _by(said)), reason)
+    reason = text(said.get("reason"), "no reason was given")
+    return Freeze(text(said.get("owner"), _by(said)), reason)
 
 
 def rollback_of(application: Mapping[str, Any]) -> Optional[Wanted]:
     """Where a person wants to go back to."""
-    text = annotations_of(application).get(names.ROLLBACK_TO)
-    if text is None:
+    written = annotations_of(application).get(names.ROLLBACK_TO)
+    if written is None:
         return None
-    said = _read(text) or {}
+    said = _read(written) or {}
     if "to" in said:
-        return Wanted(str(said["to"]).strip() or names.PREVIOUS_WORD, _by(said))
-    word = text.strip()
+        return Wanted(text(said["to"]).strip() or names.PREVIOUS_WORD, _by(said))
+    word = written.strip()
     return Wanted(
         names.PREVIOUS_WORD if word.lower() in _TRUE or word.startswith("{") else word, SOMEBODY
     )
@@ -96,22 +92,18 @@ def rollback_of(application: Mapping[str, Any]) -> Optional[Wanted]:
 
 def wish_of(application: Mapping[str, Any]) -> Optional[Wish]:
     """The image that is wanted; None where none is, or nothing that can be read is written."""
-    text = annotations_of(application).get(names.WANTED_IMAGE, "")
-    try:
-        said = json.loads(text)
-    except ValueError:
+    said = json_object(annotations_of(application).get(names.WANTED_IMAGE))
+    digest = text(said.get("digest"))
+    if not digest.startswith("sha256:"):
         return None
-    if not isinstance(said, dict) or not str(said.get("digest") or "").startswith("sha256:"):
-        return None
-    digest = str(said["digest"])
     return Wish(
         digest=digest,
-        tag=str(said.get("tag") or ""),
-        id=str(said.get("event_id") or digest),
-        recorded_at=parse_time(said.get("recorded_at")),
-        pushed_at=parse_time(said.get("pushed_at")),
-        by=str(said.get("actor") or ""),
-        cause=str(said.get("cause") or PUSH),
+        tag=text(said.get("tag")),
+        id=text(said.get("event_id"), digest),
+        recorded_at=moment(said.get("recorded_at")),
+        pushed_at=moment(said.get("pushed_at")),
+        by=text(said.get("actor")),
+        cause=text(said.get("cause"), PUSH),
         follows=bool(said.get("follows")),
     )
 
@@ -141,46 +133,25 @@ def is_persons(wish: Optional[Wish]) -> bool:
     return wish is not None and wish.cause == PERSON
 
 
-def format_moment(moment: Optional[dt.datetime]) -> Optional[str]:
+def format_moment(at: Optional[dt.datetime]) -> Optional[str]:
     """RFC 3339 in UTC, to the millisecond; None of None."""
-    if moment is None:
+    if at is None:
         return None
-    return (
-        moment.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return at.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def parse_time(text: Any) -> Optional[dt.datetime]:
-    """The other way round; None of what is no time."""
-    if not isinstance(text, str) or not text:
+def _read(written: Optional[str]) -> Optional[Dict[str, Any]]:
+    if written is None:
         return None
-    head, dot, rest = text.replace("Z", "+00:00").partition(".")
-    if dot:
-        # Python before 3.11 reads three or six digits of a second, no other number of them.
-        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-        head, rest = f"{head}.{(digits + '000000')[:6]}", rest[len(digits) :]
-    try:
-        moment = dt.datetime.fromisoformat(head + rest)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
-
-
-def _read(text: Optional[str]) -> Optional[Dict[str, Any]]:
-    if text is None:
-        return None
-    try:
-        said = json.loads(text)
-    except ValueError:
-        said = None
+    said = json_value(written)
     if isinstance(said, dict):
         return said
-    word = text.strip()
+    word = written.strip()
     return {"by": SOMEBODY if word.lower() in _TRUE else word}
 
 
 def _by(said: Mapping[str, Any]) -> str:
-    return str(said.get("by") or SOMEBODY)
+    return text(said.get("by"), SOMEBODY)
 
 
 def is_used_up(rollout: Mapping[str, Any]) -> bool:
@@ -207,7 +178,6 @@ def _is_about(said: Mapping[str, Any], rollout: str) -> bool:
 
 
 def _promotion(said: Mapping[str, Any]) -> Promotion:
-    stage = said.get("stage")
     # Without a stage it is about wherever the rollout stands: a person who annotates sees it
     # paused.
-    return Promotion(_by(said), stage if isinstance(stage, int) else -1, bool(said.get("full")))
+    return Promotion(_by(said), integer(said.get("stage"), -1), bool(said.get("full")))

@@ -8,10 +8,11 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from kubestorm import untrusted
 from kubestorm.conditions import FALSE, READY, TRUE, UNKNOWN, Condition
 from kubestorm.naming import GROUP, VERSION, Identity
 from kubestorm.rollout import names, strategies
-from kubestorm.rollout.intents import format_moment, parse_time
+from kubestorm.rollout.intents import format_moment
 from kubestorm.rollout.model import (
     ABORTED,
     CANARY,
@@ -167,19 +168,22 @@ def request_of(rollout: Mapping[str, Any], settings: RolloutSettings) -> Request
 
 def status_of(rollout: Mapping[str, Any]) -> Status:
     """What was remembered of it; a fresh one where nothing was."""
-    said = rollout.get("status") or {}
-    values: Dict[str, Any] = {name: parse_time(said.get(key)) for key, name in _TIMES.items()}
-    values.update({name: str(said[key]) for key, name in _TEXTS.items() if said.get(key)})
-    values.update({name: int(said[key]) for key, name in _NUMBERS.items() if said.get(key)})
+    said = untrusted.status(rollout)
+    values: Dict[str, Any] = {name: untrusted.moment(said.get(key)) for key, name in _TIMES.items()}
+    values.update(
+        {name: untrusted.text(said[key]) for key, name in _TEXTS.items() if said.get(key)}
+    )
+    values.update({name: untrusted.integer(said.get(key)) for key, name in _NUMBERS.items()})
     return replace(Status(), **values)
 
 
 def test_of(rollout: Mapping[str, Any]) -> Optional[TestView]:
     """The post-deploy test under way."""
-    said = (rollout.get("status") or {}).get("test") or {}
-    if not said.get("key"):
+    said = untrusted.mapping(untrusted.status(rollout).get("test"))
+    if not untrusted.text(said.get("key")):
         return None
-    return TestView(str(said["key"]), str(said.get("state") or ""), str(said.get("message") or ""))
+    key, state, message = (untrusted.text(said.get(name)) for name in ("key", "state", "message"))
+    return TestView(key, state, message)
 
 
 def status_fields(
@@ -263,20 +267,20 @@ def _pods(request: Request, world: World) -> Dict[str, int]:
 
 def past_of(rollout: Mapping[str, Any]) -> Past:
     """One line of an Application's history."""
-    metadata, spec, status = rollout["metadata"], rollout["spec"], rollout.get("status") or {}
+    metadata, spec, status = rollout["metadata"], rollout["spec"], untrusted.status(rollout)
     return Past(
         name=metadata["name"],
-        number=int(spec.get("number") or 0),
+        number=untrusted.integer(spec.get("number")),
         digest=spec["image"]["digest"],
         tag=spec["image"].get("tag") or "",
-        phase=status.get("phase") or PENDING,
-        reason=status.get("reason") or "",
-        message=status.get("message") or "",
+        phase=untrusted.text(status.get("phase"), PENDING),
+        reason=untrusted.text(status.get("reason")),
+        message=untrusted.text(status.get("message")),
         cause=spec.get("cause") or PUSH,
         wish=spec.get("wish") or "",
         requested_by=spec.get("requestedBy") or "",
-        created_at=parse_time(metadata.get("creationTimestamp")),
-        finished_at=parse_time(status.get("finishedAt")),
+        created_at=untrusted.moment(metadata.get("creationTimestamp")),
+        finished_at=untrusted.moment(status.get("finishedAt")),
     )
 
 

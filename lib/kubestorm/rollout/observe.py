@@ -12,6 +12,7 @@ import binascii
 from dataclasses import replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.errors import Error, NotFoundError
 from kubestorm.kube import EVENTS, KubeClient, Resource
 from kubestorm.kube_errors import Request as Asked
@@ -81,7 +82,7 @@ def observe(
 def failure_of(kube: KubeClient, deployment: Mapping[str, Any]) -> Optional[Failure]:
     """What is wrong with one Deployment's present pods, for who changed it without a rollout."""
     metadata = deployment["metadata"]
-    app = (metadata.get("labels") or {}).get(names.APPLICATION_LABEL, metadata["name"])
+    app = untrusted.texts(metadata.get("labels")).get(names.APPLICATION_LABEL, metadata["name"])
     return _Explainer(kube, metadata["namespace"], app).explain(deployment)
 
 
@@ -90,9 +91,9 @@ def active_track(application: Mapping[str, Any], service: Optional[Mapping[str, 
     Service.
     """
     for obj in (service, application):
-        said = ((obj or {}).get("metadata", {}).get("annotations") or {}).get(names.ACTIVE_TRACK)
+        said = untrusted.annotations_of(obj).get(names.ACTIVE_TRACK)
         if said:
-            return str(said)
+            return said
     return STABLE
 
 
@@ -109,13 +110,13 @@ def digest_of(deployment: Mapping[str, Any]) -> str:
 
 
 def _view(deployment: Object, explained: _Explainer) -> TrackView:
-    status, spec = deployment.get("status") or {}, deployment["spec"]
+    status, spec = untrusted.status(deployment), deployment["spec"]
     view = TrackView(
         digest=digest_of(deployment),
-        wanted=int(spec.get("replicas", 1)),
-        total=int(status.get("replicas", 0)),
-        updated=int(status.get("updatedReplicas", 0)),
-        available=int(status.get("availableReplicas", 0)),
+        wanted=untrusted.integer(spec.get("replicas"), 1),
+        total=untrusted.integer(status.get("replicas")),
+        updated=untrusted.integer(status.get("updatedReplicas")),
+        available=untrusted.integer(status.get("availableReplicas")),
         observed=is_observed(deployment),
     )
     if view.is_settled():

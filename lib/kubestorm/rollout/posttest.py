@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 import urllib3.exceptions
 
+from kubestorm import untrusted
 from kubestorm.application import render
 from kubestorm.application.values import ApplicationSpec, HttpCheck, PostDeployTest
 from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
@@ -27,7 +28,6 @@ from kubestorm.kube_errors import Request as Asked
 from kubestorm.rollout import ingress, names
 from kubestorm.rollout.expectations import HttpAnswer, unmet
 from kubestorm.rollout.ingress import IngressRoute
-from kubestorm.rollout.intents import parse_time
 from kubestorm.rollout.model import NOT_PASSED, PASSED, RUNNING, RunTest, TestView
 from kubestorm.rollout.observe import read_log, secret_values
 from kubestorm.rollout.redact import last_lines, redact
@@ -196,7 +196,7 @@ class TestRun:
             return RUNNING, f"Job {name} was created."
         said = {
             one["type"]: one
-            for one in (job.get("status") or {}).get("conditions") or ()
+            for one in untrusted.mappings(untrusted.status(job).get("conditions"))
             if one["status"] == "True"
         }
         if "Complete" in said:
@@ -323,12 +323,12 @@ def _no_answer(error: Exception) -> str:
 
 def began_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:
     """When the test of this stage was run first."""
-    said = (rollout.get("status") or {}).get("test") or {}
-    return parse_time(said.get("since")) if said.get("key") == key else None
+    said = untrusted.mapping(untrusted.status(rollout).get("test"))
+    return untrusted.moment(said.get("since")) if said.get("key") == key else None
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
+    conditions = untrusted.mappings(untrusted.status(pod).get("conditions"))
     ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
     return ready and not pod["metadata"].get("deletionTimestamp")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Mapping, Optional
 
-from kubestorm import conditions
+from kubestorm import conditions, untrusted
 from kubestorm.conditions import FALSE, Condition
 from kubestorm.errors import ConflictError, NotFoundError
 from kubestorm.resource import ResourceHandle
@@ -68,7 +68,7 @@ def tell_application(
         "message": after.message[: conditions.MESSAGE_LENGTH],
     }
     told = [condition] if condition is not None else []
-    observed = int((resource.get("status") or {}).get("observedGeneration") or 0)
+    observed = untrusted.integer(untrusted.status(resource).get("observedGeneration"))
     application.write_status(*told, fields={"rollout": said, **more}, generation=observed)
 
 

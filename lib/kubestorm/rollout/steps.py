@@ -24,11 +24,9 @@ from kubestorm.rollout import approval, history, names, objects, reporting
 from kubestorm.rollout.effects import Hands, remove_annotations
 from kubestorm.rollout.ingress import IngressRoute
 from kubestorm.rollout.intents import (
-    annotations_of,
     format_moment,
     intents_of,
     is_used_up,
-    parse_time,
 )
 from kubestorm.rollout.machine import decide
 from kubestorm.rollout.model import (
@@ -75,7 +73,7 @@ class RolloutRun:
 
 def is_over(rollout: Mapping[str, Any]) -> bool:
     """Whether nothing is left to be done about it."""
-    status = rollout.get("status") or {}
+    status = untrusted.status(rollout)
     return bool(
         status.get("phase") in TERMINAL and status.get("finishedAt") and not status.get("keepUntil")
     )
@@ -152,11 +150,11 @@ def _round(
     newest = history.look(
         kube, resource["metadata"]["namespace"], resource["metadata"]["name"]
     ).newest
-    is_latest = newest is None or newest.number <= int(rollout["spec"].get("number") or 0)
+    is_latest = newest is None or newest.number <= untrusted.integer(rollout["spec"].get("number"))
     wishes = intents_of(
         resource,
         rollout["metadata"]["name"],
-        own=annotations_of(rollout),
+        own=untrusted.annotations_of(rollout),
         superseded_by="" if newest is None or is_latest else newest.name,
         latest=is_latest,
     )
@@ -195,7 +193,7 @@ def _moment(rollout: Mapping[str, Any], now: dt.datetime) -> dt.datetime:
     """Now, or the moment that the Rollout is to be looked at, where whoever wakes it was a little
     early.
     """
-    planned = parse_time((rollout.get("status") or {}).get("requeueAt"))
+    planned = untrusted.moment(untrusted.status(rollout).get("requeueAt"))
     early = dt.timedelta(seconds=EARLY_SECONDS)
     return planned if planned is not None and now < planned <= now + early else now
 
@@ -206,7 +204,7 @@ def _config_hash(
     """The configuration that the Application's run has put into the cluster, so that pods are not
     rolled twice.
     """
-    said = (resource.get("status") or {}).get("configHash")
+    said = untrusted.status(resource).get("configHash")
     return str(said) if said is not None else application_steps.current_hash(application, spec)[0]
 
 
@@ -280,7 +278,7 @@ def _conclude(application: ApplicationRun) -> None:
     resource = application.handle.read()
     if resource is None:
         return
-    observed = int((resource.get("status") or {}).get("observedGeneration") or 0)
+    observed = untrusted.integer(untrusted.status(resource).get("observedGeneration"))
     if observed < application.handle.generation(resource):
         now = conditions.format_time(application.services.now())
         application.handle.write_status(fields={"requeueAt": now}, generation=observed)
@@ -296,7 +294,7 @@ def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
         "message": message[: conditions.MESSAGE_LENGTH],
         "requeueAt": None,
     }
-    status = rollout.get("status") or {}
+    status = untrusted.status(rollout)
     if any(status.get(key) != value for key, value in fields.items()):
         reporting.patch_status(run.services, run.identity.name, run.identity.namespace, fields)
     return {"phase": status.get("phase") or PENDING, "message": message}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Optional
 
-from kubestorm import naming
+from kubestorm import naming, untrusted
 from kubestorm.conditions import TRUE, find
 from kubestorm.rollout import names
 from kubestorm.rollout.diagnose import failure_of_pod, failure_of_replica_set, is_observed
@@ -37,15 +37,18 @@ def owner_of(kind: str, obj: Mapping[str, Any]) -> Optional[Owner]:
     name of an ImageBuild is exact for Jobs; Pods have it as a label, which is cut where it is long.
     """
     metadata = obj["metadata"]
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    build = str(labels.get(naming.IMAGE_BUILD_LABEL) or "")
+    labels, annotations = (
+        untrusted.texts(metadata.get("labels")),
+        untrusted.texts(metadata.get("annotations")),
+    )
+    build = labels.get(naming.IMAGE_BUILD_LABEL, "")
     if build:
-        namespace = str(labels.get(naming.IMAGE_BUILD_NAMESPACE_LABEL) or "")
-        _, _, exact = str(annotations.get(naming.IMAGE_BUILD_LABEL) or "").partition("/")
-        uid = str(labels.get(naming.IMAGE_BUILD_UID_LABEL) or "")
+        namespace = labels.get(naming.IMAGE_BUILD_NAMESPACE_LABEL, "")
+        _, _, exact = annotations.get(naming.IMAGE_BUILD_LABEL, "").partition("/")
+        uid = labels.get(naming.IMAGE_BUILD_UID_LABEL, "")
         return Owner("imagebuilds", namespace, exact or build, uid)
     label = names.TEST_OF_LABEL if kind == "Job" else names.APPLICATION_LABEL
-    app = str(labels.get(label) or "")
+    app = labels.get(label, "")
     return Owner("applications", str(metadata.get("namespace") or ""), app) if app else None
 
 
@@ -69,17 +72,17 @@ def is_worth_a_look(before: str, after: str) -> bool:
 
 
 def _deployment(obj: Mapping[str, Any]) -> str:
-    status = obj.get("status") or {}
+    status = untrusted.status(obj)
     if obj["metadata"].get("deletionTimestamp"):
         return DELETING
     if not is_observed(obj):
         return NOTHING
-    wanted = int((obj.get("spec") or {}).get("replicas", 1))
-    counts = {int(status.get(key) or 0) for key in _COUNTS}
+    wanted = untrusted.integer(untrusted.mapping(obj.get("spec")).get("replicas"), 1)
+    counts = {untrusted.integer(status.get(key)) for key in _COUNTS}
     if counts == {wanted}:
         # The generation tells two ends apart where the time between them was missed.
-        return f"{SETTLED} {int(obj['metadata'].get('generation') or 0)}"
-    progressing = find(status.get("conditions") or (), "Progressing") or {}
+        return f"{SETTLED} {untrusted.integer(obj['metadata'].get('generation'))}"
+    progressing = find(untrusted.mappings(status.get("conditions")), "Progressing") or {}
     return STALLED if progressing.get("reason") == "ProgressDeadlineExceeded" else NOTHING
 
 
@@ -91,8 +94,8 @@ def _replica_set(obj: Mapping[str, Any]) -> str:
 def _pod(obj: Mapping[str, Any]) -> str:
     if obj["metadata"].get("deletionTimestamp"):
         return NOTHING
-    ends_once = (obj.get("spec") or {}).get("restartPolicy") == "Never"
-    if ends_once and (obj.get("status") or {}).get("phase") == "Failed":
+    ends_once = untrusted.mapping(obj.get("spec")).get("restartPolicy") == "Never"
+    if ends_once and untrusted.status(obj).get("phase") == "Failed":
         return NOTHING  # its Job tells
     failure = failure_of_pod(obj)
     if failure is not None:
@@ -104,13 +107,15 @@ def _has_lost_readiness(pod: Mapping[str, Any]) -> bool:
     """Whether a pod was ready in the present run of its containers: Ready has become False after
     they were started. A pod that only starts has been unready since before that.
     """
-    status = pod.get("status") or {}
-    ready = find(status.get("conditions") or (), "Ready") or {}
+    status = untrusted.status(pod)
+    ready = find(untrusted.mappings(status.get("conditions")), "Ready") or {}
     started = [
-        str(((each.get("state") or {}).get("running") or {}).get("startedAt") or "")
-        for each in status.get("containerStatuses") or ()
+        untrusted.text(
+            untrusted.mapping(untrusted.mapping(each.get("state")).get("running")).get("startedAt")
+        )
+        for each in untrusted.mappings(status.get("containerStatuses"))
     ]
-    since = str(ready.get("lastTransitionTime") or "")
+    since = untrusted.text(ready.get("lastTransitionTime"))
     # RFC 3339 in UTC to the second, as Kubernetes writes it, sorts as text.
     return bool(
         ready.get("status") == "False" and started and all(started) and since > max(started)
@@ -118,7 +123,7 @@ def _has_lost_readiness(pod: Mapping[str, Any]) -> bool:
 
 
 def _job(obj: Mapping[str, Any]) -> str:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
+    conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
     for kind in ("Complete", "Failed"):
         if (find(conditions, kind) or {}).get("status") == TRUE:
             return kind

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Mapping, NamedTuple, Optional
 
+from kubestorm import untrusted
 from kubestorm.conditions import POD_TROUBLE, READY, TRUE, WAITS_FOR_PEOPLE, WATCHED, find
 
 SETTLED, PEOPLE, WATCH, FAILED, UNHEARD = "settled", "people", "watch", "failed", "unheard"
@@ -35,10 +36,9 @@ def expectation(obj: Mapping[str, Any]) -> Expectation:
     status = obj.get("status")
     if not isinstance(status, dict):
         return Expectation(UNHEARD)
-    listed = status.get("conditions")
-    known = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    known = untrusted.mappings(status.get("conditions"))
     ready = find(known, READY) or {}
-    reason = str(ready.get("reason") or "")
+    reason = untrusted.text(ready.get("reason"))
     return Expectation(_what(obj, status, known, ready), requeue_at(obj), reason)
 
 
@@ -47,7 +47,7 @@ def _what(
 ) -> str:
     metadata = obj["metadata"]
     deleting = bool(metadata.get("deletionTimestamp"))
-    reason = ready.get("reason")
+    reason = untrusted.text(ready.get("reason"))
     generation = metadata.get("generation")
     answers = (status.get("observedGeneration"), ready.get("observedGeneration"))
     if not deleting and any(is_behind(one, generation) for one in answers):
@@ -80,8 +80,7 @@ def awaits_approval(obj: Mapping[str, Any]) -> bool:
     status = obj.get("status")
     if not isinstance(status, dict):
         return False
-    listed = status.get("conditions")
-    known = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    known = untrusted.mappings(status.get("conditions"))
     return status.get("phase") == AWAITING_APPROVAL or any(
         item.get("reason") == AWAITING_APPROVAL for item in known
     )
@@ -89,15 +88,7 @@ def awaits_approval(obj: Mapping[str, Any]) -> bool:
 
 def requeue_at(obj: Mapping[str, Any]) -> Optional[dt.datetime]:
     """When the object asks to be looked at (`status.requeueAt`, RFC 3339); None if it does not."""
-    status = obj.get("status")
-    said = status.get("requeueAt") if isinstance(status, dict) else None
-    if not isinstance(said, str):
-        return None
-    try:
-        moment = dt.datetime.fromisoformat(said.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
+    return untrusted.moment(untrusted.status(obj).get("requeueAt"))
 
 
 def is_behind(observed: Any, generation: Any) -> bool:

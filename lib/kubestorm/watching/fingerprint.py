@@ -112,7 +112,7 @@ def fingerprint(
     for key in _COUNTING_METADATA:
         value = metadata.get(key)
         if value:
-            if key == "annotations" and LAST_APPLIED in value:
+            if key == "annotations" and type(value) is dict and LAST_APPLIED in value:
                 value = {name: text for name, text in value.items() if name != LAST_APPLIED}
                 if not value:
                     continue

@@ -8,6 +8,7 @@ import json
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from zlib import crc32
 
+from kubestorm import untrusted
 from kubestorm.kube import Resource
 from kubestorm.naming import CONSUMED_ANNOTATIONS
 from kubestorm.watching.expecting import SETTLED, expectation
@@ -222,8 +223,8 @@ def payload(
         "name": name,
         "uid": metadata.get("uid") or "",
         "generation": metadata.get("generation") or 0,
-        "labels": metadata.get("labels") or {},
-        "annotations": metadata.get("annotations") or {},
+        "labels": untrusted.texts(metadata.get("labels")),
+        "annotations": untrusted.texts(metadata.get("annotations")),
         "changed_fields": list(change.changed_fields),
         "object": obj,
     }

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from kubestorm import untrusted
 from kubestorm.application.steps import (
     ORDER,
     ApplicationRun,
@@ -182,7 +183,7 @@ class World:
                 states[one["metadata"]["uid"]] = telling_state(kind, one)
         told, self.told = self.told, states
         rollout = self.get("rollouts", name)
-        requeue_at = intents.parse_time((rollout.get("status") or {}).get("requeueAt"))
+        requeue_at = untrusted.moment((rollout.get("status") or {}).get("requeueAt"))
         return (
             self.seen.get(name, "new") != rollout["metadata"].get("annotations")
             or (requeue_at is not None and requeue_at <= utc_now())

@@ -8,6 +8,7 @@ import contextlib
 import datetime as dt
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from kubestorm import untrusted
 from kubestorm.building.builders import FAILED, GONE, PUSHED, RUNNING, Order, Progress, Say, Stage
 from kubestorm.building.builders import manifests as m
 from kubestorm.building.credentials import GitCredentials, RegistryLogin, docker_config
@@ -205,8 +206,8 @@ def _waiting(pod: Optional[Mapping[str, Any]]) -> str:
     """Why a pod does not run yet, in Kubernetes' own words."""
     if pod is None:
         return "Its pod has not been made yet."
-    status = pod.get("status") or {}
-    for item in status.get("conditions") or []:
+    status = untrusted.status(pod)
+    for item in untrusted.mappings(status.get("conditions")):
         if item.get("type") == "PodScheduled" and item.get("status") == "False":
             return f"Its pod cannot be placed: {item.get('message', item.get('reason', ''))}"
     for item in _containers(pod):
@@ -222,7 +223,7 @@ def _lost(pod: Optional[Mapping[str, Any]]) -> str:
     """
     if pod is None:
         return "Its pod is gone."
-    status = pod.get("status") or {}
+    status = untrusted.status(pod)
     if status.get("reason") in (
         "Evicted",
         "NodeLost",
@@ -236,8 +237,11 @@ def _lost(pod: Optional[Mapping[str, Any]]) -> str:
 
 
 def _containers(pod: Mapping[str, Any]) -> List[Mapping[str, Any]]:
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    status = untrusted.status(pod)
+    return [
+        *untrusted.mappings(status.get("initContainerStatuses")),
+        *untrusted.mappings(status.get("containerStatuses")),
+    ]
 
 
 def _state(pod: Mapping[str, Any], container: str) -> str:
@@ -266,7 +270,7 @@ def _exit_code(pod: Optional[Mapping[str, Any]]) -> int:
 
 
 def _condition(job: Mapping[str, Any], kind: str) -> Optional[Mapping[str, Any]]:
-    found = ((job.get("status") or {}).get("conditions")) or []
+    found = (untrusted.status(job).get("conditions")) or []
     return next(
         (item for item in found if item.get("type") == kind and item.get("status") == "True"), None
     )

@@ -1,0 +1,395 @@
+"""Whatever somebody writes into the annotations, labels or status of an object, what reads it goes
+on: nothing but the pack's own errors comes out.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kubestorm import conditions
+from kubestorm.announce import channels, news
+from kubestorm.announce.settings import AnnounceSettings
+from kubestorm.application import apply, deploying, hosts
+from kubestorm.application import views as application_views
+from kubestorm.application.settings import ApplicationSettings
+from kubestorm.approval import deciding, gate, observer, proposal, record
+from kubestorm.approval.settings import ApprovalSettings
+from kubestorm.bases import look
+from kubestorm.building import records
+from kubestorm.building.settings import BuildSettings
+from kubestorm.building.spec import parse_image_build
+from kubestorm.chat import following, why
+from kubestorm.database import asked_snapshot, rotating
+from kubestorm.database import steps as database_steps
+from kubestorm.database import views as database_views
+from kubestorm.drift import observe as drift_observe
+from kubestorm.errors import Error
+from kubestorm.kube import Resource
+from kubestorm.pipeline import stages
+from kubestorm.rollout import approval, diagnose, intents, objects, posttest, requests, telling
+from kubestorm.rollout import following as rollout_following
+from kubestorm.rollout.observe import active_track, track_of
+from kubestorm.rollout.settings import RolloutSettings
+from kubestorm.watching import expecting, judging
+from kubestorm.watching.fingerprint import PathTable
+
+from tests.unit.application.conftest import application
+from tests.unit.building.conftest import CONFIG as BUILD_CONFIG
+from tests.unit.building.conftest import image_build
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = 100
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
+DIGEST = "sha256:" + "a" * 64
+APPROVALS = {
+    "approvals": {"rules": [{"namespaces": ["*"], "what": ["rollout", "promote", "delete"]}]}
+}
+
+SPECS = {
+    "applications": application()["spec"],
+    "imagebuilds": image_build()["spec"],
+    "databases": {"engine": "postgres", "version": "16", "size": "small"},
+    "rollouts": {
+        "applicationRef": {"name": "cart", "uid": "u"},
+        "number": 1,
+        "image": {"digest": DIGEST, "repository": "team/cart", "tag": "1.0"},
+        "strategy": {"type": "Canary", "steps": [{"weight": 25}]},
+    },
+    "deployments": {
+        "replicas": 1,
+        "selector": {"matchLabels": {}},
+        "template": {"metadata": {}, "spec": {"containers": [{"name": "app", "image": "a"}]}},
+    },
+}
+
+
+def _named(schema: Any) -> Iterator[str]:
+    """Every field that a schema knows."""
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "properties" and isinstance(value, dict):
+                yield from value
+            yield from _named(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _named(value)
+
+
+def _status_fields() -> list[str]:
+    found = set()
+    for path in sorted((ROOT / "crds").glob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            for version in (document or {}).get("spec", {}).get("versions", ()):
+                schema = version["schema"]["openAPIV3Schema"]["properties"]
+                found |= set(_named(schema.get("status") or {}))
+    return sorted(found)
+
+
+BUILT_IN = [
+    *("replicas", "updatedReplicas", "availableReplicas", "observedGeneration", "conditions"),
+    *("containerStatuses", "initContainerStatuses", "state", "lastState", "waiting", "running"),
+    *("terminated", "reason", "message", "exitCode", "restartCount", "startedAt", "ready", "name"),
+    *("type", "status", "lastTransitionTime", "phase", "image", "at", "by", "to", "id", "digest"),
+    *("loadBalancer", "ingress"),
+]
+FIELDS = st.sampled_from([*_status_fields(), *BUILT_IN])
+WORDS = st.sampled_from(
+    [
+        *("", "True", "False", "Ready", "Running", "Requested", "Finished", "Failed", "Waiting"),
+        *("Progressing", "PodScheduled", "SpecValid", "Built", "RolledOut", "CrashLoopBackOff"),
+        *("AwaitingApproval", "InvalidSpec", "Unschedulable", "ReplicaFailure", "Complete"),
+        *("granted", "waiting", "refused", "x", "0", "-1", "1e9", DIGEST, "cart-1"),
+        *("2026-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z", "tomorrow"),
+        *("2026-01-01T00:00:00", "2026-99-01T00:00:00Z", "9" * 5000, "[" * 2000, '"\\ud800"'),
+    ]
+)
+LEAVES = (
+    WORDS
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from([10**400, float("nan"), float("inf"), -(2**63)])
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5),
+    max_leaves=12,
+)
+"""What JSON may hold, with the fields and words that somebody looks for."""
+WRITTEN = (
+    WORDS
+    | st.text(max_size=12)
+    | st.dictionaries(
+        st.sampled_from(
+            [
+                *(
+                    "build",
+                    "by",
+                    "reason",
+                    "id",
+                    "images",
+                    "force",
+                    "to",
+                    "rollout",
+                    "stage",
+                    "full",
+                ),
+                *(
+                    "digest",
+                    "tag",
+                    "event_id",
+                    "recorded_at",
+                    "pushed_at",
+                    "actor",
+                    "cause",
+                    "owner",
+                ),
+                *("state", "content_hash", "quorum", "answers", "what", "shown", "expires_at"),
+            ]
+        ),
+        VALUES,
+        max_size=5,
+    ).map(json.dumps)
+)
+KEYS = st.sampled_from(
+    [
+        f"kubestorm.io/{word}"
+        for word in (
+            *("build-cancel", "build-request", "source-pushed", "wanted-image", "abort"),
+            *("promote", "rollback-to", "freeze", "retry-digest", "approval", "active-track"),
+            *("image-tag", "config-hash", "application", "track", "test-of", "image-build"),
+            *("image-build-namespace", "image-build-uid", "confirm-delete", "recreate"),
+            *("rotate-credentials", "snapshot", "look-again", "requested-by", "autoscaled"),
+            *("take-fields", "channel", "descriptor"),
+        )
+    ]
+) | st.just("deployment.kubernetes.io/revision")
+METADATA = st.fixed_dictionaries(
+    {"name": st.just("cart-1"), "namespace": st.just("shop"), "uid": st.just("u")},
+    optional={
+        "annotations": st.dictionaries(KEYS, WRITTEN, max_size=6) | VALUES,
+        "labels": st.dictionaries(KEYS, WRITTEN, max_size=4) | VALUES,
+        "generation": LEAVES,
+        "creationTimestamp": WORDS,
+        "deletionTimestamp": WORDS,
+    },
+)
+STATUS = st.dictionaries(FIELDS, VALUES, max_size=8) | VALUES
+Objects = Callable[[dict[str, Any]], Any]
+
+
+def of(spec: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects of a kind: a spec as its schema has it, and anything in metadata and status."""
+    return st.fixed_dictionaries(
+        {
+            "apiVersion": st.just("kubestorm.io/v1alpha1"),
+            "kind": st.just("Thing"),
+            "metadata": METADATA,
+            "spec": st.just(SPECS[spec]),
+        },
+        optional={"status": STATUS},
+    )
+
+
+def status_of(obj: dict[str, Any]) -> dict[str, Any]:
+    found = obj.get("status")
+    return found if isinstance(found, dict) else {}
+
+
+BUILDS = BuildSettings.from_config(BUILD_CONFIG)
+IMAGE_BUILD = parse_image_build(image_build(), BUILDS, cluster="test")
+
+
+def builds(obj: dict[str, Any]) -> None:
+    """What a look at an ImageBuild, and the watcher of its build, read."""
+    annotations = obj["metadata"].get("annotations")
+    annotations = annotations if isinstance(annotations, dict) else {}
+    request = records.read_request(annotations)
+    records.cancel_reason(annotations, 1)
+    status = status_of(obj)
+    images = records.image_records(status)
+    records.last_good(images)
+    records.due_images(images, NOW)
+    records.is_planned(images, IMAGE_BUILD, 1)
+    records.cancel_images(list(images.values()), "why", NOW)
+    build = status.get("build") if isinstance(status.get("build"), dict) else {}
+    records.conditions_of(build, list(images.values()))
+    records.requeue_at(build, 60.0, NOW)
+    records.settle(build, list(images.values()), NOW)
+    records.finished_payload({}, IMAGE_BUILD, build, list(images.values()))
+    for alive in (False, True):
+        records.decide(
+            status,
+            IMAGE_BUILD,
+            request=request,
+            cancel=annotations,
+            alive=alive,
+            attempts=3,
+            now=NOW,
+        )
+    stages.why_stopped(obj, "r")
+    stages.build_stages(status, "r", has_test=True)
+    list(look.images_of(obj))
+    look._waits_for_people(obj, NOW)
+    look._is_ours_under_way(obj)
+
+
+def rollouts(obj: dict[str, Any]) -> None:
+    """What a run of a Rollout reads of itself."""
+    intents.is_used_up(obj)
+    approval.look(obj, APPROVALS)
+    approval.asks(obj, APPROVALS)
+    observer.open_question("rollouts", obj, APPROVALS, ApprovalSettings.from_config(APPROVALS))
+    status = objects.status_of(obj)
+    request = objects.request_of(obj, RolloutSettings())
+    objects.conditions_of(request, status)
+    objects.stage_of(request, status)
+    objects.past_of(obj)
+    objects.test_of(obj)
+    posttest.began_at(obj, "final")
+
+
+def applications(obj: dict[str, Any]) -> None:
+    """What a run of an Application, and of its Rollout, read of it."""
+    intents.intents_of(obj, "cart-1")
+    intents.freeze_of(obj)
+    intents.rollback_of(obj)
+    wish = intents.wish_of(obj)
+    if wish is not None:
+        intents.wish_annotation(wish)
+    rollout_following.annotation_texts(obj)
+    hosts.claim_of(obj, ApplicationSettings())
+    active_track(obj, obj)
+    application_views._line(obj)
+
+
+def databases(obj: dict[str, Any]) -> None:
+    """What a run of a Database reads of it."""
+    rotating.requested(obj)
+    asked_snapshot.is_due(obj)
+    database_steps.has_vanished(obj)
+    database_views._line(obj)
+    gate.deletion(obj, APPROVALS)
+    proposal.requester(obj)
+    observer.open_question("databases", obj, APPROVALS, ApprovalSettings.from_config(APPROVALS))
+    drift_observe._under_way(obj, None)
+    found = record.read(obj["metadata"].get("annotations"))
+    if found is not None:
+        assert record.read({record.ANNOTATION: record.write(found)}) == found
+        deciding.minutes_left(found, NOW)
+        rule = ApprovalSettings.from_config(APPROVALS).rule_for("shop", "delete")
+        assert rule is not None
+        question = deciding.Question(found.what, found.content_hash, found.shown, "ann")
+        deciding.next_step(question, found, rule, NOW)
+
+
+def owned(obj: dict[str, Any]) -> None:
+    """What is asked of Deployments, ReplicaSets, Pods and Jobs whenever one of them changes."""
+    for kind in ("Deployment", "ReplicaSet", "Pod", "Job"):
+        telling.telling_state(kind, obj)
+        telling.owner_of(kind, obj)
+    diagnose.diagnose(diagnose.Evidence(obj, [obj], [obj]))
+    diagnose.needs_log(diagnose.Evidence(obj, [obj], [obj]))
+    track_of(obj)
+    deploying.judge(obj)
+    apply.was_autoscaled(obj)
+
+
+def watched(obj: dict[str, Any]) -> None:
+    """What the watch reads of objects of any kind."""
+    table = PathTable()
+    expecting.expectation(obj)
+    expecting.awaits_approval(obj)
+    first = judging.judge(obj, None, table, status=True, outcome_counts=True)
+    again = judging.judge(obj, first.record, table, status=True, outcome_counts=True)
+    assert again.changes == ()
+    changed = {**obj, "metadata": {**obj["metadata"], "annotations": {}}, "status": {}}
+    judging.judge(changed, first.record, table, status=True, outcome_counts=True)
+    judging.judge(obj, None, table, sensitive=True)
+    judging.payload(
+        first.changes[0],
+        json.loads(json.dumps(obj)),
+        key="shop/cart-1",
+        cluster="c",
+        resource=Resource("kubestorm.io", "v1alpha1", "things"),
+        kind="Thing",
+        sensitive=True,
+    )
+
+
+def told(obj: dict[str, Any]) -> None:
+    """What chat and announcements read of objects."""
+    for plural in ("applications", "databases", "imagebuilds", "rollouts"):
+        news.news_of(plural, obj)
+    channels.channel_of("shop", obj, AnnounceSettings(by_namespace=True))
+    for plural in ("applications", "databases", "imagebuilds"):
+        why.explain(plural, obj, [], obj)
+    follow = following.Follow("object", "applications", "shop", "cart")
+    following.judge_object(follow, obj, "Ready")
+    following.judge_application(follow, obj, [obj])
+    following.judge_rollout(follow, obj)
+    following.judge_build(follow, obj)
+    following.judge_delivery(follow, obj)
+
+
+def conditioned(obj: dict[str, Any]) -> None:
+    """What every kind's conditions become."""
+    listed = status_of(obj).get("conditions")
+    known = listed if isinstance(listed, list) else []
+    new = conditions.Condition("SpecValid", "True", "Valid", "Spec is valid.")
+    after = conditions.set_condition(known, new, generation=1, now=NOW)
+    conditions.roll_up(after, ("SpecValid", "Built"), generation=1)
+    conditions.is_true(after, "Built", generation=1)
+    requests.FOLLOW_UP.format(namespace="shop", name="cart")
+
+
+READERS: dict[str, tuple[str, Objects]] = {
+    "builds": ("imagebuilds", builds),
+    "rollouts": ("rollouts", rollouts),
+    "applications": ("applications", applications),
+    "databases": ("databases", databases),
+    "owned objects": ("deployments", owned),
+    "the watch": ("rollouts", watched),
+    "chat": ("rollouts", told),
+    "conditions": ("databases", conditioned),
+}
+
+
+@pytest.mark.parametrize("kind, reader", READERS.values(), ids=READERS)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
+@given(data=st.data())
+def test_nothing_that_is_written_stops_a_loop(kind, reader, data):
+    """Text, JSON of another form, words, numbers, times of no year of ours."""
+    obj = data.draw(of(kind))
+    with suppress(Error):
+        reader(obj)
+
+
+@pytest.mark.parametrize(
+    "text, canceled",
+    [
+        pytest.param('{"build": "x"}', False, id="a build that is no number"),
+        pytest.param('{"build": 3, "by": "ann"}', True, id="this build"),
+        pytest.param('{"build": "3"}', True, id="this build, as text"),
+        pytest.param('{"build": 2}', False, id="another build"),
+        pytest.param('{"by": "ann"}', True, id="whichever runs"),
+        pytest.param('{"build": [3]}', False, id="a list"),
+        pytest.param("[3]", False, id="no object"),
+        pytest.param("{", False, id="no JSON"),
+    ],
+)
+def test_a_cancellation_names_its_build_or_none(text, canceled):
+    """One that cannot be read stops nothing, and raises nothing in the watcher's thread."""
+    reason = records.cancel_reason({records.CANCEL_ANNOTATION: text}, 3)
+    assert bool(reason) is canceled
