@@ -134,8 +134,8 @@ def condition(found: Json, kind: str) -> Json:
 
 
 def check(found: Tally) -> None:
-    """Nothing that happened is red."""
-    assert found.red == ()
+    """Nothing that happened is red, but for commands in chat that were refused."""
+    assert [each for each in found.red if not each.startswith("kubestorm.chat_")] == []
     assert found.failed_rules == ()
 
 
@@ -168,22 +168,20 @@ def storm() -> Iterator[Storm]:
     }
     try:
         with Environment(folder, registry=True, settings=settings) as it:
-            _let_services_read(folder)
+            _let_services_in(folder)
             yield Storm(api, it, say)
     finally:
         api.client.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _let_services_read(folder: Path) -> None:
-    """StackStorm's services run as users of their own; what they read here is of this sandbox, for
-    as long as it is up.
+def _let_services_in(folder: Path) -> None:
+    """StackStorm's services run as users of their own. What they read here is of this sandbox, for
+    as long as it is up; the folder of builds they make themselves.
     """
-    folder.chmod(0o755)
+    folder.chmod(0o1777)
     for file in (folder / "pack").iterdir():
         file.chmod(0o644)
-    (folder / "builds").mkdir(exist_ok=True)
-    (folder / "builds").chmod(0o777)
 
 
 def pack_configuration(environment: Environment) -> Json:

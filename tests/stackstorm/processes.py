@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ SERVICES = (
     "st2garbagecollector",
 )
 RESTART_SECONDS = 15.0
+STARTED: list[subprocess.Popen[bytes]] = []
+"""What we brought back ourselves; it outlives us."""
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -43,10 +45,9 @@ class Process:
     command: tuple[str, ...]
 
     @property
-    def is_alive(self) -> bool:
-        with contextlib.suppress(OSError):
-            return _stat(self.pid)[0] != "Z"
-        return False
+    def is_there(self) -> bool:
+        """Whether it runs, or has not been waited for by its parent."""
+        return (_PROC / str(self.pid)).exists()
 
     def kill(self) -> None:
         """SIGKILL, as the kernel does when memory is short."""
@@ -128,6 +129,9 @@ def kill_and_bring_back(*services: str, command: str = "") -> None:
     starts = [_start_of(process) for process in mains]
     for process in victims:
         process.kill()
+    deadline = time.monotonic() + RESTART_SECONDS
+    while any(process.is_there for process in victims) and time.monotonic() < deadline:
+        time.sleep(0.1)
     if command:
         subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=300)
     deadline = time.monotonic() + RESTART_SECONDS
@@ -139,7 +143,8 @@ def kill_and_bring_back(*services: str, command: str = "") -> None:
         time.sleep(1)
 
 
-def _start_of(process: Process):
+def _start_of(process: Process) -> Callable[[], None]:
+    """What starts it again as it was started."""
     folder = _PROC / str(process.pid)
     environment = dict(
         item.partition("=")[::2]
@@ -150,14 +155,16 @@ def _start_of(process: Process):
 
     def start() -> None:
         with (output if output.is_file() else Path(os.devnull)).open("ab") as log:
-            subprocess.Popen(
-                process.command,
-                cwd=cwd,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            STARTED.append(
+                subprocess.Popen(
+                    process.command,
+                    cwd=cwd,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             )
 
     return start
