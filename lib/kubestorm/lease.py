@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, Optional, Type
 
 from kubestorm import untrusted
-from kubestorm.errors import ConflictError, Error, NotFoundError, TemporaryError
+from kubestorm.errors import ConflictError, NotFoundError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
 from kubestorm.naming import LOOK_AGAIN_ANNOTATION
 
@@ -79,6 +79,7 @@ class LeaseLock:
         self._duration, self._skew, self._now = duration_seconds, skew_seconds, now
         self.held_by = ""
         self._lease: Optional[Dict[str, Any]] = None
+        self._was_held = False
 
     def acquire(self) -> bool:
         """Take it if it is free, ours already, released or run out.
@@ -99,6 +100,12 @@ class LeaseLock:
         lease = self._read()
         return lease is not None and self._is_taken(lease.get("spec") or {})
 
+    def ended_since(self, moment: dt.datetime) -> bool:
+        """Whether somebody held it after a moment and has given it back; asks only."""
+        spec = (self._read() or {}).get("spec") or {}
+        renewed = untrusted.moment(spec.get("renewTime"))
+        return not spec.get("holderIdentity") and renewed is not None and renewed >= moment
+
     def acquire_within(self, seconds: float) -> bool:
         """As `acquire`, tried again for so many seconds: a step holds it for a few."""
         deadline = time.monotonic() + seconds
@@ -112,11 +119,12 @@ class LeaseLock:
         """Hold it for another duration; False when it was lost, and then the work must stop."""
         for _ in range(WRITE_ATTEMPTS):
             if self._lease is None:
+                # A mark changes the Lease and takes nothing away.
+                self._lease = self._mine()
+            if self._lease is None:
                 return False
             if self._write(self._lease):
                 return True
-            # A mark changes the Lease and takes nothing away.
-            self._lease = self._mine()
         return False
 
     def mark(self) -> bool:
@@ -142,6 +150,8 @@ class LeaseLock:
         Safe to repeat, and harmless when it was lost.
         """
         for _ in range(WRITE_ATTEMPTS):
+            if self._lease is None and self._was_held:
+                self._lease = self._mine()
             if self._lease is None:
                 return False
             metadata = self._lease["metadata"]
@@ -157,9 +167,9 @@ class LeaseLock:
             except NotFoundError:
                 pass  # its namespace went
             except ConflictError:
-                self._lease = self._mine()
+                self._lease = None
                 continue
-            self._lease = None
+            self._lease, self._was_held = None, False
             return marked
         return False
 
@@ -221,6 +231,7 @@ class LeaseLock:
             self._lease = None
             self.held_by = "another run"
             return False
+        self._was_held = True
         return True
 
     def _ran_out(self, spec: Dict[str, Any]) -> bool:
@@ -260,16 +271,14 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
-        failed = 0
+        kept_at = time.monotonic()
         while not self._done.wait(self._interval):
             try:
                 kept = self._lease.renew()
-            except Error:
-                failed += 1
+                kept_at = time.monotonic()
+            except Exception:  # noqa: BLE001 (whatever it was: what counts is how long ago it was kept)
                 # Not renewed for a whole duration: another may have it by now.
-                kept = failed < HEARTBEATS
-            else:
-                failed = 0
+                kept = time.monotonic() - kept_at < self._interval * HEARTBEATS
             if not kept:
                 self.is_lost = True
                 return

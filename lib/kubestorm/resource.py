@@ -209,7 +209,7 @@ class ResourceHandle:
                 return None
             old = untrusted.status(found)
             answered = generation if generation is not None else self.generation(found)
-            before = old.get("conditions") or []
+            before = untrusted.mappings(old.get("conditions"))
             after = [dict(item) for item in before]
             now = self._services.now()
             for condition in new:
@@ -264,7 +264,10 @@ class ResourceHandle:
         after: Sequence[Mapping[str, Any]],
     ) -> None:
         for condition in after:
-            kind = str(condition["type"])
+            told = [untrusted.text(condition.get(one)) for one in ("type", "status", "reason")]
+            if not all(told):
+                continue  # another controller's
+            kind = told[0]
             old = conditions_module.find(before, kind) or {}
             if (old.get("status"), old.get("reason")) == (condition["status"], condition["reason"]):
                 continue

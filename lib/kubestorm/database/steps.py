@@ -293,7 +293,8 @@ def _look(run: DatabaseRun, resource: Object, spec: DatabaseSpec) -> Look:
         # A rotation under way has a password of its own on its way to the instance.
         credentials_version=None if rotates else _credentials_version(run),
         apply_immediately=run.services.settings.database.apply_immediately,
-        vanished=observed is None and has_vanished(run.as_database(resource)),
+        vanished=observed is None
+        and has_vanished(run.as_database(resource), _generation(run, resource)),
     )
     return Look(resource, spec, identifier, observed, rotates, decisions)
 
@@ -478,8 +479,11 @@ def _adopted_credentials(run: DatabaseRun, resource: Object) -> Result:
     return {"path": path, "version": version, "created": False}
 
 
-def has_vanished(resource: Object) -> bool:
-    """Whether an absent instance is a loss: it served once, and no one said since how to go on."""
+def has_vanished(resource: Object, generation: Optional[int] = None) -> bool:
+    """Whether an absent instance is a loss: it served once, and no one said since how to go on.
+
+    `generation` is 0 for a kind whose generation counts our own writes: there no new spec answers.
+    """
     metadata, status = resource["metadata"], untrusted.status(resource)
     if not untrusted.mapping(status.get("endpoint")).get("host"):
         return False
@@ -491,9 +495,12 @@ def has_vanished(resource: Object) -> bool:
     told = find(untrusted.mappings(status.get("conditions")), INSTANCE_AVAILABLE) or {}
     # A restoreFrom from the beginning is no answer to the loss: it would bring back a state of long
     # ago unasked.
-    answered = told.get("reason") == "InstanceVanished" and untrusted.integer(
-        told.get("observedGeneration")
-    ) < untrusted.integer(metadata.get("generation"))
+    if generation is None:
+        generation = untrusted.integer(metadata.get("generation"))
+    answered = (
+        told.get("reason") == "InstanceVanished"
+        and untrusted.integer(told.get("observedGeneration")) < generation
+    )
     return not (answered and (resource.get("spec") or {}).get("restoreFrom"))
 
 

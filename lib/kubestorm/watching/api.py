@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol
 
+from kubestorm.errors import Error
 from kubestorm.kube import KubeClient, Resource
+from kubestorm.lease import LeaseLock
 from kubestorm.watching.settings import LoopSettings
 
 Object = Dict[str, Any]
@@ -73,6 +77,9 @@ class WatchApi(Protocol):
     def get(self, namespace: str, name: str) -> Object:
         """One object as it is now."""
 
+    def ended_since(self, lease: str, moment: dt.datetime) -> bool:
+        """Whether a step held the Lease of that name after a moment, and has given it back."""
+
 
 class KubeWatchApi:
     """One WatchKey on a real API server."""
@@ -101,3 +108,9 @@ class KubeWatchApi:
 
     def get(self, namespace: str, name: str) -> Object:
         return self._client.get(self._key.resource, name, namespace)
+
+    def ended_since(self, lease: str, moment: dt.datetime) -> bool:
+        # Whoever may not read Leases looks once too often.
+        with contextlib.suppress(Error):
+            return bool(lease) and LeaseLock(self._client, lease).ended_since(moment)
+        return False

@@ -15,6 +15,18 @@ from kubestorm.conditions import POD_TROUBLE, READY, TRUE, WAITS_FOR_PEOPLE, WAT
 
 SETTLED, PEOPLE, WATCH, FAILED, UNHEARD = "settled", "people", "watch", "failed", "unheard"
 AWAITING_APPROVAL = "AwaitingApproval"
+# What a deletion waits for people for.
+DELETION_WAITS = frozenset(
+    (
+        "ApprovalExpired",
+        "ApprovalRefused",
+        AWAITING_APPROVAL,
+        "ConfirmationMissing",
+        "DeletionProtected",
+        "SnapshotFailed",
+        "SnapshotImpossible",
+    )
+)
 
 
 class Expectation(NamedTuple):
@@ -24,6 +36,8 @@ class Expectation(NamedTuple):
     at: Optional[dt.datetime] = None
     reason: str = ""
     """That of the condition Ready."""
+    finished: bool = False
+    """Whether it has come to its end and no run will ever do anything about it."""
 
 
 def expectation(obj: Mapping[str, Any]) -> Expectation:
@@ -39,7 +53,9 @@ def expectation(obj: Mapping[str, Any]) -> Expectation:
     known = untrusted.mappings(status.get("conditions"))
     ready = find(known, READY) or {}
     reason = untrusted.text(ready.get("reason"))
-    return Expectation(_what(obj, status, known, ready), requeue_at(obj), reason)
+    what, at = _what(obj, status, known, ready), requeue_at(obj)
+    finished = what == SETTLED and at is None and bool(status.get("finishedAt"))
+    return Expectation(what, at, reason, finished)
 
 
 def _what(
@@ -50,7 +66,8 @@ def _what(
     reason = untrusted.text(ready.get("reason"))
     generation = metadata.get("generation")
     answers = (status.get("observedGeneration"), ready.get("observedGeneration"))
-    if not deleting and any(is_behind(one, generation) for one in answers):
+    # To ask for a deletion counts as a new generation, too.
+    if any(is_behind(one, generation) for one in answers):
         return UNHEARD
     if not deleting and status.get("finishedAt"):
         return SETTLED
@@ -64,6 +81,8 @@ def _what(
         return WATCH if under_way else SETTLED
     if not ready or reason == "Reconciling":
         return UNHEARD
+    if deleting and reason not in WATCHED and reason not in DELETION_WAITS:
+        return FAILED  # what kept it from being Ready before keeps no deletion waiting
     if reason in WAITS_FOR_PEOPLE or (reason in POD_TROUBLE and _has_failed_rollout(status)):
         return PEOPLE
     return WATCH if reason in WATCHED else FAILED

@@ -36,7 +36,7 @@ from kubestorm.rollout.names import APPLICATION_LABEL
 from kubestorm.rollout.telling import Owner
 from kubestorm.watching import judging
 from kubestorm.watching.api import KubeWatchApi, Object, Observer, WatchApi, WatchKey
-from kubestorm.watching.expecting import PEOPLE, WATCH
+from kubestorm.watching.expecting import PEOPLE, SETTLED, WATCH
 from kubestorm.watching.instances import InstanceWatch
 from kubestorm.watching.instances import Owner as InstanceOwner
 from kubestorm.watching.knowledge import Knowledge, Store
@@ -162,10 +162,6 @@ class WatchHub:
             gone = self._subscriptions.pop(identity, None)
             if gone is not None:
                 self._adjust(gone.key)
-
-    def wait_until_stopped(self) -> None:
-        """Block until `stop`."""
-        self._stopping.wait()
 
     def stop(self) -> None:
         """End all watches and write what they know. Safe to repeat."""
@@ -339,10 +335,14 @@ class WatchHub:
     def _wake_owner(self, owner: Owner, reason: str, *, only_waiting: bool) -> None:
         """An Application's rollouts that are under way, or else it; any other owner itself."""
         prefix, found = f"{owner.namespace}/", False
-        if owner.plural == APPLICATIONS:
+        if owner.plural == APPLICATIONS and reason != "database":
             for watch in self._ours(ROLLOUTS):
                 for key, one in watch.waiting().items():
-                    if key.startswith(prefix) and one.labels.get(APPLICATION_LABEL) == owner.name:
+                    if (
+                        one.expectation.what != SETTLED
+                        and key.startswith(prefix)
+                        and one.labels.get(APPLICATION_LABEL) == owner.name
+                    ):
                         watch.wake(key, reason)
                         found = True
         if found:
@@ -350,7 +350,7 @@ class WatchHub:
         key = f"{prefix}{owner.name}"
         for watch in self._ours(owner.plural):
             waiting = watch.waiting().get(key)
-            waits = waiting is not None and waiting.expectation.what != PEOPLE
+            waits = waiting is not None and waiting.expectation.what not in (PEOPLE, SETTLED)
             if waits or (not only_waiting and waiting is None and watch.knows(key, owner.uid)):
                 watch.wake(key, reason)
 

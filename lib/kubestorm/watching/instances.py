@@ -114,6 +114,12 @@ def judge(found: Mapping[str, Seen], memory: Optional[Memory], waits: Iterable[s
         if wanted:
             wake[seen.owner.uid] = seen.owner
         after[identifier] = seen._replace(told=wanted or known_told)
+    if memory is None:
+        # What went before this process began: a deletion waits for nothing any more.
+        there = {one.owner.key for one in found.values()}
+        for key in waiting - there:
+            namespace, _, name = key.partition("/")
+            wake[key] = Owner(namespace, name, "")
     for identifier, old in before.items():
         if identifier not in found:
             wake[old.owner.uid] = old.owner
@@ -222,7 +228,8 @@ class InstanceWatch:
             waits = self._waits()
             now = time.monotonic()
             # A poke alone is no reason to ask RDS more often than every `watch_seconds`.
-            due = last + (self._settings.watch_seconds if waits else self._pause)
+            soon = waits and not self._failures
+            due = last + (self._settings.watch_seconds if soon else self._pause)
             if waits is None:
                 pause = None
             elif now < due:

@@ -110,7 +110,7 @@ class ResyncSchedule:
             due.append(Due(key, _reason(entry)))
             attempt = entry.attempt + 1
             # One that had asked for this look and is not heard of then is as one whose run died.
-            what = UNHEARD if entry.timed and entry.what in (SETTLED, PEOPLE) else entry.what
+            what = UNHEARD if entry.timed else entry.what
             next_due = self._due(what, attempt, now)
             if next_due is None:
                 self.forget(key)
@@ -151,6 +151,9 @@ class ResyncSchedule:
         self._entries[key] = entry
         (self._unheard.add if entry.what == UNHEARD else self._unheard.discard)(key)
         heapq.heappush(self._heap, (entry.due, key))
+        if len(self._heap) > 4 * len(self._entries) + 100:
+            self._heap = [(one.due, name) for name, one in self._entries.items()]
+            heapq.heapify(self._heap)
 
 
 def _reason(entry: _Entry) -> str:

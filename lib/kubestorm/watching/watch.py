@@ -13,18 +13,20 @@ import logging
 import threading
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
+from kubestorm import untrusted
 from kubestorm.errors import Error, NotFoundError
 from kubestorm.watching import judging
 from kubestorm.watching.api import Object, WatchApi, WatchKey
-from kubestorm.watching.expecting import FAILED, SETTLED, Expectation, expectation
+from kubestorm.watching.expecting import FAILED, SETTLED, UNHEARD, Expectation, expectation
 from kubestorm.watching.judging import Change, Judgement
 from kubestorm.watching.knowledge import Knowledge
 from kubestorm.watching.list_watch import ListWatch
 from kubestorm.watching.records import is_unsettled, unpack
-from kubestorm.watching.schedule import BACKSTOP, ResyncSchedule, spread
+from kubestorm.watching.schedule import BACKSTOP, REQUEUE, ResyncSchedule, spread
 from kubestorm.watching.settings import WatchSettings
 
 Dispatch = Callable[[Object], None]
+ROLLOUTS = "rollouts"
 Seen = Callable[[WatchKey, Object, bool], None]
 """Told of every object of ours: the watch, the object, and whether its outcome is a new one."""
 
@@ -46,8 +48,12 @@ class _Dispatched(NamedTuple):
     """An event that nobody has answered yet. `reason`: a look that was asked for meanwhile."""
 
     at: float
+    moment: dt.datetime
     run_id: str
     """status.lastRunId when it was dispatched: another one is the answer."""
+    lease: str
+    """The Lease that its steps take. One that was held and given back since is an answer, too: of a
+    run that found nothing to write."""
     reason: str = ""
 
 
@@ -113,6 +119,10 @@ class Watch(ListWatch):
         for key, record in self.knowledge.items():
             if key not in seen:
                 self._settle(key, None, judging.judge_gone(record))
+                if self.is_ours:
+                    namespace, _, name = key.partition("/")
+                    known = {"uid": unpack(record).uid, "name": name, "namespace": namespace}
+                    self._seen(self.key, {"metadata": known, "status": {}}, False)
         self._wake_ticker()
 
     def _gone(self, obj: Object) -> None:
@@ -172,7 +182,7 @@ class Watch(ListWatch):
         return sent.reason
 
     def _keep_waiting(self, key: str, obj: Object, expected: Expectation) -> None:
-        if expected.what == SETTLED or not self.is_ours:
+        if (expected.what == SETTLED and expected.at is None) or not self.is_ours:
             self._waiting.pop(key, None)
             return
         metadata = obj["metadata"]
@@ -187,8 +197,11 @@ class Watch(ListWatch):
         at_seconds = None
         if expected.at is not None and self._requeued.get(key) != expected.at:
             at_seconds = (expected.at - self._wall_clock()).total_seconds()
+        what = expected.what
+        if key in self._dispatched and what != FAILED and not expected.finished:
+            what = UNHEARD  # the run for it may have died
         self._schedule.observe(
-            key, expected.what, now=self._clock(), asked_anew=asked_anew, at_seconds=at_seconds
+            key, what, now=self._clock(), asked_anew=asked_anew, at_seconds=at_seconds
         )
 
     def _settle(self, key: str, obj: Optional[Object], judgement: Judgement) -> None:
@@ -202,7 +215,8 @@ class Watch(ListWatch):
                     memory.pop(key, None)
 
     def _send(self, change: Change, obj: Optional[Object], key: str) -> None:
-        run_id = _run_id(obj) if obj is not None else ""
+        run_id, lease = (_run_id(obj), _lease_of(obj, self.key.plural)) if obj else ("", "")
+        moment = self._wall_clock()
         self._dispatch(
             judging.payload(
                 change,
@@ -215,7 +229,7 @@ class Watch(ListWatch):
             )
         )
         if self.is_ours and change.change != judging.DELETED:
-            self._dispatched[key] = _Dispatched(self._clock(), run_id)
+            self._dispatched[key] = _Dispatched(self._clock(), moment, run_id, lease)
 
     # Other threads.
 
@@ -235,14 +249,25 @@ class Watch(ListWatch):
         """
         with self._lock:
             sent = self._dispatched.get(key)
-            if sent is not None:
-                silent = self._clock() - sent.at
-                if silent < self._schedule.patience_seconds:
+        # A time that has come is served once anyway.
+        if sent is not None and reason != REQUEUE:
+            ended = self._api.ended_since(sent.lease, sent.moment)
+            with self._lock:
+                if self._dispatched.get(key) is not sent:
+                    sent = None  # answered, or sent anew, meanwhile
+                elif ended:
+                    del self._dispatched[key]
+                elif self._clock() - sent.at < self._schedule.patience_seconds:
                     # A reason that says what happened outweighs one that says what time it is.
                     if not sent.reason or reason != BACKSTOP:
                         self._dispatched[key] = sent._replace(reason=reason)
                     return
-                reason = sent.reason or reason
+                if ended and sent is not None and reason == BACKSTOP and not sent.reason:
+                    waiting = self._waiting.get(key)
+                    self._observe(key, waiting.expectation if waiting else Expectation(SETTLED))
+                    return
+                if sent is not None:
+                    reason = sent.reason or reason
         self._guard(self._look_again, key, reason)
 
     def set_resync(self, wanted: bool) -> None:
@@ -278,8 +303,12 @@ class Watch(ListWatch):
             due = self._schedule.take_due(now)
             for one in due:
                 waiting = self._waiting.get(one.key)
-                if waiting is not None and waiting.expectation.at is not None:
+                if waiting is None or waiting.expectation.at is None:
+                    continue
+                if one.reason == REQUEUE:
                     self._requeued[one.key] = waiting.expectation.at
+                else:
+                    self._observe(one.key, waiting.expectation)  # its own time is still to come
             everything = self._all_due is not None and now >= self._all_due
             if everything:
                 self._plan_all()
@@ -345,7 +374,10 @@ class Watch(ListWatch):
         with self._lock:
             # One that the watch has not told of yet is told of by the watch, as what it is.
             if self.knowledge.get(key) is not None:
+                expected = self._expectation(obj)
                 self._send(Change(judging.RESYNC, reason=reason), obj, key)
+                if self.is_ours:
+                    self._observe(key, expected)
 
     def _plan_all(self) -> None:
         # What we own is watched, and what is outside is compared by the sensor of drift.
@@ -368,3 +400,13 @@ class Watch(ListWatch):
 def _run_id(obj: Object) -> str:
     status = obj.get("status")
     return str(status.get("lastRunId") or "") if isinstance(status, dict) else ""
+
+
+def _lease_of(obj: Object, plural: str) -> str:
+    """The Lease that the steps for an object take: a Rollout's take the Application's."""
+    metadata = untrusted.mapping(obj.get("metadata"))
+    if plural == ROLLOUTS:
+        for owner in untrusted.mappings(metadata.get("ownerReferences")):
+            if owner.get("kind") == "Application":
+                return untrusted.text(owner.get("uid"))
+    return untrusted.text(metadata.get("uid"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kubestorm import rds
+from kubestorm.kube import connect
+from kubestorm.lease import LeaseLock
 from kubestorm.naming import Identity, owner_tags
 from kubestorm.secrets import Secret
 from kubestorm.settings import AwsSettings
@@ -67,7 +70,9 @@ def start(widgets: Widgets, rds_client: rds.RdsClient) -> Iterator[Any]:
         hub = WatchHub(recorder, recorder.dispatch, log=recorder.get_logger("test"))
         hubs.append(hub)
         hub.add(trigger("kubestorm.t", {**widgets.parameters, "resync": True}))
-        hub.start(ours(widgets, **changes), widgets.client, rds=lambda: rds_client)
+        # The pack's own namespace, where its Leases are.
+        settings = dataclasses.replace(widgets.client.settings, namespace=widgets.namespace)
+        hub.start(ours(widgets, **changes), connect(settings), rds=lambda: rds_client)
         recorder.wait_line("watch.listed")
         return recorder
 
@@ -138,6 +143,45 @@ def test_a_look_waits_for_the_answer_to_the_last_event(
     assert resyncs(recorder, "one") == []
     widgets.report("one", {"lastRunId": "1"})
     recorder.wait(lambda: resyncs(recorder, "one") == ["instance"], "the look that was put off")
+
+
+def test_a_step_that_writes_nothing_is_an_answer(
+    widgets: Widgets, start: Any, rds_client: rds.RdsClient, clock: ManualClock
+) -> None:
+    """It held the Lease after the event and gave it back: the look need not wait any longer."""
+    recorder = start()
+    one = widgets.make("one")
+    recorder.wait_told(("created", "one"))
+    widgets.report("one", {"observedGeneration": 1, "conditions": [CREATING]})
+    lease = LeaseLock(
+        widgets.client, one["metadata"]["uid"], holder="run-1", namespace=widgets.namespace
+    )
+    assert lease.acquire()
+    lease.release()
+    create_instance(rds_client, one)
+    clock.advance(60)
+    recorder.wait(lambda: resyncs(recorder, "one") == ["instance"], "the look after RDS")
+
+
+def test_a_ready_object_whose_run_died_is_looked_at(widgets: Widgets, start: Any) -> None:
+    """Nothing in its status says that somebody asked for something; and once the run has ended, no
+    more looks come.
+    """
+    recorder = start(resync={"unheard_seconds": 0.3, "max_seconds": 600.0})
+    one = widgets.make("one")
+    widgets.report("one", {"lastRunId": "1", "observedGeneration": 1, "conditions": [READY]})
+    recorder.wait(lambda: ("created", "one") in recorder.told, "it is known")
+    widgets.annotate("one", wish="granted")
+    recorder.wait(lambda: "backstop" in resyncs(recorder, "one"), "a look at it")
+    lease = LeaseLock(
+        widgets.client, one["metadata"]["uid"], holder="run-1", namespace=widgets.namespace
+    )
+    assert lease.acquire()
+    lease.release()
+    looks = len(resyncs(recorder, "one"))
+    widgets.make("other")
+    recorder.wait(lambda: resyncs(recorder, "other").count("backstop") >= 3, "looks at another")
+    assert len(resyncs(recorder, "one")) <= looks + 1
 
 
 def test_what_waits_for_people_is_left_alone(widgets: Widgets, start: Any) -> None:

@@ -31,11 +31,12 @@ BUSY, OLD, NEW = Seen(OWNER, ""), Seen(OWNER, "old"), Seen(OWNER, "new")
         pytest.param({"i": OLD}, {"i": OLD}, (), False, id="nothing happened"),
         pytest.param({"i": OLD}, {}, (), True, id="the instance is gone"),
         pytest.param({}, {}, WAITS, False, id="there is none yet"),
+        pytest.param(None, {}, WAITS, True, id="it went before the first look"),
     ],
 )
 def test_an_owner_is_woken_by_what_concerns_it(memory, now, waits, woken):
     """By a state in which it can act, once for each."""
-    assert judge(now, memory, waits).wake == ([OWNER] if woken else [])
+    assert [one.key for one in judge(now, memory, waits).wake] == (["shop/orders"] if woken else [])
 
 
 def test_a_nightly_backup_wakes_nobody():

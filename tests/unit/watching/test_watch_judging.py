@@ -302,6 +302,16 @@ def at(reason: str, status: str = "False", **more: Any) -> dict[str, Any]:
             database(status=at("Snapshotting"), metadata=DELETING), WATCH, id="being deleted"
         ),
         pytest.param(
+            database(status=at("InvalidSpec"), metadata=DELETING),
+            FAILED,
+            id="being deleted, and its spec was invalid before",
+        ),
+        pytest.param(
+            database(status=at("Deleting", observedGeneration=2), metadata=DELETING),
+            UNHEARD,
+            id="nobody has answered its deletion",
+        ),
+        pytest.param(
             database(status=at("ConfirmationMissing"), metadata=DELETING),
             PEOPLE,
             id="a deletion that waits for its second key",

@@ -124,6 +124,15 @@ def test_the_own_schedule_counts_where_it_is_earlier() -> None:
     assert schedule.take_due(15.0) == [Due("a/b", "retry")]
 
 
+def test_a_time_far_away_is_still_kept_after_a_backstop() -> None:
+    """A pause of 25 minutes is looked at at its end, though ten minutes come before."""
+    schedule = ResyncSchedule(EXACT, middle)
+    schedule.observe("a/b", WATCH, now=0.0, at_seconds=1500.0)
+    assert schedule.take_due(600.0) == [Due("a/b", "backstop")]
+    schedule.observe("a/b", WATCH, now=1000.0, at_seconds=500.0)
+    assert schedule.take_due(1500.0) == [Due("a/b", "requeue")]
+
+
 def test_a_time_that_has_passed_is_soon_and_not_now() -> None:
     """An object that always asks for a look at once is held back."""
     schedule = ResyncSchedule(EXACT, middle)
