@@ -150,8 +150,8 @@ def next_step(state: DeletionState) -> Step:
         return WaitFor("WaitingForInstance", message)
     if instance.deletion_protection:
         message = (
-            f"AWS deletion protection is on for instance {instance.identifier}. Turn it off in AWS, and "
-            "the deletion goes on: aws rds modify-db-instance --no-deletion-protection "
+            f"Deletion protection is on for instance {instance.identifier}. Turn it off in AWS, "
+            "and the deletion goes on: aws rds modify-db-instance --no-deletion-protection "
             f"--db-instance-identifier {instance.identifier}"
         )
         return Blocked("DeletionProtected", message)

@@ -91,10 +91,10 @@ def test_somebody_elses_instance_is_left_alone(observed):
 
 
 def test_deletion_protection_is_named(observed):
-    """AWS would refuse; the developer hears which field to change."""
+    """AWS would refuse, and the spec is no longer carried out: it is turned off in AWS."""
     step = next_step(state(instance=observed(deletion_protection=True)))
     assert isinstance(step, Blocked)
-    assert "spec.deletionProtection" in step.message
+    assert "--no-deletion-protection" in step.message
 
 
 def test_what_never_existed_leaves_nothing():
