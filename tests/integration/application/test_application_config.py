@@ -187,7 +187,7 @@ def test_a_database_is_waited_for_bound_and_its_rotation_rolls_the_pods(world, k
     world.wish()
     world.reconcile()
     assert world.condition("Applied")[:2] == ("False", "WaitingForDatabase")
-    assert "there is no Database of that name" in world.condition("Applied")[2]
+    assert "there is no Database orders" in world.condition("Applied")[2]
     database(world, serves=False)
     world.reconcile()
     assert (

@@ -171,7 +171,7 @@ def test_what_cannot_begin_says_why(world: World, engine: Engine) -> None:
     world.apply()
     with pytest.raises(DefinitionError, match=r"run kubestorm\.delivery_pipeline instead"):
         start(world.services(), world.namespace, "shop", by="anna", engine=None)
-    with pytest.raises(PermanentError, match="refuses POST /executions"):
+    with pytest.raises(PermanentError, match="refused POST /executions"):
         start(world.services(), world.namespace, "shop", by="anna", engine=api)
     assert engine.begun == []
 
