@@ -36,6 +36,8 @@ def test_every_command_of_the_page_runs(own_world, page):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     for block in BLOCK.findall(page.read_text()):
+        # People read on while a run that is under way ends.
+        world.wait_until(lambda: not world.unfinished(), "nothing is under way")
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
             cwd=ROOT,

@@ -52,7 +52,7 @@ def test_what_only_a_person_can_decide_is_said_and_one_word_lets_go(world):
     world.wait_until(
         lambda: world.condition("Ready")[1] == "DeletionProtected", "what holds it is said"
     )
-    assert "spec.deletionProtection" in world.condition("Ready")[2]
+    assert "--no-deletion-protection" in world.condition("Ready")[2]
     world.environment.merge(
         "kubestorm.io/v1alpha1",
         "Database",

@@ -20,7 +20,6 @@ from kubestorm.errors import Error, TemporaryError
 from kubestorm.naming import Identity, identity_of
 from kubestorm.resource import ResourceHandle, reason_of
 from kubestorm.services import Services
-from kubestorm.watching.expecting import FAILED, UNHEARD, expectation
 
 Object = Mapping[str, Any]
 
@@ -64,8 +63,6 @@ class _Pass:
             metadata.get("generation")
         ):
             return False  # it goes, or its own event is on the way
-        if expectation(resource).what in (FAILED, UNHEARD):
-            return False  # it is looked at again by itself
         try:
             app = parse(resource, self._services.settings)
         except InvalidSpecError:
