@@ -56,7 +56,7 @@ class Tally:
 
 def tally(api: Api, since: dt.datetime, *, pack: str = "kubestorm") -> Tally:
     """Count what a pack did since an instant: its executions, and what ran inside of them."""
-    after = since.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    after = _text(since)
     fields = "id,parent,status,action.ref"
     executions = list(
         _of_pack(
@@ -79,32 +79,33 @@ def tally(api: Api, since: dt.datetime, *, pack: str = "kubestorm") -> Tally:
     )
 
 
-def unfinished(api: Api, *, pack: str = "kubestorm") -> dict[str, str]:
-    """Id -> action of the executions that have not ended. Those that wait for a person have no
-    part in it.
+def unfinished(api: Api, since: dt.datetime, *, pack: str = "kubestorm") -> dict[str, str]:
+    """Id -> action of the executions that began since an instant and have not ended. Those that
+    wait for a person have no part in it.
     """
-    fields = "id,parent,status,action.ref"
+    asked = {"timestamp_gt": _text(since), "include_attributes": "id,parent,status,action.ref"}
     found = [
         each
         for status in UNFINISHED
-        for each in api.get("executions", status=status, limit=-1, include_attributes=fields)
+        for each in api.get("executions", status=status, limit=-1, **asked)
     ]
     return {each["id"]: _action(each) for each in _of_pack(found, pack)}
 
 
 def wait_until_quiet(
     api: Api,
+    since: dt.datetime,
     *,
     still_seconds: float,
     timeout_seconds: float,
     ignored: Iterable[str] = (),
 ) -> None:
-    """Wait until nothing has been under way for a while, looking three times in it. Raises
-    TimeoutError naming what is.
+    """Wait until nothing that began since an instant has been under way for a while, looking three
+    times in it. Raises TimeoutError naming what is.
     """
     deadline, quiet_since, passed = time.monotonic() + timeout_seconds, None, set(ignored)
     while True:
-        busy = {id_: name for id_, name in unfinished(api).items() if id_ not in passed}
+        busy = {id_: name for id_, name in unfinished(api, since).items() if id_ not in passed}
         now = time.monotonic()
         quiet_since = None if busy else quiet_since or now
         if quiet_since is not None and now - quiet_since >= still_seconds:
@@ -120,7 +121,7 @@ def count(
     """Do some work, wait until all that came of it has ended, and count that."""
     since = dt.datetime.now(dt.UTC)
     work()
-    wait_until_quiet(api, still_seconds=still_seconds, timeout_seconds=timeout_seconds)
+    wait_until_quiet(api, since, still_seconds=still_seconds, timeout_seconds=timeout_seconds)
     return tally(api, since)
 
 
@@ -129,6 +130,10 @@ def _of_pack(executions: Iterable[Json], pack: str) -> Iterable[Json]:
     found = list(executions)
     known = {each["id"] for each in found if _action(each).startswith(f"{pack}.")}
     return [each for each in found if each["id"] in known or each.get("parent") in known]
+
+
+def _text(instant: dt.datetime) -> str:
+    return instant.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _action(execution: Json) -> str:

@@ -24,7 +24,11 @@ from sandbox.tally import Tally, count, tally, wait_until_quiet
 STILL_SECONDS, TIMEOUT_SECONDS = 3.0, 120.0
 IDLE_SECONDS = 20.0
 """Longer than any interval in which the pack looks again at what is under way."""
-SETTINGS = {"approvals": {"rules": [{"namespaces": ["guarded"], "what": ["delete"]}]}}
+SETTINGS = {
+    "approvals": {"rules": [{"namespaces": ["guarded"], "what": ["delete"]}]},
+    # A push that soon follows another waits whether a third comes: one look more.
+    "rollout": {"settle_seconds": 1},
+}
 
 
 class Counting:
@@ -35,6 +39,7 @@ class Counting:
 
     def start(self) -> None:
         self.environment.start()
+        self.begin = dt.datetime.now(dt.UTC)
         self.engine = self.environment.engine()
         self.engine.start()
         self.stage = waiting_stage(self.environment, self.engine)
@@ -58,7 +63,9 @@ class Counting:
 
     def at_rest(self) -> Tally:
         """What happens while nothing does."""
-        wait_until_quiet(self.engine, still_seconds=STILL_SECONDS, timeout_seconds=TIMEOUT_SECONDS)
+        wait_until_quiet(
+            self.engine, self.begin, still_seconds=STILL_SECONDS, timeout_seconds=TIMEOUT_SECONDS
+        )
         since = dt.datetime.now(dt.UTC)
         threading.Event().wait(IDLE_SECONDS)
         return tally(self.engine, since)

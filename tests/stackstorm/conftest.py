@@ -49,6 +49,7 @@ class Storm:
     passwords: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self._asked_before = {each["id"] for each in self.api.get("inquiries", limit=-1)}
         self.stage = waiting_stage(
             self.environment, self.api, say=self.say, timeout_seconds=PATIENCE_SECONDS
         )
@@ -70,18 +71,31 @@ class Storm:
             self.say_what_is_not_ready()
             raise
         seconds = time.monotonic() - begin
-        wait_until_quiet(
-            self.api,
-            still_seconds=STILL_SECONDS,
-            timeout_seconds=PATIENCE_SECONDS,
-            ignored=self.lost,
-        )
+        self.wait_until_quiet()
         found, cpu = tally(self.api, since), self.cpu_seconds() - cpu
         used = f", {cpu:.1f} CPU s" if cpu else ""
         row(what, f"{found.count} executions, {seconds:.0f} s{used}", goal, found.count)
         self.say(f"  {found}")
-        check(found)
+        self.check(found)
         assert goal is None or found.count <= goal, f"{what}: {found}"
+
+    def wait_until_quiet(self, still_seconds: float = STILL_SECONDS) -> None:
+        """Until nothing of this run has been under way for a while."""
+        wait_until_quiet(
+            self.api,
+            self.begin,
+            still_seconds=still_seconds,
+            timeout_seconds=PATIENCE_SECONDS,
+            ignored=self.lost,
+        )
+
+    def check(self, found: Tally) -> None:
+        """Nothing that happened is red, but for commands in chat that were refused, and what a kill
+        left behind.
+        """
+        red = [each for each in found.red if not each.startswith("kubestorm.chat_")]
+        assert [each for each in red if not any(id_ in each for id_ in self.lost)] == []
+        assert found.failed_rules == ()
 
     def cpu_seconds(self) -> float:
         """What StackStorm used so far, where its processes are here."""
@@ -109,6 +123,11 @@ class Storm:
         found = self.environment.read(API_VERSION, kind, name, namespace) or {}
         return str(condition(found, "Ready").get("reason", ""))
 
+    def inquiries(self) -> list[str]:
+        """The ids of those of this run that wait for an answer."""
+        found = {each["id"] for each in self.api.get("inquiries", limit=-1)}
+        return sorted(found - self._asked_before)
+
     def say_what_is_not_ready(self) -> None:
         """For whoever looks for the cause."""
         for kind in ("Database", "Application", "Rollout", "ImageBuild"):
@@ -131,12 +150,6 @@ def condition(found: Json, kind: str) -> Json:
     """A condition of an object; of status Unknown where it is absent."""
     all_of_them = (found.get("status") or {}).get("conditions") or ()
     return next((each for each in all_of_them if each["type"] == kind), {"status": "Unknown"})
-
-
-def check(found: Tally) -> None:
-    """Nothing that happened is red, but for commands in chat that were refused."""
-    assert [each for each in found.red if not each.startswith("kubestorm.chat_")] == []
-    assert found.failed_rules == ()
 
 
 def row(what: str, said: str, goal: int | None = None, value: float = 0) -> None:
