@@ -89,13 +89,14 @@ class Storm:
             ignored=self.lost,
         )
 
-    def check(self, found: Tally) -> None:
-        """Nothing that happened is red, but for commands in chat that were refused, and what a kill
-        left behind.
-        """
+    def red(self, found: Tally) -> list[str]:
+        """What failed, but for commands in chat that were refused, and what a kill left behind."""
         red = [each for each in found.red if not each.startswith("kubestorm.chat_")]
-        assert [each for each in red if not any(id_ in each for id_ in self.lost)] == []
-        assert found.failed_rules == ()
+        return [each for each in red if not any(id_ in each for id_ in self.lost)]
+
+    def check(self, found: Tally) -> None:
+        """Nothing that happened is red."""
+        assert (self.red(found), found.failed_rules) == ([], ())
 
     def cpu_seconds(self) -> float:
         """What StackStorm used so far, where its processes are here."""

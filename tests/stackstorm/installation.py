@@ -107,8 +107,9 @@ class StackStorm:
             self.say(f"uninstalling {PACK}")
             body = self.ask("POST", "packs/uninstall", {"packs": [PACK]})
             self.ended(body["execution_id"])
-        for key in self.get("keys", prefix=PACK, limit=-1):
-            self.ask("DELETE", f"keys/{key['name']}")
+        for key in self.get("keys", scope="all", limit=-1):
+            if key["name"].startswith(f"{PACK}."):
+                self.ask("DELETE", f"keys/{key['name']}")
 
     def configure(self, values: Json) -> None:
         """Write the pack's configuration."""
@@ -118,6 +119,17 @@ class StackStorm:
         """The names of what the pack has registered of a kind."""
         found = self.get(KINDS[folder], pack=PACK, limit=-1)
         return {each["name"] for each in found if each["pack"] == PACK}
+
+    def abandon(self, execution_id: str) -> bool:
+        """End an execution whose runner is gone; whether StackStorm took it. It refuses where the
+        runner got as far as ending the live action and no further.
+        """
+        answer = self.client.put(f"executions/{execution_id}", json={"status": "abandoned"})
+        return answer.is_success
+
+    def trigger_types(self) -> dict[str, str]:
+        """Trigger -> its type; StackStorm names triggers with parameters by a random word."""
+        return {each["ref"]: each["type"] for each in self.get("triggers")}
 
     def restart_sensors(self) -> None:
         """Switch them off and on again."""
