@@ -2,7 +2,7 @@
 
 Pure functions over the documents of the API. Source of behaviour:
 contrib/chatops/actions/format_execution_result.py of StackStorm 3.9; an undefined name in an
-alias's `result.format` is empty text there, and so it is here.
+alias's `result.format` renders as empty text, as it does there.
 """
 
 from __future__ import annotations

@@ -338,8 +338,8 @@ def _limits(raw: Any, where: str) -> NamespaceLimits:
 
 
 def _check_fields(names: Iterable[str], where: str) -> None:
-    """A field that there is not would limit nothing without a word; one with others below it means
-    them all.
+    """Refuse names of fields that do not exist: they would silently limit nothing. A field with
+    others below it means all of them.
     """
     for name in names:
         if name not in SPEC_FIELDS and not any(

@@ -54,8 +54,7 @@ def parse_chain(document: Any, *, file: Path | str | None = None) -> Chain:
     tasks: dict[str, Task] = {}
     for position, entry in enumerate(entries):
         task = _parse_task(entry, file, f"chain[{position}]")
-        # StackStorm takes the first of two tasks of one name without a word; we take it too, for
-        # the same outcome.
+        # Of two tasks with the same name StackStorm silently takes the first; so do we.
         tasks.setdefault(task.name, task)
     default = document.get("default") or _first(tasks)
     variables = document.get("vars") or {}

@@ -1,7 +1,7 @@
 """Read one YAML or JSON file of a pack into plain values, and say where in the file a value stands.
 
 Everything that is read goes through here, so that what we refuse is refused once: documents with
-duplicate keys (StackStorm takes the last one without a word), what StackStorm cannot load (merge
+duplicate keys (StackStorm silently takes the last one), what StackStorm cannot load (merge
 keys) or store (keys that are not text, dates, sets, huge integers), tags that would make objects,
 and files that are not UTF-8. libyaml composes the nodes; the values are built here rather than by
 PyYAML's generator-based constructor, which is three times slower, and a start with a thousand rules

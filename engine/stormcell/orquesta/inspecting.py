@@ -205,9 +205,7 @@ def _expression_problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _inline_text(definition: Mapping[str, Any]) -> Iterator[Problem]:
-    """Text that inline parameters leave over would be dropped without a word (as it is by
-    orquesta).
-    """
+    """Text after the inline parameters that is none of them: orquesta silently ignores it."""
     for spec_path, schema_path, text in _inline_texts(definition["tasks"]):
         rest = inline_rest(text)
         if rest:
