@@ -194,6 +194,13 @@ def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Optional[Mapping
     )
 
 
+def condition_in(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The condition of that type in an object's `status`, whatever is written there; empty where
+    there is none.
+    """
+    return find(untrusted.mappings(status.get("conditions")), kind) or {}
+
+
 def is_true(conditions: Iterable[Mapping[str, Any]], kind: str, *, generation: int = 0) -> bool:
     """Whether it is True, for this generation or a later one."""
     item = find(conditions, kind)

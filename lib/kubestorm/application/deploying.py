@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 from kubestorm import untrusted
 from kubestorm.application import render
 from kubestorm.application.values import ApplicationSpec
-from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, find
+from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, condition_in, find
 
 ROLLED_OUT = "RolledOut"
 PREFIX = "sha256:"
@@ -109,7 +109,7 @@ def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
     """The pods are well, and the image that is wished for is not rolled out. What its Rollout said
     stays.
     """
-    told = find(untrusted.mappings(status.get("conditions")), ROLLED_OUT) or {}
+    told = condition_in(status, ROLLED_OUT)
     phase = untrusted.mapping(status.get("rollout")).get("phase")
     if (
         due["reason"] == "DigestRefused"

@@ -80,7 +80,7 @@ def show_application(services: Services, namespace: str, name: str) -> View:
 
 def _line(resource: Mapping[str, Any]) -> View:
     metadata, status = resource["metadata"], untrusted.status(resource)
-    ready = conditions.find(untrusted.mappings(status.get("conditions")), conditions.READY) or {}
+    ready = conditions.condition_in(status, conditions.READY)
     image = untrusted.mapping(status.get("image"))
     return {
         "namespace": metadata.get("namespace", ""),

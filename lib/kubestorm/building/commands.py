@@ -16,7 +16,7 @@ from kubestorm.building.builders import Builder
 from kubestorm.building.builders.host import HostBuilder
 from kubestorm.building.running import BuildRun
 from kubestorm.building.settings import HOST_BUILDAH
-from kubestorm.conditions import format_time
+from kubestorm.conditions import READY, UNKNOWN, condition_in, format_time
 from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import Resource
 from kubestorm.naming import GROUP, VERSION, identity_of
@@ -122,9 +122,7 @@ def show(services: Services, namespace: str, name: str) -> Result:
     return {
         "namespace": namespace,
         "name": name,
-        "ready": next(
-            (each.get("status") for each in conditions if each.get("type") == "Ready"), "Unknown"
-        ),
+        "ready": condition_in(status, READY).get("status", UNKNOWN),
         "source": {
             **dict((resource.get("spec") or {}).get("source") or {}),
             **dict(untrusted.mapping(status.get("source"))),

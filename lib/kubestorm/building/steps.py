@@ -17,7 +17,7 @@ from kubestorm.building.records import Ask, Finish, Record
 from kubestorm.building.running import JOB_GRACE_SECONDS, BuildRun, record_after
 from kubestorm.building.settings import HOST_BUILDAH
 from kubestorm.building.spec import ImageBuildSpec, InvalidSpecError
-from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, find, format_time
+from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, condition_in, find, format_time
 from kubestorm.errors import Error
 from kubestorm.lease import LeaseLostError, LeaseTakenError
 from kubestorm.pipeline import steps as delivery
@@ -85,7 +85,7 @@ def _find_commit(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> str:
         "shortCommit": head.commit[:8],
         "seenAt": format_time(run.services.now()),
     }
-    told = find(untrusted.mappings(status.get("conditions")), records.SOURCE_FETCHED) or {}
+    told = condition_in(status, records.SOURCE_FETCHED)
     reason, message = "Fetched", f"{head.branch} is at {head.commit}."
     if (
         told.get("status") == TRUE

@@ -11,8 +11,8 @@ from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from kubestorm import untrusted
 from kubestorm.chat.commands import Command
-from kubestorm.chat.formatting import Message, Outcome, table_of
-from kubestorm.conditions import UNDER_WAY
+from kubestorm.chat.formatting import Message, Outcome, image_table, table_of
+from kubestorm.conditions import READY, UNDER_WAY, condition_in
 
 # Reasons and phases in which a rollout stands until a person does something.
 _WAITS = {
@@ -117,7 +117,7 @@ def judge_object(
     generation = follow.generation or untrusted.integer(resource["metadata"].get("generation"))
     if untrusted.integer(status.get("observedGeneration")) < generation:
         return None
-    ready = _ready(status)
+    ready = condition_in(status, READY)
     if untrusted.integer(ready.get("observedGeneration"), generation) < generation:
         return None
     if ready.get("status") == "True":
@@ -152,7 +152,7 @@ def judge_application(
         return judge_rollout(follow, newest)
     status: Mapping[str, Any] = untrusted.status(application)
     image: Mapping[str, Any] = untrusted.mapping(status.get("image"))
-    ready = _ready(status)
+    ready = condition_in(status, READY)
     if follow.digest and image.get("digest") == follow.digest and ready.get("status") == "True":
         return Message(
             f"{where} runs {image.get('tag') or follow.digest[:19]}; there was nothing to do.",
@@ -209,16 +209,8 @@ def judge_build(follow: Follow, resource: Optional[Mapping[str, Any]]) -> Option
     build: Mapping[str, Any] = untrusted.mapping(status.get("build"))
     if build.get("requestId") != follow.request or build.get("phase") != "Finished":
         return None
-    ready = _ready(status)
-    rows = untrusted.mappings(status.get("images"))
-    columns = (
-        ("Image", "name"),
-        ("State", "state"),
-        ("Tag", "tag"),
-        ("Digest", "digest"),
-        ("Why", "message"),
-    )
-    table = table_of(rows, columns) if rows else None
+    ready = condition_in(status, READY)
+    table = image_table(status.get("images"))
     if ready.get("status") == "True":
         return Message(
             f"Build {build.get('number')} of {where} is done.", Outcome.GOOD, table=table
@@ -275,17 +267,6 @@ def judge_late(follow: Follow, watch_seconds: float) -> Optional[Message]:
         f"{where} is still under way after {minutes} minutes.",
         Outcome.WARNING,
         next_step=f"Ask `status {where}` or `why {where}`; I stop waiting here.",
-    )
-
-
-def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next(
-        (
-            item
-            for item in untrusted.mappings(status.get("conditions"))
-            if item.get("type") == "Ready"
-        ),
-        {},
     )
 
 

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
+
 MOST_ROWS = 20
 MOST_CHARACTERS = 3500
 """Slack cuts a section at 3,000 and an attachment's text at 4,000 or so; Hubot's adapters split at
@@ -98,6 +100,19 @@ def table_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[Tuple[str, str
     return Table(
         headings, tuple(tuple(_cell(row.get(key)) for _heading, key in used) for row in rows)
     )
+
+
+def image_table(images: Any) -> Optional[Table]:
+    """What became of each image of a build; None where nothing is known of any."""
+    columns = (
+        ("Image", "name"),
+        ("State", "state"),
+        ("Tag", "tag"),
+        ("Digest", "digest"),
+        ("Why", "message"),
+    )
+    rows = untrusted.mappings(images)
+    return table_of(rows, columns) if rows else None
 
 
 def plain(message: Message) -> str:

@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Seque
 
 from kubestorm import untrusted
 from kubestorm.chat.commands import APPLICATION, KIND_WORDS, Command
-from kubestorm.chat.formatting import Message, Outcome, Table, table_of
+from kubestorm.chat.formatting import Message, Outcome, Table, image_table, table_of
+from kubestorm.conditions import READY, condition_in
 
 Values = Mapping[str, str]
 Teller = Callable[[Any, Values], Message]
@@ -308,10 +309,7 @@ def _rollouts(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _build(result: Any, values: Values) -> Message:
     build = _mapping(result.get("build"))
     good = result.get("ready") == "True"
-    conditions = [item for item in result.get("conditions") or [] if isinstance(item, Mapping)]
-    ready: Mapping[str, Any] = next(
-        (item for item in conditions if item.get("type") == "Ready"), {}
-    )
+    ready = condition_in(result, READY)
     if good:
         sentence = f"Build {build.get('number')} of {_object(values)} is done."
     else:
@@ -326,17 +324,9 @@ def _build(result: Any, values: Values) -> Message:
         ("Phase", build.get("phase")),
         ("Asked by", build.get("requestedBy")),
     )
-    rows = [item for item in result.get("images") or [] if isinstance(item, Mapping)]
-    columns = (
-        ("Image", "name"),
-        ("State", "state"),
-        ("Tag", "tag"),
-        ("Digest", "digest"),
-        ("Why", "message"),
-    )
     fields = tuple((title, _text(value)) for title, value in facts if value)
     outcome = Outcome.GOOD if good else Outcome.WARNING
-    return Message(sentence, outcome, fields, table_of(rows, columns) if rows else None)
+    return Message(sentence, outcome, fields, image_table(result.get("images")))
 
 
 def _started(result: Any, values: Values) -> Message:

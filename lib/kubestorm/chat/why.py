@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from kubestorm import naming, untrusted
+from kubestorm.conditions import READY, find
 from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import EVENTS, Resource
 from kubestorm.rollout.intents import freeze_of
@@ -56,7 +57,7 @@ def explain(
     status: Mapping[str, Any] = untrusted.status(resource)
     what = f"{_WORDS[plural]} {metadata.get('namespace', '')}/{metadata['name']}"
     conditions = untrusted.mappings(status.get("conditions"))
-    ready = next((item for item in conditions if item.get("type") == "Ready"), None)
+    ready = find(conditions, READY)
     behind = untrusted.integer(status.get("observedGeneration")) < untrusted.integer(
         metadata.get("generation")
     )

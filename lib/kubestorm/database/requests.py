@@ -340,13 +340,7 @@ def _target(services: Services, namespace: str, name: str, kind: str) -> Target:
 
 def _refuse_going(target: Target) -> None:
     if target.is_going:
-        ready = (
-            conditions.find(
-                untrusted.mappings(untrusted.status(target.object).get("conditions")),
-                conditions.READY,
-            )
-            or {}
-        )
+        ready = conditions.condition_in(untrusted.status(target.object), conditions.READY)
         message = (
             f"{target.name} is being deleted ({ready.get('reason') or 'not looked at yet'}); "
             "nothing was changed."

@@ -12,7 +12,7 @@ import contextlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm import naming, untrusted
-from kubestorm.conditions import FALSE, READY, TRUE, Condition, find, is_true
+from kubestorm.conditions import FALSE, READY, TRUE, Condition, condition_in, is_true
 from kubestorm.database import asked_snapshot, kinds, own_parameters, rotating, rotation
 from kubestorm.database.plan import (
     Create,
@@ -191,7 +191,7 @@ def _valid(run: DatabaseRun, resource: Object) -> Sequence[Condition]:
     """SpecValid, unless a change was refused: that stays until the instance step finds it possible,
     or the spec is another.
     """
-    told = find(untrusted.mappings(untrusted.status(resource).get("conditions")), SPEC_VALID) or {}
+    told = condition_in(untrusted.status(resource), SPEC_VALID)
     refused = told.get("reason") in CHANGE_REFUSALS
     stays = refused and told.get("observedGeneration") == _generation(run, resource)
     return () if stays else (VALID,)
@@ -492,7 +492,7 @@ def has_vanished(resource: Object, generation: Optional[int] = None) -> bool:
         == metadata["name"]
     ):
         return False
-    told = find(untrusted.mappings(status.get("conditions")), INSTANCE_AVAILABLE) or {}
+    told = condition_in(status, INSTANCE_AVAILABLE)
     # A restoreFrom from the beginning is no answer to the loss: it would bring back a state of long
     # ago unasked.
     if generation is None:

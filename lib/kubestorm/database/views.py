@@ -76,7 +76,7 @@ def describe_instance(services: Services, identifier: str) -> Mapping[str, Any]:
 def _line(resource: Mapping[str, Any]) -> Dict[str, Any]:
     metadata, spec = resource["metadata"], resource.get("spec") or {}
     status = untrusted.status(resource)
-    ready = conditions.find(untrusted.mappings(status.get("conditions")), conditions.READY) or {}
+    ready = conditions.condition_in(status, conditions.READY)
     return {
         "namespace": metadata.get("namespace", ""),
         "name": metadata["name"],

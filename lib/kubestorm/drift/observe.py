@@ -213,7 +213,7 @@ def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
         metadata.get("generation")
     ):
         return "its latest change is not carried out yet"
-    ready = conditions.find(untrusted.mappings(status.get("conditions")), conditions.READY) or {}
+    ready = conditions.condition_in(status, conditions.READY)
     if ready.get("status") != conditions.TRUE and (
         ready.get("reason") in UNDER_WAY
         or not untrusted.mapping(status.get("endpoint")).get("host")

@@ -14,7 +14,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm import untrusted
 from kubestorm.building import records
-from kubestorm.conditions import FALSE, TRUE, find
+from kubestorm.conditions import FALSE, TRUE, condition_in, find
 from kubestorm.rollout.model import COMPLETE, TERMINAL
 from kubestorm.rollout.objects import NOT_ASKED, TESTED
 
@@ -150,7 +150,7 @@ def why_stopped(resource: Mapping[str, Any], request_id: str) -> str:
         return "The request for its build was taken away."
     if asked.id != request_id:
         return f"{asked.by or 'Somebody'} asked for another build in the meantime."
-    valid = find(untrusted.mappings(status.get("conditions")), records.SPEC_VALID) or {}
+    valid = condition_in(status, records.SPEC_VALID)
     is_about_it = valid.get("observedGeneration") == metadata.get("generation")
     if valid.get("reason") == records.INVALID_SPEC and is_about_it:
         return str(valid.get("message") or "The ImageBuild's spec is refused.")

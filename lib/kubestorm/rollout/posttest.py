@@ -21,6 +21,7 @@ import urllib3.exceptions
 from kubestorm import untrusted
 from kubestorm.application import render
 from kubestorm.application.values import ApplicationSpec, HttpCheck, PostDeployTest
+from kubestorm.conditions import READY, TRUE, condition_in
 from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.kube import Answer, KubeClient
 from kubestorm.kube_errors import ForbiddenError
@@ -328,8 +329,7 @@ def began_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = untrusted.mappings(untrusted.status(pod).get("conditions"))
-    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+    ready = condition_in(untrusted.status(pod), READY).get("status") == TRUE
     return ready and not pod["metadata"].get("deletionTimestamp")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Mapping, NamedTuple, Optional
 
 from kubestorm import naming, untrusted
-from kubestorm.conditions import TRUE, find
+from kubestorm.conditions import TRUE, condition_in, find
 from kubestorm.rollout import names
 from kubestorm.rollout.diagnose import failure_of_pod, failure_of_replica_set, is_observed
 
@@ -82,7 +82,7 @@ def _deployment(obj: Mapping[str, Any]) -> str:
     if counts == {wanted}:
         # The generation tells two ends apart where the time between them was missed.
         return f"{SETTLED} {untrusted.integer(obj['metadata'].get('generation'))}"
-    progressing = find(untrusted.mappings(status.get("conditions")), "Progressing") or {}
+    progressing = condition_in(status, "Progressing")
     return STALLED if progressing.get("reason") == "ProgressDeadlineExceeded" else NOTHING
 
 
@@ -108,7 +108,7 @@ def _has_lost_readiness(pod: Mapping[str, Any]) -> bool:
     they were started. A pod that only starts has been unready since before that.
     """
     status = untrusted.status(pod)
-    ready = find(untrusted.mappings(status.get("conditions")), "Ready") or {}
+    ready = condition_in(status, "Ready")
     started = [
         untrusted.text(
             untrusted.mapping(untrusted.mapping(each.get("state")).get("running")).get("startedAt")
