@@ -32,17 +32,19 @@ def check_payload(payload: dict[str, Any]) -> None:
     assert CompiledSchema(schema).problems(payload) == []
 
 
-class Engine:
+class SensorEngine:
     """Takes dispatches and keeps values."""
 
     def __init__(self) -> None:
+        self.triggers: list[Any] = []
         self.dispatched: list[dict[str, Any]] = []
         self.values: dict[str, str] = {}
+        self.writes: list[tuple[str, str]] = []
         self._changed = asyncio.Condition()
 
     async def dispatch(self, trigger: Any, payload: dict[str, Any], trace_context: Any) -> None:
-        assert trigger == PUSHED
         async with self._changed:
+            self.triggers.append(trigger)
             self.dispatched.append(payload)
             self._changed.notify_all()
 
@@ -60,6 +62,7 @@ class Engine:
     ) -> None:
         async with self._changed:
             self.values[name] = value
+            self.writes.append((name, value))
             self._changed.notify_all()
 
     async def delete_value(self, name: str, *, scope: str) -> bool:
@@ -69,10 +72,6 @@ class Engine:
         self, *, prefix: str | None, limit: int | None, offset: int
     ) -> list[dict[str, Any]]:
         return []
-
-    @property
-    def told(self) -> list[tuple[str, str, str]]:
-        return [(each["source"], each["repository"], each["tag"]) for each in self.dispatched]
 
     async def wait(self, done: Callable[[], bool]) -> None:
         async with self._changed:
@@ -89,3 +88,15 @@ class Engine:
             config_for=lambda pack: {"cluster": "dev", **config},
             backoff=Backoff(first_seconds=0.1),
         )
+
+
+class Engine(SensorEngine):
+    """For sensors that tell of pushes and nothing else."""
+
+    async def dispatch(self, trigger: Any, payload: dict[str, Any], trace_context: Any) -> None:
+        assert trigger == PUSHED
+        await super().dispatch(trigger, payload, trace_context)
+
+    @property
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(each["source"], each["repository"], each["tag"]) for each in self.dispatched]
