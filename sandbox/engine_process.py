@@ -7,12 +7,11 @@ The demo and the end-to-end tests use it. It knows the engine by its command lin
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,20 +30,12 @@ class EngineProcess:
     survive a restart.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        packs: Sequence[Path],
-        configs: Path,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, *, packs: Sequence[Path], configs: Path) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.log_path = folder / "stormcell.log"
         self._packs = packs
         self._configs = configs
-        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._guardian: Guardian | None = None
         self._client: httpx.Client | None = None
@@ -84,7 +75,6 @@ class EngineProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
                 process_group=self._guardian.group,
             )
         deadline = time.monotonic() + START_TIMEOUT_SECONDS

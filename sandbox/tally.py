@@ -17,6 +17,7 @@ from typing import Any, Protocol
 Json = dict[str, Any]
 UNFINISHED = ("requested", "scheduled", "delayed", "running", "pausing", "resuming", "canceling")
 RED = frozenset({"failed", "timeout", "abandoned"})
+OURS = "kubestorm."
 DATASTORE = "core.st2.key_value_pair."
 
 
@@ -54,14 +55,12 @@ class Tally:
         return ", ".join(f"{name} {n}" for name, n in sorted(self.executions.items())) or "none"
 
 
-def tally(api: Api, since: dt.datetime, *, pack: str = "kubestorm") -> Tally:
-    """Count what a pack did since an instant: its executions, and what ran inside of them."""
-    after = _text(since)
+def tally(api: Api, since: dt.datetime) -> Tally:
+    """Count what the pack did since an instant: its executions, and what ran inside of them."""
+    after = text_of(since)
     fields = "id,parent,status,action.ref"
     executions = list(
-        _of_pack(
-            api.get("executions", timestamp_gt=after, limit=-1, include_attributes=fields), pack
-        )
+        _of_pack(api.get("executions", timestamp_gt=after, limit=-1, include_attributes=fields))
     )
     instances = api.get(
         "triggerinstances", timestamp_gt=after, limit=-1, include_attributes="trigger"
@@ -74,22 +73,22 @@ def tally(api: Api, since: dt.datetime, *, pack: str = "kubestorm") -> Tally:
         failed_rules=tuple(
             f"{each['rule']['ref']}: {each.get('failure_reason')}"
             for each in enforcements
-            if each.get("failure_reason") and each["rule"]["ref"].startswith(f"{pack}.")
+            if each.get("failure_reason") and each["rule"]["ref"].startswith(OURS)
         ),
     )
 
 
-def unfinished(api: Api, since: dt.datetime, *, pack: str = "kubestorm") -> dict[str, str]:
+def unfinished(api: Api, since: dt.datetime) -> dict[str, str]:
     """Id -> action of the executions that began since an instant and have not ended. Those that
     wait for a person have no part in it.
     """
-    asked = {"timestamp_gt": _text(since), "include_attributes": "id,parent,status,action.ref"}
+    asked = {"timestamp_gt": text_of(since), "include_attributes": "id,parent,status,action.ref"}
     found = [
         each
         for status in UNFINISHED
         for each in api.get("executions", status=status, limit=-1, **asked)
     ]
-    return {each["id"]: _action(each) for each in _of_pack(found, pack)}
+    return {each["id"]: _action(each) for each in _of_pack(found)}
 
 
 def wait_until_quiet(
@@ -125,14 +124,15 @@ def count(
     return tally(api, since)
 
 
-def _of_pack(executions: Iterable[Json], pack: str) -> Iterable[Json]:
-    """Those of a pack's actions, and those inside its workflows, such as `core.ask`."""
+def _of_pack(executions: Iterable[Json]) -> Iterable[Json]:
+    """Those of the pack's actions, and those inside its workflows, such as `core.ask`."""
     found = list(executions)
-    known = {each["id"] for each in found if _action(each).startswith(f"{pack}.")}
+    known = {each["id"] for each in found if _action(each).startswith(OURS)}
     return [each for each in found if each["id"] in known or each.get("parent") in known]
 
 
-def _text(instant: dt.datetime) -> str:
+def text_of(instant: dt.datetime) -> str:
+    """An instant as the API's filters take it."""
     return instant.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -67,7 +67,8 @@ def load_catalog(settings: Settings, overrides: Overrides) -> Catalog:
         log.error("content.refused", extra={"reason": str(problem)})
         del content.rules[ref]
     apply_overrides(content, overrides)
-    if any(action.runner_type == "orquesta" for action in content.actions.values()):
+    runners = {content.runner_type(each.runner_type).name for each in content.actions.values()}
+    if "orquesta" in runners:
         # YAQL's parser takes a third of a second: paid at the start, and only where there are such
         # workflows.
         importlib.import_module("stormcell.orquesta")

@@ -207,8 +207,7 @@ def action_of(body: dict[str, Any], content: Content) -> Action:
     found = found or action_problems(given, root=pack.path, file=_OF_THE_API, name="action")
     if found:
         raise DefinitionError(found[0].message, path=found[0].path, remedy=found[0].remedy)
-    parameters = {name: schema or {} for name, schema in (given.get("parameters") or {}).items()}
-    return msgspec.convert({**given, "parameters": parameters}, Action)
+    return msgspec.convert(given, Action)
 
 
 _ACTION_FIELDS = frozenset(

@@ -17,6 +17,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import hmac
+import html
 import itertools
 import json
 import secrets
@@ -547,7 +548,7 @@ async def _arguments(request: Request) -> Json:
 
 def _escaped(typed: str) -> str:
     """What somebody typed, as Slack sends it: its own markup has brackets, everything else none."""
-    return typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return html.escape(typed, quote=False)
 
 
 def _content_problem(arguments: Json) -> str:

@@ -19,12 +19,12 @@ import yaml
 from sandbox.engine_process import EngineProcess
 from sandbox.environment import ROOT, Environment, KubeKind
 from sandbox.proxy import Weather
+from sandbox.tally import UNFINISHED
 
 pytest.register_assert_rewrite("tests.e2e.journey")
 
 DEADLINE_SECONDS = 150.0
 POLL_SECONDS = 0.1
-UNFINISHED = ("requested", "scheduled", "running", "pausing", "canceling")
 # A dead watch is noticed within seconds, and what failed is tried again soon.
 SETTINGS = {
     "watch": {

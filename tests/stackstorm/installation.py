@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import yaml
 
+from sandbox.demo.follow import ENDED
 from sandbox.environment import ROOT
 
 PACK = "kubestorm"
 POLL_SECONDS = 3.0
 INSTALL_TIMEOUT_SECONDS = 1200.0
-ENDED = frozenset({"succeeded", "failed", "timeout", "abandoned", "canceled"})
 KINDS = {
     "actions": "actions",
     "rules": "rules",

@@ -21,7 +21,7 @@ from sandbox.demo.build_act import BuildAct
 from sandbox.demo.database_act import DatabaseAct
 from sandbox.demo.stage import API_VERSION, EXAMPLES, Player, example
 from sandbox.environment import ROOT
-from sandbox.tally import tally, unfinished
+from sandbox.tally import tally, text_of, unfinished
 from tests.e2e import leaks
 from tests.stackstorm import processes
 from tests.stackstorm.conftest import (
@@ -356,7 +356,7 @@ def stands(storm: Storm, name: str) -> bool:
 
 def kept(storm: Storm) -> Iterator[tuple[str, bytes]]:
     """All that the API shows of this run, page by page, with what it masks."""
-    after = storm.begin.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    after = text_of(storm.begin)
     for path, since, more in (
         ("executions", "timestamp_gt", {"show_secrets": True}),
         ("triggerinstances", "timestamp_gt", {}),

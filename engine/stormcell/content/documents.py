@@ -1,4 +1,4 @@
-"""Read one YAML or JSON file of a pack into plain values, and say where in the file a value stands.
+"""Read one YAML file of a pack into plain values, and say where in the file a value stands.
 
 Everything that is read goes through here, so that what we refuse is refused once: documents with
 duplicate keys (StackStorm silently takes the last one), what StackStorm cannot load (merge

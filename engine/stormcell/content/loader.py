@@ -86,11 +86,6 @@ def load_pack(path: Path | str) -> PackContent:
     return reading.content
 
 
-def check_pack(path: Path | str) -> list[DefinitionError]:
-    """Return everything that is wrong with the pack in a folder; empty when nothing is."""
-    return read_pack(path).problems
-
-
 def read_pack(path: Path | str) -> Reading:
     """Read a pack: what is right is in `content`, what is wrong in `problems`, and neither stops
     the other.
@@ -218,15 +213,16 @@ class _PackReader:
             document = self._document(file)
             if document is None:
                 continue
-            found = faults(document, shape, file=file, name=self._name(file))
-            found = found or unstorable_keys(document, folder, file=file, name=self._name(file))
+            name = self._name(file)
+            found = faults(document, shape, file=file, name=name)
+            found = found or unstorable_keys(document, folder, file=file, name=name)
             self.problems += found
             if found:
                 continue
             if document.get("pack") and document["pack"] != pack:
                 self._problem(
                     f"names the pack '{document['pack']}', and lies in '{pack}'.",
-                    file=self._name(file),
+                    file=name,
                     path="pack",
                     remedy="Remove the key `pack`: it follows from the folder.",
                 )
@@ -420,7 +416,6 @@ def _trigger_type(document: dict[str, Any], pack: str, file: str) -> TriggerType
 __all__ = [
     "EXTENSIONS",
     "Reading",
-    "check_pack",
     "closest",
     "load_pack",
     "metadata_files",

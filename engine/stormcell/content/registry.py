@@ -104,9 +104,10 @@ def check_content(content: Content) -> list[DefinitionError]:
     """Return what does not fit between packs: rules, aliases and policies that name what no pack
     has (warnings, as another pack may bring it), rules whose trigger or action parameters do not
     fit, and criteria that fail on events without the value that they look at (warnings)."""
-    found: list[DefinitionError] = list(refused_rules(content).values())
+    refused = refused_rules(content)
+    found: list[DefinitionError] = list(refused.values())
     for rule in content.rules.values():
-        found += _check_rule(rule, content)
+        found += _check_rule(rule, content, is_refused=rule.ref in refused)
     for alias in content.aliases.values():
         found += _check_ref(
             alias.action_ref, content.actions, "action", f"{alias.pack}/{alias.file}", "action_ref"
@@ -159,13 +160,13 @@ def _trigger_problem(
     return None
 
 
-def _check_rule(rule: Rule, content: Content) -> list[DefinitionError]:
+def _check_rule(rule: Rule, content: Content, *, is_refused: bool) -> list[DefinitionError]:
     file = f"{rule.pack}/{rule.file}"
     found = _check_ref(rule.action.ref, content.actions, "action", file, "action.ref")
     kind = content.trigger_types.get(rule.trigger.type)
     if kind is not None:
         found += _unguarded_criteria(rule, kind, file)
-    elif rule.trigger.parameters or rule.trigger.type.partition(".")[0] not in content.packs:
+    elif not is_refused:
         types = content.trigger_types
         found += _check_ref(rule.trigger.type, types, "trigger type", file, "trigger.type")
     action = content.actions.get(rule.action.ref)

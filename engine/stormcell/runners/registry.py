@@ -63,12 +63,12 @@ class Runners:
         )
 
     def __contains__(self, name: str) -> bool:
-        return name.replace("_", "-") in self._runners
+        return name in self._runners
 
     def get(self, name: str) -> Runner:
         """Return a runner. Raises NotFoundError for one that is not here."""
         try:
-            return self._runners[name.replace("_", "-")]
+            return self._runners[name]
         except KeyError:
             raise NotFoundError(
                 f"There is no runner '{name}'. Known: {', '.join(sorted(self._runners))}."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from stormcell.checks import check_folders
-from stormcell.content.loader import check_pack, load_pack, read_pack
+from stormcell.content.loader import load_pack, read_pack
 from stormcell.content.registry import Content, DefinitionWarning, check_content
 from stormcell.errors import DefinitionError, NotFoundError
 from stormcell.packs import BUILT_IN_PACKS, CORE_PACK
@@ -22,7 +22,7 @@ WATCHER = "class Watcher:\n    pass\n"
 
 def test_the_built_in_packs_are_sound() -> None:
     """Nothing is wrong with the packs we ship, alone or together."""
-    assert [problem for folder in BUILT_IN_PACKS for problem in check_pack(folder)] == []
+    assert [problem for folder in BUILT_IN_PACKS for problem in read_pack(folder).problems] == []
     assert check_content(Content(load_pack(folder) for folder in BUILT_IN_PACKS)) == []
 
 
@@ -89,19 +89,19 @@ def test_a_workflow_behind_a_link_is_found(write_pack: WritePack) -> None:
         }
     )
     (root / "actions" / "workflows").symlink_to("../workflows")
-    assert check_pack(root) == []
+    assert read_pack(root).problems == []
 
 
 def test_a_sensor_has_to_be_python(write_pack: WritePack) -> None:
     """A file that does not parse is told with its line."""
     root = write_pack({"sensors/s.yaml": SENSOR, "sensors/watcher.py": "class"})
-    assert "sensors/watcher.py: line 1: is not valid Python" in str(check_pack(root)[0])
+    assert "sensors/watcher.py: line 1: is not valid Python" in str(read_pack(root).problems[0])
 
 
 def test_a_name_may_stand_once(write_pack: WritePack) -> None:
     """The second of two actions of the same name is told where the first is."""
     root = write_pack({"actions/a.yaml": ACTION, "actions/b.yaml": ACTION})
-    assert "already defined in actions/a.yaml" in str(check_pack(root)[0])
+    assert "already defined in actions/a.yaml" in str(read_pack(root).problems[0])
 
 
 def test_all_faults_are_told_and_the_rest_is_loaded(write_pack: WritePack) -> None:
@@ -128,7 +128,7 @@ def test_all_faults_are_told_and_the_rest_is_loaded(write_pack: WritePack) -> No
 
 def test_a_folder_without_pack_yaml_is_no_pack(tmp_path: Path) -> None:
     """There is nothing to load, and it says so."""
-    assert "there is no pack.yaml" in str(check_pack(tmp_path)[0])
+    assert "there is no pack.yaml" in str(read_pack(tmp_path).problems[0])
 
 
 def test_what_packs_say_of_each_other_is_checked(write_pack: WritePack) -> None:
