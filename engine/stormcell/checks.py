@@ -15,7 +15,7 @@ from stormcell.catalog import WORKFLOW_RUNNERS, trigger_for
 from stormcell.content.checking import dotted
 from stormcell.content.loader import load_pack, read_pack
 from stormcell.content.models import PackContent, Rule
-from stormcell.content.registry import Content, check_content
+from stormcell.content.registry import Content, DefinitionWarning, check_content
 from stormcell.errors import DefinitionError, Error
 from stormcell.packs import BUILT_IN_PACKS
 from stormcell.rules.checking import template_problems
@@ -30,11 +30,11 @@ def check_folders(folders: Iterable[Path]) -> list[DefinitionError]:
     packs = [reading.content for reading in readings if reading.content is not None]
     content = Content([*map(load_pack, BUILT_IN_PACKS), *packs])
     found += check_content(content)
-    told = {problem.file for problem in found}
+    wrong = {problem.file for problem in found if not isinstance(problem, DefinitionWarning)}
     for pack in packs:
         found += _check_actions(pack, content)
         for rule in pack.rules:
-            if f"{rule.pack}/{rule.file}" not in told:
+            if f"{rule.pack}/{rule.file}" not in wrong:
                 found += _check_rule(rule)
     return found
 

@@ -174,16 +174,18 @@ def rule_of(body: dict[str, Any]) -> Rule:
 
 
 def check_trigger(rule: Rule, content: Content) -> None:
-    """InvalidInputError or DefinitionError where a rule asks for what can never happen. A pack's
-    own rules are only warned of, as another pack may bring the type."""
+    """InvalidInputError or DefinitionError where a rule asks for what can never happen.
+    Source: create_trigger_db_from_rule in st2common/services/triggers.py of StackStorm 3.9. A
+    pack's own rules are judged by `refused_rules`, as another pack may bring the type."""
     kind = content.trigger_types.get(rule.trigger.type)
-    if kind is None:
+    if kind is not None and kind.parameters_schema:
+        CompiledSchema(kind.parameters_schema).cleaned(rule.trigger.parameters)
+    if kind is None or (kind.parameters_schema and not rule.trigger.parameters):
+        hint = "" if kind else f" {closest(rule.trigger.type, content.trigger_types)}"
         raise InvalidInputError(
             f'Trigger "{rule.trigger.type}" defined in the rule does not exist in system or it\'s missing required '
-            f'"parameters" attribute. {closest(rule.trigger.type, content.trigger_types)}'
+            f'"parameters" attribute.{hint}'
         )
-    if kind.parameters_schema:
-        CompiledSchema(kind.parameters_schema).cleaned(rule.trigger.parameters)
     if kind.ref in TIMERS:
         schedule_of(trigger_for(kind.ref, rule.trigger.parameters), utc_now())
 

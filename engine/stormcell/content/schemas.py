@@ -36,11 +36,11 @@ class CompiledSchema:
 
     def __init__(self, schema: JsonObject) -> None:
         """Raises InvalidInputError where `schema` is not a JSON schema."""
-        self.schema = allowing_null(schema)
-        self._has_defaults = _mentions_default(self.schema)
         try:
+            self.schema = allowing_null(schema)
+            self._has_defaults = _mentions_default(self.schema)
             self._accept = _compile(self.schema)
-        except (re.error, TypeError, AttributeError, KeyError) as error:
+        except (re.error, TypeError, AttributeError, KeyError, ValueError) as error:
             raise InvalidInputError(f"not a usable JSON schema: {error}") from error
 
     def cleaned(self, instance: Any) -> Any:

@@ -77,9 +77,14 @@ def validate_parameters(schemas: Schemas, values: Mapping[str, Any]) -> dict[str
 
 def validate_object(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return an object with defaults filled in, checked as StackStorm checks it: optional
-    properties may be None. Raises InvalidInputError."""
-    checked: dict[str, Any] = with_defaults(dict(value), schema)
-    validate(checked, allowing_null(schema))
+    properties may be None. Raises InvalidInputError, also where the schema itself is wrong: that of
+    an inquiry is whatever its workflow wrote."""
+    try:
+        checked: dict[str, Any] = with_defaults(dict(value), schema)
+        schema = allowing_null(schema)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InvalidInputError(f"the schema itself is wrong: {type(error).__name__}") from error
+    validate(checked, schema)
     return checked
 
 

@@ -54,13 +54,14 @@ def test_a_wrong_rule_is_refused_with_its_field(served: Served) -> None:
     [
         ({"type": "engine_demo.hapened"}, "engine_demo.happened"),
         ({"type": "core.st2.webhook"}, "url"),
+        ({"type": "core.st2.CronTimer"}, 'missing required "parameters" attribute.'),
         (
             {"type": "core.st2.IntervalTimer", "parameters": {"unit": "fortnights", "delta": 1}},
             "unit",
         ),
         ({"type": "core.st2.CronTimer", "parameters": {"hour": "99"}}, "cannot be scheduled"),
     ],
-    ids=["unknown type", "missing parameter", "wrong parameter", "no such hour"],
+    ids=["unknown type", "missing parameter", "no parameters", "wrong parameter", "no such hour"],
 )
 def test_a_rule_for_what_cannot_happen_is_refused(
     served: Served, trigger: dict[str, Any], said: str

@@ -707,6 +707,17 @@ def test_a_criterion_that_would_raise_is_warned_of(
     )
 
 
+def test_a_warning_hides_no_fault(write_pack: WritePack) -> None:
+    """A rule for another pack's action, and with a template that cannot be read, is told both."""
+    rule = (
+        "name: r\ntrigger: {type: sample.event}\n"
+        "action: {ref: slack.post_message, parameters: {message: '{{ trigger.x | '}}\n"
+    )
+    problems = check_folders([write_pack({**BESIDE, "rules/r.yaml": rule})])
+    assert [isinstance(problem, DefinitionWarning) for problem in problems] == [True, False]
+    assert "sample/rules/r.yaml: action.parameters.message:" in str(problems[1])
+
+
 def _told(write_pack: WritePack, files: dict[str, str]) -> list[str]:
     problems = check_folders([write_pack({**BESIDE, **files})])
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from stormcell.content.schemas import CompiledSchema
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.expressions.lookups import StaticLookups
 from stormcell.expressions.params import (
@@ -12,7 +13,12 @@ from stormcell.expressions.params import (
     render_live_parameters,
     render_parameters,
 )
-from stormcell.expressions.schemas import mask_secrets, merge_schemas, validate_parameters
+from stormcell.expressions.schemas import (
+    mask_secrets,
+    merge_schemas,
+    validate_object,
+    validate_parameters,
+)
 
 LOOKUPS = StaticLookups(
     system={"region": "eu"}, users={"ann": {"team": "red"}}, configs={"web": {"port": 80}}
@@ -267,3 +273,21 @@ def test_secrets_are_masked_at_any_depth() -> None:
         "free": 6,
     }
     assert values["o"] == {"k": "2", "z": 3}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": "string"}},
+        {"type": "object", "properties": {"a": None}},
+        {"type": "object", "properties": ["a"]},
+        {"type": "object", "properties": {"a": {"anyOf": ["string"]}}},
+    ],
+    ids=["text", "null", "list", "choice of text"],
+)
+def test_a_schema_that_is_none_is_refused(schema: dict[str, Any]) -> None:
+    """An inquiry's is whatever its workflow wrote."""
+    with pytest.raises(InvalidInputError, match="the schema itself is wrong"):
+        validate_object({"a": "x"}, schema)
+    with pytest.raises(InvalidInputError, match="not a usable JSON schema"):
+        CompiledSchema(schema)
