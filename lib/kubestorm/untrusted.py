@@ -1,5 +1,6 @@
 """What developers, and whoever may write on an object, give us, checked before it is used: paths,
-URLs, hosts, addresses and headers; and annotations, labels and status fields read as values. Pure.
+URLs, hosts, addresses, headers and regular expressions; and annotations, labels and status fields
+read as values. Pure.
 
 What is refused raises DefinitionError with a sentence for the one who wrote it. What is read from
 an object never raises: a value of another form than was meant reads as if it were absent, since
@@ -9,6 +10,7 @@ one object that is wrong must not stop what looks after all the others.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import ipaddress
 import json
 import math
@@ -27,6 +29,12 @@ MAX_HEADER_VALUE = 1024
 MAX_BODY_BYTES = 65536
 """Read of an answer that a developer's program gives."""
 MAX_INTEGER = 2**63 - 1
+MAX_DIGITS = 128
+"""Of a number in somebody's text; a tag has no more characters."""
+_DIGITS = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}\Z")
+MAX_PATTERN_SIZE = 50_000
+"""Characters and groups of a regular expression, each times its counts. Ten times as much takes
+megabytes and a second to compile."""
 SHOWN = 80
 
 # Paths. Every character is one that RFC 3986 lets a path hold, or is percent-encoded. What is
@@ -103,7 +111,14 @@ _METADATA = frozenset(
 )
 _PRIVATE = tuple(
     ipaddress.ip_network(each)
-    for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+    for each in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "fc00::/7",
+        "fec0::/10",  # site-local, which fc00::/7 replaced
+    )
 )
 _EMBEDDED_LAST = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -284,6 +299,63 @@ def check_header_name(name: Any) -> str:
     return name
 
 
+# Regular expressions.
+
+_PATTERN_TOKEN = re.compile(
+    r"(?P<comment>\(\?#[^)]*\))"
+    r"|\{(?P<least>\d*)(?P<comma>,?)(?P<most>\d*)\}"
+    r"|(?P<atom>\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\])"
+    r"|(?P<sign>.)",
+    re.DOTALL,
+)
+_NEW_SYNTAX = re.compile(r"\(\?[a-zA-Z0-9-]*[xV]")
+
+
+def compile_pattern(text: Any) -> Any:
+    """A regular expression, by the library `regex`, whose matching takes a timeout. None bounds how
+    long compiling takes, so counts within counts that multiply to too much are refused, and so are
+    the flags x and V1: under them the counts cannot be told from the text. Raises DefinitionError.
+    """
+    if not isinstance(text, str):
+        raise DefinitionError(f"{shown(text)} is not text")
+    return _compiled(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(text: str) -> Any:
+    import regex  # here, as it costs more than all else in this module, and few write a pattern
+
+    if _NEW_SYNTAX.search(re.sub(r"\\.", "", text, flags=re.DOTALL)):
+        raise DefinitionError("the flags x and V1 are not supported")
+    if _pattern_size(text) > MAX_PATTERN_SIZE:
+        raise DefinitionError("its counts multiply to too much; use * or +")
+    try:
+        return regex.compile(text)
+    except (regex.error, ValueError, OverflowError, RecursionError) as error:
+        raise DefinitionError(str(error)) from error
+
+
+def _pattern_size(text: str) -> int:
+    """How many characters and groups there are, about, once every count is written out."""
+    open_groups, last = [0], 0
+    for token in _PATTERN_TOKEN.finditer(text):
+        if token["comment"] or (token["sign"] or "-") in "*+?":
+            continue
+        counts = digits(token["least"]), digits(token["most"])
+        if any(count is not None for count in counts):
+            size = min(last * max(1, *(count or 0 for count in counts)), MAX_PATTERN_SIZE + 1)
+            open_groups[-1] += size - last
+            last = size
+        elif token["sign"] == "(":
+            open_groups.append(1)
+        elif token["sign"] == ")" and len(open_groups) > 1:
+            last = open_groups.pop()
+            open_groups[-1] += last
+        else:
+            open_groups[-1], last = open_groups[-1] + 1, 1
+    return sum(open_groups)
+
+
 # What is read of an object. Nothing here raises.
 
 
@@ -344,6 +416,15 @@ def text(value: Any, default: str = "") -> str:
     )
 
 
+def digits(value: Any) -> Optional[int]:
+    """The number that a text of ASCII digits says; None for anything else, and for more digits than
+    anybody means. `isdigit` holds for ² as well, which is no number, and beyond some thousand
+    digits Python refuses to read one."""
+    if isinstance(value, str) and _DIGITS.match(value):
+        return int(value)
+    return None
+
+
 def integer(value: Any, default: int = 0) -> int:
     """A whole number, also one that is written as text; one beyond 64 bits is none."""
     if isinstance(value, str) and re.match(r"^-?[0-9]{1,19}\Z", value):
@@ -386,11 +467,23 @@ def json_value(value: Any) -> Any:
     if not isinstance(value, str):
         return None
     try:
-        found = json.loads(value)
+        found = json.loads(value, parse_constant=_no_number, parse_float=_finite)
         # Halves of surrogate pairs are JSON and no text: what stores or hashes them fails.
-        return json.loads(_whole(found)) if "\\ud" in value.lower() else found
+        return json.loads(_whole(found)) if _SURROGATE.search(value) else found
     except (ValueError, RecursionError):
         return None
+
+
+_SURROGATE = re.compile(r"\\u[dD]|[\ud800-\udfff]")
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(written: str) -> float:
+    found = float(written)
+    return found if math.isfinite(found) else _no_number(written)
 
 
 def _whole(found: Any) -> str:

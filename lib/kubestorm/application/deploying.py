@@ -124,7 +124,7 @@ def status_of(
     app: ApplicationSpec, track: str, deployment: Optional[Mapping[str, Any]]
 ) -> Dict[str, Any]:
     """The fields of status that sum the pods up; None removes one."""
-    status = (deployment or {}).get("status") or {}
+    status = untrusted.status(deployment)
     image = current_image(deployment)
     labels = render.labels(app.name)
     return {

@@ -90,13 +90,20 @@ def claim_of(resource: Mapping[str, Any], settings: ApplicationSettings) -> Clai
 
 def decide(mine: Claim, others: Iterable[Claim]) -> Verdict:
     """Which of its hosts an Application may have. `others` may hold itself."""
-    older = sorted((claim for claim in others if claim.age < mine.age), key=lambda claim: claim.age)
+    older = [claim for claim in others if claim.age < mine.age]
+    return decide_all([*older, mine])[mine.uid]
+
+
+def decide_all(claims: Iterable[Claim]) -> Dict[str, Verdict]:
+    """Uid of each Application -> which of its hosts it may have."""
+    verdicts: Dict[str, Verdict] = {}
     holders: Dict[str, List[Claim]] = {}
-    for claim in older:
+    for claim in sorted(claims, key=lambda claim: claim.age):
         # Only what an older one really has counts: a host that it lost in turn keeps nobody out.
-        for host in _judge(claim, holders).granted:
+        verdict = verdicts[claim.uid] = _judge(claim, holders)
+        for host in verdict.granted:
             holders.setdefault(host, []).append(claim)
-    return _judge(mine, holders)
+    return verdicts
 
 
 def _judge(claim: Claim, holders: Mapping[str, Sequence[Claim]]) -> Verdict:

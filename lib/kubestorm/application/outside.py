@@ -7,6 +7,7 @@ run would find, and compares that with what the Application's status says of its
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
 
 from kubestorm import untrusted
@@ -22,6 +23,7 @@ from kubestorm.resource import ResourceHandle, reason_of
 from kubestorm.services import Services
 
 Object = Mapping[str, Any]
+log = logging.getLogger(__name__)
 
 
 def changed_inputs(services: Services, applications: Iterable[Object]) -> List[Identity]:
@@ -29,15 +31,23 @@ def changed_inputs(services: Services, applications: Iterable[Object]) -> List[I
     cluster: who may have an ingress host depends on the others.
 
     A Consul or a Vault that is away changes nothing for anybody, and is not asked again in this
-    pass. Errors of Kubernetes are raised.
+    pass. An Application that cannot be looked at is logged, and keeps no other from it. Temporary
+    errors of Kubernetes are raised.
     """
     listed = list(applications)
     look = _Pass(services, listed)
-    return [
-        identity_of(services.settings.cluster, hosts.APPLICATIONS.plural, typed)
-        for typed in map(_typed, listed)
-        if look.is_changed(typed)
-    ]
+    changed: List[Identity] = []
+    for typed in map(_typed, listed):
+        identity = identity_of(services.settings.cluster, hosts.APPLICATIONS.plural, typed)
+        try:
+            if look.is_changed(typed):
+                changed.append(identity)
+        except TemporaryError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are looked at)
+            why = error if isinstance(error, Error) else type(error).__name__
+            log.warning("application.not_looked_at: %s: %s", identity, why)
+    return changed
 
 
 def wake_changed(services: Services) -> List[Identity]:
@@ -52,8 +62,7 @@ class _Pass:
     def __init__(self, services: Services, listed: Sequence[Object]) -> None:
         self._services = services
         self._settings = ApplicationSettings.from_config(services.settings.raw)
-        claims = (hosts.claim_of(each, self._settings) for each in listed)
-        self._claims = [claim for claim in claims if claim.hosts]
+        self._verdicts = hosts.decide_all(hosts.claim_of(each, self._settings) for each in listed)
         self._away: Set[str] = set()
 
     def is_changed(self, resource: Object) -> bool:
@@ -68,16 +77,15 @@ class _Pass:
         except InvalidSpecError:
             return False
         return (
-            self._has_new_hosts(resource, app, status)
+            self._has_new_hosts(metadata["uid"], app, status)
             or self._has_new_address(app, status)
             or self._has_new_configuration(app, status)
         )
 
-    def _has_new_hosts(self, resource: Object, app: ApplicationSpec, status: Object) -> bool:
+    def _has_new_hosts(self, uid: str, app: ApplicationSpec, status: Object) -> bool:
         if app.exposure.type != INGRESS:
             return False
-        verdict = hosts.decide(hosts.claim_of(resource, self._settings), self._claims)
-        return list(verdict.granted) != list(status.get("hosts") or ())
+        return list(self._verdicts[uid].granted) != untrusted.words(status.get("hosts"))
 
     def _has_new_address(self, app: ApplicationSpec, status: Object) -> bool:
         if app.exposure.type != LOAD_BALANCER:

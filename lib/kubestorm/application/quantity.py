@@ -12,6 +12,10 @@ import re
 from decimal import ROUND_CEILING, Decimal
 from typing import Optional, Tuple
 
+from kubestorm import untrusted
+
+MAX_LENGTH = 64
+"""Characters of a quantity. The API server keeps no more than 64 bits of one."""
 BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 DECIMAL = {"n": -3, "u": -2, "m": -1, "": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 _FORM = re.compile(
@@ -38,7 +42,10 @@ def parse_quantity(value: object) -> Optional[Quantity]:
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
-    found = _FORM.match(str(value))
+    if isinstance(value, int) and abs(value) > untrusted.MAX_INTEGER:
+        return None
+    text = str(value)
+    found = _FORM.match(text) if len(text) <= MAX_LENGTH else None
     if not found:
         return None
     number, suffix, exponent = Decimal(found.group(1)), found.group(2) or "", found.group(3)

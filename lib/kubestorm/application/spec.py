@@ -12,8 +12,6 @@ import functools
 import re
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
-import regex
-
 from kubestorm.application import settings as application_settings
 from kubestorm.application.quantity import Quantity, parse_quantity
 from kubestorm.application.reading import SpecReader
@@ -50,7 +48,14 @@ from kubestorm.registry.follow import parse_follow
 from kubestorm.rollout import weights
 from kubestorm.rollout.settings import RolloutSettings
 from kubestorm.settings import Settings
-from kubestorm.untrusted import check_header_name, check_headers, check_host, check_path
+from kubestorm.untrusted import (
+    check_header_name,
+    check_headers,
+    check_host,
+    check_path,
+    compile_pattern,
+    number,
+)
 
 __all__ = ["ApplicationSpec", "InvalidSpecError", "Problem", "claimed_hosts", "parse"]
 
@@ -708,12 +713,10 @@ class _Parser(SpecReader):
         pattern, within = item.get("matches"), item.get("withinSeconds")
         if pattern is not None:
             try:
-                regex.compile(pattern)
-            except (regex.error, TypeError, OverflowError, RecursionError) as error:
+                compile_pattern(pattern)
+            except DefinitionError as error:
                 self.wrong(f"{where}.matches", f"{pattern!r} is no regular expression: {error}")
-        if within is not None and (
-            isinstance(within, bool) or not isinstance(within, (int, float)) or within <= 0
-        ):
+        if within is not None and number(within) <= 0:
             self.wrong(f"{where}.withinSeconds", f"{within!r} is no number of seconds above 0")
             within = None
         headers = self._texts(where, item, "headers")

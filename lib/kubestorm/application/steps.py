@@ -408,10 +408,11 @@ def url_of(
     if app.port is None:
         return None
     port = "" if app.exposure.port == 80 else f":{app.exposure.port}"
-    balancer = ((service or {}).get("status") or {}).get("loadBalancer") or {}
-    for address in balancer.get("ingress") or ():
-        if app.exposure.type == LOAD_BALANCER and (address.get("hostname") or address.get("ip")):
-            return f"http://{address.get('hostname') or address['ip']}{port}/"
+    balancer = untrusted.mapping(untrusted.status(service).get("loadBalancer"))
+    for address in untrusted.mappings(balancer.get("ingress")):
+        host = untrusted.text(address.get("hostname")) or untrusted.text(address.get("ip"))
+        if app.exposure.type == LOAD_BALANCER and host:
+            return f"http://{host}{port}/"
     return f"http://{app.name}.{app.namespace}.svc{port}/"
 
 

@@ -13,6 +13,7 @@ import csv
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.bases.names import read_name
 from kubestorm.bases.syntax import SPACE, Instruction, Parsed, expand, parse, words
 from kubestorm.errors import DefinitionError
@@ -196,7 +197,12 @@ def _sources(instruction: Instruction) -> List[str]:
         return instruction.flag("from")
     found: List[str] = []
     for mount in instruction.flag("mount"):
-        fields = (field.partition("=") for field in next(csv.reader([mount]), []))
+        try:
+            fields = [field.partition("=") for field in next(csv.reader([mount]), [])]
+        except csv.Error as error:
+            raise DefinitionError(
+                f"The --mount in line {instruction.line} cannot be read: {error}."
+            ) from error
         found += [value for key, _, value in fields if key.lower() == "from"]
     return found
 
@@ -214,8 +220,8 @@ def _find(stages: Sequence[_Stage], use: _Use) -> Optional[_Stage]:
     for stage in reversed(stages):
         if stage.name and stage.name.lower() == use.name.lower():
             return stage
-    is_number = use.takes_number and use.name.isdigit() and int(use.name) < len(stages)
-    return stages[int(use.name)] if is_number else None
+    number = untrusted.digits(use.name) if use.takes_number else None
+    return stages[number] if number is not None and number < len(stages) else None
 
 
 def _needed(stages: Sequence[_Stage], target: str) -> List[_Stage]:

@@ -246,10 +246,11 @@ def _messages(builds: Sequence[Object], decision: Decision) -> Dict[BuildName, s
         )
         said.setdefault((key.namespace, key.build), []).append(message)
     for build in builds:
-        for record in (build.get("status") or {}).get("images") or ():
-            for sentence in (record.get("lastGood") or {}).get("unknownBases") or ():
+        for record in untrusted.mappings(untrusted.status(build).get("images")):
+            good = untrusted.mapping(record.get("lastGood"))
+            for sentence in untrusted.words(good.get("unknownBases")):
                 said.setdefault(_name_of(build), []).append(
-                    f"{record['name']} is not rebuilt by each new base. {sentence}"
+                    f"{record.get('name')} is not rebuilt by each new base. {sentence}"
                 )
     for key, why in decision.failed.items():
         said.setdefault((key.namespace, key.build), []).append(

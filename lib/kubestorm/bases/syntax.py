@@ -15,17 +15,25 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Callable, Iterator, List, NamedTuple, Optional, Pattern, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Pattern, Sequence, Tuple
 
 from kubestorm.errors import DefinitionError
+from kubestorm.globs import between_stars
+from kubestorm.untrusted import shown
 
 ESCAPES = ("\\", "`")
-DIRECTIVE = re.compile(r"#\s*(?P<name>[a-zA-Z][a-zA-Z0-9]*)\s*=\s*(?P<value>.+?)\s*\Z")
+DIRECTIVE = re.compile(r"#\s*(?P<name>[a-zA-Z][a-zA-Z0-9]*)\s*=\s*(?P<value>.+)\Z")
 DIRECTIVES = ("syntax", "escape", "check")
 WITH_DOCUMENTS = ("RUN", "COPY", "ADD")
-DOCUMENT = re.compile(r"[0-9]*<<(?P<tabs>-?)[ \t\n\f\r]*(?P<name>[^<]*)\Z")
+DOCUMENT = re.compile(r"[0-9]*<<(?P<tabs>-?)[ \t\n\f\r]*(?P<name>(?:[^< \t\n\f\r][^<]*)?)\Z")
 SPACE = re.compile(r"[ \t\v\f\r]+")
 SPECIAL_VARIABLES = "@*#?-$!"
+MAX_TEXT = 262144
+"""Characters of a Dockerfile. What takes one apart is not made for more."""
+MAX_EXPANDED = 1024
+"""Characters of a text with its variables filled in; an image's name is shorter."""
+MAX_DEPTH = 16
+"""Of substitutions within substitutions."""
 
 Lookup = Callable[[str], Optional[str]]
 """A variable's value by its name; None where it is not set."""
@@ -56,14 +64,16 @@ class Parsed(NamedTuple):
 
 
 def parse(text: str) -> Parsed:
-    """Raises DefinitionError for what no builder can read."""
+    """Raises DefinitionError for what no builder can read, and for what is longer than MAX_TEXT."""
+    if len(text) > MAX_TEXT:
+        raise DefinitionError(f"The Dockerfile is longer than {MAX_TEXT} characters.")
     escape = ESCAPES[0]
     found: List[Instruction] = []
     text = text[1:] if text.startswith("\ufeff") else text
     lines = enumerate((line.rstrip("\r") for line in text.split("\n")), 1)
     in_directives = True
     for number, line in lines:
-        directive = DIRECTIVE.match(line.lstrip()) if in_directives else None
+        directive = DIRECTIVE.match(line.strip()) if in_directives else None
         in_directives = directive is not None and directive["name"].lower() in DIRECTIVES
         if directive and directive["name"].lower() == "escape":
             escape = directive["value"]
@@ -91,7 +101,7 @@ def words(text: str, escape: str) -> List[str]:
 
 def expand(text: str, escape: str, lookup: Lookup) -> str:
     """Fill variables in and take quotes and escapes away, as a shell does. What is not set is
-    empty. Raises DefinitionError for what is no substitution.
+    empty. Raises DefinitionError for what is no substitution, and for what becomes too long.
     """
     return _Shell(text, escape, lookup).whole()
 
@@ -163,7 +173,7 @@ def _is_list(text: str) -> bool:
     """Whether it is the JSON form, `["a", "b"]`, rather than the shell's."""
     try:
         return text.startswith("[") and isinstance(json.loads(text), list)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -179,6 +189,7 @@ class _Shell:
         self._escape, self._lookup, self._is_raw = escape, lookup, is_raw
         self._words: List[str] = []
         self._word = ""
+        self._depth = 0
 
     def whole(self) -> str:
         """All of it as one word."""
@@ -211,9 +222,13 @@ class _Shell:
             else:
                 piece, is_plain = char, True
             out += piece
+            if self._lookup is not None and len(out) > MAX_EXPANDED:
+                raise DefinitionError(
+                    f"{shown(self._text)} becomes longer than {MAX_EXPANDED} characters."
+                )
             self._add(piece, is_plain=is_plain)
         if stop:
-            raise DefinitionError(f"{self._text!r} has no closing {stop}.")
+            raise DefinitionError(f"{shown(self._text)} has no closing {stop}.")
         return out
 
     def _add(self, piece: str, *, is_plain: bool = True) -> None:
@@ -247,7 +262,7 @@ class _Shell:
     def _single_quoted(self) -> str:
         inside = self._take(r"[^']*")
         if not self._next():
-            raise DefinitionError(f"{self._text!r} has no closing single quote.")
+            raise DefinitionError(f"{shown(self._text)} has no closing single quote.")
         return f"'{inside}'" if self._is_raw else inside
 
     def _double_quoted(self, *, keeps_escapes: bool) -> str:
@@ -264,7 +279,7 @@ class _Shell:
                 if self._peek() in ('"', "$", self._escape):
                     char = self._next()
             out += char
-        raise DefinitionError(f"{self._text!r} has no closing double quote.")
+        raise DefinitionError(f"{shown(self._text)} has no closing double quote.")
 
     def _variable(self) -> str:
         """After `$`: a variable's value, or what is put in its place."""
@@ -272,8 +287,14 @@ class _Shell:
             name = self._name()
             return self._value(name, f"${name}") or "" if name else "$"
         self._next()
-        if self._peek() in ("", "{", "}", ":"):
+        if self._peek() in ("", "{", "}", ":") or self._depth == MAX_DEPTH:
             raise self._no_substitution()
+        self._depth += 1
+        value = self._in_braces()
+        self._depth -= 1
+        return value
+
+    def _in_braces(self) -> str:
         name = self._name()
         how = self._next()
         if how == "}":
@@ -310,7 +331,8 @@ class _Shell:
         value = self._value(name, written)
         if value is None or self._lookup is None:
             return value or ""
-        return _glob(pattern).sub(lambda _: other, value, 0 if is_everywhere else 1)
+        glob = _glob(_tokens(pattern), is_longest=True)
+        return glob.sub(lambda _: other, value, 0 if is_everywhere else 1)
 
     def _value(self, name: str, written: str) -> Optional[str]:
         return written if self._lookup is None else self._lookup(name)
@@ -319,7 +341,7 @@ class _Shell:
         return self._take(rf"\d+|[{re.escape(SPECIAL_VARIABLES)}]|\w*")
 
     def _no_substitution(self) -> DefinitionError:
-        return DefinitionError(f"{self._text!r} has a substitution that is not known.")
+        return DefinitionError(f"{shown(self._text)} has a substitution that is not known.")
 
 
 def _trimmed(value: str, pattern: str, end: str) -> str:
@@ -327,17 +349,25 @@ def _trimmed(value: str, pattern: str, end: str) -> str:
     the sign doubled the longest.
     """
     is_longest = pattern.startswith(end)
-    glob = _glob(pattern[1:] if is_longest else pattern)
-    cuts = range(len(value) + 1)
-    if end == "#":
-        fits = [cut for cut in cuts if glob.fullmatch(value, 0, cut)]
-        return value[(fits[-1] if is_longest else fits[0]) if fits else 0 :]
-    fits = [cut for cut in cuts if glob.fullmatch(value, cut)]
-    return value[: (fits[0] if is_longest else fits[-1]) if fits else len(value)]
+    tokens = _tokens(pattern[1:] if is_longest else pattern)
+    if end == "%":
+        value, tokens = value[::-1], tokens[::-1]
+    found = _glob(tokens, is_longest=is_longest).match(value)
+    rest = value[found.end() :] if found else value
+    return rest[::-1] if end == "%" else rest
 
 
-def _glob(pattern: str) -> Pattern[str]:
-    """`*` and `?` as a regular expression; a backslash takes their meaning away."""
-    parts = re.findall(r"\\.|.", pattern)
-    meant = {"*": ".*", "?": "."}
-    return re.compile("".join(meant.get(part) or re.escape(part[-1]) for part in parts))
+def _tokens(pattern: str) -> List[str]:
+    """`*`, `?` and what stands for itself; a backslash takes their meaning away."""
+    return re.findall(r"\\.|.", pattern)
+
+
+def _glob(tokens: Sequence[str], *, is_longest: bool) -> Pattern[str]:
+    """As a regular expression that fits as much or as little as can be."""
+    chunks = [""]
+    for each in tokens:
+        if each == "*":
+            chunks.append("")
+        else:
+            chunks[-1] += "." if each == "?" else re.escape(each[-1])
+    return re.compile(between_stars(chunks, is_longest=is_longest))

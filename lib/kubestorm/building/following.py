@@ -158,15 +158,17 @@ class BranchPoller:
         """
         found: Dict[str, Any] = {}
         for resource in services.kube.list_all(IMAGE_BUILDS):
-            if (resource["metadata"]).get("deletionTimestamp"):
+            if resource["metadata"].get("deletionTimestamp"):
                 continue
-            run = BuildRun(
-                services, identity_of(services.settings.cluster, PLURAL, resource), "polling"
-            )
+            identity = identity_of(services.settings.cluster, PLURAL, resource)
+            run = BuildRun(services, identity, "polling")
             try:
                 spec = run.parse(resource)
             except DefinitionError:
                 continue  # its own condition says so
+            except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are followed)
+                self._log.warning("following.left_out: %s: %s", identity, type(error).__name__)
+                continue
             if not spec.source.revision:
                 followed = _followed_by(resource, spec)
                 found.setdefault(followed.key, (followed, (run, spec)))

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Callable, Iterator
 
+from kubestorm import untrusted
 from kubestorm.building.settings import BuildSettings
 from kubestorm.building.workspace import prepare
 from kubestorm.naming import Identity
@@ -68,8 +69,7 @@ def forget(settings: BuildSettings, identity: Identity) -> None:
 
 
 def _forget_old(folder: Path, keep: int) -> None:
-    numbers = sorted(
-        (int(path.name) for path in folder.iterdir() if path.name.isdigit()), reverse=True
-    )
+    found = (untrusted.digits(path.name) for path in folder.iterdir())
+    numbers = sorted((each for each in found if each is not None), reverse=True)
     for number in numbers[max(keep, 1) :]:
         shutil.rmtree(folder / str(number), ignore_errors=True)

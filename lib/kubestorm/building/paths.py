@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Iterable, List, NamedTuple, Optional, Pattern, Sequence, Tuple
 
+from kubestorm.globs import between_stars
+
 EVERYTHING = "**"
 BEFORE_SPACES = re.compile(rb"((?:\\.|[^\\])*?) *\Z", re.DOTALL)
 """A line without the spaces at its end, unless a backslash is before them."""
@@ -168,13 +170,8 @@ def _parts(pattern: bytes) -> Optional[List[Part]]:
 
 def _part(chunks: Sequence[bytes]) -> Pattern[bytes]:
     """A part, given as regular expressions of a fixed length between stars."""
-    first, *others = chunks
-    out = first
-    for number, chunk in enumerate(others[:-1]):
-        # The first place is as good as any later one. Python before 3.11 cannot say that it need
-        # not come back for another, which many stars would make endless, but in this way.
-        out += b"(?=(?P<at%d>.*?%s))(?P=at%d)" % (number, chunk, number)
-    return re.compile(out + (b".*" + others[-1] if others else b""), re.DOTALL)
+    expression = between_stars([chunk.decode("latin-1") for chunk in chunks])
+    return re.compile(expression.encode("latin-1"), re.DOTALL)
 
 
 def _fit(pattern: Sequence[Part], parts: Sequence[bytes]) -> bool:

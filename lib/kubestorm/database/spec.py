@@ -588,7 +588,7 @@ def _minute(text: str, *, weekly: bool) -> Optional[int]:
     if (
         day not in DAYS
         or len(parts) != 2
-        or not all(len(part) == 2 and part.isdigit() for part in parts)
+        or not all(len(part) == 2 and untrusted.digits(part) is not None for part in parts)
     ):
         return None
     hour, minute = int(parts[0]), int(parts[1])
@@ -620,4 +620,5 @@ def _from_label(text: str) -> Any:
     """A label is always text; numbers and truth values are read as what they say."""
     if text in ("true", "false"):
         return text == "true"
-    return int(text) if text.isdigit() else text
+    number = untrusted.digits(text)
+    return text if number is None else number

@@ -376,7 +376,7 @@ def publish(run: DatabaseRun) -> Result:
         )
         fields = {"consulPath": run.consul_prefix}
         written = run.write_status(condition, fields=fields, generation=_generation(run, resource))
-        ready = is_true(((written or {}).get("status") or {}).get("conditions") or [], READY)
+        ready = is_true(untrusted.mappings(untrusted.status(written).get("conditions")), READY)
         return {"prefix": result.prefix, "written": list(result.written), "ready": ready}
 
 

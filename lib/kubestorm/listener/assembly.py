@@ -10,6 +10,7 @@ from typing import Callable, Deque, Dict, List, Tuple
 
 import httptools
 
+from kubestorm import untrusted
 from kubestorm.listener.messages import Request
 from kubestorm.listener.settings import ListenerSettings
 
@@ -110,8 +111,8 @@ class Assembly:
 
     def on_headers_complete(self) -> None:
         self._headers_are_complete = True
-        length = self._headers.get("content-length", "")
-        if length.isdigit() and int(length[:20]) > self._settings.max_body_bytes:
+        length = untrusted.digits(self._headers.get("content-length", "")[:20])
+        if length is not None and length > self._settings.max_body_bytes:
             self._stop(TOO_LARGE)
         if self._headers.get("expect", "").lower() == "100-continue":
             self._send_continue()

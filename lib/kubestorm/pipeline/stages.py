@@ -14,7 +14,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm import untrusted
 from kubestorm.building import records
-from kubestorm.conditions import FALSE, TRUE, condition_in, find
+from kubestorm.conditions import FALSE, TRUE, condition_in
 from kubestorm.rollout.model import COMPLETE, TERMINAL
 from kubestorm.rollout.objects import NOT_ASKED, TESTED
 
@@ -197,16 +197,16 @@ def _waiting(names: Sequence[str], message: str) -> Tuple[Stage, ...]:
 
 
 def _phase(follower: Follower) -> str:
-    return str(((follower.rollout or {}).get("status") or {}).get("phase") or "")
+    return untrusted.text(untrusted.status(follower.rollout).get("phase"))
 
 
 def _said(follower: Follower) -> str:
-    status = (follower.rollout or {}).get("status") or {}
-    return str(status.get("message") or status.get("reason") or status.get("phase") or "")
+    status = untrusted.status(follower.rollout)
+    said = (untrusted.text(status.get(field)) for field in ("message", "reason", "phase"))
+    return next(filter(None, said), "")
 
 
 def _tested(follower: Follower) -> str:
     """The status of the Rollout's condition Tested; empty where no test was asked for."""
-    conditions = ((follower.rollout or {}).get("status") or {}).get("conditions") or []
-    condition = find(conditions, TESTED) or {}
+    condition = condition_in(untrusted.status(follower.rollout), TESTED)
     return "" if condition.get("reason") == NOT_ASKED else str(condition.get("status") or "")

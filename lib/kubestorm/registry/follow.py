@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Tuple, Unio
 
 from semver import Version
 
+from kubestorm import untrusted
 from kubestorm.errors import DefinitionError
 from kubestorm.registry.names import TAG, is_attached
 from kubestorm.registry.versions import VersionRange, parse_range, parse_version
@@ -201,7 +202,7 @@ def _is_of_branch(name: str, tag: str) -> bool:
 
 def _rank_by_pattern(follow: Pattern, tag: str) -> Any:
     try:
-        match = _compiled(follow.regex).fullmatch(tag, timeout=PATTERN_SECONDS)
+        match = untrusted.compile_pattern(follow.regex).fullmatch(tag, timeout=PATTERN_SECONDS)
     except TimeoutError:
         return None
     if match is None:
@@ -213,18 +214,7 @@ def _rank_by_pattern(follow: Pattern, tag: str) -> Any:
         return None
     if follow.order == "alphabetical":
         return text
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-@functools.lru_cache(maxsize=1024)
-def _compiled(text: str) -> Any:
-    """Raises DefinitionError, without a field, for what is no regular expression."""
-    import regex  # here, as it costs more than all else in this module, and few follow a pattern
-
-    try:
-        return regex.compile(text)
-    except (regex.error, OverflowError, RecursionError) as error:
-        raise DefinitionError(f"this is no regular expression: {error}") from error
+    return untrusted.digits(text)
 
 
 def _parse_semver(said: Mapping[str, Any], field: str) -> Follow:
@@ -285,9 +275,11 @@ def _parse_pattern(said: Mapping[str, Any], field: str) -> Follow:
             field=f"{field}.pattern",
         )
     try:
-        compiled = _compiled(text)
+        compiled = untrusted.compile_pattern(text)
     except DefinitionError as error:
-        raise DefinitionError(f"{field}.pattern: {error}.", field=f"{field}.pattern") from error
+        raise DefinitionError(
+            f"{field}.pattern: this is no regular expression: {error}.", field=f"{field}.pattern"
+        ) from error
     _check_pace(compiled, text, f"{field}.pattern")
     return Pattern(text, order, _group(compiled, said.get("group"), f"{field}.group"))
 
@@ -295,8 +287,8 @@ def _parse_pattern(said: Mapping[str, Any], field: str) -> Follow:
 def _group(compiled: Any, group: Any, field: str) -> Union[int, str]:
     if group is None:
         return 1 if compiled.groups else 0
-    if isinstance(group, str) and group.isdigit():
-        group = int(group)
+    number = untrusted.digits(group)
+    group = group if number is None else number
     is_known = (
         group in compiled.groupindex
         if isinstance(group, str)

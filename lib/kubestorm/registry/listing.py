@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.application.settings import ApplicationSettings
 from kubestorm.errors import DefinitionError
 from kubestorm.registry.names import ImageName, is_attached, is_name, split_reference
@@ -75,4 +76,7 @@ def _key(tag: str) -> Tuple[Any, ...]:
 
 def _numbers(text: str) -> Tuple[Tuple[int, int, str], ...]:
     parts = re.findall(r"\d+|[^\d.]+", text)
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
+    numbers = [untrusted.digits(part) for part in parts]
+    return tuple(
+        (0, 0, part) if number is None else (1, number, "") for part, number in zip(parts, numbers)
+    )

@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
+from kubestorm import untrusted
 from kubestorm.errors import Error, NotFoundError, TemporaryError
 from kubestorm.registry.follow import (
     Candidate,
@@ -84,11 +85,8 @@ def looked_at(tags: Sequence[str], follow: Optional[Follow], most: int) -> List[
 
 def natural(tag: str) -> Tuple[Tuple[bool, int, str], ...]:
     """A key that sorts numbers within tags as numbers."""
-    return tuple(
-        (part.isdigit(), int(part) if part.isdigit() else 0, part)
-        for part in _DIGITS.split(tag)
-        if part != ""
-    )
+    parts = [(untrusted.digits(part), part) for part in _DIGITS.split(tag) if part]
+    return tuple((number is not None, number or 0, part) for number, part in parts)
 
 
 def delay_seconds(

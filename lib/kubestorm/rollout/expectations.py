@@ -10,10 +10,8 @@ import json
 import re
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
-import regex
-
 from kubestorm.application.values import HttpCheck
-from kubestorm.untrusted import MAX_BODY_BYTES
+from kubestorm.untrusted import MAX_BODY_BYTES, compile_pattern
 
 PATTERN_SECONDS = 1.0
 
@@ -55,7 +53,8 @@ def unmet(check: HttpCheck, answer: HttpAnswer) -> Optional[str]:
 
 def _matches(pattern: str, body: str) -> bool:
     try:
-        return regex.search(pattern, body, timeout=PATTERN_SECONDS) is not None
+        found = compile_pattern(pattern).search(body, timeout=PATTERN_SECONDS)
+        return found is not None
     except TimeoutError:
         return False  # a pattern that goes astray must not hold the worker
 

@@ -196,9 +196,9 @@ class TestRun:
                 self._kube.create(names.JOBS, self._job_manifest(name, effect), self._namespace)
             return RUNNING, f"Job {name} was created."
         said = {
-            one["type"]: one
+            one.get("type"): one
             for one in untrusted.mappings(untrusted.status(job).get("conditions"))
-            if one["status"] == "True"
+            if one.get("status") == "True"
         }
         if "Complete" in said:
             return PASSED, ""

@@ -18,16 +18,16 @@ SHORTEST_SECRET = 4
 """Shorter values (`1`, `yes`) are no secrets, and hiding them would eat the text."""
 
 _NAMED = re.compile(
-    r"""(?ix) ( ["']? [\w.-]* (?: pass(?:word|wd|phrase)? | secret | token | api[_-]?key
-        | access[_-]?key
-        | private[_-]?key | credential s? | authorization | auth[_-]?key ) [\w-]* ["']? \s*
+    r"""(?ix) ( (?: pass(?:word|wd|phrase)? | secret | token | api[_-]?key | access[_-]?key
+        | private[_-]?key | credential | authorization | auth[_-]?key ) [\w-]{0,64} ["']? \s*
         (?: [:=] | \s is \s ) \s* )
         ( "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | (?:bearer|basic) \s+ \S+ | [^\s,;&]+ )"""
 )
 _PATTERNS = (
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),  # user:password@host
     re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"),
-    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"),  # a JSON Web Token
+    # a JSON Web Token:
+    re.compile(r"(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"),
     re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     re.compile(r"\bhvs\.[A-Za-z0-9_-]{10,}"),
     re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),

@@ -13,6 +13,7 @@ import re
 import uuid
 from typing import Any, Dict, List, Mapping, Optional
 
+from kubestorm import untrusted
 from kubestorm.application.spec import parse
 from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.rollout import history, names, reporting
@@ -105,7 +106,7 @@ def promote(
     """End the pause that a rollout stands at, or (`full`) every pause that is left."""
     resource = _application(services, namespace, name)
     active = _active(services, resource)
-    status = services.kube.get(names.ROLLOUTS, active.name, namespace).get("status") or {}
+    status = untrusted.status(services.kube.get(names.ROLLOUTS, active.name, namespace))
     if not full and status.get("phase") != PAUSED:
         raise DefinitionError(
             f"{active.name} is {active.phase} and not waiting for promotion; "

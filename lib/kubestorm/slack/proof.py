@@ -13,6 +13,7 @@ import hmac
 import json
 from typing import Any, Mapping
 
+from kubestorm import untrusted
 from kubestorm.errors import PermanentError
 from kubestorm.secrets import Secret
 
@@ -52,6 +53,6 @@ def check(payload: Mapping[str, Any], key: Secret, now: float) -> None:
             "kubestorm.chat_run or kubestorm.approval_answer as yourself.",
             service="Slack",
         )
-    at = str(payload.get("at") or "")
-    if not at.isdigit() or now - int(at) > MAX_AGE_SECONDS:
+    at = untrusted.digits(str(payload.get("at") or ""))
+    if at is None or now - at > MAX_AGE_SECONDS:
         raise PermanentError("That was asked more than an hour ago; ask again.", service="Slack")

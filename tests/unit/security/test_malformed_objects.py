@@ -24,6 +24,7 @@ from kubestorm.application.settings import ApplicationSettings
 from kubestorm.approval import deciding, gate, observer, proposal, record
 from kubestorm.approval.settings import ApprovalSettings
 from kubestorm.bases import look
+from kubestorm.bases.graph import Decision
 from kubestorm.building import records
 from kubestorm.building.settings import BuildSettings
 from kubestorm.building.spec import parse_image_build
@@ -241,6 +242,7 @@ def builds(obj: dict[str, Any]) -> None:
     stages.why_stopped(obj, "r")
     stages.build_stages(status, "r", has_test=True)
     list(look.images_of(obj))
+    look._messages([obj], Decision())
     look._waits_for_people(obj, NOW)
     look._is_ours_under_way(obj)
 
@@ -258,6 +260,7 @@ def rollouts(obj: dict[str, Any]) -> None:
     objects.past_of(obj)
     objects.test_of(obj)
     posttest.began_at(obj, "final")
+    stages.rollout_stages([stages.Follower("cart", DIGEST, obj)])
 
 
 def applications(obj: dict[str, Any]) -> None:

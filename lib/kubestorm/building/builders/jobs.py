@@ -14,6 +14,7 @@ from kubestorm.building.builders import manifests as m
 from kubestorm.building.credentials import GitCredentials, RegistryLogin, docker_config
 from kubestorm.building.failures import judge
 from kubestorm.building.settings import BuildSettings
+from kubestorm.conditions import TRUE, condition_in
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError
 from kubestorm.kube import KubeClient, Resource
 from kubestorm.kube_errors import Request
@@ -164,9 +165,9 @@ class JobBuilder:
 
 def judge_job(job: Mapping[str, Any], pod: Optional[Mapping[str, Any]], log: str) -> Progress:
     """How far a Job is, from what Kubernetes says of it and of its pod. Pure."""
-    failed, complete = _condition(job, "Failed"), _condition(job, "Complete")
+    failed, complete = _ending(job, "Failed"), _ending(job, "Complete")
     said = _last_words(pod)
-    if complete is not None:
+    if complete:
         digest = said.strip()
         if digest.startswith(DIGEST):
             return Progress(PUSHED, digest=digest, message="Pushed.", log_tail=log)
@@ -174,7 +175,7 @@ def judge_job(job: Mapping[str, Any], pod: Optional[Mapping[str, Any]], log: str
         return Progress(
             FAILED, reason="DigestLost", message=message, retryable=True, stage="push", log_tail=log
         )
-    if failed is not None:
+    if failed:
         if failed.get("reason") == "DeadlineExceeded":
             message = "The Job took longer than it may."
             return Progress(
@@ -247,7 +248,7 @@ def _containers(pod: Mapping[str, Any]) -> List[Mapping[str, Any]]:
 def _state(pod: Mapping[str, Any], container: str) -> str:
     for item in _containers(pod):
         if item.get("name") == container:
-            return next(iter(item.get("state") or {}), "")
+            return next(iter(untrusted.mapping(item.get("state"))), "")
     return ""
 
 
@@ -255,7 +256,7 @@ def _terminated(pod: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
     """How the last container ended: the builder, or the init container where that failed."""
     found: Mapping[str, Any] = {}
     for item in _containers(pod or {}):
-        ended = (item.get("state") or {}).get("terminated")
+        ended = untrusted.mapping(untrusted.mapping(item.get("state")).get("terminated"))
         if ended and (item.get("name") == "build" or ended.get("exitCode")):
             found = ended
     return found
@@ -266,23 +267,19 @@ def _last_words(pod: Optional[Mapping[str, Any]]) -> str:
 
 
 def _exit_code(pod: Optional[Mapping[str, Any]]) -> int:
-    return int(_terminated(pod).get("exitCode") or 1)
+    return untrusted.integer(_terminated(pod).get("exitCode")) or 1
 
 
-def _condition(job: Mapping[str, Any], kind: str) -> Optional[Mapping[str, Any]]:
-    found = (untrusted.status(job).get("conditions")) or []
-    return next(
-        (item for item in found if item.get("type") == kind and item.get("status") == "True"), None
-    )
+def _ending(job: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The condition that says that the Job ended so; empty where it did not."""
+    found = condition_in(untrusted.status(job), kind)
+    return found if found.get("status") == TRUE else {}
 
 
 def _is_over(job: Mapping[str, Any]) -> bool:
-    return _condition(job, "Complete") is not None or _condition(job, "Failed") is not None
+    return bool(_ending(job, "Complete") or _ending(job, "Failed"))
 
 
 def _age_seconds(obj: Mapping[str, Any]) -> float:
-    made = str(obj["metadata"].get("creationTimestamp", "")).replace("Z", "+00:00")
-    try:
-        return (dt.datetime.now(dt.timezone.utc) - dt.datetime.fromisoformat(made)).total_seconds()
-    except ValueError:
-        return 0.0
+    made = untrusted.moment(obj["metadata"].get("creationTimestamp"))
+    return (dt.datetime.now(dt.timezone.utc) - made).total_seconds() if made else 0.0
