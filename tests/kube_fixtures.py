@@ -65,7 +65,7 @@ def kube_of(real: RealKube) -> Kube:
     )
 
 
-def eventually(check: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+def eventually(check: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
     """What `check` returns once that is true; fails naming `what` and the last value. For other
     processes' work.
     """
@@ -157,7 +157,7 @@ def http_client(kube: Kube, token: str | None) -> httpx.Client:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     context = ssl.create_default_context(cadata=kube.ca)
     return httpx.Client(
-        base_url=kube.url, verify=context, headers=headers, timeout=30, trust_env=False
+        base_url=kube.url, verify=context, headers=headers, timeout=120, trust_env=False
     )
 
 

@@ -74,7 +74,7 @@ class ChatWorld:
         self.http = httpx.Client(
             base_url=self.engine.url,
             headers={"St2-Api-Key": self.engine.key},
-            timeout=30,
+            timeout=120,
             trust_env=False,
         )
 

@@ -66,8 +66,8 @@ class Bot:
 
     def stop(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=20)
-        self._reader.join(timeout=20)
+        self.process.wait(timeout=120)
+        self._reader.join(timeout=120)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()

@@ -12,7 +12,7 @@ import pytest
 from sandbox.clock import ManualClock
 from sandbox.consul import ConsulServer
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 120.0
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 
 PACKS = Path(__file__).parents[2] / "packs"
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 
 
-def eventually(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
+def eventually(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
     """Return the first true value of a condition on another process."""
     deadline = time.monotonic() + seconds
     while True:
@@ -64,7 +64,7 @@ class Served:
         )
         assert self.process.stdout is not None
         self.ready_line = self.process.stdout.readline()
-        self.http = httpx.Client(timeout=30, trust_env=False)
+        self.http = httpx.Client(timeout=120, trust_env=False)
         if "is ready at" not in self.ready_line:
             self.process.kill()
             self._close()
@@ -106,7 +106,7 @@ class Served:
         return self._close()
 
     def _close(self) -> int:
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=120)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.log.close()

@@ -33,7 +33,6 @@ def _unfinished(served: Served) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2], ids=["seed-1", "seed-2"])
 def test_acknowledged_events_end_as_without_crashes(
     serve: Callable[..., Served], tmp_path: Path, seed: int

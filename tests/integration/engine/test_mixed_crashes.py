@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.integration.engine.serving import Served, eventually
 
 SEED = 7  # of which workflows run, and of how far they are when the engine is killed
@@ -72,7 +70,6 @@ def _tree(executions: list[dict[str, Any]], root: str) -> Counter[tuple[str, str
     return found
 
 
-@pytest.mark.timeout(300)
 def test_mixed_workflows_end_as_without_crashes(serve: Callable[..., Served]) -> None:
     """Every accepted run has, after several kills, the status, the result and the whole tree of an
     undisturbed one.

@@ -158,7 +158,7 @@ class Cluster:
     def connection(self) -> HTTPSConnection:
         assert self.server.certificate
         context = ssl.create_default_context(cadata=self.server.certificate.ca)
-        return HTTPSConnection(self.server.host, self.server.port, context=context, timeout=20)
+        return HTTPSConnection(self.server.host, self.server.port, context=context, timeout=120)
 
     def events(self, path: str, *, patience_seconds: float = 20) -> Iterator[Json]:
         """The events of a watch, until the server ends it; TimeoutError when it says nothing for so

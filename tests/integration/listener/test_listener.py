@@ -20,7 +20,7 @@ from kubestorm.listener import Answer, Listener, ListenerSettings, Request, Rout
 from sandbox.serving import make_certificate
 
 LOG = logging.getLogger("test.listener")
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 120.0
 BODY = b'{"events": []}'
 
 

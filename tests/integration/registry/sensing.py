@@ -17,7 +17,7 @@ from stormcell.sensors.backoff import Backoff
 from stormcell.sensors.supervisor import SensorSupervisor
 
 ROOT = Path(__file__).parents[3]
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 120.0
 PUSHED = "kubestorm.image_pushed"
 
 

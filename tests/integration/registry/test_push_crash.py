@@ -140,7 +140,6 @@ def world(tmp_path: Path) -> Iterator[World]:
     found.engine.stop()
 
 
-@pytest.mark.timeout(180)
 def test_an_event_whose_answer_was_lost_is_not_told_again(world):
     """Killed after the push was stored and before the registry heard of it: the registry's retry
     triggers nothing.
@@ -168,7 +167,6 @@ def remembered(world: World) -> int:
     return sum(len(json.loads(value)["values"]) for (value,) in rows)
 
 
-@pytest.mark.timeout(240)
 def test_killed_again_and_again_no_push_is_lost(world):
     """A registry sends until it hears 200. Sent again later, a push is told once more at most:
     where a crash came within the seconds until it was written.
@@ -203,7 +201,6 @@ def test_killed_again_and_again_no_push_is_lost(world):
 
 
 @needs_registry
-@pytest.mark.timeout(180)
 def test_a_real_registry_delivers_what_was_pushed_while_nobody_listened(world, tmp_path):
     """docker-registry sends again until the engine is back; each push is told once."""
     hook = Webhook(

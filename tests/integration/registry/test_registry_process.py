@@ -119,7 +119,7 @@ def test_a_webhook_is_told_of_a_push_with_its_headers(
     with make([hook]) as registry, registry.client() as client:
         digest = push_image(client, "team/cart", "1.0.0")
         while True:
-            headers, body = listener.calls.get(timeout=20)
+            headers, body = listener.calls.get(timeout=120)
             assert headers["authorization"] == "Bearer of-the-test"
             tagged = [event["target"] for event in body["events"] if event["target"].get("tag")]
             if tagged:

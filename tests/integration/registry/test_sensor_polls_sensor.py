@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from sandbox.registry import push_image
 from tests.integration.registry.sensing import Engine, check_payload
 
 SENSOR = "kubestorm.PollsSensor"
 
 
-@pytest.mark.timeout(120)
 def test_pushes_are_found_by_looking(registry):
     """What is there at first is written down, what comes is told, also a tag that moved, and after
     a restart too.

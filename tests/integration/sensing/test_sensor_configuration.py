@@ -106,7 +106,6 @@ async def post(port: int) -> int:
         return 0
 
 
-@pytest.mark.timeout(120)
 def test_unconfigured_sensors_sleep_and_notice_their_configuration(caplog):
     """Each says once what it wants and stays up; nothing is started anew when the configuration
     comes, and one that becomes wrong ends nothing.
@@ -142,7 +141,6 @@ def test_unconfigured_sensors_sleep_and_notice_their_configuration(caplog):
     asyncio.run(scenario())
 
 
-@pytest.mark.timeout(120)
 def test_a_port_that_is_taken_is_waited_for(caplog):
     """One line says so, the sensor stays up, and when the port is free it listens."""
 

@@ -28,7 +28,7 @@ WATCHING = Path(__file__).parents[2] / "packs" / "watching"
 THING, FAILING, ENDING, OFF = (
     f"watching.{name}Sensor" for name in ("Thing", "Failing", "Ending", "Off")
 )
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 120
 
 
 class Events:

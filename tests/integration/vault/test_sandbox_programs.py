@@ -37,8 +37,8 @@ def test_a_server_runs_alone_and_ends_with_0(
             assert found, banner
             # The socket listens before the banner is printed, so a request waits until it is
             # served.
-            assert httpx.get(found[0] + path, timeout=30, trust_env=False).status_code == status
+            assert httpx.get(found[0] + path, timeout=120, trust_env=False).status_code == status
         finally:
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")

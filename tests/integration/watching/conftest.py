@@ -26,7 +26,7 @@ from kubestorm.watching.settings import LoopSettings, ResyncSettings, WatchSetti
 from tests.kube_fixtures import Kube, eventually
 
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 120.0
 
 
 class Recorder:

@@ -10,7 +10,6 @@ import signal
 from typing import Any
 
 import jsonschema
-import pytest
 from stormcell.content.loader import load_pack
 from stormcell.content.registry import Content
 from stormcell.sensors.supervisor import SensorState
@@ -48,7 +47,6 @@ def trigger(parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(90)
 def test_the_sensor_tells_what_rules_ask_for_and_survives_being_killed(
     kube: Kube, widgets: Widgets
 ) -> None:

@@ -229,7 +229,7 @@ def test_deliveries_at_once_of_one_push_are_told_once():
     ]
     for thread in threads:
         thread.start()
-    assert entered.acquire(timeout=20)
+    assert entered.acquire(timeout=120)
     gate.set()
     for thread in threads:
         thread.join()
