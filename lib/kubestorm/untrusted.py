@@ -35,7 +35,7 @@ _DIGITS = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}\Z")
 MAX_PATTERN_SIZE = 50_000
 """Characters and groups of a regular expression, each times its counts. Ten times as much takes
 megabytes and a second to compile."""
-SHOWN = 80
+SHOWN = 120
 
 # Paths. Every character is one that RFC 3986 lets a path hold, or is percent-encoded. What is
 # encoded may be no dot, slash, backslash, percent sign, semicolon or control character: whoever
@@ -497,7 +497,17 @@ def json_object(value: Any) -> Dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """What somebody wrote, for a message to them: short, in quotes, control characters escaped."""
-    said = value if isinstance(value, str) else type(value).__name__
-    cut = said if len(said) <= SHOWN else said[: SHOWN - 1] + "…"
-    return ascii(cut) if not cut.isprintable() else repr(cut)
+    """What somebody wrote, for a message to them: short, texts in quotes, control characters
+    escaped.
+    """
+    if not isinstance(value, str):
+        try:
+            return _cut(repr(value))
+        except ValueError:  # a number of more digits than Python writes
+            return f"of type {type(value).__name__}"
+    cut = _cut(value)
+    return repr(cut) if cut.isprintable() else ascii(cut)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

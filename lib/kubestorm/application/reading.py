@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.database.spec import Problem
+from kubestorm.untrusted import shown
 
 
 class SpecReader:
@@ -36,7 +37,7 @@ class SpecReader:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
-            self.wrong(path, f"{value!r} is no whole number")
+            self.wrong(path, f"{shown(value)} is no whole number")
             return default
         if not low <= value <= high:
             self.wrong(path, f"{value} is not between {low} and {high}")
@@ -50,7 +51,7 @@ class SpecReader:
         value = self.get(path)
         if value is None or isinstance(value, bool):
             return default if value is None else value
-        self.wrong(path, f"{value!r} is neither true nor false")
+        self.wrong(path, f"{shown(value)} is neither true nor false")
         return default
 
     def text(self, path: str, default: Optional[str] = None) -> Optional[str]:
@@ -58,7 +59,7 @@ class SpecReader:
         if value is None or value == "":
             return default
         if not isinstance(value, str):
-            self.wrong(path, f"{value!r} is no text; put it in quotes")
+            self.wrong(path, f"{shown(value)} is no text; put it in quotes")
             return default
         return value
 
@@ -66,14 +67,14 @@ class SpecReader:
         value = self.get(path)
         if value is None or isinstance(value, Mapping):
             return value or {}
-        self.wrong(path, f"{value!r} is no object")
+        self.wrong(path, f"{shown(value)} is no object")
         return {}
 
     def items(self, path: str) -> Sequence[Any]:
         value = self.get(path)
         if value is None or isinstance(value, list):
             return value or ()
-        self.wrong(path, f"{value!r} is no list")
+        self.wrong(path, f"{shown(value)} is no list")
         return ()
 
     def objects(self, path: str) -> Sequence[Tuple[str, Mapping[str, Any]]]:
@@ -82,7 +83,7 @@ class SpecReader:
             if isinstance(item, Mapping):
                 found.append((f"{path}[{index}]", item))
             else:
-                self.wrong(f"{path}[{index}]", f"{item!r} is no object")
+                self.wrong(f"{path}[{index}]", f"{shown(item)} is no object")
         return found
 
     def texts(self, path: str) -> Tuple[str, ...]:
@@ -97,6 +98,6 @@ class SpecReader:
         if value is None:
             return default
         if value not in allowed:
-            self.wrong(path, f"{value!r} is not known; there are {', '.join(allowed)}")
+            self.wrong(path, f"{shown(value)} is not known; there are {', '.join(allowed)}")
             return default
         return str(value)

@@ -55,6 +55,7 @@ from kubestorm.untrusted import (
     check_path,
     compile_pattern,
     number,
+    shown,
 )
 
 __all__ = ["ApplicationSpec", "InvalidSpecError", "Problem", "claimed_hosts", "parse"]
@@ -169,7 +170,7 @@ class _Parser(SpecReader):
     def _reference(self, path: str, default: Optional[str]) -> Optional[str]:
         name = self.text(path, default)
         if name is not None and not OBJECT_NAME.match(name):
-            self.wrong(path, f"{name!r} is no name of an object")
+            self.wrong(path, f"{shown(name)} is no name of an object")
         return name
 
     # Fields with rules of their own.
@@ -196,7 +197,7 @@ class _Parser(SpecReader):
         if "@" in text or ":" in text.rsplit("/", 1)[-1]:
             self.wrong(
                 "image.repository",
-                f"{text!r} names a tag or a digest; say which tags with spec.follow",
+                f"{shown(text)} names a tag or a digest; say which tags with spec.follow",
             )
             return "", ""
         named, repository = split_image(text)
@@ -204,13 +205,14 @@ class _Parser(SpecReader):
         if not registry:
             self.wrong(
                 "image.repository",
-                f"{text!r} names no registry, and operations have set no default; "
+                f"{shown(text)} names no registry, and operations have set no default; "
                 f"write it as registry.example.com/{text}",
             )
         elif not REPOSITORY.match(repository) or len(repository) > 255:
             self.wrong(
                 "image.repository",
-                f"{repository!r} is no repository: small letters, digits, `.`, `_`, `-` and `/`",
+                f"{shown(repository)} is no repository: small letters, digits, `.`, `_`, `-` "
+                "and `/`",
             )
         allowed = self._settings.allowed_registries
         if registry and allowed and not is_allowed(f"{registry}/{repository}", allowed):
@@ -243,7 +245,8 @@ class _Parser(SpecReader):
                     missing.append(path)
                 elif quantity is None or not quantity.amount:
                     self.wrong(
-                        path, f"{value!r} is no amount above 0; write for example {_example(what)}"
+                        path,
+                        f"{shown(value)} is no amount above 0; write for example {_example(what)}",
                     )
                 else:
                     found[path] = quantity
@@ -354,13 +357,14 @@ class _Parser(SpecReader):
         for name, value in values.items():
             self._check_env_name(f"env.{name}", name)
             if not isinstance(value, str):
-                self.wrong(f"env.{name}", f"{value!r} is no text; put it in quotes")
+                self.wrong(f"env.{name}", f"{shown(value)} is no text; put it in quotes")
         return {str(name): str(value) for name, value in sorted(values.items())}
 
     def _check_env_name(self, where: str, name: Any) -> None:
         if not isinstance(name, str) or not ENV_NAME.match(name):
             self.wrong(
-                where, f"{name!r} is no name of a variable: letters, digits and `_`, no digit first"
+                where,
+                f"{shown(name)} is no name of a variable: letters, digits and `_`, no digit first",
             )
 
     # What comes from Consul, Vault and Databases.
@@ -379,7 +383,7 @@ class _Parser(SpecReader):
             if key and text.endswith("/"):
                 self.wrong(
                     f"{where}.key",
-                    f"{text!r} ends in a slash; write it as prefix to take all keys below it",
+                    f"{shown(text)} ends in a slash; write it as prefix to take all keys below it",
                 )
             self._check_readable(f"{where}.{'key' if key else 'prefix'}", "Consul", text, patterns)
             env, file, prefix = self._destination(where, item, one=bool(key))
@@ -400,7 +404,7 @@ class _Parser(SpecReader):
                 )
                 continue
             if key is not None and not (isinstance(key, str) and key):
-                self.wrong(f"{where}.key", f"{key!r} is no text")
+                self.wrong(f"{where}.key", f"{shown(key)} is no text")
                 continue
             self._check_readable(f"{where}.path", "Vault", path, patterns)
             env, file, prefix = self._destination(where, item, one=key is not None)
@@ -416,7 +420,8 @@ class _Parser(SpecReader):
         if not is_allowed(path, patterns):
             self.wrong(
                 where,
-                f"{path!r} may not be read from namespace {self._namespace}; allowed in {service}: "
+                f"{shown(path)} may not be read from namespace {self._namespace}; allowed in "
+                f"{service}: "
                 f"{', '.join(patterns)}",
             )
 
@@ -447,7 +452,7 @@ class _Parser(SpecReader):
         ):
             self.wrong(
                 where,
-                f"{file!r} is no path of a file: from /, of letters, digits, `-`, `_` and `.`",
+                f"{shown(file)} is no path of a file: from /, of letters, digits, `-`, `_` and `.`",
             )
 
     def _databases(self) -> Tuple[DatabaseBinding, ...]:
@@ -554,7 +559,7 @@ class _Parser(SpecReader):
             if patterns is not None and not is_allowed(host, patterns):
                 self.wrong(
                     "expose.hosts",
-                    f"{host!r} is not allowed here; operations allow {', '.join(patterns)}",
+                    f"{shown(host)} is not allowed here; operations allow {', '.join(patterns)}",
                 )
         if len(set(hosts)) < len(hosts):
             self.wrong("expose.hosts", "a host is there twice; remove one")
@@ -616,7 +621,7 @@ class _Parser(SpecReader):
             return value
         if isinstance(value, str) and PERCENT.match(value):
             return value
-        self.wrong(path, f"{value!r} is neither a number of pods nor a percentage such as 25%")
+        self.wrong(path, f"{shown(value)} is neither a number of pods nor a percentage such as 25%")
         return default
 
     def _steps(self) -> Tuple[CanaryStep, ...]:
@@ -627,7 +632,7 @@ class _Parser(SpecReader):
             if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 99:
                 self.wrong(
                     f"{where}.weight",
-                    f"{weight!r} is no percentage between 1 and 99; 100 follows by itself",
+                    f"{shown(weight)} is no percentage between 1 and 99; 100 follows by itself",
                 )
                 continue
             if waits and pause is not None:
@@ -636,7 +641,7 @@ class _Parser(SpecReader):
                 isinstance(pause, bool) or not isinstance(pause, int) or not 0 <= pause <= 86400
             ):
                 self.wrong(
-                    f"{where}.pauseSeconds", f"{pause!r} is no number of seconds up to 86400"
+                    f"{where}.pauseSeconds", f"{shown(pause)} is no number of seconds up to 86400"
                 )
                 continue
             steps.append(CanaryStep(weight, pause or 0, waits, tests))
@@ -666,7 +671,7 @@ class _Parser(SpecReader):
             if not self._accepts(f"{where}.path", functools.partial(check_path, path)):
                 continue
             if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-                self.wrong(f"{where}.status", f"{status!r} is no HTTP status")
+                self.wrong(f"{where}.status", f"{shown(status)} is no HTTP status")
                 continue
             checks.append(self._check(where, item, str(path), status))
         command = self.texts("test.job.command")
@@ -715,9 +720,11 @@ class _Parser(SpecReader):
             try:
                 compile_pattern(pattern)
             except DefinitionError as error:
-                self.wrong(f"{where}.matches", f"{pattern!r} is no regular expression: {error}")
+                self.wrong(
+                    f"{where}.matches", f"{shown(pattern)} is no regular expression: {error}"
+                )
         if within is not None and number(within) <= 0:
-            self.wrong(f"{where}.withinSeconds", f"{within!r} is no number of seconds above 0")
+            self.wrong(f"{where}.withinSeconds", f"{shown(within)} is no number of seconds above 0")
             within = None
         headers = self._texts(where, item, "headers")
         self._accepts(f"{where}.headers", functools.partial(check_headers, headers))
@@ -726,7 +733,7 @@ class _Parser(SpecReader):
             self._accepts(f"{where}.expectHeaders", functools.partial(check_header_name, name))
         contains = item.get("contains")
         if contains is not None and not isinstance(contains, str):
-            self.wrong(f"{where}.contains", f"{contains!r} is not text; put it in quotes")
+            self.wrong(f"{where}.contains", f"{shown(contains)} is not text; put it in quotes")
         return HttpCheck(
             path,
             status,
@@ -741,7 +748,7 @@ class _Parser(SpecReader):
     def _texts(self, where: str, item: Mapping[str, Any], key: str) -> Dict[str, str]:
         value = item.get(key) or {}
         if not isinstance(value, Mapping):
-            self.wrong(f"{where}.{key}", f"{value!r} must be a mapping of names to texts")
+            self.wrong(f"{where}.{key}", f"{shown(value)} must be a mapping of names to texts")
             return {}
         return {str(name): str(each) for name, each in value.items()}
 
@@ -769,7 +776,7 @@ class _Parser(SpecReader):
                     f"patch.{name}", f"there is no such object; there are {', '.join(PATCHABLE)}"
                 )
             elif not isinstance(change, Mapping):
-                self.wrong(f"patch.{name}", f"{change!r} is no object")
+                self.wrong(f"patch.{name}", f"{shown(change)} is no object")
             else:
                 self._check_patch(name, change)
         return {

@@ -19,6 +19,7 @@ from kubestorm.building.context import INLINE_DOCKERFILE
 from kubestorm.building.settings import BUILDAH, HOST_BUILDAH, BuildSettings
 from kubestorm.database.spec import InvalidSpecError, Problem
 from kubestorm.errors import DefinitionError
+from kubestorm.untrusted import shown
 
 NOTIFY_OUTCOMES = ("Succeeded", "Failed", "Canceled", "NothingToDo")
 MAX_IMAGES = 100
@@ -193,17 +194,19 @@ class _Parser:
         ]
         plain = VAULT_PATH.fullmatch(path) and not {".", ".."} & set(path.split("/"))
         if not plain or not any(fnmatchcase(path, each) for each in allowed):
-            shown = " or ".join(allowed)
+            places = " or ".join(allowed)
             self._wrong(
                 "source.credentials.vaultPath",
-                f"{path!r} may not be read for this namespace; it is {shown}",
+                f"{shown(path)} may not be read for this namespace; it is {places}",
             )
 
     def _builder(self) -> str:
         offered = self._settings.offered
         builder = str(self._spec.get("builder") or self._settings.builder)
         if builder not in offered:
-            self._wrong("builder", f"{builder!r} is not offered; there is {', '.join(offered)}")
+            self._wrong(
+                "builder", f"{shown(builder)} is not offered; there is {', '.join(offered)}"
+            )
         elif builder == HOST_BUILDAH and not self._settings.host.enabled:
             message = (
                 "builds on the host are turned off; operations allow them with build.host.enabled"
@@ -217,7 +220,9 @@ class _Parser:
         if value is None:
             return min(self._settings.timeout_seconds, most)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            self._wrong("timeoutSeconds", f"{value!r} is not a number of seconds from 1 to {most}")
+            self._wrong(
+                "timeoutSeconds", f"{shown(value)} is not a number of seconds from 1 to {most}"
+            )
             return most
         return value
 
@@ -225,7 +230,7 @@ class _Parser:
         on = raw.get("on") or NOTIFY_OUTCOMES
         for word in on:
             if word not in NOTIFY_OUTCOMES:
-                self._wrong("notify.on", f"{word!r} is none of {', '.join(NOTIFY_OUTCOMES)}")
+                self._wrong("notify.on", f"{shown(word)} is none of {', '.join(NOTIFY_OUTCOMES)}")
         return Notify(
             tuple(str(each) for each in raw.get("channels") or ()),
             frozenset(str(word) for word in on),
@@ -253,10 +258,10 @@ class _Parser:
         ):
             for index, value in enumerate(values):
                 if value in values[:index]:
-                    shown = value if isinstance(value, str) else f"{value[0]} with the same tags"
+                    what = value if isinstance(value, str) else f"{value[0]} with the same tags"
                     self._wrong(
                         f"images[{index}].{field}",
-                        f"{shown} is there already; each image has its own",
+                        f"{what} is there already; each image has its own",
                     )
         return tuple(images)
 
@@ -265,7 +270,7 @@ class _Parser:
         if not NAME.fullmatch(name):
             self._wrong(
                 f"{where}.name",
-                f"{name!r} is not a word of small letters, digits and hyphens, up to 63",
+                f"{shown(name)} is not a word of small letters, digits and hyphens, up to 63",
             )
         context = self._path(raw.get("context"), f"{where}.context", ".")
         registry, repository = self._repository(
@@ -285,7 +290,9 @@ class _Parser:
         seconds = test.get("timeoutSeconds", DEFAULT_TEST_SECONDS)
         target = str(raw.get("target") or "")
         if target and not TARGET.fullmatch(target):
-            self._wrong(f"{where}.target", f"{target!r} is not the name of a stage of a Dockerfile")
+            self._wrong(
+                f"{where}.target", f"{shown(target)} is not the name of a stage of a Dockerfile"
+            )
         return ImageSpec(
             name=name,
             context=context,
@@ -324,11 +331,11 @@ class _Parser:
         ):
             self._wrong(
                 field,
-                f"{text!r} leaves the place it begins at; it is a path below it, without `..`",
+                f"{shown(text)} leaves the place it begins at; it is a path below it, without `..`",
             )
             return default
         if ".git" in parts:
-            self._wrong(field, f"{text!r} is inside git's own folder")
+            self._wrong(field, f"{shown(text)} is inside git's own folder")
             return default
         return posixpath.normpath(text)
 
@@ -341,13 +348,15 @@ class _Parser:
         host, repository = (first, rest) if named else (self._settings.default_registry, text)
         if not REPOSITORY.fullmatch(repository) or not (HOST.fullmatch(host) or not host):
             self._wrong(
-                field, f"{text!r} is not a repository such as shop/cart, without a tag or digest"
+                field,
+                f"{shown(text)} is not a repository such as shop/cart, without a tag or digest",
             )
             return host, repository
         if not host:
             self._wrong(
                 field,
-                f"{text!r} names no registry, and operations have set no build.default_registry",
+                f"{shown(text)} names no registry, and operations have set no "
+                "build.default_registry",
             )
             return host, repository
         registry = self._settings.registry(host)
@@ -368,7 +377,7 @@ class _Parser:
     def _build_args(self, raw: Mapping[str, Any], field: str) -> Mapping[str, str]:
         for key, value in raw.items():
             if not BUILD_ARG.fullmatch(str(key)):
-                self._wrong(field, f"{key!r} is not the name of an ARG")
+                self._wrong(field, f"{shown(key)} is not the name of an ARG")
             if "\0" in str(value) or "\n" in str(value):
                 self._wrong(f"{field}.{key}", "a build argument is one line of text")
         return {str(key): str(value) for key, value in sorted(raw.items())}
@@ -376,7 +385,7 @@ class _Parser:
     def _platforms(self, raw: Sequence[Any], field: str, builder: str) -> Tuple[str, ...]:
         for platform in raw:
             if not PLATFORM.fullmatch(str(platform)):
-                self._wrong(field, f"{platform!r} is not a platform such as linux/amd64")
+                self._wrong(field, f"{shown(platform)} is not a platform such as linux/amd64")
         if len(raw) > 1 and builder == "kaniko":
             self._wrong(field, "kaniko builds one platform at a time; name one, or another builder")
         return tuple(dict.fromkeys(str(each) for each in raw))
@@ -385,14 +394,14 @@ class _Parser:
         for index, pattern in enumerate(raw):
             found = path_patterns.problem(str(pattern))
             if found:
-                self._wrong(f"{field}[{index}]", f"{pattern!r}: {found}")
+                self._wrong(f"{field}[{index}]", f"{shown(pattern)}: {found}")
         return tuple(str(each) for each in raw)
 
     def _tags(self, raw: Sequence[Any], field: str) -> Tuple[str, ...]:
         for index, template in enumerate(raw):
             found = tag_templates.problem(str(template))
             if found:
-                self._wrong(f"{field}[{index}]", f"{template!r}: {found}")
+                self._wrong(f"{field}[{index}]", f"{shown(template)}: {found}")
         return tuple(str(each) for each in raw)
 
 

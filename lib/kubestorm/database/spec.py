@@ -253,7 +253,7 @@ class _Parser:
         if value is None or value == "":
             return default
         if isinstance(value, (dict, list, bool)):
-            self._wrong(path, f"{value!r} is no text")
+            self._wrong(path, f"{untrusted.shown(value)} is no text")
             return default
         return str(value)
 
@@ -261,7 +261,7 @@ class _Parser:
         value = self._get(path)
         if value is None or isinstance(value, bool):
             return default if value is None else value
-        self._wrong(path, f"{value!r} is neither true nor false")
+        self._wrong(path, f"{untrusted.shown(value)} is neither true nor false")
         return default
 
     def _integer(self, path: str, default: int, low: int, high: int) -> int:
@@ -272,14 +272,14 @@ class _Parser:
             if not low <= value <= high:
                 self._wrong(path, f"{value} is not between {low} and {high}")
             return int(value)
-        self._wrong(path, f"{value!r} is no whole number")
+        self._wrong(path, f"{untrusted.shown(value)} is no whole number")
         return default
 
     def _mapping(self, path: str) -> Mapping[str, Any]:
         value = self._get(path)
         if value is None or isinstance(value, Mapping):
             return value or {}
-        self._wrong(path, f"{value!r} is no object")
+        self._wrong(path, f"{untrusted.shown(value)} is no object")
         return {}
 
     def _texts(self, path: str) -> Tuple[str, ...]:
@@ -288,7 +288,7 @@ class _Parser:
             isinstance(value, list) and all(isinstance(item, str) for item in value)
         ):
             return tuple(value or ())
-        self._wrong(path, f"{value!r} is no list of texts")
+        self._wrong(path, f"{untrusted.shown(value)} is no list of texts")
         return ()
 
     def _choice(self, path: str, allowed: Sequence[str], default: str) -> str:
@@ -296,7 +296,9 @@ class _Parser:
         if value is None:
             return default if default in allowed else allowed[0]
         if value not in allowed:
-            self._wrong(path, f"{value!r} is not offered here; allowed: {_words(allowed)}")
+            self._wrong(
+                path, f"{untrusted.shown(value)} is not offered here; allowed: {_words(allowed)}"
+            )
         return str(value)
 
     # Fields with rules of their own.
@@ -312,7 +314,8 @@ class _Parser:
             if isinstance(value, (dict, list)) or value is None:
                 self._wrong(
                     f"parameters.{name}",
-                    f"{value!r} is no value of a parameter; write a text or a number",
+                    f"{untrusted.shown(value)} is no value of a parameter; write a text or a "
+                    "number",
                 )
         return {str(name): _parameter_value(value) for name, value in values.items()}
 
@@ -330,7 +333,11 @@ class _Parser:
         )
         engine = self._get("engine")
         if not isinstance(engine, str) or engine not in allowed:
-            found = "it is missing" if engine is None else f"{engine!r} is not offered here"
+            found = (
+                "it is missing"
+                if engine is None
+                else f"{untrusted.shown(engine)} is not offered here"
+            )
             self._wrong("engine", f"{found}; allowed: {_words(allowed)}")
             return str(engine), ""
         offer: EngineOffer = self._settings.engines[engine]
@@ -338,7 +345,8 @@ class _Parser:
         if version not in offer.versions:
             self._wrong(
                 "version",
-                f"{version!r} is not offered for {engine}; allowed: {_words(offer.versions)}",
+                f"{untrusted.shown(version)} is not offered for {engine}; allowed: "
+                f"{_words(offer.versions)}",
             )
         return engine, version
 
@@ -356,7 +364,9 @@ class _Parser:
         if size is None:
             size = self._settings.defaults.size or (allowed[0] if allowed else "")
         if size not in allowed:
-            self._wrong("size", f"{size!r} is not offered here; allowed: {_words(allowed)}")
+            self._wrong(
+                "size", f"{untrusted.shown(size)} is not offered here; allowed: {_words(allowed)}"
+            )
         return str(size)
 
     def _storage(self) -> Tuple[int, Optional[int]]:
@@ -477,7 +487,8 @@ class _Parser:
                 example = "03:00-04:00" if circle == MINUTES_A_DAY else "sun:05:00-sun:06:00"
                 self._wrong(
                     path,
-                    f"{value!r} is no window of half an hour to a day in UTC, such as {example}",
+                    f"{untrusted.shown(value)} is no window of half an hour to a day in UTC, "
+                    f"such as {example}",
                 )
             elif span is not None:
                 spans[path] = span
@@ -529,7 +540,8 @@ class _Parser:
         ):
             self._wrong(
                 "databaseName",
-                f"{name!r} is not 1 to 63 letters, digits and underscores, a letter first",
+                f"{untrusted.shown(name)} is not 1 to 63 letters, digits and underscores, a "
+                "letter first",
             )
         return name
 

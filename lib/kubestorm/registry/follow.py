@@ -108,7 +108,7 @@ def parse_follow(mapping: Mapping[str, Any], *, field: str = "spec.follow") -> F
     text = said[kind]
     if not isinstance(text, str) or not text.strip():
         raise DefinitionError(
-            f"{field}.{kind} is a text that is not empty (found: {text!r}).",
+            f"{field}.{kind} is a text that is not empty (found: {untrusted.shown(text)}).",
             field=f"{field}.{kind}",
         )
     return parse(said, field)
@@ -221,7 +221,7 @@ def _parse_semver(said: Mapping[str, Any], field: str) -> Follow:
     prereleases = said.get("prereleases", False)
     if not isinstance(prereleases, bool):
         raise DefinitionError(
-            f"{field}.prereleases is true or false (found: {prereleases!r}).",
+            f"{field}.prereleases is true or false (found: {untrusted.shown(prereleases)}).",
             field=f"{field}.prereleases",
         )
     try:
@@ -236,7 +236,8 @@ def _parse_branch(said: Mapping[str, Any], field: str) -> Follow:
     _check_tag(name, where, "a branch as it stands in tags")
     if name[-1] in "-.":
         raise DefinitionError(
-            f"{where} is one branch, and none ends in {name[-1]} in a tag (found: {name!r}); for "
+            f"{where} is one branch, and none ends in {name[-1]} in a tag (found: "
+            f"{untrusted.shown(name)}); for "
             f"those of several branches, use {field}.pattern with order: time.",
             field=where,
         )
@@ -251,13 +252,14 @@ def _parse_tag(said: Mapping[str, Any], field: str) -> Follow:
 def _check_tag(text: str, field: str, what: str) -> None:
     if is_attached(text):
         raise DefinitionError(
-            f"{field} is a tag of signatures or the like, which cannot run (found: {text!r}).",
+            f"{field} is a tag of signatures or the like, which cannot run (found: "
+            f"{untrusted.shown(text)}).",
             field=field,
         )
     if not TAG.fullmatch(text):
         raise DefinitionError(
             f"{field} is {what}: letters, digits, _, . and -, not . or - first, up to 128 "
-            f"(found: {text!r}).",
+            f"(found: {untrusted.shown(text)}).",
             field=field,
         )
 
@@ -266,7 +268,7 @@ def _parse_pattern(said: Mapping[str, Any], field: str) -> Follow:
     text, order = said["pattern"], said.get("order", "alphabetical")
     if order not in ORDERS:
         raise DefinitionError(
-            f"{field}.order is one of {', '.join(ORDERS)} (found: {order!r}).",
+            f"{field}.order is one of {', '.join(ORDERS)} (found: {untrusted.shown(order)}).",
             field=f"{field}.order",
         )
     if len(text) > MAX_PATTERN_LENGTH:
@@ -299,7 +301,7 @@ def _group(compiled: Any, group: Any, field: str) -> Union[int, str]:
         names = ", ".join(compiled.groupindex)
         raise DefinitionError(
             f"{field} is the number of a group of the pattern, 0 to {compiled.groups}"
-            f"{f', or one of {names}' if names else ''} (found: {group!r}).",
+            f"{f', or one of {names}' if names else ''} (found: {untrusted.shown(group)}).",
             field=field,
         )
     return cast("Union[int, str]", group)
