@@ -181,10 +181,13 @@ class Environment:
         ).to_dict()
         return answer
 
-    def merge(self, api_version: str, kind: str, metadata: Json, **rest: Any) -> Json:
+    def merge(
+        self, api_version: str, kind: str, metadata: Json, *, subresource: str = "", **rest: Any
+    ) -> Json:
         """Merge into an object that is there, as an administrator; `metadata` names it."""
         api = self._dynamic().resources.get(api_version=api_version, kind=kind)
-        answer: Json = api.patch(
+        target = api.subresources[subresource] if subresource else api
+        answer: Json = target.patch(
             body={"metadata": metadata, **rest},
             name=metadata["name"],
             namespace=metadata.get("namespace"),

@@ -23,12 +23,8 @@ LOOK_AGAIN_ANNOTATION = "kubestorm.io/look-again"
 # Taken away by the step that has acted upon them.
 CONSUMED_ANNOTATIONS = (
     RECREATE_ANNOTATION,
-    "kubestorm.io/abort",
-    "kubestorm.io/build-cancel",
     "kubestorm.io/build-request",
-    "kubestorm.io/promote",
     "kubestorm.io/retry-digest",
-    "kubestorm.io/rollback-to",
     "kubestorm.io/take-fields",
 )
 REQUESTED_BY_ANNOTATION = "kubestorm.io/requested-by"

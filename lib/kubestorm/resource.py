@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
+from kubestorm import asked, untrusted
 from kubestorm import conditions as conditions_module
-from kubestorm import untrusted
 from kubestorm.conditions import FALSE, READY, TRUE, UNDER_WAY, Condition, roll_up, set_condition
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
@@ -172,6 +172,18 @@ class ResourceHandle:
         with contextlib.suppress(NotFoundError):
             self._kube.patch(self.resource, self.identity.name, body, self.identity.namespace)
 
+    def take_back(self, name: str) -> None:
+        """Take away what was asked and has been acted upon (`asked`). Safe to repeat, also when the
+        object is gone.
+        """
+        found = self.read()
+        if found is not None and asked.read(found, name) is not None:
+            with contextlib.suppress(NotFoundError):
+                body = asked.fields(**{name: None})
+                self._kube.patch_status(
+                    self.resource, self.identity.name, body, self.identity.namespace
+                )
+
     def generation(self, resource: Object) -> int:
         """Which spec this is; always 0 where the API counts our own writes of status too."""
         return (
@@ -180,7 +192,10 @@ class ResourceHandle:
 
     # Its status.
 
-    def _write_status(self, changes: Mapping[str, Any], version: str) -> Object:
+    def put_status(self, changes: Mapping[str, Any], version: str) -> Object:
+        """Merge fields into the status of the object of that resourceVersion, wherever the kind
+        keeps it. Raises ConflictError where the object has changed since.
+        """
         name, namespace = self.identity.name, self.identity.namespace
         if self._plain_status:
             body = {"metadata": {"resourceVersion": version}, "status": dict(changes)}
@@ -225,7 +240,7 @@ class ResourceHandle:
             changes["lastRunId"] = self.run_id
             version = found["metadata"]["resourceVersion"]
             try:
-                written = self._write_status(changes, version)
+                written = self.put_status(changes, version)
             except ConflictError:
                 continue
             except NotFoundError:

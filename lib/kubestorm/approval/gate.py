@@ -28,14 +28,14 @@ class Standing(NamedTuple):
 
 
 def deletion(database: Mapping[str, Any], config: Mapping[str, Any]) -> Standing:
-    """Whether a Database's data may be destroyed, by configuration and the object's annotation."""
+    """Whether a Database's data may be destroyed, by configuration and the object's status."""
     metadata = database["metadata"]
     if (
         ApprovalSettings.from_config(config).rule_for(str(metadata.get("namespace") or ""), DELETE)
         is None
     ):
         return Standing()
-    record = read(metadata.get("annotations"))
+    record = read(database)
     if record is None or record.what != DELETE or record.content_hash != deletion_hash(database):
         return Standing(WAITING)
     return Standing(record.state, record.by)
@@ -43,7 +43,10 @@ def deletion(database: Mapping[str, Any], config: Mapping[str, Any]) -> Standing
 
 def deletion_sentence(standing: Standing, name: str) -> str:
     """What a condition says of it."""
-    again = f"To ask again: kubectl annotate databases.kubestorm.io {name} kubestorm.io/approval-"
+    again = (
+        f"To ask again: kubectl patch databases.kubestorm.io {name} --subresource=status "
+        """--type=merge -p '{"status": {"approval": null}}'"""
+    )
     if standing.state == REFUSED:
         return f"{standing.by or 'Somebody'} refused to have the data destroyed. {again}"
     if standing.state == EXPIRED:

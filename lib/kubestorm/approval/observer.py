@@ -1,7 +1,7 @@
 """When somebody has to be asked, reminded, or told that the time is over: from the objects that the
 Kubernetes sensor sees, dispatched as `kubestorm.approval_wanted`, once for each reason.
 
-Nothing is kept but in memory: everything follows from the objects and their annotation, and the
+Nothing is kept but in memory: everything follows from the objects and their status, and the
 sensor reports each object when it begins to watch.
 """
 
@@ -206,7 +206,7 @@ def open_question(
 
 def _record_of(question: OpenQuestion, obj: Object) -> Optional[Record]:
     """The object's record, if it is about this question."""
-    record = read(obj["metadata"].get("annotations"))
+    record = read(obj)
     same = record is not None and (record.what, record.content_hash) == question[:2]
     return record if same else None
 

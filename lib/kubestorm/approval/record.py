@@ -1,20 +1,20 @@
-"""What an object carries of its approval: one annotation, so that it survives whatever else is
-lost. Pure.
+"""What an object carries of its approval: `status.approval`, so that it survives whatever else is
+lost, and only who may write the status can have given it. Pure.
 
-`kubestorm.io/approval` is JSON. `content_hash`, `state`, `by` and `at` are for whoever waits (the
-rollout, the deletion); the rest is for those who ask.
+`contentHash`, `state`, `by` and `at` are for whoever waits (the rollout, the deletion); the rest is
+for those who ask.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from kubestorm import untrusted
 
-ANNOTATION = "kubestorm.io/approval"
+FIELD = "approval"
 WAITING, GRANTED, REFUSED, EXPIRED = "waiting", "granted", "refused", "expired"
 YES, NO = "approve", "refuse"
 MAX_COMMENT = 300
@@ -25,10 +25,10 @@ MAX_ANSWERS = 20
 class Vote:
     """One person's word. `via` is how it came: slack, chat, inquiry, api."""
 
-    by: str
-    decision: str
-    at: str
-    via: str
+    by: str = ""
+    decision: str = ""
+    at: str = ""
+    via: str = ""
     comment: str = ""
 
 
@@ -61,24 +61,28 @@ class Record:
         return number_of(self.content_hash, self.shown)
 
 
+_KEYS = {
+    name: re.sub("_(.)", lambda found: found.group(1).upper(), name)
+    for name in Record.__dataclass_fields__
+    if name != "answers"
+}
+"""Field of a record -> its key in the status."""
+
+
 def number_of(content_hash: str, shown: str) -> str:
     """Seven characters of the two hashes."""
     return f"{content_hash[:3]}{shown[:4]}"
 
 
-def read(annotations: Optional[Mapping[str, Any]]) -> Optional[Record]:
-    """The record in an object's annotations; None where there is none, or somebody has written
-    something else there.
+def read(obj: Mapping[str, Any]) -> Optional[Record]:
+    """The record in an object's status; None where there is none, or somebody has written something
+    else there.
     """
-    data = untrusted.json_object(untrusted.texts(annotations).get(ANNOTATION))
+    data = untrusted.mapping(untrusted.status(obj).get(FIELD))
     if data.get("state") not in (WAITING, GRANTED, REFUSED, EXPIRED):
         return None
-    known = Record.__dataclass_fields__
-    values: Dict[str, Any] = {
-        key: value
-        for key, value in data.items()
-        if key in known and isinstance(value, str) and key != "answers"
-    }
+    texts = {name: data.get(key) for name, key in _KEYS.items()}
+    values: Dict[str, Any] = {name: said for name, said in texts.items() if isinstance(said, str)}
     values["quorum"] = max(untrusted.integer(data.get("quorum"), 1), 1)
     try:
         values["answers"] = tuple(
@@ -90,13 +94,14 @@ def read(annotations: Optional[Mapping[str, Any]]) -> Optional[Record]:
         return None
 
 
-def write(record: Record) -> str:
-    """The annotation's text."""
-    data = asdict(record)
-    data["answers"] = [asdict(vote) for vote in record.answers[-MAX_ANSWERS:]]
-    return json.dumps(
-        {key: value for key, value in data.items() if value not in ("", [])}, separators=(",", ":")
-    )
+def fields(record: Record) -> Dict[str, Any]:
+    """The field of status, for a merge patch that takes the place of an earlier record."""
+    data: Dict[str, Any] = {key: getattr(record, name) or None for name, key in _KEYS.items()}
+    answers = [
+        {key: said for key, said in asdict(vote).items() if said}
+        for vote in record.answers[-MAX_ANSWERS:]
+    ]
+    return {FIELD: {**data, "answers": answers or None}}
 
 
 def stamp(moment: dt.datetime) -> str:

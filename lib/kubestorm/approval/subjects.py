@@ -1,4 +1,4 @@
-"""The objects that are asked about: what is open on them now, and their annotation."""
+"""The objects that are asked about: what is open on them now, and what was answered."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from kubestorm.approval import proposal as proposals
 from kubestorm.approval.deciding import Question
 from kubestorm.approval.gate import AWAITING
 from kubestorm.approval.proposal import Proposal
-from kubestorm.approval.record import ANNOTATION, Record, read, write
+from kubestorm.approval.record import FIELD, Record, fields, read
 from kubestorm.approval.settings import DELETE
 from kubestorm.database.kinds import as_database, mapping_for
-from kubestorm.errors import DefinitionError, Error, NotFoundError
+from kubestorm.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.kube import KubeClient, Resource
 from kubestorm.kube_errors import ForbiddenError
 from kubestorm.naming import GROUP, VERSION, Identity, identity_of
+from kubestorm.resource import ResourceHandle
 from kubestorm.services import Services
 
 ROLLOUTS, DATABASES = "rollouts", "databases"
@@ -83,7 +84,7 @@ def subject_of(services: Services, resource: Resource, obj: Object) -> Subject:
     """What is open on an object."""
     obj.setdefault("apiVersion", resource.api_version)
     identity = identity_of(services.settings.cluster, resource.plural, obj)
-    record = read(obj["metadata"].get("annotations"))
+    record = read(obj)
     is_rollout = (resource.group, resource.plural) == (GROUP, ROLLOUTS)
     what = _what(services, obj, is_rollout=is_rollout)
     if not what:
@@ -125,21 +126,21 @@ def all_open(services: Services) -> Iterator[Subject]:
         except NotFoundError:
             continue  # the kind is not installed
         for obj in found:
-            if ANNOTATION in untrusted.annotations_of(obj):
+            if FIELD in untrusted.status(obj):
                 yield subject_of(services, resource, obj)
 
 
 def save(services: Services, subject: Subject, record: Record) -> Subject:
     """Write the record; ConflictError when the object was changed since it was read."""
-    metadata = subject.obj["metadata"]
-    body = {
-        "metadata": {
-            "annotations": {ANNOTATION: write(record)},
-            "resourceVersion": metadata["resourceVersion"],
-        },
-    }
-    resource = resource_of(services, f"{subject.identity.plural}.{subject.identity.group}")
-    written = services.kube.patch(resource, subject.identity.name, body, subject.identity.namespace)
+    handle = ResourceHandle(services, subject.identity, "")
+    version = str(subject.obj["metadata"]["resourceVersion"])
+    written = handle.put_status(fields(record), version)
+    if FIELD not in untrusted.status(written):
+        raise PermanentError(
+            f"The CustomResourceDefinition of {word_of(handle.resource)} has no status.approval: "
+            "no answer can be kept. Add it (docs/databases.md).",
+            service="Kubernetes",
+        )
     return Subject(subject.identity, written, record, subject.question, subject.proposal)
 
 

@@ -1,5 +1,5 @@
-"""What people ask of ImageBuilds: build now, stop, show, logs. Wishes are annotations, so that they
-wait for nobody.
+"""What people ask of ImageBuilds: build now, stop, show, logs. What is asked is written on the
+object, so that it waits for nobody.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.building import records
 from kubestorm.building.builders import Builder
 from kubestorm.building.builders.host import HostBuilder
@@ -86,26 +86,22 @@ def cancel(
             "canceled": False,
             "message": "No build is under way.",
         }
-    wish = {
-        "build": untrusted.integer(build.get("number")),
-        "by": by,
-        "reason": reason,
-        "at": format_time(services.now()),
-    }
-    _annotate(services, resource, {records.CANCEL_ANNOTATION: json.dumps(wish)})
+    number = untrusted.integer(build.get("number"))
+    wish = asked.request(by, services.now(), build=number, reason=reason)
+    services.kube.patch_status(IMAGE_BUILDS, name, asked.fields(cancel=wish), namespace)
     why = f": {reason}" if reason else "."
     _leave_event(
         services,
         resource,
         "CancelRequested",
-        f"{by or 'Somebody'} asked build {build['number']} to stop{why}",
+        f"{by or 'Somebody'} asked build {number} to stop{why}",
     )
-    message = f"Build {build['number']} is asked to stop."
+    message = f"Build {number} is asked to stop."
     return {
         "namespace": namespace,
         "name": name,
         "canceled": True,
-        "number": build["number"],
+        "number": number,
         "message": message,
     }
 

@@ -13,7 +13,7 @@ import hashlib
 import json
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.building.plan import Decision, LastGood, Request, inputs_of
 from kubestorm.building.spec import ImageBuildSpec
 from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, format_time
@@ -26,7 +26,6 @@ FINAL = frozenset((PUSHED, SKIPPED, IMAGE_FAILED, IMAGE_CANCELED))
 UNDER_WAY = frozenset((BUILDING, TESTING, PUSHING))
 
 REQUEST_ANNOTATION = "kubestorm.io/build-request"
-CANCEL_ANNOTATION = "kubestorm.io/build-cancel"
 PUSHED_ANNOTATION = "kubestorm.io/source-pushed"
 
 BUILT, PUSHED_CONDITION, SPEC_VALID, SOURCE_FETCHED = (
@@ -76,10 +75,10 @@ def read_request(annotations: Mapping[str, str]) -> Optional[Request]:
     )
 
 
-def cancel_reason(annotations: Mapping[str, str], number: int) -> str:
+def cancel_reason(status: Mapping[str, Any], number: int) -> str:
     """Why the build of that number has to stop; empty when nobody said so."""
-    found = untrusted.json_object(annotations.get(CANCEL_ANNOTATION))
-    # A build that is no number is not this one: a wish that cannot be read stops nothing.
+    found = asked.in_status(status, asked.CANCEL)
+    # A build that is no number is not this one: a request that cannot be read stops nothing.
     if not found or untrusted.integer(found.get("build") or number, -1) != number:
         return ""
     reason = untrusted.text(found.get("reason"))
@@ -145,18 +144,18 @@ def decide(
     spec: ImageBuildSpec,
     *,
     request: Optional[Request],
-    cancel: Mapping[str, str],
     alive: bool,
     attempts: int,
     now: dt.datetime,
 ) -> Next:
     """What a look at an ImageBuild leads to; None: nothing is to be done now.
 
-    `alive` says whether an execution (or a Job) is at work on the build; `cancel` are the object's
-    annotations; `attempts` is how often a build may be begun that nobody ends.
+    `alive` says whether an execution (or a Job) is at work on the build; `attempts` is how often a
+    build may be begun that nobody ends.
     """
     build = dict(untrusted.mapping(status.get("build")))
     if build.get("phase") in (REQUESTED_PHASE, RUNNING):
+        cancel = cancel_reason(status, untrusted.integer(build.get("number")))
         return _under_way(build, cancel, alive, attempts, now)
     if not wants_another(status, spec, request):
         return None
@@ -208,14 +207,11 @@ def _new_build(before: Record, commit: str, request: Optional[Request], now: dt.
     }
 
 
-def _under_way(
-    build: Record, cancel: Mapping[str, str], alive: bool, attempts: int, now: dt.datetime
-) -> Next:
+def _under_way(build: Record, cancel: str, alive: bool, attempts: int, now: dt.datetime) -> Next:
     if alive:
         return None  # whoever is at work sees a cancellation itself
-    reason = cancel_reason(cancel, untrusted.integer(build.get("number")))
-    if reason:
-        return Finish(finished(build, CANCELED, reason, now))
+    if cancel:
+        return Finish(finished(build, CANCELED, cancel, now))
     asked = {"phase": REQUESTED_PHASE, "dispatchedAt": format_time(now)}
     if build["phase"] == RUNNING:
         count = untrusted.integer(build.get("interruptions")) + 1

@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.bases import recording as bases
 from kubestorm.building import builders, records, slots, tags
 from kubestorm.building.builders import Builder, Order, Progress
@@ -253,7 +253,7 @@ class Watcher:
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             self._stop("The ImageBuild is being deleted.")
             return
-        reason = records.cancel_reason(untrusted.annotations_of(resource), self._number)
+        reason = records.cancel_reason(untrusted.status(resource), self._number)
         if reason:
             self._stop(reason)
         self._put_off(resource)
@@ -577,8 +577,7 @@ class _Execution:
         self._run.tell_end(self._spec, self._build, self._images)
         self._save()
         if self._build.get("phase") == records.FINISHED:
-            # Acted upon, or too late.
-            self._run.handle.remove_annotation(records.CANCEL_ANNOTATION)
+            self._run.handle.take_back(asked.CANCEL)  # acted upon, or too late
         states = {str(each["name"]): str(each.get("state")) for each in self._images}
         keys = ("number", "phase", "outcome", "message", "commit")
         return {**{key: self._build.get(key) for key in keys}, "images": states}

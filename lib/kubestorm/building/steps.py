@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.building import builders, logs, records
 from kubestorm.building.builders.jobs import JobBuilder
 from kubestorm.building.records import Ask, Finish, Record
@@ -157,15 +157,13 @@ def _drive(run: BuildRun, spec: ImageBuildSpec) -> Result:
 def _drive_alone(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Driven:
     resource, freed = _look_at_jobs(run, resource, spec)
     status = untrusted.status(resource)
-    annotations = untrusted.annotations_of(resource)
     now = run.services.now()
     build: Record = dict(untrusted.mapping(status.get("build")))
     images: List[Record] = records.images_of(status)
     decision = records.decide(
         status,
         spec,
-        request=records.read_request(annotations),
-        cancel=annotations,
+        request=records.read_request(untrusted.annotations_of(resource)),
         alive=_has_jobs(status) and build.get("phase") == records.RUNNING,
         attempts=run.settings.attempts,
         now=now,
@@ -175,13 +173,13 @@ def _drive_alone(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Drive
         images = records.cancel_images(images, str(decision.build.get("message")), now)
         run.tell_end(spec, decision.build, images)
     build = decision.build if decision else build
-    if build.get("phase") == records.FINISHED:
-        run.handle.remove_annotation(records.CANCEL_ANNOTATION)  # acted upon, or too late
     conditions = records.conditions_of(build, images)
     if not build and spec.suspend:
         message = "Built only by a command (spec.suspend)."
         conditions = [Condition(records.BUILT, UNKNOWN, "Suspended", message)]
     changed: Dict[str, Any] = {"build": build, "images": images} if decision else {}
+    if build.get("phase") == records.FINISHED:
+        changed.update(asked.taken_back(resource, asked.CANCEL))  # acted upon, or too late
     requeue_at = records.requeue_at(build, spec.timeout_seconds + JOB_GRACE_SECONDS, now)
     run.write(resource, *conditions, requeueAt=requeue_at, **changed)
     return Driven(build, ask=isinstance(decision, Ask), freed=freed)

@@ -1,8 +1,8 @@
 """Whether a rollout may begin, or be promoted: read from the Rollout, where whoever was asked has
 left the answer.
 
-The annotation `kubestorm.io/approval` holds {content_hash, state, by, at}. The hash binds the
-answer to the image: an answer for another digest, application or question is none.
+`status.approval` holds contentHash, state, by and at. The hash binds the answer to the image: an
+answer for another digest, application or question is none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from typing import Any, Mapping
 
 from kubestorm import untrusted
-from kubestorm.rollout import names
 from kubestorm.rollout.model import ASKED, EXPIRED, GRANTED, NOT_NEEDED, REFUSED, Answer, Approval
 from kubestorm.rollout.settings import PROMOTE, ROLLOUT, needs_approval
 
@@ -37,7 +36,7 @@ def content_hash(rollout: Mapping[str, Any], what: str) -> str:
 
 def look(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> Approval:
     """Where the approvals of a rollout stand, by the pack's configuration and the Rollout's
-    annotation.
+    status.
     """
     return Approval(
         rollout=_answer(rollout, config, ROLLOUT), promote=_answer(rollout, config, PROMOTE)
@@ -59,8 +58,8 @@ def asks(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def _answer(rollout: Mapping[str, Any], config: Mapping[str, Any], what: str) -> Answer:
     if not needs_approval(config, rollout["metadata"].get("namespace", ""), what):
         return Answer(NOT_NEEDED)
-    said = untrusted.json_object(untrusted.annotations_of(rollout).get(names.APPROVAL))
-    if said.get("content_hash") != content_hash(rollout, what):
+    said = untrusted.mapping(untrusted.status(rollout).get("approval"))
+    if said.get("contentHash") != content_hash(rollout, what):
         return Answer(ASKED)
     state = _STATES.get(untrusted.text(said.get("state")).lower(), ASKED)
     return Answer(state, untrusted.text(said.get("by")))

@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.application import render, versions
 from kubestorm.application.spec import parse
 from kubestorm.application.values import ApplicationSpec
@@ -19,13 +19,11 @@ from kubestorm.kube import KubeClient
 from kubestorm.naming import identity_of
 from kubestorm.resource import ResourceHandle, reason_of
 from kubestorm.rollout import history, names, objects, reporting
-from kubestorm.rollout.effects import remove_annotations
 from kubestorm.rollout.following import first_wish, write
 from kubestorm.rollout.intents import (
     Wish,
     format_moment,
     freeze_of,
-    intents_of,
     rollback_of,
     wish_of,
 )
@@ -87,7 +85,11 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
         by = f", requested by {planned.new.requested_by}" if planned.new.requested_by else ""
         message = f"Created {made} for {planned.new.tag or short(planned.new.digest)}{by}."
         application.event(resource, "RolloutCreated", message)
-    remove_annotations(kube, names.APPLICATIONS, resource, planned.consume)
+    if names.RETRY_DIGEST in planned.consume:
+        application.remove_annotation(names.RETRY_DIGEST)
+    if asked.ROLLBACK_TO in planned.consume:
+        over = asked.fields(rollbackTo=None)
+        kube.patch_status(names.APPLICATIONS, metadata["name"], over, metadata["namespace"])
     for name in planned.prune:
         with contextlib.suppress(NotFoundError):
             kube.delete(names.ROLLOUTS, name, metadata["namespace"])
@@ -116,10 +118,9 @@ def _concerns(resource: Mapping[str, Any], active: Past) -> bool:
     """Whether the Application says something now that the Rollout under way has not acted upon: it
     waits for events of its own and does not watch the Application.
     """
-    said = intents_of(resource, active.name)
-    if said.abort or said.promote is not None or active.reason == reporting.INVALID_SPEC:
+    if active.reason == reporting.INVALID_SPEC:
         return True
-    was_frozen, held = active.reason == "Frozen", said.freeze is not None
+    was_frozen, held = active.reason == "Frozen", freeze_of(resource) is not None
     may_be_held = active.phase == PENDING and active.cause != ROLLBACK
     return was_frozen != held and (was_frozen or may_be_held)
 

@@ -7,22 +7,19 @@ touched.
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
-from kubestorm import untrusted
 from kubestorm.application import apply, render
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.application.versions import ApiVersions
 from kubestorm.errors import NotFoundError, PermanentError
-from kubestorm.kube import KubeClient, Resource
+from kubestorm.kube import KubeClient
 from kubestorm.rollout import names
 from kubestorm.rollout.model import (
     CANARY_TRACK,
     Activate,
     ApplyTrack,
     Autoscale,
-    Consume,
     Effect,
     RemoveTrack,
     Select,
@@ -30,7 +27,6 @@ from kubestorm.rollout.model import (
 from kubestorm.rollout.observe import Observed
 
 Object = Dict[str, Any]
-ANNOTATION_OF = {"abort": names.ABORT, "promote": names.PROMOTE}
 
 
 class Hands:
@@ -52,7 +48,7 @@ class Hands:
         self._namespace = application["metadata"]["namespace"]
 
     def do(self, effects: Iterable[Effect], observed: Observed) -> None:
-        """Carry effects out, in their order. Tests are run, and intents consumed, by the caller."""
+        """Carry effects out, in their order. Tests are run by the caller."""
         active = observed.world.active
         for effect in effects:
             if isinstance(effect, ApplyTrack):
@@ -66,11 +62,6 @@ class Hands:
                 self._activate(effect.track)
             elif isinstance(effect, Autoscale):
                 self._autoscale(effect)
-
-    def consume(self, effects: Iterable[Effect]) -> None:
-        """Take away the intents that were acted upon; after the status was written that says so."""
-        gone = [ANNOTATION_OF[effect.intent] for effect in effects if isinstance(effect, Consume)]
-        remove_annotations(self._kube, names.APPLICATIONS, self._application, gone)
 
     def _apply(self, effect: ApplyTrack, live: Optional[Mapping[str, Any]]) -> None:
         wanted = effect.replicas
@@ -141,17 +132,3 @@ class Hands:
                 f"the Deployment.",
                 service="Kubernetes",
             )
-
-
-def remove_annotations(
-    kube: KubeClient, kind: Resource, obj: Mapping[str, Any], keys: Iterable[str]
-) -> None:
-    """Take annotations of an Application or a Rollout away, where it has them. Safe to repeat."""
-    metadata = obj["metadata"]
-    present = untrusted.texts(metadata.get("annotations"))
-    gone: Dict[str, None] = {key: None for key in keys if key in present}
-    if not gone:
-        return
-    body = {"metadata": {"annotations": gone, "uid": metadata["uid"]}}
-    with contextlib.suppress(NotFoundError):
-        kube.patch(kind, metadata["name"], body, metadata["namespace"])

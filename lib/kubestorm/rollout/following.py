@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Dict, List, Mapping, Optional
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.application.spec import InvalidSpecError, parse, split_image
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.errors import ConflictError, DefinitionError, NotFoundError
@@ -185,12 +185,8 @@ def first_wish(services: Services, spec: ApplicationSpec, now: dt.datetime) -> O
     return Wish(digest, best.tag, f"follow {digest}", now, best.time, "", FOLLOW)
 
 
-def annotation_texts(resource: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is wished of an Application, readable: for people who ask."""
-    found: Dict[str, Any] = {}
-    for key in (names.WANTED_IMAGE, names.FREEZE, names.ABORT, names.PROMOTE, names.ROLLBACK_TO):
-        text = untrusted.annotations_of(resource).get(key)
-        if text is not None:
-            said = untrusted.json_value(text)
-            found[key.partition("/")[2]] = text if said is None else said
-    return found
+def wishes_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is wished and asked of an Application, readable: for people who ask."""
+    image = untrusted.json_object(untrusted.annotations_of(resource).get(names.WANTED_IMAGE))
+    said = untrusted.mapping(untrusted.status(resource).get(asked.FIELD))
+    return {**({"image": image} if image else {}), **said}

@@ -19,21 +19,13 @@ TRACK_LABEL = "kubestorm.io/track"
 # On the Job of a post-deploy test and its pods, which the Service must not select.
 TEST_OF_LABEL = "kubestorm.io/test-of"
 ACTIVE_TRACK = "kubestorm.io/active-track"
-IMAGE_TAG = "kubestorm.io/image-tag"
-CONFIG_HASH = "kubestorm.io/config-hash"
 
-# What people, and pushes, write on an Application.
+# Which image an Application is to run: annotations, as whoever may write its spec decides that.
 WANTED_IMAGE = "kubestorm.io/wanted-image"
-ABORT = "kubestorm.io/abort"
-PROMOTE = "kubestorm.io/promote"
-ROLLBACK_TO = "kubestorm.io/rollback-to"
-FREEZE = "kubestorm.io/freeze"
 RETRY_DIGEST = "kubestorm.io/retry-digest"
-# On a Rollout.
-APPROVAL = "kubestorm.io/approval"
 
 PREVIOUS_WORD = "previous"
-"""What `rollback-to` says for the last good image before the present one."""
+"""What a rollback says for the last good image before the present one."""
 
 
 def rollout_name(app: str, digest: str, number: int) -> str:

@@ -12,6 +12,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import List, Optional, Sequence, Tuple
 
+from kubestorm import asked
 from kubestorm.rollout import names
 from kubestorm.rollout.intents import Wanted, Wish
 from kubestorm.rollout.machine import short
@@ -74,7 +75,7 @@ class Plan:
 
     new: Optional[NewRollout] = None
     consume: Tuple[str, ...] = ()
-    """Annotations of the Application that have been acted upon, or that nothing is there for."""
+    """What has been acted upon: `rollbackTo`, or the annotation that asks for a retry."""
     prune: Tuple[str, ...] = ()
     look_after_seconds: Optional[float] = None
     reason: str = ""
@@ -104,20 +105,17 @@ def plan(
     prune = superfluous(history, settings.history)
     if rollback is not None:
         return _roll_back(rollback, history, active, good, wish, prune)
-    stale = () if active is not None else (names.ABORT, names.PROMOTE)
     if wish is None:
-        return Plan(consume=stale, prune=prune)
+        return Plan(prune=prune)
     previous = good.digest if good is not None else running
     previous_tag = good.tag if good is not None else ""
     said = _reason_not_to(wish, retry, freeze, history, active, previous)
     if said is not None:
-        return Plan(consume=stale, prune=prune, reason=said[0], message=said[1])
+        return Plan(prune=prune, reason=said[0], message=said[1])
     wait = _seconds_to_settle(wish, newest, active, settings, alone_seconds, now)
     if wait > 0:
         message = f"Waiting for further pushes before rolling out {wish.tag or short(wish.digest)}."
-        return Plan(
-            consume=stale, prune=prune, look_after_seconds=wait, reason="Settling", message=message
-        )
+        return Plan(prune=prune, look_after_seconds=wait, reason="Settling", message=message)
     new = NewRollout(
         number=_next_number(history),
         digest=wish.digest,
@@ -128,7 +126,7 @@ def plan(
         requested_by=wish.by,
         wish=wish.id,
     )
-    consumed = (*stale, names.RETRY_DIGEST) if retry == wish.digest else stale
+    consumed = (names.RETRY_DIGEST,) if retry == wish.digest else ()
     return Plan(new=new, consume=consumed, prune=prune)
 
 
@@ -183,11 +181,7 @@ def _roll_back(
     wish: Optional[Wish],
     prune: Tuple[str, ...],
 ) -> Plan:
-    over = (
-        (names.ROLLBACK_TO,)
-        if active is not None
-        else (names.ROLLBACK_TO, names.ABORT, names.PROMOTE)
-    )
+    over = (asked.ROLLBACK_TO,)
     target = find_target(rollback.target, history)
     if target is None:
         known = (

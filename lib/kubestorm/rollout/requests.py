@@ -1,6 +1,6 @@
-"""What people may ask of an Application's rollouts. Each writes the wish on the object and returns
-at once: an abort or a promotion on the Rollout that it is about, everything else on the
-Application.
+"""What people may ask of an Application's rollouts. Each writes it into a status and returns at
+once: an abort or a promotion into that of the Rollout that it is about, whose own event brings it
+on, everything else into the Application's. The wanted image is an annotation.
 
 The wish is carried out by the next run, under the Application's Lease, like everything else; it
 never waits for the run that it stops. What makes no sense now is refused here, in a sentence.
@@ -13,13 +13,13 @@ import re
 import uuid
 from typing import Any, Dict, List, Mapping, Optional
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.application.spec import parse
 from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.rollout import history, names, reporting
-from kubestorm.rollout.following import annotation_texts, write
+from kubestorm.rollout.following import wishes_of, write
 from kubestorm.rollout.history import History
-from kubestorm.rollout.intents import Wish, freeze_of, person_annotation, wish_of
+from kubestorm.rollout.intents import Wish, freeze_of, wish_of
 from kubestorm.rollout.machine import short
 from kubestorm.rollout.model import PAUSED, PERSON
 from kubestorm.rollout.observe import read_log, secret_values
@@ -57,7 +57,7 @@ def rollout(
         except ConflictError:
             resource = _application(services, namespace, name)
             continue
-        return _asked(
+        return _answer(
             resource, f"{tag or short(digest)} will be rolled out.", digest=digest, tag=tag
         )
     raise ConflictError(
@@ -84,9 +84,9 @@ def rollback(
             f"history holds: {known}.",
             field="to",
         )
-    value = person_annotation(requested_by, services.now(), to=target.digest)
-    _annotate(services, resource, names.ROLLBACK_TO, value)
-    return _asked(
+    wish = asked.request(requested_by, services.now(), to=target.digest)
+    _ask(services, resource, rollbackTo=wish)
+    return _answer(
         resource, f"It goes back to {target.tag or short(target.digest)}.", digest=target.digest
     )
 
@@ -95,9 +95,9 @@ def abort(services: Services, namespace: str, name: str, requested_by: str = "")
     """End the rollout that is under way; all pods and requests go back to the last good image."""
     resource = _application(services, namespace, name)
     active = _active(services, resource)
-    value = person_annotation(requested_by, services.now(), rollout=active.name)
-    _annotate_rollout(services, namespace, active.name, names.ABORT, value)
-    return _asked(resource, f"Aborting {active.name}.", rollout=active.name)
+    wish = asked.request(requested_by, services.now())
+    _ask_rollout(services, namespace, active.name, abort=wish)
+    return _answer(resource, f"Aborting {active.name}.", rollout=active.name)
 
 
 def promote(
@@ -112,15 +112,10 @@ def promote(
             f"{active.name} is {active.phase} and not waiting for promotion; "
             "`full` skips every pause to come."
         )
-    value = person_annotation(
-        requested_by,
-        services.now(),
-        rollout=active.name,
-        stage=int(status.get("stage") or 0),
-        full=bool(full),
-    )
-    _annotate_rollout(services, namespace, active.name, names.PROMOTE, value)
-    return _asked(resource, f"Promoting {active.name}.", rollout=active.name)
+    stage = untrusted.integer(status.get("stage"))
+    wish = asked.request(requested_by, services.now(), stage=stage, full=bool(full))
+    _ask_rollout(services, namespace, active.name, promote=wish)
+    return _answer(resource, f"Promoting {active.name}.", rollout=active.name)
 
 
 def freeze(services: Services, namespace: str, name: str, owner: str, reason: str) -> Result:
@@ -131,9 +126,9 @@ def freeze(services: Services, namespace: str, name: str, owner: str, reason: st
             field="reason",
         )
     resource = _application(services, namespace, name)
-    value = person_annotation(owner, services.now(), owner=owner.strip(), reason=reason.strip())
-    _annotate(services, resource, names.FREEZE, value)
-    return _asked(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
+    wish = asked.request(owner, services.now(), owner=owner.strip(), reason=reason.strip())
+    _ask(services, resource, freeze=wish)
+    return _answer(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
 
 
 def unfreeze(
@@ -143,7 +138,7 @@ def unfreeze(
     resource = _application(services, namespace, name)
     held = freeze_of(resource)
     if held is not None:
-        _annotate(services, resource, names.FREEZE, None)
+        _ask(services, resource, freeze=None)
         told = f"Unfrozen by {requested_by or 'somebody'}{f': {reason}' if reason else '.'}"
         with contextlib.suppress(Error):
             services.kube.create_event(
@@ -157,7 +152,7 @@ def unfreeze(
         if held is not None
         else "It was not frozen."
     )
-    return _asked(resource, was, requested_by=requested_by)
+    return _answer(resource, was, requested_by=requested_by)
 
 
 def scale(
@@ -193,7 +188,7 @@ def scale(
     )  # refused here, with its sentence, rather than in a condition later
     body = {"metadata": {"uid": resource["metadata"]["uid"]}, "spec": {"replicas": wanted}}
     services.kube.patch(names.APPLICATIONS, name, body, namespace)
-    return _asked(
+    return _answer(
         resource, f"It asks for {replicas} pods.", before=before, requested_by=requested_by
     )
 
@@ -209,7 +204,7 @@ def show_history(services: Services, namespace: str, name: str) -> Result:
         "active": past.active.name if past.active is not None else "",
         "good": past.good.digest if past.good is not None else "",
         "wanted": wish.tag or wish.digest if wish is not None else "",
-        "wishes": annotation_texts(resource),
+        "wishes": wishes_of(resource),
         "rollouts": history.table(past),
     }
 
@@ -275,25 +270,18 @@ def _tag_of(services: Services, namespace: str, name: str, digest: str) -> str:
     return next((past.tag for past in reversed(known) if past.digest == digest), "")
 
 
-def _annotate(
-    services: Services, resource: Mapping[str, Any], key: str, value: Optional[str]
-) -> None:
+def _ask(services: Services, resource: Mapping[str, Any], **wishes: Optional[Object]) -> None:
     metadata = resource["metadata"]
-    body = {"metadata": {"annotations": {key: value}, "uid": metadata["uid"]}}
-    services.kube.patch(names.APPLICATIONS, metadata["name"], body, metadata["namespace"])
+    services.kube.patch_status(
+        names.APPLICATIONS, metadata["name"], asked.fields(**wishes), metadata["namespace"]
+    )
 
 
-def _annotate_rollout(
-    services: Services, namespace: str, rollout_name: str, key: str, value: str
-) -> None:
-    """On the Rollout itself, whose own event brings it on at once; the Application's run has
-    nothing to do about it.
-    """
-    body = {"metadata": {"annotations": {key: value}}}
-    services.kube.patch(names.ROLLOUTS, rollout_name, body, namespace)
+def _ask_rollout(services: Services, namespace: str, rollout_name: str, **wishes: Object) -> None:
+    services.kube.patch_status(names.ROLLOUTS, rollout_name, asked.fields(**wishes), namespace)
 
 
-def _asked(resource: Mapping[str, Any], message: str, **more: Any) -> Result:
+def _answer(resource: Mapping[str, Any], message: str, **more: Any) -> Result:
     metadata = resource["metadata"]
     follow = FOLLOW_UP.format(namespace=metadata["namespace"], name=metadata["name"])
     return {

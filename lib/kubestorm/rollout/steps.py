@@ -11,7 +11,7 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any, Dict, Mapping, Sequence, Tuple
 
-from kubestorm import conditions, untrusted
+from kubestorm import asked, conditions, untrusted
 from kubestorm.application import steps as application_steps
 from kubestorm.application import versions
 from kubestorm.application.settings import ApplicationSettings
@@ -20,13 +20,12 @@ from kubestorm.application.steps import ApplicationRun
 from kubestorm.application.values import ApplicationSpec
 from kubestorm.naming import Identity
 from kubestorm.resource import Object, ResourceHandle
-from kubestorm.rollout import approval, history, names, objects, reporting
-from kubestorm.rollout.effects import Hands, remove_annotations
+from kubestorm.rollout import approval, history, objects, reporting
+from kubestorm.rollout.effects import Hands
 from kubestorm.rollout.ingress import IngressRoute
 from kubestorm.rollout.intents import (
     format_moment,
     intents_of,
-    is_used_up,
 )
 from kubestorm.rollout.machine import decide
 from kubestorm.rollout.model import (
@@ -153,14 +152,13 @@ def _round(
     is_latest = newest is None or newest.number <= untrusted.integer(rollout["spec"].get("number"))
     wishes = intents_of(
         resource,
-        rollout["metadata"]["name"],
-        own=untrusted.annotations_of(rollout),
+        rollout,
         superseded_by="" if newest is None or is_latest else newest.name,
         latest=is_latest,
     )
-    asked = approval.look(rollout, services.settings.raw)
+    approved = approval.look(rollout, services.settings.raw)
     now = _moment(rollout, services.now())
-    decision = decide(request, status, observed.world, wishes, asked, now)
+    decision = decide(request, status, observed.world, wishes, approved, now)
     hands = Hands(
         kube,
         resource,
@@ -182,10 +180,10 @@ def _round(
     later = conditions.format_time(now + dt.timedelta(seconds=AGAIN_SECONDS))
     more = {"requeueAt": later} if over else {}
     reporting.tell_application(application.handle, resource, rollout, status, decision.status, more)
-    reporting.write_rollout(run.handle, rollout, request, decision.status, {**fields, **test})
+    done = (effect.intent for effect in decision.effects if isinstance(effect, Consume))
+    fields = {**fields, **test, **asked.taken_back(rollout, *done)}
+    reporting.write_rollout(run.handle, rollout, request, decision.status, fields)
     reporting.leave_event(application.handle, resource, rollout, status, decision.status)
-    hands.consume(decision.effects)
-    _consume_own(run, rollout, decision)
     return decision
 
 
@@ -228,8 +226,8 @@ def _test(
     """Run the post-deploy test if it is asked for: the decision with when to go on, and the field
     of status that holds what was found.
     """
-    asked = next((effect for effect in decision.effects if isinstance(effect, RunTest)), None)
-    if asked is None:
+    wanted = next((effect for effect in decision.effects if isinstance(effect, RunTest)), None)
+    if wanted is None:
         return decision, {}
     ours = ApplicationSettings.from_config(run.services.settings.raw).ingress
     route = IngressRoute(
@@ -252,8 +250,8 @@ def _test(
         granted=granted,
         timeout_seconds=run.settings.test_timeout_seconds,
     )
-    began, known = began_at(rollout, asked.key) or now, objects.test_of(rollout)
-    found = runner.run(asked, known, began, now)
+    began, known = began_at(rollout, wanted.key) or now, objects.test_of(rollout)
+    found = runner.run(wanted, known, began, now)
     said = {
         "key": found.key,
         "state": found.state,
@@ -262,12 +260,6 @@ def _test(
     }
     over = found.state in (PASSED, NOT_PASSED)
     return replace(decision, requeue_at=found.again_at, again=over), {"test": said}
-
-
-def _consume_own(run: RolloutRun, rollout: Mapping[str, Any], decision: Decision) -> None:
-    """Take a promotion off the Rollout that a person wrote there without saying of which stage."""
-    if Consume("promote") in decision.effects and is_used_up(rollout):
-        remove_annotations(run.services.kube, names.ROLLOUTS, rollout, (names.PROMOTE,))
 
 
 def _conclude(application: ApplicationRun) -> None:

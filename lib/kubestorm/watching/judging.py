@@ -8,7 +8,7 @@ import json
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 from zlib import crc32
 
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.kube import Resource
 from kubestorm.naming import CONSUMED_ANNOTATIONS
 from kubestorm.watching.expecting import SETTLED, expectation
@@ -26,7 +26,13 @@ CREATED, UPDATED, DELETING, DELETED, RESYNC = "created", "updated", "deleting", 
 STATUS = "status"
 CHANGES = (CREATED, UPDATED, DELETING, DELETED, RESYNC, STATUS)
 REDACTED = "(not shown)"
-_CONSUMED_PATHS = frozenset(f"metadata.annotations['{key}']" for key in CONSUMED_ANNOTATIONS)
+ASKED = ("requests", "approval")
+"""Fields of the status of a kind of ours that people write, not its runs."""
+_ASKED_PATHS = tuple(f"status.{key}" for key in ASKED)
+_CONSUMED_PATHS = (
+    *(f"metadata.annotations['{key}']" for key in CONSUMED_ANNOTATIONS),
+    *(f"status.{asked.FIELD}.{key}" for key in asked.CONSUMED),
+)
 
 Object = Dict[str, Any]
 
@@ -87,14 +93,19 @@ def judge(
     compared by resourceVersion, so that nothing computed from their values is ever kept. With
     `status`, a new phase, or a condition with another status or reason, counts too; where nothing
     else changed, the change is called `status`. With `outcome_counts` (kinds of ours) such a change
-    is only noted in `fresh`, and an annotation that was acted upon and taken away is no change.
+    is only noted in `fresh`, what people ask and answer counts as the spec does, and what was acted
+    upon and taken away is no change.
     """
     metadata = obj["metadata"]
     deleting = bool(metadata.get("deletionTimestamp"))
     seen = (
         _sensitive_fingerprint(obj, table)
         if sensitive
-        else fingerprint(obj, table, outcome(obj) if status else None)
+        else fingerprint(
+            obj,
+            table,
+            {**(outcome(obj) if status else {}), **(_asked(obj) if outcome_counts else {})},
+        )
     )
     uid = str(metadata.get("uid") or "")
     labels = metadata.get("labels")
@@ -123,7 +134,12 @@ def judge(
         if outcome_counts and _was_acted_upon(known.fingerprint, seen, table):
             return Judgement((), record_now, fresh)
         only_status = (
-            status and bool(fields) and all(name.split(".")[0] == "status" for name in fields)
+            status
+            and bool(fields)
+            and all(
+                name.split(".")[0] == "status" and not name.startswith(_ASKED_PATHS)
+                for name in fields
+            )
         )
         change = Change(STATUS if only_status else UPDATED, fields, known)
         return Judgement((change,), record_now, fresh)
@@ -131,12 +147,14 @@ def judge(
 
 
 def _was_acted_upon(before: Fingerprint, after: Fingerprint, table: PathTable) -> bool:
-    """Whether nothing differs but annotations that a step takes away once it has acted on them."""
+    """Whether nothing differs but what a step takes away once it has acted on it."""
     changed, removed = (
         set(changed_fields(before, after, table)),
         removed_fields(before, after, table),
     )
-    return bool(changed) and changed <= removed and removed <= _CONSUMED_PATHS
+    return bool(changed) and all(
+        name in removed and name.startswith(_CONSUMED_PATHS) for name in changed
+    )
 
 
 def judge_gone(record: Optional[bytes], uid: str = "") -> Judgement:
@@ -177,6 +195,11 @@ def outcome(obj: Mapping[str, Any]) -> Object:
         if isinstance(item, dict)
     }
     return {**found, "conditions": seen} if seen else found
+
+
+def _asked(obj: Mapping[str, Any]) -> Object:
+    found = untrusted.status(obj)
+    return {key: found[key] for key in ASKED if found.get(key)}
 
 
 def digest_of_outcome(found: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from kubestorm.application.versions import discover
 from kubestorm.rollout.effects import Hands
 from kubestorm.rollout.model import Autoscale, Select
 from kubestorm.rollout.observe import observe
+from kubestorm.rollout.requests import freeze
 
 from tests.kube_fixtures import eventually
 from tests.kube_shapes import patch
@@ -379,8 +380,8 @@ def test_a_frozen_application_says_who_froze_it(world):
         f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", '
         '"event_id": "e1"}'
     )
-    frozen = '{"owner": "ada", "reason": "release day", "at": "2026-01-01T00:00:00Z"}'
-    world.annotate(**{"kubestorm.io/wanted-image": wish, "kubestorm.io/freeze": frozen})
+    world.annotate(**{"kubestorm.io/wanted-image": wish})
+    freeze(world.services(), world.namespace, "cart", "ada", "release day")
     assert world.reconcile()["rollout"]["rollout"] == ""
     container = world.get("deployments")["spec"]["template"]["spec"]["containers"][0]
     assert container["image"].endswith("a" * 64)

@@ -71,7 +71,7 @@ class Asked(ChatWorld):
 
     def record(self) -> Record | None:
         found = self.environment.read("mysqldbs.prsn.io/v1", "MysqlDb", "legacy", "default")
-        return read((found or {})["metadata"].get("annotations"))
+        return read(found or {})
 
     def emit(self, payload: dict[str, Any], trigger: str = "kubestorm.approval_wanted") -> None:
         body = {"trigger": trigger, "payload": payload}
@@ -150,11 +150,9 @@ def test_an_answer_in_chat_ends_the_workflow_without_another_execution(asked: As
     asked.environment.merge(
         "mysqldbs.prsn.io/v1",
         "MysqlDb",
-        {
-            "name": "legacy",
-            "namespace": "default",
-            "annotations": {"kubestorm.io/approval": None},
-        },
+        {"name": "legacy", "namespace": "default"},
+        subresource="status",
+        status={"approval": None},
     )
     before = asked.ran()
     payload = asked.make()

@@ -33,6 +33,8 @@ from kubestorm.rollout.intents import Wish
 from kubestorm.rollout.telling import is_worth_a_look, telling_state
 from kubestorm.services import Services, utc_now
 from kubestorm.settings import load_settings
+from kubestorm.watching.fingerprint import PathTable
+from kubestorm.watching.judging import Judgement, judge
 
 from sandbox.kubernetes import podlife
 from sandbox.kubernetes.controllers import Controllers
@@ -41,7 +43,7 @@ from tests.kube_fixtures import Kube, eventually, http_client, kube_of
 
 ROOT = Path(__file__).resolve().parents[3]
 READY_DELAY_SECONDS = 0.05
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 APPLICATION_STEPS = (ensure_configuration, ensure_objects, ensure_deployment)
 KINDS = {
@@ -82,8 +84,9 @@ class World:
     name: str = "cart"
     told: dict[str, str] = field(default_factory=dict)
     """What the owned objects told last, by uid."""
-    seen: dict[str, Any] = field(default_factory=dict)
-    """The annotations of each Rollout when it was last run."""
+    seen: dict[str, bytes | None] = field(default_factory=dict)
+    """What the watch knew of each Rollout when it was last run."""
+    table: PathTable = field(default_factory=PathTable)
     count: int = 0
     """Runs of Rollouts."""
 
@@ -165,13 +168,18 @@ class World:
         """One run of a Rollout."""
         services = self.services()
         rollout = self.get("rollouts", name)
-        self.seen[name] = rollout["metadata"].get("annotations")
+        self.seen[name] = self._judge(rollout).record
         self.count += 1
         identity = identity_of("test", "rollouts", rollout)
         try:
             return steps.advance(steps.RolloutRun(services, identity, f"run-{next(self.runs)}"))
         finally:
             services.close()
+
+    def _judge(self, rollout: dict[str, Any]) -> Judgement:
+        """What the watch makes of it since its last run."""
+        known = self.seen.get(rollout["metadata"]["name"])
+        return judge(rollout, known, self.table, outcome_counts=True)
 
     def is_woken(self, name: str) -> bool:
         """Whether the sensor would dispatch this Rollout now: it is new or somebody wrote on it,
@@ -185,7 +193,7 @@ class World:
         rollout = self.get("rollouts", name)
         requeue_at = untrusted.moment((rollout.get("status") or {}).get("requeueAt"))
         return (
-            self.seen.get(name, "new") != rollout["metadata"].get("annotations")
+            bool(self._judge(rollout).changes)
             or (requeue_at is not None and requeue_at <= utc_now())
             or any(is_worth_a_look(told.get(uid, ""), states[uid]) for uid in states)
         )

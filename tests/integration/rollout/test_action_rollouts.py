@@ -43,7 +43,7 @@ def run(action: str, config: dict[str, Any], /, **parameters: Any) -> tuple[bool
 
 
 def test_the_wishes_of_people(world):
-    """Each leaves its annotation, with who asked, and says what will happen; nonsense is refused in
+    """Each is written down, with who asked, and says what will happen; nonsense is refused in
     a sentence.
     """
     world.apply()
@@ -53,7 +53,8 @@ def test_the_wishes_of_people(world):
     assert "no rollout under way" in said["message"]
     done, said = run("application_freeze", world.config, **here, owner="carol", reason="audit")
     assert done, said
-    assert "audit" in world.get("applications")["metadata"]["annotations"]["kubestorm.io/freeze"]
+    frozen = world.get("applications")["status"]["requests"]["freeze"]
+    assert (frozen["by"], frozen["owner"], frozen["reason"]) == ("carol", "carol", "audit")
     done, said = run(
         "application_rollout", world.config, **here, image="sha256:" + "a" * 64, requested_by="bob"
     )
@@ -75,7 +76,7 @@ def test_the_wishes_of_people(world):
     assert world.get("applications")["spec"]["replicas"] == {"min": 2}
     done, said = run("application_history", world.config, **here)
     assert (done, said["rollouts"]) == (True, [])
-    assert said["wishes"]["wanted-image"]["actor"] == "bob"
+    assert said["wishes"]["image"]["actor"] == "bob"
     done, said = run("application_logs", world.config, **here)
     assert (done, said["pods"]) == (True, {})
     done, said = run("application_promote", world.config, **here)

@@ -159,36 +159,33 @@ def test_an_abort_by_an_action_leaves_the_application_alone(world):
 
 
 def test_what_people_write_on_the_application_wakes_its_rollout(world):
-    """Once: a promotion, the end of a freeze, and a spec that is valid again."""
+    """Once: the end of a freeze, and a spec that is valid again."""
     world.apply(strategy=CANARY)
     world.roll("1.0.0")
     world.push("1.1.0")
     world.run_application()
     name = world.newest()["metadata"]["name"]
-    world.annotate(freeze='{"owner": "carol", "reason": "audit"}')
+    requests.freeze(world.services(), world.namespace, world.name, "carol", "audit")
     assert world.run_rollout(name)["reason"] == "Frozen"
     world.run_application()
     assert "requeueAt" not in world.status(), "it is frozen, and knows"
-    world.annotate(freeze=None)
+    requests.unfreeze(world.services(), world.namespace, world.name)
     world.run_application()
     assert world.status()["requeueAt"]
     world.drive(waits)
-    world.annotate(promote="ann")
-    world.run_application()
-    assert world.status()["requeueAt"]
-    world.run_rollout(name)
-    assert "kubestorm.io/promote" not in world.get("applications")["metadata"]["annotations"]
     health = world.get("applications")["spec"]["health"]
     world.merge("applications", "cart", {"spec": {"health": None}})
     assert "spec is invalid" in world.run_rollout(name)["message"]
     assert "requeueAt" not in world.status()
     world.merge("applications", "cart", {"spec": {"health": health}})
     world.run_application()
+    world.drive(waits)
+    requests.promote(world.services(), world.namespace, world.name)
     assert world.over()["phase"] == "Complete"
 
 
 def test_a_promotion_on_the_rollout_counts_once(world):
-    """Where a person wrote it without saying of which stage."""
+    """Also where it does not say of which stage."""
     steps = [{"weight": 25, "untilPromoted": True}, {"weight": 50, "untilPromoted": True}]
     world.apply(strategy={"type": "Canary", "steps": steps})
     world.roll("1.0.0")
@@ -196,7 +193,7 @@ def test_a_promotion_on_the_rollout_counts_once(world):
     world.run_application()
     world.drive(waits)
     name = world.newest()["metadata"]["name"]
-    annotations = {"annotations": {"kubestorm.io/promote": "ann"}}
-    world.merge("rollouts", name, {"metadata": annotations})
+    said = {"status": {"requests": {"promote": {"by": "ann"}}}}
+    world.merge("rollouts", name, said, "status")
     world.drive(lambda status: waits(status) and status["weight"] == 50)
-    assert not world.newest()["metadata"].get("annotations")
+    assert not world.status()["requests"]

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm.approval.record import ANNOTATION, read
+from kubestorm.approval.record import read
 from kubestorm.approval.steps import ask, open_list, person_of, respond
 from kubestorm.errors import PermanentError
 from kubestorm.naming import Identity, identity_of
@@ -79,7 +79,7 @@ class Case:
         return found
 
     def record(self, about: Identity) -> Any:
-        return read(self.get(about)["metadata"].get("annotations"))
+        return read(self.get(about))
 
     def standing(self, about: Identity) -> str:
         """What the rollout makes of it."""
@@ -416,15 +416,17 @@ def test_an_answer_to_what_has_changed_asks_anew(case: Case, engine: EngineStand
     assert case.click("grace", case.question, "Approve")["state"] == "granted"
 
 
-def test_an_annotation_somebody_wrote_by_hand_is_asked_about(case: Case) -> None:
-    """It is no answer: neither for us nor for the rollout."""
+def test_who_may_not_write_the_status_approves_nothing(case: Case) -> None:
+    """Neither by an annotation nor by the object's own path; it is asked all the same."""
     about = case.make()
+    content = rollout_approval.content_hash(case.get(about), "rollout")
+    said = {"state": "granted", "contentHash": content, "content_hash": content, "by": "eve"}
     body = {
-        "metadata": {
-            "annotations": {ANNOTATION: json.dumps({"state": "granted", "content_hash": "x"})}
-        }
+        "metadata": {"annotations": {"kubestorm.io/approval": json.dumps(said)}},
+        "status": {"approval": said},
     }
     case.http.patch(f"{case.path}/{about.name}", json=body, headers=MERGE).raise_for_status()
+    assert case.standing(about) == "Waiting"
     assert case.ask(about)["state"] == "waiting"
     assert case.standing(about) == "Waiting"
 

@@ -293,27 +293,33 @@ def test_no_order_of_answers_grants_what_too_few_want(answers: list[Any], quorum
     st.text(max_size=9),
 )
 def test_a_record_is_read_back_as_it_was(by: str, state: str, quorum: int, comment: str) -> None:
-    """Through the annotation."""
+    """Through the status."""
     vote = records.Vote(by, "approve", "2026-01-01T12:00:00Z", "slack", comment)
     before = asked(state=state, by=by, quorum=quorum, answers=(vote,))
-    assert records.read({records.ANNOTATION: records.write(before)}) == before
+    assert records.read({"status": records.fields(before)}) == before
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yes", "[]", "{}", '{"state": "maybe"}', '{"state": "granted", "answers": 7}']
+    "said", [None, "yes", [], {}, {"state": "maybe"}, {"state": "granted", "answers": 7}]
 )
-def test_what_somebody_wrote_there_by_hand_is_no_record(text: str) -> None:
+def test_what_somebody_wrote_there_by_hand_is_no_record(said: Any) -> None:
     """It is asked as if nothing were there."""
-    assert records.read({records.ANNOTATION: text}) is None
+    assert records.read({"status": {"approval": said}}) is None
+
+
+def test_a_record_takes_the_place_of_the_one_before() -> None:
+    """Also where it has less to say: a merge patch leaves alone what it does not name."""
+    before = records.fields(answered(("grace", "approve")))["approval"]
+    after = records.fields(asked())["approval"]
+    assert before.keys() == after.keys()
+    assert (after["by"], after["answers"]) == (None, None)
 
 
 def test_those_who_wait_find_what_they_need() -> None:
     """The words that the rollout reads."""
-    import json
-
-    data = json.loads(records.write(answered(("grace", "approve"))))
-    assert {key: data[key] for key in ("content_hash", "state", "by", "at")} == {
-        "content_hash": QUESTION.content_hash,
+    data = records.fields(answered(("grace", "approve")))["approval"]
+    assert {key: data[key] for key in ("contentHash", "state", "by", "at")} == {
+        "contentHash": QUESTION.content_hash,
         "state": "granted",
         "by": "grace",
         "at": "2026-01-01T12:00:00Z",

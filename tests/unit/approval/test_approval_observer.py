@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kubestorm.approval.observer import MAX_TRIES, RETRY_SECONDS, ApprovalObserver
 from kubestorm.approval.proposal import deletion_hash
-from kubestorm.approval.record import ANNOTATION, GRANTED, Record, stamp, write
+from kubestorm.approval.record import GRANTED, Record, fields, stamp
 from kubestorm.rollout.approval import content_hash
 
 BEGINNING = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -88,8 +88,7 @@ class Sensor:
 
 
 def with_record(obj: dict[str, Any], record: Record) -> dict[str, Any]:
-    metadata = {**obj["metadata"], "annotations": {ANNOTATION: write(record)}}
-    return {**obj, "metadata": metadata}
+    return {**obj, "status": {**obj["status"], **fields(record)}}
 
 
 @pytest.fixture
@@ -194,8 +193,8 @@ def test_another_content_is_another_question(sensor: Sensor) -> None:
     assert sensor.reasons == ["changed", "changed"]
 
 
-def test_without_its_annotation_it_is_asked_anew(sensor: Sensor) -> None:
-    """`kubectl annotate ... kubestorm.io/approval-`; a record of another content counts as none."""
+def test_without_its_record_it_is_asked_anew(sensor: Sensor) -> None:
+    """Which operations may take away; a record of another content counts as none."""
     sensor.see(with_record(DATABASE, sensor.record(DATABASE, "delete")), "databases")
     assert sensor.events == []
     sensor.see(DATABASE, "databases")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubestorm.approval import gate, messages
 from kubestorm.approval.proposal import Proposal, deletion_hash, of_deletion, of_rollout
-from kubestorm.approval.record import ANNOTATION, Record, write
+from kubestorm.approval.record import Record, fields
 from kubestorm.approval.settings import Rule
 from kubestorm.database.deletion import Blocked, DeletionState, next_step
 from kubestorm.naming import Identity
@@ -135,7 +135,7 @@ def with_record(state: str, **changes: Any) -> dict[str, Any]:
         "by": "grace",
     }
     found = copy.deepcopy(DATABASE)
-    found["metadata"]["annotations"][ANNOTATION] = write(Record(**{**values, **changes}))
+    found["status"].update(fields(Record(**{**values, **changes})))
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from typing import Any
 
 import pytest
@@ -32,7 +31,7 @@ def spec(parse):
 def next_of(status: dict[str, Any], spec, **more: Any) -> Any:
     """The decision about a status; a commit, nobody at work and no wishes unless said."""
     given_: dict[str, Any] = {
-        "request": None, "cancel": {}, "alive": False, "attempts": 3, "now": NOW, **more,
+        "request": None, "alive": False, "attempts": 3, "now": NOW, **more,
     }  # fmt: skip
     return decide({"source": {"commit": NEW, "branch": "main"}, **status}, spec, **given_)
 
@@ -180,8 +179,8 @@ def test_a_build_that_waits_for_its_turn_starts_when_it_is_called(spec):
 def test_a_cancellation_ends_the_build_it_means(spec, wish, alive, expected):
     """One for an older build is no longer meant."""
     status = build(spec, phase="Requested", requestedAt=ago(60))
-    cancel = {records.CANCEL_ANNOTATION: json.dumps(wish)}
-    assert isinstance(next_of(status, spec, cancel=cancel, alive=alive), expected)
+    status["requests"] = {"cancel": wish}
+    assert isinstance(next_of(status, spec, alive=alive), expected)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"id": 0}', '{"images": 3}'])

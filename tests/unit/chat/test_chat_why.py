@@ -89,8 +89,9 @@ def test_findings_are_what_is_not_true_then_rollout_and_events() -> None:
 
 def test_a_freeze_is_told_also_of_what_is_well() -> None:
     """Nothing is rolled out meanwhile, which is why people ask."""
-    annotations = {"kubestorm.io/freeze": '{"owner": "ana", "reason": "sale"}'}
-    told = explain("applications", cart(READY, annotations=annotations))
+    frozen = cart(READY)
+    frozen["status"]["requests"] = {"freeze": {"owner": "ana", "reason": "sale"}}
+    told = explain("applications", frozen)
     assert (
         told["message"]
         == "Application shop/cart is ready; nothing new is rolled out, because it is frozen."

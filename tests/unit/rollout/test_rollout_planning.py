@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubestorm.rollout import names
+from kubestorm import asked
 from kubestorm.rollout.intents import Wanted, Wish
 from kubestorm.rollout.model import Freeze
 from kubestorm.rollout.planning import NewRollout, Past, Plan, find_target, plan, superfluous
@@ -141,12 +141,6 @@ def test_what_leads_to_one(pasts, wished, more):
     assert made.digest == wished.digest
 
 
-def test_intents_that_nothing_is_there_for_are_cleared():
-    """An abort that came too late must not hit the next rollout."""
-    assert planned(GOOD).consume == (names.ABORT, names.PROMOTE)
-    assert planned(GOOD, past(2, B, "Paused")).consume == ()
-
-
 @pytest.mark.parametrize(
     "target, digest",
     [
@@ -178,7 +172,7 @@ def test_a_rollback_is_a_rollout_that_answers_the_wish():
         "bob",
         "w2",
     )
-    assert names.ROLLBACK_TO in found.consume
+    assert asked.ROLLBACK_TO in found.consume
     after = planned(past(1, A), past(2, B), past(3, A, wish="w2"), wished=wish(B, "w2"))
     assert after.new is None
 

@@ -1,4 +1,4 @@
-"""How rollouts are written down: annotations, approvals, objects, settings, expectations of
+"""How rollouts are written down: requests, approvals, objects, settings, expectations of
 answers.
 """
 
@@ -33,59 +33,62 @@ def application(**annotations: str) -> dict[str, Any]:
     }
 
 
-def rollout(**annotations: str) -> dict[str, Any]:
+def rollout(**status: Any) -> dict[str, Any]:
     return {
         "apiVersion": "kubestorm.io/v1alpha1",
-        "metadata": {
-            "name": "cart-1",
-            "namespace": "prod-shop",
-            "uid": "u",
-            **application(**annotations)["metadata"],
-        },
+        "metadata": {"name": "cart-1", "namespace": "prod-shop", "uid": "u"},
         "spec": {
             "applicationRef": {"name": "cart"},
             "image": {"digest": DIGEST, "repository": "team/cart"},
         },
+        "status": status,
     }
 
 
+def asking(**requests: Any) -> dict[str, Any]:
+    return {"metadata": {}, "status": {"requests": requests}}
+
+
+ANN = {"by": "ann", "at": "2026-01-01T00:00:00Z"}
+
+
 @pytest.mark.parametrize(
-    "text, by",
+    "found, by",
     [
-        pytest.param('{"by": "ann", "rollout": "cart-1"}', "ann", id="by an action"),
-        pytest.param('{"by": "ann", "rollout": "cart-9"}', "", id="about another rollout"),
-        pytest.param("ann", "ann", id="by kubectl, with a name"),
-        pytest.param("true", "somebody", id="by kubectl, without one"),
-        pytest.param("", "somebody", id="empty"),
+        pytest.param(asking(abort=ANN), "ann", id="with a name"),
+        pytest.param(asking(abort={}), "somebody", id="without one"),
+        pytest.param(asking(abort={"by": 3}), "3", id="a number"),
+        pytest.param(asking(abort="ann"), "", id="of another form"),
+        pytest.param(
+            {"metadata": {"annotations": {"kubestorm.io/abort": "ann"}}}, "", id="an annotation"
+        ),
     ],
 )
-def test_who_aborts(text, by):
-    """An action says who and what; a person at kubectl may say less."""
-    assert intents.intents_of(application(abort=text), "cart-1").abort == by
+def test_who_aborts(found, by):
+    """Only what the Rollout's status holds: who may write annotations may not abort."""
+    assert intents.intents_of({}, found).abort == by
 
 
 def test_a_promotion_names_its_stage():
-    """By kubectl it is about wherever the rollout stands."""
-    said = application(promote='{"by": "ann", "rollout": "cart-1", "stage": 3}')
-    assert intents.intents_of(said, "cart-1").promote == Promotion("ann", 3, False)
-    assert intents.intents_of(application(promote="yes"), "cart-1").promote == Promotion(
-        "somebody", -1, False
-    )
+    """Without one it is about wherever the rollout stands."""
+    said = asking(promote={**ANN, "stage": 3})
+    assert intents.intents_of({}, said).promote == Promotion("ann", 3, False)
+    said = asking(promote={"full": True})
+    assert intents.intents_of({}, said).promote == Promotion("somebody", -1, True)
 
 
 @pytest.mark.parametrize(
-    "text, target",
+    "wish, target",
     [
-        pytest.param("", "previous", id="empty"),
-        pytest.param("true", "previous", id="true"),
-        pytest.param("1.2.0", "1.2.0", id="a tag"),
-        pytest.param('{"to": "1.2.0", "by": "ann"}', "1.2.0", id="by an action"),
-        pytest.param('{"by": "ann"}', "previous", id="by an action, without one"),
+        pytest.param({}, "previous", id="empty"),
+        pytest.param({"to": " "}, "previous", id="blank"),
+        pytest.param({"to": "1.2.0", "by": "ann"}, "1.2.0", id="a tag"),
+        pytest.param({"to": [1]}, "previous", id="of another form"),
     ],
 )
-def test_where_to_go_back(text, target):
+def test_where_to_go_back(wish, target):
     """The image before, unless one is named."""
-    found = intents.rollback_of(application(rollback_to=text))
+    found = intents.rollback_of(asking(rollbackTo=wish))
     assert found is not None
     assert found.target == target
 
@@ -113,14 +116,14 @@ def test_moments_survive_their_text(moment):
 
 
 def test_a_freeze_names_owner_and_reason():
-    """Also one that a person wrote by hand."""
-    held = intents.freeze_of(application(freeze='{"owner": "carol", "reason": "audit"}'))
+    """Also where a person wrote less; an annotation is none, and takes none away."""
+    held = intents.freeze_of(asking(freeze={"owner": "carol", "reason": "audit"}))
     assert held is not None
     assert (held.owner, held.reason) == ("carol", "audit")
-    by_hand = intents.freeze_of(application(freeze="carol"))
-    assert by_hand is not None
-    assert by_hand.owner == "carol"
-    assert intents.freeze_of(application()) is None
+    less = intents.freeze_of(asking(freeze=ANN))
+    assert less is not None
+    assert less.owner == "ann"
+    assert intents.freeze_of(application(freeze="carol")) is None
 
 
 CONFIG = {"approvals": {"rules": [{"namespaces": ["prod-*"], "what": ["rollout", "promote"]}]}}
@@ -128,9 +131,16 @@ CONFIG = {"approvals": {"rules": [{"namespaces": ["prod-*"], "what": ["rollout",
 
 def answered(state: str, what: str, **more: Any) -> dict[str, Any]:
     hashed = approval.content_hash(rollout(), what)
-    return rollout(
-        approval=json.dumps({"content_hash": hashed, "state": state, "by": "dan", **more})
-    )
+    return rollout(approval={"contentHash": hashed, "state": state, "by": "dan", **more})
+
+
+def forged() -> dict[str, Any]:
+    """As whoever may write the object, and not its status, would."""
+    found = rollout()
+    said = {"contentHash": approval.content_hash(found, "rollout"), "state": "granted"}
+    said["content_hash"] = said["contentHash"]
+    found["metadata"]["annotations"] = {"kubestorm.io/approval": json.dumps(said)}
+    return found
 
 
 @pytest.mark.parametrize(
@@ -145,12 +155,13 @@ def answered(state: str, what: str, **more: Any) -> dict[str, Any]:
             answered("granted", "promote"), CONFIG, "Waiting", id="an answer to another question"
         ),
         pytest.param(
-            answered("granted", "rollout", content_hash="x"),
+            answered("granted", "rollout", contentHash="x"),
             CONFIG,
             "Waiting",
             id="for another image",
         ),
         pytest.param(rollout(approval="granted"), CONFIG, "Waiting", id="no answer in our form"),
+        pytest.param(forged(), CONFIG, "Waiting", id="an annotation"),
     ],
 )
 def test_an_approval_is_bound_to_its_content(found, config, state):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kubestorm import conditions
+from kubestorm import asked, conditions
 from kubestorm.announce import channels, news
 from kubestorm.announce.settings import AnnounceSettings
 from kubestorm.application import apply, deploying, hosts
@@ -167,8 +167,7 @@ KEYS = st.sampled_from(
     [
         f"kubestorm.io/{word}"
         for word in (
-            *("build-cancel", "build-request", "source-pushed", "wanted-image", "abort"),
-            *("promote", "rollback-to", "freeze", "retry-digest", "approval", "active-track"),
+            *("build-request", "source-pushed", "wanted-image", "retry-digest", "active-track"),
             *("image-tag", "config-hash", "application", "track", "test-of", "image-build"),
             *("image-build-namespace", "image-build-uid", "confirm-delete", "recreate"),
             *("rotate-credentials", "snapshot", "look-again", "requested-by", "autoscaled"),
@@ -217,8 +216,8 @@ def builds(obj: dict[str, Any]) -> None:
     annotations = obj["metadata"].get("annotations")
     annotations = annotations if isinstance(annotations, dict) else {}
     request = records.read_request(annotations)
-    records.cancel_reason(annotations, 1)
     status = status_of(obj)
+    records.cancel_reason(status, 1)
     images = records.image_records(status)
     records.last_good(images)
     records.due_images(images, NOW)
@@ -234,7 +233,6 @@ def builds(obj: dict[str, Any]) -> None:
             status,
             IMAGE_BUILD,
             request=request,
-            cancel=annotations,
             alive=alive,
             attempts=3,
             now=NOW,
@@ -249,7 +247,8 @@ def builds(obj: dict[str, Any]) -> None:
 
 def rollouts(obj: dict[str, Any]) -> None:
     """What a run of a Rollout reads of itself."""
-    intents.is_used_up(obj)
+    intents.intents_of(obj, obj)
+    asked.taken_back(obj, *asked.CONSUMED)
     approval.look(obj, APPROVALS)
     approval.asks(obj, APPROVALS)
     observer.open_question("rollouts", obj, APPROVALS, ApprovalSettings.from_config(APPROVALS))
@@ -265,13 +264,12 @@ def rollouts(obj: dict[str, Any]) -> None:
 
 def applications(obj: dict[str, Any]) -> None:
     """What a run of an Application, and of its Rollout, read of it."""
-    intents.intents_of(obj, "cart-1")
     intents.freeze_of(obj)
     intents.rollback_of(obj)
     wish = intents.wish_of(obj)
     if wish is not None:
         intents.wish_annotation(wish)
-    rollout_following.annotation_texts(obj)
+    rollout_following.wishes_of(obj)
     hosts.claim_of(obj, ApplicationSettings())
     active_track(obj, obj)
     application_views._line(obj)
@@ -287,9 +285,9 @@ def databases(obj: dict[str, Any]) -> None:
     proposal.requester(obj)
     observer.open_question("databases", obj, APPROVALS, ApprovalSettings.from_config(APPROVALS))
     drift_observe._under_way(obj, None)
-    found = record.read(obj["metadata"].get("annotations"))
+    found = record.read(obj)
     if found is not None:
-        assert record.read({record.ANNOTATION: record.write(found)}) == found
+        assert record.read({"status": record.fields(found)}) == found
         deciding.minutes_left(found, NOW)
         rule = ApprovalSettings.from_config(APPROVALS).rule_for("shop", "delete")
         assert rule is not None
@@ -380,19 +378,19 @@ def test_nothing_that_is_written_stops_a_loop(kind, reader, data):
 
 
 @pytest.mark.parametrize(
-    "text, canceled",
+    "said, canceled",
     [
-        pytest.param('{"build": "x"}', False, id="a build that is no number"),
-        pytest.param('{"build": 3, "by": "ann"}', True, id="this build"),
-        pytest.param('{"build": "3"}', True, id="this build, as text"),
-        pytest.param('{"build": 2}', False, id="another build"),
-        pytest.param('{"by": "ann"}', True, id="whichever runs"),
-        pytest.param('{"build": [3]}', False, id="a list"),
-        pytest.param("[3]", False, id="no object"),
-        pytest.param("{", False, id="no JSON"),
+        pytest.param({"build": "x"}, False, id="a build that is no number"),
+        pytest.param({"build": 3, "by": "ann"}, True, id="this build"),
+        pytest.param({"build": "3"}, True, id="this build, as text"),
+        pytest.param({"build": 2}, False, id="another build"),
+        pytest.param({"by": "ann"}, True, id="whichever runs"),
+        pytest.param({"build": [3]}, False, id="a list"),
+        pytest.param([3], False, id="no object"),
+        pytest.param("{", False, id="text"),
     ],
 )
-def test_a_cancellation_names_its_build_or_none(text, canceled):
+def test_a_cancellation_names_its_build_or_none(said, canceled):
     """One that cannot be read stops nothing, and raises nothing in the watcher's thread."""
-    reason = records.cancel_reason({records.CANCEL_ANNOTATION: text}, 3)
+    reason = records.cancel_reason({"requests": {"cancel": said}}, 3)
     assert bool(reason) is canceled

@@ -362,19 +362,62 @@ def test_a_new_outcome_is_noted_and_is_no_event(
 @pytest.mark.parametrize(
     "before, after, changes",
     [
-        pytest.param({"kubestorm.io/abort": "x"}, {}, [], id="acted upon"),
-        pytest.param({"kubestorm.io/abort": "x", "note": "1"}, {"note": "1"}, [], id="with others"),
-        pytest.param({"kubestorm.io/freeze": "x"}, {}, ["updated"], id="a person took it away"),
-        pytest.param({}, {"kubestorm.io/abort": "x"}, ["updated"], id="asked for"),
+        pytest.param({"abort": {"by": "x"}}, {}, [], id="acted upon"),
+        pytest.param({"abort": {}, "promote": {"by": "x"}}, {"promote": {"by": "x"}}, [], id="one"),
+        pytest.param({"freeze": {"by": "x"}}, {}, ["updated"], id="a person took it away"),
+        pytest.param({}, {"abort": {"by": "x"}}, ["updated"], id="asked for"),
         pytest.param(
-            {"kubestorm.io/abort": "x"}, {"note": "2"}, ["updated"], id="acted upon and changed"
+            {"promote": {"by": "x", "stage": 1}},
+            {"promote": {"by": "x", "stage": 2}},
+            ["updated"],
+            id="asked again",
+        ),
+        pytest.param(
+            {"abort": {"by": "x"}}, {"freeze": {"by": "y"}}, ["updated"], id="and asked for another"
+        ),
+    ],
+)
+@pytest.mark.parametrize("status", [False, True], ids=["", "with outcomes"])
+def test_what_people_ask_is_a_change_until_it_was_acted_upon(
+    before: Any, after: Any, status: bool, changes: list[str]
+) -> None:
+    """Otherwise each command would lead to a second run."""
+    table = PathTable()
+    first, then = (database(status={"requests": each}) for each in (before, after))
+    record = judge(first, None, table, status=status, outcome_counts=True).record
+    judgement = judge(then, record, table, status=status, outcome_counts=True)
+    assert changes_of(judgement) == changes
+
+
+def test_an_answer_to_a_question_is_a_change() -> None:
+    """In whatever field; of kinds that are not ours, no status is."""
+    table = PathTable()
+    waiting, granted = (
+        database(status={"approval": {"state": state}}) for state in ("waiting", "granted")
+    )
+    for ours, changes in ((True, ["updated"]), (False, [])):
+        record = judge(waiting, None, table, outcome_counts=ours).record
+        assert changes_of(judge(granted, record, table, outcome_counts=ours)) == changes
+
+
+@pytest.mark.parametrize(
+    "before, after, changes",
+    [
+        pytest.param({"kubestorm.io/recreate": "x"}, {}, [], id="acted upon"),
+        pytest.param(
+            {"kubestorm.io/recreate": "x", "note": "1"}, {"note": "1"}, [], id="with others"
+        ),
+        pytest.param({"note": "x"}, {}, ["updated"], id="a person took it away"),
+        pytest.param({}, {"kubestorm.io/recreate": "x"}, ["updated"], id="asked for"),
+        pytest.param(
+            {"kubestorm.io/recreate": "x"}, {"note": "2"}, ["updated"], id="acted upon and changed"
         ),
     ],
 )
 def test_an_annotation_that_was_acted_upon_is_no_change(
     before: dict[str, str], after: dict[str, str], changes: list[str]
 ) -> None:
-    """Otherwise each command would lead to a second run."""
+    """The same for what whoever may write the spec asks."""
     table = PathTable()
     record = judge(
         database(metadata={"annotations": before}), None, table, outcome_counts=True
