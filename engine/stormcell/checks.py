@@ -7,19 +7,27 @@ The engine does the first half at each load; the second takes too long for that 
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from stormcell.bootstrap import make_conductor
 from stormcell.catalog import WORKFLOW_RUNNERS, trigger_for
 from stormcell.content.checking import dotted
+from stormcell.content.config import PackConfig
 from stormcell.content.loader import load_pack, read_pack
-from stormcell.content.models import PackContent, Rule
+from stormcell.content.models import Pack, PackContent, Rule
 from stormcell.content.registry import Content, DefinitionWarning, check_content
 from stormcell.errors import DefinitionError, Error
 from stormcell.packs import BUILT_IN_PACKS
 from stormcell.rules.checking import template_problems
 from stormcell.timers import TIMERS, schedule_of, utc_now
+from stormcell.workers.pool import OWN_INTERPRETER, child_env
+
+CONFIG_CHECK: Final = "config_check.py"
+CONFIG_CHECK_SECONDS: Final = 60.0
 
 
 def check_folders(folders: Iterable[Path]) -> list[DefinitionError]:
@@ -37,6 +45,41 @@ def check_folders(folders: Iterable[Path]) -> list[DefinitionError]:
             if f"{rule.pack}/{rule.file}" not in wrong:
                 found += _check_rule(rule)
     return found
+
+
+def check_config(pack: Pack, config: PackConfig) -> list[DefinitionError]:
+    """Return what the pack itself says of its configuration, where it has a `config_check.py`.
+
+    That program reads the configuration as JSON, its expressions unresolved, and writes a line of
+    JSON with `message` and `warning` (true or false) for each fault. It imports from the pack's
+    `lib`.
+    """
+    program, file = pack.path / CONFIG_CHECK, f"configs/{pack.ref}.yaml"
+    if not program.is_file():
+        return []
+    env = child_env(OWN_INTERPRETER) | {"PYTHONPATH": str(pack.path / "lib")}
+    try:
+        said = subprocess.run(
+            [OWN_INTERPRETER.python, str(program)],
+            input=json.dumps(config.values),
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=CONFIG_CHECK_SECONDS,
+            check=True,
+        )
+        faults = [json.loads(line) for line in said.stdout.splitlines()]
+        return [
+            (DefinitionWarning if fault["warning"] else DefinitionError)(
+                fault["message"], file=file
+            )
+            for fault in faults
+        ]
+    except subprocess.CalledProcessError as error:
+        why = (error.stderr.splitlines() or ["no reason reported"])[-1]
+    except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
+        why = str(error)
+    return [DefinitionError(f"failed: {why}.", file=f"{pack.ref}/{CONFIG_CHECK}")]
 
 
 def _check_actions(pack: PackContent, content: Content) -> Iterator[DefinitionError]:

@@ -10,7 +10,8 @@ its program behaves:
 | `sandbox.kubestorm.io/fate` | a word of `sandbox.kubernetes.podlife`: crash, unready, fail |
 | `sandbox.kubestorm.io/log` | the program's output |
 
-Credentials are those of the pod's pull secrets, as a kubelet uses them.
+Credentials are those of the pod's pull secrets, as a kubelet uses them: a key is a host, or a
+host with the beginning of a repository, and the longest that fits counts.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Puller:
             if reference is None:
                 continue
             try:
-                labels = await self._labels(reference, await self._credentials(pod, reference.host))
+                labels = await self._labels(reference, await self._credentials(pod, reference))
             except (PullError, httpx.HTTPError, KeyError, ValueError) as error:
                 return {
                     FATE_ANNOTATION: Fate.BROKEN.value,
@@ -94,7 +95,8 @@ class Puller:
             }
         return decreed
 
-    async def _credentials(self, pod: Manifest, host: str) -> tuple[str, str] | None:
+    async def _credentials(self, pod: Manifest, reference: Reference) -> tuple[str, str] | None:
+        image = f"{reference.host}/{reference.repository}"
         for named in pod["spec"].get("imagePullSecrets") or ():
             try:
                 secret = await self._api.get(
@@ -105,7 +107,8 @@ class Puller:
             document = json.loads(
                 base64.b64decode((secret.get("data") or {}).get(".dockerconfigjson", "e30="))
             )
-            entry = (document.get("auths") or {}).get(host) or {}
+            auths = document.get("auths") or {}
+            entry = auths.get(max(filter(image.startswith, auths), key=len, default="")) or {}
             if "auth" in entry:
                 user, _, password = base64.b64decode(entry["auth"]).decode().partition(":")
                 return user, password

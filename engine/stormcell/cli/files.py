@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stormcell.checks import check_folders
+from stormcell.checks import check_config, check_folders
 from stormcell.cli.client import Client, connection_options
 from stormcell.content.config import load_config
 from stormcell.content.loader import load_pack
@@ -54,10 +54,9 @@ def _config_faults(folder: Path, configs: Path) -> list[Error]:
     if not (configs / f"{pack.ref}.yaml").is_file():
         return [DefinitionError("does not exist.", file=str(configs / f"{pack.ref}.yaml"))]
     try:
-        load_config(pack, configs)
+        return [*check_config(pack, load_config(pack, configs))]
     except DefinitionError as error:
         return [error]
-    return []
 
 
 @click.command("backup")

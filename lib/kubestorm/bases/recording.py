@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Dict, FrozenSet, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, FrozenSet, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm.bases.dockerfile import stands_on
 from kubestorm.bases.names import BaseName, read_name
 from kubestorm.errors import DefinitionError, Error
+from kubestorm.registry.names import ImageName
 from kubestorm.registry.settings import RegistrySettings
 from kubestorm.services import Services
 
@@ -23,6 +24,8 @@ class Recorded(NamedTuple):
     """
     unknown: Tuple[str, ...]
     """Sentences about what is not in there because it cannot be known."""
+    images: Optional[Tuple[ImageName, ...]] = None
+    """Where all of it is, also what is pinned; None where some of it cannot be known."""
 
 
 def record(
@@ -44,10 +47,12 @@ def record(
     except DefinitionError as error:  # The builder may know better, and says so if it does not.
         return Recorded({}, (str(error),))
     digests: Dict[str, str] = {}
-    for name in filter(None, map(read_name, found.images)):
+    names = list(filter(None, map(read_name, found.images)))
+    for name in names:
         if not name.digest:
             digests[str(name)] = current(services, name) or UNKNOWN
-    return Recorded(digests, found.unknown)
+    images = None if found.unknown else tuple(name.image for name in names)
+    return Recorded(digests, found.unknown, images)
 
 
 def current(services: Services, name: BaseName) -> str:

@@ -13,10 +13,11 @@ import shlex
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.building.address import GitAddress
-from kubestorm.building.settings import BuildSettings, RegistrySettings, SourceSettings
+from kubestorm.building.logins import Grant
+from kubestorm.building.settings import SourceSettings
 from kubestorm.building.workspace import Workspace
 from kubestorm.errors import DefinitionError, NotFoundError
 from kubestorm.secrets import Secret
@@ -59,11 +60,16 @@ class GitCredentials:
 
 @dataclass(frozen=True)
 class RegistryLogin:
-    """User and password of one registry."""
+    """User and password of one registry, or of a part of it."""
 
-    host: str
+    key: str
+    """As config.json names it: `host`, `host/folder` or `host/repository`."""
     username: str
     password: Secret
+
+
+Logins = Mapping[str, Sequence[RegistryLogin]]
+"""Of the images of an ImageBuild, by name."""
 
 
 def git_credentials(vault: VaultStore, path: Optional[str], address: GitAddress) -> GitCredentials:
@@ -173,28 +179,22 @@ def _ssh_command(
     return " ".join(shlex.quote(word) for word in words)
 
 
-def registry_logins(
-    vault: VaultStore, settings: BuildSettings, hosts: Iterable[str] = ()
-) -> List[RegistryLogin]:
-    """The logins of the registries that operations set up, of all or of some hosts."""
-    wanted = set(hosts)
-    return [
-        _login(vault, each)
-        for each in settings.registries
-        if each.vault_path and (not wanted or each.host in wanted)
-    ]
-
-
-def _login(vault: VaultStore, registry: RegistrySettings) -> RegistryLogin:
-    path = str(registry.vault_path)
-    values = vault.read_values(path)
-    if values is None or "username" not in values or "password" not in values:
-        message = (
-            f"Vault has no username and password at {vault.full_path(path)} for the registry "
-            f"{registry.host}."
-        )
-        raise NotFoundError(message, service="Vault")
-    return RegistryLogin(registry.host, values["username"].reveal(), values["password"])
+def registry_logins(vault: VaultStore, grants: Iterable[Grant]) -> List[RegistryLogin]:
+    """Read the logins that were chosen, each path once. NotFoundError where Vault has none."""
+    read: Dict[str, Mapping[str, Secret]] = {}
+    found: List[RegistryLogin] = []
+    for grant in grants:
+        path = grant.vault_path
+        values = read[path] if path in read else vault.read_values(path)
+        if values is None or "username" not in values or "password" not in values:
+            message = (
+                f"Vault has no username and password at {vault.full_path(path)} for the registry "
+                f"{grant.key}."
+            )
+            raise NotFoundError(message, service="Vault")
+        read[path] = values
+        found.append(RegistryLogin(grant.key, values["username"].reveal(), values["password"]))
+    return found
 
 
 def docker_config(logins: Iterable[RegistryLogin]) -> Secret:
@@ -204,7 +204,7 @@ def docker_config(logins: Iterable[RegistryLogin]) -> Secret:
     auths: Dict[str, Any] = {}
     for login in logins:
         pair = f"{login.username}:{login.password.reveal()}".encode()
-        auths[login.host] = {"auth": base64.b64encode(pair).decode()}
+        auths[login.key] = {"auth": base64.b64encode(pair).decode()}
     return Secret(json.dumps({"auths": auths}, sort_keys=True))
 
 

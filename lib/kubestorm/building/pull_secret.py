@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 from kubestorm import untrusted
+from kubestorm.application.settings import ApplicationSettings
 from kubestorm.building.credentials import docker_config, registry_logins, secret_manifest
+from kubestorm.building.logins import namespace_grants
 from kubestorm.building.settings import BuildSettings
 from kubestorm.errors import ConflictError, NotFoundError, PermanentError
 from kubestorm.kube import Resource
@@ -23,19 +25,21 @@ def ensure_pull_secret(
     to repeat.
 
     A Secret of that name that is not ours is left as it is. Written only where it differs, so that
-    a rotation in Vault reaches the namespace with the next call and nothing else changes.
+    a rotation in Vault reaches the namespace with the next call and nothing else changes. It holds
+    logins that only pull; DefinitionError, and the Secret stays as it is, where there is only one
+    that pushes and operations have not decided that namespaces may have it.
     """
     settings = BuildSettings.from_config(services.settings.raw)
     name = name or settings.pull_secret_name
-    logins = registry_logins(services.vault, settings)
+    allowed = ApplicationSettings.from_config(services.settings.raw).allowed_registries
+    logins = registry_logins(services.vault, namespace_grants(settings, namespace, allowed))
     wanted = secret_manifest(name, namespace, docker_config(logins), labels=LABELS)
     changed = _ensure_secret(services, wanted)
     linked = _link(services, namespace, name, service_account) if service_account else False
-    hosts = [login.host for login in logins]
     return {
         "namespace": namespace,
         "name": name,
-        "registries": hosts,
+        "registries": [login.key for login in logins],
         "changed": changed,
         "linked": linked,
     }

@@ -28,10 +28,12 @@ from kubestorm.building.builders.jobs import JobBuilder
 from kubestorm.building.context import check_context
 from kubestorm.building.credentials import (
     GitCredentials,
+    Logins,
     RegistryLogin,
     git_credentials,
     registry_logins,
 )
+from kubestorm.building.logins import build_grants
 from kubestorm.building.plan import Request, inputs_of, plan_images
 from kubestorm.building.processes import CanceledError, Runner
 from kubestorm.building.records import Record
@@ -44,6 +46,7 @@ from kubestorm.dispatching import Dispatch
 from kubestorm.errors import ConflictError, DefinitionError, Error, TemporaryError
 from kubestorm.lease import HEARTBEATS, LeaseLock, LeaseTakenError
 from kubestorm.naming import Identity
+from kubestorm.registry.names import ImageName
 from kubestorm.resource import LEASE_WAIT_SECONDS, Object, ResourceHandle, reason_of
 from kubestorm.services import Services
 
@@ -149,8 +152,23 @@ class BuildRun:
     def credentials(self, spec: ImageBuildSpec) -> GitCredentials:
         return git_credentials(self.services.vault, spec.source.vault_path, spec.source.address)
 
-    def logins(self) -> List[RegistryLogin]:
-        return registry_logins(self.services.vault, self.settings)
+    def logins(
+        self, spec: ImageBuildSpec, pulls: Mapping[str, Optional[Sequence[ImageName]]]
+    ) -> Logins:
+        """Registries' logins for some images, by name. `pulls` says of each what it stands on, None
+        where that cannot be known.
+        """
+        found: Dict[str, List[RegistryLogin]] = {}
+        for image in filter(None, map(spec.image, pulls)):
+            grants = build_grants(
+                self.settings,
+                spec.builder,
+                self.identity.namespace,
+                image.pushed_to,
+                pulls[image.name],
+            )
+            found[image.name] = registry_logins(self.services.vault, grants)
+        return found
 
     @contextlib.contextmanager
     def git(
@@ -163,11 +181,14 @@ class BuildRun:
                 workspace, spec.source.address, self.credentials(spec), self.settings, runner
             )
 
-    def job_builder(self, spec: ImageBuildSpec, *, with_secrets: bool = False) -> JobBuilder:
-        """The builder in the cluster; with credentials only where a Job is to be made."""
-        logins = self.logins() if with_secrets else []
-        git = self.credentials(spec) if with_secrets else None
-        return JobBuilder(self.services.kube, self.settings, spec.builder, logins=logins, git=git)
+    def job_builder(self, spec: ImageBuildSpec, logins: Optional[Logins] = None) -> JobBuilder:
+        """The builder in the cluster; with credentials only where Jobs are to be made, for images
+        that have `logins`.
+        """
+        git = None if logins is None else self.credentials(spec)
+        return JobBuilder(
+            self.services.kube, self.settings, spec.builder, logins=logins or {}, git=git
+        )
 
     def call_next(self) -> None:
         """Have the build begin that has waited longest for its turn in this namespace."""
@@ -460,15 +481,16 @@ class _Execution:
             with self._run.git(self._spec, self._watcher.reason) as git:
                 git.check_out(repository, order.commit, order.image.context, target)
 
+        for index, record in enumerate(self._images):
+            self._images[index] = _rewound(record)  # whatever an execution that died left half-way
+        due = records.due_images(self._by_name, self._now())
         builder = HostBuilder(
             self._run.settings,
             check_out=check_out,
-            logins=self._run.logins(),
+            logins=self._logins(due),
             stop=self._watcher.reason,
         )
-        for index, record in enumerate(self._images):
-            self._images[index] = _rewound(record)  # whatever an execution that died left half-way
-        for name in records.due_images(self._by_name, self._now()):
+        for name in due:
             self._one(builder, name, dockerfiles[name])
         return self._settle()
 
@@ -505,10 +527,10 @@ class _Execution:
         """
         run = self._run
         with slots.counting(run.services, run.identity, run.run_id):
-            builder = run.job_builder(self._spec, with_secrets=True)
+            due = records.due_images(self._by_name, self._now())
+            builder = run.job_builder(self._spec, self._logins(due))
             builder.collect()
             room = run.settings.max_concurrent - builder.active(run.identity.namespace)
-            due = records.due_images(self._by_name, self._now())
             for name in due[: max(room, 0)]:
                 record = self._begin(name, dockerfiles[name])
                 order = run.order(self._spec, self._build, record)
@@ -525,6 +547,11 @@ class _Execution:
         # A Job that ends is watched; one that never does is looked at when its time is over.
         self._silent_seconds = self._spec.timeout_seconds + JOB_GRACE_SECONDS
         return self._settle(awaits_turn=len(due) > max(room, 0))
+
+    def _logins(self, names: Sequence[str]) -> Logins:
+        """Read before any image is begun: what Vault lacks is no failure of an image."""
+        known = {name: self._bases[name].images for name in names if name in self._bases}
+        return self._run.logins(self._spec, known)
 
     def _begin(self, name: str, dockerfile: str) -> Record:
         record = {

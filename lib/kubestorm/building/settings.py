@@ -24,27 +24,43 @@ PROTOCOLS = ("https", "ssh", "http", "file")
 
 @dataclass(frozen=True)
 class RegistrySettings:
-    """One registry that images are pushed to or pulled from."""
+    """Some repositories of one registry, and the logins for them. Several entries may be of one
+    host; the most specific pattern counts.
+    """
 
     host: str = ""
     """As an image reference begins: `registry.example.com` or `registry.example.com:5000`."""
-    vault_path: Optional[str] = None
-    """Where its `username` and `password` are, relative to the mount; None: it asks for none."""
+    namespaces: Tuple[str, ...] = ("*",)
+    """Shell patterns of the namespaces it is for."""
     repositories: Tuple[str, ...] = ("{namespace}/*",)
-    """Shell patterns of the repositories that a namespace may push to; `{namespace}` stands for the
-    ImageBuild's.
+    """Shell patterns of the repositories it is about, which these namespaces may push to;
+    `{namespace}` stands for theirs.
+    """
+    vault_path: Optional[str] = None
+    """Where `username` and `password` of the login that pushes are, relative to the mount. With
+    neither this nor `pull_vault_path` the registry asks for none.
+    """
+    pull_vault_path: Optional[str] = None
+    """The same of the login that only pulls. Alone: nothing is pushed there."""
+    copy_push_login: bool = False
+    """Whether namespaces' pull secrets hold `vault_path` where nothing else pulls. Off, as whoever
+    reads such a Secret can push.
     """
     insecure: bool = False
     """Plain HTTP, or a certificate that nobody checks. For a registry on the same machine."""
     ca_file: Optional[str] = None
     """PEM file with the registry's own authority, on the host that builds."""
 
-    def allows(self, repository: str, namespace: str) -> bool:
-        """Whether an ImageBuild of that namespace may push there."""
-        return any(
-            fnmatchcase(repository, each.replace("{namespace}", namespace))
-            for each in self.repositories
-        )
+    @property
+    def is_pushed_to(self) -> bool:
+        """Whether it is for pushing, and not for pulling alone."""
+        return self.vault_path is not None or self.pull_vault_path is None
+
+    def patterns(self, namespace: str) -> Tuple[str, ...]:
+        """The patterns that hold for a namespace, filled in; none where it is not for it."""
+        if not any(fnmatchcase(namespace, each) for each in self.namespaces):
+            return ()
+        return tuple(each.replace("{namespace}", namespace) for each in self.repositories)
 
 
 @dataclass(frozen=True)
@@ -239,7 +255,9 @@ class BuildSettings:
         return settings
 
     def registry(self, host: str) -> Optional[RegistrySettings]:
-        """The registry of that host, None when operations named none such."""
+        """How the registry of that host is reached, which its entries agree on; None when
+        operations named none such.
+        """
         return next((each for each in self.registries if each.host == host), None)
 
     @property
@@ -288,13 +306,23 @@ def _check(settings: BuildSettings) -> None:
             message = f"build.source.protocols: {name!r} is none of {', '.join(PROTOCOLS)}."
             raise DefinitionError(message, field="build.source.protocols")
     for index, registry in enumerate(settings.registries):
-        if not registry.host or "/" in registry.host:
-            message = (
-                f"build.registries[{index}].host is a host with an optional port, as an image "
-                "reference begins."
-            )
-            raise DefinitionError(message, field=f"build.registries[{index}].host")
+        _check_registry(settings, registry, f"build.registries[{index}]")
     if settings.max_concurrent < 1 or settings.attempts < 1:
         raise DefinitionError(
             "build.max_concurrent and build.attempts are 1 or more.", field="build.max_concurrent"
         )
+
+
+def _check_registry(settings: BuildSettings, registry: RegistrySettings, where: str) -> None:
+    if not registry.host or "/" in registry.host:
+        message = f"{where}.host is a host with an optional port, as an image reference begins."
+        raise DefinitionError(message, field=f"{where}.host")
+    first = settings.registry(registry.host) or registry
+    if (first.insecure, first.ca_file) != (registry.insecure, registry.ca_file):
+        message = (
+            f"{where}: all entries of {registry.host} must have the same insecure and ca_file."
+        )
+        raise DefinitionError(message, field=where)
+    if registry.copy_push_login and (registry.vault_path is None or registry.pull_vault_path):
+        message = f"{where}.copy_push_login is for an entry with vault_path and no pull_vault_path."
+        raise DefinitionError(message, field=f"{where}.copy_push_login")

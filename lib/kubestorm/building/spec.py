@@ -16,9 +16,11 @@ from kubestorm.building import paths as path_patterns
 from kubestorm.building import tags as tag_templates
 from kubestorm.building.address import GitAddress, branch_problem, parse_address, revision_problem
 from kubestorm.building.context import INLINE_DOCKERFILE
+from kubestorm.building.logins import push_entry, push_patterns
 from kubestorm.building.settings import BUILDAH, HOST_BUILDAH, BuildSettings
 from kubestorm.database.spec import InvalidSpecError, Problem
 from kubestorm.errors import DefinitionError
+from kubestorm.registry.names import ImageName
 from kubestorm.untrusted import shown
 
 NOTIFY_OUTCOMES = ("Succeeded", "Failed", "Canceled", "NothingToDo")
@@ -93,6 +95,13 @@ class ImageSpec:
     def reference(self) -> str:
         """`registry/repository`, without a tag."""
         return f"{self.registry}/{self.repository}"
+
+    @property
+    def pushed_to(self) -> Tuple[ImageName, ...]:
+        """Where a build pushes: the image first, then what keeps its layers."""
+        host, _, repository = self.cache.partition("/")
+        image = ImageName(self.registry, self.repository)
+        return (image, ImageName(host, repository)) if self.cache else (image,)
 
 
 @dataclass(frozen=True)
@@ -361,14 +370,13 @@ class _Parser:
             return host, repository
         registry = self._settings.registry(host)
         if registry is None:
-            known = ", ".join(each.host for each in self._settings.registries) or "none"
+            hosts = dict.fromkeys(each.host for each in self._settings.registries)
+            known = ", ".join(hosts) or "none"
             self._wrong(
                 field, f"{host} is not a registry that operations have set up; there is {known}"
             )
-        elif not registry.allows(repository, self._namespace):
-            allowed = ", ".join(
-                each.replace("{namespace}", self._namespace) for each in registry.repositories
-            )
+        elif push_entry(self._settings, ImageName(host, repository), self._namespace) is None:
+            allowed = ", ".join(push_patterns(self._settings, host, self._namespace)) or "nothing"
             self._wrong(
                 field, f"this namespace may push to {allowed} of {host}, not to {repository}"
             )

@@ -20,7 +20,8 @@ from tests.kube_fixtures import Kube
 @pytest.fixture
 def cluster(kube: Kube, vault: VaultServer, tmp_path: Path) -> Iterator[World]:
     """A namespace on both APIs, and a registry's credentials in Vault."""
-    with a_world(kube, vault, tmp_path, "registry.test:5000") as made:
+    registry = {"host": "registry.test:5000", "pull_vault_path": "registries/main"}
+    with a_world(kube, vault, tmp_path, registry["host"], registries=[registry]) as made:
         yield made
 
 
@@ -36,12 +37,13 @@ def test_a_namespace_gets_its_pull_secret(cluster, vault):
     assert (made["changed"], made["linked"], made["registries"]) == (
         True,
         True,
-        ["registry.test:5000"],
+        [f"registry.test:5000/{namespace}"],
     )
     secret = cluster.http.get(f"/api/v1/namespaces/{namespace}/secrets/kubestorm-registry").json()
     assert secret["type"] == "kubernetes.io/dockerconfigjson"
     auths = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]
-    assert base64.b64decode(auths["registry.test:5000"]["auth"]).decode() == f"{USER}:{PASSWORD}"
+    (auth,) = auths.values()
+    assert base64.b64decode(auth["auth"]).decode() == f"{USER}:{PASSWORD}"
     again = ensure_pull_secret(cluster.services(), namespace, service_account="app")
     assert (again["changed"], again["linked"]) == (False, False)
     store(vault, "registries/main", {"username": USER, "password": "rotated-password"})

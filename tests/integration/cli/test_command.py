@@ -67,13 +67,31 @@ def test_check_tells_each_fault(tmp_path: Path) -> None:
 
 
 def test_check_reads_the_configuration_too(tmp_path: Path) -> None:
-    """A value of the wrong type and an absent file exit 1 with a sentence that names the file."""
+    """A value of the wrong type, what the pack itself refuses and an absent file exit 1 with a
+    sentence that names the file; what the pack warns of is told.
+    """
     pack = str(Path(__file__).parents[3])
     (tmp_path / "kubestorm.yaml").write_text("cluster: [here]")
     wrong = _command("check", pack, "--configs", str(tmp_path))
     assert (wrong.returncode, "kubestorm.yaml: 'cluster' must be" in wrong.stderr) == (1, True), (
         wrong.stderr
     )
+    registry = "host: r.test, vault_path: a"
+    for entry, code, said in (
+        (
+            registry,
+            0,
+            "warning: configs/kubestorm.yaml: build.registries[0] (r.test) has one login",
+        ),
+        (registry + ", pull_vault_path: b", 0, ""),
+        ("host: r.test, copy_push_login: true", 1, "copy_push_login is for an entry"),
+    ):
+        (tmp_path / "kubestorm.yaml").write_text(
+            f"cluster: here\nbuild: {{registries: [{{{entry}}}]}}"
+        )
+        judged = _command("check", pack, "--configs", str(tmp_path))
+        assert (judged.returncode, said in judged.stderr) == (code, True), judged.stderr
+        assert said or not judged.stderr
     (tmp_path / "kubestorm.yaml").unlink()
     absent = _command("check", pack, "--configs", str(tmp_path))
     assert (absent.returncode, "does not exist" in absent.stderr) == (1, True), absent.stderr

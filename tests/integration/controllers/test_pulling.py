@@ -93,6 +93,24 @@ def test_an_image_without_its_secret_is_not_pulled(
     assert broken == "401 UNAUTHORIZED: authentication required"
 
 
+def test_the_login_of_a_folder_comes_before_that_of_its_host(
+    workloads: Workloads, registry: RegistryProcess
+) -> None:
+    """The longest key that fits, as a kubelet has it."""
+    with registry.client() as client:
+        push_image(client, "shop/cart", "1.0.0")
+    places = {registry.host: "wrong", f"{registry.host}/shop": PASSWORD, f"{registry.host}/z": "no"}
+    auths = {key: {"username": USER, "password": word} for key, word in places.items()}
+    body = {
+        "metadata": {"name": "folders"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": json.dumps({"auths": auths})},
+    }
+    workloads.create("secrets", body)
+    pod_of(workloads, f"{registry.host}/shop/cart:1.0.0", "folders")
+    eventually(lambda: container(workloads).get("ready"), "the pod is ready")
+
+
 def test_an_image_that_is_not_there_is_not_pulled(
     workloads: Workloads, registry: RegistryProcess, pull_secret: str
 ) -> None:

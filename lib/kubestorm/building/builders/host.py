@@ -18,7 +18,7 @@ from kubestorm.bases.dockerfile import stands_on
 from kubestorm.building import logs as kept_logs
 from kubestorm.building.builders import FAILED, GONE, PUSHED, Order, Progress, Say, Stage
 from kubestorm.building.context import INLINE_DOCKERFILE
-from kubestorm.building.credentials import RegistryLogin, docker_config, hidden_texts
+from kubestorm.building.credentials import Logins, RegistryLogin, docker_config, hidden_texts
 from kubestorm.building.failures import judge, last_line
 from kubestorm.building.processes import (
     CanceledError,
@@ -45,13 +45,13 @@ class HostBuilder:
         settings: BuildSettings,
         *,
         check_out: Optional[CheckOut] = None,
-        logins: Sequence[RegistryLogin] = (),
+        logins: Optional[Logins] = None,
         stop: Callable[[], str] = lambda: "",
     ) -> None:
         self._settings, self._check_out, self._logins, self._stop = (
             settings,
             check_out,
-            tuple(logins),
+            logins or {},
             stop,
         )
 
@@ -67,10 +67,9 @@ class HostBuilder:
                 keep(line)
                 say(line)
 
-            runner = Runner(
-                workspace.path, say=tell, stop=self._stop, secrets=hidden_texts(self._logins)
-            )
-            return _Build(self._settings, order, workspace, runner, self._logins).run(
+            logins = self._logins.get(order.image.name, ())
+            runner = Runner(workspace.path, say=tell, stop=self._stop, secrets=hidden_texts(logins))
+            return _Build(self._settings, order, workspace, runner, logins).run(
                 self._check_out, stage
             )
 
@@ -313,7 +312,7 @@ class _Build:
         env["TMPDIR"] = env["BUILDAH_TMPDIR"] = str(self._workspace.folder("tmp"))
         env["XDG_RUNTIME_DIR"] = str(self._workspace.folder("xdg"))
         env["REGISTRY_AUTH_FILE"] = str(self._auth)
-        insecure = [each.host for each in self._settings.registries if each.insecure]
+        insecure = dict.fromkeys(each.host for each in self._settings.registries if each.insecure)
         if insecure:
             text = "".join(
                 f'[[registry]]\nlocation = "{host}"\ninsecure = true\n\n' for host in insecure

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional
 
 from kubestorm import untrusted
 from kubestorm.building.builders import FAILED, GONE, PUSHED, RUNNING, Order, Progress, Say, Stage
 from kubestorm.building.builders import manifests as m
-from kubestorm.building.credentials import GitCredentials, RegistryLogin, docker_config
+from kubestorm.building.credentials import GitCredentials, Logins, docker_config
 from kubestorm.building.failures import judge
 from kubestorm.building.settings import BuildSettings
 from kubestorm.conditions import TRUE, condition_in
@@ -39,17 +39,18 @@ class JobBuilder:
         settings: BuildSettings,
         builder: str,
         *,
-        logins: Sequence[RegistryLogin] = (),
+        logins: Optional[Logins] = None,
         git: Optional[GitCredentials] = None,
     ) -> None:
         self._kube, self._settings, self._builder = kube, settings, builder
-        self._logins, self._git = tuple(logins), git or GitCredentials()
+        self._logins, self._git = logins or {}, git or GitCredentials()
         self._namespace = settings.cluster.namespace
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
         """Make the Secret and the Job, or find those that an earlier run made."""
         name = self._name(order)
-        secret = m.secret(order, name, self._namespace, self._git, docker_config(self._logins))
+        config = docker_config(self._logins.get(order.image.name, ()))
+        secret = m.secret(order, name, self._namespace, self._git, config)
         keys = [key for key in GIT_KEYS if key in secret["data"]]
         try:
             with contextlib.suppress(ConflictError):

@@ -1,0 +1,26 @@
+"""What is wrong with the pack's configuration that config.schema.yaml cannot say, for
+`stormcell check --configs`.
+
+Read from standard input as JSON. Written to standard output: a line of JSON for each fault, with
+`message` and `warning` (true: it can be used as it is).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from kubestorm.building.logins import config_warnings
+from kubestorm.building.settings import BuildSettings
+from kubestorm.errors import DefinitionError
+
+
+def say(message: str, *, warning: bool) -> None:
+    sys.stdout.write(json.dumps({"message": message, "warning": warning}) + "\n")
+
+
+try:
+    for sentence in config_warnings(BuildSettings.from_config(json.load(sys.stdin))):
+        say(sentence, warning=True)
+except DefinitionError as error:
+    say(str(error), warning=False)
