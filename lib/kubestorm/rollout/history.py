@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from kubestorm.kube import KubeClient
 from kubestorm.rollout import names
@@ -41,13 +41,8 @@ def look(kube: KubeClient, namespace: str, app: str, uid: str = "") -> History:
     count.
     """
     found = kube.list_all(names.ROLLOUTS, namespace, label_selector=names.selector(app))
-    mine = [one for one in found if not uid or _owner(one) in ("", uid)]
+    mine = [one for one in found if not uid or names.application_uid(one) in ("", uid)]
     return History(tuple(sorted(map(past_of, mine), key=lambda past: past.number)))
-
-
-def _owner(rollout: Mapping[str, Any]) -> str:
-    owners = rollout["metadata"].get("ownerReferences") or ()
-    return next((str(one.get("uid")) for one in owners if one.get("kind") == "Application"), "")
 
 
 def table(history: History) -> List[Object]:

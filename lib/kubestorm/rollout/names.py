@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from kubestorm import untrusted
 from kubestorm.kube import Resource
 from kubestorm.naming import GROUP, VERSION
 
@@ -31,6 +34,17 @@ PREVIOUS_WORD = "previous"
 def rollout_name(app: str, digest: str, number: int) -> str:
     """`<app>-<short digest>-<n>`; an application's name is at most 40 characters."""
     return f"{app}-{digest.partition(':')[2][:8]}-{number}"
+
+
+def application_uid(rollout: Any) -> str:
+    """The uid of the Application that a Rollout belongs to, whose Lease its steps take; empty where
+    nothing says it.
+    """
+    owners = untrusted.mappings(untrusted.mapping(rollout.get("metadata")).get("ownerReferences"))
+    owner = next((one for one in owners if one.get("kind") == "Application"), None)
+    if owner is None:
+        owner = untrusted.mapping(untrusted.mapping(rollout.get("spec")).get("applicationRef"))
+    return untrusted.text(owner.get("uid"))
 
 
 def selector(app: str) -> str:

@@ -285,17 +285,13 @@ def past_of(rollout: Mapping[str, Any]) -> Past:
 
 
 def identity_of_application(rollout: Mapping[str, Any], cluster: str) -> Identity:
-    """The Application that a Rollout belongs to, by its owner."""
-    reference = rollout["spec"]["applicationRef"]
-    owners = rollout["metadata"].get("ownerReferences") or ()
-    owner: Mapping[str, Any] = next((one for one in owners if one.get("kind") == "Application"), {})
-    uid = owner.get("uid") or reference.get("uid") or ""
+    """The Application that a Rollout belongs to."""
     return Identity(
         cluster,
         GROUP,
         VERSION,
         "applications",
         rollout["metadata"].get("namespace", ""),
-        reference["name"],
-        uid,
+        rollout["spec"]["applicationRef"]["name"],
+        names.application_uid(rollout),
     )

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 from kubestorm import untrusted
 from kubestorm.errors import Error, NotFoundError
+from kubestorm.rollout.names import ROLLOUTS, application_uid
 from kubestorm.watching import judging
 from kubestorm.watching.api import Object, WatchApi, WatchKey
 from kubestorm.watching.expecting import FAILED, SETTLED, UNHEARD, Expectation, expectation
@@ -26,7 +27,6 @@ from kubestorm.watching.schedule import BACKSTOP, REQUEUE, ResyncSchedule, sprea
 from kubestorm.watching.settings import WatchSettings
 
 Dispatch = Callable[[Object], None]
-ROLLOUTS = "rollouts"
 Seen = Callable[[WatchKey, Object, bool], None]
 """Told of every object of ours: the watch, the object, and whether its outcome is a new one."""
 
@@ -404,9 +404,6 @@ def _run_id(obj: Object) -> str:
 
 def _lease_of(obj: Object, plural: str) -> str:
     """The Lease that the steps for an object take: a Rollout's take the Application's."""
-    metadata = untrusted.mapping(obj.get("metadata"))
-    if plural == ROLLOUTS:
-        for owner in untrusted.mappings(metadata.get("ownerReferences")):
-            if owner.get("kind") == "Application":
-                return untrusted.text(owner.get("uid"))
-    return untrusted.text(metadata.get("uid"))
+    if plural == ROLLOUTS.plural:
+        return application_uid(obj)
+    return untrusted.text(untrusted.mapping(obj.get("metadata")).get("uid"))
