@@ -68,7 +68,10 @@ class DriftPoller:
                 self._log.info("drift.detected: %s in %s", finding.place, ", ".join(sorted(found)))
                 news.append(news_of(finding, services.now()))
             now.setdefault(key, {}).update(found)
-        dispatch_news(services, DRIFT, news, self._dispatch)
+        try:
+            dispatch_news(services, DRIFT, news, self._dispatch)
+        except Error as error:  # a wrong section of the configuration: rules have been told
+            self._log.warning("drift.not_announced: %s", error)
         if now != told:
             self._store.set_value(
                 self._name, json.dumps(now, sort_keys=True, separators=(",", ":"))

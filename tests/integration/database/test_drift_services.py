@@ -250,6 +250,19 @@ def test_a_drift_is_told_once_and_again_after_it_changed_or_came_back(world, key
     assert look() == ["second"]
 
 
+def test_a_wrong_section_for_announcements_repeats_nothing(world, keys, caplog):
+    """The rules are told once; the log says what is wrong with the configuration."""
+    world.apply()
+    world.until_ready()
+    keys.put(f"kubestorm/test/{world.namespace}/orders/host", "elsewhere")
+    memory = Memory()
+    poller = DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test")
+    for _ in range(2):
+        poller.poll(world.services(announcements={"nonsense": True}))
+    assert len(memory.told) == 1
+    assert "drift.not_announced" in caplog.text
+
+
 def test_no_secret_is_in_what_is_told(world, secrets, keys):
     """Nor what a person keeps beside the address in Consul."""
     world.apply()
