@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sandbox.faults import Faults
 from sandbox.realkube import ASSETS_VARIABLE, RealKube
 
 SKIPPED_BECAUSE = (
@@ -33,7 +34,8 @@ class Kube:
     """A running Kubernetes API as tests see it; `ca` is PEM text, `ca_file` and `kubeconfig` are
     files.
 
-    `compact` makes the server forget all versions before now.
+    `compact` makes the server forget all versions before now. `faults` makes the sandbox's own fail
+    on purpose, and counts requests; a real one has none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Kube:
     ca_file: Path
     kubeconfig: Path
     compact: Callable[[], object]
+    faults: Faults | None = None
 
     @property
     def is_real(self) -> bool:
@@ -128,7 +131,16 @@ def sandbox_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
             ca_file=folder / "ca.crt",
             kubeconfig=kubeconfig,
             compact=app.store.compact,
+            faults=app.faults,
         )
+
+
+@pytest.fixture
+def faults(sandbox_kube: Kube) -> Iterator[Faults]:
+    """What can be made to fail in the sandbox's API; ended with the test."""
+    assert sandbox_kube.faults is not None
+    yield sandbox_kube.faults
+    sandbox_kube.faults.clear()
 
 
 @pytest.fixture(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import urlsplit
 
+from kubestorm import retrying
 from kubestorm.errors import DefinitionError, PermanentError, TemporaryError
 from kubestorm.settings import ConsulSettings
 
@@ -121,6 +122,7 @@ class ConsulStore:
             # One place for every call: txn.put takes no datacenter either.
             client.http.session.params = {"dc": settings.datacenter}
         self._client = client
+        retrying.mount(client.http.session)
         return client
 
     @contextlib.contextmanager

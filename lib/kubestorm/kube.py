@@ -24,7 +24,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 import urllib3.exceptions
 
-from kubestorm import kube_errors, kube_library, untrusted
+from kubestorm import kube_errors, kube_library, retrying, untrusted
 from kubestorm.errors import ConflictError, DefinitionError, TemporaryError
 from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request, UnauthorizedError
 
@@ -51,6 +51,7 @@ _PATCH_TYPES = {
     "apply": "application/apply-patch+yaml",
 }
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_REPEATABLE_PATCHES = frozenset(_PATCH_TYPES[kind] for kind in ("merge", "strategic", "apply"))
 
 Object = Dict[str, Any]
 
@@ -575,16 +576,28 @@ class KubeClient:
             if body is not None:
                 headers["Content-Type"] = content_type
             url = f"{meant}{'?' + urlencode(parameters) if parameters else ''}"
-            response = self._pool.request(
+            sent = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+
+            def once() -> Any:
+                return self._pool.request(
+                    method,
+                    url,
+                    headers=headers,
+                    body=sent,
+                    timeout=urllib3.Timeout(
+                        connect=self.settings.connect_timeout_seconds, read=read_timeout
+                    ),
+                    retries=False,
+                    preload_content=preload,
+                )
+
+            response = retrying.send(
                 method,
-                url,
-                headers=headers,
-                body=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
-                timeout=urllib3.Timeout(
-                    connect=self.settings.connect_timeout_seconds, read=read_timeout
-                ),
-                retries=False,
-                preload_content=preload,
+                once,
+                lambda answer: int(answer.status),
+                repeatable=content_type in _REPEATABLE_PATCHES,
+                # A watch has a loop of its own.
+                total_seconds=min(retrying.TOTAL_SECONDS, read_timeout) if preload else 0.0,
             )
             if response.status < 400:
                 return response

@@ -21,6 +21,7 @@ from kubestorm.errors import (
     PermanentError,
     TemporaryError,
 )
+from kubestorm.retrying import retry_after_of
 
 SERVICE = "Kubernetes"
 _MANAGER = re.compile(r'conflicts? with "([^"]*)"')
@@ -192,13 +193,9 @@ def _field_conflicts(status: Mapping[str, Any]) -> Sequence[FieldConflict]:
 
 def _retry_after(headers: Mapping[str, str], status: Mapping[str, Any]) -> Optional[float]:
     details = status.get("details")
-    said = headers.get("Retry-After") or (
-        details.get("retryAfterSeconds") if isinstance(details, dict) else None
-    )
-    try:
-        return max(0.0, float(said)) if said is not None else None
-    except (TypeError, ValueError):
-        return None
+    said = details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    asked = retry_after_of(headers)
+    return asked if asked is not None else retry_after_of({"Retry-After": said})
 
 
 def is_status(body: bytes) -> bool:

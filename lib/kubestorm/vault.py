@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
+from kubestorm import retrying
 from kubestorm.errors import (
     ConflictError,
     DefinitionError,
@@ -329,6 +330,7 @@ class VaultStore:
                 role_id=_required(auth.role_id, "vault.auth.role_id"),
                 secret_id=_read_file(auth.secret_id_file, "vault.auth.secret_id_file"),
                 mount_point=auth.mount or "approle",
+        retrying.mount(client.session)
             )
         else:
             client.auth.kubernetes.login(
