@@ -274,7 +274,13 @@ class KubeClient:
         )
 
     def list_all(
-        self, resource: Resource, namespace: str = "", *, label_selector: str = "", limit: int = 500
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
     ) -> Iterator[Object]:
         """Every object, page by page; for collections that need not be consistent as a whole."""
         token = ""
@@ -306,6 +312,7 @@ class KubeClient:
         asked = self._request(resource, "update", namespace, name, subresource)
         return self._send("PUT", resource.path(namespace, name, subresource), asked, body=body)
 
+                field_selector=field_selector,
     def patch(
         self,
         resource: Resource,

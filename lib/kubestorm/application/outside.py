@@ -1,12 +1,13 @@
 """Which Applications would get something else than they have from what nobody watches: Consul,
 Vault, others' ingress hosts, and the address of a load balancer.
 
-One pass over all Applications of a cluster instead of a run of each. Reads only: it computes what a
-run would find, and compares that with what the Application's status says of its last one.
+One pass over all Applications of a cluster instead of a run of each. It computes what a run would
+find, and compares that with what the Application's status says of its last one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
 
@@ -17,7 +18,7 @@ from kubestorm.application.settings import INGRESS, LOAD_BALANCER, ApplicationSe
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.application.steps import SERVICES, url_of
 from kubestorm.application.values import ApplicationSpec
-from kubestorm.errors import Error, TemporaryError
+from kubestorm.errors import Error, NotFoundError, TemporaryError
 from kubestorm.naming import Identity, identity_of
 from kubestorm.resource import ResourceHandle, reason_of
 from kubestorm.services import Services
@@ -35,7 +36,10 @@ def changed_inputs(services: Services, applications: Iterable[Object]) -> List[I
     errors of Kubernetes are raised.
     """
     listed = list(applications)
-    look = _Pass(services, listed)
+    return _changed(services, listed, _Pass(services, listed))
+
+
+def _changed(services: Services, listed: Sequence[Object], look: _Pass) -> List[Identity]:
     changed: List[Identity] = []
     for typed in map(_typed, listed):
         identity = identity_of(services.settings.cluster, hosts.APPLICATIONS.plural, typed)
@@ -52,8 +56,16 @@ def changed_inputs(services: Services, applications: Iterable[Object]) -> List[I
 
 def wake_changed(services: Services) -> List[Identity]:
     """Have the sensor look at each Application whose inputs have changed; which ones those are."""
-    changed = changed_inputs(services, services.kube.list_all(hosts.APPLICATIONS))
+    listed = list(services.kube.list_all(hosts.APPLICATIONS))
+    look = _Pass(services, listed)
+    changed = _changed(services, listed, look)
     for identity in changed:
+        if identity.uid in look.new_hosts:
+            # Its run asks who claims them where the status does not say that it has them.
+            with contextlib.suppress(NotFoundError):
+                services.kube.patch_status(
+                    hosts.APPLICATIONS, identity.name, {"hosts": None}, identity.namespace
+                )
         ResourceHandle(services, identity, "").request_look()
     return changed
 
@@ -64,6 +76,8 @@ class _Pass:
         self._settings = ApplicationSettings.from_config(services.settings.raw)
         self._verdicts = hosts.decide_all(hosts.claim_of(each, self._settings) for each in listed)
         self._away: Set[str] = set()
+        self.new_hosts: Set[str] = set()
+        """Uids of those that may have other ingress hosts than they have."""
 
     def is_changed(self, resource: Object) -> bool:
         metadata, status = resource["metadata"], untrusted.status(resource)
@@ -85,7 +99,10 @@ class _Pass:
     def _has_new_hosts(self, uid: str, app: ApplicationSpec, status: Object) -> bool:
         if app.exposure.type != INGRESS:
             return False
-        return list(self._verdicts[uid].granted) != untrusted.words(status.get("hosts"))
+        if list(self._verdicts[uid].granted) == untrusted.words(status.get("hosts")):
+            return False
+        self.new_hosts.add(uid)
+        return True
 
     def _has_new_address(self, app: ApplicationSpec, status: Object) -> bool:
         if app.exposure.type != LOAD_BALANCER:

@@ -19,6 +19,7 @@ from kubestorm import untrusted
 from kubestorm.application import apply, config, deploying, hosts, render, versions
 from kubestorm.application.apply import Outcome
 from kubestorm.application.config import Waiting
+from kubestorm.application.hosts import Verdict
 from kubestorm.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
 from kubestorm.application.spec import InvalidSpecError, parse
 from kubestorm.application.values import ApplicationSpec
@@ -166,7 +167,8 @@ def ensure_objects(run: ApplicationRun) -> Result:
 def _apply(run: ApplicationRun, look: Look) -> Result:
     kube, app = run.services.kube, look.app
     api = versions.discover(kube)
-    claimed, granted = _claim_hosts(run, look)
+    ingress = apply.read(kube, api.ingresses, app.name, app.namespace)
+    claimed, granted = _claim_hosts(run, look, api, ingress)
     service = apply.read(kube, SERVICES, app.name, app.namespace)
     track = deploying.active_track(look.resource, service)
     target = render.deployment_name(app.name, track)
@@ -193,11 +195,12 @@ def _apply(run: ApplicationRun, look: Look) -> Result:
         ),
     ]
     outcomes: List[Outcome] = []
+    found = {"Service": service, "Ingress": ingress}
     for resource, kind, manifest, spared in wished:
         if manifest is None:
             outcomes += run.remove(resource, kind, app.name, look)
         elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
-            outcomes.append(run.ensure(manifest, look, service if kind == "Service" else None))
+            outcomes.append(run.ensure(manifest, look, found.get(kind)))
     applied = _applied(look, outcomes, _unsupported(app, api))
     served = next((each.live for each in outcomes if each.kind == "Service"), service)
     fields = {"url": url_of(app, granted, served), "hosts": list(granted) or None}
@@ -340,17 +343,44 @@ def _contents(run: ApplicationRun, app: ApplicationSpec) -> Any:
         raise
 
 
-def _claim_hosts(run: ApplicationRun, look: Look) -> Tuple[Condition, Tuple[str, ...]]:
+def _claim_hosts(
+    run: ApplicationRun, look: Look, api: ApiVersions, live: Optional[Object]
+) -> Tuple[Condition, Tuple[str, ...]]:
+    """Which hosts it may have. The claims of the whole cluster are read where it wants others than
+    it has: what it has, it keeps until `outside` finds that an older Application wants it.
+    """
     if look.app.exposure.type != INGRESS:
         return NO_HOST, ()
     mine = hosts.claim_of(look.resource, run.settings)
-    verdict = hosts.decide(mine, hosts.list_claims(run.services.kube, run.settings))
+    verdict = Verdict(mine.hosts, ())
+    if mine.hosts and not _serves(
+        look, render.ingress(look.app, api, hosts=mine.hosts), mine.hosts, live
+    ):
+        verdict = hosts.decide(mine, hosts.list_claims(run.services.kube, run.settings))
     if verdict.refused:
         refused = "; ".join(map(str, verdict.refused))
         message = f"{refused}. Choose another host, or wait until that one releases it."
         return Condition(HOST_CLAIMED, FALSE, "HostTaken", message), verdict.granted
     claimed = f"Serving {', '.join(verdict.granted)}."
     return Condition(HOST_CLAIMED, TRUE, "Claimed", claimed), verdict.granted
+
+
+def _serves(
+    look: Look,
+    wanted: Optional[render.Manifest],
+    claimed: Sequence[str],
+    live: Optional[Mapping[str, Any]],
+) -> bool:
+    """Whether the Ingress and the status both say that it has all that it claims. Who can write
+    the Ingress has every host already; the status alone is not believed.
+    """
+    return (
+        wanted is not None
+        and live is not None
+        and apply.is_owned(live, look.app.uid)
+        and untrusted.words(look.status.get("hosts")) == list(claimed)
+        and apply.is_same(wanted["spec"]["rules"], untrusted.mapping(live.get("spec")).get("rules"))
+    )
 
 
 def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condition:

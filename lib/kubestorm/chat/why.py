@@ -10,6 +10,7 @@ from kubestorm import naming, untrusted
 from kubestorm.conditions import READY, find
 from kubestorm.errors import DefinitionError, Error, NotFoundError
 from kubestorm.kube import EVENTS, Resource
+from kubestorm.rollout import names
 from kubestorm.rollout.intents import freeze_of
 from kubestorm.services import Services
 
@@ -163,11 +164,10 @@ def _events(services: Services, resource: Mapping[str, Any]) -> List[Mapping[str
     """The Events on an object, oldest first."""
     metadata = resource["metadata"]
     try:
-        found = [
-            item
-            for item in services.kube.list_all(EVENTS, metadata.get("namespace", ""))
-            if (item.get("involvedObject") or {}).get("uid") == metadata["uid"]
-        ]
+        selector = f"involvedObject.uid={metadata['uid']}"
+        found = list(
+            services.kube.list_all(EVENTS, metadata.get("namespace", ""), field_selector=selector)
+        )
     except Error:
         return []
     return sorted(found, key=lambda item: str(item.get("lastTimestamp") or ""))
@@ -180,17 +180,12 @@ def _rollout(
     if resource.get("kind") != "Application":
         return None
     try:
-        found = list(
-            services.kube.list_all(Resource(naming.GROUP, naming.VERSION, "rollouts"), namespace)
-        )
+        selector = names.selector(resource["metadata"]["name"])
+        found = list(services.kube.list_all(names.ROLLOUTS, namespace, label_selector=selector))
     except Error:
         return None
     uid = resource["metadata"]["uid"]
-    own = [
-        item
-        for item in found
-        if any(owner.get("uid") == uid for owner in item["metadata"].get("ownerReferences") or [])
-    ]
+    own = [item for item in found if names.application_uid(item) == uid]
     own.sort(key=lambda item: str(item["metadata"].get("creationTimestamp") or ""))
     if not own or untrusted.status(own[-1]).get("phase") == "Complete":
         return None

@@ -7,20 +7,25 @@ out. An ended stage is told within seconds, and nobody holds a worker meanwhile.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
-from typing import Optional, Set
+from typing import Optional, Sequence, Set
 
+from kubestorm.application.values import ApplicationSpec
 from kubestorm.building.commands import IMAGE_BUILDS
 from kubestorm.dispatching import Dispatch
 from kubestorm.errors import Error
 from kubestorm.kube import Object
 from kubestorm.pipeline import stages as pipeline
-from kubestorm.pipeline.steps import advance, is_under_way
+from kubestorm.pipeline.steps import START_SECONDS, advance, is_under_way, list_specs
 from kubestorm.services import Services
 
 UNDER_WAY_SECONDS = 5.0
 IDLE_SECONDS = 30.0
 """A delivery that begins is found that late; it has nothing to tell before."""
+
+LISTED_SECONDS = START_SECONDS / 2
+"""How long a list of the Applications serves: one that follows since then is found in time."""
 
 
 class DeliveryPoller:
@@ -31,6 +36,8 @@ class DeliveryPoller:
     def __init__(self, dispatch: Dispatch, log: logging.Logger) -> None:
         self._dispatch, self._log = dispatch, log
         self._due: Optional[dt.datetime] = None
+        self._specs: Sequence[ApplicationSpec] = ()
+        self._listed_at: Optional[dt.datetime] = None
         self._failed: Set[str] = set()
 
     def poll(self, services: Services) -> None:
@@ -56,7 +63,9 @@ class DeliveryPoller:
         metadata = build["metadata"]
         what = f"{metadata['namespace']}/{metadata['name']}"
         try:
-            outcome = advance(services, build, self._dispatch)
+            outcome = advance(
+                services, build, self._dispatch, functools.partial(self._listed, services)
+            )
         except Error as error:
             self._report(what, str(error))
             return True
@@ -65,6 +74,13 @@ class DeliveryPoller:
             return True
         self._failed.discard(what)
         return outcome == pipeline.WAITING
+
+    def _listed(self, services: Services) -> Sequence[ApplicationSpec]:
+        """The Applications, listed once for all deliveries and kept for a while."""
+        now = services.now()
+        if self._listed_at is None or (now - self._listed_at).total_seconds() >= LISTED_SECONDS:
+            self._specs, self._listed_at = list_specs(services), now
+        return self._specs
 
     def _report(self, what: str, why: str) -> None:
         if what not in self._failed:

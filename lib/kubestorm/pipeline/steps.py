@@ -7,12 +7,15 @@ the ImageBuild. When the last one is told, a rule has the inquiry answered.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import functools
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from kubestorm import untrusted
 from kubestorm.application.spec import InvalidSpecError, parse
+from kubestorm.application.values import ApplicationSpec
 from kubestorm.building import commands, records
 from kubestorm.building.commands import IMAGE_BUILDS
 from kubestorm.conditions import format_time
@@ -91,19 +94,38 @@ def is_under_way(build: Mapping[str, Any]) -> bool:
     return bool(known.get("runId")) and known.get("outcome") == pipeline.WAITING
 
 
-def advance(services: Services, build: Mapping[str, Any], dispatch: Dispatch) -> str:
+Specs = Callable[[], Sequence[ApplicationSpec]]
+"""The Applications of the cluster, asked for only once the images are pushed."""
+
+
+def list_specs(services: Services) -> List[ApplicationSpec]:
+    """The specs of all Applications that have a valid one."""
+    found: List[ApplicationSpec] = []
+    for resource in services.kube.list_all(names.APPLICATIONS):
+        with contextlib.suppress(InvalidSpecError):
+            found.append(parse(resource, services.settings))
+    return found
+
+
+def advance(
+    services: Services,
+    build: Mapping[str, Any],
+    dispatch: Dispatch,
+    specs: Optional[Specs] = None,
+) -> str:
     """Tell and write down each stage of the delivery under way that has ended since the last time;
     its outcome now.
 
     Dispatched first and written after: a crash in between tells it again.
     """
+    specs = specs or functools.partial(list_specs, services)
     known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     request_id = str(known.get("requestId") or "")
     why = pipeline.why_stopped(build, request_id)
     stages = (
         pipeline.stopped_stages(_recorded(build), why)
         if why
-        else _stages(services, build, request_id)
+        else _stages(services, build, request_id, specs)
     )
     _tell(services, build, stages, dispatch)
     _write(services, build, _run_of(build), stages)
@@ -178,7 +200,9 @@ def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
         ) from error
 
 
-def _stages(services: Services, build: Mapping[str, Any], request_id: str) -> Tuple[Stage, ...]:
+def _stages(
+    services: Services, build: Mapping[str, Any], request_id: str, specs: Specs
+) -> Tuple[Stage, ...]:
     status = untrusted.status(build)
     has_test = any(each.get("test") for each in build["spec"].get("images") or ())
     first = pipeline.build_stages(status, request_id, has_test=has_test)
@@ -186,10 +210,12 @@ def _stages(services: Services, build: Mapping[str, Any], request_id: str) -> Tu
         return (*first, *pipeline.skipped_rollout("Nothing was pushed."))
     if pipeline.outcome_of(first) == pipeline.WAITING:
         return (*first, *(Stage(name, pipeline.WAITING) for name in pipeline.NAMES[3:]))
-    return (*first, *pipeline.rollout_stages(_followers(services, status)))
+    return (*first, *pipeline.rollout_stages(_followers(services, status, specs())))
 
 
-def _followers(services: Services, status: Mapping[str, Any]) -> List[Follower]:
+def _followers(
+    services: Services, status: Mapping[str, Any], specs: Sequence[ApplicationSpec]
+) -> List[Follower]:
     """The Applications that follow what the build pushed; one that has not begun within its time is
     left out.
     """
@@ -199,11 +225,7 @@ def _followers(services: Services, status: Mapping[str, Any]) -> List[Follower]:
         seconds=START_SECONDS
     )
     found: List[Follower] = []
-    for resource in services.kube.list_all(names.APPLICATIONS):
-        try:
-            spec = parse(resource, services.settings)
-        except InvalidSpecError:
-            continue
+    for spec in specs:
         for repository, tags, digest in pushed:
             if repository != f"{spec.registry}/{spec.repository}" or not any(
                 follows(spec, tag) for tag in tags
@@ -233,9 +255,10 @@ def _rollout(services: Services, namespace: str, application: str, digest: str) 
     """The newest Rollout of an image to an Application, or None."""
     found = [
         each
-        for each in services.kube.list_all(names.ROLLOUTS, namespace)
-        if each["spec"]["applicationRef"]["name"] == application
-        and each["spec"]["image"]["digest"] == digest
+        for each in services.kube.list_all(
+            names.ROLLOUTS, namespace, label_selector=names.selector(application)
+        )
+        if each["spec"]["image"]["digest"] == digest
     ]
     return max(found, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
 

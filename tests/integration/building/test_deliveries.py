@@ -17,16 +17,23 @@ import pytest
 from kubestorm.building import commands, records
 from kubestorm.engine_api import EngineApi
 from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
-from kubestorm.pipeline.polling import IDLE_SECONDS, UNDER_WAY_SECONDS, DeliveryPoller
+from kubestorm.pipeline.polling import (
+    IDLE_SECONDS,
+    LISTED_SECONDS,
+    UNDER_WAY_SECONDS,
+    DeliveryPoller,
+)
 from kubestorm.pipeline.stages import NAMES
 from kubestorm.pipeline.steps import begin, end, start
 from kubestorm.secrets import Secret
 from kubestorm.services import Services
 from kubestorm.settings import load_settings
 
+from sandbox.faults import Faults
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import World, a_world, install_crd
 from tests.kube_fixtures import Kube
+from tests.unit.application.conftest import ENOUGH
 
 TOKEN = "token-of-the-execution"
 
@@ -198,6 +205,44 @@ def test_a_sensor_brings_a_delivery_on(delivering: Delivering, engine: Engine) -
     assert delivering.end(engine)["answered"]
     assert engine.answers["q1"]["outcome"] == "succeeded"
     assert [each["name"] for each in engine.answers["q1"]["stages"]] == list(NAMES)
+
+
+def test_the_applications_are_listed_once_a_minute(
+    site: World, delivering: Delivering, faults: Faults
+) -> None:
+    """However many looks and deliveries there are; and the Rollouts of one that follows alone."""
+    follower = {
+        **ENOUGH,
+        "image": {"repository": "registry.test:5000/x/cart"},
+        "follow": {"semver": ">=1.0"},
+    }
+    body = {
+        "apiVersion": "kubestorm.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "cart"},
+        "spec": follower,
+    }
+    base = f"/apis/kubestorm.io/v1alpha1/namespaces/{site.namespace}"
+    site.http.post(f"{base}/applications", json=body).raise_for_status()
+    delivering.begin()
+    delivering.is_built(
+        reference="registry.test:5000/x/cart@sha256:1", digest="sha256:1", tags=["1.0.0"]
+    )
+    applications = faults.add(
+        method="GET", path=r"/apis/kubestorm\.io/v1alpha1/applications(\?.*)?", times=None
+    )
+    selected = faults.add(path=rf"{base}/rollouts\?.*labelSelector=.*cart", times=None)
+    others = faults.add(method="GET", path=r".*/rollouts(\?.*)?", times=None)
+    delivering.look()
+    assert [each["outcome"] for each in stages(delivering)][:4] == [
+        *("succeeded", "skipped", "succeeded"),
+        "waiting",
+    ]
+    for _ in range(5):
+        delivering.look(UNDER_WAY_SECONDS)
+    assert (applications.hits, selected.hits, others.hits) == (1, 6, 0)
+    delivering.look(LISTED_SECONDS)
+    assert applications.hits == 2
 
 
 def stages(delivering: Delivering) -> list[dict[str, Any]]:
