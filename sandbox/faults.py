@@ -39,7 +39,9 @@ class Fault:
     drop_mid_body: bool = False
     silent: bool = False
     after: int = 0
+    held: bool = False
     hits: int = 0
+    ended: bool = False
 
     def fits(self, method: str, path: str) -> bool:
         return bool(self.method.fullmatch(method) and self.path.fullmatch(path))
@@ -66,10 +68,12 @@ class Faults:
         drop_mid_body: bool = False,
         silent: bool = False,
         after: int = 0,
+        held: bool = False,
     ) -> Fault:
         """Let matching requests fail: answer `status`, wait `delay_seconds` first, `drop` the
-        connection (before the answer, or in the middle of its body), or say nothing more in a
-        streamed answer (`silent`, also one already open; `times` then counts what was not said).
+        connection (before the answer, or in the middle of its body), say nothing more in a
+        streamed answer (`silent`, also one already open; `times` then counts what was not said),
+        or be slow (`held`): the request is carried out, its answer comes when the fault is removed.
 
         A fault of delay alone lets the request through afterwards, also when the client has gone
         meanwhile. The first `after` matching requests are spared.
@@ -77,7 +81,7 @@ class Faults:
         data = body.encode() if isinstance(body, str) else body
         fault = Fault(
             re.compile(method), re.compile(path), times, status, dict(headers or {}), data, delay_seconds, drop,
-            drop_mid_body, silent, after,
+            drop_mid_body, silent, after, held,
         )  # fmt: skip
         with self._lock:
             self._faults.append(fault)
@@ -85,13 +89,14 @@ class Faults:
 
     def remove(self, fault: Fault) -> None:
         """End a fault. Safe to repeat."""
+        fault.ended = True
         with self._lock:
             self._faults = [other for other in self._faults if other is not fault]
 
     def clear(self) -> None:
         """End all faults."""
-        with self._lock:
-            self._faults = []
+        for fault in tuple(self._faults):
+            self.remove(fault)
 
     def take(self, method: str, path: str) -> Fault | None:
         """The first fault for a request, counted as used."""
@@ -148,6 +153,8 @@ class FaultMiddleware:
 
         async def guarded(message: Message) -> None:
             nonlocal silenced
+            while fault and fault.held and not fault.ended:
+                await asyncio.sleep(SILENCE_POLL_SECONDS)
             if message["type"] == "http.response.body":
                 more = bool(message.get("more_body"))
                 # What was swallowed is never followed by what came after it: no connection loses a

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import urlsplit
 
 from kubestorm import retrying
@@ -33,10 +33,15 @@ class PublishResult(NamedTuple):
 
 
 class ConsulStore:
-    """The key-value store behind one agent. Raises the pack's errors only."""
+    """The key-value store behind one agent. Raises the pack's errors only.
 
-    def __init__(self, settings: ConsulSettings) -> None:
-        self._settings = settings
+    `before_write` is called before each write; what it raises keeps the write from being sent.
+    """
+
+    def __init__(
+        self, settings: ConsulSettings, before_write: Callable[[], None] = lambda: None
+    ) -> None:
+        self._settings, self._before_write = settings, before_write
         self._client: Any = None
 
     def read_tree(self, prefix: str) -> Dict[str, Value]:
@@ -84,11 +89,15 @@ class ConsulStore:
                 f"{prefix!r} is no prefix of one resource; nothing was deleted.", service=SERVICE
             )
         with self._translated("delete", prefix):
-            self._open().kv.delete(prefix, recurse=True)
+            kv = self._open().kv
+            self._before_write()
+            kv.delete(prefix, recurse=True)
 
     def _transact(self, prefix: str, operations: List[Mapping[str, Any]]) -> None:
         with self._translated("write", prefix):
-            answer = self._open().txn.put(operations)
+            transactions = self._open().txn
+            self._before_write()
+            answer = transactions.put(operations)
         if not answer or answer.get("Errors"):
             raise TemporaryError(
                 f"Consul did not carry out the transaction on {prefix}.", service=SERVICE
@@ -113,6 +122,7 @@ class ConsulStore:
             verify=settings.ca_file or True if settings.verify_tls else False,
             connections_timeout=settings.timeout_seconds,
         )
+        retrying.mount(client.http.session)
         # py-consul prefers CONSUL_HTTP_TOKEN to its argument and forgets the token on txn.put: the
         # session's header reaches every call, and the configured token is the one that counts.
         client.token = None
@@ -122,7 +132,6 @@ class ConsulStore:
             # One place for every call: txn.put takes no datacenter either.
             client.http.session.params = {"dc": settings.datacenter}
         self._client = client
-        retrying.mount(client.http.session)
         return client
 
     @contextlib.contextmanager

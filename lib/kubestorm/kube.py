@@ -9,6 +9,7 @@ in `lease`.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import gc
 import hashlib
@@ -17,7 +18,7 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote, urlencode
 
@@ -50,8 +51,8 @@ _PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _REPEATABLE_PATCHES = frozenset(_PATCH_TYPES[kind] for kind in ("merge", "strategic", "apply"))
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 Object = Dict[str, Any]
 
@@ -160,6 +161,7 @@ class Resource(NamedTuple):
 
 
 EVENTS = Resource("", "v1", "events")
+LEASES = Resource("coordination.k8s.io", "v1", "leases")
 
 
 class Answer(NamedTuple):
@@ -193,7 +195,7 @@ def read_answer(response: Any, timeout_seconds: float) -> Answer:
     return Answer(response.status, found, bytes(body))
 
 
-def connect(settings: KubeSettings) -> KubeClient:
+def connect(settings: KubeSettings, before_write: Callable[[], None] = lambda: None) -> KubeClient:
     """Read the credentials and make a client; no request is sent. Raises DefinitionError for an
     unusable kubeconfig.
     """
@@ -227,19 +229,38 @@ def connect(settings: KubeSettings) -> KubeClient:
     if not settings.verify_tls:
         configuration.verify_ssl = False
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    return KubeClient(library.ApiClient(configuration), settings)
+    return KubeClient(library.ApiClient(configuration), settings, before_write)
 
 
 class KubeClient:
     """Raw requests to one API server. Safe to share between threads. Every method raises the pack's
     errors only.
+
+    `before_write` is called before each write but those of Leases; what it raises keeps the write
+    from being sent.
     """
 
-    def __init__(self, api_client: Any, settings: Optional[KubeSettings] = None) -> None:
+    def __init__(
+        self,
+        api_client: Any,
+        settings: Optional[KubeSettings] = None,
+        before_write: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings or KubeSettings()
+        self._before_write = before_write
         self._api = api_client
         self._pool = api_client.rest_client.pool_manager
         self.host: str = api_client.configuration.host.rstrip("/")
+
+    def with_timeout(self, seconds: float) -> KubeClient:
+        """The same client, which waits no longer than this for an answer."""
+        hurried = copy.copy(self)
+        hurried.settings = replace(
+            self.settings,
+            connect_timeout_seconds=min(seconds, self.settings.connect_timeout_seconds),
+            read_timeout_seconds=min(seconds, self.settings.read_timeout_seconds),
+        )
+        return hurried
 
     def get(
         self, resource: Resource, name: str, namespace: str = "", subresource: str = ""
@@ -291,6 +312,7 @@ class KubeClient:
                 limit=limit,
                 continue_token=token,
                 label_selector=label_selector,
+                field_selector=field_selector,
             )
             yield from page.get("items") or []
             token = (page.get("metadata") or {}).get("continue") or ""
@@ -312,7 +334,6 @@ class KubeClient:
         asked = self._request(resource, "update", namespace, name, subresource)
         return self._send("PUT", resource.path(namespace, name, subresource), asked, body=body)
 
-                field_selector=field_selector,
     def patch(
         self,
         resource: Resource,
@@ -372,18 +393,21 @@ class KubeClient:
         namespace: str = "",
         *,
         uid: str = "",
+        resource_version: str = "",
         propagation: str = "Background",
     ) -> Object:
         """Ask for deletion; NotFoundError when it is gone, ConflictError when it is another object
-        than `uid`.
+        than `uid`, or another version of it.
         """
         body: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": propagation,
         }
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        expected = {"uid": uid, "resourceVersion": resource_version}
+        expected = {key: value for key, value in expected.items() if value}
+        if expected:
+            body["preconditions"] = expected
         asked = self._request(resource, "delete", namespace, name)
         return self._send("DELETE", resource.path(namespace, name), asked, body=body)
 
@@ -542,6 +566,8 @@ class KubeClient:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Object:
+        if method != "GET" and asked.resource != LEASES.plural:
+            self._before_write()
         timeout = self.settings.read_timeout_seconds
         response = self._open(method, path, asked, query, body, content_type, timeout, True)
         try:

@@ -20,6 +20,9 @@ ROTATE_ANNOTATION = "kubestorm.io/rotate-credentials"
 SNAPSHOT_ANNOTATION = "kubestorm.io/snapshot"
 # When a step that held the Lease was asked for another look; the sensor takes it for a change.
 LOOK_AGAIN_ANNOTATION = "kubestorm.io/look-again"
+# On a Lease, for people: the object that it locks.
+LEASE_OF_ANNOTATION = "kubestorm.io/lease-of"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 # Taken away by the step that has acted upon them.
 CONSUMED_ANNOTATIONS = (
     RECREATE_ANNOTATION,

@@ -10,7 +10,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from kubestorm import aws
 from kubestorm.database.deletion import ObservedSnapshot
@@ -109,10 +120,19 @@ class ListedSnapshot(NamedTuple):
 
 
 class RdsClient:
-    """One region of one account. Raises the pack's errors only."""
+    """One region of one account. Raises the pack's errors only.
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    `before_write` is called before each write; what it raises keeps the write from being sent.
+    """
+
+    def __init__(self, client: Any, before_write: Callable[[], None] = lambda: None) -> None:
+        self._client, self._before_write = client, before_write
+
+    @contextlib.contextmanager
+    def _writing(self, operation: str) -> Iterator[None]:
+        self._before_write()
+        with _translated(operation):
+            yield
 
     def describe(self, identifier: str) -> Optional[ObservedInstance]:
         """The instance as it is now, None if there is none."""
@@ -134,7 +154,7 @@ class RdsClient:
         tags: Mapping[str, str],
     ) -> None:
         """Make it. ConflictError when the name is taken: describe again."""
-        with _translated("CreateDBInstance"):
+        with self._writing("CreateDBInstance"):
             self._client.create_db_instance(
                 **_common(spec, identifier, tags),
                 AllocatedStorage=spec.storage_gib,
@@ -162,7 +182,7 @@ class RdsClient:
         """
         common = _common(spec, identifier, tags)
         if spec.restore_snapshot:
-            with _translated("RestoreDBInstanceFromDBSnapshot"):
+            with self._writing("RestoreDBInstanceFromDBSnapshot"):
                 self._client.restore_db_instance_from_db_snapshot(
                     DBSnapshotIdentifier=spec.restore_snapshot, **common
                 )
@@ -177,7 +197,7 @@ class RdsClient:
             if spec.restore_point.time
             else {"UseLatestRestorableTime": True}
         )
-        with _translated("RestoreDBInstanceToPointInTime"):
+        with self._writing("RestoreDBInstanceToPointInTime"):
             self._client.restore_db_instance_to_point_in_time(
                 SourceDBInstanceIdentifier=spec.restore_point.source_instance, **common, **moment
             )
@@ -207,14 +227,14 @@ class RdsClient:
         version = next((change for change in changes if change.parameter == "EngineVersion"), None)
         if version is not None and is_major_upgrade(engine, version.old, version.new):
             values["AllowMajorVersionUpgrade"] = True
-        with _translated("ModifyDBInstance"):
+        with self._writing("ModifyDBInstance"):
             self._client.modify_db_instance(
                 DBInstanceIdentifier=identifier, ApplyImmediately=immediately, **values
             )
 
     def set_password(self, identifier: str, password: Secret) -> None:
         """Give it this master password; RDS does so at once."""
-        with _translated("ModifyDBInstance"):
+        with self._writing("ModifyDBInstance"):
             self._client.modify_db_instance(
                 DBInstanceIdentifier=identifier,
                 MasterUserPassword=password.reveal(),
@@ -223,7 +243,7 @@ class RdsClient:
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Add or replace these tags."""
-        with _translated("AddTagsToResource"):
+        with self._writing("AddTagsToResource"):
             self._client.add_tags_to_resource(ResourceName=arn, Tags=_tag_list(tags))
 
     def pending_maintenance(self, arn: str) -> Tuple[str, ...]:
@@ -249,7 +269,7 @@ class RdsClient:
 
     def create_parameter_group(self, name: str, family: str, tags: Mapping[str, str]) -> None:
         """Make it; one of that name counts as done."""
-        with contextlib.suppress(ConflictError), _translated("CreateDBParameterGroup"):
+        with contextlib.suppress(ConflictError), self._writing("CreateDBParameterGroup"):
             self._client.create_db_parameter_group(
                 DBParameterGroupName=name,
                 DBParameterGroupFamily=family,
@@ -292,7 +312,7 @@ class RdsClient:
                 }
                 for name in chunk
             ]
-            with _translated("ModifyDBParameterGroup"):
+            with self._writing("ModifyDBParameterGroup"):
                 self._client.modify_db_parameter_group(
                     DBParameterGroupName=group, Parameters=parameters
                 )
@@ -306,14 +326,14 @@ class RdsClient:
             parameters = [
                 {"ParameterName": name, "ApplyMethod": _method(name in static)} for name in chunk
             ]
-            with _translated("ResetDBParameterGroup"):
+            with self._writing("ResetDBParameterGroup"):
                 self._client.reset_db_parameter_group(
                     DBParameterGroupName=group, ResetAllParameters=False, Parameters=parameters
                 )
 
     def delete_parameter_group(self, name: str) -> None:
         """Remove it. Safe to repeat. TemporaryError while an instance uses it."""
-        with contextlib.suppress(NotFoundError), _translated("DeleteDBParameterGroup"):
+        with contextlib.suppress(NotFoundError), self._writing("DeleteDBParameterGroup"):
             self._client.delete_db_parameter_group(DBParameterGroupName=name)
 
     def describe_snapshot(self, identifier: str) -> Optional[ObservedSnapshot]:
@@ -330,7 +350,7 @@ class RdsClient:
         self, identifier: str, snapshot_identifier: str, tags: Mapping[str, str]
     ) -> None:
         """Begin a manual snapshot; one of that name counts as done."""
-        with contextlib.suppress(ConflictError), _translated("CreateDBSnapshot"):
+        with contextlib.suppress(ConflictError), self._writing("CreateDBSnapshot"):
             self._client.create_db_snapshot(
                 DBInstanceIdentifier=identifier,
                 DBSnapshotIdentifier=snapshot_identifier,
@@ -349,7 +369,7 @@ class RdsClient:
             }
         else:
             how = {"SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
-        with contextlib.suppress(NotFoundError), _translated("DeleteDBInstance"):
+        with contextlib.suppress(NotFoundError), self._writing("DeleteDBInstance"):
             self._client.delete_db_instance(DBInstanceIdentifier=identifier, **how)
 
     def list_instances(self) -> Iterator[ObservedInstance]:
@@ -372,19 +392,19 @@ class RdsClient:
                     )
 
 
-def connect(settings: AwsSettings) -> RdsClient:
+def connect(settings: AwsSettings, before_write: Callable[[], None] = lambda: None) -> RdsClient:
     """A client as configured; assuming a role is the only request it sends.
 
-    Making one reads megabytes of service descriptions, so it is kept: for part of the hour after
+    Making boto's reads megabytes of service descriptions, so it is kept: for part of the hour after
     which an assumed role's keys end, and until AWS refuses its credentials.
     """
-    return _kept(settings, int(time.monotonic() // KEPT_SECONDS))
+    return RdsClient(_kept(settings, int(time.monotonic() // KEPT_SECONDS)), before_write)
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(settings: AwsSettings, _period: int) -> RdsClient:
+def _kept(settings: AwsSettings, _period: int) -> Any:
     with _translated("AssumeRole" if settings.role_arn else "the configured credentials"):
-        return RdsClient(aws.open_client(settings, "rds"))
+        return aws.open_client(settings, "rds")
 
 
 def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:

@@ -8,14 +8,14 @@ leaves no trace and wakes no watcher.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence
 
 from kubestorm import asked, untrusted
 from kubestorm import conditions as conditions_module
 from kubestorm.conditions import FALSE, READY, TRUE, UNDER_WAY, Condition, roll_up, set_condition
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError, TemporaryError
 from kubestorm.kube import KubeClient, Resource
-from kubestorm.lease import HEARTBEATS, Heartbeat, LeaseLock, LeaseLostError
+from kubestorm.lease import Heartbeat, LeaseLock, LeaseLostError
 from kubestorm.naming import FINALIZER, LOOK_AGAIN_ANNOTATION, Identity
 from kubestorm.services import Services
 
@@ -39,7 +39,8 @@ class ResourceHandle:
         self.run_id = run_id
         self.resource = Resource(identity.group, identity.version, identity.plural)
         self._services = services
-        self._heartbeat: Optional[Heartbeat] = None
+        self.is_gone = False
+        """Whether a look has found that there is no such object any more."""
         self._order = tuple(order)
         kinds = services.settings.database.kinds
         self._plain_status = any(
@@ -63,35 +64,36 @@ class ResourceHandle:
         `wait_seconds`, or has taken it over, the result says so (`skipped`) and the holder sees to
         another look. Steps are ensures, so that what was left out is done then.
         """
-        duration = self._services.settings.lease.duration_seconds
-        lease = LeaseLock(
-            self._kube,
-            self.identity.uid,
-            holder=self.run_id,
-            duration_seconds=duration,
-            now=self._services.now,
-        )
-        if not lease.acquire_within(wait_seconds) and (lease.mark() or not lease.acquire()):
+        lease = self.lease()
+        if not lease.acquire_or_mark(wait_seconds):
             return _left_to(f"Already being reconciled by execution {lease.held_by}.")
         try:
-            with Heartbeat(lease, duration / HEARTBEATS) as self._heartbeat:
+            with self.holding(lease):
                 return work()
         except LeaseLostError as error:
             return _left_to(str(error))
-        finally:
-            self._heartbeat = None
-            # An API server that does not answer lets it run out.
-            with contextlib.suppress(Error):
-                if lease.release():
-                    self.request_look()
 
-    def check_lease(self) -> None:
-        """LeaseLostError where the Lease was lost: call before each long effect."""
-        if self._heartbeat is not None and self._heartbeat.is_lost:
-            raise LeaseLostError(
-                f"Another execution has taken over {self.identity}; {self.run_id} stops here.",
-                service="Kubernetes",
-            )
+    def lease(self, suffix: str = "") -> LeaseLock:
+        """The object's Lease, or another one that is for the object; not taken yet."""
+        return self._services.lease(
+            f"{self.identity.uid}{suffix}", self.run_id, of=str(self.identity)
+        )
+
+    @contextlib.contextmanager
+    def holding(self, lease: LeaseLock) -> Iterator[Heartbeat]:
+        """As Services.holding. At the end the object is looked at again where somebody has asked
+        for that; the Lease of one that is gone goes, too.
+        """
+        try:
+            with self._services.holding(lease) as heartbeat:
+                try:
+                    yield heartbeat
+                finally:
+                    lease.is_over = self.is_gone
+        finally:
+            if lease.was_marked and not self.is_gone:
+                with contextlib.suppress(Error):
+                    self.request_look()
 
     def request_look(self) -> None:
         """Have the sensor dispatch the object once more. Harmless when it is gone."""
@@ -109,11 +111,12 @@ class ResourceHandle:
 
     def read(self) -> Optional[Object]:
         """The object as it is now; None when it is gone, also when another object has its name."""
-        try:
+        with contextlib.suppress(NotFoundError):
             found = self._kube.get(self.resource, self.identity.name, self.identity.namespace)
-        except NotFoundError:
-            return None
-        return found if found["metadata"].get("uid") == self.identity.uid else None
+            if found["metadata"].get("uid") == self.identity.uid:
+                return found
+        self.is_gone = True
+        return None
 
     def is_namespace_terminating(self) -> bool:
         """Whether the namespace around it is being deleted."""
@@ -156,6 +159,7 @@ class ResourceHandle:
                 continue
             except NotFoundError:
                 return False
+            self.is_gone = bool(metadata.get("deletionTimestamp")) and not changed
             return True
         raise ConflictError(
             f"{self.identity} is changed by others all the time; try again.", service="Kubernetes"
@@ -217,7 +221,6 @@ class ResourceHandle:
         `generation` is that of the spec which the step read; without it, that of the object now. A
         field of None is removed. The object as it then is, None when it is gone.
         """
-        self.check_lease()
         for _ in range(CONFLICT_ATTEMPTS):
             found = self.read()
             if found is None:

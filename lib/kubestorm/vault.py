@@ -12,7 +12,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from kubestorm import retrying
 from kubestorm.errors import (
@@ -74,10 +74,14 @@ class PendingCredentials:
 class VaultStore:
     """The KV engine at the configured mount. Logs in with the first call, and refuses an engine of
     another version than 2 before anything is read or written. Raises the pack's errors only.
+
+    `before_write` is called before each write; what it raises keeps the write from being sent.
     """
 
-    def __init__(self, settings: VaultSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: VaultSettings, before_write: Callable[[], None] = lambda: None
+    ) -> None:
+        self._settings, self._before_write = settings, before_write
         self._client: Any = None
         self._version_known = False
 
@@ -225,7 +229,9 @@ class VaultStore:
     def delete(self, path: str) -> None:
         """Destroy every version and the metadata. Safe to repeat."""
         with contextlib.suppress(NotFoundError), self._translated("delete", path):
-            self._kv().delete_metadata_and_all_versions(path=path, mount_point=self._settings.mount)
+            kv = self._kv()
+            self._before_write()
+            kv.delete_metadata_and_all_versions(path=path, mount_point=self._settings.mount)
 
     def _current(self, path: str) -> Optional[Credentials]:
         found = self._values(path)
@@ -254,6 +260,7 @@ class VaultStore:
             kv = self._kv()
             if not self._version_known:
                 self._try_version(path)
+            self._before_write()
             answer = kv.create_or_update_secret(
                 path=path, secret=dict(values), cas=cas, mount_point=self._settings.mount
             )
@@ -323,6 +330,7 @@ class VaultStore:
             verify=settings.ca_file or True if settings.verify_tls else False,
             timeout=settings.timeout_seconds,
         )
+        retrying.mount(client.session)
         if auth.method == "token":
             client.token = _read_file(auth.token_file, "vault.auth.token_file")
         elif auth.method == "approle":
@@ -330,7 +338,6 @@ class VaultStore:
                 role_id=_required(auth.role_id, "vault.auth.role_id"),
                 secret_id=_read_file(auth.secret_id_file, "vault.auth.secret_id_file"),
                 mount_point=auth.mount or "approle",
-        retrying.mount(client.session)
             )
         else:
             client.auth.kubernetes.login(

@@ -30,7 +30,6 @@ from kubestorm.bases.names import read_name
 from kubestorm.bases.settings import BaseImageSettings
 from kubestorm.building import commands, records
 from kubestorm.kube import Object
-from kubestorm.lease import HEARTBEATS, Heartbeat, LeaseLock
 from kubestorm.registry.names import ImageName, split_reference
 from kubestorm.resource import LEASE_WAIT_SECONDS
 from kubestorm.services import Services
@@ -66,17 +65,12 @@ def look(services: Services, pushed: Optional[ImageName] = None) -> Result:
     """
     if pushed is not None and not _concerns(pushed, _builds(services)):
         return {"started": [], "message": f"No image is built on {pushed}."}
-    duration = services.settings.lease.duration_seconds
-    lease = LeaseLock(services.kube, LEASE, duration_seconds=duration, now=services.now)
-    if not lease.acquire_within(LEASE_WAIT_SECONDS) and (lease.mark() or not lease.acquire()):
+    lease = services.lease(LEASE)
+    if not lease.acquire_or_mark(LEASE_WAIT_SECONDS):
         return {"skipped": True, "message": f"{lease.held_by} is looking, and looks once more."}
-    marked = False
-    try:
-        with Heartbeat(lease, duration / HEARTBEATS):
-            result = _look(services)
-    finally:
-        marked = lease.release()
-    return look(services) if marked else result
+    with services.holding(lease):
+        result = _look(services)
+    return look(services) if lease.was_marked else result
 
 
 def _look(services: Services) -> Result:

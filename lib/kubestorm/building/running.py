@@ -2,8 +2,8 @@
 has them made.
 
 It holds one worker for as long as a build on this host takes, and so has a limit of its own; builds
-in the cluster are only begun here. While it lives it holds a Lease (`<uid>.build`), renewed by a
-thread that also sees whether somebody wants it to stop. The state of each image is written to the
+in the cluster are only begun here. While it lives it holds a Lease (`<uid>.build`); a thread sees
+whether somebody wants it to stop. The state of each image is written to the
 object as it changes, and so is the end: no other execution has to follow. Whoever comes after an
 execution that died goes on with the images that are left (decision 0098).
 """
@@ -17,7 +17,18 @@ import posixpath
 import socket
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from kubestorm import asked, untrusted
 from kubestorm.bases import recording as bases
@@ -44,7 +55,7 @@ from kubestorm.building.workspace import Workspace, collect
 from kubestorm.conditions import TRUE, Condition, format_time
 from kubestorm.dispatching import Dispatch
 from kubestorm.errors import ConflictError, DefinitionError, Error, TemporaryError
-from kubestorm.lease import HEARTBEATS, LeaseLock, LeaseTakenError
+from kubestorm.lease import Heartbeat, LeaseLostError
 from kubestorm.naming import Identity
 from kubestorm.registry.names import ImageName
 from kubestorm.resource import LEASE_WAIT_SECONDS, Object, ResourceHandle, reason_of
@@ -59,6 +70,13 @@ SILENT_LEASES = 3
 JOB_GRACE_SECONDS = 60.0
 LABEL_REVISION = "org.opencontainers.image.revision"
 LABEL_SOURCE = "org.opencontainers.image.source"
+
+
+class Hold(NamedTuple):
+    """A Lease that is held, or who holds it instead."""
+
+    heartbeat: Optional[Heartbeat]
+    taken_by: str = ""
 
 
 class BuildRun:
@@ -82,30 +100,17 @@ class BuildRun:
         return parse_image_build(resource, self.settings, cluster=self.services.settings.cluster)
 
     @contextlib.contextmanager
-    def build_lease(self, wait_seconds: float = 0.0, *, marks: bool = False) -> Iterator[LeaseLock]:
-        """Hold the Lease of whoever works on the object's builds, beside that of a step.
-
-        Raises LeaseTakenError where another execution holds it for longer; with `marks`, that one
-        has the object looked at again at its end.
+    def build_lease(self, wait_seconds: float = 0.0, *, marks: bool = False) -> Iterator[Hold]:
+        """Hold the Lease of whoever works on the object's builds, beside that of a step; or say who
+        has held it for longer. With `marks`, that one has the object looked at again at its end.
         """
-        lease = LeaseLock(
-            self.services.kube,
-            f"{self.identity.uid}.build",
-            holder=self.run_id,
-            duration_seconds=self.services.settings.lease.duration_seconds,
-            now=self.services.now,
-        )
-        if not lease.acquire_within(wait_seconds) and (
-            not marks or lease.mark() or not lease.acquire()
-        ):
-            raise LeaseTakenError(lease.name, lease.held_by)
-        try:
-            yield lease
-        finally:
-            # An API server that does not answer lets it run out.
-            with contextlib.suppress(Error):
-                if lease.release():
-                    self.handle.request_look()
+        lease = self.handle.lease(".build")
+        acquire = lease.acquire_or_mark if marks else lease.acquire_within
+        if acquire(wait_seconds):
+            with self.handle.holding(lease) as heartbeat:
+                yield Hold(heartbeat)
+        else:
+            yield Hold(None, lease.held_by)
 
     @property
     def silent_seconds(self) -> float:
@@ -121,8 +126,10 @@ class BuildRun:
         images: Sequence[Record],
     ) -> None:
         """Dispatch kubestorm.build_finished where the build is over. To be called before the end is
-        written: a crash in between then tells it again.
+        written: a crash in between then tells it again. LeaseLostError where it is another's to
+        tell.
         """
+        self.services.check_leases()
         if build.get("phase") == records.FINISHED:
             payload = records.finished_payload(self.identity._asdict(), spec, build, images)
             self.dispatch(records.BUILD_FINISHED, payload)
@@ -190,9 +197,19 @@ class BuildRun:
             self.services.kube, self.settings, spec.builder, logins=logins or {}, git=git
         )
 
-    def call_next(self) -> None:
-        """Have the build begin that has waited longest for its turn in this namespace."""
-        slots.call_next(self.services, self.handle.resource, self.identity, self.dispatch)
+    def free_slots(self) -> int:
+        """How many builds more may be made on hosts for this namespace."""
+        return slots.free(self.services, self.settings.max_concurrent, self.identity)
+
+    def free_jobs(self, builder: JobBuilder) -> int:
+        """How many Jobs more this namespace may have."""
+        return self.settings.max_concurrent - builder.active(self.identity.namespace)
+
+    def call_next(self, room: int) -> None:
+        """Have the builds begin that have waited longest for their turn in this namespace, one for
+        each place.
+        """
+        slots.call_next(self.services, self.handle.resource, self.identity, self.dispatch, room)
 
     def order(
         self, spec: ImageBuildSpec, build: Mapping[str, Any], record: Mapping[str, Any]
@@ -220,12 +237,10 @@ class BuildRun:
 
 
 class Watcher:
-    """Keeps the Leases of a build under way, and knows why it has to stop. A thread, ended by
-    `with`.
-    """
+    """Knows why a build under way has to stop. A thread, ended by `with`."""
 
-    def __init__(self, run: BuildRun, number: int, leases: Sequence[LeaseLock]) -> None:
-        self._run, self._number, self._leases = run, number, leases
+    def __init__(self, run: BuildRun, number: int, heartbeats: Sequence[Heartbeat]) -> None:
+        self._run, self._number, self._heartbeats = run, number, heartbeats
         self._reason = ""
         self._canceled = False
         self._over = threading.Event()
@@ -233,12 +248,14 @@ class Watcher:
 
     def reason(self) -> str:
         """Why the build has to stop now; empty while it may go on."""
+        if any(each.is_lost for each in self._heartbeats):
+            return "Another execution has taken over this build."
         return self._reason
 
     @property
     def canceled(self) -> bool:
         """Whether a person (or the object's end) stopped it, not another run taking over."""
-        return self._canceled
+        return self._canceled and not any(each.is_lost for each in self._heartbeats)
 
     def __enter__(self) -> Watcher:
         self._thread.start()
@@ -249,23 +266,11 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        interval = self._run.services.settings.lease.duration_seconds / HEARTBEATS
-        elapsed = 0.0
         while not self._over.wait(TICK_SECONDS):
-            elapsed += TICK_SECONDS
-            # An API server that does not answer for a moment stops no build.
-            with contextlib.suppress(Error):
-                if elapsed >= interval:
-                    elapsed = 0.0
-                    if not all(lease.renew() for lease in self._leases):
-                        self._reason = (
-                            self._reason or "Another execution has taken over this build."
-                        )
-            # Apart from the Lease: nothing that can be written on the object ends its renewal.
             try:
                 self._look()
             except Error:
-                pass
+                pass  # an API server that does not answer for a moment stops no build
             except Exception:
                 log.exception("build.look_failed", extra={"resource": str(self._run.identity)})
 
@@ -309,13 +314,16 @@ def run_build(run: BuildRun) -> Result:
     does.
     """
     try:
-        with run.build_lease(LEASE_WAIT_SECONDS) as lease:
-            return _run_build(run, lease)
-    except LeaseTakenError as error:
-        return {"skipped": True, "message": f"Already being built by execution {error.holder}."}
+        with run.build_lease(LEASE_WAIT_SECONDS) as hold:
+            if hold.heartbeat is not None:
+                return _run_build(run, hold.heartbeat)
+        message = f"Already being built by execution {hold.taken_by}."
+    except LeaseLostError as error:
+        message = str(error)
+    return {"skipped": True, "message": message}
 
 
-def _run_build(run: BuildRun, lease: LeaseLock) -> Result:
+def _run_build(run: BuildRun, heartbeat: Heartbeat) -> Result:
     resource = run.handle.read()
     if resource is None or resource["metadata"].get("deletionTimestamp"):
         return {"skipped": True, "message": "The ImageBuild is being deleted."}
@@ -324,23 +332,25 @@ def _run_build(run: BuildRun, lease: LeaseLock) -> Result:
         return {"skipped": True, "message": "No build is requested."}
     spec = run.parse(resource)
     if spec.builder != HOST_BUILDAH:
-        with Watcher(run, untrusted.integer(build.get("number")), [lease]) as watcher:
+        with Watcher(run, untrusted.integer(build.get("number")), [heartbeat]) as watcher:
             return _Execution(run, resource, spec, build, watcher).carry_out()
-    slot = slots.take(run.services, run.settings, run.identity, run.run_id)
+    limit = run.settings.max_concurrent
+    slot = slots.take(run.services, limit, run.identity, run.run_id)
     if slot is None:
         resource, build = _await_turn(run, resource, build)
         # One may have been given back before anybody could know that this build waits.
-        slot = slots.take(run.services, run.settings, run.identity, run.run_id)
+        slot = slots.take(run.services, limit, run.identity, run.run_id)
     if slot is None:
         return {"waiting": True, "message": build["message"]}
     try:
-        with Watcher(run, untrusted.integer(build.get("number")), [lease, slot]) as watcher:
+        with run.services.holding(slot) as slot_heartbeat, Watcher(
+            run, untrusted.integer(build.get("number")), [heartbeat, slot_heartbeat]
+        ) as watcher:
             return _Execution(run, resource, spec, build, watcher).carry_out()
     finally:
         # What this cannot do now, the waiting build does when its turn has not come for long.
         with contextlib.suppress(Exception):
-            slot.release()
-            run.call_next()
+            run.call_next(run.free_slots())
 
 
 def _await_turn(run: BuildRun, resource: Object, build: Record) -> Tuple[Object, Record]:
@@ -372,7 +382,7 @@ class _Execution:
             return self._carry_out()
         except CanceledError as error:
             return self._canceled(str(error))
-        except ConflictError:
+        except (ConflictError, LeaseLostError):
             raise
         except Error as error:
             self._report(error)
@@ -530,7 +540,7 @@ class _Execution:
             due = records.due_images(self._by_name, self._now())
             builder = run.job_builder(self._spec, self._logins(due))
             builder.collect()
-            room = run.settings.max_concurrent - builder.active(run.identity.namespace)
+            room = run.free_jobs(builder)
             for name in due[: max(room, 0)]:
                 record = self._begin(name, dockerfiles[name])
                 order = run.order(self._spec, self._build, record)

@@ -9,14 +9,13 @@ while they are made. A build that finds no room waits until one that ends calls 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, List, Mapping, Optional
 
 from kubestorm import untrusted
 from kubestorm.building import records
-from kubestorm.building.settings import BuildSettings
 from kubestorm.dispatching import Dispatch
 from kubestorm.kube import Object, Resource
-from kubestorm.lease import HEARTBEATS, Heartbeat, LeaseLock, LeaseTakenError
+from kubestorm.lease import LeaseLock, LeaseTakenError
 from kubestorm.naming import Identity
 from kubestorm.services import Services
 
@@ -24,17 +23,16 @@ COUNTING_WAIT_SECONDS = 30.0
 """Making a Job takes a second or two."""
 
 
-def take(
-    services: Services, settings: BuildSettings, identity: Identity, holder: str
-) -> Optional[LeaseLock]:
-    """A free slot of the object's namespace, None when all are taken. The caller renews and
-    releases it.
-    """
-    for number in range(settings.max_concurrent):
-        lease = _lease(services, f"build-slot.{identity.namespace}.{number}", holder)
-        if lease.acquire():
-            return lease
-    return None
+def take(services: Services, limit: int, identity: Identity, holder: str) -> Optional[LeaseLock]:
+    """A free slot of the object's namespace, None when all are taken. The caller holds it."""
+    return next(
+        (lease for lease in _slots(services, limit, identity, holder) if lease.acquire()), None
+    )
+
+
+def free(services: Services, limit: int, identity: Identity) -> int:
+    """How many slots of the object's namespace nobody holds now."""
+    return sum(not lease.is_taken() for lease in _slots(services, limit, identity))
 
 
 @contextlib.contextmanager
@@ -42,41 +40,41 @@ def counting(services: Services, identity: Identity, holder: str) -> Iterator[No
     """Nobody else makes Jobs for this namespace meanwhile. Raises LeaseTakenError when somebody
     does for long.
     """
-    lease = _lease(services, f"build-jobs.{identity.namespace}", holder)
+    lease = services.lease(f"build-jobs.{identity.namespace}", holder)
     if not lease.acquire_within(COUNTING_WAIT_SECONDS):
         raise LeaseTakenError(lease.name, lease.held_by)
-    try:
-        with Heartbeat(lease, services.settings.lease.duration_seconds / HEARTBEATS):
-            yield
-    finally:
-        lease.release()
+    with services.holding(lease):
+        yield
 
 
 def call_next(
-    services: Services, resource: Resource, identity: Identity, dispatch: Dispatch
-) -> str:
-    """Ask for an execution of the build of this namespace that has waited longest for its turn; its
-    name, empty where none waits.
+    services: Services, resource: Resource, identity: Identity, dispatch: Dispatch, room: int
+) -> List[str]:
+    """Ask for executions of the builds of this namespace that have waited longest for their turn:
+    one for each place that is free (`room`), since whoever gave back the other may have called the
+    same one. Their names. A build that is called twice begins once.
     """
     waiting = [
         each
         for each in services.kube.list_all(resource, identity.namespace)
         if _build_of(each).get("awaitsTurn") and not each["metadata"].get("deletionTimestamp")
     ]
-    if not waiting:
-        return ""
-    first = min(waiting, key=lambda each: str(_build_of(each).get("requestedAt")))["metadata"]
-    called = identity._replace(name=first["name"], uid=first["uid"])
-    dispatch(records.BUILD_REQUESTED, called._asdict())
-    return called.name
+    waiting.sort(key=lambda each: str(_build_of(each).get("requestedAt")))
+    called = [
+        identity._replace(name=each["metadata"]["name"], uid=each["metadata"]["uid"])
+        for each in waiting[: max(room, 0)]
+    ]
+    for each in called:
+        dispatch(records.BUILD_REQUESTED, each._asdict())
+    return [each.name for each in called]
 
 
 def _build_of(resource: Object) -> Mapping[str, Any]:
     return untrusted.mapping(untrusted.status(resource).get("build"))
 
 
-def _lease(services: Services, name: str, holder: str) -> LeaseLock:
-    duration = services.settings.lease.duration_seconds
-    return LeaseLock(
-        services.kube, name, holder=holder, duration_seconds=duration, now=services.now
-    )
+def _slots(
+    services: Services, limit: int, identity: Identity, holder: str = ""
+) -> Iterator[LeaseLock]:
+    for number in range(limit):
+        yield services.lease(f"build-slot.{identity.namespace}.{number}", holder)

@@ -19,7 +19,7 @@ from kubestorm.building.settings import HOST_BUILDAH
 from kubestorm.building.spec import ImageBuildSpec, InvalidSpecError
 from kubestorm.conditions import FALSE, TRUE, UNKNOWN, Condition, condition_in, find, format_time
 from kubestorm.errors import Error
-from kubestorm.lease import LeaseLostError, LeaseTakenError
+from kubestorm.lease import LeaseLostError
 from kubestorm.pipeline import steps as delivery
 from kubestorm.resource import LEASE_WAIT_SECONDS, Object
 
@@ -137,20 +137,19 @@ def _drive(run: BuildRun, spec: ImageBuildSpec) -> Result:
         return dict(SKIPPED)
     request = records.read_request(untrusted.annotations_of(resource))
     wants_another = records.wants_another(untrusted.status(resource), spec, request)
-    try:
-        with run.build_lease(marks=wants_another):
-            resource = _living(run)
-            if resource is None:
-                return dict(SKIPPED)
-            driven = _drive_alone(run, resource, spec)
-    except LeaseTakenError as error:
-        message = f"Already being built by execution {error.holder}."
-        return {"phase": records.RUNNING, "message": message}
+    with run.build_lease(marks=wants_another) as hold:
+        if hold.heartbeat is None:
+            message = f"Already being built by execution {hold.taken_by}."
+            return {"phase": records.RUNNING, "message": message}
+        resource = _living(run)
+        if resource is None:
+            return dict(SKIPPED)
+        driven = _drive_alone(run, resource, spec)
     # Not before the Lease is free for who is called.
     if driven.ask:
         run.dispatch(records.BUILD_REQUESTED, run.identity._asdict())
     if driven.freed:
-        run.call_next()
+        run.call_next(run.free_jobs(run.job_builder(spec)))
     return {key: driven.build.get(key) for key in ("phase", "number", "outcome")}
 
 
@@ -259,18 +258,17 @@ def teardown(run: BuildRun) -> Result:
     resource = run.handle.read()
     if resource is None or not resource["metadata"].get("deletionTimestamp"):
         return dict(SKIPPED)
-    try:
-        # The execution at work has seen the deletion, and stops by itself.
-        with run.build_lease(LEASE_WAIT_SECONDS, marks=True), reporting(run, records.BUILT):
-            removed = _remove_jobs(run, resource)
-            delivery.stop(run.services, resource, "The ImageBuild was deleted.", run.dispatch)
-            logs.forget(run.settings, run.identity)
-            run.handle.release_finalizer()
-    except LeaseTakenError as error:
-        message = f"Waiting for execution {error.holder} to stop the build."
-        return {"released": False, "message": message}
+    # The execution at work has seen the deletion, and stops by itself.
+    with run.build_lease(LEASE_WAIT_SECONDS, marks=True) as hold, reporting(run, records.BUILT):
+        if hold.heartbeat is None:
+            message = f"Waiting for execution {hold.taken_by} to stop the build."
+            return {"released": False, "message": message}
+        removed = _remove_jobs(run, resource)
+        delivery.stop(run.services, resource, "The ImageBuild was deleted.", run.dispatch)
+        logs.forget(run.settings, run.identity)
+        run.handle.release_finalizer()
     if removed:
-        run.call_next()
+        run.call_next(min(len(removed), run.settings.max_concurrent))
     return {"released": True}
 
 

@@ -167,7 +167,6 @@ def _round(
         config_hash=_config_hash(application, resource, spec),
         tags=_tags(rollout),
     )
-    application.handle.check_lease()
     hands.do(decision.effects, observed)
     decision, test = _test(run, rollout, spec, resource, decision, now)
     requeue_at = (

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from kubestorm import untrusted
-from kubestorm.building import commands
+from kubestorm.building import commands, slots
 from kubestorm.building.builders import manifests
 from kubestorm.building.running import run_build
+from kubestorm.lease import LeaseTakenError
 from kubestorm.naming import Identity
 
 from sandbox.vault.server import VaultServer
@@ -255,6 +256,25 @@ def test_jobs_wait_for_their_turn(cluster: World):
     run_build(cluster.run())
     assert [cluster.image(each)["state"] for each in ("cart", "web")] == ["Pushed", "Building"]
     assert len(jobs(cluster)) == 2
+
+
+def test_a_count_that_another_build_holds_for_long_is_no_build_under_way(
+    cluster: World, monkeypatch
+):
+    """It is told as what it is, and tried again; "Already being built" would have hidden it."""
+    monkeypatch.setattr(slots, "COUNTING_WAIT_SECONDS", 0.0)
+    cluster.apply()
+    cluster.reconcile()
+    run = cluster.run()
+    with (
+        slots.counting(run.services, run.identity, "another build"),
+        pytest.raises(LeaseTakenError, match="held by another build"),
+    ):
+        run_build(run)
+    assert jobs(cluster) == []
+    build = cluster.get()["status"]["build"]
+    assert (build["phase"], build["interruptions"]) == ("Requested", 1)
+    assert "held by another build" in build["message"]
 
 
 def test_a_job_that_ends_calls_the_build_that_waits(cluster: World):

@@ -248,7 +248,7 @@ def test_no_more_than_the_limit_at_a_time(world: World, source):
         world.apply(name, images=[an_image(world, name)])
         world.reconcile(name, max_concurrent=1)
     run = world.run("other", max_concurrent=1)
-    slot = slots.take(run.services, run.settings, run.identity, "another build")
+    slot = slots.take(run.services, 1, run.identity, "another build")
     assert slot is not None
     assert run_build(world.run(max_concurrent=1))["waiting"]
     assert "Waiting for another build" in world.condition("Ready")[2]
@@ -258,6 +258,26 @@ def test_no_more_than_the_limit_at_a_time(world: World, source):
     assert [each["name"] for each in world.take("build_requested")] == ["shop"]
     assert run_build(world.run(max_concurrent=1))["outcome"] == "Succeeded"
     assert world.take("build_requested") == []
+
+
+def test_as_many_builds_are_called_as_there_are_places(world: World, source):
+    """Two that end at once see who has waited longest: the second in the row is called, too."""
+    for name in ("shop", "other", "third"):
+        world.apply(name, images=[an_image(world, name)])
+        world.reconcile(name, max_concurrent=2)
+    run = world.run("other", max_concurrent=2)
+    taken = [slots.take(run.services, 2, run.identity, f"build {each}") for each in range(2)]
+    for name in ("shop", "other", "third"):
+        assert run_build(world.run(name, max_concurrent=2))["waiting"]
+    world.take("build_requested")
+    for slot in taken:
+        assert slot is not None
+        slot.release()
+    run.call_next(run.free_slots())
+    assert sorted(each["name"] for each in world.take("build_requested")) == ["other", "shop"]
+    slots.take(run.services, 2, run.identity, "one more")
+    run.call_next(run.free_slots())
+    assert len(world.take("build_requested")) == 1
 
 
 def an_image(world: World, name: str) -> dict[str, Any]:
