@@ -1,5 +1,6 @@
 """The process of what looks from time to time where nobody calls: registries, branches, base
-images, deliveries, what Applications read from outside. `resources` has the look at drift.
+images, deliveries, what Applications read from outside, Leases that nobody needs. `resources` has
+the look at drift.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kubestorm.services import Services, open_services
 
 STOP_SECONDS = 1.0
 OPEN_SECONDS = 300.0
+LEASES_SECONDS = 3600.0
 
 
 class Context(NamedTuple):
@@ -87,12 +89,25 @@ def applications(config: Config, context: Context) -> Optional[Poll]:
     return Poll(interval, WithServices(config, wake_changed))
 
 
+def leases(config: Config, context: Context) -> Optional[Poll]:
+    """Leases that nobody has held for a day."""
+    from kubestorm.lease import collect
+
+    def look(services: Services) -> None:
+        count = collect(services.kube, services.now())
+        if count:
+            context.log.info("leases.collected: %s", count)
+
+    return Poll(LEASES_SECONDS, WithServices(config, look))
+
+
 POLLS: Tuple[Tuple[str, MakePoll], ...] = (
     ("registries", registries),
     ("branches", branches),
     ("base images", base_images),
     ("deliveries", deliveries),
     ("applications", applications),
+    ("leases", leases),
 )
 """Name -> what makes a poll of the configuration; None where that asks for none. Each has a thread
 of its own: a look that takes long delays no other.
