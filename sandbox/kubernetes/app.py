@@ -212,13 +212,18 @@ class KubernetesApi:
         await self._resource(request, user, location)
 
     async def _proxy(self, request: Request, user: User, asked: proxying.Proxied) -> None:
-        wanted = Attributes("get", "", asked.plural, "proxy", asked.namespace, asked.name)
-        if not self.authorizer.allows(user, wanted):
-            raise errors.forbidden("", asked.plural, asked.name, rbac.denial(user, wanted))
+        self._authorize(
+            user, Attributes("get", "", asked.plural, "proxy", asked.namespace, asked.name)
+        )
         status, body = proxying.answer(self.registry, asked)
         await _send(
             request.send, status, body, _JSON if status == 200 else "text/plain; charset=utf-8"
         )
+
+    def _authorize(self, user: User, asked: Attributes) -> None:
+        if not self.authorizer.allows(user, asked):
+            why = rbac.denial(user, asked)
+            raise errors.forbidden(asked.group, asked.resource, asked.name, why)
 
     def _authorize_path(self, request: Request, user: User) -> None:
         asked = Attributes(_VERBS.get(request.method, request.method.lower()), path=request.path)
@@ -300,10 +305,7 @@ class KubernetesApi:
         asked = Attributes(
             verb, location.group, location.plural, location.subresource, within, location.name
         )
-        if not self.authorizer.allows(user, asked):
-            raise errors.forbidden(
-                location.group, location.plural, location.name, rbac.denial(user, asked)
-            )
+        self._authorize(user, asked)
         row = self.catalog.find(location.group, location.version, location.plural)
         if row is None or (
             location.subresource and not row.has(location.subresource, location.version)
@@ -327,7 +329,7 @@ class KubernetesApi:
             )
             await _send(request.send, code, data, kind)
         else:
-            await self._perform(request, verb, target)
+            await self._perform(request, verb, target, user)
 
     def _is_built_in(self, location: Location) -> bool:
         """A path within a core group is answered with a Status; any other unknown one in plain
@@ -365,7 +367,7 @@ class KubernetesApi:
         )
         await _send_json(request.send, 201, answer)
 
-    async def _perform(self, request: Request, verb: str, target: Target) -> None:
+    async def _perform(self, request: Request, verb: str, target: Target, user: User) -> None:
         if verb == "watch":
             await self._watch(request, target)
         elif verb == "list":
@@ -389,7 +391,9 @@ class KubernetesApi:
             if not target.name:
                 raise errors.method_not_allowed()
             await (
-                self._update(request, target) if verb == "update" else self._patch(request, target)
+                self._update(request, target)
+                if verb == "update"
+                else self._patch(request, target, user)
             )
         elif verb == "delete":
             await self._delete(request, target)
@@ -400,7 +404,7 @@ class KubernetesApi:
         body = self._strict(request, target, request.decoded())
         await self._answer(request, target, 200, self.registry.update(target, body))
 
-    async def _patch(self, request: Request, target: Target) -> None:
+    async def _patch(self, request: Request, target: Target, user: User) -> None:
         kind = request.content_type.partition(";")[0].strip()
         accepted = _CUSTOM_PATCHES if target.resource.is_custom else _CORE_PATCHES
         if kind not in accepted:
@@ -415,6 +419,12 @@ class KubernetesApi:
             cause = errors.required("fieldManager", "is required for apply patch")
             raise errors.invalid("meta.k8s.io", "PatchOptions", "", [cause])
         patch = self._strict(request, target, patch)
+        if not target.subresource and not self.registry.exists(target):
+            row = target.resource
+            asked = Attributes("create", row.group, row.plural, "", target.namespace, target.name)
+            # Refused without a reason: apiserver/pkg/endpoints/handlers, withAuthorization.
+            if not self.authorizer.allows(user, asked):
+                raise errors.forbidden(row.group, row.plural, target.name, "")
         obj, made = self.registry.apply(target, patch, force=request.query.flag("force"))
         await self._answer(request, target, 201 if made else 200, obj)
 

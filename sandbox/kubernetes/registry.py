@@ -414,6 +414,10 @@ class Registry:
             return patches.strategic_merge(old, patch, shape)
         return patches.merge_patch(old, patch)
 
+    def exists(self, target: Target) -> bool:
+        """Whether there is such an object."""
+        return self.store.get(target.resource.bucket, target.key) is not None
+
     def apply(self, target: Target, wanted: Any, *, force: bool) -> tuple[Json, bool]:
         """Server-side apply; returns the object and whether it was made by this call."""
         if isinstance(wanted, dict) and (wanted.get("metadata") or {}).get("managedFields"):

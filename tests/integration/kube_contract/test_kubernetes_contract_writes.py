@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kube_fixtures import eventually
+from tests.kube_fixtures import Kube, eventually, http_client
 from tests.kube_shapes import apply_patch, config_map, deployment, names, patch, stable
 
 
@@ -437,3 +437,31 @@ def test_namespace_deletion_empties_it(http: httpx.Client) -> None:
     assert http.get(path).status_code == 200
     patch(http, held, {"metadata": {"finalizers": None}}, "merge")
     eventually(lambda: http.get(path).status_code == 404, "the namespace is gone")
+
+
+def test_apply_of_what_is_not_there_needs_create(
+    kube: Kube, http: httpx.Client, maps: str, namespace: str
+) -> None:
+    """To patch is enough for what exists."""
+    group = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["patch"]}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+    subjects = [{"kind": "ServiceAccount", "name": "patcher", "namespace": namespace}]
+    bound = {"metadata": {"name": "r"}, "roleRef": reference, "subjects": subjects}
+    created(http, accounts, {"metadata": {"name": "patcher"}})
+    created(http, f"{group}/roles", {"metadata": {"name": "r"}, "rules": [rule]})
+    created(http, f"{group}/rolebindings", bound)
+    token = created(http, f"{accounts}/patcher/token", {"spec": {}})["status"]["token"]
+    with http_client(kube, token) as patcher:
+
+        def said() -> str:
+            answer = apply_patch(patcher, f"{maps}/one", config_map("one"), "a")
+            assert answer.status_code == 403
+            return str(answer.json()["message"])
+
+        eventually(lambda: "cannot patch" not in said(), "the role holds")
+        # So says the real one: without a reason.
+        assert said() == 'configmaps "one" is forbidden: '
+        created(http, maps, config_map("one"))
+        assert apply_patch(patcher, f"{maps}/one", config_map("one"), "a").status_code == 200
