@@ -5,7 +5,7 @@ the pack needs.
 installs what `crds/` and `deploy/` hold as an operator would, and leaves in the folder:
 
     kubeconfig                 for the person who tries things (cluster administrator)
-    pack/kubeconfig            for the pack: a service account, deploy/kubernetes-rbac.yaml
+    pack/kubeconfig            for the pack: a service account, with what kubestorm-rbac grants
     pack/vault-secret-id       half of the pack's AppRole, bound to deploy/vault-policy.hcl
     pack/consul-token          a token with the rules of deploy/consul-policy.hcl
     pack/aws-credentials       keys that the sandbox's AWS takes
@@ -31,6 +31,8 @@ import hvac
 import kubernetes
 import yaml
 from kubernetes.dynamic import DynamicClient
+from kubestorm.parts import KINDS
+from kubestorm.rbac import Wish, grant
 
 from sandbox.aws.server import AwsServer
 from sandbox.consul import ConsulServer
@@ -132,9 +134,9 @@ class Environment:
             if self._registry_wanted:
                 self._start_registry(stack)
             self.write_private("kubeconfig", self.kubernetes.kubeconfig())
-            self._install_in_kubernetes(urls["kubernetes"])
             self._prepare_consul()
             self._write_config(urls, role_id=self._prepare_vault())
+            self._install_in_kubernetes(urls["kubernetes"])
             self._stack = stack.pop_all()
         return self
 
@@ -340,11 +342,16 @@ class Environment:
             },
         }
 
+    def grant(self) -> None:
+        """Give the pack's account what its configuration needs; again after that was changed."""
+        config = yaml.safe_load((self.folder / "configs" / "kubestorm.yaml").read_text())
+        for manifest in grant(config, Wish(extra=("database-requests",))).manifests:
+            self.apply(manifest)
+
     def _install_in_kubernetes(self, pack_url: str) -> None:
-        for file in [*sorted(DEPLOY.glob("*.yaml")), *sorted((ROOT / "crds").glob("*.yaml"))]:
-            for manifest in yaml.safe_load_all(file.read_text()):
-                if manifest:
-                    self.apply(manifest)
+        for file in sorted((ROOT / "crds").glob("*.yaml")):
+            self.apply(yaml.safe_load(file.read_text()))
+        self.grant()
         self.kubernetes.wait_for_crds()
         token = self.kubernetes.service_account_token(PACK_NAMESPACE, SERVICE_ACCOUNT)
         self.write_private("pack/kubeconfig", self.kubernetes.kubeconfig(token, url=pack_url))
@@ -373,6 +380,7 @@ class Environment:
             "configs/kubestorm.yaml",
             {
                 "cluster": self.cluster,
+                "parts": list(KINDS),
                 "kubernetes": {"kubeconfig": str(pack / "kubeconfig"), "namespace": PACK_NAMESPACE},
                 "aws": {
                     "region": AWS_ENVIRONMENT["AWS_DEFAULT_REGION"],

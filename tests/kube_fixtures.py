@@ -47,6 +47,8 @@ class Kube:
     kubeconfig: Path
     compact: Callable[[], object]
     faults: Faults | None = None
+    authorizer: Any = None
+    """Of the sandbox's API; a real one shows none."""
 
     @property
     def is_real(self) -> bool:
@@ -132,6 +134,7 @@ def sandbox_kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
             kubeconfig=kubeconfig,
             compact=app.store.compact,
             faults=app.faults,
+            authorizer=app.authorizer,
         )
 
 

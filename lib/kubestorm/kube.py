@@ -16,18 +16,20 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import quote, urlencode
 
 import urllib3
 import urllib3.exceptions
 
-from kubestorm import kube_errors, kube_library, retrying, untrusted
-from kubestorm.errors import ConflictError, DefinitionError, TemporaryError
+from kubestorm import kube_errors, kube_library, parts, retrying, untrusted
+from kubestorm.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
 from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request, UnauthorizedError
+from kubestorm.naming import GROUP
 
 __all__ = [
     "ExpiredError",
@@ -52,6 +54,7 @@ _PATCH_TYPES = {
     "apply": "application/apply-patch+yaml",
 }
 _REPEATABLE_PATCHES = frozenset(_PATCH_TYPES[kind] for kind in ("merge", "strategic", "apply"))
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 Object = Dict[str, Any]
@@ -110,6 +113,12 @@ class KubeSettings:
     """Use the pod's service account; None decides by the environment."""
     namespace: str = "kubestorm"
     """The pack's own namespace, where its Leases live."""
+    namespaces: Tuple[str, ...] = ()
+    """The namespaces that the pack serves; none: all of them. What would be listed or watched in
+    all is then asked of each of these, so that no right beyond them is needed."""
+    left_out: Tuple[str, ...] = ()
+    """Kinds of ours, by their plural, that the setting `parts` leaves out: none is asked for, and
+    there seem to be no objects of them."""
     verify_tls: bool = True
     connect_timeout_seconds: float = 5.0
     read_timeout_seconds: float = 30.0
@@ -120,13 +129,32 @@ class KubeSettings:
         it does not know.
         """
         section = config.get("kubernetes") or {}
-        unknown = sorted(set(section) - set(cls.__dataclass_fields__))
+        unknown = sorted(set(section) - set(cls.__dataclass_fields__) | set(section) & {"left_out"})
         if unknown:
             raise DefinitionError(
                 f"the pack configuration has no setting kubernetes.{unknown[0]}",
                 field=f"kubernetes.{unknown[0]}",
             )
-        return cls(**{key: value for key, value in section.items() if value is not None})
+        values = {key: value for key, value in section.items() if value is not None}
+        served = values.pop("namespaces", ())
+        if not isinstance(served, (list, tuple)) or not all(
+            isinstance(one, str) and _NAMESPACE.fullmatch(one) for one in served
+        ):
+            raise DefinitionError(
+                f"kubernetes.namespaces is a list of names of namespaces (found: {served!r}).",
+                field="kubernetes.namespaces",
+            )
+        return cls(
+            **values,
+            namespaces=tuple(dict.fromkeys(served)),
+            left_out=parts.left_out(config),
+        )
+
+    def places(self, namespace: str = "") -> Tuple[str, ...]:
+        """Where to list and watch what is asked of one namespace, or (empty) of all: a tuple of
+        namespaces, "" for the whole cluster.
+        """
+        return (namespace,) if namespace else self.namespaces or ("",)
 
 
 class Resource(NamedTuple):
@@ -267,6 +295,12 @@ class KubeClient:
     ) -> Object:
         """One object as it is now; NotFoundError when there is none."""
         asked = self._request(resource, "get", namespace, name, subresource)
+        if self._is_left_out(resource):
+            raise NotFoundError(
+                f"{resource.plural} {namespace}/{name}: not served; the setting parts leaves "
+                f"{resource.plural} out",
+                service=kube_errors.SERVICE,
+            )
         return self._send("GET", resource.path(namespace, name, subresource), asked)
 
     def list_page(
@@ -303,21 +337,23 @@ class KubeClient:
         field_selector: str = "",
         limit: int = 500,
     ) -> Iterator[Object]:
-        """Every object, page by page; for collections that need not be consistent as a whole."""
-        token = ""
-        while True:
-            page = self.list_page(
-                resource,
-                namespace,
-                limit=limit,
-                continue_token=token,
-                label_selector=label_selector,
-                field_selector=field_selector,
-            )
-            yield from page.get("items") or []
-            token = (page.get("metadata") or {}).get("continue") or ""
-            if not token:
-                return
+        """Every object, page by page; for collections that need not be consistent as a whole.
+
+        Without a namespace: of all namespaces that the pack serves.
+        """
+        for place in () if self._is_left_out(resource) else self.settings.places(namespace):
+            token, is_first = "", True
+            while token or is_first:
+                page = self.list_page(
+                    resource,
+                    place,
+                    limit=limit,
+                    continue_token=token,
+                    label_selector=label_selector,
+                    field_selector=field_selector,
+                )
+                yield from page.get("items") or []
+                token, is_first = (page.get("metadata") or {}).get("continue") or "", False
 
     def create(self, resource: Resource, body: Object, namespace: str = "") -> Object:
         """Make it; ConflictError when the name is taken."""
@@ -548,6 +584,9 @@ class KubeClient:
     def close(self) -> None:
         """Give up pooled connections; requests under way end by themselves."""
         self._pool.clear()
+
+    def _is_left_out(self, resource: Resource) -> bool:
+        return resource.group == GROUP and resource.plural in self.settings.left_out
 
     @staticmethod
     def _request(

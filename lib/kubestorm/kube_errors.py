@@ -147,6 +147,9 @@ def _describe(request: Request) -> str:
 
 
 def _forbidden(request: Request, said: str) -> str:
+    if request.verb == "patch" and said.endswith("is forbidden:"):
+        # A server-side apply of what is not there: `patch` is allowed, and no reason is given.
+        request, said = request._replace(verb="create"), ""
     user = _USER.search(said)
     scope = f'a Role in namespace "{request.namespace}"' if request.namespace else "a ClusterRole"
     rule = (
@@ -157,7 +160,9 @@ def _forbidden(request: Request, said: str) -> str:
         f"Kubernetes forbids {_describe(request)}; grant "
         f"{'user ' + user.group(1) if user else 'this account'} "
     )
-    message += f"{scope} with the rule {{{rule}}}"
+    message += (
+        f"{scope} with the rule {{{rule}}}; kubestorm-rbac prints all that the configuration needs"
+    )
     # A refusal that is not RBAC's (admission, quota) is a 403 as well, and says why itself.
     if said and "cannot " + request.verb not in said:
         return f"Kubernetes forbids {_describe(request)}: {said}"

@@ -21,14 +21,14 @@ def world(tmp_path: Path):
     it = World(tmp_path)
     try:
         it.environment.start()
-        for name in ("mysqldbs.yaml", "rbac.yaml"):
-            for manifest in yaml.safe_load_all((EXAMPLE / name).read_text()):
-                it.environment.apply(manifest)
+        for manifest in yaml.safe_load_all((EXAMPLE / "mysqldbs.yaml").read_text()):
+            it.environment.apply(manifest)
         path = tmp_path / "configs" / "kubestorm.yaml"
         config = yaml.safe_load(path.read_text())
         ours = yaml.safe_load((EXAMPLE / "config.yaml").read_text())["database"]
         config["database"] = {**(config.get("database") or {}), **ours}
         path.write_text(yaml.safe_dump(config))
+        it.environment.grant()
         it.engine = it.environment.engine()
         it.engine.start()
         yield it

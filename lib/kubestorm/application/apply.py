@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from kubestorm import untrusted
 from kubestorm.application.render import CONTAINER, Manifest
 from kubestorm.errors import NotFoundError, PermanentError, TemporaryError
-from kubestorm.kube import FIELD_MANAGER, KubeClient, Resource
+from kubestorm.kube import FIELD_MANAGER, ForbiddenError, KubeClient, Resource
 from kubestorm.kube_errors import SERVICE, FieldConflict, FieldConflictError
 
 REPLICAS = ".spec.replicas"
@@ -135,9 +135,12 @@ def remove(
     kube: KubeClient, resource: Resource, kind: str, name: str, namespace: str, *, uid: str
 ) -> Optional[Outcome]:
     """Remove an object that is no longer wished, if it is there and this Application's. Safe to
-    repeat.
+    repeat. What the account may not read it has not made: who wants none of a kind grants it not.
     """
-    live = read(kube, resource, name, namespace)
+    try:
+        live = read(kube, resource, name, namespace)
+    except ForbiddenError:
+        return None
     if live is None or not is_owned(live, uid) or live["metadata"].get("deletionTimestamp"):
         return None
     try:

@@ -265,6 +265,11 @@ class BuildSettings:
         """The builders that an ImageBuild may name."""
         return (self.builder, *(each for each in self.builders if each != self.builder))
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether a builder that may be named runs as Jobs."""
+        return any(builder != HOST_BUILDAH for builder in self.offered)
+
     def platform_of(self, builder: str) -> str:
         """What a builder makes where an ImageBuild names no platform; empty where that depends on
         the node.

@@ -31,7 +31,7 @@ from kubestorm.chat.running import Runner
 from kubestorm.chat.settings import ChatSettings
 from kubestorm.chat.targets import Absent, Ambiguous, Target, find, namespace_meant
 from kubestorm.errors import Error, NotFoundError
-from kubestorm.kube import Resource
+from kubestorm.kube import ForbiddenError, Resource
 
 _KIND_PLURALS = {
     "database": DATABASE,
@@ -276,13 +276,15 @@ def _value_names(command: Command) -> Tuple[str, ...]:
 
 
 def targets_by_kube(kube: Any) -> ListTargets:
-    """Lists objects of our own group by their names; a kind that is not installed has none."""
+    """Lists objects of our own group by their names; a kind that is not installed, or that the
+    account may not list, has none.
+    """
 
     def listed(plural: str) -> List[Target]:
         resource = Resource(naming.GROUP, naming.VERSION, plural)
         try:
             found = [item["metadata"] for item in kube.list_all(resource)]
-        except NotFoundError:
+        except (NotFoundError, ForbiddenError):
             return []
         return [Target(item.get("namespace", ""), item["name"]) for item in found]
 

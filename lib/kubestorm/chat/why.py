@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from kubestorm import naming, untrusted
 from kubestorm.conditions import READY, find
 from kubestorm.errors import DefinitionError, Error, NotFoundError
-from kubestorm.kube import EVENTS, Resource
+from kubestorm.kube import EVENTS, ForbiddenError, Resource
 from kubestorm.rollout import names
 from kubestorm.rollout.intents import freeze_of
 from kubestorm.services import Services
@@ -40,6 +40,10 @@ def why(services: Services, namespace: str, name: str, kind: str = "") -> Dict[s
             )
         except NotFoundError:
             continue
+        except ForbiddenError:
+            if kind:
+                raise
+            continue  # a kind that this installation has nothing to do with
         return explain(
             plural, found, _events(services, found), _rollout(services, found, namespace)
         )

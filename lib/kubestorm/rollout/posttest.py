@@ -180,7 +180,8 @@ class TestRun:
                 headers=check.headers,
                 timeout_seconds=timeout,
             )
-        asked = Asked("get", "", "services/proxy or pods/proxy", self._namespace, self._spec.name)
+        kind = "pods/proxy" if "/pods/" in target.proxy else "services/proxy"
+        asked = Asked("get", "", kind, self._namespace, self._spec.name)
         return self._kube.proxy(
             target.proxy, check.path, asked, headers=check.headers, timeout_seconds=timeout
         )
@@ -297,9 +298,7 @@ def _no_answer(error: Exception) -> str:
     if isinstance(error, DefinitionError):
         return str(error)  # the trust boundary's own sentence
     if isinstance(error, ForbiddenError):
-        return (
-            "Kubernetes forbids it (403); grant this account get on pods/proxy and services/proxy"
-        )
+        return "Kubernetes forbids it (403); grant the role kubestorm-application-test-requests"
     if isinstance(error, Error):
         code = error.status_code
         return (

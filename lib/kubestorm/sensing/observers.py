@@ -11,6 +11,7 @@ from kubestorm.announce.observer import NewsObserver
 from kubestorm.approval.observer import ApprovalObserver
 from kubestorm.errors import NotFoundError
 from kubestorm.kube import KubeClient
+from kubestorm.parts import ANNOUNCEMENTS, serves
 from kubestorm.resource import NAMESPACES
 from kubestorm.services import utc_now
 from kubestorm.watching.api import Observer
@@ -28,7 +29,11 @@ def observers(
             return client.get(NAMESPACES, name)
         return None
 
-    return [
-        NewsObserver(config, namespace, dispatch, log, clock=time.monotonic, now=utc_now),
-        ApprovalObserver(config, dispatch, log, clock=time.monotonic, now=utc_now),
+    told: List[Observer] = [
+        ApprovalObserver(config, dispatch, log, clock=time.monotonic, now=utc_now)
     ]
+    if serves(config, ANNOUNCEMENTS):
+        told.append(
+            NewsObserver(config, namespace, dispatch, log, clock=time.monotonic, now=utc_now)
+        )
+    return told

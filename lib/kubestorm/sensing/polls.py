@@ -11,6 +11,7 @@ import time
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
 
 from kubestorm.errors import Error
+from kubestorm.parts import APPLICATIONS, BUILDS, serves
 from kubestorm.sensing.keeping import Config, Keeper, Part
 from kubestorm.sensing.store import QuietStore
 from kubestorm.services import Services, open_services
@@ -101,12 +102,17 @@ def leases(config: Config, context: Context) -> Optional[Poll]:
     return Poll(LEASES_SECONDS, WithServices(config, look))
 
 
+def for_part(part: str, make: MakePoll) -> MakePoll:
+    """A poll of one part of the pack, made where the sensors serve it."""
+    return lambda config, context: make(config, context) if serves(config, part) else None
+
+
 POLLS: Tuple[Tuple[str, MakePoll], ...] = (
     ("registries", registries),
-    ("branches", branches),
-    ("base images", base_images),
-    ("deliveries", deliveries),
-    ("applications", applications),
+    ("branches", for_part(BUILDS, branches)),
+    ("base images", for_part(BUILDS, base_images)),
+    ("deliveries", for_part(BUILDS, deliveries)),
+    ("applications", for_part(APPLICATIONS, applications)),
     ("leases", leases),
 )
 """Name -> what makes a poll of the configuration; None where that asks for none. Each has a thread

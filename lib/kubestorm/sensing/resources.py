@@ -9,9 +9,10 @@ import threading
 from typing import Any, Dict, Mapping, Optional
 
 from kubestorm import rds
+from kubestorm.parts import DATABASES
 from kubestorm.sensing.keeping import Config, Keeper, Part
 from kubestorm.sensing.observers import observers
-from kubestorm.sensing.polls import Context, Poll, WithServices, part_of
+from kubestorm.sensing.polls import Context, Poll, WithServices, for_part, part_of
 from kubestorm.sensing.store import QuietStore
 from kubestorm.services import open_services
 from kubestorm.watching.hub import WatchHub
@@ -35,7 +36,7 @@ class Resources:
         store = QuietStore(service, log)
         parts = [
             Part("watches", self._begin),
-            part_of("drift", drift, Context(store, self._dispatch, log)),
+            part_of("drift", for_part(DATABASES, drift), Context(store, self._dispatch, log)),
         ]
         self.keeper = Keeper(parts, config, log, closing=store.flush)
 

@@ -41,7 +41,7 @@ from kubestorm.watching.instances import InstanceWatch
 from kubestorm.watching.instances import Owner as InstanceOwner
 from kubestorm.watching.knowledge import Knowledge, Store
 from kubestorm.watching.list_watch import ListWatch
-from kubestorm.watching.owned import KINDS, OwnedWatch
+from kubestorm.watching.owned import OwnedWatch, wanted_keys
 from kubestorm.watching.settings import WatchSettings
 from kubestorm.watching.watch import Watch
 
@@ -50,7 +50,6 @@ STOP_SECONDS = 5.0
 GATHER_SECONDS = 1.0
 """Changes of one owner's pods come in groups: how long they are gathered before it is woken."""
 DATABASES, APPLICATIONS, ROLLOUTS = "databases", "applications", "rollouts"
-OWNERS = frozenset((APPLICATIONS, ROLLOUTS, "imagebuilds"))
 WAITS_FOR_DATABASE = frozenset(("WaitingForDatabase", "WaitingForConfiguration"))
 
 Trigger = Dict[str, Any]
@@ -91,9 +90,9 @@ class WatchHub:
         # StackStorm's dispatcher is not said to be safe for several threads at once.
         self._dispatching = threading.Lock()
         self._wanted: Dict[str, Trigger] = {}
-        self._subscriptions: Dict[str, Subscription] = {}
+        self._subscriptions: Dict[str, Tuple[Subscription, ...]] = {}
         self._running: Dict[WatchKey, _Running] = {}
-        self._owned: Dict[str, _Running] = {}
+        self._owned: Dict[WatchKey, _Running] = {}
         self._gathered: Dict[Owner, Tuple[float, str, bool]] = {}
         self._instances: Optional[InstanceWatch] = None
         self._observers: Sequence[Observer] = ()
@@ -138,7 +137,7 @@ class WatchHub:
                 self._note(identity, trigger)
             # All of them are noted before any watch begins: triggers that share one must hear the
             # same from it.
-            for key in {one.key for one in self._subscriptions.values()}:
+            for key in {one.key for one in self._subscribed()}:
                 self._adjust(key)
         self._ticker.start()
 
@@ -148,20 +147,19 @@ class WatchHub:
         with self._lock:
             self._wanted[identity] = dict(trigger)
             if self._api is not None:
-                before = self._subscriptions.get(identity)
+                before = self._subscriptions.get(identity, ())
                 self._note(identity, dict(trigger))
-                after = self._subscriptions.get(identity)
-                for one in {one.key for one in (before, after) if one is not None}:
-                    self._adjust(one)
+                after = self._subscriptions.get(identity, ())
+                for key in {one.key for one in (*before, *after)}:
+                    self._adjust(key)
 
     def remove(self, trigger: Mapping[str, Any]) -> None:
         """No rule asks for this trigger any more."""
         identity = _identity(trigger)
         with self._lock:
             self._wanted.pop(identity, None)
-            gone = self._subscriptions.pop(identity, None)
-            if gone is not None:
-                self._adjust(gone.key)
+            for one in self._subscriptions.pop(identity, ()):
+                self._adjust(one.key)
 
     def stop(self) -> None:
         """End all watches and write what they know. Safe to repeat."""
@@ -188,12 +186,15 @@ class WatchHub:
         assert self._settings is not None  # noqa: S101 (callers checked; for the type checker)
         self._subscriptions.pop(identity, None)
         try:
-            self._subscriptions[identity] = subscription(trigger, self._settings)
+            self._subscriptions[identity] = subscriptions(trigger, self._settings)
         except DefinitionError as error:
             self._log.error("watch.bad_trigger: %s", error)
 
+    def _subscribed(self) -> List[Subscription]:
+        return [one for several in list(self._subscriptions.values()) for one in several]
+
     def _adjust(self, key: WatchKey) -> None:
-        subscribed = [one for one in self._subscriptions.values() if one.key == key]
+        subscribed = [one for one in self._subscribed() if one.key == key]
         running = self._running.get(key)
         if subscribed and running is None and not self._stopping.is_set():
             running = self._running[key] = self._begin(self._watch_of(key))
@@ -215,15 +216,21 @@ class WatchHub:
     def _adjust_owned(self) -> None:
         """What we own is watched while a rule asks for the kinds that wait for it."""
         assert self._settings is not None  # noqa: S101 (callers checked; for the type checker)
-        wanted = any(
-            key.plural in OWNERS and self._settings.is_ours(key.group, key.plural)
-            for key in self._running
-        )
-        if wanted and not self._owned and not self._stopping.is_set():
-            assert self._api is not None  # noqa: S101
-            for kind, key in KINDS.items():
+        assert self._api is not None  # noqa: S101
+        watched = {
+            key.plural for key in self._running if self._settings.is_ours(key.group, key.plural)
+        }
+        places = self._settings.kubernetes.places()
+        wanted = wanted_keys(watched, places, self._settings.build_namespace)
+        for key in [key for key in self._owned if key not in wanted]:
+            self._owned.pop(key).watch.stop()
+        if self._stopping.is_set():
+            return
+        for key, kind in wanted.items():
+            if key not in self._owned:
                 watch = OwnedWatch(
                     kind,
+                    key,
                     self._api(key),
                     self._settings,
                     clock=self._clock,
@@ -231,11 +238,7 @@ class WatchHub:
                     log=self._log,
                     wake=self._gather,
                 )
-                self._owned[kind] = self._begin(watch)
-        elif not wanted:
-            owned, self._owned = self._owned, {}
-            for one in owned.values():
-                one.watch.stop()
+                self._owned[key] = self._begin(watch)
 
     def _watch_of(self, key: WatchKey) -> Watch:
         assert self._settings is not None  # noqa: S101
@@ -355,7 +358,7 @@ class WatchHub:
                 watch.wake(key, reason)
 
     def _fan_out(self, key: WatchKey, payload: Object) -> None:
-        subscribed = [one for one in list(self._subscriptions.values()) if one.key == key]
+        subscribed = [one for one in self._subscribed() if one.key == key]
         with self._dispatching:
             for one in subscribed:
                 if payload["change"] != judging.RESYNC or one.resync:
@@ -410,6 +413,15 @@ def subscription(trigger: Mapping[str, Any], settings: WatchSettings) -> Subscri
     )
     kind = trigger.get("type") or TRIGGER_TYPE
     return Subscription(key, resync, {"type": kind, "parameters": dict(parameters)})
+
+
+def subscriptions(trigger: Mapping[str, Any], settings: WatchSettings) -> Tuple[Subscription, ...]:
+    """What one trigger watches: one for each namespace where the pack serves named ones, none for a
+    kind that it does not serve. Raises DefinitionError.
+    """
+    one = subscription(trigger, settings)
+    places = settings.places(one.key.group, one.key.plural, one.key.namespace)
+    return tuple(one._replace(key=one.key._replace(namespace=place)) for place in places)
 
 
 def store_prefix(key: WatchKey, cluster: str) -> str:

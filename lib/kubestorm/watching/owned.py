@@ -6,7 +6,7 @@ telling state changed while it was watched; after a start, only those that are n
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Set
+from typing import Any, Callable, Container, Dict, Sequence, Set
 
 from kubestorm.rollout.telling import GONE, SETTLED, Owner, is_worth_a_look, owner_of, telling_state
 from kubestorm.watching import judging
@@ -20,6 +20,25 @@ KINDS = {
     "Pod": WatchKey("", "v1", "pods", label_selector=SELECTOR),
     "Job": WatchKey("batch", "v1", "jobs", label_selector=SELECTOR),
 }
+BUILD_KINDS = ("Pod", "Job")
+
+
+def wanted_keys(
+    watched: Container[str], places: Sequence[str], build_namespace: str
+) -> Dict[WatchKey, str]:
+    """What to watch while kinds of ours (by plural) are `watched`, and the kind that each is: what
+    Applications become in the namespaces that are served, what ImageBuilds become in that of the
+    builds (empty: none run in the cluster).
+    """
+    wanted: Dict[WatchKey, str] = {}
+    if "applications" in watched or "rollouts" in watched:
+        for place in places:
+            wanted.update({key._replace(namespace=place): kind for kind, key in KINDS.items()})
+    if "imagebuilds" in watched and build_namespace:
+        for kind in BUILD_KINDS:
+            if KINDS[kind] not in wanted:
+                wanted[KINDS[kind]._replace(namespace=build_namespace)] = kind
+    return wanted
 
 
 class OwnedWatch(ListWatch):
@@ -28,9 +47,14 @@ class OwnedWatch(ListWatch):
     """
 
     def __init__(
-        self, kind: str, *arguments: Any, wake: Callable[[Owner, str, bool], None], **more: Any
+        self,
+        kind: str,
+        key: WatchKey,
+        *arguments: Any,
+        wake: Callable[[Owner, str, bool], None],
+        **more: Any,
     ) -> None:
-        super().__init__(KINDS[kind], *arguments, **more)
+        super().__init__(key, *arguments, **more)
         self._kind, self._wake = kind, wake
         self._states: Dict[str, str] = {}
         self._is_first_list = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Tuple, Type, TypeVar
 
+from kubestorm.building.settings import BuildSettings, ClusterSettings
 from kubestorm.errors import DefinitionError
 from kubestorm.kube import KubeSettings
 from kubestorm.settings import AwsSettings, load_settings
@@ -74,16 +75,37 @@ class WatchSettings:
     database_kinds: Tuple[Tuple[str, str], ...] = ()
     """Group and plural of the kinds that are understood as Databases."""
 
+    build_namespace: str = ClusterSettings.namespace
+    """Where builds run as Jobs; empty: none does."""
+
     def is_ours(self, group: str, plural: str) -> bool:
         """Whether the pack's own journeys write the status of this kind."""
         return group in self.resync.groups or (group, plural) in self.database_kinds
 
+    def places(self, group: str, plural: str, namespace: str) -> Tuple[str, ...]:
+        """The namespaces in which a kind is watched, "" for all at once; none where it is left out.
+
+        What the pack serves is ours and what is understood as a Database. Any other kind, which may
+        have no namespace at all, is watched where its rule says.
+        """
+        if group != OWN_GROUP and (group, plural) not in self.database_kinds:
+            return (namespace,)
+        if group == OWN_GROUP and plural in self.kubernetes.left_out:
+            return ()
+        served = self.kubernetes.namespaces
+        if namespace and served and namespace not in served:
+            raise DefinitionError(
+                f"a rule asks for {plural} in {namespace}, which kubernetes.namespaces leaves out",
+                field="namespace",
+            )
+        return self.kubernetes.places(namespace)
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> WatchSettings:
-        """Read `cluster`, `kubernetes`, `resync` and `watch`; DefinitionError names the key that is
-        wrong.
+        """Read `cluster`, `kubernetes`, `parts`, `resync` and `watch`; DefinitionError names the
+        key that is wrong.
         """
-        settings = load_settings(config)
+        settings, builds = load_settings(config), BuildSettings.from_config(config)
         resync = _section(ResyncSettings, "resync", config)
         for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
             if not getattr(resync, name):
@@ -95,6 +117,7 @@ class WatchSettings:
             resync=resync,
             watch=_section(LoopSettings, "watch", config),
             aws=settings.aws,
+            build_namespace=builds.cluster.namespace if builds.in_cluster else "",
             database_kinds=tuple((one.group, one.plural) for one in settings.database.kinds),
         )
 

@@ -37,7 +37,7 @@ def cluster(kube: Kube, vault: VaultServer, tmp_path: Path) -> Iterator[World]:
         kube, vault, tmp_path, "registry.test:5000", builder="buildkit", max_concurrent=1
     ) as made:
         for manifest in yaml.safe_load_all(
-            (ROOT / "deploy" / "kubernetes-builds.yaml").read_text()
+            (ROOT / "deploy" / "kubernetes" / "builds-in-cluster.yaml").read_text()
         ):
             if manifest["kind"] in ("Namespace", "ServiceAccount"):
                 place = (
@@ -370,7 +370,7 @@ def test_an_api_server_takes_every_builders_job(cluster: World, builder):
 def test_a_missing_namespace_is_a_sentence(cluster: World):
     """Operations learn what to apply."""
     cluster.apply()
-    with pytest.raises(Exception, match=r"deploy/kubernetes-builds\.yaml"):
+    with pytest.raises(Exception, match="kubestorm-rbac"):
         begin(cluster, cluster={"namespace": "no-such-namespace"})
 
 

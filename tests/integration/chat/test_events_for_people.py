@@ -40,8 +40,6 @@ class Asked(ChatWorld):
 
     def make(self) -> dict[str, Any]:
         """The payload of `kubestorm.approval_wanted` for it."""
-        for document in yaml.safe_load_all((MYSQLDB / "rbac.yaml").read_text()):
-            self.environment.apply(document)
         self.environment.apply(yaml.safe_load((MYSQLDB / "mysqldbs.yaml").read_text()))
         manifest = yaml.safe_load((MYSQLDB / "mysqldb.yaml").read_text())
         made = eventually(lambda: self.applied(manifest))

@@ -62,7 +62,8 @@ class JobBuilder:
             made = self._kube.get(JOBS, name, self._namespace)
         except NotFoundError as error:
             message = (
-                f"There is no namespace {self._namespace}; apply deploy/kubernetes-builds.yaml."
+                f"There is no namespace {self._namespace}; kubestorm-rbac prints it with what "
+                "else builds in the cluster need."
             )
             raise PermanentError(message, service="Kubernetes") from error
         owner = {
