@@ -276,6 +276,7 @@ class KubeClient:
     ) -> None:
         self.settings = settings or KubeSettings()
         self._before_write = before_write
+        self._retry_seconds = retrying.TOTAL_SECONDS
         self._api = api_client
         self._pool = api_client.rest_client.pool_manager
         self.host: str = api_client.configuration.host.rstrip("/")
@@ -289,6 +290,12 @@ class KubeClient:
             read_timeout_seconds=min(seconds, self.settings.read_timeout_seconds),
         )
         return hurried
+
+    def without_retries(self) -> KubeClient:
+        """The same client for a loop that tries again by itself, and can be told to stop."""
+        once = copy.copy(self)
+        once._retry_seconds = 0.0
+        return once
 
     def get(
         self, resource: Resource, name: str, namespace: str = "", subresource: str = ""
@@ -668,8 +675,7 @@ class KubeClient:
                 once,
                 lambda answer: int(answer.status),
                 repeatable=content_type in _REPEATABLE_PATCHES,
-                # A watch has a loop of its own.
-                total_seconds=min(retrying.TOTAL_SECONDS, read_timeout) if preload else 0.0,
+                total_seconds=min(self._retry_seconds, read_timeout),
             )
             if response.status < 400:
                 return response

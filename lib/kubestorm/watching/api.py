@@ -85,7 +85,7 @@ class KubeWatchApi:
     """One WatchKey on a real API server."""
 
     def __init__(self, client: KubeClient, key: WatchKey, settings: LoopSettings) -> None:
-        self._client, self._key, self._settings = client, key, settings
+        self._client, self._key, self._settings = client.without_retries(), key, settings
 
     def list_page(self, continue_token: str) -> Object:
         return self._client.list_page(

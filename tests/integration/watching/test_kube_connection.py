@@ -15,6 +15,7 @@ from kubestorm.kube import (
     connect,
 )
 from kubestorm.lease import LeaseLock, LeaseTakenError
+from kubestorm.retrying import ATTEMPTS
 
 from tests.integration.watching.conftest import ConnectAs, Fault, FaultProxy, Widgets, widget_crd
 from tests.kube_fixtures import Kube
@@ -111,14 +112,16 @@ def test_a_certificate_nobody_vouches_for_is_refused(kube: Kube, connect_as: Con
 def test_busy_and_broken_servers_are_worth_another_try(
     kube: Kube, proxy: FaultProxy, connect_as: ConnectAs
 ) -> None:
-    """429 carries its Retry-After, 500 and a dropped connection are temporary too."""
+    """429 carries its Retry-After, which is not waited for where it is long; 500 (that stays) and a
+    dropped connection are temporary too.
+    """
     through = connect_as(proxy.url, kube.token, "")
-    for fault, after in (
-        (Fault("/x", 429, headers={"Retry-After": "7"}), 7.0),
-        (Fault("/x", 500), None),
-        (Fault("/x"), None),
+    for fault, times, after in (
+        (Fault("/x", 429, headers={"Retry-After": "70"}), 1, 70.0),
+        (Fault("/x", 500), ATTEMPTS, None),
+        (Fault("/x"), 1, None),
     ):
-        proxy.faults.append(fault)
+        proxy.faults.extend([fault] * times)
         with pytest.raises(TemporaryError) as caught:
             through.get(CONFIG_MAPS, "x", "default")
         assert (caught.value.service, caught.value.retry_after_seconds) == ("Kubernetes", after)
