@@ -46,7 +46,7 @@ def test_a_client_of_rds_is_kept_until_its_credentials_are_refused(aws, monkeypa
     settings = AwsSettings(region="eu-central-1", endpoint_url=aws.url)
     first = rds.connect(settings)
     assert list(rds.connect(settings).list_instances()) == []
-    assert rds.connect(settings) is first
+    assert rds.connect(settings)._client is first._client
     answer = {"Error": {"Code": "ExpiredToken"}}
 
     def refuse(**_: object) -> None:
@@ -55,7 +55,7 @@ def test_a_client_of_rds_is_kept_until_its_credentials_are_refused(aws, monkeypa
     first._client.meta.events.register("before-call.rds.DescribeDBInstances", refuse)
     with pytest.raises(PermanentError, match="ExpiredToken"):
         list(first.list_instances())
-    assert rds.connect(settings) is not first
+    assert rds.connect(settings)._client is not first._client
 
 
 @pytest.mark.parametrize("region", ["eu-central-1", "us-east-1", "cn-north-1", "us-gov-west-1"])
