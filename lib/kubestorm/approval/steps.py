@@ -34,7 +34,7 @@ from kubestorm.chat.people import Person, find_person
 from kubestorm.chat.settings import ChatSettings
 from kubestorm.engine_api import EngineApi
 from kubestorm.errors import ConflictError, Error, NotFoundError, PermanentError
-from kubestorm.lease import LeaseLock, default_holder
+from kubestorm.lease import default_holder
 from kubestorm.naming import Identity
 from kubestorm.services import Services
 from kubestorm.slack.posting import open_web
@@ -83,10 +83,10 @@ def _step(services: Services, identity: Identity, run_id: str) -> Result:
     has to be opened.
     """
     quiet: Result = {"state": "", "number": "", "inquiry": None}
-    lease = LeaseLock(services.kube, f"approval-{identity.uid}", holder=run_id, now=services.now)
+    lease = services.lease(f"approval-{identity.uid}", run_id, of=str(identity))
     if not lease.acquire():
         return {**quiet, "message": f"Execution {lease.held_by} is asking already."}
-    try:
+    with services.holding(lease):
         subject = find(services, identity)
         if subject is None or subject.question is None:
             return {**quiet, "message": "Nothing to approve."}
@@ -94,9 +94,6 @@ def _step(services: Services, identity: Identity, run_id: str) -> Result:
         if rule is None:
             return {**quiet, "message": "No approval needed."}
         return _Asking(services, subject, subject.question, rule).step()
-    finally:
-        with contextlib.suppress(Error):
-            lease.release()
 
 
 def respond(
