@@ -23,7 +23,7 @@ from sandbox.tally import UNFINISHED
 
 pytest.register_assert_rewrite("tests.e2e.journey")
 
-DEADLINE_SECONDS = 150.0
+DEADLINE_SECONDS = 240.0
 POLL_SECONDS = 0.1
 # A dead watch is noticed within seconds, and what failed is tried again soon.
 SETTINGS = {
