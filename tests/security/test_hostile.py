@@ -260,7 +260,7 @@ def test_a_branch_reads_nothing_of_the_build_host(fortress: Fortress) -> None:
         made = fortress.write("ImageBuild", f"branch-{number}", spec)
         assert made.status_code == 201, made.text
     outside = {
-        "source": {"url": "http://169.254.169.254/latest/meta-data", "branch": "main"},
+        "source": {"url": "https://169.254.169.254/latest/meta-data", "branch": "main"},
         "images": [{"name": "x", "repository": f"{MINE}/x"}],
     }
     assert fortress.write("ImageBuild", "metadata", outside).status_code in (201, 422)

@@ -66,7 +66,23 @@ def parse_address(text: str, settings: SourceSettings) -> GitAddress:
             f"{address.host} is none of the git servers that operations allow: "
             f"{', '.join(settings.hosts)}"
         )
+    if _is_this_networks(address.host) and all(each == "*" for each in settings.hosts):
+        raise _wrong(
+            f"{address.host} is an address or this machine; name a git server, or have operations "
+            "allow it in build.source.hosts"
+        )
     return address
+
+
+def _is_this_networks(host: str) -> bool:
+    """Whether a host means an address, in whatever notation, or the machine or cloud that asks."""
+    last = host.rpartition(".")[2]
+    return (
+        ":" in host
+        or bool(re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last))
+        or last == "localhost"
+        or host in ("metadata.google.internal", "metadata")
+    )
 
 
 def repository_key(text: str) -> str:

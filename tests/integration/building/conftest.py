@@ -229,7 +229,7 @@ def a_world(
             "builders": ["buildkit", "buildah", "kaniko", "host-buildah"],
             "folder": str(tmp_path / "builds"),
             "host": {"enabled": True, "allow_root": True},
-            "source": {"protocols": ["file", "http", "ssh"]},
+            "source": {"protocols": ["file", "http", "ssh"], "hosts": ["*", "127.0.0.1"]},
             "retry_seconds": 0.01,
             "default_registry": registry,
             "registries": [{"host": registry, "insecure": True, "vault_path": "registries/main"}],

@@ -24,7 +24,7 @@ from tests.integration.building.git_servers import (
     http_server,
 )
 
-ALL = SourceSettings(protocols=("https", "http", "ssh", "file"))
+ALL = SourceSettings(protocols=("https", "http", "ssh", "file"), hosts=("*", "127.0.0.1"))
 Open = Callable[..., "contextmanager[GitClient]"]
 
 
@@ -55,7 +55,9 @@ def client(base: Path) -> Open:
     def opened(
         url: str, credentials: GitCredentials | None = None, **source: object
     ) -> Iterator[GitClient]:
-        settings = BuildSettings(source=SourceSettings(protocols=ALL.protocols, **source))
+        settings = BuildSettings(
+            source=SourceSettings(protocols=ALL.protocols, hosts=ALL.hosts, **source)
+        )
         with Workspace(base) as workspace:
             runner = Runner(workspace.path)
             address = parse_address(url, ALL)

@@ -84,14 +84,28 @@ def test_a_password_in_an_address_is_not_repeated_in_its_refusal():
     [
         (SourceSettings(), "file:///srv/git/shop.git"),
         (SourceSettings(), "http://git.test/shop"),
-        (SourceSettings(hosts=("*.corp.test",)), "https://169.254.169.254/latest"),
+        (SourceSettings(hosts=("*.corp.test",)), "https://git.test/shop"),
+        (SourceSettings(), "https://169.254.169.254/latest"),
+        (SourceSettings(), "https://2852039166/latest"),
+        (SourceSettings(), "https://0xa9fea9fe/latest"),
+        (SourceSettings(), "https://[fd00:ec2::254]/latest"),
+        (SourceSettings(), "https://metadata.google.internal/v1"),
+        (SourceSettings(), "git@localhost:shop.git"),
+        (SourceSettings(), "https://x.localhost/shop"),
     ],
-    ids=["file", "http", "host"],
 )
 def test_protocols_and_servers_are_what_operations_allow(settings, text):
-    """Files of this machine and source in the clear are off until somebody turns them on."""
+    """Files of this machine, source in the clear, addresses and the machine that asks are off until
+    somebody turns them on.
+    """
     with pytest.raises(DefinitionError, match="allow"):
         parse_address(text, settings)
+
+
+def test_an_address_that_operations_name_is_taken():
+    """A server without a name is theirs to allow."""
+    settings = SourceSettings(hosts=("*", "10.0.0.7"))
+    assert parse_address("https://10.0.0.7/team/shop.git", settings).host == "10.0.0.7"
 
 
 @pytest.mark.parametrize("name", ["main", "feature/x", "v1.2", "user@work", "日本"])
