@@ -40,6 +40,7 @@ class Fault:
     silent: bool = False
     after: int = 0
     held: bool = False
+    applied: bool = False
     hits: int = 0
     ended: bool = False
 
@@ -69,11 +70,13 @@ class Faults:
         silent: bool = False,
         after: int = 0,
         held: bool = False,
+        applied: bool = False,
     ) -> Fault:
         """Let matching requests fail: answer `status`, wait `delay_seconds` first, `drop` the
         connection (before the answer, or in the middle of its body), say nothing more in a
         streamed answer (`silent`, also one already open; `times` then counts what was not said),
         or be slow (`held`): the request is carried out, its answer comes when the fault is removed.
+        With `applied` the request is carried out before `status` is answered.
 
         A fault of delay alone lets the request through afterwards, also when the client has gone
         meanwhile. The first `after` matching requests are spared.
@@ -81,7 +84,7 @@ class Faults:
         data = body.encode() if isinstance(body, str) else body
         fault = Fault(
             re.compile(method), re.compile(path), times, status, dict(headers or {}), data, delay_seconds, drop,
-            drop_mid_body, silent, after, held,
+            drop_mid_body, silent, after, held, applied,
         )  # fmt: skip
         with self._lock:
             self._faults.append(fault)
@@ -145,6 +148,8 @@ class FaultMiddleware:
         fault = self._faults.take(scope["method"], path)
         if fault is not None and fault.delay_seconds and fault.status is None and not fault.drop:
             receive = await _received(receive)
+        if fault is not None and fault.applied:
+            await self._app(scope, receive, _unheard)
         if fault is None or not await _happens(fault, send):
             await self._app(scope, receive, self._guarded(scope["method"], path, send, fault))
 
@@ -179,6 +184,10 @@ class FaultMiddleware:
         while self._faults.has_silence(method, path) and not getattr(cycle, "disconnected", True):
             await asyncio.sleep(SILENCE_POLL_SECONDS)
         _abort(send)
+
+
+async def _unheard(_: Message) -> None:
+    """An answer that nobody gets."""
 
 
 async def _received(receive: AsgiApp) -> AsgiApp:

@@ -37,8 +37,12 @@ def by(request: Mapping[str, Any]) -> str:
 
 
 def request(who: str, now: dt.datetime, **more: Any) -> Dict[str, Any]:
-    """What one person asks."""
-    return {"by": who or SOMEBODY, "at": format_time(now), **more}
+    """What one person asks; texts with nothing in them are left out."""
+    return {
+        "by": who or SOMEBODY,
+        "at": format_time(now),
+        **{key: value for key, value in more.items() if value != ""},
+    }
 
 
 def fields(**requests: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
@@ -46,7 +50,13 @@ def fields(**requests: Optional[Mapping[str, Any]]) -> Dict[str, Any]:
     return {FIELD: requests}
 
 
-def taken_back(obj: Any, *names: str) -> Dict[str, Any]:
-    """Fields of a status that take requests away; empty where an object has none of them."""
-    present = [name for name in names if read(obj, name) is not None]
+def taken_back(obj: Any, *names: str, since: Any = None) -> Dict[str, Any]:
+    """Fields of a status that take requests away; empty where an object has none of them. With
+    `since`, the object as it was read, what has been asked anew since then stays.
+    """
+    present = [
+        name
+        for name in names
+        if read(obj, name) is not None and (since is None or read(obj, name) == read(since, name))
+    ]
     return fields(**dict.fromkeys(present)) if present else {}

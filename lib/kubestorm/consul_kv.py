@@ -122,7 +122,7 @@ class ConsulStore:
             verify=settings.ca_file or True if settings.verify_tls else False,
             connections_timeout=settings.timeout_seconds,
         )
-        retrying.mount(client.http.session)
+        retrying.mount(client.http.session, self._before_write)
         # py-consul prefers CONSUL_HTTP_TOKEN to its argument and forgets the token on txn.put: the
         # session's header reaches every call, and the configured token is the one that counts.
         client.token = None

@@ -54,7 +54,7 @@ _PATCH_TYPES = {
     "apply": "application/apply-patch+yaml",
 }
 _REPEATABLE_PATCHES = frozenset(_PATCH_TYPES[kind] for kind in ("merge", "strategic", "apply"))
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 Object = Dict[str, Any]
@@ -138,7 +138,7 @@ class KubeSettings:
         values = {key: value for key, value in section.items() if value is not None}
         served = values.pop("namespaces", ())
         if not isinstance(served, (list, tuple)) or not all(
-            isinstance(one, str) and _NAMESPACE.fullmatch(one) for one in served
+            isinstance(one, str) and NAMESPACE.fullmatch(one) for one in served
         ):
             raise DefinitionError(
                 f"kubernetes.namespaces is a list of names of namespaces (found: {served!r}).",
@@ -264,8 +264,8 @@ class KubeClient:
     """Raw requests to one API server. Safe to share between threads. Every method raises the pack's
     errors only.
 
-    `before_write` is called before each write but those of Leases; what it raises keeps the write
-    from being sent.
+    `before_write` is called before each write but those of Leases, also before one is sent again;
+    what it raises keeps the write from being sent.
     """
 
     def __init__(
@@ -612,8 +612,6 @@ class KubeClient:
         body: Any = None,
         content_type: str = "application/json",
     ) -> Object:
-        if method != "GET" and asked.resource != LEASES.plural:
-            self._before_write()
         timeout = self.settings.read_timeout_seconds
         response = self._open(method, path, asked, query, body, content_type, timeout, True)
         try:
@@ -658,6 +656,8 @@ class KubeClient:
             sent = None if body is None else json.dumps(body, separators=(",", ":")).encode()
 
             def once() -> Any:
+                if method != "GET" and asked.resource != LEASES.plural:
+                    self._before_write()
                 return self._pool.request(
                     method,
                     url,

@@ -104,13 +104,15 @@ class LeaseLock:
         False (and `held_by`) when another holds it.
         """
         lease = self._read()
-        if lease is None:
-            return self._write(None)
-        spec = lease.get("spec") or {}
+        spec = (lease or {}).get("spec") or {}
         if spec.get("holderIdentity") != self.holder and self._is_taken(spec):
             self.held_by = spec["holderIdentity"]
             return False
-        return self._write(lease)
+        if self._write(lease):
+            return True
+        # A write that was answered with 5xx and came again is refused though it went through.
+        mine = self._mine()
+        return mine is not None and self._write(mine)
 
     def is_taken(self) -> bool:
         """Whether anybody holds it now; asks only."""

@@ -28,7 +28,7 @@ from typing import (
 from kubestorm import parts
 from kubestorm.building.settings import BuildSettings
 from kubestorm.errors import DefinitionError, Error
-from kubestorm.kube import KubeSettings
+from kubestorm.kube import NAMESPACE, KubeSettings
 from kubestorm.sections import given
 from kubestorm.settings import load_settings
 
@@ -387,6 +387,12 @@ def load_config(path: Path) -> Config:
     return found
 
 
+def _namespace(text: str) -> str:
+    if not NAMESPACE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
+    return text
+
+
 def _account(text: str) -> Account:
     namespace, slash, name = text.partition("/")
     if not slash or not namespace or not name:
@@ -407,7 +413,7 @@ def arguments_parser() -> argparse.ArgumentParser:
         "config", type=Path, help="the pack's configuration (configs/kubestorm.yaml), - for stdin"
     )
     parser.add_argument(
-        "--namespace", action="append", default=[], metavar="NAME",
+        "--namespace", type=_namespace, action="append", default=[], metavar="NAME",
         help="bind in this namespace; repeat it for more (default: kubernetes.namespaces)",
     )  # fmt: skip
     parser.add_argument(

@@ -176,17 +176,18 @@ class ResourceHandle:
         with contextlib.suppress(NotFoundError):
             self._kube.patch(self.resource, self.identity.name, body, self.identity.namespace)
 
-    def take_back(self, name: str) -> None:
-        """Take away what was asked and has been acted upon (`asked`). Safe to repeat, also when the
-        object is gone.
+    def take_back(self, name: str, since: Optional[Mapping[str, Any]] = None) -> None:
+        """Take away what was asked, as `since` has it, and has been acted upon (`asked`). Safe to
+        repeat, also when the object is gone.
         """
-        found = self.read()
-        if found is not None and asked.read(found, name) is not None:
-            with contextlib.suppress(NotFoundError):
-                body = asked.fields(**{name: None})
-                self._kube.patch_status(
-                    self.resource, self.identity.name, body, self.identity.namespace
-                )
+        for _ in range(CONFLICT_ATTEMPTS):
+            found = self.read()
+            fields = asked.taken_back(found, name, since=since)
+            if found is None or not fields:
+                return
+            with contextlib.suppress(ConflictError, NotFoundError):
+                self.put_status(fields, found["metadata"]["resourceVersion"])
+                return
 
     def generation(self, resource: Object) -> int:
         """Which spec this is; always 0 where the API counts our own writes of status too."""
@@ -214,12 +215,14 @@ class ResourceHandle:
         fields: Optional[Mapping[str, Any]] = None,
         generation: Optional[int] = None,
         ready: Optional[Condition] = None,
+        since: Optional[Mapping[str, Any]] = None,
     ) -> Optional[Object]:
         """Set conditions and fields, and Ready as it follows from them (or as `ready` says); leave
         Events of changes.
 
         `generation` is that of the spec which the step read; without it, that of the object now. A
-        field of None is removed. The object as it then is, None when it is gone.
+        field of None is removed; requests only that are as they were in `since`, which the step
+        read. The object as it then is, None when it is gone.
         """
         for _ in range(CONFLICT_ATTEMPTS):
             found = self.read()
@@ -237,6 +240,8 @@ class ResourceHandle:
             if self._order or ready:
                 after = set_condition(after, total, generation=answered, now=now)
             status = {"conditions": after, "observedGeneration": answered, **(fields or {})}
+            if asked.FIELD in status:
+                status.update(asked.taken_back(found, *status.pop(asked.FIELD), since=since))
             changes = {key: value for key, value in status.items() if old.get(key) != value}
             if not changes:
                 return found

@@ -24,6 +24,7 @@ FIRST_SECONDS = 0.5
 TOO_MANY_REQUESTS = 429
 REPEATABLE = frozenset(("GET", "HEAD", "LIST", "PUT", "DELETE"))
 """Source: RFC 9110, section 9.2.2; LIST is Vault's."""
+READS = frozenset(("GET", "HEAD", "LIST"))
 
 
 class Answered(Protocol):
@@ -102,8 +103,10 @@ def retry_after_of(headers: Mapping[str, Any]) -> Optional[float]:
         return None
 
 
-def mount(session: requests.Session) -> None:
-    """Have a session of the library requests send its requests again."""
+def mount(session: requests.Session, before_write: Callable[[], None]) -> None:
+    """Have a session of the library requests send its requests again; a write only after
+    `before_write`, whose errors are raised.
+    """
     from requests.adapters import HTTPAdapter
 
     class Adapter(HTTPAdapter):
@@ -112,10 +115,17 @@ def mount(session: requests.Session) -> None:
         def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
             """As HTTPAdapter's."""
 
+            method = str(request.method)
+            is_again = False
+
             def once() -> Any:
+                nonlocal is_again
+                if is_again and method not in READS:
+                    before_write()
+                is_again = True
                 return super(Adapter, self).send(request, *arguments, **options)
 
-            return send(str(request.method), once, lambda response: int(response.status_code))
+            return send(method, once, lambda response: int(response.status_code))
 
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter())

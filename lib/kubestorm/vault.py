@@ -330,7 +330,7 @@ class VaultStore:
             verify=settings.ca_file or True if settings.verify_tls else False,
             timeout=settings.timeout_seconds,
         )
-        retrying.mount(client.session)
+        retrying.mount(client.session, self._before_write)
         if auth.method == "token":
             client.token = _read_file(auth.token_file, "vault.auth.token_file")
         elif auth.method == "approle":

@@ -19,7 +19,7 @@ from tests.integration.building.git_servers import Repository
 API = "kubestorm.io/v1alpha1"
 MINE, THEIRS = "team-a", "team-b"
 """The hostile team's namespace, and another's."""
-KINDS = ["applications", "databases", "imagebuilds", "rollouts"]
+KINDS = ["applications", "databases", "imagebuilds"]
 PORT = 8080
 AMOUNTS = {"cpu": "10m", "memory": "16Mi"}
 
@@ -161,7 +161,12 @@ def developer() -> list[dict[str, Any]]:
                     "apiGroups": ["kubestorm.io"],
                     "resources": KINDS,
                     "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
-                }
+                },
+                {
+                    "apiGroups": ["kubestorm.io"],
+                    "resources": ["rollouts"],
+                    "verbs": ["get", "list", "watch"],
+                },
             ],
         },
         {

@@ -53,17 +53,15 @@ def test_a_developer_approves_aborts_and_freezes_nothing(fortress: Fortress) -> 
     record = fortress.environment.read(API, "Rollout", name, MINE)["status"]["approval"]
     granted = {**record, "state": "granted", "by": "grace", "content_hash": record["contentHash"]}
     asked = {"abort": {"by": "ada"}, "promote": {"by": "ada", "full": True}}
-    words = {
-        "kubestorm.io/approval": json.dumps(granted),
-        "kubestorm.io/abort": "ada",
-        "kubestorm.io/promote": "ada",
-    }
+    words = {"kubestorm.io/approval": json.dumps(granted), "kubestorm.io/abort": "ada"}
     status = {"approval": granted, "requests": asked}
-    written = fortress.patch(
-        "rollouts", name, {"metadata": {"annotations": words}, "status": status}
-    )
-    assert written.status_code == 200
+    spec = {**rollout["spec"], "cause": "rollback", "image": {**rollout["spec"]["image"]}}
+    for body in ({"metadata": {"annotations": words}}, {"status": status}, {"spec": spec}):
+        assert fortress.patch("rollouts", name, body).status_code == 403
     assert fortress.patch("rollouts", name, {"status": status}, "status").status_code == 403
+    made = fortress.write("Rollout", "mine", spec, labels=rollout["metadata"]["labels"])
+    assert made.status_code == 403
+    assert fortress.developer.delete(fortress.path("rollouts", name)).status_code == 403
     frozen = {"status": {"requests": {"freeze": {"owner": "ada", "reason": "mine"}}}}
     assert fortress.patch("applications", "cart", frozen).status_code == 200
     assert fortress.patch("applications", "cart", frozen, "status").status_code == 403

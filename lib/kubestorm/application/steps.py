@@ -167,7 +167,8 @@ def ensure_objects(run: ApplicationRun) -> Result:
 def _apply(run: ApplicationRun, look: Look) -> Result:
     kube, app = run.services.kube, look.app
     api = versions.discover(kube)
-    ingress = apply.read(kube, api.ingresses, app.name, app.namespace)
+    has_ingress = app.exposure.type == INGRESS
+    ingress = apply.read(kube, api.ingresses, app.name, app.namespace) if has_ingress else None
     claimed, granted = _claim_hosts(run, look, api, ingress)
     service = apply.read(kube, SERVICES, app.name, app.namespace)
     track = deploying.active_track(look.resource, service)

@@ -39,6 +39,14 @@ CASELESS_DOMAINS = (".ghe.com",)
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
+METADATA_HOSTS = frozenset(
+    (
+        *("instance-data", "instance-data.ec2.internal", "ip6-localhost", "ip6-loopback"),
+        *("metadata", "metadata.goog", "metadata.google.internal"),
+    )
+)
+
+
 class GitAddress(NamedTuple):
     """A checked address. `url` is what git gets, `key` the same for all spellings of one
     repository.
@@ -76,12 +84,13 @@ def parse_address(text: str, settings: SourceSettings) -> GitAddress:
 
 def _is_this_networks(host: str) -> bool:
     """Whether a host means an address, in whatever notation, or the machine or cloud that asks."""
+    host = host.rstrip(".")
     last = host.rpartition(".")[2]
     return (
         ":" in host
         or bool(re.fullmatch(r"[0-9]+|0x[0-9a-f]*", last))
-        or last == "localhost"
-        or host in ("metadata.google.internal", "metadata")
+        or last in ("localhost", "localdomain")
+        or host in METADATA_HOSTS
     )
 
 

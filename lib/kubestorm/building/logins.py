@@ -49,11 +49,13 @@ class _Rule(NamedTuple):
     entry: RegistrySettings
 
     @property
-    def rank(self) -> Tuple[bool, int, int, bool]:
-        """The most specific pattern has the highest; of equal ones that which is pushed to."""
+    def rank(self) -> Tuple[bool, int, int, bool, bool]:
+        """The most specific pattern has the highest; of equal ones that of an entry for certain
+        namespaces, and then that which is pushed to.
+        """
         start = _start(self.pattern)
-        is_exact = start == self.pattern
-        return is_exact, len(start), len(self.pattern), self.entry.is_pushed_to
+        is_exact, is_for_some = start == self.pattern, "*" not in self.entry.namespaces
+        return is_exact, len(start), len(self.pattern), is_for_some, self.entry.is_pushed_to
 
 
 def push_entry(

@@ -154,7 +154,9 @@ class BuildRun:
         if images is not None:
             fields["images"] = [records.without_nothing(each) for each in images]
         generation = self.handle.generation(resource)
-        return self.handle.write_status(*conditions, fields=fields, generation=generation)
+        return self.handle.write_status(
+            *conditions, fields=fields, generation=generation, since=resource
+        )
 
     def credentials(self, spec: ImageBuildSpec) -> GitCredentials:
         return git_credentials(self.services.vault, spec.source.vault_path, spec.source.address)

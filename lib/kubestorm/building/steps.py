@@ -201,8 +201,7 @@ def _look_at_jobs(run: BuildRun, resource: Object, spec: ImageBuildSpec) -> Tupl
         return resource, False
     builder, now = run.job_builder(spec), run.services.now()
     before: List[Record] = records.images_of(status)
-    annotations = untrusted.annotations_of(resource)
-    reason = records.cancel_reason(annotations, untrusted.integer(build.get("number")))
+    reason = records.cancel_reason(status, untrusted.integer(build.get("number")))
     if reason:
         _stop_jobs(run, spec, build, before)
         images = records.cancel_images(before, reason, now)

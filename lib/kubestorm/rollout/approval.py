@@ -19,17 +19,16 @@ _STATES = {"granted": GRANTED, "refused": REFUSED, "expired": EXPIRED, "waiting"
 
 
 def content_hash(rollout: Mapping[str, Any], what: str) -> str:
-    """What an answer is bound to: this rollout of this digest, and the question (`rollout` or
-    `promote`).
+    """What an answer is bound to: this rollout with all that its spec says, and the question
+    (`rollout` or `promote`).
     """
-    metadata, spec = rollout["metadata"], rollout["spec"]
+    metadata = rollout["metadata"]
     content = {
         "what": what,
         "namespace": metadata.get("namespace", ""),
         "rollout": metadata["name"],
         "uid": metadata.get("uid", ""),
-        "application": spec["applicationRef"]["name"],
-        "digest": spec["image"]["digest"],
+        "spec": rollout["spec"],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

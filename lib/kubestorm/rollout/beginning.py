@@ -88,8 +88,7 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
     if names.RETRY_DIGEST in planned.consume:
         application.remove_annotation(names.RETRY_DIGEST)
     if asked.ROLLBACK_TO in planned.consume:
-        over = asked.fields(rollbackTo=None)
-        kube.patch_status(names.APPLICATIONS, metadata["name"], over, metadata["namespace"])
+        application.take_back(asked.ROLLBACK_TO, resource)
     for name in planned.prune:
         with contextlib.suppress(NotFoundError):
             kube.delete(names.ROLLOUTS, name, metadata["namespace"])

@@ -39,6 +39,8 @@ class Wanted(NamedTuple):
 
     target: str
     by: str
+    id: str = ""
+    """Tells a request that has been answered from a new one; empty where nobody gave it one."""
 
 
 def intents_of(
@@ -74,7 +76,8 @@ def rollback_of(application: Mapping[str, Any]) -> Optional[Wanted]:
     said = asked.read(application, asked.ROLLBACK_TO)
     if said is None:
         return None
-    return Wanted(text(said.get("to")).strip() or names.PREVIOUS_WORD, asked.by(said))
+    to = text(said.get("to")).strip() or names.PREVIOUS_WORD
+    return Wanted(to, asked.by(said), text(said.get("id")))
 
 
 def wish_of(application: Mapping[str, Any]) -> Optional[Wish]:

@@ -106,6 +106,7 @@ def manifest(application: Mapping[str, Any], spec: Any, new: NewRollout) -> Obje
         "tested": spec.test is not None,
         "cause": new.cause,
         "requestedBy": new.requested_by,
+        **({"request": new.request} if new.request else {}),
         "wish": new.wish,
     }
     owner = {
@@ -278,6 +279,7 @@ def past_of(rollout: Mapping[str, Any]) -> Past:
         message=untrusted.text(status.get("message")),
         cause=spec.get("cause") or PUSH,
         wish=spec.get("wish") or "",
+        request=untrusted.text(spec.get("request")),
         requested_by=spec.get("requestedBy") or "",
         created_at=untrusted.moment(metadata.get("creationTimestamp")),
         finished_at=untrusted.moment(status.get("finishedAt")),

@@ -45,6 +45,7 @@ class Past:
     cause: str = "push"
     wish: str = ""
     requested_by: str = ""
+    request: str = ""
     created_at: Optional[dt.datetime] = None
     finished_at: Optional[dt.datetime] = None
 
@@ -65,6 +66,8 @@ class NewRollout:
     cause: str
     requested_by: str
     wish: str
+    request: str = ""
+    """The id of the rollback that it answers."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,8 @@ def _roll_back(
     prune: Tuple[str, ...],
 ) -> Plan:
     over = (asked.ROLLBACK_TO,)
+    if rollback.id and any(past.request == rollback.id for past in history):
+        return Plan(consume=over, prune=prune)  # made by a run that died before it could say so
     target = find_target(rollback.target, history)
     if target is None:
         known = (
@@ -201,6 +206,7 @@ def _roll_back(
         cause=ROLLBACK,
         requested_by=rollback.by,
         wish=wish.id if wish is not None else "",
+        request=rollback.id,
     )
     return Plan(new=new, consume=over, prune=prune)
 

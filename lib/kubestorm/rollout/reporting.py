@@ -42,7 +42,11 @@ def write_rollout(
     """Write a Rollout's conditions and fields; nothing where nothing differs."""
     told, ready = objects.conditions_of(request, status)
     handle.write_status(
-        *told, fields=fields, ready=ready, generation=handle.generation(dict(rollout))
+        *told,
+        fields=fields,
+        ready=ready,
+        generation=handle.generation(dict(rollout)),
+        since=rollout,
     )
 
 

@@ -84,7 +84,7 @@ def rollback(
             f"history holds: {known}.",
             field="to",
         )
-    wish = asked.request(requested_by, services.now(), to=target.digest)
+    wish = asked.request(requested_by, services.now(), to=target.digest, id=uuid.uuid4().hex)
     _ask(services, resource, rollbackTo=wish)
     return _answer(
         resource, f"It goes back to {target.tag or short(target.digest)}.", digest=target.digest

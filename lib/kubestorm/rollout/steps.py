@@ -51,6 +51,10 @@ AGAIN_SECONDS = 30.0
 """When a Rollout is looked at again whose run died between two rounds."""
 TAKEN_SECONDS = 5.0
 """The same where the Application's Lease was taken."""
+SPEC_CHANGED = (
+    "Its spec was changed after it was made, and is followed no more. Delete it; the Application "
+    "makes another."
+)
 EARLY_SECONDS = 0.5
 """By how much the clock of whoever wakes a Rollout may be ahead of this machine's."""
 Result = Dict[str, Any]
@@ -105,6 +109,8 @@ def _advance(run: RolloutRun, application: ApplicationRun) -> Result:
         resource = application.handle.read()
         if resource is None or resource["metadata"].get("deletionTimestamp"):
             return {**result, "message": "The Application is gone."}
+        if untrusted.integer(rollout["metadata"].get("generation"), 1) > 1:
+            return {**result, **_stuck(run, rollout, SPEC_CHANGED)}
         was_over = objects.status_of(rollout).phase in TERMINAL
         try:
             decision = _round(run, rollout, application, resource)
@@ -279,7 +285,9 @@ def _conclude(application: ApplicationRun) -> None:
 
 
 def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
-    """Nothing can be rendered until somebody corrects the Application, whose own run wakes this."""
+    """Nothing is done until somebody corrects the Application, whose own run wakes this, or deletes
+    the Rollout.
+    """
     fields = {
         "reason": reporting.INVALID_SPEC,
         "message": message[: conditions.MESSAGE_LENGTH],

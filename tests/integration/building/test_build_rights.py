@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 from kubestorm.announce.settings import AnnounceSettings
@@ -12,6 +13,7 @@ from kubestorm.building.following import note_push
 from kubestorm.building.pull_secret import ensure_pull_secret
 from kubestorm.chat.why import why
 from kubestorm.descriptor.applying import apply
+from kubestorm.lease import collect
 from kubestorm.rbac import Wish
 
 from sandbox.vault.server import VaultServer
@@ -52,6 +54,8 @@ def test_builds_need_what_their_part_grants_and_no_more(
         chat={"ask": "#platform"},
     )
     cluster.config["kubernetes"]["namespaces"] = [cluster.namespace]
+    (registry, *_) = cluster.config["build"]["registries"]
+    registry["pull_vault_path"] = "registries/main-pull"
     wish = Wish(extra=["pull-secrets"])
     told: list[object] = []
     with (
@@ -78,9 +82,10 @@ def test_builds_need_what_their_part_grants_and_no_more(
         note_push(services, [cluster.repository.url], "main", commit)
 
         for password in ("first", "second"):
-            store(vault, "registries/main", {"username": USER, "password": password})
+            store(vault, "registries/main-pull", {"username": USER, "password": password})
             ensure_pull_secret(services, cluster.namespace, service_account="default")
 
+        collect(services.kube, services.now() + dt.timedelta(days=2))
         commands.start(services, cluster.namespace, "shop")
         begin(cluster)
         failing = next(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from kubestorm.chat.why import why
 from kubestorm.database import views
+from kubestorm.lease import collect
 from kubestorm.rbac import Wish
 
 from tests.kube_fixtures import eventually
@@ -40,4 +43,5 @@ def test_a_database_needs_what_its_part_grants_and_no_more(
         world.annotate(**{"kubestorm.io/confirm-delete": "orders"})
         assert act("database_delete", confirm="orders")[0]
         world.until_gone()
+        collect(services.kube, services.now() + dt.timedelta(days=2))
     account.check()

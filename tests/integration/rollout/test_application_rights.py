@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import hvac
 import pytest
 from kubestorm.application import views
 from kubestorm.chat.why import why
+from kubestorm.lease import collect
 from kubestorm.rbac import ROLES, Wish
 from kubestorm.rollout import requests
 
@@ -87,7 +89,10 @@ def deliver(world: World, test: dict[str, Any]) -> None:
     world.push("1.1.0")
     assert world.run_application()["created"]
     world.drive(waits)
-    requests.promote(world.services(), *here, requested_by="ann")
+    services = world.services()
+    requests.promote(services, *here, requested_by="ann")
+    requests.scale(services, *here, replicas=2)
+    collect(services.kube, services.now() + dt.timedelta(days=2))
     assert world.over()["phase"] == "Complete", world.status()
     ask(world, test={"http": None, **JOB_TEST})
     requests.rollback(world.services(), *here)

@@ -197,3 +197,26 @@ def test_a_promotion_on_the_rollout_counts_once(world):
     world.merge("rollouts", name, said, "status")
     world.drive(lambda status: waits(status) and status["weight"] == 50)
     assert not world.status()["requests"]
+
+
+def test_a_rollout_whose_spec_was_changed_is_followed_no_more(world):
+    """It says so, and nothing of it is carried out; once it is deleted the Application makes
+    another.
+    """
+    world.apply(strategy=CANARY)
+    world.roll("1.0.0")
+    first = world.newest()["spec"]["image"]["digest"]
+    second = world.push("1.1.0")
+    world.run_application()
+    name = world.newest()["metadata"]["name"]
+    changed = {"image": {"digest": "sha256:" + "e" * 64}, "cause": "rollback"}
+    world.merge("rollouts", name, {"spec": changed})
+    assert "changed after it was made" in world.run_rollout(name)["message"]
+    assert "changed after it was made" in world.status(name)["message"]
+    assert world.pods() == {first: 4}
+    world.http.delete(world.path("rollouts", name)).raise_for_status()
+    world.run_application()
+    world.drive(waits)
+    requests.promote(world.services(), world.namespace, world.name)
+    assert world.over()["phase"] == "Complete"
+    world.eventually_pods({second: 4})

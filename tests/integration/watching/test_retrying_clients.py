@@ -12,6 +12,7 @@ import pytest
 from kubestorm.consul_kv import ConsulStore
 from kubestorm.errors import ConflictError, TemporaryError
 from kubestorm.kube import KubeClient, KubeSettings, Resource, connect
+from kubestorm.lease import LeaseLock, LeaseLostError
 from kubestorm.retrying import ATTEMPTS, TOTAL_SECONDS
 from kubestorm.secrets import Secret
 from kubestorm.settings import ConsulSettings, VaultAuth, VaultSettings
@@ -125,6 +126,37 @@ def test_a_patch_is_repeated_where_twice_is_once(client, namespace, faults, kind
         with pytest.raises(TemporaryError):
             change()
     assert fault.hits == 1
+
+
+def test_what_is_sent_again_asks_the_fence_again(sandbox_kube, client, namespace, faults):
+    """A Lease may be lost while a server says to come later."""
+    client.create(CONFIG_MAPS, config_map("one"), namespace)
+    fault = faults.add(method="PATCH", path=PATH, times=1, status=503)
+    asked: list[bool] = []
+
+    def fence() -> None:
+        asked.append(True)
+        if len(asked) > 1:
+            raise LeaseLostError("Another execution has taken over.", service="Kubernetes")
+
+    fenced = connect(KubeSettings(kubeconfig=str(sandbox_kube.kubeconfig)), fence)
+    with pytest.raises(LeaseLostError):
+        fenced.patch(CONFIG_MAPS, "one", {"data": {"a": "1"}}, namespace)
+    fenced.close()
+    assert (len(asked), fault.hits) == (2, 1)
+    assert not client.get(CONFIG_MAPS, "one", namespace).get("data")
+
+
+def test_a_lease_whose_taking_was_answered_with_an_error_is_held(client, namespace, faults):
+    """The write went through; the same write again is refused, and the Lease is ours all the
+    same.
+    """
+    lease = LeaseLock(client, "uid-5xx", namespace=namespace, holder="first")
+    assert lease.acquire()
+    lease.release()
+    faults.add(method="PUT", path=".*/leases/uid-5xx.*", times=1, status=502, applied=True)
+    assert lease.acquire()
+    assert not LeaseLock(client, "uid-5xx", namespace=namespace, holder="second").acquire()
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -137,6 +137,13 @@ def build(
             [{**OWN, "namespaces": ["team-b", "team-c*"]}], "team-a/cart", "", {}, id="a namespace"
         ),
         pytest.param(
+            [ONE, {**OWN, "namespaces": ["team-a"], "repositories": ["team-a/*"]}],
+            "team-a/cart",
+            "team-a/os",
+            {"r.test/team-a/cart": "own", "r.test/team-a/os": "own-pull"},
+            id="of equal patterns that of an entry for certain namespaces",
+        ),
+        pytest.param(
             [OWN, TEAM_B, BASE, {"repositories": ["*-public/*"], "pull_vault_path": "odd-pull"}],
             "team-a/cart",
             None,

@@ -185,3 +185,15 @@ def test_the_program_prints_yaml_with_its_reasons(tmp_path: Path, capsys) -> Non
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "application-secrets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["", "Team-A", "a b", "x\n---\nkind: Evil", "a" * 64])
+def test_a_namespace_is_a_name(tmp_path: Path, name: str, capsys) -> None:
+    """An empty one, such as a variable of the shell that is not set, does not mean all of them."""
+    path = tmp_path / "kubestorm.yaml"
+    path.write_text("cluster: test\n")
+    with pytest.raises(SystemExit) as ended:
+        main([str(path), "--namespace", name])
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert (printed.out, "is not the name of a namespace" in printed.err) == ("", True)

@@ -177,6 +177,21 @@ def test_a_rollback_is_a_rollout_that_answers_the_wish():
     assert after.new is None
 
 
+@pytest.mark.parametrize("target", ["previous", A])
+def test_a_rollback_is_answered_once(target):
+    """Also where the run that made its rollout died before it took the request away."""
+    again = Wanted(target, "bob", "r-1")
+    for phase in ("Pending", "Complete"):
+        made = past(3, A, phase, request="r-1")
+        found = planned(past(1, A), past(2, B), made, wished=wish(B, "w2"), rollback=again)
+        assert (found.new, found.consume) == (None, (asked.ROLLBACK_TO,))
+    other = planned(
+        past(1, A), past(2, B), past(3, A, request="r-1"), rollback=Wanted(B, "bob", "r-2")
+    )
+    assert other.new is not None
+    assert (other.new.digest, other.new.request) == (B, "r-2")
+
+
 def test_a_rollback_during_a_rollout_returns_to_the_good_one():
     """It supersedes what is under way."""
     found = planned(past(1, A), past(2, B, "Progressing"), rollback=Wanted("previous", "bob"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm import untrusted
+from kubestorm import asked, untrusted
 from kubestorm.application.values import HttpCheck
 from kubestorm.errors import DefinitionError
 from kubestorm.rollout import approval, intents, objects
@@ -124,6 +124,26 @@ def test_a_freeze_names_owner_and_reason():
     assert less is not None
     assert less.owner == "ann"
     assert intents.freeze_of(application(freeze="carol")) is None
+
+
+def test_what_is_asked_anew_is_not_taken_back():
+    """A step takes away what it has read, and not what came while it worked."""
+    before, after = asking(abort=ANN, promote=ANN), asking(abort=ANN, promote={"by": "bob"})
+    assert asked.taken_back(after, "abort", "promote", since=before) == {
+        "requests": {"abort": None}
+    }
+    assert asked.taken_back(after, "promote", since=before) == {}
+    assert asked.taken_back(after, "promote") == {"requests": {"promote": None}}
+
+
+def test_an_approval_is_for_all_that_the_spec_says():
+    """Another strategy, or what to go back to, is another question."""
+    for key in ("strategy", "previousDigest", "cause"):
+        other = rollout()
+        other["spec"][key] = "x"
+        assert approval.content_hash(other, "promote") != approval.content_hash(
+            rollout(), "promote"
+        )
 
 
 CONFIG = {"approvals": {"rules": [{"namespaces": ["prod-*"], "what": ["rollout", "promote"]}]}}
