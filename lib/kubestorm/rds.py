@@ -178,7 +178,7 @@ class RdsClient:
 
     def restore(self, spec: DatabaseSpec, identifier: str, *, tags: Mapping[str, str]) -> None:
         """Make it from the snapshot or the point in time that the spec names; the rest is modified
-        later.
+        later. Whether the data may be had is judged before (`restoring.refusal`).
         """
         common = _common(spec, identifier, tags)
         if spec.restore_snapshot:
@@ -337,14 +337,16 @@ class RdsClient:
             self._client.delete_db_parameter_group(DBParameterGroupName=name)
 
     def describe_snapshot(self, identifier: str) -> Optional[ObservedSnapshot]:
-        """The manual or final snapshot of that name, None if there is none."""
+        """The snapshot of that name, None if the account has none of its own."""
         try:
             with _translated("DescribeDBSnapshots"):
                 answer = self._client.describe_db_snapshots(DBSnapshotIdentifier=identifier)
         except NotFoundError:
             return None
         found = answer["DBSnapshots"]
-        return ObservedSnapshot(identifier, found[0].get("Status", "")) if found else None
+        if not found:
+            return None
+        return ObservedSnapshot(identifier, found[0].get("Status", ""), _tags_of(found[0]))
 
     def create_snapshot(
         self, identifier: str, snapshot_identifier: str, tags: Mapping[str, str]
@@ -386,9 +388,10 @@ class RdsClient:
                 SnapshotType="manual"
             ):
                 for raw in page["DBSnapshots"]:
-                    tags = {item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()}
                     yield ListedSnapshot(
-                        str(raw["DBSnapshotIdentifier"]), str(raw.get("Status") or ""), tags
+                        str(raw["DBSnapshotIdentifier"]),
+                        str(raw.get("Status") or ""),
+                        _tags_of(raw),
                     )
 
 
@@ -443,7 +446,7 @@ def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
         monitoring_interval_seconds=int(raw.get("MonitoringInterval") or 0),
         host=endpoint.get("Address"),
         port=endpoint.get("Port"),
-        tags={item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()},
+        tags=_tags_of(raw),
         pending=pending,
         pending_reboot=any(
             group.get("ParameterApplyStatus") == "pending-reboot" for group in groups
@@ -491,6 +494,10 @@ def _maintenance_phrase(raw: Mapping[str, Any]) -> str:
 
 def _given(**values: Any) -> Dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _tags_of(raw: Mapping[str, Any]) -> Mapping[str, str]:
+    return {item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()}
 
 
 def _tag_list(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:

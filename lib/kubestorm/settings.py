@@ -116,6 +116,9 @@ class NamespaceLimits:
     """Field of `spec`, dotted -> what a resource may state there; of a list, each item."""
     ranges: Mapping[str, Tuple[int, int]] = field(default_factory=dict)
     """Field of `spec`, dotted -> least and most that a resource may state there."""
+    restore_from: Tuple[str, ...] = ()
+    """Shell patterns of snapshots and instances that may be restored here though their tags do not
+    say that they are of the namespace; none by default."""
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,11 @@ BUSY = frozenset(
 
 @dataclass(frozen=True)
 class ObservedSnapshot:
-    """A manual or final snapshot; `status` in RDS's words (`creating`, `available`, `failed`)."""
+    """A snapshot; `status` in RDS's words (`creating`, `available`, `failed`)."""
 
     identifier: str
     status: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

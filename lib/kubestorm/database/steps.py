@@ -13,7 +13,14 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 
 from kubestorm import naming, untrusted
 from kubestorm.conditions import FALSE, READY, TRUE, Condition, condition_in, is_true
-from kubestorm.database import asked_snapshot, kinds, own_parameters, rotating, rotation
+from kubestorm.database import (
+    asked_snapshot,
+    kinds,
+    own_parameters,
+    restoring,
+    rotating,
+    rotation,
+)
 from kubestorm.database.plan import (
     Create,
     Decision,
@@ -28,7 +35,7 @@ from kubestorm.database.plan import (
     state_of,
     whats_pending,
 )
-from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, parse_database
+from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, limits_for, parse_database
 from kubestorm.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.lease import LeaseLostError
 from kubestorm.naming import Identity
@@ -53,6 +60,7 @@ CHANGE_REFUSALS = frozenset(
         "ImmutableField",
         "ChangeRefused",
         "ParametersRefused",
+        restoring.REFUSED,
     )
 )
 VALID = Condition(SPEC_VALID, TRUE, "Valid", "The spec can be carried out.")
@@ -296,6 +304,10 @@ def _look(run: DatabaseRun, resource: Object, spec: DatabaseSpec) -> Look:
         vanished=observed is None
         and has_vanished(run.as_database(resource), _generation(run, resource)),
     )
+    if any(isinstance(decision, Create) for decision in decisions):
+        limits = limits_for(run.identity.namespace, run.services.settings.database)
+        refused = restoring.refusal(run.services.rds, spec, run.identity, limits.restore_from)
+        decisions = (refused,) if refused is not None else decisions
     return Look(resource, spec, identifier, observed, rotates, decisions)
 
 
@@ -497,7 +509,8 @@ def has_vanished(resource: Object, generation: Optional[int] = None) -> bool:
     # ago unasked.
     if generation is None:
         generation = untrusted.integer(metadata.get("generation"))
-    answered = (
+    # A restore that was refused was begun as an answer, and another source goes on with it.
+    answered = told.get("reason") == restoring.REFUSED or (
         told.get("reason") == "InstanceVanished"
         and untrusted.integer(told.get("observedGeneration")) < generation
     )

@@ -201,6 +201,31 @@ def test_a_snapshot_is_restored_into_a_new_instance(
     assert described(rds, "db-2")["Endpoint"]["Address"].startswith("db-2.")
 
 
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_snapshot_has_tags_of_its_own(
+    rds: Any, create: Callable[..., Any], clock: ManualClock, copies: bool
+) -> None:
+    """Those it was given; else the instance's of that moment, where the instance copies them."""
+    mine, team = [{"Key": "team", "Value": "a"}], [{"Key": "team", "Value": "b"}]
+    made = create(Tags=mine, CopyTagsToSnapshot=copies)
+    clock.advance(MINUTE)
+    for name, given in (("plain", {}), ("given", {"Tags": team})):
+        rds.create_db_snapshot(DBInstanceIdentifier="db", DBSnapshotIdentifier=name, **given)
+        clock.advance(20)
+    rds.add_tags_to_resource(ResourceName=made["DBInstanceArn"], Tags=team)
+    rds.delete_db_instance(DBInstanceIdentifier="db", FinalDBSnapshotIdentifier="last")
+    clock.advance(MINUTE)
+    found = {
+        each["DBSnapshotIdentifier"]: each["TagList"]
+        for each in rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    }
+    assert found == {
+        "plain": mine if copies else [],
+        "given": team,
+        "last": team if copies else [],
+    }
+
+
 @pytest.mark.parametrize(
     "engine, version, full",
     [("postgres", "16", "16.9"), ("mysql", "8.0", "8.0.42"), ("mariadb", None, "11.4.5")],

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -30,8 +31,10 @@ from kubestorm.services import Services
 from kubestorm.settings import load_settings
 
 from sandbox.aws.server import AwsServer
+from sandbox.aws.wsgi import read_body
 from sandbox.clock import ManualClock
 from sandbox.consul import ConsulServer
+from sandbox.serving import AsgiApp
 from sandbox.vault.server import VaultServer
 from tests.kube_fixtures import Kube, eventually
 
@@ -45,13 +48,50 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+class Recorder:
+    """An ASGI layer that keeps the parameters of each call of the pack to AWS, and passes it on."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, str]] = []
+
+    def around(self, app: AsgiApp) -> AsgiApp:
+        async def recording(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            body = await read_body(receive)
+            call = {
+                key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()
+            }
+            agent = dict(scope["headers"]).get(b"user-agent", b"")
+            if (
+                "Action" in call and b"kubestorm" in agent
+            ):  # the tests' own calls are an administrator's
+                self.calls.append(call)
+
+            async def replay() -> dict[str, Any]:
+                return {"type": "http.request", "body": body, "more_body": False}
+
+            await app(scope, replay, send)
+
+        return recording
+
+
 @pytest.fixture
-def aws(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsServer]:
+def recorder() -> Recorder:
+    """What the pack asks of AWS."""
+    return Recorder()
+
+
+@pytest.fixture
+def aws(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, recorder: Recorder
+) -> Iterator[AwsServer]:
     """RDS that takes ten seconds of its own clock to provision."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with AwsServer(clock=clock, provision_seconds=10) as server:
+    with AwsServer(clock=clock, provision_seconds=10, faults=recorder.around) as server:
         yield server
 
 

@@ -84,7 +84,9 @@ def test_a_disk_that_grew_by_itself_below_its_own_ceiling_is_left(world, rds, va
 
 
 def test_a_database_is_restored_from_a_snapshot_and_gets_a_new_password(world, rds):
-    """The old password is nobody's any more; the username is the snapshot's."""
+    """The old password is nobody's any more; the username is the snapshot's. Made by hand, it has
+    no tags: operations allow it by its name.
+    """
     rds.create_db_instance(
         DBInstanceIdentifier="old",
         DBInstanceClass="db.t3.small",
@@ -98,6 +100,7 @@ def test_a_database_is_restored_from_a_snapshot_and_gets_a_new_password(world, r
     world.let_aws_finish()
     rds.create_db_snapshot(DBInstanceIdentifier="old", DBSnapshotIdentifier="kept")
     world.let_aws_finish()
+    world.config["database"]["limits"] = [{"restore_from": ["kept"]}]
     world.apply(restoreFrom={"snapshot": "kept"})
     assert world.reconcile()["instance"]["decisions"] == ["Create"]
     assert world.condition("Ready") == ("False", "Restoring")

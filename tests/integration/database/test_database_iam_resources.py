@@ -13,15 +13,12 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs
 
 import boto3
 import hvac
 import pytest
 
-from sandbox.aws.server import AwsServer
-from sandbox.aws.wsgi import read_body
-from sandbox.serving import AsgiApp
+from tests.integration.database.conftest import Recorder
 
 ROOT = Path(__file__).resolve().parents[3]
 ARN = "arn:aws:rds:eu-central-1:123456789012:"
@@ -92,6 +89,11 @@ def needs_of(call: Mapping[str, str]) -> Iterator[Need]:
         yield Need("kms:DescribeKey", call["KmsKeyId"])
 
 
+def needs_in(recorder: Recorder) -> set[Need]:
+    """The permissions that all its calls need."""
+    return {need for call in recorder.calls for need in needs_of(call)}
+
+
 def statements(*names: str, **words: str) -> list[dict[str, Any]]:
     """The statements of policies in deploy/, with what an operator fills in."""
     found: list[dict[str, Any]] = []
@@ -113,53 +115,6 @@ def allows(statement: Mapping[str, Any], need: Need) -> bool:
         each == "*" or (need.resource != "*" and fnmatchcase(need.resource, each))
         for each in resources
     )
-
-
-class Recorder:
-    """An ASGI layer that keeps each call's parameters and passes it on."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, str]] = []
-
-    def around(self, app: AsgiApp) -> AsgiApp:
-        async def recording(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-            body = await read_body(receive)
-            call = {
-                key: values[0] for key, values in parse_qs(body.decode("utf-8", "replace")).items()
-            }
-            agent = dict(scope["headers"]).get(b"user-agent", b"")
-            if (
-                "Action" in call and b"kubestorm" in agent
-            ):  # the tests' own calls are an administrator's
-                self.calls.append(call)
-
-            async def replay() -> dict[str, Any]:
-                return {"type": "http.request", "body": body, "more_body": False}
-
-            await app(scope, replay, send)
-
-        return recording
-
-    def needs(self) -> set[Need]:
-        return {need for call in self.calls for need in needs_of(call)}
-
-
-@pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def aws(clock, monkeypatch, recorder):
-    """As the journey's, with every call of the pack recorded."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with AwsServer(clock=clock, provision_seconds=10, faults=recorder.around) as server:
-        yield server
 
 
 @pytest.fixture
@@ -204,7 +159,7 @@ def test_the_policy_names_what_the_journey_touches_and_each_of_its_statements_is
     world.apply(parameters={})
     world.until_ready()
     policy = statements("iam-policy.json")
-    needs = recorder.needs()
+    needs = needs_in(recorder)
     assert {need for need in needs if not any(allows(each, need) for each in policy)} == set()
     granted = {(each["Sid"], action) for each in policy for action in listed(each["Action"])}
     used = {(each["Sid"], need.action) for each in policy for need in needs if allows(each, need)}
@@ -243,7 +198,7 @@ def test_an_adopted_instance_needs_one_policy_more(world, rds, recorder, vault):
         f"kubestorm/test/{world.namespace}/orders", {"username": "boss", "password": "by-hand-once"}
     )
     whole_life(world, adopt="legacy", parameters={"work_mem": "4096"})
-    needs = recorder.needs()
+    needs = needs_in(recorder)
     assert {
         need
         for need in needs
@@ -273,6 +228,6 @@ def test_monitoring_and_a_key_of_ones_own_need_one_policy_more_each(world, recor
         ROLE=role,
         KEY=key,
     )
-    needs = recorder.needs()
+    needs = needs_in(recorder)
     assert {need.resource for need in needs} >= {role, key}
     assert {need for need in needs if not any(allows(each, need) for each in policy)} == set()

@@ -47,6 +47,10 @@ WRONG = {
         {"limits": [{"ranges": {"storage.iops": [2, 1]}}]},
         "it is [least, most]",
     ),
+    "no list of patterns": (
+        {"limits": [{"restore_from": "*"}]},
+        "limits[0].restore_from is a list of texts",
+    ),
     "a label": ({"label_overrides": {"size": "sice"}}, "label_overrides names sice"),
     "a mapping": (
         {"kinds": [{"group": "g", "version": "v1", "plural": "p", "fields": {"a": "b"}}]},

@@ -14,6 +14,11 @@ TOLD = {
         {"type": "InstanceAvailable", "reason": "InstanceVanished", "observedGeneration": 3}
     ]
 }
+REFUSED = {
+    "conditions": [
+        {"type": "InstanceAvailable", "reason": "RestoreRefused", "observedGeneration": 3}
+    ]
+}
 RESTORE = {"restoreFrom": {"snapshot": "s-1"}}
 
 
@@ -33,6 +38,12 @@ CASES = {
     "told, spec unchanged": (database({**SERVED, **TOLD}, spec=RESTORE), True),
     "told, another field changed": (database({**SERVED, **TOLD}, generation=4), True),
     "told, then restoreFrom": (database({**SERVED, **TOLD}, generation=4, spec=RESTORE), False),
+    "refused, the same source": (database({**SERVED, **REFUSED}, spec=RESTORE), False),
+    "refused, another source": (
+        database({**SERVED, **REFUSED}, generation=4, spec=RESTORE),
+        False,
+    ),
+    "refused, then no source": (database({**SERVED, **REFUSED}, generation=4), True),
     "annotated with its name": (database(SERVED, **{"kubestorm.io/recreate": "orders"}), False),
     "annotated with another word": (database(SERVED, **{"kubestorm.io/recreate": "true"}), True),
 }
