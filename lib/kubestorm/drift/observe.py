@@ -34,7 +34,7 @@ from kubestorm.database.views import DATABASES, resource_of
 from kubestorm.drift.compare import PUBLISHED_KEYS, compare
 from kubestorm.drift.values import CONSUL, KIND, RDS, VAULT, Origin, Place, Report, Wish, World
 from kubestorm.errors import Error, NotFoundError
-from kubestorm.kube import Resource
+from kubestorm.kube import KubeSettings, Resource
 from kubestorm.rds import ObservedParameter
 from kubestorm.services import Services
 from kubestorm.settings import KindMapping
@@ -98,13 +98,28 @@ def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
         report = dataclasses.replace(
             report, findings=tuple(one for one in report.findings if not one.orphan), kept=()
         )
-    # RDS knows no scope: of the Databases elsewhere nothing was asked, so nothing is said of their
-    # instances.
+    # RDS, Vault and Consul know neither scope nor served namespaces: of the Databases elsewhere
+    # nothing was asked, so nothing is said of what is theirs.
+    kube = services.kube.settings
     return dataclasses.replace(
         report,
-        findings=tuple(one for one in report.findings if scope.has(one.place)),
-        kept=tuple(one for one in report.kept if scope.has(one.place)),
+        findings=tuple(
+            one
+            for one in report.findings
+            if scope.has(one.place) and (not one.orphan or _is_asked(kube, scope, one.place))
+        ),
+        kept=tuple(
+            one for one in report.kept if scope.has(one.place) and _is_asked(kube, scope, one.place)
+        ),
     )
+
+
+def _is_asked(kube: KubeSettings, scope: Scope, place: Place) -> bool:
+    """Whether the Databases that could own what is left there were listed. Where only some
+    namespaces were, what does not say its namespace may be any other's.
+    """
+    listed = kube.places(scope.namespace)
+    return DATABASES.plural not in kube.left_out and ("" in listed or place.namespace in listed)
 
 
 def _origin(services: Services, kind: str) -> Optional[Tuple[str, str]]:

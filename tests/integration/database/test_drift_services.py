@@ -4,6 +4,7 @@ secret.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 
@@ -62,6 +63,16 @@ def only_ours(world):
         world.http.patch(one, json={"metadata": {"finalizers": None}}, headers=MERGE)
         world.http.delete(one)
     eventually(lambda: not world.http.get(url).json()["items"], "no Database is left")
+
+
+@pytest.fixture
+def other(world):
+    """The same world, seen from another namespace."""
+    name = f"{world.namespace}-b"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    world.http.post("/api/v1/namespaces", json=body).raise_for_status()
+    yield dataclasses.replace(world, namespace=name)
+    world.http.delete(f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture
@@ -202,6 +213,75 @@ def test_what_a_forced_deletion_leaves_is_an_orphan(world):
     assert drift(world) == expected
     assert drift(world, namespace="elsewhere") == []
     assert drift(world, namespace=world.namespace, name="orders") == expected
+
+
+def forced(world):
+    """Take the finalizer off and delete, so that all of it is left over."""
+    world.delete()
+    url = f"/apis/kubestorm.io/v1alpha1/namespaces/{world.namespace}/databases/orders"
+    world.http.patch(url, json={"metadata": {"finalizers": None}}, headers=MERGE)
+    assert world.get() is None
+
+
+def leftovers(world, **more):
+    """(namespace, service) of all that is told as left over, and of what is kept."""
+    report = inspect(world.services(**more))
+    told = {
+        (finding.place.namespace, one.service)
+        for finding in report.findings
+        for one in finding.differences
+        if finding.orphan
+    }
+    return told, {(one.place.namespace, one.service) for one in report.kept}
+
+
+def serving(world, *namespaces):
+    """The section of Kubernetes that serves these namespaces."""
+    return {"kubernetes": {**world.config["kubernetes"], "namespaces": list(namespaces)}}
+
+
+def test_what_lives_in_a_namespace_that_is_not_served_is_no_leftover(world, rds, other):
+    """In RDS, Vault and Consul, and without the tag that says its namespace; the served one's own
+    leftovers are told, and those of every namespace where all are served.
+    """
+    for one in (world, other):
+        one.apply()
+        one.until_ready()
+    forced(world)
+    services = ("AWS RDS", "Consul", "Vault")
+    own = {(world.namespace, service) for service in services}
+    assert leftovers(world, **serving(world, world.namespace)) == (own, set())
+    assert leftovers(world, **serving(world, other.namespace)) == (set(), set())
+    assert leftovers(world) == (own, set())
+    forced(other)
+    for instance in rds.describe_db_instances()["DBInstances"]:
+        rds.remove_tags_from_resource(
+            ResourceName=instance["DBInstanceArn"],
+            TagKeys=["kubestorm.io/namespace", "kubestorm.io/uid"],
+        )
+    lost = {(world.namespace, service) for service in ("Consul", "Vault")}
+    assert leftovers(world, **serving(world, world.namespace)) == (lost, set())
+    theirs = {(other.namespace, service) for service in ("Consul", "Vault")}
+    assert leftovers(world) == (lost | theirs | {("", "AWS RDS")}, set())
+
+
+def test_what_is_kept_elsewhere_is_not_told_either(world, other):
+    """What Retain left in a namespace is that namespace's business."""
+    other.apply(deletionPolicy="Retain")
+    other.until_ready()
+    other.delete()
+    other.until_gone()
+    assert leftovers(world, **serving(world, world.namespace)) == (set(), set())
+    kept = {(other.namespace, service) for service in ("AWS RDS", "Consul", "Vault")}
+    assert leftovers(world, **serving(world, other.namespace)) == (set(), kept)
+    assert leftovers(world) == (set(), kept)
+
+
+def test_without_the_part_of_databases_nothing_is_a_leftover(world):
+    """No Database is asked for, so nobody knows whose anything is."""
+    world.apply()
+    world.until_ready()
+    assert leftovers(world, parts=["applications"]) == (set(), set())
 
 
 @pytest.mark.parametrize(
