@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import sys
 
-from kubestorm.building.logins import config_warnings
+from kubestorm.approval import judging as approvals
+from kubestorm.building import logins
 from kubestorm.building.settings import BuildSettings
 from kubestorm.errors import DefinitionError
 
@@ -19,8 +20,13 @@ def say(message: str, *, warning: bool) -> None:
     sys.stdout.write(json.dumps({"message": message, "warning": warning}) + "\n")
 
 
-try:
-    for sentence in config_warnings(BuildSettings.from_config(json.load(sys.stdin))):
-        say(sentence, warning=True)
-except DefinitionError as error:
-    say(str(error), warning=False)
+config = json.load(sys.stdin)
+for judge in (
+    lambda: logins.config_warnings(BuildSettings.from_config(config)),
+    lambda: approvals.config_warnings(config),
+):
+    try:
+        for sentence in judge():
+            say(sentence, warning=True)
+    except DefinitionError as error:
+        say(str(error), warning=False)

@@ -29,7 +29,10 @@ class Fortress(Office):
 
     def __init__(self, folder: Path, slack: SlackServer) -> None:
         rule = {"namespaces": [MINE], "what": ["rollout"], "channel": "#approvals"}
-        super().__init__(folder, slack, registry=True, settings={"approvals": {"rules": [rule]}})
+        # What the hostile team breaks for good is not tried again each second.
+        resync = {"initial_seconds": 1, "max_seconds": 60, "unheard_seconds": 10}
+        settings = {"approvals": {"rules": [rule]}, "resync": resync}
+        super().__init__(folder, slack, registry=True, settings=settings)
         self.crown = secrets.token_urlsafe(18)
         """A secret of the other team's, wherever one may lie."""
         (folder / "git").mkdir()

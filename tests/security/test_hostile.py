@@ -193,8 +193,13 @@ def test_a_chat_user_does_what_the_role_allows(fortress: Fortress) -> None:
     body = {"text": "help", "user_id": fortress.slack.add_user("ada"), "command": "/kubestorm"}
     for forged in ({"secret": "guessed"}, {"signature": "v0="}, {"timestamp": 1}):
         assert fortress.slack.send("commands", body, **forged).status in (401, 403)
+    before = len(fortress.slack.posts)
     fortress.say("vera", "why {{ st2kv.system.crown }}{{ 7 * 191 }} <% ctx() %>")
-    fortress.wait_until(lambda: not fortress.unfinished(), "it is answered")
+    vera = fortress.slack.users["vera"]
+    fortress.wait_until(
+        lambda: any(post.only_for == vera for post in fortress.slack.posts[before:]),
+        "vera is answered",
+    )
     assert not any("1337" in post.everything for post in fortress.slack.posts)
     assert fortress.environment.read(API, "Database", "mine", THEIRS) is None
 
@@ -278,7 +283,6 @@ def test_a_branch_reads_nothing_of_the_build_host(fortress: Fortress) -> None:
 
 def test_the_crown_stays_where_it_was(fortress: Fortress) -> None:
     """After all of that: on no object that the team may read, in no Event, answer, log or file."""
-    fortress.wait_until(lambda: not fortress.unfinished(), "all of it is over")
     seen = [
         (plural, fortress.developer.get(fortress.path(plural)).content)
         for plural in ("applications", "databases", "imagebuilds", "rollouts")
