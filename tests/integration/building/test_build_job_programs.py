@@ -32,7 +32,10 @@ SETTINGS = BuildSettings.from_config(
         "build": {
             "default_registry": "registry.test:5000",
             "registries": [{"host": "registry.test:5000", "insecure": True}],
-            "source": {"protocols": ["http", "ssh", "file", "https"], "hosts": ["127.0.0.1"]},
+            "source": {
+                "protocols": ["http", "ssh", "file", "https"],
+                "hosts": ["*", "127.0.0.1"],
+            },
             "builder": "buildah",
             "builders": ["buildkit", "kaniko"],
         }

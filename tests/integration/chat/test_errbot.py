@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.chat.conftest import ChatWorld
+from tests.integration.chat.conftest import ChatWorld, eventually
 from tests.integration.chat.errbot import Errbot, Unavailable, install
 
 
@@ -25,9 +25,19 @@ def errbot(world: ChatWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     errbot = Errbot(python, folder, "ana", world.engine.url, key)
     try:
         errbot.wait("to flip on/off the multiline mode")
+        # Its plugin may be slower to start than its prompt.
+        eventually(lambda: is_connected(errbot))
         yield errbot
     finally:
         errbot.stop()
+
+
+def is_connected(errbot: Errbot) -> bool:
+    """Whether the plugin knows where StackStorm is."""
+    since = errbot.type("!st2help")
+    words = ("Everybody may.", "See logs for details")
+    eventually(lambda: any(word in errbot.text[since:] for word in words))
+    return words[0] in errbot.text[since:]
 
 
 def test_a_day_with_errbot(errbot: Errbot) -> None:

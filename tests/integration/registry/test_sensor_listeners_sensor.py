@@ -77,6 +77,8 @@ def test_pushes_to_a_real_registry_become_triggers(tmp_path):
             check_payload(payload)
             assert (payload["registry"], payload["digest"]) == (process.host, digest)
             assert engine.told == [("ci", "team/cart", "1.0.0")]
+            # Counted after it was handed on and remembered: until then, it may be told again.
+            await asyncio.to_thread(eventually, lambda: accepted() == 1)
             pid = sensors.status()[0].pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
