@@ -34,7 +34,7 @@ ifdef TESTS
 else
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit tests/integration
 	@# By themselves: the control planes of the integration tests would take a third of the machine.
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e tests/security
 endif
 
 .PHONY: test-stackstorm
