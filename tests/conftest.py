@@ -18,7 +18,7 @@ NEEDS_MORE = re.compile(
 if importlib.util.find_spec("stormcell"):
     pytest_plugins = ["tests.kube_fixtures"]
 else:
-    collect_ignore = ["e2e", "integration", "packs"]
+    collect_ignore = ["e2e", "integration", "packs", "security"]
     for _file in sorted((HERE / "unit").rglob("*.py")):
         if NEEDS_MORE.search(_file.read_text(encoding="utf-8")):
             _path = _file.parent if _file.name == "conftest.py" else _file
