@@ -14,7 +14,6 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Unio
 
 from kubestorm.application import settings as application_settings
 from kubestorm.application.quantity import Quantity, parse_quantity
-from kubestorm.application.reading import SpecReader
 from kubestorm.application.settings import (
     INGRESS,
     INTERNAL,
@@ -42,8 +41,8 @@ from kubestorm.application.values import (
     SecretSource,
     Strategy,
 )
-from kubestorm.database.spec import InvalidSpecError, Problem
 from kubestorm.errors import DefinitionError
+from kubestorm.reading import InvalidSpecError, Problem, SpecReader
 from kubestorm.registry.follow import parse_follow
 from kubestorm.rollout import weights
 from kubestorm.rollout.settings import RolloutSettings
@@ -211,8 +210,8 @@ class _Parser(SpecReader):
         elif not REPOSITORY.match(repository) or len(repository) > 255:
             self.wrong(
                 "image.repository",
-                f"{shown(repository)} is no repository: small letters, digits, `.`, `_`, `-` "
-                "and `/`",
+                f"{shown(repository)} is no repository: small letters, digits, `.`, `_`, `-` and "
+                "`/`",
             )
         allowed = self._settings.allowed_registries
         if registry and allowed and not is_allowed(f"{registry}/{repository}", allowed):
@@ -357,7 +356,7 @@ class _Parser(SpecReader):
         for name, value in values.items():
             self._check_env_name(f"env.{name}", name)
             if not isinstance(value, str):
-                self.wrong(f"env.{name}", f"{shown(value)} is no text; put it in quotes")
+                self.wrong(f"env.{name}", f"must be a string, not {shown(value)}; put it in quotes")
         return {str(name): str(value) for name, value in sorted(values.items())}
 
     def _check_env_name(self, where: str, name: Any) -> None:
@@ -404,7 +403,7 @@ class _Parser(SpecReader):
                 )
                 continue
             if key is not None and not (isinstance(key, str) and key):
-                self.wrong(f"{where}.key", f"{shown(key)} is no text")
+                self.wrong(f"{where}.key", f"must be a string, not {shown(key)}")
                 continue
             self._check_readable(f"{where}.path", "Vault", path, patterns)
             env, file, prefix = self._destination(where, item, one=key is not None)
@@ -421,8 +420,7 @@ class _Parser(SpecReader):
             self.wrong(
                 where,
                 f"{shown(path)} may not be read from namespace {self._namespace}; allowed in "
-                f"{service}: "
-                f"{', '.join(patterns)}",
+                f"{service}: {', '.join(patterns)}",
             )
 
     def _destination(
@@ -632,7 +630,8 @@ class _Parser(SpecReader):
             if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 99:
                 self.wrong(
                     f"{where}.weight",
-                    f"{shown(weight)} is no percentage between 1 and 99; 100 follows by itself",
+                    f"must be a percentage from 1 to 99, not {shown(weight)}; 100 follows by "
+                    "itself",
                 )
                 continue
             if waits and pause is not None:
@@ -641,7 +640,8 @@ class _Parser(SpecReader):
                 isinstance(pause, bool) or not isinstance(pause, int) or not 0 <= pause <= 86400
             ):
                 self.wrong(
-                    f"{where}.pauseSeconds", f"{shown(pause)} is no number of seconds up to 86400"
+                    f"{where}.pauseSeconds",
+                    f"must be a number of seconds up to 86400, not {shown(pause)}",
                 )
                 continue
             steps.append(CanaryStep(weight, pause or 0, waits, tests))
@@ -671,7 +671,10 @@ class _Parser(SpecReader):
             if not self._accepts(f"{where}.path", functools.partial(check_path, path)):
                 continue
             if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-                self.wrong(f"{where}.status", f"{shown(status)} is no HTTP status")
+                self.wrong(
+                    f"{where}.status",
+                    f"must be an HTTP status from 100 to 599, not {shown(status)}",
+                )
                 continue
             checks.append(self._check(where, item, str(path), status))
         command = self.texts("test.job.command")
@@ -724,7 +727,10 @@ class _Parser(SpecReader):
                     f"{where}.matches", f"{shown(pattern)} is no regular expression: {error}"
                 )
         if within is not None and number(within) <= 0:
-            self.wrong(f"{where}.withinSeconds", f"{shown(within)} is no number of seconds above 0")
+            self.wrong(
+                f"{where}.withinSeconds",
+                f"must be a number of seconds above 0, not {shown(within)}",
+            )
             within = None
         headers = self._texts(where, item, "headers")
         self._accepts(f"{where}.headers", functools.partial(check_headers, headers))
@@ -733,7 +739,9 @@ class _Parser(SpecReader):
             self._accepts(f"{where}.expectHeaders", functools.partial(check_header_name, name))
         contains = item.get("contains")
         if contains is not None and not isinstance(contains, str):
-            self.wrong(f"{where}.contains", f"{shown(contains)} is not text; put it in quotes")
+            self.wrong(
+                f"{where}.contains", f"must be a string, not {shown(contains)}; put it in quotes"
+            )
         return HttpCheck(
             path,
             status,
@@ -748,7 +756,9 @@ class _Parser(SpecReader):
     def _texts(self, where: str, item: Mapping[str, Any], key: str) -> Dict[str, str]:
         value = item.get(key) or {}
         if not isinstance(value, Mapping):
-            self.wrong(f"{where}.{key}", f"{shown(value)} must be a mapping of names to texts")
+            self.wrong(
+                f"{where}.{key}", f"must be a mapping of names to strings, not {shown(value)}"
+            )
             return {}
         return {str(name): str(each) for name, each in value.items()}
 
@@ -776,7 +786,7 @@ class _Parser(SpecReader):
                     f"patch.{name}", f"there is no such object; there are {', '.join(PATCHABLE)}"
                 )
             elif not isinstance(change, Mapping):
-                self.wrong(f"patch.{name}", f"{shown(change)} is no object")
+                self.wrong(f"patch.{name}", f"must be an object, not {shown(change)}")
             else:
                 self._check_patch(name, change)
         return {

@@ -18,8 +18,8 @@ from kubestorm.building.address import GitAddress, branch_problem, parse_address
 from kubestorm.building.context import INLINE_DOCKERFILE
 from kubestorm.building.logins import push_entry, push_patterns
 from kubestorm.building.settings import BUILDAH, HOST_BUILDAH, BuildSettings
-from kubestorm.database.spec import InvalidSpecError, Problem
 from kubestorm.errors import DefinitionError
+from kubestorm.reading import InvalidSpecError, Problem
 from kubestorm.registry.names import ImageName
 from kubestorm.untrusted import shown
 

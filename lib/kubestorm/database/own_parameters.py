@@ -11,8 +11,9 @@ from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional
 
 from kubestorm import naming
 from kubestorm.database.plan import ObservedInstance, major_of, version_meets
-from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, Problem
+from kubestorm.database.spec import DatabaseSpec
 from kubestorm.rds import ObservedParameter, RdsClient
+from kubestorm.reading import InvalidSpecError, Problem
 
 
 class ParameterChanges(NamedTuple):

@@ -24,13 +24,13 @@ from kubestorm.database.spec import (
     DELETE,
     RETAIN,
     DatabaseSpec,
-    InvalidSpecError,
     parse_database,
     policy_of,
 )
 from kubestorm.database.views import DATABASES, resource_of
 from kubestorm.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.kube import Resource
+from kubestorm.reading import InvalidSpecError
 from kubestorm.services import Services
 from kubestorm.settings import KindMapping
 

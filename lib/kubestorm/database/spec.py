@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from kubestorm import untrusted
-from kubestorm.errors import DefinitionError
+from kubestorm.reading import InvalidSpecError, SpecReader
 from kubestorm.settings import DatabaseSettings, EngineOffer, NamespaceLimits
 
 RETAIN, SNAPSHOT, DELETE = "Retain", "Snapshot", "Delete"
@@ -49,26 +49,6 @@ DISKS: Mapping[str, DiskRules] = {
 }
 # gp3 gives a MiB/s for each four operations a second at most.
 IOPS_A_MIBPS = 4
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: the field's path and a sentence with what would be right."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
-
-
-class InvalidSpecError(DefinitionError):
-    """The resource asks for what cannot be. `problems` holds all that was found; `str` names them
-    all.
-    """
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems), field=problems[0].field)
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)
@@ -146,19 +126,17 @@ def policy_of(resource: Mapping[str, Any], settings: DatabaseSettings) -> str:
     return _Parser(resource, settings).policy()
 
 
-class _Parser:
+class _Parser(SpecReader):
     """Reads one resource, and collects what is wrong with it on the way."""
 
     def __init__(self, resource: Mapping[str, Any], settings: DatabaseSettings) -> None:
+        super().__init__(resource.get("spec"))
         metadata = resource.get("metadata") or {}
         self._settings = settings
         self._name = str(metadata.get("name", ""))
         self._namespace = str(metadata.get("namespace", ""))
         self._limits = limits_for(self._namespace, settings)
-        self._problems: List[Problem] = []
         self._stated: Set[str] = set()
-        spec = resource.get("spec")
-        self._spec: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
         self._from_labels = self._read_labels(untrusted.texts(metadata.get("labels")))
 
     def parse(self) -> DatabaseSpec:
@@ -167,13 +145,13 @@ class _Parser:
         engine, version = self._engine_and_version()
         size = self._size()
         storage_gib, max_storage_gib = self._storage()
-        storage_type = self._choice("storage.type", STORAGE_TYPES, defaults.storage_type)
+        storage_type = self.choice("storage.type", STORAGE_TYPES, defaults.storage_type)
         policies = self._limits.deletion_policies or DELETION_POLICIES
-        interval = self._integer(
+        interval = self.whole(
             "monitoring.intervalSeconds", defaults.monitoring_interval_seconds, 0, 60
         )
         if interval not in MONITORING_INTERVALS_SECONDS:
-            self._wrong(
+            self.wrong(
                 "monitoring.intervalSeconds",
                 f"{interval} is none of {_words(MONITORING_INTERVALS_SECONDS)}",
             )
@@ -190,38 +168,38 @@ class _Parser:
             iops=iops,
             throughput_mibps=throughput,
             max_storage_gib=max_storage_gib,
-            multi_az=self._boolean("multiAZ", defaults.multi_az),
-            backup_retention_days=self._integer(
+            multi_az=self.boolean("multiAZ", defaults.multi_az),
+            backup_retention_days=self.whole(
                 "backup.retentionDays", defaults.backup_retention_days, 0, MAX_BACKUP_RETENTION_DAYS
             ),
             backup_window=backup_window,
             maintenance_window=maintenance_window,
             database_name=self._database_name(),
-            deletion_policy=self._choice("deletionPolicy", policies, defaults.deletion_policy),
-            deletion_protection=self._boolean("deletionProtection", defaults.deletion_protection),
-            subnet_group=self._text("subnetGroup", defaults.subnet_group),
-            security_groups=self._texts("securityGroups") or defaults.security_groups,
-            parameter_group=self._text("parameterGroup", defaults.parameter_group),
+            deletion_policy=self.choice("deletionPolicy", policies, defaults.deletion_policy),
+            deletion_protection=self.boolean("deletionProtection", defaults.deletion_protection),
+            subnet_group=self.text("subnetGroup", defaults.subnet_group),
+            security_groups=self.texts("securityGroups") or defaults.security_groups,
+            parameter_group=self.text("parameterGroup", defaults.parameter_group),
             parameters=self._parameters(),
-            encryption_key=self._text("encryptionKey", defaults.encryption_key),
+            encryption_key=self.text("encryptionKey", defaults.encryption_key),
             monitoring_interval_seconds=self._monitored(interval),
             monitoring_role_arn=defaults.monitoring_role_arn,
-            tags={**self._settings.tags, **self._mapping("tags")},
-            adopt=self._text("adopt", None),
+            tags={**self._settings.tags, **self.mapping("tags")},
+            adopt=self.text("adopt", None),
             restore_snapshot=restore_snapshot,
             restore_point=restore_point,
             offered_versions=self._offered_versions(engine),
             stated=frozenset(self._stated),
         )
         self._check_allowed()
-        if self._problems:
-            raise InvalidSpecError(self._problems)
+        if self.problems:
+            raise InvalidSpecError(self.problems)
         return spec
 
     def policy(self) -> str:
         """deletionPolicy alone, with Retain for what is not allowed."""
         allowed = self._limits.deletion_policies or DELETION_POLICIES
-        policy = self._get("deletionPolicy") or self._settings.defaults.deletion_policy
+        policy = self.get("deletionPolicy") or self._settings.defaults.deletion_policy
         return str(policy) if policy in allowed and policy in DELETION_POLICIES else RETAIN
 
     # Where a value comes from: spec, else a label that operations let decide, else nothing.
@@ -233,70 +211,27 @@ class _Parser:
                 values[path] = _from_label(str(labels[label]))
         return values
 
-    def _get(self, path: str) -> Any:
-        value: Any = self._spec
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+    def get(self, path: str) -> Any:
+        value = super().get(path)
         if value is None:
             value = self._from_labels.get(path)
         if value is not None:
             self._stated.add(path)
         return value
 
-    def _wrong(self, path: str, message: str) -> None:
-        self._problems.append(Problem(f"spec.{path}", message))
+    def text(self, path: str, default: Optional[str] = None) -> Optional[str]:
+        """A label's number is text as well."""
+        value = self.get(path)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+        return super().text(path, default)
 
-    # Kinds of value.
-
-    def _text(self, path: str, default: Optional[str]) -> Optional[str]:
-        value = self._get(path)
-        if value is None or value == "":
-            return default
-        if isinstance(value, (dict, list, bool)):
-            self._wrong(path, f"{untrusted.shown(value)} is no text")
-            return default
-        return str(value)
-
-    def _boolean(self, path: str, default: bool) -> bool:
-        value = self._get(path)
-        if value is None or isinstance(value, bool):
-            return default if value is None else value
-        self._wrong(path, f"{untrusted.shown(value)} is neither true nor false")
-        return default
-
-    def _integer(self, path: str, default: int, low: int, high: int) -> int:
-        value = self._get(path)
-        if value is None:
-            return default
-        if isinstance(value, int) and not isinstance(value, bool):
-            if not low <= value <= high:
-                self._wrong(path, f"{value} is not between {low} and {high}")
-            return int(value)
-        self._wrong(path, f"{untrusted.shown(value)} is no whole number")
-        return default
-
-    def _mapping(self, path: str) -> Mapping[str, Any]:
-        value = self._get(path)
-        if value is None or isinstance(value, Mapping):
-            return value or {}
-        self._wrong(path, f"{untrusted.shown(value)} is no object")
-        return {}
-
-    def _texts(self, path: str) -> Tuple[str, ...]:
-        value = self._get(path)
-        if value is None or (
-            isinstance(value, list) and all(isinstance(item, str) for item in value)
-        ):
-            return tuple(value or ())
-        self._wrong(path, f"{untrusted.shown(value)} is no list of texts")
-        return ()
-
-    def _choice(self, path: str, allowed: Sequence[str], default: str) -> str:
-        value = self._get(path)
+    def choice(self, path: str, allowed: Sequence[str], default: str) -> str:
+        value = self.get(path)
         if value is None:
             return default if default in allowed else allowed[0]
         if value not in allowed:
-            self._wrong(
+            self.wrong(
                 path, f"{untrusted.shown(value)} is not offered here; allowed: {_words(allowed)}"
             )
         return str(value)
@@ -304,15 +239,15 @@ class _Parser:
     # Fields with rules of their own.
 
     def _parameters(self) -> Mapping[str, str]:
-        values = self._mapping("parameters")
-        if "parameters" in self._stated and self._get("parameterGroup") is not None:
-            self._wrong(
+        values = self.mapping("parameters")
+        if "parameters" in self._stated and self.get("parameterGroup") is not None:
+            self.wrong(
                 "parameters",
                 "parameterGroup names a group that is not ours to write; give one of them",
             )
         for name, value in values.items():
             if isinstance(value, (dict, list)) or value is None:
-                self._wrong(
+                self.wrong(
                     f"parameters.{name}",
                     f"{untrusted.shown(value)} is no value of a parameter; write a text or a "
                     "number",
@@ -321,8 +256,8 @@ class _Parser:
 
     def _check_fixed_fields(self) -> None:
         for path in self._limits.fixed_fields:
-            if self._get(path) is not None:
-                self._wrong(
+            if self.get(path) is not None:
+                self.wrong(
                     path, f"operations decide this in namespace {self._namespace}; leave it out"
                 )
 
@@ -331,19 +266,19 @@ class _Parser:
         allowed = tuple(
             name for name in offered if self._limits.engines is None or name in self._limits.engines
         )
-        engine = self._get("engine")
+        engine = self.get("engine")
         if not isinstance(engine, str) or engine not in allowed:
             found = (
                 "it is missing"
                 if engine is None
                 else f"{untrusted.shown(engine)} is not offered here"
             )
-            self._wrong("engine", f"{found}; allowed: {_words(allowed)}")
+            self.wrong("engine", f"{found}; allowed: {_words(allowed)}")
             return str(engine), ""
         offer: EngineOffer = self._settings.engines[engine]
-        version = self._text("version", offer.default_version or offer.versions[0]) or ""
+        version = self.text("version", offer.default_version or offer.versions[0]) or ""
         if version not in offer.versions:
-            self._wrong(
+            self.wrong(
                 "version",
                 f"{untrusted.shown(version)} is not offered for {engine}; allowed: "
                 f"{_words(offer.versions)}",
@@ -360,53 +295,53 @@ class _Parser:
         allowed = tuple(
             name for name in sizes if self._limits.sizes is None or name in self._limits.sizes
         )
-        size = self._get("size")
+        size = self.get("size")
         if size is None:
             size = self._settings.defaults.size or (allowed[0] if allowed else "")
         if size not in allowed:
-            self._wrong(
+            self.wrong(
                 "size", f"{untrusted.shown(size)} is not offered here; allowed: {_words(allowed)}"
             )
         return str(size)
 
     def _storage(self) -> Tuple[int, Optional[int]]:
         most = self._limits.max_storage_gib or MAX_STORAGE_GIB
-        size = self._integer(
+        size = self.whole(
             "storage.sizeGiB", self._settings.defaults.storage_gib, MIN_STORAGE_GIB, most
         )
         default_ceiling = self._settings.defaults.max_storage_gib
-        if self._get("storage.maxSizeGiB") is None and (default_ceiling or 0) < least_ceiling(size):
+        if self.get("storage.maxSizeGiB") is None and (default_ceiling or 0) < least_ceiling(size):
             return size, None
-        ceiling = self._integer("storage.maxSizeGiB", default_ceiling or size, 0, most)
+        ceiling = self.whole("storage.maxSizeGiB", default_ceiling or size, 0, most)
         least = least_ceiling(size)
         if ceiling and ceiling < least and self._knows_size():
             message = (
                 f"{ceiling} is not a tenth above storage.sizeGiB ({size}); give {least} or more, "
                 "or 0 for none"
             )
-            self._wrong("storage.maxSizeGiB", message)
+            self.wrong("storage.maxSizeGiB", message)
         return size, ceiling
 
     def _performance(self, kind: str, size: int) -> Tuple[Optional[int], Optional[int]]:
         """Operations and MiB a second, None where the type of disk decides."""
-        iops = self._integer("storage.iops", 0, 1000, 256000) or None
-        throughput = self._integer("storage.throughputMiBps", 0, 125, 4000) or None
+        iops = self.whole("storage.iops", 0, 1000, 256000) or None
+        throughput = self.whole("storage.throughputMiBps", 0, 125, 4000) or None
         rules = DISKS.get(kind)
         if rules is None:
             for path, value in (("storage.iops", iops), ("storage.throughputMiBps", throughput)):
                 if value is not None:
-                    self._wrong(
+                    self.wrong(
                         path, f"storage.type {kind} has none to choose; use gp3, or leave it out"
                     )
             return None, None
         if throughput is not None and rules.throughput_mibps is None:
-            self._wrong(
+            self.wrong(
                 "storage.throughputMiBps",
                 f"storage.type {kind} has none to choose; use gp3, or leave it out",
             )
             throughput = None
         if iops is None and kind in PROVISIONED_IOPS_TYPES:
-            self._wrong(
+            self.wrong(
                 "storage.iops",
                 f"storage.type {kind} needs it: between {rules.iops[0]} and {rules.iops[1]}",
             )
@@ -421,7 +356,7 @@ class _Parser:
         said.
         """
         return "storage.sizeGiB" in self._stated or not (
-            self._get("adopt") or self._mapping("restoreFrom")
+            self.get("adopt") or self.mapping("restoreFrom")
         )
 
     def _check_performance(
@@ -439,14 +374,14 @@ class _Parser:
             and (wished or kind in PROVISIONED_IOPS_TYPES)
         ):
             what = "has its own IOPS and throughput below" if kind == "gp3" else "begins at"
-            self._wrong(
+            self.wrong(
                 "storage.sizeGiB",
                 f"{size} is too small; storage.type {kind} {what} {rules.least_gib} GiB",
             )
             return
         if iops is not None and not rules.iops[0] <= iops <= rules.iops[1]:
             low, high = rules.iops
-            self._wrong(
+            self.wrong(
                 "storage.iops",
                 f"{iops} is not between {low} and {high}, as storage.type {kind} has them",
             )
@@ -456,7 +391,7 @@ class _Parser:
             and not rules.iops_per_gib[0] <= iops / size <= rules.iops_per_gib[1]
         ):
             low, high = (int(share * size) for share in rules.iops_per_gib)
-            self._wrong(
+            self.wrong(
                 "storage.iops",
                 f"{iops} is not between {low} and {high}, which {size} GiB of {kind} can have",
             )
@@ -466,15 +401,15 @@ class _Parser:
         high = min(high, (iops or rules.iops[0]) // IOPS_A_MIBPS)
         if not low <= throughput <= high:
             given = f"with {iops or rules.iops[0]} IOPS"
-            self._wrong(
+            self.wrong(
                 "storage.throughputMiBps", f"{throughput} is not between {low} and {high} ({given})"
             )
 
     def _windows(self) -> Tuple[Optional[str], Optional[str]]:
         """Backup and maintenance window: half an hour at least, and not at the same time."""
         defaults = self._settings.defaults
-        backup = self._text("backup.window", defaults.backup_window)
-        maintenance = self._text("maintenanceWindow", defaults.maintenance_window)
+        backup = self.text("backup.window", defaults.backup_window)
+        maintenance = self.text("maintenanceWindow", defaults.maintenance_window)
         spans = {}
         for path, value, circle in (
             ("backup.window", backup, MINUTES_A_DAY),
@@ -485,7 +420,7 @@ class _Parser:
                 span is None or not LEAST_WINDOW_MINUTES <= span[1] < MINUTES_A_DAY
             ):
                 example = "03:00-04:00" if circle == MINUTES_A_DAY else "sun:05:00-sun:06:00"
-                self._wrong(
+                self.wrong(
                     path,
                     f"{untrusted.shown(value)} is no window of half an hour to a day in UTC, "
                     f"such as {example}",
@@ -494,7 +429,7 @@ class _Parser:
                 spans[path] = span
         if len(spans) == 2 and _overlap(spans["backup.window"], spans["maintenanceWindow"]):
             path = "maintenanceWindow" if "maintenanceWindow" in self._stated else "backup.window"
-            self._wrong(
+            self.wrong(
                 path,
                 f"backups ({backup}) and maintenance ({maintenance}) must not be at the same time",
             )
@@ -506,29 +441,29 @@ class _Parser:
                 "operations have not set up enhanced monitoring "
                 "(database.defaults.monitoring_role_arn); leave it out"
             )
-            self._wrong("monitoring.intervalSeconds", message)
+            self.wrong("monitoring.intervalSeconds", message)
         return interval
 
     def _check_allowed(self) -> None:
         """What the resource itself states against the lists and ranges of its namespace."""
         where = f"in namespace {self._namespace}"
         for path, allowed in self._limits.allowed_values.items():
-            value = self._get(path)
+            value = self.get(path)
             values = value if isinstance(value, list) else [] if value is None else [value]
             wrong = [item for item in values if item not in allowed]
             if wrong:
-                self._wrong(
+                self.wrong(
                     path, f"{_words(wrong)} is not offered {where}; allowed: {_words(allowed)}"
                 )
         for path, (low, high) in self._limits.ranges.items():
-            value = self._get(path)
+            value = self.get(path)
             if isinstance(value, int) and not isinstance(value, bool) and not low <= value <= high:
-                self._wrong(
+                self.wrong(
                     path, f"{value} is not between {low} and {high}, which is offered {where}"
                 )
 
     def _database_name(self) -> str:
-        name = self._text("databaseName", None)
+        name = self.text("databaseName", None)
         if name is None:
             plain = "".join(letter if letter.isalnum() else "_" for letter in self._name)
             return (plain if plain[:1].isalpha() else f"db_{plain}")[:63]
@@ -538,7 +473,7 @@ class _Parser:
             and name.replace("_", "a").isalnum()
             and len(name) <= 63
         ):
-            self._wrong(
+            self.wrong(
                 "databaseName",
                 f"{untrusted.shown(name)} is not 1 to 63 letters, digits and underscores, a "
                 "letter first",
@@ -546,11 +481,11 @@ class _Parser:
         return name
 
     def _restore(self) -> Tuple[Optional[str], Optional[PointInTime]]:
-        if not self._mapping("restoreFrom"):
+        if not self.mapping("restoreFrom"):
             return None, None
         snapshot, point = (
-            self._text("restoreFrom.snapshot", None),
-            self._mapping("restoreFrom.pointInTime"),
+            self.text("restoreFrom.snapshot", None),
+            self.mapping("restoreFrom.pointInTime"),
         )
         if bool(snapshot) == bool(point):
             found = (
@@ -558,26 +493,26 @@ class _Parser:
                 if snapshot
                 else "neither a snapshot nor a point in time"
             )
-            self._wrong("restoreFrom", f"{found}; give exactly one of snapshot and pointInTime")
+            self.wrong("restoreFrom", f"{found}; give exactly one of snapshot and pointInTime")
             return None, None
-        if self._get("adopt"):
-            self._wrong(
+        if self.get("adopt"):
+            self.wrong(
                 "restoreFrom",
                 "an adopted instance cannot be restored as well; give one of adopt and restoreFrom",
             )
-        if self._get("encryptionKey"):
-            self._wrong(
+        if self.get("encryptionKey"):
+            self.wrong(
                 "encryptionKey", "a restored database keeps the key of its snapshot; leave it out"
             )
         if snapshot:
             return snapshot, None
         if not point.get("sourceInstance"):
-            self._wrong(
+            self.wrong(
                 "restoreFrom.pointInTime.sourceInstance",
                 "it is missing; name the RDS instance to restore",
             )
         if point.get("time") and point.get("useLatest"):
-            self._wrong("restoreFrom.pointInTime", "both time and useLatest; give one of them")
+            self.wrong("restoreFrom.pointInTime", "both time and useLatest; give one of them")
         return None, PointInTime(str(point.get("sourceInstance", "")), point.get("time"))
 
 

@@ -35,10 +35,11 @@ from kubestorm.database.plan import (
     state_of,
     whats_pending,
 )
-from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, limits_for, parse_database
+from kubestorm.database.spec import DatabaseSpec, limits_for, parse_database
 from kubestorm.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.lease import LeaseLostError
 from kubestorm.naming import Identity
+from kubestorm.reading import InvalidSpecError
 from kubestorm.resource import Object, ResourceHandle, reason_of
 from kubestorm.services import Services
 from kubestorm.settings import KindMapping

@@ -29,13 +29,14 @@ from kubestorm.database import rotating
 from kubestorm.database.kinds import as_database
 from kubestorm.database.own_parameters import with_own_group
 from kubestorm.database.plan import ObservedInstance
-from kubestorm.database.spec import InvalidSpecError, parse_database
+from kubestorm.database.spec import parse_database
 from kubestorm.database.views import DATABASES, resource_of
 from kubestorm.drift.compare import PUBLISHED_KEYS, compare
 from kubestorm.drift.values import CONSUL, KIND, RDS, VAULT, Origin, Place, Report, Wish, World
 from kubestorm.errors import Error, NotFoundError
 from kubestorm.kube import KubeSettings, Resource
 from kubestorm.rds import ObservedParameter
+from kubestorm.reading import InvalidSpecError
 from kubestorm.services import Services
 from kubestorm.settings import KindMapping
 

@@ -17,8 +17,9 @@ from kubestorm.database.plan import (
     companions,
     plan_instance,
 )
-from kubestorm.database.spec import DatabaseSpec, InvalidSpecError, parse_database
+from kubestorm.database.spec import DatabaseSpec, parse_database
 from kubestorm.rds import RdsClient, connect
+from kubestorm.reading import InvalidSpecError
 from kubestorm.secrets import make_password
 from kubestorm.settings import AwsSettings, DatabaseDefaults, DatabaseSettings, NamespaceLimits
 
@@ -97,7 +98,7 @@ CASES = {
     ),
     "multiAZ": Case(
         lambda it: it.multi_az, {"multiAZ": False}, False, {"multiAZ": True}, True,
-        {"multiAZ": "yes"}, "neither true nor false",
+        {"multiAZ": "yes"}, "must be true or false, not 'yes'",
     ),
     "backup.retentionDays": Case(
         lambda it: it.backup_retention_days, {"backup": {"retentionDays": 1}}, 1,
@@ -123,7 +124,7 @@ CASES = {
     "deletionProtection": Case(
         lambda it: it.deletion_protection, {"deletionProtection": False}, False,
         {"deletionProtection": True}, True,
-        {"deletionProtection": 1}, "neither true nor false",
+        {"deletionProtection": 1}, "must be true or false, not 1",
     ),
     "subnetGroup": Case(
         lambda it: it.subnet_group, {"subnetGroup": "databases"}, "databases", None, None,
@@ -132,7 +133,7 @@ CASES = {
     "securityGroups": Case(
         lambda it: it.security_groups, {"securityGroups": ["sg-1"]}, ("sg-1",),
         {"securityGroups": ["sg-2", "sg-3"]}, ("sg-2", "sg-3"),
-        {"securityGroups": "sg-1"}, "is no list of texts",
+        {"securityGroups": "sg-1"}, "must be a list, not 'sg-1'",
     ),
     "parameterGroup": Case(
         lambda it: it.parameter_group, {"parameterGroup": "one"}, "one", {"parameterGroup": "two"},
@@ -156,7 +157,7 @@ CASES = {
     "tags": Case(
         lambda it: (it.tags.get("team"), it.owner_uid),
         {"tags": {"team": "a", "kubestorm.io/uid": "me"}}, ("a", UID),
-        {"tags": {"team": "b"}}, ("b", UID), {"tags": ["team"]}, "is no object",
+        {"tags": {"team": "b"}}, ("b", UID), {"tags": ["team"]}, "must be an object, not ['team']",
     ),
 }  # fmt: skip
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 from kubestorm.database import kinds
-from kubestorm.database.spec import InvalidSpecError, parse_database
+from kubestorm.database.spec import parse_database
 from kubestorm.naming import identity_of
+from kubestorm.reading import InvalidSpecError
 from kubestorm.settings import load_settings
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "mysqldb"

@@ -7,7 +7,8 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.database.spec import InvalidSpecError, PointInTime, parse_database
+from kubestorm.database.spec import PointInTime, parse_database
+from kubestorm.reading import InvalidSpecError
 from kubestorm.settings import DatabaseDefaults, DatabaseSettings, EngineOffer, NamespaceLimits
 
 SETTINGS = DatabaseSettings(
@@ -53,7 +54,7 @@ def test_the_least_resource_gets_what_operations_decided(resource):
         pytest.param(
             {"storage": {"sizeGiB": "40"}},
             "spec.storage.sizeGiB",
-            "whole number",
+            "must be an integer, not '40'",
             id="storage-as-text",
         ),
         pytest.param(
@@ -99,7 +100,10 @@ def test_the_least_resource_gets_what_operations_decided(resource):
             id="restore-and-adopt",
         ),
         pytest.param(
-            {"multiAZ": "yes"}, "spec.multiAZ", "neither true nor false", id="truth-as-text"
+            {"multiAZ": "yes"},
+            "spec.multiAZ",
+            "must be true or false, not 'yes'",
+            id="truth-as-text",
         ),
     ],
 )

@@ -1,13 +1,33 @@
 """Reading a resource's `spec` kind by kind of value, collecting everything that is wrong on the
-way.
+way. Pure.
 """
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kubestorm.database.spec import Problem
+from kubestorm.errors import DefinitionError
 from kubestorm.untrusted import shown
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: the field's path and a sentence with what would be right."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class InvalidSpecError(DefinitionError):
+    """The resource asks for what cannot be. `problems` holds all that was found; `str` names them
+    all.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems), field=problems[0].field)
+        self.problems = tuple(problems)
 
 
 class SpecReader:
@@ -37,7 +57,7 @@ class SpecReader:
         if value is None:
             return default
         if isinstance(value, bool) or not isinstance(value, int):
-            self.wrong(path, f"{shown(value)} is no whole number")
+            self.wrong(path, f"must be an integer, not {shown(value)}")
             return default
         if not low <= value <= high:
             self.wrong(path, f"{value} is not between {low} and {high}")
@@ -51,7 +71,7 @@ class SpecReader:
         value = self.get(path)
         if value is None or isinstance(value, bool):
             return default if value is None else value
-        self.wrong(path, f"{shown(value)} is neither true nor false")
+        self.wrong(path, f"must be true or false, not {shown(value)}")
         return default
 
     def text(self, path: str, default: Optional[str] = None) -> Optional[str]:
@@ -59,7 +79,7 @@ class SpecReader:
         if value is None or value == "":
             return default
         if not isinstance(value, str):
-            self.wrong(path, f"{shown(value)} is no text; put it in quotes")
+            self.wrong(path, f"must be a string, not {shown(value)}; put it in quotes")
             return default
         return value
 
@@ -67,14 +87,14 @@ class SpecReader:
         value = self.get(path)
         if value is None or isinstance(value, Mapping):
             return value or {}
-        self.wrong(path, f"{shown(value)} is no object")
+        self.wrong(path, f"must be an object, not {shown(value)}")
         return {}
 
     def items(self, path: str) -> Sequence[Any]:
         value = self.get(path)
         if value is None or isinstance(value, list):
             return value or ()
-        self.wrong(path, f"{shown(value)} is no list")
+        self.wrong(path, f"must be a list, not {shown(value)}")
         return ()
 
     def objects(self, path: str) -> Sequence[Tuple[str, Mapping[str, Any]]]:
@@ -83,14 +103,14 @@ class SpecReader:
             if isinstance(item, Mapping):
                 found.append((f"{path}[{index}]", item))
             else:
-                self.wrong(f"{path}[{index}]", f"{shown(item)} is no object")
+                self.wrong(f"{path}[{index}]", f"must be an object, not {shown(item)}")
         return found
 
     def texts(self, path: str) -> Tuple[str, ...]:
         items = self.items(path)
         if all(isinstance(item, str) for item in items):
             return tuple(items)
-        self.wrong(path, "it holds something that is no text; put numbers in quotes")
+        self.wrong(path, "must be a list of strings; put numbers in quotes")
         return ()
 
     def choice(self, path: str, allowed: Sequence[str], default: str) -> str:
