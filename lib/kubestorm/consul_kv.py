@@ -35,7 +35,8 @@ class PublishResult(NamedTuple):
 class ConsulStore:
     """The key-value store behind one agent. Raises the pack's errors only.
 
-    `before_write` is called before each write; what it raises keeps the write from being sent.
+    `before_write` is called before each request that is no read; what it raises keeps it from being
+    sent.
     """
 
     def __init__(
@@ -89,15 +90,11 @@ class ConsulStore:
                 f"{prefix!r} is no prefix of one resource; nothing was deleted.", service=SERVICE
             )
         with self._translated("delete", prefix):
-            kv = self._open().kv
-            self._before_write()
-            kv.delete(prefix, recurse=True)
+            self._open().kv.delete(prefix, recurse=True)
 
     def _transact(self, prefix: str, operations: List[Mapping[str, Any]]) -> None:
         with self._translated("write", prefix):
-            transactions = self._open().txn
-            self._before_write()
-            answer = transactions.put(operations)
+            answer = self._open().txn.put(operations)
         if not answer or answer.get("Errors"):
             raise TemporaryError(
                 f"Consul did not carry out the transaction on {prefix}.", service=SERVICE

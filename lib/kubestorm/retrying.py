@@ -104,8 +104,8 @@ def retry_after_of(headers: Mapping[str, Any]) -> Optional[float]:
 
 
 def mount(session: requests.Session, before_write: Callable[[], None]) -> None:
-    """Have a session of the library requests send its requests again; a write only after
-    `before_write`, whose errors are raised.
+    """Have a session of the library requests send its requests again, and call `before_write`
+    before each write, also before one is sent again; what it raises keeps it from being sent.
     """
     from requests.adapters import HTTPAdapter
 
@@ -116,13 +116,10 @@ def mount(session: requests.Session, before_write: Callable[[], None]) -> None:
             """As HTTPAdapter's."""
 
             method = str(request.method)
-            is_again = False
 
             def once() -> Any:
-                nonlocal is_again
-                if is_again and method not in READS:
+                if method not in READS:
                     before_write()
-                is_again = True
                 return super(Adapter, self).send(request, *arguments, **options)
 
             return send(method, once, lambda response: int(response.status_code))

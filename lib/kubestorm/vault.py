@@ -75,7 +75,8 @@ class VaultStore:
     """The KV engine at the configured mount. Logs in with the first call, and refuses an engine of
     another version than 2 before anything is read or written. Raises the pack's errors only.
 
-    `before_write` is called before each write; what it raises keeps the write from being sent.
+    `before_write` is called before each request that is no read; what it raises keeps it from being
+    sent.
     """
 
     def __init__(
@@ -229,9 +230,7 @@ class VaultStore:
     def delete(self, path: str) -> None:
         """Destroy every version and the metadata. Safe to repeat."""
         with contextlib.suppress(NotFoundError), self._translated("delete", path):
-            kv = self._kv()
-            self._before_write()
-            kv.delete_metadata_and_all_versions(path=path, mount_point=self._settings.mount)
+            self._kv().delete_metadata_and_all_versions(path=path, mount_point=self._settings.mount)
 
     def _current(self, path: str) -> Optional[Credentials]:
         found = self._values(path)
@@ -260,7 +259,6 @@ class VaultStore:
             kv = self._kv()
             if not self._version_known:
                 self._try_version(path)
-            self._before_write()
             answer = kv.create_or_update_secret(
                 path=path, secret=dict(values), cas=cas, mount_point=self._settings.mount
             )
