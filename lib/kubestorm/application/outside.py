@@ -35,30 +35,13 @@ def changed_inputs(services: Services, applications: Iterable[Object]) -> List[I
     pass. An Application that cannot be looked at is logged, and keeps no other from it. Temporary
     errors of Kubernetes are raised.
     """
-    listed = list(applications)
-    return _changed(services, listed, _Pass(services, listed))
-
-
-def _changed(services: Services, listed: Sequence[Object], look: _Pass) -> List[Identity]:
-    changed: List[Identity] = []
-    for typed in map(_typed, listed):
-        identity = identity_of(services.settings.cluster, hosts.APPLICATIONS.plural, typed)
-        try:
-            if look.is_changed(typed):
-                changed.append(identity)
-        except TemporaryError:
-            raise
-        except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are looked at)
-            why = error if isinstance(error, Error) else type(error).__name__
-            log.warning("application.not_looked_at: %s: %s", identity, why)
-    return changed
+    return _Pass(services, list(applications)).changed()
 
 
 def wake_changed(services: Services) -> List[Identity]:
     """Have the sensor look at each Application whose inputs have changed; which ones those are."""
-    listed = list(services.kube.list_all(hosts.APPLICATIONS))
-    look = _Pass(services, listed)
-    changed = _changed(services, listed, look)
+    look = _Pass(services, list(services.kube.list_all(hosts.APPLICATIONS)))
+    changed = look.changed()
     for identity in changed:
         if identity.uid in look.new_hosts:
             # Its run asks who claims them where the status does not say that it has them.
@@ -72,14 +55,30 @@ def wake_changed(services: Services) -> List[Identity]:
 
 class _Pass:
     def __init__(self, services: Services, listed: Sequence[Object]) -> None:
-        self._services = services
-        self._settings = ApplicationSettings.from_config(services.settings.raw)
-        self._verdicts = hosts.decide_all(hosts.claim_of(each, self._settings) for each in listed)
+        self._services, self._listed = services, listed
+        settings = ApplicationSettings.from_config(services.settings.raw)
+        self._verdicts = hosts.decide_all(hosts.claim_of(each, settings) for each in listed)
         self._away: Set[str] = set()
         self.new_hosts: Set[str] = set()
         """Uids of those that may have other ingress hosts than they have."""
 
-    def is_changed(self, resource: Object) -> bool:
+    def changed(self) -> List[Identity]:
+        """Those that have changed. One that cannot be looked at is logged and left out."""
+        found: List[Identity] = []
+        for typed in map(_typed, self._listed):
+            cluster = self._services.settings.cluster
+            identity = identity_of(cluster, hosts.APPLICATIONS.plural, typed)
+            try:
+                if self._is_changed(typed):
+                    found.append(identity)
+            except TemporaryError:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are looked at)
+                why = error if isinstance(error, Error) else type(error).__name__
+                log.warning("application.not_looked_at: %s: %s", identity, why)
+        return found
+
+    def _is_changed(self, resource: Object) -> bool:
         metadata, status = resource["metadata"], untrusted.status(resource)
         observed = untrusted.integer(status.get("observedGeneration"))
         if metadata.get("deletionTimestamp") or observed < untrusted.integer(
