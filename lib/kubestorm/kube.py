@@ -16,7 +16,6 @@ import hashlib
 import http.client
 import json
 import os
-import re
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ import urllib3.exceptions
 from kubestorm import kube_errors, kube_library, parts, retrying, untrusted
 from kubestorm.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
 from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request, UnauthorizedError
-from kubestorm.naming import GROUP
+from kubestorm.naming import GROUP, LABEL
 
 __all__ = [
     "ExpiredError",
@@ -54,7 +53,6 @@ _PATCH_TYPES = {
     "apply": "application/apply-patch+yaml",
 }
 _REPEATABLE_PATCHES = frozenset(_PATCH_TYPES[kind] for kind in ("merge", "strategic", "apply"))
-NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 Object = Dict[str, Any]
@@ -138,7 +136,7 @@ class KubeSettings:
         values = {key: value for key, value in section.items() if value is not None}
         served = values.pop("namespaces", ())
         if not isinstance(served, (list, tuple)) or not all(
-            isinstance(one, str) and NAMESPACE.fullmatch(one) for one in served
+            isinstance(one, str) and LABEL.fullmatch(one) for one in served
         ):
             raise DefinitionError(
                 f"kubernetes.namespaces is a list of names of namespaces (found: {served!r}).",

@@ -18,6 +18,8 @@ CONFIRM_DELETE_ANNOTATION = "kubestorm.io/confirm-delete"
 RECREATE_ANNOTATION = "kubestorm.io/recreate"
 ROTATE_ANNOTATION = "kubestorm.io/rotate-credentials"
 SNAPSHOT_ANNOTATION = "kubestorm.io/snapshot"
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""A name as RFC 1123 has labels: a namespace's, and those of most of our objects."""
 # When a step that held the Lease was asked for another look; the sensor takes it for a change.
 LOOK_AGAIN_ANNOTATION = "kubestorm.io/look-again"
 # On a Lease, for people: the object that it locks.

@@ -28,7 +28,8 @@ from typing import (
 from kubestorm import parts
 from kubestorm.building.settings import BuildSettings
 from kubestorm.errors import DefinitionError, Error
-from kubestorm.kube import NAMESPACE, KubeSettings
+from kubestorm.kube import KubeSettings
+from kubestorm.naming import LABEL
 from kubestorm.sections import given
 from kubestorm.settings import load_settings
 
@@ -388,7 +389,7 @@ def load_config(path: Path) -> Config:
 
 
 def _namespace(text: str) -> str:
-    if not NAMESPACE.fullmatch(text):
+    if not LABEL.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a namespace")
     return text
 

@@ -19,13 +19,13 @@ from kubestorm.building.context import INLINE_DOCKERFILE
 from kubestorm.building.logins import push_entry, push_patterns
 from kubestorm.building.settings import BUILDAH, HOST_BUILDAH, BuildSettings
 from kubestorm.errors import DefinitionError
+from kubestorm.naming import LABEL
 from kubestorm.reading import InvalidSpecError, Problem
 from kubestorm.registry.names import ImageName
 from kubestorm.untrusted import shown
 
 NOTIFY_OUTCOMES = ("Succeeded", "Failed", "Canceled", "NothingToDo")
 MAX_IMAGES = 100
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # Source: the grammar in github.com/distribution/reference, without a digest or tag.
 COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")
@@ -276,7 +276,7 @@ class _Parser:
 
     def _image(self, raw: Mapping[str, Any], where: str, builder: str) -> ImageSpec:
         name = str(raw.get("name") or "")
-        if not NAME.fullmatch(name):
+        if not LABEL.fullmatch(name):
             self._wrong(
                 f"{where}.name",
                 f"{shown(name)} is not a word of small letters, digits and hyphens, up to 63",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import re
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional
 
@@ -38,7 +37,6 @@ NOBODY = "somebody who gave no name"
 MAX_NAME = 128
 # Source: "Names must be DNS subdomain names" of the Kubernetes documentation, shortened to a label
 # for Consul and RDS.
-OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # Who changes what by these actions is told apart from the journey's own writes in
 # metadata.managedFields.
 FIELD_MANAGER = "kubestorm-requests"
@@ -94,7 +92,7 @@ def create(
     """Write a Database. One that is there and asks for the same counts as done; any other is left
     alone.
     """
-    if not OBJECT_NAME.fullmatch(name):
+    if not naming.LABEL.fullmatch(name):
         message = (
             f"{name!r} is no name for a Database: small letters, digits and hyphens, 63 at most, "
             "no hyphen outside."
