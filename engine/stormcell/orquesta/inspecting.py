@@ -205,7 +205,9 @@ def _expression_problems(definition: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _inline_text(definition: Mapping[str, Any]) -> Iterator[Problem]:
-    """Text after the inline parameters that is none of them: orquesta silently ignores it."""
+    """Text after the inline parameters that cannot be parsed: StackStorm drops it without an
+    error.
+    """
     for spec_path, schema_path, text in _inline_texts(definition["tasks"]):
         rest = inline_rest(text)
         if rest:

@@ -3,9 +3,9 @@ has them made.
 
 It holds one worker for as long as a build on this host takes, and so has a limit of its own; builds
 in the cluster are only begun here. While it lives it holds a Lease (`<uid>.build`); a thread sees
-whether somebody wants it to stop. The state of each image is written to the
-object as it changes, and so is the end: no other execution has to follow. Whoever comes after an
-execution that died goes on with the images that are left (decision 0098).
+whether somebody wants it to stop. The state of each image is written to the object as it changes,
+and so is the end: no other execution has to follow. Whoever comes after an execution that died goes
+on with the images that are left (decision 0098).
 """
 
 from __future__ import annotations
