@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -310,6 +311,9 @@ def test_a_worker_killed_from_outside_is_replaced() -> None:
             first = await runner.run(requests("look"), requests.output)
             pid = first.result["result"]["pid"]
             os.kill(pid, signal.SIGKILL)
+            async with asyncio.timeout(120):
+                while Path(f"/proc/{pid}").exists():  # until the engine has seen its end
+                    await asyncio.sleep(0.01)
             second = await runner.run(requests("look"), requests.output)
             return pid, second.result.get("result", {})["pid"]
 
