@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sandbox.environment import Environment
 from sandbox.slack import Post, SlackServer
@@ -101,3 +102,21 @@ class Office(World):
 
     def inquiries(self) -> list[dict[str, Any]]:
         return self.engine.get("inquiries")
+
+
+Place = TypeVar("Place", bound=Office)
+
+
+@contextlib.contextmanager
+def opened(make: Callable[[SlackServer], Place]) -> Iterator[Place]:
+    """A workspace with its channels, and what `make` makes of it, once the pack listens."""
+    with SlackServer() as slack:
+        for channel in ("team-shop", "approvals"):
+            slack.add_channel(channel)
+        it = make(slack)
+        try:
+            it.start()
+            it.wait_until(it.listens, "the sensor listens")
+            yield it
+        finally:
+            it.stop()

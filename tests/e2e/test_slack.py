@@ -7,26 +7,19 @@ killed engine.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import pytest
 
-from sandbox.slack import Post, SlackServer
-from tests.e2e.office import Office
+from sandbox.slack import Post
+from tests.e2e.office import Office, opened
 
 
 @pytest.fixture(scope="module")
 def shared_office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with SlackServer() as slack:
-        for channel in ("team-shop", "approvals"):
-            slack.add_channel(channel)
-        it = Office(tmp_path_factory.mktemp("office"), slack)
-        try:
-            it.start()
-            it.wait_until(it.listens, "the sensor listens")
-            yield it
-        finally:
-            it.stop()
+    with opened(functools.partial(Office, tmp_path_factory.mktemp("office"))) as office:
+        yield office
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import ssl
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from sandbox.registry import is_installed
 from sandbox.slack import SlackServer
-from tests.e2e.office import Office
+from tests.e2e.office import Office, opened
 from tests.integration.building.git_servers import Repository
 
 API = "kubestorm.io/v1alpha1"
@@ -190,13 +191,5 @@ def developer() -> list[dict[str, Any]]:
 def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
     if not is_installed():
         pytest.skip("docker-registry is not installed")
-    with SlackServer() as slack:
-        for channel in ("team-shop", "approvals"):
-            slack.add_channel(channel)
-        it = Fortress(tmp_path_factory.mktemp("fortress"), slack)
-        try:
-            it.start()
-            it.wait_until(it.listens, "the sensor listens")
-            yield it
-        finally:
-            it.stop()
+    with opened(functools.partial(Fortress, tmp_path_factory.mktemp("fortress"))) as fortress:
+        yield fortress

@@ -48,6 +48,9 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+Layer = Callable[[AsgiApp], AsgiApp]
+
+
 class Recorder:
     """An ASGI layer that keeps the parameters of each call of the pack to AWS, and passes it on."""
 
@@ -84,14 +87,20 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
+def aws_layer(recorder: Recorder) -> Layer:
+    """What stands between the pack and RDS."""
+    return recorder.around
+
+
+@pytest.fixture
 def aws(
-    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, recorder: Recorder
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, aws_layer: Layer
 ) -> Iterator[AwsServer]:
     """RDS that takes ten seconds of its own clock to provision."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with AwsServer(clock=clock, provision_seconds=10, faults=recorder.around) as server:
+    with AwsServer(clock=clock, provision_seconds=10, faults=aws_layer) as server:
         yield server
 
 

@@ -24,12 +24,10 @@ from kubestorm.lease import UNUSED_SECONDS, LeaseLostError, collect
 from kubestorm.naming import LEASE_OF_ANNOTATION, identity_of
 from kubestorm.services import utc_now
 
-from sandbox.aws.server import AwsServer
-from sandbox.clock import ManualClock
 from sandbox.faults import Fault, FaultMiddleware, Faults
 from sandbox.proxy import Proxy, Weather
 from sandbox.vault.server import VaultServer
-from tests.integration.database.conftest import World
+from tests.integration.database.conftest import Layer, World
 from tests.kube_fixtures import Kube, eventually
 
 DURATION_SECONDS = 2
@@ -43,18 +41,9 @@ def aws_faults() -> Faults:
 
 
 @pytest.fixture
-def aws(
-    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, aws_faults: Faults
-) -> Iterator[AwsServer]:
+def aws_layer(aws_faults: Faults) -> Layer:
     """RDS that can be slow."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with AwsServer(
-        clock=clock,
-        provision_seconds=10,
-        faults=functools.partial(FaultMiddleware, faults=aws_faults),
-    ) as server:
-        yield server
+    return functools.partial(FaultMiddleware, faults=aws_faults)
 
 
 @pytest.fixture

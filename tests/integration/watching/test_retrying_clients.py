@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from kubestorm.consul_kv import ConsulStore
 from kubestorm.errors import ConflictError, TemporaryError
-from kubestorm.kube import KubeClient, KubeSettings, Resource, connect
+from kubestorm.kube import KubeSettings, Resource, connect
 from kubestorm.lease import LeaseLock, LeaseLostError
 from kubestorm.retrying import ATTEMPTS, TOTAL_SECONDS
 from kubestorm.secrets import Secret
@@ -21,7 +20,7 @@ from kubestorm.vault import VaultStore
 from sandbox.consul import ConsulServer
 from sandbox.faults import FaultMiddleware, Faults
 from sandbox.vault.server import VaultServer
-from tests.kube_fixtures import Kube, http_client
+from tests.kube_fixtures import Kube
 
 CONFIG_MAPS = Resource("", "v1", "configmaps")
 PATH = ".*/configmaps.*"
@@ -31,21 +30,6 @@ PATH = ".*/configmaps.*"
 def kube(sandbox_kube: Kube) -> Kube:
     """Faults are the sandbox's."""
     return sandbox_kube
-
-
-@pytest.fixture
-def http(sandbox_kube: Kube) -> Iterator[httpx.Client]:
-    """The administrator's."""
-    with http_client(sandbox_kube, sandbox_kube.token) as client:
-        yield client
-
-
-@pytest.fixture
-def client(sandbox_kube: Kube) -> Iterator[KubeClient]:
-    """The pack's own client."""
-    made = connect(KubeSettings(kubeconfig=str(sandbox_kube.kubeconfig)))
-    yield made
-    made.close()
 
 
 @pytest.fixture
