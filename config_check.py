@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import sys
 
-from kubestorm.approval import judging as approvals
-from kubestorm.building import logins
-from kubestorm.building.settings import BuildSettings
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build import logins
+from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.people.approval import judging as approvals
 
 
 def say(message: str, *, warning: bool) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.announce.steps import Notice, tell, tell_notice
-from kubestorm.announce.told import ToldStore
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.people.notifications.steps import Notice, tell, tell_notice
+from kubestorm.people.notifications.told import ToldStore
 from st2common.runners.base_action import Action
 
 

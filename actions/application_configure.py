@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_step
-from kubestorm.application import steps
-from kubestorm.naming import Identity
+from kubestorm.core.naming import Identity
+from kubestorm.entrypoints.actions import run_step
+from kubestorm.kinds.application import steps
 from st2common.runners.base_action import Action
 
 

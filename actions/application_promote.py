@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.rollout import requests
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.application.rollout import requests
 from st2common.runners.base_action import Action
 
 

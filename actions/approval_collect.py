@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.approval.steps import collect, this_execution
-from kubestorm.naming import Identity
+from kubestorm.core.naming import Identity
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.people.approval.steps import collect, this_execution
 from st2common.runners.base_action import Action
 
 

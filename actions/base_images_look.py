@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.bases.look import look
-from kubestorm.registry.names import ImageName
+from kubestorm.core.image_names import ImageName
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build.base_images.rebuild_check import look
 from st2common.runners.base_action import Action
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services, running_id
-from kubestorm.building.actions import run_maker
-from kubestorm.building.running import run_build
-from kubestorm.naming import Identity
+from kubestorm.core.naming import Identity
+from kubestorm.entrypoints.actions import run_with_services, running_id
+from kubestorm.kinds.build.actions import run_maker
+from kubestorm.kinds.build.running import run_build
 from st2common.runners.base_action import Action
 
 

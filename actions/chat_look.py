@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.chat.shell import look
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.people.chat.shell import look
 from st2common.runners.base_action import Action
 
 

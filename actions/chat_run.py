@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Tuple
 
-from kubestorm.chat.shell import answer_text
+from kubestorm.people.chat.shell import answer_text
 from st2common.runners.base_action import Action
 
 

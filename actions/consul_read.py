@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
+from kubestorm.entrypoints.actions import run_with_services
 from st2common.runners.base_action import Action
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.database import requests
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.database import requests
 from st2common.runners.base_action import Action
 
 

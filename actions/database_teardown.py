@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_step
-from kubestorm.database.steps import DatabaseRun
-from kubestorm.database.teardown import tear_down
-from kubestorm.naming import Identity
+from kubestorm.core.naming import Identity
+from kubestorm.entrypoints.actions import run_step
+from kubestorm.kinds.database.steps import DatabaseRun
+from kubestorm.kinds.database.teardown import tear_down
 from st2common.runners.base_action import Action
 
 

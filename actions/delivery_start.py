@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.engine_api import EngineApi
-from kubestorm.pipeline.steps import start
+from kubestorm.clients.engine_api import EngineApi
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build.pipeline.steps import start
 from st2common.runners.base_action import Action
 
 

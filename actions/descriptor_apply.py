@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.descriptor.applying import apply
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build.descriptor.applying import apply
 from st2common.runners.base_action import Action
 
 

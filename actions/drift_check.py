@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.drift.observe import Scope, inspect
-from kubestorm.drift.report import as_result
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.database.drift.observe import Scope, inspect
+from kubestorm.kinds.database.drift.report import as_result
 from st2common.runners.base_action import Action
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.building import commands
-from kubestorm.services import Services
+from kubestorm.clients.services import Services
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build import commands
 from st2common.runners.base_action import Action
 
 

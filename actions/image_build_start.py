@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, List, Optional, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.building import commands
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build import commands
 from st2common.runners.base_action import Action
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_step
-from kubestorm.building.actions import run_maker
-from kubestorm.building.steps import reconcile
-from kubestorm.naming import Identity
+from kubestorm.core.naming import Identity
+from kubestorm.entrypoints.actions import run_step
+from kubestorm.kinds.build.actions import run_maker
+from kubestorm.kinds.build.steps import reconcile
 from st2common.runners.base_action import Action
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Sequence, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.dispatching import dispatcher
-from kubestorm.pipeline.steps import begin
+from kubestorm.core.dispatching import dispatcher
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build.pipeline.steps import begin
 from st2common.runners.base_action import Action
 
 

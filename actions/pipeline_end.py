@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.engine_api import EngineApi
-from kubestorm.errors import DefinitionError
-from kubestorm.pipeline.steps import Result, end
-from kubestorm.services import Services
+from kubestorm.clients.engine_api import EngineApi
+from kubestorm.clients.services import Services
+from kubestorm.core.errors import DefinitionError
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build.pipeline.steps import Result, end
 from st2common.runners.base_action import Action
 
 

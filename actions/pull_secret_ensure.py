@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.building.pull_secret import ensure_pull_secret
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build.pull_secret import ensure_pull_secret
 from st2common.runners.base_action import Action
 
 

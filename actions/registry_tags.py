@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.registry.listing import list_tags
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.application.registry_tags import list_tags
 from st2common.runners.base_action import Action
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm import actions
-from kubestorm.conditions import Condition
-from kubestorm.naming import Identity
+from kubestorm.core.conditions import Condition
+from kubestorm.core.naming import Identity
+from kubestorm.entrypoints import actions
 from st2common.runners.base_action import Action
 
 

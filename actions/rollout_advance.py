@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import run_with_services, running_id
-from kubestorm.naming import Identity
-from kubestorm.rollout import steps
+from kubestorm.core.naming import Identity
+from kubestorm.entrypoints.actions import run_with_services, running_id
+from kubestorm.kinds.application.rollout import steps
 from st2common.runners.base_action import Action
 
 

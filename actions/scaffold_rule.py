@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-from kubestorm.actions import failure
-from kubestorm.errors import Error
-from kubestorm.kube import KubeSettings, connect
-from kubestorm.scaffold import NO_ACTION, fetch_crd, scaffold
+from kubestorm.clients.kube import KubeSettings, connect
+from kubestorm.core.errors import Error
+from kubestorm.entrypoints.actions import failure
+from kubestorm.entrypoints.scaffold import NO_ACTION, fetch_crd, scaffold
 from st2common.runners.base_action import Action
 
 

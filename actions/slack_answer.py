@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Tuple
 
-from kubestorm.actions import failure
-from kubestorm.errors import Error
-from kubestorm.services import open_services
-from kubestorm.slack.answering import answer
+from kubestorm.clients.services import open_services
+from kubestorm.core.errors import Error
+from kubestorm.entrypoints.actions import failure
+from kubestorm.people.slack.answering import answer
 from st2common.runners.base_action import Action
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.slack.answering import follow_up
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.people.slack.answering import follow_up
 from st2common.runners.base_action import Action
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, List, Tuple
 
-from kubestorm.actions import run_with_services
-from kubestorm.descriptor.applying import follow_push
+from kubestorm.entrypoints.actions import run_with_services
+from kubestorm.kinds.build.descriptor.applying import follow_push
 from st2common.runners.base_action import Action
 
 

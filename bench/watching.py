@@ -16,11 +16,11 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from kubestorm.kube import decode_page
-from kubestorm.watching.api import WatchKey
-from kubestorm.watching.knowledge import Knowledge
-from kubestorm.watching.settings import WatchSettings
-from kubestorm.watching.watch import Watch
+from kubestorm.clients.kube import decode_page
+from kubestorm.sources.watching.api import WatchKey
+from kubestorm.sources.watching.settings import WatchSettings
+from kubestorm.sources.watching.watch import Watch
+from kubestorm.sources.watching.watch_state import Knowledge
 
 from bench.harness import Figure, at_least, at_most, cpu_seconds, say
 

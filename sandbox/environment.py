@@ -31,8 +31,8 @@ import hvac
 import kubernetes
 import yaml
 from kubernetes.dynamic import DynamicClient
-from kubestorm.parts import KINDS
-from kubestorm.rbac import Wish, grant
+from kubestorm.core.parts import KINDS
+from kubestorm.entrypoints.rbac import Wish, grant
 
 from sandbox.aws.server import AwsServer
 from sandbox.consul import ConsulServer

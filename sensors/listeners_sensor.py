@@ -1,6 +1,6 @@
 """Hears from registries, git servers and Slack, and dispatches a trigger for what they tell."""
 
-from kubestorm.sensing.listeners import Listeners
+from kubestorm.entrypoints.sensors.listeners import Listeners
 from st2reactor.sensor.base import Sensor
 
 

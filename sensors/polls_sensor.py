@@ -1,6 +1,6 @@
 """Looks from time to time at what nobody tells of, and dispatches a trigger for what is new."""
 
-from kubestorm.sensing.polls import Polls
+from kubestorm.entrypoints.sensors.polls import Polls
 from st2reactor.sensor.base import Sensor
 
 

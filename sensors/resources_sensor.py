@@ -1,6 +1,6 @@
 """Watches the Kubernetes resources that rules ask for and dispatches `kubestorm.resource_event`."""
 
-from kubestorm.sensing.resources import Resources
+from kubestorm.entrypoints.sensors.resources import Resources
 from st2reactor.sensor.base import Sensor
 
 

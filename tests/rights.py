@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import yaml
-from kubestorm import kube_errors
-from kubestorm.kube import KubeSettings, connect
-from kubestorm.rbac import Account, Granted, Wish, grant
-from kubestorm.sensing.observers import observers
-from kubestorm.watching.hub import WatchHub
-from kubestorm.watching.settings import WatchSettings
+from kubestorm.clients import kube_errors
+from kubestorm.clients.kube import KubeSettings, connect
+from kubestorm.entrypoints.rbac import Account, Granted, Wish, grant
+from kubestorm.entrypoints.sensors.observers import observers
+from kubestorm.sources.watching.hub import WatchHub
+from kubestorm.sources.watching.settings import WatchSettings
 
 from sandbox.kubernetes.auth import User
 from sandbox.kubernetes.rbac import Attributes

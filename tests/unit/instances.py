@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubestorm.database.plan import ObservedInstance
+from kubestorm.kinds.database.plan import ObservedInstance
 
 
 def make_instance(**changes: Any) -> ObservedInstance:

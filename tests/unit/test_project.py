@@ -76,8 +76,8 @@ def test_pack_code_is_syntax_of_python_3_8():
 def test_pack_code_imports_on_the_oldest_python_here(oldest_python):
     """Where an older Python is installed, the library's modules that need no package import."""
     code = (
-        "import sys; sys.path.insert(0, 'lib'); import kubestorm.errors, kubestorm.naming, "
-        "kubestorm.conditions"
+        "import sys; sys.path.insert(0, 'lib'); import kubestorm.core.errors, "
+        "kubestorm.core.naming, kubestorm.core.conditions"
     )
     subprocess.run([oldest_python, "-c", code], cwd=ROOT, check=True, timeout=60)
 

@@ -15,17 +15,17 @@ import httpx
 import hvac
 import pytest
 import yaml
-from kubestorm import conditions
-from kubestorm.application import steps
-from kubestorm.application.spec import parse
-from kubestorm.application.steps import ApplicationRun
-from kubestorm.errors import Error
-from kubestorm.naming import identity_of
-from kubestorm.rollout.names import ROLLOUTS
-from kubestorm.rollout.objects import manifest
-from kubestorm.rollout.planning import NewRollout
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.resources import ROLLOUTS
+from kubestorm.clients.services import Services
+from kubestorm.core import conditions
+from kubestorm.core.errors import Error
+from kubestorm.core.naming import identity_of
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.application import steps
+from kubestorm.kinds.application.rollout.objects import manifest
+from kubestorm.kinds.application.rollout.planning import NewRollout
+from kubestorm.kinds.application.spec import parse
+from kubestorm.kinds.application.steps import ApplicationRun
 
 from sandbox.consul import ConsulServer
 from sandbox.vault.server import VaultServer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from kubestorm.application.steps import ApplicationRun
-from kubestorm.naming import identity_of
+from kubestorm.core.naming import identity_of
+from kubestorm.kinds.application.steps import ApplicationRun
 
 from tests.integration.application.conftest import STEPS
 from tests.kube_shapes import stable

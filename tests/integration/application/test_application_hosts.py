@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 
 import pytest
-from kubestorm.application.hosts import APPLICATIONS
-from kubestorm.application.outside import wake_changed
+from kubestorm.kinds.application.hosts import APPLICATIONS
+from kubestorm.kinds.application.outside import wake_changed
 
 from tests.integration.application.test_application_outside import changed
 from tests.kube_fixtures import eventually

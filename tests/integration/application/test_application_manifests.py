@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 import pytest
-from kubestorm.application import render
-from kubestorm.application.spec import parse
-from kubestorm.application.versions import ApiVersions, discover
-from kubestorm.kube import KubeSettings, connect
+from kubestorm.clients.kube import KubeSettings, connect
+from kubestorm.kinds.application import render
+from kubestorm.kinds.application.spec import parse
+from kubestorm.kinds.application.versions import ApiVersions, discover
 
 from tests.kube_shapes import apply_patch
 from tests.unit.application.conftest import application, pack_settings

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.application.spec import parse
-from kubestorm.application.versions import discover
-from kubestorm.rollout.effects import Hands
-from kubestorm.rollout.model import Autoscale, Select
-from kubestorm.rollout.observe import observe
-from kubestorm.rollout.requests import freeze
+from kubestorm.kinds.application.rollout.effects import Hands
+from kubestorm.kinds.application.rollout.model import Autoscale, Select
+from kubestorm.kinds.application.rollout.observe import observe
+from kubestorm.kinds.application.rollout.requests import freeze
+from kubestorm.kinds.application.spec import parse
+from kubestorm.kinds.application.versions import discover
 
 from tests.kube_fixtures import eventually
 from tests.kube_shapes import patch

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kubestorm.application.hosts import APPLICATIONS
-from kubestorm.application.outside import changed_inputs
-from kubestorm.application.steps import SERVICES
+from kubestorm.kinds.application.hosts import APPLICATIONS
+from kubestorm.kinds.application.outside import changed_inputs
+from kubestorm.kinds.application.steps import SERVICES
 
 from tests.integration.application.test_application_config import database, publish
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from kubestorm.application.steps import DEPLOYMENTS
-from kubestorm.application.views import application_status, list_applications, show_application
+from kubestorm.kinds.application.steps import DEPLOYMENTS
+from kubestorm.kinds.application.views import (
+    application_status,
+    list_applications,
+    show_application,
+)
 
 
 def test_a_list_a_status_and_the_whole(world):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubestorm.chat.why import why
+from kubestorm.people.chat.why import why
 
 
 def test_only_the_events_and_rollouts_of_the_object_are_read(world):

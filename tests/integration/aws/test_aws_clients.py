@@ -3,10 +3,10 @@
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
-from kubestorm import aws as aws_clients
-from kubestorm import rds
-from kubestorm.errors import PermanentError
-from kubestorm.settings import AwsSettings
+from kubestorm.clients import aws as aws_clients
+from kubestorm.clients import rds
+from kubestorm.core.errors import PermanentError
+from kubestorm.core.settings import AwsSettings
 
 CREDENTIALS = """
 [default]

@@ -7,10 +7,10 @@ from __future__ import annotations
 import json
 import sys
 
-from kubestorm.building.running import BuildRun, run_build
-from kubestorm.naming import Identity
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.services import Services
+from kubestorm.core.naming import Identity
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.build.running import BuildRun, run_build
 
 
 def say(line: str) -> None:

@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm import conditions
-from kubestorm.building import records, steps
-from kubestorm.building.running import BuildRun, run_build
-from kubestorm.errors import Error
-from kubestorm.naming import identity_of
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.services import Services
+from kubestorm.core import conditions
+from kubestorm.core.errors import Error
+from kubestorm.core.naming import identity_of
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.build import records, steps
+from kubestorm.kinds.build.running import BuildRun, run_build
 
 from sandbox.registry import RegistryProcess, is_installed
 from sandbox.vault.server import VaultServer

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kubestorm.building import commands
-from kubestorm.building.pull_secret import ensure_pull_secret
-from kubestorm.errors import DefinitionError, NotFoundError, PermanentError
+from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError
+from kubestorm.kinds.build import commands
+from kubestorm.kinds.build.pull_secret import ensure_pull_secret
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import PASSWORD, USER, World, a_world, store

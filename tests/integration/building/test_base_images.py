@@ -10,13 +10,13 @@ import logging
 from typing import Any
 
 import pytest
-from kubestorm.bases.look import LEASE, REQUESTER, look
-from kubestorm.bases.polling import INTERVAL_SECONDS, BaseImagePoller
-from kubestorm.building.running import run_build
-from kubestorm.lease import LeaseLock
-from kubestorm.registry.names import ImageName
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.lease import LeaseLock
+from kubestorm.clients.services import Services
+from kubestorm.core.image_names import ImageName
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.build.base_images.polling import INTERVAL_SECONDS, BaseImagePoller
+from kubestorm.kinds.build.base_images.rebuild_check import LEASE, REQUESTER, look
+from kubestorm.kinds.build.running import run_build
 
 from sandbox.registry import RegistryProcess, push_image
 from tests.integration.building.conftest import World

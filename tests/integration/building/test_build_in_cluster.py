@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm import untrusted
-from kubestorm.building import commands, slots
-from kubestorm.building.builders import manifests
-from kubestorm.building.running import run_build
-from kubestorm.lease import LeaseTakenError
-from kubestorm.naming import Identity
+from kubestorm.clients.lease import LeaseTakenError
+from kubestorm.core import untrusted
+from kubestorm.core.naming import Identity
+from kubestorm.kinds.build import commands, slots
+from kubestorm.kinds.build.builders import manifests
+from kubestorm.kinds.build.running import run_build
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import PASSWORD, ROOT, USER, World, a_world, store

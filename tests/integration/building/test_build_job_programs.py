@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubestorm.building.builders import Order
-from kubestorm.building.builders.manifests import BUILDKIT_SCRIPT, FETCH, buildah_script, job
-from kubestorm.building.settings import BuildSettings
-from kubestorm.building.spec import ImageBuildSpec, parse_image_build
-from kubestorm.naming import Identity
+from kubestorm.core.naming import Identity
+from kubestorm.kinds.build.builders import Order
+from kubestorm.kinds.build.builders.manifests import BUILDKIT_SCRIPT, FETCH, buildah_script, job
+from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.spec import ImageBuildSpec, parse_image_build
 
 from tests.integration.building.git_servers import (
     PASSWORD,

@@ -14,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from kubestorm.building import processes, records, slots
-from kubestorm.building.running import run_build
+from kubestorm.clients.host import processes
+from kubestorm.kinds.build import records, slots
+from kubestorm.kinds.build.running import run_build
 
 from sandbox.registry import RegistryProcess
 from tests.integration.building.conftest import PASSWORD, World, store

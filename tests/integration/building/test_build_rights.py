@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 
-from kubestorm.announce.settings import AnnounceSettings
-from kubestorm.announce.steps import channel_for
-from kubestorm.bases.look import look
-from kubestorm.building import commands
-from kubestorm.building.following import note_push
-from kubestorm.building.pull_secret import ensure_pull_secret
-from kubestorm.chat.why import why
-from kubestorm.descriptor.applying import apply
-from kubestorm.lease import collect
-from kubestorm.rbac import Wish
+from kubestorm.clients.lease import collect
+from kubestorm.entrypoints.rbac import Wish
+from kubestorm.kinds.build import commands
+from kubestorm.kinds.build.base_images.rebuild_check import look
+from kubestorm.kinds.build.branch_tracking import note_push
+from kubestorm.kinds.build.descriptor.applying import apply
+from kubestorm.kinds.build.pull_secret import ensure_pull_secret
+from kubestorm.people.chat.why import why
+from kubestorm.people.notifications.settings import AnnounceSettings
+from kubestorm.people.notifications.steps import channel_for
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import USER, World, install_crd, store

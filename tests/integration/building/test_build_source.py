@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kubestorm.building.address import GitAddress, parse_address
-from kubestorm.building.credentials import GitCredentials
-from kubestorm.building.processes import Runner
-from kubestorm.building.settings import BuildSettings, SourceSettings
-from kubestorm.building.source import GitClient, forget_unused, kept_repository
-from kubestorm.building.workspace import Workspace
-from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
-from kubestorm.secrets import Secret
+from kubestorm.clients.git.address import GitAddress, parse_address
+from kubestorm.clients.git.source import GitClient, forget_unused, kept_repository
+from kubestorm.clients.host.processes import Runner
+from kubestorm.clients.host.workspace import Workspace
+from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.core.secrets import Secret
+from kubestorm.kinds.build.credentials import GitCredentials
+from kubestorm.kinds.build.settings import BuildSettings, SourceSettings
 
 from tests.integration.building.git_servers import (
     PASSWORD,

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubestorm.building import commands, workspace
-from kubestorm.building.running import run_build
+from kubestorm.clients.host import workspace
+from kubestorm.kinds.build import commands
+from kubestorm.kinds.build.running import run_build
 
 from tests.integration.building.conftest import World
 from tests.kube_fixtures import eventually

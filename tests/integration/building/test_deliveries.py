@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubestorm.building import commands, records
-from kubestorm.engine_api import EngineApi
-from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
-from kubestorm.pipeline.polling import (
+from kubestorm.clients.engine_api import EngineApi
+from kubestorm.clients.services import Services
+from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.core.secrets import Secret
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.build import commands, records
+from kubestorm.kinds.build.pipeline.polling import (
     IDLE_SECONDS,
     LISTED_SECONDS,
     UNDER_WAY_SECONDS,
     DeliveryPoller,
 )
-from kubestorm.pipeline.stages import NAMES
-from kubestorm.pipeline.steps import begin, end, start
-from kubestorm.secrets import Secret
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.kinds.build.pipeline.stages import NAMES
+from kubestorm.kinds.build.pipeline.steps import begin, end, start
 
 from sandbox.faults import Faults
 from sandbox.vault.server import VaultServer

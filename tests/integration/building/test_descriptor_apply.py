@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm.building.records import PUSHED_ANNOTATION
-from kubestorm.descriptor.applying import apply, follow_push, refresh
-from kubestorm.descriptor.reading import DescriptorError
-from kubestorm.errors import ConflictError, DefinitionError
+from kubestorm.core.errors import ConflictError, DefinitionError
+from kubestorm.kinds.build.descriptor.applying import apply, follow_push, refresh
+from kubestorm.kinds.build.descriptor.reading import DescriptorError
+from kubestorm.kinds.build.records import PUSHED_ANNOTATION
 
 from sandbox.registry import RegistryProcess
 from tests.integration.building.conftest import World

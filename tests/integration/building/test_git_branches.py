@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubestorm.building.following import BranchPoller, note_push
-from kubestorm.building.records import PUSHED_ANNOTATION
-from kubestorm.building.settings import BuildSettings
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.services import Services
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.build.branch_tracking import BranchPoller, note_push
+from kubestorm.kinds.build.records import PUSHED_ANNOTATION
+from kubestorm.kinds.build.settings import BuildSettings
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import World, a_world

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from kubestorm.building.hooks import PushEvents
-from kubestorm.sensing.store import QuietStore
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.services import Services
+from kubestorm.core.settings import load_settings
+from kubestorm.sources.datastore import QuietStore
+from kubestorm.sources.git.hooks import PushEvents
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import store

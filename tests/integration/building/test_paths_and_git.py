@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from kubestorm.building.paths import PathFilter
+from kubestorm.kinds.build.paths import PathFilter
 
 from tests.unit.building.test_build_paths import CASES
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from kubestorm.building.pull_secret import ensure_pull_secret
-from kubestorm.building.running import run_build
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.pull_secret import ensure_pull_secret
+from kubestorm.kinds.build.running import run_build
 
 from sandbox.registry import RegistryProcess, is_installed, push_image
 from sandbox.vault.server import VaultServer

@@ -12,9 +12,9 @@ from typing import Any
 import kubernetes
 import pytest
 import yaml
-from kubestorm.announce.outbox import Message
-from kubestorm.announce.posting import payloads
-from kubestorm.approval.record import Record, read
+from kubestorm.people.approval.record import Record, read
+from kubestorm.people.notifications.outbox import Message
+from kubestorm.people.notifications.posting import payloads
 
 from tests.integration.chat.conftest import ChatWorld, eventually
 

@@ -20,15 +20,15 @@ import httpx
 import pytest
 import stormcell
 import yaml
-from kubestorm import conditions
-from kubestorm.database import steps
-from kubestorm.database.steps import DatabaseRun
-from kubestorm.database.teardown import tear_down
-from kubestorm.errors import Error
-from kubestorm.lease import LeaseLock
-from kubestorm.naming import identity_of
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.lease import LeaseLock
+from kubestorm.clients.services import Services
+from kubestorm.core import conditions
+from kubestorm.core.errors import Error
+from kubestorm.core.naming import identity_of
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.database import steps
+from kubestorm.kinds.database.steps import DatabaseRun
+from kubestorm.kinds.database.teardown import tear_down
 
 from sandbox.aws.server import AwsServer
 from sandbox.aws.wsgi import read_body

@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 
 import boto3
 import pytest
-from kubestorm.database.own_parameters import with_own_group
-from kubestorm.database.plan import (
+from kubestorm.clients.rds import RdsClient, connect
+from kubestorm.core.secrets import make_password
+from kubestorm.core.settings import AwsSettings, DatabaseDefaults, DatabaseSettings, NamespaceLimits
+from kubestorm.core.spec_reader import InvalidSpecError
+from kubestorm.kinds.database.own_parameters import with_own_group
+from kubestorm.kinds.database.plan import (
     Create,
     Modify,
     ObservedInstance,
@@ -17,11 +21,7 @@ from kubestorm.database.plan import (
     companions,
     plan_instance,
 )
-from kubestorm.database.spec import DatabaseSpec, parse_database
-from kubestorm.rds import RdsClient, connect
-from kubestorm.reading import InvalidSpecError
-from kubestorm.secrets import make_password
-from kubestorm.settings import AwsSettings, DatabaseDefaults, DatabaseSettings, NamespaceLimits
+from kubestorm.kinds.database.spec import DatabaseSpec, parse_database
 
 from sandbox.aws.server import AwsServer
 from sandbox.clock import ManualClock

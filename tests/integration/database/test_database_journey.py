@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from kubestorm.secrets import make_password
+from kubestorm.core.secrets import make_password
 
 
 def test_a_database_becomes_ready(world):

@@ -9,10 +9,10 @@ import functools
 
 import pytest
 import yaml
-from kubestorm.database import steps
-from kubestorm.database.steps import DatabaseRun
-from kubestorm.database.teardown import tear_down
-from kubestorm.naming import identity_of
+from kubestorm.core.naming import identity_of
+from kubestorm.kinds.database import steps
+from kubestorm.kinds.database.steps import DatabaseRun
+from kubestorm.kinds.database.teardown import tear_down
 
 from tests.integration.database.conftest import ROOT
 from tests.kube_fixtures import eventually

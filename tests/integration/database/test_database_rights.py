@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 
-from kubestorm.chat.why import why
-from kubestorm.database import views
-from kubestorm.lease import collect
-from kubestorm.rbac import Wish
+from kubestorm.clients.lease import collect
+from kubestorm.entrypoints.rbac import Wish
+from kubestorm.kinds.database import views
+from kubestorm.people.chat.why import why
 
 from tests.kube_fixtures import eventually
 from tests.rights import restricted, sensing

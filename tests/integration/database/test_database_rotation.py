@@ -7,11 +7,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from kubestorm.database import requests, rotating
-from kubestorm.naming import ROTATE_ANNOTATION
-from kubestorm.rds import RdsClient
-from kubestorm.secrets import make_password
-from kubestorm.vault import VaultStore
+from kubestorm.clients.rds import RdsClient
+from kubestorm.clients.vault import VaultStore
+from kubestorm.core.naming import ROTATE_ANNOTATION
+from kubestorm.core.secrets import make_password
+from kubestorm.kinds.database import requests, rotating
 
 
 class Killed(BaseException):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import hvac
 import pytest
-from kubestorm.errors import PermanentError
-from kubestorm.settings import VaultAuth, VaultSettings
-from kubestorm.vault import VaultStore
+from kubestorm.clients.vault import VaultStore
+from kubestorm.core.errors import PermanentError
+from kubestorm.core.settings import VaultAuth, VaultSettings
 
 from sandbox.faults import FaultMiddleware, Faults
 from sandbox.vault import VaultServer

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import hvac
 import pytest
-from kubestorm.errors import DefinitionError, PermanentError, TemporaryError
-from kubestorm.settings import VaultAuth, VaultSettings
-from kubestorm.vault import VaultStore
+from kubestorm.clients.vault import VaultStore
+from kubestorm.core.errors import DefinitionError, PermanentError, TemporaryError
+from kubestorm.core.settings import VaultAuth, VaultSettings
 
 from sandbox.vault import ServiceAccount, VaultServer
 

@@ -13,13 +13,13 @@ import consul as consul_library
 import hvac
 import pytest
 import yaml
-from kubestorm.database import steps
-from kubestorm.database.steps import DatabaseRun
-from kubestorm.drift.observe import Scope, inspect
-from kubestorm.drift.poller import DriftPoller
-from kubestorm.drift.report import as_result, payload
-from kubestorm.errors import DefinitionError
-from kubestorm.naming import identity_of
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.naming import identity_of
+from kubestorm.kinds.database import steps
+from kubestorm.kinds.database.drift.observe import Scope, inspect
+from kubestorm.kinds.database.drift.poller import DriftPoller
+from kubestorm.kinds.database.drift.report import as_result, payload
+from kubestorm.kinds.database.steps import DatabaseRun
 
 from tests.integration.database.conftest import ROOT
 from tests.kube_fixtures import eventually

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm.conditions import TRUE, Condition
-from kubestorm.database import steps
-from kubestorm.database.steps import DatabaseRun
-from kubestorm.errors import TemporaryError
-from kubestorm.kube import LEASES
-from kubestorm.lease import UNUSED_SECONDS, LeaseLostError, collect
-from kubestorm.naming import LEASE_OF_ANNOTATION, identity_of
-from kubestorm.services import utc_now
+from kubestorm.clients.kube import LEASES
+from kubestorm.clients.lease import UNUSED_SECONDS, LeaseLostError, collect
+from kubestorm.clients.services import utc_now
+from kubestorm.core.conditions import TRUE, Condition
+from kubestorm.core.errors import TemporaryError
+from kubestorm.core.naming import LEASE_OF_ANNOTATION, identity_of
+from kubestorm.kinds.database import steps
+from kubestorm.kinds.database.steps import DatabaseRun
 
 from sandbox.faults import Fault, FaultMiddleware, Faults
 from sandbox.proxy import Proxy, Weather

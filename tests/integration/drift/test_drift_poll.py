@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm.drift.settings import DriftSettings
-from kubestorm.errors import DefinitionError
-from kubestorm.sensing.polls import Context
-from kubestorm.sensing.resources import drift
+from kubestorm.core.errors import DefinitionError
+from kubestorm.entrypoints.sensors.polls import Context
+from kubestorm.entrypoints.sensors.resources import drift
+from kubestorm.kinds.database.drift.settings import DriftSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 NOWHERE = "http://127.0.0.1:9"

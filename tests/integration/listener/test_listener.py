@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kubestorm.listener import Answer, Listener, ListenerSettings, Request, Route, Unsigned
+from kubestorm.sources.listener import Answer, Listener, ListenerSettings, Request, Route, Unsigned
 
 from sandbox.serving import make_certificate
 
@@ -356,7 +356,7 @@ def test_it_speaks_tls_and_takes_a_new_certificate_without_a_restart(tmp_path):
 
 def test_many_large_bodies_do_not_fill_the_memory(monkeypatch):
     """What all connections hold together is bounded; afterwards there is room again."""
-    monkeypatch.setattr("kubestorm.listener.server.MAX_HELD_BYTES", 50_000)
+    monkeypatch.setattr("kubestorm.sources.listener.server.MAX_HELD_BYTES", 50_000)
     with serving(max_body_bytes=20_000) as held, contextlib.ExitStack() as stack:
         for _ in range(3):
             peer = stack.enter_context(held.connect())

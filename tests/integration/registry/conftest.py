@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubestorm.registry.client import RegistryClient
-from kubestorm.registry.settings import RegistrySettings
-from kubestorm.settings import AwsSettings
+from kubestorm.clients.registry.client import RegistryClient
+from kubestorm.core.settings import AwsSettings
+from kubestorm.sources.registry.settings import RegistrySettings
 
 from sandbox.registry import RegistryProcess, is_installed
 

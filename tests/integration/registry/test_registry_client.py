@@ -16,11 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
-from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
-from kubestorm.registry.client import DOCKER_MANIFEST, OCI_INDEX, Look
-from kubestorm.registry.names import ImageName
-from kubestorm.secrets import Secret
-from kubestorm.services import open_services
+from kubestorm.clients.registry.client import DOCKER_MANIFEST, OCI_INDEX, Look
+from kubestorm.clients.services import open_services
+from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.core.image_names import ImageName
+from kubestorm.core.secrets import Secret
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -66,7 +66,7 @@ def test_a_real_registry_is_asked(registry):
 
 def test_tags_are_read_page_by_page(registry, monkeypatch):
     """The registry's Link header leads from one page to the next."""
-    monkeypatch.setattr("kubestorm.registry.client.PAGE_SIZE", 2)
+    monkeypatch.setattr("kubestorm.clients.registry.client.PAGE_SIZE", 2)
     with registry.client() as pusher:
         for number in range(5):
             push_image(pusher, "team/pages", f"1.{number}.0", content="same")

@@ -18,23 +18,24 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm import untrusted
-from kubestorm.application.steps import (
+from kubestorm.clients import resources
+from kubestorm.clients.services import Services, utc_now
+from kubestorm.core import untrusted
+from kubestorm.core.naming import identity_of
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.application.rollout import beginning, history, intents, steps
+from kubestorm.kinds.application.rollout.intents import Wish
+from kubestorm.kinds.application.steps import (
     ORDER,
     ApplicationRun,
     ensure_configuration,
     ensure_deployment,
     ensure_objects,
 )
-from kubestorm.naming import identity_of
-from kubestorm.resource import ResourceHandle
-from kubestorm.rollout import beginning, history, intents, names, steps
-from kubestorm.rollout.intents import Wish
-from kubestorm.rollout.telling import is_worth_a_look, telling_state
-from kubestorm.services import Services, utc_now
-from kubestorm.settings import load_settings
-from kubestorm.watching.fingerprint import PathTable
-from kubestorm.watching.judging import Judgement, judge
+from kubestorm.kinds.common.resource import ResourceHandle
+from kubestorm.sources.watching.change_detection import Judgement, judge
+from kubestorm.sources.watching.fingerprint import PathTable
+from kubestorm.sources.watching.owned_state import is_worth_a_look, telling_state
 
 from sandbox.kubernetes import podlife
 from sandbox.kubernetes.controllers import Controllers
@@ -248,9 +249,9 @@ class World:
 
     def tracks(self) -> dict[str, int]:
         """The wanted pods of each track."""
-        label = names.selector(self.name)
+        label = resources.selector(self.name)
         return {
-            one["spec"]["selector"]["matchLabels"][names.TRACK_LABEL]: one["spec"]["replicas"]
+            one["spec"]["selector"]["matchLabels"][resources.TRACK_LABEL]: one["spec"]["replicas"]
             for one in self.list("deployments", labelSelector=label)
         }
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import stormcell
-from kubestorm.lease import LeaseLock
-from kubestorm.resource import ResourceHandle
+from kubestorm.clients.lease import LeaseLock
+from kubestorm.kinds.common.resource import ResourceHandle
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -10,11 +10,11 @@ from typing import Any
 import consul as py_consul
 import hvac
 import pytest
-from kubestorm.application import views
-from kubestorm.chat.why import why
-from kubestorm.lease import collect
-from kubestorm.rbac import ROLES, Wish
-from kubestorm.rollout import requests
+from kubestorm.clients.lease import collect
+from kubestorm.entrypoints.rbac import ROLES, Wish
+from kubestorm.kinds.application import views
+from kubestorm.kinds.application.rollout import requests
+from kubestorm.people.chat.why import why
 
 from sandbox.consul import ConsulServer
 from sandbox.vault.server import VaultServer

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubestorm.approval.steps import ask as ask_people
-from kubestorm.approval.steps import person_of, respond
-from kubestorm.naming import identity_of
+from kubestorm.core.naming import identity_of
+from kubestorm.people.approval.steps import ask as ask_people
+from kubestorm.people.approval.steps import person_of, respond
 
 PEOPLE = [
     {"name": "ada", "accounts": ["U1"], "roles": ["deployer"]},

@@ -9,9 +9,9 @@ import json
 from typing import Any
 
 import pytest
-from kubestorm.errors import DefinitionError, NotFoundError
-from kubestorm.rollout import requests
-from kubestorm.rollout.following import route
+from kubestorm.core.errors import DefinitionError, NotFoundError
+from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.image_policy import route
 
 from tests.integration.rollout.conftest import digest
 from tests.kube_fixtures import eventually

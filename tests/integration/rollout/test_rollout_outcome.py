@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubestorm.rollout import requests
+from kubestorm.kinds.application.rollout import requests
 
 from tests.integration.rollout.test_rollout_life import CANARY, waits
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from kubestorm.kube import KubeClient, KubeSettings, connect
+from kubestorm.clients.kube import KubeClient, KubeSettings, connect
 
 from sandbox.serving import Certificate, make_certificate
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import urllib3.exceptions
-from kubestorm.application.spec import parse
-from kubestorm.errors import DefinitionError, TemporaryError
-from kubestorm.kube import KubeClient, Resource
-from kubestorm.kube_errors import Request
-from kubestorm.rollout import ingress
-from kubestorm.rollout.ingress import IngressRoute
-from kubestorm.rollout.model import NOT_PASSED, PASSED, RUNNING, RunTest
-from kubestorm.rollout.posttest import FINAL, TestRun
-from kubestorm.untrusted import MAX_BODY_BYTES, networks
+from kubestorm.clients.kube import KubeClient, Resource
+from kubestorm.clients.kube_errors import Request
+from kubestorm.core.errors import DefinitionError, TemporaryError
+from kubestorm.core.untrusted import MAX_BODY_BYTES, networks
+from kubestorm.kinds.application.rollout import ingress
+from kubestorm.kinds.application.rollout.ingress import IngressRoute
+from kubestorm.kinds.application.rollout.model import NOT_PASSED, PASSED, RUNNING, RunTest
+from kubestorm.kinds.application.rollout.posttest import FINAL, TestRun
+from kubestorm.kinds.application.spec import parse
 
 from tests.integration.security.conftest import HOST, TOKEN, Recorder, Reply
 from tests.unit.application.conftest import application, pack_settings

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.services import Services
+from kubestorm.core.settings import load_settings
 
 from sandbox.slack import SlackServer
 from tests.kube_fixtures import Kube, eventually

@@ -10,16 +10,16 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubestorm.approval.record import read
-from kubestorm.approval.steps import ask, open_list, person_of, respond
-from kubestorm.errors import PermanentError
-from kubestorm.naming import Identity, identity_of
-from kubestorm.rollout import approval as rollout_approval
-from kubestorm.secrets import Secret
-from kubestorm.services import Services
-from kubestorm.slack.answering import answer, click, follow_up
-from kubestorm.slack.proof import prove
-from kubestorm.slack.requests import parse_interaction, payload
+from kubestorm.clients.services import Services
+from kubestorm.core.errors import PermanentError
+from kubestorm.core.naming import Identity, identity_of
+from kubestorm.core.secrets import Secret
+from kubestorm.kinds.application.rollout import approval as rollout_approval
+from kubestorm.people.approval.record import read
+from kubestorm.people.approval.steps import ask, open_list, person_of, respond
+from kubestorm.people.slack.answering import answer, click, follow_up
+from kubestorm.people.slack.proof import prove
+from kubestorm.people.slack.requests import parse_interaction, payload
 
 from sandbox.slack import Post, SlackServer
 from tests.integration.slack.conftest import CRDS, ROOT, Clock, EngineStandIn, Store

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kubestorm.errors import DefinitionError
-from kubestorm.settings import load_settings
-from kubestorm.slack.credentials import Credentials
-from kubestorm.slack.settings import SlackSettings
+from kubestorm.clients.slack.credentials import Credentials
+from kubestorm.clients.slack.settings import SlackSettings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.settings import load_settings
 
 from sandbox.vault.server import VaultServer
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from kubestorm.errors import DefinitionError
-from kubestorm.secrets import Secret
-from kubestorm.slack.credentials import Credentials
-from kubestorm.slack.inbox import REPLY, Inbox, taken_before
-from kubestorm.slack.listening import SlackGate
-from kubestorm.slack.settings import SlackSettings
+from kubestorm.clients.slack.credentials import Credentials
+from kubestorm.clients.slack.settings import SlackSettings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.secrets import Secret
+from kubestorm.people.slack.inbox import REPLY, Inbox, taken_before
+from kubestorm.people.slack.listening import SlackGate
 
 from sandbox.slack import SlackServer
 from tests.integration.slack.conftest import Store

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from kubestorm.sensing.listeners import Listeners
+from kubestorm.entrypoints.sensors.listeners import Listeners
 
 from sandbox.slack import SlackServer
 from tests.integration.slack.conftest import Store

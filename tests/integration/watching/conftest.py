@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 import urllib3
-from kubestorm.errors import ConflictError
-from kubestorm.kube import KubeClient, KubeSettings, Resource, connect
-from kubestorm.watching.hub import WatchHub
-from kubestorm.watching.settings import LoopSettings, ResyncSettings, WatchSettings
+from kubestorm.clients.kube import KubeClient, KubeSettings, Resource, connect
+from kubestorm.core.errors import ConflictError
+from kubestorm.sources.watching.hub import WatchHub
+from kubestorm.sources.watching.settings import LoopSettings, ResyncSettings, WatchSettings
 
 from tests.kube_fixtures import Kube, eventually
 

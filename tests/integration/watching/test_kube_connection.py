@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from kubestorm.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
-from kubestorm.kube import (
+from kubestorm.clients.kube import (
     ForbiddenError,
     KubeClient,
     KubeSettings,
@@ -14,8 +13,9 @@ from kubestorm.kube import (
     UnauthorizedError,
     connect,
 )
-from kubestorm.lease import LeaseLock, LeaseTakenError
-from kubestorm.retrying import ATTEMPTS
+from kubestorm.clients.lease import LeaseLock, LeaseTakenError
+from kubestorm.clients.retrying import ATTEMPTS
+from kubestorm.core.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
 
 from tests.integration.watching.conftest import ConnectAs, Fault, FaultProxy, Widgets, widget_crd
 from tests.kube_fixtures import Kube

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from kubestorm.consul_kv import ConsulStore
-from kubestorm.errors import ConflictError, TemporaryError
-from kubestorm.kube import KubeSettings, Resource, connect
-from kubestorm.lease import LeaseLock, LeaseLostError
-from kubestorm.retrying import ATTEMPTS, TOTAL_SECONDS
-from kubestorm.secrets import Secret
-from kubestorm.settings import ConsulSettings, VaultAuth, VaultSettings
-from kubestorm.vault import VaultStore
+from kubestorm.clients.consul_kv import ConsulStore
+from kubestorm.clients.kube import KubeSettings, Resource, connect
+from kubestorm.clients.lease import LeaseLock, LeaseLostError
+from kubestorm.clients.retrying import ATTEMPTS, TOTAL_SECONDS
+from kubestorm.clients.vault import VaultStore
+from kubestorm.core.errors import ConflictError, TemporaryError
+from kubestorm.core.secrets import Secret
+from kubestorm.core.settings import ConsulSettings, VaultAuth, VaultSettings
 
 from sandbox.consul import ConsulServer
 from sandbox.faults import FaultMiddleware, Faults

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from kubestorm.kube import KubeClient, Resource
+from kubestorm.clients.kube import KubeClient, Resource
 
 from tests.integration.watching.conftest import (
     CRDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from kubestorm.kube import KubeSettings, connect
+from kubestorm.clients.kube import KubeSettings, connect
 
 from sandbox.realkube import RealKube
 from tests.integration.watching.conftest import Recorder, StartWatching, Widgets, define

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubestorm import rds
-from kubestorm.kube import connect
-from kubestorm.lease import LeaseLock
-from kubestorm.naming import Identity, owner_tags
-from kubestorm.secrets import Secret
-from kubestorm.settings import AwsSettings
-from kubestorm.watching.hub import WatchHub
-from kubestorm.watching.settings import WatchSettings
+from kubestorm.clients import rds
+from kubestorm.clients.kube import connect
+from kubestorm.clients.lease import LeaseLock
+from kubestorm.core.naming import Identity, owner_tags
+from kubestorm.core.secrets import Secret
+from kubestorm.core.settings import AwsSettings
+from kubestorm.sources.watching.hub import WatchHub
+from kubestorm.sources.watching.settings import WatchSettings
 
 from sandbox.aws.server import AwsServer
 from sandbox.clock import ManualClock

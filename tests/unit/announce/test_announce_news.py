@@ -6,7 +6,14 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from kubestorm.announce.news import BAD, GOOD, INFO, MAX_SENTENCE, WARNING, news_of
+from kubestorm.people.notifications.notifications import (
+    BAD,
+    GOOD,
+    INFO,
+    MAX_SENTENCE,
+    WARNING,
+    news_of,
+)
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -7,8 +7,8 @@ import logging
 from typing import Any
 
 import pytest
-from kubestorm.announce.observer import COLLECT_SECONDS, RETRY_SECONDS, NewsObserver
-from kubestorm.errors import TemporaryError
+from kubestorm.core.errors import TemporaryError
+from kubestorm.people.notifications.observer import COLLECT_SECONDS, RETRY_SECONDS, NewsObserver
 
 BEGINNING = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 CHANNEL = {"announcements": {"channel": "#team", "through": "slack"}}

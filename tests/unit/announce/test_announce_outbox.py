@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.announce.channels import channel_of
-from kubestorm.announce.news import BAD, GOOD, News
-from kubestorm.announce.outbox import Item, Message, decide, new_item, single, summary
-from kubestorm.announce.posting import as_text, payloads
-from kubestorm.announce.settings import AnnounceSettings, ChannelRule
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.people.notifications.channels import channel_of
+from kubestorm.people.notifications.notifications import BAD, GOOD, News
+from kubestorm.people.notifications.outbox import Item, Message, decide, new_item, single, summary
+from kubestorm.people.notifications.posting import as_text, payloads
+from kubestorm.people.notifications.settings import AnnounceSettings, ChannelRule
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 SETTINGS = AnnounceSettings(burst=3, window_seconds=20)

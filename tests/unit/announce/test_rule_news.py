@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm.announce.outbox import Message
-from kubestorm.announce.posting import payloads
+from kubestorm.people.notifications.outbox import Message
+from kubestorm.people.notifications.posting import payloads
 from stormcell.content.models import Rule, RuleAction, RuleTrigger
 from stormcell.expressions.lookups import StaticLookups
 from stormcell.rules import RuleIndex, render_action_parameters

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubestorm.application.spec import ApplicationSpec, parse
-from kubestorm.settings import Settings, load_settings
+from kubestorm.core.settings import Settings, load_settings
+from kubestorm.kinds.application.spec import ApplicationSpec, parse
 
 ENOUGH: dict[str, Any] = {
     "image": {"repository": "registry.example.com/team/cart"},

@@ -5,8 +5,8 @@ away.
 from __future__ import annotations
 
 import pytest
-from kubestorm.application import apply, deploying, render, steps
-from kubestorm.kube_errors import FieldConflict
+from kubestorm.clients.kube_errors import FieldConflict
+from kubestorm.kinds.application import apply, deploying, render, steps
 
 SAME = {
     "equal": ({"a": 1}, {"a": 1}, True),

@@ -5,11 +5,17 @@ from __future__ import annotations
 import base64
 
 import pytest
-from kubestorm.application import config
-from kubestorm.application.config import DatabaseFacts, Gathered, Waiting, assemble, is_waiting
-from kubestorm.application.render import CONFIG_HASH_ANNOTATION
-from kubestorm.secrets import Secret
-from kubestorm.vault import SecretValues
+from kubestorm.clients.vault import SecretValues
+from kubestorm.core.secrets import Secret
+from kubestorm.kinds.application import config
+from kubestorm.kinds.application.config import (
+    DatabaseFacts,
+    Gathered,
+    Waiting,
+    assemble,
+    is_waiting,
+)
+from kubestorm.kinds.application.render import CONFIG_HASH_ANNOTATION
 
 OWN = "kubestorm/test/shop"
 PASSWORD = "p4ss/w%rd"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm.application.settings import ApplicationSettings
-from kubestorm.application.spec import parse
-from kubestorm.settings import load_settings
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.application.settings import ApplicationSettings
+from kubestorm.kinds.application.spec import parse
 
 from tests.unit.application.conftest import ENOUGH
 
@@ -77,5 +77,5 @@ def test_every_setting_is_in_the_schema_with_the_packs_default():
     for name in ("limits", "sources"):
         items = schema["properties"][name]["items"]["properties"]
         kind = {"limits": "ApplicationLimits", "sources": "ApplicationSources"}[name]
-        module = __import__("kubestorm.application.settings", fromlist=[kind])
+        module = __import__("kubestorm.kinds.application.settings", fromlist=[kind])
         assert set(items) == set(getattr(module, kind).__dataclass_fields__)

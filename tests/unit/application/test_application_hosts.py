@@ -7,8 +7,8 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.application.hosts import Claim, claim_of, decide
-from kubestorm.application.settings import ApplicationSettings
+from kubestorm.kinds.application.hosts import Claim, claim_of, decide
+from kubestorm.kinds.application.settings import ApplicationSettings
 
 OLD, MIDDLE, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"
 SHOP = "shop.example.com"

@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.application import render
-from kubestorm.application.versions import ApiVersions, choose
+from kubestorm.kinds.application import render
+from kubestorm.kinds.application.versions import ApiVersions, choose
 
 DIGEST = "sha256:" + "a" * 64
 IMAGE = f"registry.example.com/team/cart@{DIGEST}"
@@ -104,7 +104,7 @@ def test_the_startup_probe_allows_at_least_the_time_it_may_take(parsed_health, s
 @pytest.fixture(scope="module")
 def parsed_health():
     """The probes of a health check with that start time."""
-    from kubestorm.application.values import Health
+    from kubestorm.kinds.application.values import Health
 
     return lambda start: render._probes(Health(http_path="/", port=80, start_seconds=start))
 

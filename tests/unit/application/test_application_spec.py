@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.application.quantity import parse_quantity
-from kubestorm.application.settings import ApplicationSettings, is_allowed
-from kubestorm.application.spec import InvalidSpecError, claimed_hosts, env_name, parse, split_image
-from kubestorm.application.values import CanaryStep, Replicas, Resources
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.application.quantity import parse_quantity
+from kubestorm.kinds.application.settings import ApplicationSettings, is_allowed
+from kubestorm.kinds.application.spec import (
+    InvalidSpecError,
+    claimed_hosts,
+    env_name,
+    parse,
+    split_image,
+)
+from kubestorm.kinds.application.values import CanaryStep, Replicas, Resources
 
 from tests.unit.application.conftest import application, pack_settings
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.approval import record as records
-from kubestorm.approval.deciding import (
+from kubestorm.core.errors import DefinitionError
+from kubestorm.people.approval import record as records
+from kubestorm.people.approval.deciding import (
     Ask,
     Counted,
     Expire,
@@ -23,11 +24,10 @@ from kubestorm.approval.deciding import (
     minutes_left,
     next_step,
 )
-from kubestorm.approval.record import EXPIRED, GRANTED, REFUSED, WAITING, Record
-from kubestorm.approval.settings import ApprovalSettings, Rule
-from kubestorm.chat.people import Person, find_person
-from kubestorm.chat.settings import ChatSettings
-from kubestorm.errors import DefinitionError
+from kubestorm.people.approval.record import EXPIRED, GRANTED, REFUSED, WAITING, Record
+from kubestorm.people.approval.settings import ApprovalSettings, Rule
+from kubestorm.people.chat.people import Person, find_person
+from kubestorm.people.chat.settings import ChatSettings
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 QUESTION = Question("rollout", "shop-prod", "c0ffee" * 8, "beef" * 16, "ada")

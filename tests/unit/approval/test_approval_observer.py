@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubestorm.approval.observer import MAX_TRIES, RETRY_SECONDS, ApprovalObserver
-from kubestorm.approval.proposal import deletion_hash
-from kubestorm.approval.record import GRANTED, Record, fields, stamp
-from kubestorm.rollout.approval import content_hash
+from kubestorm.kinds.application.rollout.approval import content_hash
+from kubestorm.people.approval.observer import MAX_TRIES, RETRY_SECONDS, ApprovalObserver
+from kubestorm.people.approval.proposal import deletion_hash
+from kubestorm.people.approval.record import GRANTED, Record, fields, stamp
 
 BEGINNING = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 RULE = {

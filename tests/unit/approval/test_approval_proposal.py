@@ -6,12 +6,12 @@ import copy
 from typing import Any
 
 import pytest
-from kubestorm.approval import gate, messages
-from kubestorm.approval.proposal import Proposal, deletion_hash, of_deletion, of_rollout
-from kubestorm.approval.record import Record, fields
-from kubestorm.approval.settings import Rule
-from kubestorm.database.deletion import Blocked, DeletionState, next_step
-from kubestorm.naming import Identity
+from kubestorm.core.naming import Identity
+from kubestorm.kinds.database.deletion import Blocked, DeletionState, next_step
+from kubestorm.people.approval import gate, messages
+from kubestorm.people.approval.proposal import Proposal, deletion_hash, of_deletion, of_rollout
+from kubestorm.people.approval.record import Record, fields
+from kubestorm.people.approval.settings import Rule
 
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 ROLLOUT: dict[str, Any] = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.bases.dockerfile import Stands, stands_on
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.base_images.dockerfile import Stands, stands_on
 
 CASES: dict[str, tuple[str, dict[str, str], str, Stands]] = {
     "one FROM": ("FROM debian:12\n", {}, "", Stands(("debian:12",))),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubestorm.bases.graph import BUILDING, BuiltImage, ImageKey, decide
+from kubestorm.kinds.build.base_images.graph import BUILDING, BuiltImage, ImageKey, decide
 
 OUTSIDE = "registry.example.com/os/debian:12"
 

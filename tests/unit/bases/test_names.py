@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.bases.names import read_name
+from kubestorm.kinds.build.base_images.names import read_name
 
 NAMES = {
     "debian": "docker.io/library/debian:latest",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.bases.syntax import Instruction, expand, parse, words
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.base_images.syntax import Instruction, expand, parse, words
 
 # First line of an instruction -> the lines that end its here-documents, in their order.
 DOCUMENTS: dict[str, tuple[str, list[str]]] = {

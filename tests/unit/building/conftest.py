@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import pytest
-from kubestorm.building.settings import BuildSettings
-from kubestorm.building.spec import ImageBuildSpec, parse_image_build
+from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.spec import ImageBuildSpec, parse_image_build
 
 CONFIG = {
     "build": {

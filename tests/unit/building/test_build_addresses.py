@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.building.address import (
+from kubestorm.clients.git.address import (
     branch_problem,
     parse_address,
     repository_key,
     revision_problem,
 )
-from kubestorm.building.settings import SourceSettings
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.settings import SourceSettings
 
 ALL = SourceSettings(protocols=("https", "http", "ssh", "file"))
 

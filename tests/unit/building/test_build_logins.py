@@ -9,10 +9,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from kubestorm.building.logins import build_grants, config_warnings, namespace_grants, push_entry
-from kubestorm.building.settings import BuildSettings
-from kubestorm.errors import DefinitionError
-from kubestorm.registry.names import ImageName
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.image_names import ImageName
+from kubestorm.kinds.build.logins import build_grants, config_warnings, namespace_grants, push_entry
+from kubestorm.kinds.build.settings import BuildSettings
 
 ROOT, EXAMPLE = Path(__file__).parents[3], "kubestorm.yaml.example"
 HOST = "r.test"

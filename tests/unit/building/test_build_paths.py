@@ -5,7 +5,7 @@ about the same table.
 from __future__ import annotations
 
 import pytest
-from kubestorm.building.paths import PathFilter, default_patterns, problem
+from kubestorm.kinds.build.paths import PathFilter, default_patterns, problem
 
 # Patterns, in their order -> paths that are wanted, and paths that are not.
 CASES: dict[str, tuple[list[str], list[str], list[str]]] = {

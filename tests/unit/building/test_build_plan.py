@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.building import tags
-from kubestorm.building.context import check_context, escapes, resolve
-from kubestorm.building.plan import LastGood, Request, inputs_of, plan_images
-from kubestorm.building.source import TreeEntry, from_git, parse_ls_remote, parse_tree
-from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.clients.git.source import TreeEntry, from_git, parse_ls_remote, parse_tree
+from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.kinds.build import tags
+from kubestorm.kinds.build.context import check_context, escapes, resolve
+from kubestorm.kinds.build.plan import LastGood, Request, inputs_of, plan_images
 
 OLD, NEW = "a" * 40, "b" * 40
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubestorm.building.address import repository_key
-from kubestorm.building.following import delay_seconds, follows
-from kubestorm.building.hooks import delivery_key
-from kubestorm.building.pushes import Ignored, Push, read_push
-from kubestorm.building.settings import PollSettings
-from kubestorm.errors import DefinitionError
-from kubestorm.listener.messages import Request
+from kubestorm.clients.git.address import repository_key
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.branch_tracking import delay_seconds, follows
+from kubestorm.kinds.build.settings import PollSettings
+from kubestorm.sources.git.hooks import delivery_key
+from kubestorm.sources.git.pushes import Ignored, Push, read_push
+from kubestorm.sources.listener.messages import Request
 
 from tests.unit.building.conftest import image_build
 

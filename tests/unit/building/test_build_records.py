@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.building import records
-from kubestorm.building.failures import judge
-from kubestorm.building.plan import Decision, Request
-from kubestorm.building.records import Ask, Finish, decide
-from kubestorm.conditions import format_time
+from kubestorm.core.conditions import format_time
+from kubestorm.kinds.build import records
+from kubestorm.kinds.build.failures import judge
+from kubestorm.kinds.build.plan import Decision, Request
+from kubestorm.kinds.build.records import Ask, Finish, decide
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 OLD, NEW = "a" * 40, "b" * 40

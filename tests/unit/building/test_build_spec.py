@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.building.settings import BuildSettings
-from kubestorm.building.spec import InvalidSpecError, parse_image_build
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.spec import InvalidSpecError, parse_image_build
 
 from tests.unit.building.conftest import CONFIG, image_build
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined
-from kubestorm.chat import aliases
-from kubestorm.chat.commands import COMMANDS
-from kubestorm.chat.reading import Understood, read
+from kubestorm.people.chat import aliases
+from kubestorm.people.chat.commands import COMMANDS
+from kubestorm.people.chat.reading import Understood, read
 from stormcell.api.alias_formats import displays, matching, parameters_of
 from stormcell.content.models import ActionAlias
 from stormcell.errors import InvalidInputError
@@ -42,7 +42,7 @@ ALIASES = loaded()
 
 
 def test_the_files_are_what_the_list_of_commands_says() -> None:
-    """Nobody edits an alias by hand: `python -m kubestorm.chat.aliases aliases` writes them."""
+    """`python -m kubestorm.people.chat.aliases aliases` writes them."""
     assert {name: (ROOT / "aliases" / name).read_text() for name in FILES} == aliases.files()
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from kubestorm.chat.answering import Answer, Asked, Conversation, as_result
-from kubestorm.chat.formatting import Outcome, plain
-from kubestorm.chat.settings import ChatSettings
-from kubestorm.chat.targets import Target
+from kubestorm.people.chat.answering import Answer, Asked, Conversation, as_result
+from kubestorm.people.chat.formatting import Outcome, plain
+from kubestorm.people.chat.settings import ChatSettings
+from kubestorm.people.chat.targets import Target
 
 EXISTING = {
     "applications": [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.chat.commands import BY_NAME
-from kubestorm.chat.following import (
+from kubestorm.people.chat.commands import BY_NAME
+from kubestorm.people.chat.formatting import Outcome
+from kubestorm.people.chat.progress import (
     Follow,
     follow_of,
     judge_application,
@@ -16,7 +17,6 @@ from kubestorm.chat.following import (
     judge_object,
     next_look,
 )
-from kubestorm.chat.formatting import Outcome
 
 DATABASE = Follow("databases", "shop", "orders", generation=2)
 CART = Follow("applications", "shop", "cart", rollout="cart-ab12-1")

@@ -10,7 +10,7 @@ import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.chat.formatting import (
+from kubestorm.people.chat.formatting import (
     COLOURS,
     Message,
     Outcome,

@@ -8,11 +8,11 @@ import dataclasses
 from typing import Any
 
 import pytest
-from kubestorm.chat.commands import COMMANDS, Command
-from kubestorm.chat.people import Person, find_person, is_bot, plain_account
-from kubestorm.chat.permissions import Allowed, Refused, decide
-from kubestorm.chat.settings import ChatSettings
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.people.chat.commands import COMMANDS, Command
+from kubestorm.people.chat.people import Person, find_person, is_bot, plain_account
+from kubestorm.people.chat.permissions import Allowed, Refused, decide
+from kubestorm.people.chat.settings import ChatSettings
 
 CONFIG: dict[str, Any] = {
     "people": [

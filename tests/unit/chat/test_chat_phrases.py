@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.chat.commands import BY_NAME, COMMANDS, Command
-from kubestorm.chat.phrases import phrase
-from kubestorm.chat.reading import Incomplete, Understood, Unknown, Unreadable, clean, read
+from kubestorm.people.chat.commands import BY_NAME, COMMANDS, Command
+from kubestorm.people.chat.phrases import phrase
+from kubestorm.people.chat.reading import Incomplete, Understood, Unknown, Unreadable, clean, read
 
 from tests.unit.chat.said import INCOMPLETE, NEARLY, SAID, SHOP
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubestorm.chat.running import PackActions
-from kubestorm.chat.shell import answer_text
+from kubestorm.people.chat.running import PackActions
+from kubestorm.people.chat.shell import answer_text
 
 CONFIG = {"cluster": "test"}
 ACTION = """
@@ -18,7 +18,7 @@ class Base:
 
 class Act(Base):
     def run(self, kind, **more):
-        from kubestorm.errors import TemporaryError
+        from kubestorm.core.errors import TemporaryError
         if kind == "pair":
             return False, {"message": "No."}
         if kind == "plain":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.chat.settings import ChatSettings
-from kubestorm.chat.targets import Absent, Ambiguous, Target, find, namespace_meant
+from kubestorm.people.chat.settings import ChatSettings
+from kubestorm.people.chat.targets import Absent, Ambiguous, Target, find, namespace_meant
 
 PROD, STAGE, PAY = (
     Target("shop-prod", "cart"),

@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.chat.commands import BY_NAME
-from kubestorm.chat.formatting import Outcome, plain
-from kubestorm.chat.telling import failed, told
+from kubestorm.people.chat.commands import BY_NAME
+from kubestorm.people.chat.formatting import Outcome, plain
+from kubestorm.people.chat.replies import failed, told
 
 PLACE = {"namespace": "shop", "name": "cart"}
 ROLLOUTS = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.chat.telling import TELLERS
-from kubestorm.chat.why import explain
+from kubestorm.people.chat.replies import TELLERS
+from kubestorm.people.chat.why import explain
 
 
 def cart(

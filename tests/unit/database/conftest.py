@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubestorm.database.plan import ObservedInstance
-from kubestorm.database.spec import DatabaseSpec, parse_database
-from kubestorm.settings import DatabaseSettings
+from kubestorm.core.settings import DatabaseSettings
+from kubestorm.kinds.database.plan import ObservedInstance
+from kubestorm.kinds.database.spec import DatabaseSpec, parse_database
 
 from tests.unit.instances import make_instance
 

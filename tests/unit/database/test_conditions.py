@@ -6,7 +6,7 @@ import datetime as dt
 
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.conditions import Condition, roll_up, set_condition
+from kubestorm.core.conditions import Condition, roll_up, set_condition
 
 EARLY = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
 LATE = EARLY + dt.timedelta(hours=1)

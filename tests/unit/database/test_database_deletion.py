@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.database.deletion import (
+from kubestorm.kinds.database.deletion import (
     Blocked,
     CreateSnapshot,
     DeleteInstance,
@@ -14,7 +14,7 @@ from kubestorm.database.deletion import (
     WaitFor,
     next_step,
 )
-from kubestorm.database.plan import ObservedInstance
+from kubestorm.kinds.database.plan import ObservedInstance
 
 UID = "11111111-2222-3333-4444-555555555555"
 CONFIRMED = {"kubestorm.io/confirm-delete": "orders"}

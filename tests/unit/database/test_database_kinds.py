@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kubestorm.database import kinds
-from kubestorm.database.spec import parse_database
-from kubestorm.naming import identity_of
-from kubestorm.reading import InvalidSpecError
-from kubestorm.settings import load_settings
+from kubestorm.core.naming import identity_of
+from kubestorm.core.settings import load_settings
+from kubestorm.core.spec_reader import InvalidSpecError
+from kubestorm.kinds.database import kinds
+from kubestorm.kinds.database.spec import parse_database
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "mysqldb"
 

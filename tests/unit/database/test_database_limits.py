@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm.errors import DefinitionError
-from kubestorm.settings import SPEC_FIELDS, load_settings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.settings import SPEC_FIELDS, load_settings
 
 CRD = Path(__file__).resolve().parents[3] / "crds" / "databases.kubestorm.io.yaml"
 

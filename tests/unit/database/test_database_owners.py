@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from kubestorm.database.plan import Modify, ObservedInstance, Refuse, Tag, Wait, plan_instance
-from kubestorm.database.spec import parse_database
-from kubestorm.drift.values import RDS, Difference, Wish
-from kubestorm.rds import ObservedParameter
-from kubestorm.settings import DatabaseSettings, EngineOffer
+from kubestorm.clients.rds import ObservedParameter
+from kubestorm.core.settings import DatabaseSettings, EngineOffer
+from kubestorm.kinds.database.drift.values import RDS, Difference, Wish
+from kubestorm.kinds.database.plan import Modify, ObservedInstance, Refuse, Tag, Wait, plan_instance
+from kubestorm.kinds.database.spec import parse_database
 
 from tests.unit.drift.conftest import (
     IDENTIFIER,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.database import plan
-from kubestorm.database.plan import (
+from kubestorm.kinds.database import plan
+from kubestorm.kinds.database.plan import (
     Change,
     Create,
     Modify,
@@ -212,8 +212,8 @@ def test_carrying_out_a_plan_leaves_nothing_to_plan(
     """Reconciling twice ends the same way as once, or is refused both times."""
     from dataclasses import replace
 
-    from kubestorm.database.spec import parse_database
-    from kubestorm.settings import DatabaseSettings
+    from kubestorm.core.settings import DatabaseSettings
+    from kubestorm.kinds.database.spec import parse_database
 
     resource = {
         "metadata": {"name": "orders", "namespace": "default"},

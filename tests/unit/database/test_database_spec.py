@@ -7,9 +7,9 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.database.spec import PointInTime, parse_database
-from kubestorm.reading import InvalidSpecError
-from kubestorm.settings import DatabaseDefaults, DatabaseSettings, EngineOffer, NamespaceLimits
+from kubestorm.core.settings import DatabaseDefaults, DatabaseSettings, EngineOffer, NamespaceLimits
+from kubestorm.core.spec_reader import InvalidSpecError
+from kubestorm.kinds.database.spec import PointInTime, parse_database
 
 SETTINGS = DatabaseSettings(
     sizes={"small": "db.t3.small", "huge": "db.r6i.2xlarge"},

@@ -5,8 +5,8 @@ empty one.
 from __future__ import annotations
 
 import pytest
-from kubestorm.database.plan import Create, Refuse, plan_instance
-from kubestorm.database.steps import has_vanished
+from kubestorm.kinds.database.plan import Create, Refuse, plan_instance
+from kubestorm.kinds.database.steps import has_vanished
 
 SERVED = {"endpoint": {"host": "orders.example.com", "port": 5432}}
 TOLD = {

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.errors import DefinitionError
-from kubestorm.naming import rds_identifier
-from kubestorm.secrets import Secret, make_password
-from kubestorm.settings import load_settings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.naming import rds_identifier
+from kubestorm.core.secrets import Secret, make_password
+from kubestorm.core.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", fullmatch=True)

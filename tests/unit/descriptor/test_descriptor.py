@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.bases.dockerfile import stands_on
-from kubestorm.descriptor.convert import applications, dockerfile, image_build
-from kubestorm.descriptor.model import SCHEMA, Descriptor, Service, parse
-from kubestorm.descriptor.reading import DescriptorError, read
-from kubestorm.descriptor.settings import DescriptorSettings
-from kubestorm.errors import DefinitionError
-from kubestorm.settings import load_settings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.build.base_images.dockerfile import stands_on
+from kubestorm.kinds.build.descriptor.convert import applications, dockerfile, image_build
+from kubestorm.kinds.build.descriptor.model import SCHEMA, Descriptor, Service, parse
+from kubestorm.kinds.build.descriptor.reading import DescriptorError, read
+from kubestorm.kinds.build.descriptor.settings import DescriptorSettings
 
 WHOLE = """\
 // The shop's cart.
@@ -198,7 +198,7 @@ def test_nothing_in_it_becomes_an_instruction(hostile: str) -> None:
 
 def test_the_example_can_be_used() -> None:
     """examples/default.json says all that one may say, and each of its services is accepted."""
-    from kubestorm.application.spec import parse as parse_application
+    from kubestorm.kinds.application.spec import parse as parse_application
 
     text = (Path(__file__).resolve().parents[3] / "examples" / "default.json").read_text()
     found = parse(text, ["java"])
@@ -239,7 +239,7 @@ def test_the_build_follows_the_branch() -> None:
 
 def test_each_service_becomes_an_application_that_is_accepted() -> None:
     """With the health check and the resources of its type, nothing has to be added by hand."""
-    from kubestorm.application.spec import parse as parse_application
+    from kubestorm.kinds.application.spec import parse as parse_application
 
     made = applications(parse(WHOLE, ["java"]), SETTINGS, branch="main", file="default.json")
     config = {**CONFIG, "application": {"registry": "registry.example.com"}}

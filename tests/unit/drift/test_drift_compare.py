@@ -7,8 +7,8 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.drift.values import CONSUL, EXTRA, MISSING, RDS, VAULT, World
-from kubestorm.rds import ObservedParameter
+from kubestorm.clients.rds import ObservedParameter
+from kubestorm.kinds.database.drift.values import CONSUL, EXTRA, MISSING, RDS, VAULT, World
 
 from tests.unit.drift.conftest import (
     IDENTIFIER,

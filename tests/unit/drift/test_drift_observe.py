@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 import pytest
-from kubestorm.drift.observe import Listed, wish_of
-from kubestorm.drift.poller import key_of, remaining
-from kubestorm.drift.report import payload
-from kubestorm.services import Services
-from kubestorm.settings import load_settings
+from kubestorm.clients.services import Services
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.database.drift.observe import Listed, wish_of
+from kubestorm.kinds.database.drift.poller import key_of, remaining
+from kubestorm.kinds.database.drift.report import payload
 
 from tests.unit.drift.conftest import PLACE, PUBLISHED, UID, judge, make_world
 

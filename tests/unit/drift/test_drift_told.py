@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from kubestorm.drift.poller import key_of, remaining
-from kubestorm.drift.report import as_result, digests, payload, sentence, summary
-from kubestorm.drift.settings import DriftSettings
-from kubestorm.drift.values import CONSUL, RDS, VAULT, World
-from kubestorm.errors import DefinitionError
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.database.drift.poller import key_of, remaining
+from kubestorm.kinds.database.drift.report import as_result, digests, payload, sentence, summary
+from kubestorm.kinds.database.drift.settings import DriftSettings
+from kubestorm.kinds.database.drift.values import CONSUL, RDS, VAULT, World
 
 from tests.unit.drift.conftest import PLACE, PUBLISHED, judge, make_wish, make_world
 

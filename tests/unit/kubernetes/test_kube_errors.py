@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kubestorm.kube_errors import Request, from_response
+from kubestorm.clients.kube_errors import Request, from_response
 
 
 def test_an_apply_that_may_not_make_its_object_names_the_verb_create() -> None:

@@ -16,7 +16,10 @@ _COUNT = "len([name for name in sys.modules if name.startswith('kubernetes.clien
 
 def _python(code: str) -> str:
     """What a fresh process prints that has loaded the client our way."""
-    begin = f"import sys; sys.path.insert(0, {str(LIB)!r}); from kubestorm import kube_library\n"
+    begin = (
+        f"import sys; sys.path.insert(0, {str(LIB)!r})\n"
+        "from kubestorm.clients import kube_library\n"
+    )
     library = "library = kube_library.load()\n"
     done = subprocess.run(
         [sys.executable, "-c", begin + library + code], capture_output=True, text=True, check=False
@@ -67,7 +70,7 @@ def test_a_client_that_is_there_already_is_taken() -> None:
     """Where somebody imported the client before, nothing is put in its place."""
     code = f"import sys; sys.path.insert(0, {str(LIB)!r}); import kubernetes.client as before\n"
     code += (
-        "from kubestorm import kube_library; print(kube_library.load().ApiClient is "
+        "from kubestorm.clients import kube_library; print(kube_library.load().ApiClient is "
         "before.ApiClient)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

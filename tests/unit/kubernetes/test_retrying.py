@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.retrying import ATTEMPTS, pause_before_retry, retry_after_of
+from kubestorm.clients.retrying import ATTEMPTS, pause_before_retry, retry_after_of
 
 
 @pytest.mark.parametrize(

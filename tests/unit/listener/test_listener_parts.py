@@ -12,8 +12,9 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.errors import DefinitionError, NotFoundError, TemporaryError
-from kubestorm.listener import (
+from kubestorm.core.errors import DefinitionError, NotFoundError, TemporaryError
+from kubestorm.core.secrets import Secret
+from kubestorm.sources.listener import (
     Answer,
     BasicCheck,
     FileSecrets,
@@ -28,8 +29,7 @@ from kubestorm.listener import (
     Unsigned,
     VaultSecrets,
 )
-from kubestorm.listener.messages import MAX_DEPTH, parse_json
-from kubestorm.secrets import Secret
+from kubestorm.sources.listener.messages import MAX_DEPTH, parse_json
 
 BODY = b'{"a": 1}'
 

@@ -7,9 +7,9 @@ from typing import Any, Dict, List, Set
 
 import pytest
 import yaml
-from kubestorm import parts
-from kubestorm.errors import DefinitionError
-from kubestorm.rbac import FOLDER, PREFIX, ROLES, Account, Wish, grant, main
+from kubestorm.core import parts
+from kubestorm.core.errors import DefinitionError
+from kubestorm.entrypoints.rbac import FOLDER, PREFIX, ROLES, Account, Wish, grant, main
 
 LEAST = {"cluster": "dev"}
 KIND = {"group": "prsn.io", "version": "v1", "plural": "mysqldbs"}

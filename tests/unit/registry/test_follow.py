@@ -9,9 +9,8 @@ import datetime as dt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.building.tags import fill_all, followed
-from kubestorm.errors import DefinitionError
-from kubestorm.registry.follow import (
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.tag_policy import (
     Branch,
     Candidate,
     Pattern,
@@ -24,6 +23,7 @@ from kubestorm.registry.follow import (
     newest,
     parse_follow,
 )
+from kubestorm.kinds.build.tags import fill_all, followed
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)
 

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.errors import NotFoundError, TemporaryError
-from kubestorm.registry.client import Look
-from kubestorm.registry.follow import parse_follow
-from kubestorm.registry.names import ImageName
-from kubestorm.registry.polling import (
+from kubestorm.clients.registry.client import Look
+from kubestorm.core.errors import NotFoundError, TemporaryError
+from kubestorm.core.image_names import ImageName
+from kubestorm.core.tag_policy import parse_follow
+from kubestorm.sources.registry.polling import (
     RegistryPoller,
     delay_seconds,
     differences,
     looked_at,
     pushed_between,
 )
-from kubestorm.registry.settings import PolledSettings, PollingSettings
+from kubestorm.sources.registry.settings import PolledSettings, PollingSettings
 
 from tests.unit.registry.test_registry_parts import Datastore
 

@@ -9,12 +9,12 @@ import threading
 from typing import Any
 
 import pytest
-from kubestorm.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
-from kubestorm.listener import Request
-from kubestorm.registry.names import ImageName
-from kubestorm.registry.receiving import PushReceiver
-from kubestorm.registry.settings import SourceSettings
-from kubestorm.sensing.remembered import Remembered
+from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
+from kubestorm.core.image_names import ImageName
+from kubestorm.sources.dedup_store import Remembered
+from kubestorm.sources.listener import Request
+from kubestorm.sources.registry.receiving import PushReceiver
+from kubestorm.sources.registry.settings import SourceSettings
 
 from tests.unit.registry.test_registry_parts import Datastore
 from tests.unit.registry.test_registry_sources import DIGEST, sample

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from kubestorm.registry.settings import RegistrySettings
-from kubestorm.registry.sources import TYPES
+from kubestorm.sources.registry.readers import TYPES
+from kubestorm.sources.registry.settings import RegistrySettings
 
 from tests.unit.registry.test_registry_sources import NO_PUSHES, PUSHES, sample
 

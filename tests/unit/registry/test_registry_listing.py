@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.errors import DefinitionError
-from kubestorm.registry.listing import image_meant, newest_first
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.application.registry_tags import image_meant, newest_first
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,18 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.errors import DefinitionError
-from kubestorm.registry.challenges import Challenge, next_page, parse_challenge, retry_after_seconds
-from kubestorm.registry.checks import check_of
-from kubestorm.registry.client import parse_created
-from kubestorm.registry.names import ImageName, split_reference
-from kubestorm.registry.settings import AuthSettings, RegistrySettings
-from kubestorm.registry.times import format_instant, parse_instant
+from kubestorm.clients.registry.challenges import (
+    Challenge,
+    next_page,
+    parse_challenge,
+    retry_after_seconds,
+)
+from kubestorm.clients.registry.client import parse_created
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.image_names import ImageName, split_reference
+from kubestorm.core.times import format_instant, parse_instant
+from kubestorm.sources.registry.checks import check_of
+from kubestorm.sources.registry.settings import AuthSettings, RegistrySettings
 
 ROOT = Path(__file__).parents[3]
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.timezone.utc)

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.errors import DefinitionError
-from kubestorm.registry.pushed import PushedImage, checked
-from kubestorm.registry.sources import TYPES
-from kubestorm.registry.sources.azure import validation_code
+from kubestorm.core.errors import DefinitionError
+from kubestorm.sources.registry.pushed import PushedImage, checked
+from kubestorm.sources.registry.readers import TYPES
+from kubestorm.sources.registry.readers.azure import validation_code
 
 SAMPLES = Path(__file__).parents[2] / "fixtures" / "registry_events"
 DIGEST = "sha256:" + "a1" * 32

@@ -8,8 +8,8 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from kubestorm.rollout import machine
-from kubestorm.rollout.model import (
+from kubestorm.kinds.application.rollout import machine
+from kubestorm.kinds.application.rollout.model import (
     PASSED,
     Activate,
     ApplyTrack,

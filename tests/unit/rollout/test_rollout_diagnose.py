@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.rollout.diagnose import Container, Evidence, diagnose, needs_log
-from kubestorm.rollout.redact import HIDDEN, MAX_TEXT, last_lines, redact
+from kubestorm.core.pod_failures import Container, Evidence, diagnose, needs_log
+from kubestorm.kinds.application.rollout.redact import HIDDEN, MAX_TEXT, last_lines, redact
 
 IMAGE = "registry.test/team/cart@sha256:" + "b" * 64
 

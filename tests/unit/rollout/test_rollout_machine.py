@@ -8,8 +8,8 @@ import datetime as dt
 from dataclasses import replace
 
 import pytest
-from kubestorm.rollout import machine, strategies
-from kubestorm.rollout.model import (
+from kubestorm.kinds.application.rollout import machine, strategies
+from kubestorm.kinds.application.rollout.model import (
     ASKED,
     EXPIRED,
     GRANTED,

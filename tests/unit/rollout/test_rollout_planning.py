@@ -10,11 +10,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubestorm import asked
-from kubestorm.rollout.intents import Wanted, Wish
-from kubestorm.rollout.model import Freeze
-from kubestorm.rollout.planning import NewRollout, Past, Plan, find_target, plan, superfluous
-from kubestorm.rollout.settings import RolloutSettings
+from kubestorm.core import status_requests
+from kubestorm.kinds.application.rollout.intents import Wanted, Wish
+from kubestorm.kinds.application.rollout.model import Freeze
+from kubestorm.kinds.application.rollout.planning import (
+    NewRollout,
+    Past,
+    Plan,
+    find_target,
+    plan,
+    superfluous,
+)
+from kubestorm.kinds.application.rollout.settings import RolloutSettings
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 SETTINGS = RolloutSettings()
@@ -172,7 +179,7 @@ def test_a_rollback_is_a_rollout_that_answers_the_wish():
         "bob",
         "w2",
     )
-    assert asked.ROLLBACK_TO in found.consume
+    assert status_requests.ROLLBACK_TO in found.consume
     after = planned(past(1, A), past(2, B), past(3, A, wish="w2"), wished=wish(B, "w2"))
     assert after.new is None
 
@@ -184,7 +191,7 @@ def test_a_rollback_is_answered_once(target):
     for phase in ("Pending", "Complete"):
         made = past(3, A, phase, request="r-1")
         found = planned(past(1, A), past(2, B), made, wished=wish(B, "w2"), rollback=again)
-        assert (found.new, found.consume) == (None, (asked.ROLLBACK_TO,))
+        assert (found.new, found.consume) == (None, (status_requests.ROLLBACK_TO,))
     other = planned(
         past(1, A), past(2, B), past(3, A, request="r-1"), rollback=Wanted(B, "bob", "r-2")
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.rollout import machine, weights
-from kubestorm.rollout.model import (
+from kubestorm.kinds.application.rollout import machine, weights
+from kubestorm.kinds.application.rollout.model import (
     TERMINAL,
     AutoscalerView,
     CanaryStep,

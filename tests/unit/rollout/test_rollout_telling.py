@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.rollout.telling import Owner, is_worth_a_look, owner_of, telling_state
+from kubestorm.sources.watching.owned_state import Owner, is_worth_a_look, owner_of, telling_state
 
 from tests.unit.rollout.test_rollout_diagnose import UNSCHEDULABLE, ended, pod, waiting
 

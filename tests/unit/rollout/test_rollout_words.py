@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm import asked, untrusted
-from kubestorm.application.values import HttpCheck
-from kubestorm.errors import DefinitionError
-from kubestorm.rollout import approval, intents, objects
-from kubestorm.rollout.expectations import HttpAnswer, unmet
-from kubestorm.rollout.model import Promotion, Request, Status, Strategy, World
-from kubestorm.rollout.settings import RolloutSettings, approval_rules
+from kubestorm.core import status_requests, untrusted
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.application.rollout import approval, intents, objects
+from kubestorm.kinds.application.rollout.expectations import HttpAnswer, unmet
+from kubestorm.kinds.application.rollout.model import Promotion, Request, Status, Strategy, World
+from kubestorm.kinds.application.rollout.settings import RolloutSettings, approval_rules
+from kubestorm.kinds.application.values import HttpCheck
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=dt.timezone.utc)
 DIGEST = "sha256:" + "b" * 64
@@ -129,11 +129,11 @@ def test_a_freeze_names_owner_and_reason():
 def test_what_is_asked_anew_is_not_taken_back():
     """A step takes away what it has read, and not what came while it worked."""
     before, after = asking(abort=ANN, promote=ANN), asking(abort=ANN, promote={"by": "bob"})
-    assert asked.taken_back(after, "abort", "promote", since=before) == {
+    assert status_requests.taken_back(after, "abort", "promote", since=before) == {
         "requests": {"abort": None}
     }
-    assert asked.taken_back(after, "promote", since=before) == {}
-    assert asked.taken_back(after, "promote") == {"requests": {"promote": None}}
+    assert status_requests.taken_back(after, "promote", since=before) == {}
+    assert status_requests.taken_back(after, "promote") == {"requests": {"promote": None}}
 
 
 def test_an_approval_is_for_all_that_the_spec_says():

@@ -8,19 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubestorm import untrusted
-from kubestorm.application.hosts import Claim, decide, decide_all
-from kubestorm.application.quantity import parse_quantity
-from kubestorm.application.spec import InvalidSpecError, parse
-from kubestorm.bases.dockerfile import stands_on
-from kubestorm.bases.syntax import MAX_TEXT, expand
-from kubestorm.building.paths import PathFilter
-from kubestorm.errors import DefinitionError, PermanentError
-from kubestorm.registry.follow import Pattern, matches, parse_follow
-from kubestorm.registry.listing import newest_first
-from kubestorm.rollout.redact import HIDDEN, redact
-from kubestorm.secrets import Secret
-from kubestorm.slack import proof
+from kubestorm.core import untrusted
+from kubestorm.core.errors import DefinitionError, PermanentError
+from kubestorm.core.secrets import Secret
+from kubestorm.core.tag_policy import Pattern, matches, parse_follow
+from kubestorm.kinds.application.hosts import Claim, decide, decide_all
+from kubestorm.kinds.application.quantity import parse_quantity
+from kubestorm.kinds.application.registry_tags import newest_first
+from kubestorm.kinds.application.rollout.redact import HIDDEN, redact
+from kubestorm.kinds.application.spec import InvalidSpecError, parse
+from kubestorm.kinds.build.base_images.dockerfile import stands_on
+from kubestorm.kinds.build.base_images.syntax import MAX_TEXT, expand
+from kubestorm.kinds.build.paths import PathFilter
+from kubestorm.people.slack import proof
 
 from tests.unit.application.conftest import application, pack_settings
 

@@ -15,33 +15,39 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kubestorm import asked, conditions
-from kubestorm.announce import channels, news
-from kubestorm.announce.settings import AnnounceSettings
-from kubestorm.application import apply, deploying, hosts
-from kubestorm.application import views as application_views
-from kubestorm.application.settings import ApplicationSettings
-from kubestorm.approval import deciding, gate, observer, proposal, record
-from kubestorm.approval.settings import ApprovalSettings
-from kubestorm.bases import look
-from kubestorm.bases.graph import Decision
-from kubestorm.building import records
-from kubestorm.building.settings import BuildSettings
-from kubestorm.building.spec import parse_image_build
-from kubestorm.chat import following, why
-from kubestorm.database import asked_snapshot, rotating
-from kubestorm.database import steps as database_steps
-from kubestorm.database import views as database_views
-from kubestorm.drift import observe as drift_observe
-from kubestorm.errors import Error
-from kubestorm.kube import Resource
-from kubestorm.pipeline import stages
-from kubestorm.rollout import approval, diagnose, intents, objects, posttest, requests, telling
-from kubestorm.rollout import following as rollout_following
-from kubestorm.rollout.observe import active_track, track_of
-from kubestorm.rollout.settings import RolloutSettings
-from kubestorm.watching import expecting, judging
-from kubestorm.watching.fingerprint import PathTable
+from kubestorm.clients.kube import Resource
+from kubestorm.core import conditions, pod_failures, status_requests
+from kubestorm.core.errors import Error
+from kubestorm.kinds.application import apply, deploying, hosts
+from kubestorm.kinds.application import views as application_views
+from kubestorm.kinds.application.rollout import (
+    approval,
+    image_policy,
+    intents,
+    objects,
+    posttest,
+    requests,
+)
+from kubestorm.kinds.application.rollout.observe import active_track, track_of
+from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.settings import ApplicationSettings
+from kubestorm.kinds.build import records
+from kubestorm.kinds.build.base_images import rebuild_check
+from kubestorm.kinds.build.base_images.graph import Decision
+from kubestorm.kinds.build.pipeline import stages
+from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.spec import parse_image_build
+from kubestorm.kinds.database import asked_snapshot, rotating
+from kubestorm.kinds.database import steps as database_steps
+from kubestorm.kinds.database import views as database_views
+from kubestorm.kinds.database.drift import observe as drift_observe
+from kubestorm.people.approval import deciding, gate, observer, proposal, record
+from kubestorm.people.approval.settings import ApprovalSettings
+from kubestorm.people.chat import progress, why
+from kubestorm.people.notifications import channels, notifications
+from kubestorm.people.notifications.settings import AnnounceSettings
+from kubestorm.sources.watching import change_detection, expecting, owned_state
+from kubestorm.sources.watching.fingerprint import PathTable
 
 from tests.unit.application.conftest import application
 from tests.unit.building.conftest import CONFIG as BUILD_CONFIG
@@ -239,16 +245,16 @@ def builds(obj: dict[str, Any]) -> None:
         )
     stages.why_stopped(obj, "r")
     stages.build_stages(status, "r", has_test=True)
-    list(look.images_of(obj))
-    look._messages([obj], Decision())
-    look._waits_for_people(obj, NOW)
-    look._is_ours_under_way(obj)
+    list(rebuild_check.images_of(obj))
+    rebuild_check._messages([obj], Decision())
+    rebuild_check._waits_for_people(obj, NOW)
+    rebuild_check._is_ours_under_way(obj)
 
 
 def rollouts(obj: dict[str, Any]) -> None:
     """What a run of a Rollout reads of itself."""
     intents.intents_of(obj, obj)
-    asked.taken_back(obj, *asked.CONSUMED)
+    status_requests.taken_back(obj, *status_requests.CONSUMED)
     approval.look(obj, APPROVALS)
     approval.asks(obj, APPROVALS)
     observer.open_question("rollouts", obj, APPROVALS, ApprovalSettings.from_config(APPROVALS))
@@ -269,7 +275,7 @@ def applications(obj: dict[str, Any]) -> None:
     wish = intents.wish_of(obj)
     if wish is not None:
         intents.wish_annotation(wish)
-    rollout_following.wishes_of(obj)
+    image_policy.wishes_of(obj)
     hosts.claim_of(obj, ApplicationSettings())
     active_track(obj, obj)
     application_views._line(obj)
@@ -298,10 +304,10 @@ def databases(obj: dict[str, Any]) -> None:
 def owned(obj: dict[str, Any]) -> None:
     """What is asked of Deployments, ReplicaSets, Pods and Jobs whenever one of them changes."""
     for kind in ("Deployment", "ReplicaSet", "Pod", "Job"):
-        telling.telling_state(kind, obj)
-        telling.owner_of(kind, obj)
-    diagnose.diagnose(diagnose.Evidence(obj, [obj], [obj]))
-    diagnose.needs_log(diagnose.Evidence(obj, [obj], [obj]))
+        owned_state.telling_state(kind, obj)
+        owned_state.owner_of(kind, obj)
+    pod_failures.diagnose(pod_failures.Evidence(obj, [obj], [obj]))
+    pod_failures.needs_log(pod_failures.Evidence(obj, [obj], [obj]))
     track_of(obj)
     deploying.judge(obj)
     apply.was_autoscaled(obj)
@@ -312,13 +318,13 @@ def watched(obj: dict[str, Any]) -> None:
     table = PathTable()
     expecting.expectation(obj)
     expecting.awaits_approval(obj)
-    first = judging.judge(obj, None, table, status=True, outcome_counts=True)
-    again = judging.judge(obj, first.record, table, status=True, outcome_counts=True)
+    first = change_detection.judge(obj, None, table, status=True, outcome_counts=True)
+    again = change_detection.judge(obj, first.record, table, status=True, outcome_counts=True)
     assert again.changes == ()
     changed = {**obj, "metadata": {**obj["metadata"], "annotations": {}}, "status": {}}
-    judging.judge(changed, first.record, table, status=True, outcome_counts=True)
-    judging.judge(obj, None, table, sensitive=True)
-    judging.payload(
+    change_detection.judge(changed, first.record, table, status=True, outcome_counts=True)
+    change_detection.judge(obj, None, table, sensitive=True)
+    change_detection.payload(
         first.changes[0],
         json.loads(json.dumps(obj)),
         key="shop/cart-1",
@@ -332,16 +338,16 @@ def watched(obj: dict[str, Any]) -> None:
 def told(obj: dict[str, Any]) -> None:
     """What chat and announcements read of objects."""
     for plural in ("applications", "databases", "imagebuilds", "rollouts"):
-        news.news_of(plural, obj)
+        notifications.news_of(plural, obj)
     channels.channel_of("shop", obj, AnnounceSettings(by_namespace=True))
     for plural in ("applications", "databases", "imagebuilds"):
         why.explain(plural, obj, [], obj)
-    follow = following.Follow("object", "applications", "shop", "cart")
-    following.judge_object(follow, obj, "Ready")
-    following.judge_application(follow, obj, [obj])
-    following.judge_rollout(follow, obj)
-    following.judge_build(follow, obj)
-    following.judge_delivery(follow, obj)
+    follow = progress.Follow("object", "applications", "shop", "cart")
+    progress.judge_object(follow, obj, "Ready")
+    progress.judge_application(follow, obj, [obj])
+    progress.judge_rollout(follow, obj)
+    progress.judge_build(follow, obj)
+    progress.judge_delivery(follow, obj)
 
 
 def conditioned(obj: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from kubestorm import untrusted
-from kubestorm.application.settings import ApplicationSettings
-from kubestorm.application.spec import InvalidSpecError, parse
-from kubestorm.errors import DefinitionError
-from kubestorm.settings import load_settings
+from kubestorm.core import untrusted
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.settings import load_settings
+from kubestorm.kinds.application.settings import ApplicationSettings
+from kubestorm.kinds.application.spec import InvalidSpecError, parse
 from urllib3.util import parse_url
 
 from tests.unit.application.conftest import application, pack_settings

@@ -6,8 +6,8 @@ import logging
 from typing import Any
 
 import pytest
-from kubestorm.errors import DefinitionError
-from kubestorm.sensing.keeping import Keeper, Part
+from kubestorm.core.errors import DefinitionError
+from kubestorm.entrypoints.sensors.keeping import Keeper, Part
 
 CONFIGURED = {"cluster": "dev"}
 

@@ -7,9 +7,9 @@ import threading
 from typing import Any
 
 import pytest
-from kubestorm.errors import TemporaryError
-from kubestorm.sensing.polls import POLLS, Context, Poll, Repeating, WithServices
-from kubestorm.sensing.store import QuietStore
+from kubestorm.core.errors import TemporaryError
+from kubestorm.entrypoints.sensors.polls import POLLS, Context, Poll, Repeating, WithServices
+from kubestorm.sources.datastore import QuietStore
 
 LOG = logging.getLogger("test")
 

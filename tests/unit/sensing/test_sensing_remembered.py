@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.sensing.remembered import Remembered
+from kubestorm.sources.dedup_store import Remembered
 
 
 class Datastore:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.sensing.store import PAUSE_SECONDS, QuietStore
+from kubestorm.sources.datastore import PAUSE_SECONDS, QuietStore
 
 
 class World:

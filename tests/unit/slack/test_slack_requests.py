@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.chat.formatting import slack_escape
-from kubestorm.errors import DefinitionError
-from kubestorm.slack.blocks import announcement, cut, paragraphs
-from kubestorm.slack.requests import (
+from kubestorm.clients.slack.settings import SlackSettings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.people.chat.formatting import slack_escape
+from kubestorm.people.notifications.slack_blocks import announcement, cut, paragraphs
+from kubestorm.people.slack.requests import (
     MAX_TEXT,
     Asked,
     Challenge,
@@ -26,7 +27,6 @@ from kubestorm.slack.requests import (
     payload,
     typed,
 )
-from kubestorm.slack.settings import SlackSettings
 
 FORM = "application/x-www-form-urlencoded"
 COMMAND = {

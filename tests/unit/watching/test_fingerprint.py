@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.watching.fingerprint import (
+from kubestorm.sources.watching.fingerprint import (
     LAST_APPLIED,
     MAX_FIELDS,
     PathTable,

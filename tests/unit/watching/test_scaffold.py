@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from kubestorm.errors import DefinitionError
-from kubestorm.scaffold import Field, fields_of, load_crd, main, read_kind, scaffold
+from kubestorm.core.errors import DefinitionError
+from kubestorm.entrypoints.scaffold import Field, fields_of, load_crd, main, read_kind, scaffold
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "own-crd"

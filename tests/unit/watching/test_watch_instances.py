@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from kubestorm.rds import ListedSnapshot
-from kubestorm.watching.instances import Owner, Seen, judge, seen_instances, seen_snapshots
+from kubestorm.clients.rds import ListedSnapshot
+from kubestorm.sources.watching.instances import Owner, Seen, judge, seen_instances, seen_snapshots
 
 from tests.unit.instances import make_instance
 

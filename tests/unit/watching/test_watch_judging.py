@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.kube import Resource
-from kubestorm.watching import judging
-from kubestorm.watching.expecting import (
+from kubestorm.clients.kube import Resource
+from kubestorm.sources.watching import change_detection
+from kubestorm.sources.watching.change_detection import (
+    REDACTED,
+    Change,
+    changes_of,
+    is_settled,
+    judge,
+    judge_gone,
+    payload,
+)
+from kubestorm.sources.watching.expecting import (
     FAILED,
     PEOPLE,
     SETTLED,
@@ -22,16 +31,7 @@ from kubestorm.watching.expecting import (
     expectation,
     requeue_at,
 )
-from kubestorm.watching.fingerprint import LAST_APPLIED, PathTable
-from kubestorm.watching.judging import (
-    REDACTED,
-    Change,
-    changes_of,
-    is_settled,
-    judge,
-    judge_gone,
-    payload,
-)
+from kubestorm.sources.watching.fingerprint import LAST_APPLIED, PathTable
 
 DATABASES = Resource("kubestorm.io", "v1alpha1", "databases")
 SECRETS = Resource("", "v1", "secrets")
@@ -530,7 +530,7 @@ def test_the_values_of_a_secret_neither_travel_nor_are_kept() -> None:
         "type": "Opaque",
     }
     table = PathTable()
-    assert judging.is_sensitive(SECRETS)
+    assert change_detection.is_sensitive(SECRETS)
     first = judge(secret, None, table, sensitive=True)
     same_value = judge(
         {**secret, "data": {"password": "other"}}, first.record, table, sensitive=True
@@ -553,4 +553,4 @@ def test_the_values_of_a_secret_neither_travel_nor_are_kept() -> None:
 )
 def test_what_has_no_name_is_no_object(value: Any) -> None:
     """Such things are skipped, not judged."""
-    assert not judging.is_object(value)
+    assert not change_detection.is_object(value)

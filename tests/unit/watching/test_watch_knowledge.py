@@ -7,9 +7,9 @@ from typing import Dict, Optional
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubestorm.watching.fingerprint import Fingerprint
-from kubestorm.watching.knowledge import MAX_SHARDS, Knowledge
-from kubestorm.watching.records import pack
+from kubestorm.sources.watching.fingerprint import Fingerprint
+from kubestorm.sources.watching.records import pack
+from kubestorm.sources.watching.watch_state import MAX_SHARDS, Knowledge
 
 
 class Store(Dict[str, str]):

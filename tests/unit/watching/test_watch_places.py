@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.errors import DefinitionError
-from kubestorm.watching.hub import subscriptions
-from kubestorm.watching.owned import KINDS, wanted_keys
-from kubestorm.watching.settings import WatchSettings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.sources.watching.hub import subscriptions
+from kubestorm.sources.watching.owned import KINDS, wanted_keys
+from kubestorm.sources.watching.settings import WatchSettings
 
 NAMED = {"cluster": "dev", "kubernetes": {"namespaces": ["shop", "till"]}}
 

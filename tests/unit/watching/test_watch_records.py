@@ -7,8 +7,8 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.watching.fingerprint import MAX_FIELDS, Fingerprint
-from kubestorm.watching.records import Known, is_unsettled, pack, unpack
+from kubestorm.sources.watching.fingerprint import MAX_FIELDS, Fingerprint
+from kubestorm.sources.watching.records import Known, is_unsettled, pack, unpack
 
 fingerprints = st.builds(
     lambda digest, count: Fingerprint(digest, bytes(8 * count)),

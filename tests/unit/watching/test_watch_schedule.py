@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.errors import NotFoundError, PermanentError, TemporaryError
-from kubestorm.kube_errors import ExpiredError, ForbiddenError, Request
-from kubestorm.watching.expecting import FAILED, PEOPLE, SETTLED, UNHEARD, WATCH
-from kubestorm.watching.failures import Verdict, judge_failure
-from kubestorm.watching.schedule import Due, ResyncSchedule
-from kubestorm.watching.settings import LoopSettings, ResyncSettings
+from kubestorm.clients.kube_errors import ExpiredError, ForbiddenError, Request
+from kubestorm.core.errors import NotFoundError, PermanentError, TemporaryError
+from kubestorm.sources.watching.expecting import FAILED, PEOPLE, SETTLED, UNHEARD, WATCH
+from kubestorm.sources.watching.failures import Verdict, judge_failure
+from kubestorm.sources.watching.schedule import Due, ResyncSchedule
+from kubestorm.sources.watching.settings import LoopSettings, ResyncSettings
 
 EXACT = ResyncSettings(jitter=0.0)
 

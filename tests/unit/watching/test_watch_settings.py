@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.errors import DefinitionError
-from kubestorm.kube import KubeSettings
-from kubestorm.watching.hub import subscription
-from kubestorm.watching.settings import LoopSettings, ResyncSettings, WatchSettings
+from kubestorm.clients.kube import KubeSettings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.sources.watching.hub import subscription
+from kubestorm.sources.watching.settings import LoopSettings, ResyncSettings, WatchSettings
 
 
 def test_the_least_configuration_is_the_cluster() -> None:

@@ -1,0 +1,1 @@
+"""This host: folders that hold builds under way, and the programs that run in them."""

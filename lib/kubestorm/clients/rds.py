@@ -1,0 +1,559 @@
+"""RDS through boto3, in our words: describe, create or restore, modify, tag, snapshot, delete.
+
+Each call is one request or two, never a waiter: what takes minutes is looked at again by a later
+run. botocore retries throttled and broken calls a few times with its standard back-off; what is
+left is translated once, in `_translated`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+from kubestorm.clients import aws
+from kubestorm.core.errors import (
+    ConflictError,
+    DefinitionError,
+    Error,
+    NotFoundError,
+    PermanentError,
+    TemporaryError,
+)
+from kubestorm.core.secrets import Secret
+from kubestorm.core.settings import AwsSettings
+from kubestorm.kinds.database.deletion import ObservedSnapshot
+from kubestorm.kinds.database.plan import Change, ObservedInstance, is_major_upgrade
+from kubestorm.kinds.database.spec import DatabaseSpec
+
+SERVICE = "AWS RDS"
+KEPT_SECONDS = 1800.0
+# Source: "Common errors" of the RDS API reference, and botocore's own list of throttling codes.
+TEMPORARY_CODES = frozenset(
+    (
+        "InternalFailure",
+        "InternalError",
+        "InvalidDBInstanceState",  # it changed its state since we looked: look again
+        "InvalidDBInstanceStateFault",
+        "InvalidDBSnapshotState",
+        "InvalidDBParameterGroupState",  # an instance that is being deleted uses it still
+        "InvalidDBParameterGroupStateFault",
+        "InsufficientDBInstanceCapacity",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+    )
+)
+CREDENTIAL_CODES = frozenset(
+    (
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "NotAuthorized",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+    )
+)
+# Parameters of ModifyDBInstance that a change may carry; anything else in a plan is a mistake of
+# ours.
+MODIFIABLE = frozenset(
+    (
+        "AllocatedStorage",
+        "BackupRetentionPeriod",
+        "DBInstanceClass",
+        "DBParameterGroupName",
+        "DeletionProtection",
+        "EngineVersion",
+        "Iops",
+        "MaxAllocatedStorage",
+        "MonitoringInterval",
+        "MultiAZ",
+        "PreferredBackupWindow",
+        "PreferredMaintenanceWindow",
+        "StorageThroughput",
+        "StorageType",
+        "VpcSecurityGroupIds",
+    )
+)
+
+
+# Source: ModifyDBParameterGroup in the RDS API reference.
+PARAMETERS_A_CALL = 20
+
+
+class ObservedParameter(NamedTuple):
+    """One parameter of a group. `static`: it takes effect with a reboot."""
+
+    value: Optional[str]
+    modifiable: bool
+    static: bool
+
+
+class ListedSnapshot(NamedTuple):
+    """A snapshot in the list of all; `status` in RDS's words."""
+
+    identifier: str
+    status: str
+    tags: Mapping[str, str]
+
+
+class RdsClient:
+    """One region of one account. Raises the pack's errors only.
+
+    `before_write` is called before each write; what it raises keeps the write from being sent.
+    """
+
+    def __init__(self, client: Any, before_write: Callable[[], None] = lambda: None) -> None:
+        self._client, self._before_write = client, before_write
+
+    @contextlib.contextmanager
+    def _writing(self, operation: str) -> Iterator[None]:
+        self._before_write()
+        with _translated(operation):
+            yield
+
+    def describe(self, identifier: str) -> Optional[ObservedInstance]:
+        """The instance as it is now, None if there is none."""
+        try:
+            with _translated("DescribeDBInstances"):
+                answer = self._client.describe_db_instances(DBInstanceIdentifier=identifier)
+        except NotFoundError:
+            return None
+        found = answer["DBInstances"]
+        return observed_instance(found[0]) if found else None
+
+    def create(
+        self,
+        spec: DatabaseSpec,
+        identifier: str,
+        *,
+        username: str,
+        password: Secret,
+        tags: Mapping[str, str],
+    ) -> None:
+        """Make it. ConflictError when the name is taken: describe again."""
+        with self._writing("CreateDBInstance"):
+            self._client.create_db_instance(
+                **_common(spec, identifier, tags),
+                AllocatedStorage=spec.storage_gib,
+                BackupRetentionPeriod=spec.backup_retention_days,
+                EngineVersion=spec.version,
+                MasterUsername=username,
+                MasterUserPassword=password.reveal(),
+                StorageEncrypted=True,
+                DBName=spec.database_name,
+                MonitoringInterval=spec.monitoring_interval_seconds,
+                **_given(
+                    KmsKeyId=spec.encryption_key,
+                    MaxAllocatedStorage=spec.max_storage_gib or None,
+                    PreferredBackupWindow=spec.backup_window,
+                    PreferredMaintenanceWindow=spec.maintenance_window,
+                    MonitoringRoleArn=spec.monitoring_role_arn
+                    if spec.monitoring_interval_seconds
+                    else None,
+                ),
+            )
+
+    def restore(self, spec: DatabaseSpec, identifier: str, *, tags: Mapping[str, str]) -> None:
+        """Make it from the snapshot or the point in time that the spec names; the rest is modified
+        later. Whether the data may be had is judged before (`restoring.refusal`).
+        """
+        common = _common(spec, identifier, tags)
+        if spec.restore_snapshot:
+            with self._writing("RestoreDBInstanceFromDBSnapshot"):
+                self._client.restore_db_instance_from_db_snapshot(
+                    DBSnapshotIdentifier=spec.restore_snapshot, **common
+                )
+            return
+        if spec.restore_point is None:
+            raise DefinitionError(
+                "spec.restoreFrom names nothing to restore.", field="spec.restoreFrom"
+            )
+        common["TargetDBInstanceIdentifier"] = common.pop("DBInstanceIdentifier")
+        moment = (
+            {"RestoreTime": spec.restore_point.time}
+            if spec.restore_point.time
+            else {"UseLatestRestorableTime": True}
+        )
+        with self._writing("RestoreDBInstanceToPointInTime"):
+            self._client.restore_db_instance_to_point_in_time(
+                SourceDBInstanceIdentifier=spec.restore_point.source_instance, **common, **moment
+            )
+
+    def modify(
+        self,
+        identifier: str,
+        engine: str,
+        changes: Sequence[Change],
+        *,
+        immediately: bool = True,
+        beside: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        """Carry out the changes of a plan. `beside`: what RDS wants to be told with them though it
+        stays the same.
+        """
+        unknown = [change.parameter for change in changes if change.parameter not in MODIFIABLE]
+        if unknown:
+            raise PermanentError(
+                f"{unknown[0]} is no parameter that can be modified.", service=SERVICE
+            )
+        values: Dict[str, Any] = dict(beside or {})
+        values.update(
+            (change.parameter, list(change.new) if isinstance(change.new, tuple) else change.new)
+            for change in changes
+        )
+        version = next((change for change in changes if change.parameter == "EngineVersion"), None)
+        if version is not None and is_major_upgrade(engine, version.old, version.new):
+            values["AllowMajorVersionUpgrade"] = True
+        with self._writing("ModifyDBInstance"):
+            self._client.modify_db_instance(
+                DBInstanceIdentifier=identifier, ApplyImmediately=immediately, **values
+            )
+
+    def set_password(self, identifier: str, password: Secret) -> None:
+        """Give it this master password; RDS does so at once."""
+        with self._writing("ModifyDBInstance"):
+            self._client.modify_db_instance(
+                DBInstanceIdentifier=identifier,
+                MasterUserPassword=password.reveal(),
+                ApplyImmediately=True,
+            )
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Add or replace these tags."""
+        with self._writing("AddTagsToResource"):
+            self._client.add_tags_to_resource(ResourceName=arn, Tags=_tag_list(tags))
+
+    def pending_maintenance(self, arn: str) -> Tuple[str, ...]:
+        """AWS's own maintenance that waits for the instance, a phrase each."""
+        with _translated("DescribePendingMaintenanceActions"):
+            answer = self._client.describe_pending_maintenance_actions(ResourceIdentifier=arn)
+        found = [
+            item
+            for each in answer["PendingMaintenanceActions"]
+            for item in each["PendingMaintenanceActionDetails"]
+        ]
+        return tuple(_maintenance_phrase(item) for item in found)
+
+    def describe_parameter_group(self, name: str) -> Optional[str]:
+        """The group's family, None if there is no such group."""
+        try:
+            with _translated("DescribeDBParameterGroups"):
+                answer = self._client.describe_db_parameter_groups(DBParameterGroupName=name)
+        except NotFoundError:
+            return None
+        found = answer["DBParameterGroups"]
+        return str(found[0]["DBParameterGroupFamily"]) if found else None
+
+    def create_parameter_group(self, name: str, family: str, tags: Mapping[str, str]) -> None:
+        """Make it; one of that name counts as done."""
+        with contextlib.suppress(ConflictError), self._writing("CreateDBParameterGroup"):
+            self._client.create_db_parameter_group(
+                DBParameterGroupName=name,
+                DBParameterGroupFamily=family,
+                Description="Parameters of one Database, written by kubestorm",
+                Tags=_tag_list(tags),
+            )
+
+    def parameters(self, group: str, *, only_set: bool) -> Mapping[str, ObservedParameter]:
+        """The group's parameters by name: those that somebody set, or all there are (some hundreds,
+        page by page).
+        """
+        found: Dict[str, ObservedParameter] = {}
+        source = {"Source": "user"} if only_set else {}
+        with _translated("DescribeDBParameters"):
+            pages = self._client.get_paginator("describe_db_parameters").paginate(
+                DBParameterGroupName=group, **source
+            )
+            for page in pages:
+                for raw in page["Parameters"]:
+                    found[raw["ParameterName"]] = ObservedParameter(
+                        raw.get("ParameterValue"),
+                        modifiable=bool(raw.get("IsModifiable", True)),
+                        static=raw.get("ApplyType") == "static",
+                    )
+        return found
+
+    def set_parameters(
+        self, group: str, values: Mapping[str, str], static: Collection[str]
+    ) -> None:
+        """Write values, dynamic ones at once, `static` ones for the next reboot; twenty a call."""
+        names = sorted(values)
+        for chunk in (
+            names[at : at + PARAMETERS_A_CALL] for at in range(0, len(names), PARAMETERS_A_CALL)
+        ):
+            parameters = [
+                {
+                    "ParameterName": name,
+                    "ParameterValue": values[name],
+                    "ApplyMethod": _method(name in static),
+                }
+                for name in chunk
+            ]
+            with self._writing("ModifyDBParameterGroup"):
+                self._client.modify_db_parameter_group(
+                    DBParameterGroupName=group, Parameters=parameters
+                )
+
+    def reset_parameters(self, group: str, names: Collection[str], static: Collection[str]) -> None:
+        """Take values back to the family's defaults."""
+        ordered = sorted(names)
+        for chunk in (
+            ordered[at : at + PARAMETERS_A_CALL] for at in range(0, len(ordered), PARAMETERS_A_CALL)
+        ):
+            parameters = [
+                {"ParameterName": name, "ApplyMethod": _method(name in static)} for name in chunk
+            ]
+            with self._writing("ResetDBParameterGroup"):
+                self._client.reset_db_parameter_group(
+                    DBParameterGroupName=group, ResetAllParameters=False, Parameters=parameters
+                )
+
+    def delete_parameter_group(self, name: str) -> None:
+        """Remove it. Safe to repeat. TemporaryError while an instance uses it."""
+        with contextlib.suppress(NotFoundError), self._writing("DeleteDBParameterGroup"):
+            self._client.delete_db_parameter_group(DBParameterGroupName=name)
+
+    def describe_snapshot(self, identifier: str) -> Optional[ObservedSnapshot]:
+        """The snapshot of that name, None if the account has none of its own."""
+        try:
+            with _translated("DescribeDBSnapshots"):
+                answer = self._client.describe_db_snapshots(DBSnapshotIdentifier=identifier)
+        except NotFoundError:
+            return None
+        found = answer["DBSnapshots"]
+        if not found:
+            return None
+        return ObservedSnapshot(identifier, found[0].get("Status", ""), _tags_of(found[0]))
+
+    def create_snapshot(
+        self, identifier: str, snapshot_identifier: str, tags: Mapping[str, str]
+    ) -> None:
+        """Begin a manual snapshot; one of that name counts as done."""
+        with contextlib.suppress(ConflictError), self._writing("CreateDBSnapshot"):
+            self._client.create_db_snapshot(
+                DBInstanceIdentifier=identifier,
+                DBSnapshotIdentifier=snapshot_identifier,
+                Tags=_tag_list(tags),
+            )
+
+    def delete(self, identifier: str, *, final_snapshot: Optional[str]) -> None:
+        """Begin the deletion: with a final snapshot and its automated backups kept, or (None) with
+        nothing left.
+        """
+        if final_snapshot:
+            how: Dict[str, Any] = {
+                "SkipFinalSnapshot": False,
+                "FinalDBSnapshotIdentifier": final_snapshot,
+                "DeleteAutomatedBackups": False,
+            }
+        else:
+            how = {"SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
+        with contextlib.suppress(NotFoundError), self._writing("DeleteDBInstance"):
+            self._client.delete_db_instance(DBInstanceIdentifier=identifier, **how)
+
+    def list_instances(self) -> Iterator[ObservedInstance]:
+        """Every instance of the region, page by page."""
+        with _translated("DescribeDBInstances"):
+            for page in self._client.get_paginator("describe_db_instances").paginate():
+                for raw in page["DBInstances"]:
+                    yield observed_instance(raw)
+
+    def list_snapshots(self) -> Iterator[ListedSnapshot]:
+        """Every manual and final snapshot of the region, page by page."""
+        with _translated("DescribeDBSnapshots"):
+            for page in self._client.get_paginator("describe_db_snapshots").paginate(
+                SnapshotType="manual"
+            ):
+                for raw in page["DBSnapshots"]:
+                    yield ListedSnapshot(
+                        str(raw["DBSnapshotIdentifier"]),
+                        str(raw.get("Status") or ""),
+                        _tags_of(raw),
+                    )
+
+
+def connect(settings: AwsSettings, before_write: Callable[[], None] = lambda: None) -> RdsClient:
+    """A client as configured; assuming a role is the only request it sends.
+
+    Making boto's reads megabytes of service descriptions, so it is kept: for part of the hour after
+    which an assumed role's keys end, and until AWS refuses its credentials.
+    """
+    return RdsClient(_kept(settings, int(time.monotonic() // KEPT_SECONDS)), before_write)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(settings: AwsSettings, _period: int) -> Any:
+    with _translated("AssumeRole" if settings.role_arn else "the configured credentials"):
+        return aws.open_client(settings, "rds")
+
+
+def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
+    """One entry of DescribeDBInstances as a value."""
+    endpoint = raw.get("Endpoint") or {}
+    groups = raw.get("DBParameterGroups") or [{}]
+    pending = {
+        key: value
+        for key, value in (raw.get("PendingModifiedValues") or {}).items()
+        if key != "MasterUserPassword"
+    }
+    return ObservedInstance(
+        identifier=raw["DBInstanceIdentifier"],
+        status=raw.get("DBInstanceStatus", ""),
+        engine=raw.get("Engine", ""),
+        version=raw.get("EngineVersion", ""),
+        instance_class=raw.get("DBInstanceClass", ""),
+        storage_gib=int(raw.get("AllocatedStorage", 0)),
+        storage_type=raw.get("StorageType", ""),
+        iops=raw.get("Iops"),
+        throughput_mibps=raw.get("StorageThroughput"),
+        max_storage_gib=raw.get("MaxAllocatedStorage"),
+        multi_az=bool(raw.get("MultiAZ", False)),
+        backup_retention_days=int(raw.get("BackupRetentionPeriod", 0)),
+        backup_window=raw.get("PreferredBackupWindow"),
+        maintenance_window=raw.get("PreferredMaintenanceWindow"),
+        database_name=raw.get("DBName"),
+        username=raw.get("MasterUsername", ""),
+        deletion_protection=bool(raw.get("DeletionProtection", False)),
+        subnet_group=(raw.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
+        security_groups=tuple(
+            item["VpcSecurityGroupId"] for item in raw.get("VpcSecurityGroups") or ()
+        ),
+        parameter_group=groups[0].get("DBParameterGroupName"),
+        encryption_key=raw.get("KmsKeyId"),
+        monitoring_interval_seconds=int(raw.get("MonitoringInterval") or 0),
+        host=endpoint.get("Address"),
+        port=endpoint.get("Port"),
+        tags=_tags_of(raw),
+        pending=pending,
+        pending_reboot=any(
+            group.get("ParameterApplyStatus") == "pending-reboot" for group in groups
+        ),
+        arn=raw.get("DBInstanceArn", ""),
+        password_pending="MasterUserPassword" in (raw.get("PendingModifiedValues") or {}),
+    )
+
+
+def _common(spec: DatabaseSpec, identifier: str, tags: Mapping[str, str]) -> Dict[str, Any]:
+    """What creating and restoring have in common."""
+    return {
+        "DBInstanceIdentifier": identifier,
+        "DBInstanceClass": spec.instance_class,
+        "Engine": spec.engine,
+        "StorageType": spec.storage_type,
+        "MultiAZ": spec.multi_az,
+        "PubliclyAccessible": False,
+        "AutoMinorVersionUpgrade": True,
+        "CopyTagsToSnapshot": True,
+        "DeletionProtection": spec.deletion_protection,
+        "Tags": _tag_list(tags),
+        **_given(
+            Iops=spec.iops,
+            StorageThroughput=spec.throughput_mibps,
+            DBSubnetGroupName=spec.subnet_group,
+            DBParameterGroupName=spec.parameter_group,
+            VpcSecurityGroupIds=list(spec.security_groups) or None,
+        ),
+    }
+
+
+def _method(static: bool) -> str:
+    return "pending-reboot" if static else "immediate"
+
+
+def _maintenance_phrase(raw: Mapping[str, Any]) -> str:
+    """`system-update: New operating system patch, by 2026-03-01`."""
+    when = (
+        raw.get("CurrentApplyDate") or raw.get("AutoAppliedAfterDate") or raw.get("ForcedApplyDate")
+    )
+    text = f"{raw.get('Action', 'maintenance')}: {raw.get('Description') or 'by AWS'}"
+    return f"{text}, from {when:%Y-%m-%d}" if when else text
+
+
+def _given(**values: Any) -> Dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _tags_of(raw: Mapping[str, Any]) -> Mapping[str, str]:
+    return {item["Key"]: item.get("Value", "") for item in raw.get("TagList") or ()}
+
+
+def _tag_list(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]
+
+
+@contextlib.contextmanager
+def _translated(operation: str) -> Iterator[None]:
+    from botocore import exceptions
+
+    try:
+        yield
+    except exceptions.ClientError as error:
+        raise _from_answer(error, operation) from error
+    except exceptions.ParamValidationError as error:
+        raise PermanentError(
+            f"{operation} cannot be asked of {SERVICE}: {error}", service=SERVICE
+        ) from error
+    except (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.ProfileNotFound,
+    ) as error:
+        message = (
+            f"There are no AWS credentials to use for {operation}: {error}. Set aws.profile or "
+            "aws.role_arn."
+        )
+        raise PermanentError(message, service=SERVICE) from error
+    except exceptions.NoRegionError as error:
+        raise PermanentError("No AWS region is known; set aws.region.", service=SERVICE) from error
+    except (
+        exceptions.BotoCoreError
+    ) as error:  # connections refused, reset, timed out, names not found, TLS
+        raise TemporaryError(
+            f"{SERVICE} cannot be reached for {operation}: {error}", service=SERVICE
+        ) from error
+
+
+def _from_answer(error: Any, operation: str) -> Error:
+    told = error.response.get("Error") or {}
+    code, message = str(told.get("Code", "")), str(told.get("Message", ""))
+    status = (error.response.get("ResponseMetadata") or {}).get("HTTPStatusCode")
+    text = f"{SERVICE} refused {operation} ({code}): {message}"
+    if code in TEMPORARY_CODES or (isinstance(status, int) and status >= 500):
+        text = f"{SERVICE} cannot do {operation} right now ({code}): {message}"
+        return TemporaryError(text, service=SERVICE, status_code=status)
+    if code.endswith(("NotFound", "NotFoundFault")) and code.startswith(
+        ("DBInstance", "DBSnapshot", "DBParameterGroup")
+    ):
+        return NotFoundError(text, service=SERVICE, status_code=status)
+    if code.endswith(("AlreadyExists", "AlreadyExistsFault")):
+        return ConflictError(text, service=SERVICE, status_code=status)
+    if code in CREDENTIAL_CODES:
+        _kept.cache_clear()
+        text = (
+            f"{SERVICE} does not allow the pack {operation} ({code}): {message} The policy needed "
+            "is in deploy/."
+        )
+    return PermanentError(text, service=SERVICE, status_code=status)

@@ -1,0 +1,1 @@
+"""A registry's API: tags, digests and manifests, read only."""

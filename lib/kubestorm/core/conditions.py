@@ -1,0 +1,217 @@
+"""Conditions as Kubernetes keeps them: how one is set, and how `Ready` follows from the others.
+
+Pure: the time is passed in. Source of the rules: "Typical status properties" in
+kubernetes/community's api-conventions.md (`lastTransitionTime` moves only when `status` does;
+absent reads as Unknown).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+
+from kubestorm.core import untrusted
+
+READY = "Ready"
+TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+# etcd is no place for a service's long answer, and kubectl describe shows it in one line.
+MESSAGE_LENGTH = 1024
+# What ends these is watched (RDS, the pods and Jobs that we own, other objects of ours), or a time.
+PROGRESSING = frozenset(
+    (
+        "BackingUp",
+        "Building",
+        "Complete",
+        "Creating",
+        "Deleting",
+        "InstanceBusy",
+        "Modifying",
+        "Optimizing",
+        "Pending",
+        "Progressing",
+        "Promoting",
+        "Queued",
+        "Rebooting",
+        "Restoring",
+        "Returning",
+        "RollingOut",
+        "RotatingCredentials",
+        "Settling",
+        "Snapshotting",
+        "Starting",
+        "Superseded",
+        "Testing",
+        "Untested",
+        "Upgrading",
+        "WaitingForBuilder",
+        "WaitingForConfiguration",
+        "WaitingForDatabase",
+        "WaitingForInstance",
+    )
+)
+# Trouble that is watched as well: pods that come up after all, a host that becomes free.
+POD_TROUBLE = frozenset(
+    (
+        "ContainerCannotStart",
+        "CrashLoop",
+        "DeadlineExceeded",
+        "FailedCreate",
+        "ImagePullFailed",
+        "OutOfMemory",
+        "PodFailed",
+        "PodsRefused",
+        "ProbeFailing",
+        "ProgressDeadlineExceeded",
+        "QuotaExceeded",
+        "ReplicaFailure",
+        "Unschedulable",
+    )
+)
+WATCHED = PROGRESSING | POD_TROUBLE | frozenset(("ConfigurationMissing", "HostTaken"))
+# These end when somebody does something, which is an event of its own; of a build, also by its next
+# try, whose time is in status.requeueAt.
+WAITS_FOR_PEOPLE = frozenset(
+    (
+        "AbortedByRequest",
+        "ApprovalExpired",
+        "ApprovalRefused",
+        "AwaitingApproval",
+        "AwaitingPromotion",
+        "BaseImageMissing",
+        "BuildFailed",
+        "Canceled",
+        "ConfirmationMissing",
+        "DeletionProtected",
+        "DigestLost",
+        "DigestRefused",
+        "DiskFull",
+        "FieldsOwnedByOthers",
+        "Frozen",
+        "HostFailed",
+        "InstanceVanished",
+        "InvalidSpec",
+        "JobGone",
+        "NetworkFailed",
+        "NoSuchRollout",
+        "NotSupportedByCluster",
+        "Paused",
+        "PodLost",
+        "PushFailed",
+        "RegistryDenied",
+        "SnapshotFailed",
+        "SnapshotImpossible",
+        "SourceRefused",
+        "SourceUnavailable",
+        "StrategyRefused",
+        "Suspended",
+        "TestFailed",
+        "TimedOut",
+        "WaitingForImage",
+        "WaitingForPush",
+    )
+)
+# A condition with one of these reasons is under way; any other False one is worth a warning.
+UNDER_WAY = PROGRESSING | frozenset(
+    (
+        "AwaitingApproval",
+        "AwaitingPromotion",
+        "Frozen",
+        "Paused",
+        "Reconciling",
+        "WaitingForImage",
+        "WaitingForPush",
+    )
+)
+
+
+class Condition(NamedTuple):
+    """What a step found. `reason` is one CamelCase word, `message` a sentence for the developer."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+Conditions = List[Dict[str, Any]]
+
+
+def set_condition(
+    conditions: Iterable[Mapping[str, Any]], new: Condition, *, generation: int, now: dt.datetime
+) -> Conditions:
+    """The list with `new` in its place (or at the end); others, ours or not, stay as they are."""
+    before = [dict(item) for item in untrusted.mappings(list(conditions))]
+    old = next((item for item in before if item.get("type") == new.type), None)
+    entry = {
+        "type": new.type,
+        "status": new.status,
+        "reason": new.reason,
+        "message": new.message[:MESSAGE_LENGTH],
+        "observedGeneration": generation,
+        "lastTransitionTime": format_time(now),
+    }
+    if old is None:
+        return [*before, entry]
+    if old.get("status") == new.status and old.get("lastTransitionTime"):
+        entry["lastTransitionTime"] = old["lastTransitionTime"]
+    return [entry if item is old else item for item in before]
+
+
+def roll_up(
+    conditions: Iterable[Mapping[str, Any]], order: Sequence[str], *, generation: int
+) -> Condition:
+    """`Ready` out of the conditions in `order`: the first one that is not True, or answers for an
+    older spec, decides.
+
+    A condition that was True for an earlier generation does not count: without that, `kubectl wait`
+    would see Ready between the edit of a size and the call that changes it.
+    """
+    by_type = {
+        untrusted.text(item.get("type")): item for item in untrusted.mappings(list(conditions))
+    }
+    for kind in order:
+        item = by_type.get(kind)
+        if item is None:
+            return Condition(READY, FALSE, "Reconciling", f"{kind} is not known yet.")
+        if item.get("status") != TRUE:
+            return Condition(
+                READY,
+                FALSE,
+                untrusted.text(item.get("reason"), "Unknown"),
+                untrusted.text(item.get("message")),
+            )
+        if untrusted.integer(item.get("observedGeneration")) < generation:
+            return Condition(
+                READY, FALSE, "Reconciling", f"{kind} does not answer for the latest change yet."
+            )
+    return Condition(READY, TRUE, "Ready", "Everything that was asked for is in place.")
+
+
+def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Optional[Mapping[str, Any]]:
+    """The condition of that type, if it is there."""
+    return next(
+        (item for item in untrusted.mappings(list(conditions)) if item.get("type") == kind), None
+    )
+
+
+def condition_in(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The condition of that type in an object's `status`, whatever is written there; empty where
+    there is none.
+    """
+    return find(untrusted.mappings(status.get("conditions")), kind) or {}
+
+
+def is_true(conditions: Iterable[Mapping[str, Any]], kind: str, *, generation: int = 0) -> bool:
+    """Whether it is True, for this generation or a later one."""
+    item = find(conditions, kind)
+    return bool(
+        item
+        and item.get("status") == TRUE
+        and untrusted.integer(item.get("observedGeneration")) >= generation
+    )
+
+
+def format_time(moment: dt.datetime, *, precise: bool = False) -> str:
+    """RFC 3339 in UTC, to the second as Kubernetes writes it, or to the microsecond."""
+    form = "%Y-%m-%dT%H:%M:%S.%fZ" if precise else "%Y-%m-%dT%H:%M:%SZ"
+    return moment.astimezone(dt.timezone.utc).strftime(form)

@@ -1,0 +1,90 @@
+"""The process of the watches: Kubernetes objects that rules ask for, and what they wait for; and
+beside them the look at drift, as a client of RDS takes 20 MB in each process that has one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Dict, Mapping, Optional
+
+from kubestorm.clients import rds
+from kubestorm.clients.services import open_services
+from kubestorm.core.parts import DATABASES
+from kubestorm.entrypoints.sensors.keeping import Config, Keeper, Part
+from kubestorm.entrypoints.sensors.observers import observers
+from kubestorm.entrypoints.sensors.polls import Context, Poll, WithServices, for_part, part_of
+from kubestorm.sources.datastore import QuietStore
+from kubestorm.sources.watching.hub import WatchHub
+from kubestorm.sources.watching.settings import WatchSettings
+
+Trigger = Mapping[str, Any]
+
+
+class Resources:
+    """The triggers that rules ask for, and the hub that watches for them while there is a
+    configuration. StackStorm sends the existing triggers around the sensor's `setup`.
+    """
+
+    def __init__(self, service: Any, config: Optional[Config], log: logging.Logger) -> None:
+        self._service, self._log = service, log
+        self._triggers: Dict[str, Trigger] = {}
+        self._hub: Optional[WatchHub] = None
+        self._lock = threading.Lock()
+        # StackStorm's dispatcher is not said to be safe for several threads at once.
+        self._dispatching = threading.Lock()
+        store = QuietStore(service, log)
+        parts = [
+            Part("watches", self._begin),
+            part_of("drift", for_part(DATABASES, drift), Context(store, self._dispatch, log)),
+        ]
+        self.keeper = Keeper(parts, config, log, closing=store.flush)
+
+    def add(self, trigger: Trigger) -> None:
+        """A rule asks for this trigger, or changed it."""
+        with self._lock:
+            self._triggers[_ref(trigger)] = trigger
+            if self._hub is not None:
+                self._hub.add(trigger)
+
+    def remove(self, trigger: Trigger) -> None:
+        """No rule asks for this trigger any more."""
+        with self._lock:
+            self._triggers.pop(_ref(trigger), None)
+            if self._hub is not None:
+                self._hub.remove(trigger)
+
+    def _begin(self, config: Config) -> WatchHub:
+        services = open_services(config)
+        settings, client = WatchSettings.from_config(config), services.kube
+        hub = WatchHub(self._service, self._dispatch, log=self._log)
+        told = observers(config, client, self._dispatch, self._log)
+        with self._lock:
+            for trigger in self._triggers.values():
+                hub.add(trigger)
+            aws = services.settings.aws
+            hub.start(settings, client, rds=lambda: rds.connect(aws), observers=told)
+            self._hub = hub
+        return hub
+
+    def _dispatch(self, trigger: Any, payload: Mapping[str, Any]) -> None:
+        with self._dispatching:
+            self._service.dispatch(trigger=trigger, payload=payload)
+
+
+def drift(config: Config, context: Context) -> Optional[Poll]:
+    """Databases against what exists."""
+    from kubestorm.kinds.database.drift.settings import DriftSettings
+
+    interval = DriftSettings.from_config(config).interval_seconds
+    if not interval:
+        return None
+    from kubestorm.kinds.database.drift.poller import DriftPoller
+
+    poller = DriftPoller(context.store, context.dispatch, context.log, str(config["cluster"]))
+    return Poll(interval, WithServices(config, poller.poll))
+
+
+def _ref(trigger: Trigger) -> str:
+    # Its id is absent in some of StackStorm's messages.
+    return str(trigger.get("ref") or trigger.get("id"))

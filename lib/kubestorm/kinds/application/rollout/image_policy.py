@@ -1,0 +1,192 @@
+"""From a push to the Applications that follow it: the wish that each of them keeps, replaced only
+by a newer one.
+
+A push costs one list of Applications and one annotation on each that follows it; what it leads to
+is decided by the Application's own run. Five hundred pushes are five hundred small writes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Dict, List, Mapping, Optional
+
+from kubestorm.clients import resources
+from kubestorm.clients.services import Services
+from kubestorm.core import status_requests, untrusted
+from kubestorm.core.errors import ConflictError, DefinitionError, NotFoundError
+from kubestorm.core.tag_policy import (
+    Candidate,
+    is_newer,
+    matches,
+    narrowed,
+    needs_time,
+    newest,
+    parse_follow,
+)
+from kubestorm.kinds.application.rollout.intents import Wish, wish_annotation, wish_of
+from kubestorm.kinds.application.rollout.model import FOLLOW, PUSH
+from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.spec import InvalidSpecError, parse, split_image
+from kubestorm.kinds.application.values import ApplicationSpec
+
+ATTEMPTS = 5
+MOST_TIMES_ASKED = 50
+"""Images whose time is asked for where an order by time has to begin somewhere; the last ones by
+name.
+"""
+Object = Dict[str, Any]
+
+
+def route(services: Services, pushed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write the wish on every Application that follows what was pushed; `pushed` is the payload of
+    image_pushed.
+
+    Safe to repeat: the same event leaves the same wish. Says who follows it, and for whom it is the
+    newest.
+    """
+    registry, repository = str(pushed.get("registry") or ""), str(pushed.get("repository") or "")
+    tag, digest = str(pushed.get("tag") or ""), str(pushed.get("digest") or "")
+    if not digest.startswith("sha256:") or not repository:
+        raise DefinitionError(
+            "A push names a repository and a digest (sha256:...).", field="digest"
+        )
+    followers: List[str] = []
+    wished: List[str] = []
+    if tag:
+        wish = _wish(services, pushed, tag, digest)
+        for resource in services.kube.list_all(resources.APPLICATIONS):
+            if not _may_follow(resource, repository):
+                continue
+            spec = _parsed(resource, services)
+            if spec is None or (spec.registry, spec.repository) != (registry, repository):
+                continue
+            if not follows(spec, tag):
+                continue
+            where = f"{spec.namespace}/{spec.name}"
+            followers.append(where)
+            if record(services, resource, spec, wish):
+                wished.append(where)
+    return {"tag": tag, "digest": digest, "followers": followers, "wished": wished}
+
+
+def _wish(services: Services, pushed: Mapping[str, Any], tag: str, digest: str) -> Wish:
+    return Wish(
+        digest=digest,
+        tag=tag,
+        id=str(pushed.get("event_id") or digest),
+        recorded_at=services.now(),
+        pushed_at=untrusted.moment(pushed.get("pushed_at")),
+        by=str(pushed.get("actor") or ""),
+        cause=PUSH,
+    )
+
+
+def _may_follow(resource: Mapping[str, Any], repository: str) -> bool:
+    """A cheap look before the whole is parsed."""
+    spec = resource.get("spec") or {}
+    said = (spec.get("image") or {}).get("repository")
+    return bool(spec.get("follow")) and isinstance(said, str) and split_image(said)[1] == repository
+
+
+def _parsed(resource: Mapping[str, Any], services: Services) -> Optional[ApplicationSpec]:
+    if resource["metadata"].get("deletionTimestamp"):
+        return None
+    try:
+        return parse(resource, services.settings)
+    except InvalidSpecError:
+        return None  # its own run has told why
+
+
+def follows(spec: ApplicationSpec, tag: str) -> bool:
+    """Whether an Application follows a tag of its image."""
+    return bool(spec.follow) and matches(parse_follow(spec.follow or {}), tag)
+
+
+def record(
+    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, wish: Wish
+) -> bool:
+    """Write a wish on one Application unless it has a newer one; whether it was written."""
+    for _ in range(ATTEMPTS):
+        present = wish_of(resource)
+        if present is not None and present.id == wish.id:
+            return False
+        if not is_newer(
+            parse_follow(spec.follow or {}), _candidate(wish), _current(resource, present)
+        ):
+            return False
+        try:
+            write(services, resource, wish._replace(follows=_is_of_storm(services, wish, present)))
+        except NotFoundError:
+            return False
+        except ConflictError:
+            resource = services.kube.get(resources.APPLICATIONS, spec.name, spec.namespace)
+            continue
+        return True
+    raise ConflictError(
+        f"Application {spec.namespace}/{spec.name} is changed all the time; try again."
+    )
+
+
+def _is_of_storm(services: Services, wish: Wish, present: Optional[Wish]) -> bool:
+    if present is None or present.recorded_at is None or wish.recorded_at is None:
+        return False
+    settle = RolloutSettings.from_config(services.settings.raw).settle_seconds
+    return (wish.recorded_at - present.recorded_at).total_seconds() < settle
+
+
+def write(services: Services, resource: Mapping[str, Any], wish: Wish) -> None:
+    """Write the wish; ConflictError where the object has changed since it was read."""
+    metadata = resource["metadata"]
+    body = {
+        "metadata": {
+            "annotations": {resources.WANTED_IMAGE: wish_annotation(wish)},
+            "resourceVersion": metadata["resourceVersion"],
+        }
+    }
+    services.kube.patch(resources.APPLICATIONS, metadata["name"], body, metadata["namespace"])
+
+
+def _candidate(wish: Wish) -> Candidate:
+    return Candidate(wish.tag, wish.digest, wish.pushed_at)
+
+
+def _current(resource: Mapping[str, Any], present: Optional[Wish]) -> Optional[Candidate]:
+    """What is wished, or else what runs: an event of an older version must not bring it back."""
+    if present is not None:
+        return _candidate(present)
+    image = untrusted.mapping(untrusted.status(resource).get("image"))
+    if not image.get("digest") or not image.get("tag"):
+        return None
+    return Candidate(str(image["tag"]), str(image["digest"]), None)
+
+
+def first_wish(services: Services, spec: ApplicationSpec, now: dt.datetime) -> Optional[Wish]:
+    """What an Application that has no wish yet follows now, by asking the registry; None where
+    nothing fits.
+    """
+    from kubestorm.core.image_names import ImageName
+
+    if not spec.follow:
+        return None
+    follow = parse_follow(spec.follow)
+    image = ImageName(spec.registry, spec.repository)
+    client = services.registry
+    tags = narrowed(follow, client.tags(image))
+    candidates = []
+    for tag in tags[-MOST_TIMES_ASKED:] if needs_time(follow) else tags:
+        time = (
+            client.image_created(image, client.resolve(image, tag)) if needs_time(follow) else None
+        )
+        candidates.append(Candidate(tag, "", time))
+    best = newest(follow, candidates)
+    if best is None:
+        return None
+    digest = client.resolve(image, best.tag)
+    return Wish(digest, best.tag, f"follow {digest}", now, best.time, "", FOLLOW)
+
+
+def wishes_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is wished and asked of an Application, readable: for people who ask."""
+    image = untrusted.json_object(untrusted.annotations_of(resource).get(resources.WANTED_IMAGE))
+    said = untrusted.mapping(untrusted.status(resource).get(status_requests.FIELD))
+    return {**({"image": image} if image else {}), **said}

@@ -1,0 +1,558 @@
+"""What a rollout does next, as one pure function of what is asked for, remembered, observed and
+wished.
+
+Each call brings the cluster nearer to the layout of the present stage, or goes on to the next stage
+where that stands and its gate is open. A decision changes nothing by itself: the shell carries its
+effects out, writes its status, and asks again at once (`again`), when one of the objects that it
+watches tells something (`telling`), or at `requeue_at`, which only says what time alone ends. Asked
+twice it says the same; a status that is terminal stays as it is.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from kubestorm.kinds.application.rollout import strategies, weights
+from kubestorm.kinds.application.rollout.model import (
+    ABORTED,
+    ASKED,
+    AWAITING_APPROVAL,
+    BLUE_GREEN,
+    CANARY,
+    COMPLETE,
+    EXPIRED,
+    FAILED,
+    NOT_PASSED,
+    PASSED,
+    PENDING,
+    RETURNING,
+    ROLLBACK,
+    SUPERSEDED,
+    TERMINAL,
+    WAITING,
+    Activate,
+    ApplyTrack,
+    Approval,
+    Approve,
+    Autoscale,
+    Consume,
+    Decision,
+    Effect,
+    Failure,
+    Intents,
+    Layout,
+    Pause,
+    Promotion,
+    RemoveTrack,
+    Request,
+    RunTest,
+    Select,
+    Stage,
+    Status,
+    Test,
+    World,
+)
+
+
+def decide(
+    request: Request,
+    status: Status,
+    world: World,
+    intents: Intents,
+    approval: Approval,
+    now: dt.datetime,
+) -> Decision:
+    """What to do now, what to remember, and what is waited for."""
+    if status.phase in TERMINAL:
+        return _after_the_end(status, world, intents, now)
+    if intents.superseded_by:
+        return _supersede(status, intents, now)
+    if status.phase == RETURNING:
+        return _walk_back(request, status, world, intents, now)
+    if intents.abort:
+        message = f"Aborted by {intents.abort}."
+        return _turn_back(request, status, world, now, ABORTED, "AbortedByRequest", message)
+    if status.phase in WAITING and not status.base:
+        held = _hold(request, status, world, intents, approval, now)
+        if held is not None:
+            return held
+        # Written down before anything is changed: where it began is what it returns to.
+        return Decision((), _begin(request, status, world, now), again=True)
+    return _walk(request, status, world, intents, approval, now)
+
+
+def check(request: Request) -> Optional[str]:
+    """What is wrong with the strategy, as a sentence; None where it can be carried out."""
+    strategy = request.strategy
+    if strategy.type != CANARY:
+        return None
+    if not strategy.steps:
+        return "a Canary needs at least one step with a weight, for instance steps: [{weight: 25}]."
+    wrong = weights.problem((step.weight for step in strategy.steps), request.replicas)
+    if wrong is None and request.replicas < 2:
+        return "a Canary needs at least two replicas: one stable, one canary."
+    return wrong
+
+
+# Before it begins.
+
+
+def _hold(
+    request: Request,
+    status: Status,
+    world: World,
+    intents: Intents,
+    approval: Approval,
+    now: dt.datetime,
+) -> Optional[Decision]:
+    """Why it may not begin yet; meanwhile all is stable. None where it may."""
+    if intents.freeze is not None and request.cause != ROLLBACK:
+        message = f"Frozen by {intents.freeze.owner}: {intents.freeze.reason}"
+        return _wait_stable(request, status, world, PENDING, "Frozen", message)
+    wrong = check(request)
+    if wrong is not None:
+        return _turn_back(request, status, world, now, FAILED, "StrategyRefused", wrong)
+    answer = approval.rollout
+    if answer.is_open:
+        return None
+    if answer.state == ASKED:
+        message = "Waiting for approval."
+        return _wait_stable(request, status, world, AWAITING_APPROVAL, "AwaitingApproval", message)
+    reason, message = _unapproved(answer.state, answer.by)
+    return _turn_back(request, status, world, now, ABORTED, reason, message)
+
+
+def _unapproved(state: str, by: str) -> Tuple[str, str]:
+    if state == EXPIRED:
+        return "ApprovalExpired", "Not approved in time."
+    return "ApprovalRefused", f"Refused by {by or 'somebody'}."
+
+
+def _wait_stable(
+    request: Request, status: Status, world: World, phase: str, reason: str, message: str
+) -> Decision:
+    effects: Tuple[Effect, ...] = ()
+    if request.previous:
+        total = _total(request, world)
+        effects = ensure(
+            strategies.waiting_layout(request, world.active, total), world, total, request
+        )
+    waiting = replace(status, phase=phase, reason=reason, message=message, weight=0)
+    return Decision(effects, waiting, again=bool(effects))
+
+
+def _begin(request: Request, status: Status, world: World, now: dt.datetime) -> Status:
+    total = _total(request, world)
+    first = strategies.stages(request, world.active, total)[0]
+    return replace(
+        status,
+        base=world.active,
+        total=total,
+        stage=0,
+        phase=first.phase,
+        weight=first.weight,
+        started_at=status.started_at or now,
+        reason=first.name,
+        message="Starting.",
+        **_fresh(now),
+    )
+
+
+def _fresh(now: dt.datetime) -> Dict[str, Any]:
+    """What a stage begins with."""
+    return {"since": now, "trouble": "", "trouble_since": None, "unsettled_since": None}
+
+
+def _total(request: Request, world: World) -> int:
+    if not request.autoscaled:
+        return request.replicas
+    found = world.tracks.get(world.active)
+    present = max(found.wanted if found is not None else 0, request.replicas)
+    if request.strategy.type == CANARY:
+        # A canary that was cut short left the stable pods below their number.
+        present = max(present, sum(track.wanted for track in world.tracks.values()))
+        steps = (step.weight for step in request.strategy.steps)
+        return weights.total_for(steps, present, request.replicas, request.max_replicas)
+    return min(present, request.max_replicas)
+
+
+# The way forward.
+
+
+def _walk(
+    request: Request,
+    status: Status,
+    world: World,
+    intents: Intents,
+    approval: Approval,
+    now: dt.datetime,
+) -> Decision:
+    way = strategies.stages(request, status.base, status.total)
+    came_with = status.stage
+    consumed: List[Effect] = []
+    promote = intents.promote
+    if promote is not None and not promote.full and not _is_about(promote, way, status.stage):
+        consumed.append(Consume("promote"))  # it was about a pause that is over, or never was
+        promote = None
+    while status.stage < len(way):
+        stage = way[status.stage]
+        status = replace(status, phase=stage.phase, weight=stage.weight)
+        effects = ensure(stage.layout, world, status.total, request)
+        trouble = _trouble(stage.layout, request, world)
+        status = _remember_trouble(status, trouble, now)
+        if trouble is not None and _is_failure(status, trouble, request, now):
+            return _turn_back(
+                request, status, world, now, FAILED, trouble.reason, trouble.message, consumed
+            )
+        if effects or not stands(stage.layout, world, request.digest):
+            status = replace(status, unsettled_since=status.unsettled_since or now)
+            if _is_late(status, request, now):
+                reason, message = _late(stage, request, trouble)
+                return _turn_back(request, status, world, now, FAILED, reason, message, consumed)
+            status = replace(status, **_saying(_progress(stage, world, request, trouble)))
+            if effects and status.stage != came_with:
+                # The stage is written down before anything is done for it: a crash then never goes
+                # a stage back.
+                return Decision(tuple(consumed), status, again=True)
+            requeue_at = _end_of_patience(status, trouble, request, now)
+            return Decision((*consumed, *effects), status, requeue_at, again=bool(effects))
+        status = replace(status, unsettled_since=None)
+        opening = _gate(stage, status, world, promote is not None, approval, now)
+        if opening.turn_back is not None:
+            outcome, reason, message = opening.turn_back
+            return _turn_back(request, status, world, now, outcome, reason, message, consumed)
+        if not opening.is_open:
+            status = replace(status, **_saying((opening.reason, opening.message)))
+            if opening.tested:
+                status = replace(status, tested=opening.tested)
+            return Decision((*consumed, *opening.effects), status, opening.requeue_at)
+        if isinstance(stage.gate, Pause) and promote is not None and not promote.full:
+            consumed.append(Consume("promote"))
+            promote = None
+        status = replace(
+            status, stage=status.stage + 1, tested=opening.tested or status.tested, **_fresh(now)
+        )
+    if promote is not None or intents.promote is not None:
+        consumed = [Consume("promote")]
+    return _complete(request, status, now, consumed)
+
+
+def _is_about(promote: Promotion, way: Sequence[Stage], stage: int) -> bool:
+    paused = stage < len(way) and isinstance(way[stage].gate, Pause)
+    return paused and promote.stage in (-1, stage)
+
+
+class _Opening:
+    """Whether a gate is open, and if not, what to do and to say meanwhile."""
+
+    def __init__(
+        self,
+        *,
+        is_open: bool = False,
+        reason: str = "",
+        message: str = "",
+        effects: Tuple[Effect, ...] = (),
+        requeue_at: Optional[dt.datetime] = None,
+        turn_back: Optional[Tuple[str, str, str]] = None,
+        tested: str = "",
+    ) -> None:
+        self.is_open, self.reason, self.message, self.effects = is_open, reason, message, effects
+        self.requeue_at, self.turn_back, self.tested = requeue_at, turn_back, tested
+
+
+def _gate(
+    stage: Stage, status: Status, world: World, promoted: bool, approval: Approval, now: dt.datetime
+) -> _Opening:
+    gate = stage.gate
+    if isinstance(gate, Test):
+        return _test_gate(gate, world)
+    if isinstance(gate, Approve):
+        return _approval_gate(approval)
+    if isinstance(gate, Pause) and not promoted:
+        share = (
+            f"{stage.weight} % of the pods run the new image"
+            if stage.weight
+            else "New pods are ready"
+        )
+        if gate.seconds is None:
+            return _Opening(reason="AwaitingPromotion", message=f"{share}; waiting for promotion.")
+        ends_at = (status.since or now) + dt.timedelta(seconds=gate.seconds)
+        if now < ends_at:
+            message = f"{share}; continuing after {gate.seconds:.0f} s, or when promoted."
+            return _Opening(reason="Paused", message=message, requeue_at=ends_at)
+    return _Opening(is_open=True)
+
+
+def _test_gate(gate: Test, world: World) -> _Opening:
+    found = world.test if world.test is not None and world.test.key == gate.key else None
+    if found is not None and found.state == PASSED:
+        return _Opening(is_open=True, tested=found.message or "Passed.")
+    if found is not None and found.state == NOT_PASSED:
+        return _Opening(
+            turn_back=(FAILED, "TestFailed", f"The post-deploy test failed: {found.message}")
+        )
+    said = f" So far: {found.message}" if found is not None and found.message else ""
+    run = (RunTest(gate.key, gate.track),)
+    # The shell runs it, and knows when to try again.
+    return _Opening(reason="Testing", message=f"Running the post-deploy test.{said}", effects=run)
+
+
+def _approval_gate(approval: Approval) -> _Opening:
+    answer = approval.promote
+    if answer.is_open:
+        return _Opening(is_open=True)
+    if answer.state == ASKED:
+        return _Opening(
+            reason="AwaitingApproval", message="Waiting for the promotion to be approved."
+        )
+    reason, message = _unapproved(answer.state, answer.by)
+    return _Opening(turn_back=(ABORTED, reason, message))
+
+
+def _complete(
+    request: Request, status: Status, now: dt.datetime, effects: Sequence[Effect]
+) -> Decision:
+    keeps = request.strategy.type == BLUE_GREEN and bool(request.previous)
+    until = now + dt.timedelta(seconds=request.strategy.keep_seconds) if keeps else None
+    message = "All pods run the new image."
+    if keeps:
+        kept = f"{request.strategy.keep_seconds:.0f} s"
+        message += f" The old pods stay for {kept}, for an instant rollback."
+    done = replace(
+        status,
+        phase=COMPLETE,
+        weight=100,
+        reason="Complete",
+        message=message,
+        finished_at=now,
+        keep_until=until,
+    )
+    return Decision(tuple(effects), done, until)
+
+
+def _after_the_end(status: Status, world: World, intents: Intents, now: dt.datetime) -> Decision:
+    """A rollout that has ended does nothing but take away, in its time, what it kept."""
+    if status.keep_until is None:
+        return Decision((), status)
+    if not intents.latest:
+        return Decision((), replace(status, keep_until=None))  # the pods are the newer one's
+    if now < status.keep_until:
+        return Decision((), status, status.keep_until)
+    if status.base in world.tracks and status.base != world.active:
+        return Decision((RemoveTrack(status.base),), status, again=True)
+    return Decision((), replace(status, keep_until=None))
+
+
+def _supersede(status: Status, intents: Intents, now: dt.datetime) -> Decision:
+    """Let a newer rollout take over from the cluster as it is; its layouts put everything in its
+    place.
+    """
+    if status.outcome:
+        ended = replace(status, phase=status.outcome, finished_at=now)
+    else:
+        message = f"Superseded by {intents.superseded_by}."
+        ended = replace(
+            status, phase=SUPERSEDED, reason="Superseded", message=message, finished_at=now
+        )
+    return Decision((), replace(ended, weight=0))
+
+
+# The way back.
+
+
+def _turn_back(
+    request: Request,
+    status: Status,
+    world: World,
+    now: dt.datetime,
+    outcome: str,
+    reason: str,
+    message: str,
+    before: Sequence[Effect] = (),
+) -> Decision:
+    begun = status.base or world.active
+    turned = replace(
+        status,
+        phase=RETURNING,
+        outcome=outcome,
+        reason=reason,
+        message=message,
+        stage=0,
+        base=begun,
+        total=status.total or _total(request, world),
+        weight=0,
+        **_fresh(now),
+    )
+    if reason == "TestFailed":
+        turned = replace(turned, tested=message)
+    # Written down before anything is done about it: a crash meanwhile never tries the image again.
+    return Decision(tuple(before), turned, again=True)
+
+
+def _walk_back(
+    request: Request, status: Status, world: World, intents: Intents, now: dt.datetime
+) -> Decision:
+    """To 100 % stable. What the pods of the last good image lack is told, and waited for without
+    end.
+    """
+    way = strategies.way_back(request, status.base, status.total)
+    consumed: List[Effect] = [Consume("abort")] if intents.abort else []
+    if intents.promote is not None:
+        consumed.append(Consume("promote"))
+    while status.stage < len(way):
+        stage = way[status.stage]
+        effects = ensure(stage.layout, world, status.total, request)
+        if effects or not stands(stage.layout, world, request.previous):
+            requeue_at = _next_of(status.since or now, request.strategy.deadline_seconds, now)
+            return Decision((*consumed, *effects), status, requeue_at, again=bool(effects))
+        status = replace(status, stage=status.stage + 1, **_fresh(now))
+    back = f" Rolled back to {short(request.previous)}." if request.previous else ""
+    said = status.message if status.message.endswith((".", "!", "?")) else f"{status.message}."
+    message = status.message if status.message.endswith(back) else f"{said}{back}"
+    ended = replace(status, phase=status.outcome, message=message, finished_at=now)
+    return Decision(tuple(consumed), ended)
+
+
+# The cluster and the layout.
+
+
+def ensure(layout: Layout, world: World, total: int, request: Request) -> Tuple[Effect, ...]:
+    """What differs from the layout, in an order in which nothing that serves is taken away before
+    another serves.
+    """
+    grow: List[Effect] = []
+    shrink: List[Effect] = []
+    for track, place in layout.tracks.items():
+        found = world.tracks.get(track)
+        if found is None:
+            count = total if place.replicas is None else place.replicas
+            grow.append(ApplyTrack(track, place.digest, count, by_scale=request.autoscaled))
+        elif found.digest != place.digest or (
+            place.replicas is not None and found.wanted != place.replicas
+        ):
+            apply = ApplyTrack(track, place.digest, place.replicas, by_scale=request.autoscaled)
+            is_less = (
+                place.replicas is not None
+                and place.replicas < found.wanted
+                and found.digest == place.digest
+            )
+            (shrink if is_less else grow).append(apply)
+    effects: List[Effect] = []
+    scaler = world.autoscaler
+    if scaler is not None and (scaler.track, scaler.held) != (layout.scaled, layout.held):
+        # Held before the numbers change, or it would change them back; what it may decide again it
+        # decides last.
+        (effects if layout.held is not None else shrink).append(
+            Autoscale(layout.scaled, layout.held)
+        )
+    effects += grow
+    if world.selected is not None and world.selected != layout.selected:
+        effects.append(Select(layout.selected))
+    if world.active != layout.active:
+        effects.append(Activate(layout.active))
+    effects += shrink
+    kept = {*layout.tracks, *layout.spared}
+    effects += [RemoveTrack(track) for track in sorted(world.tracks) if track not in kept]
+    return tuple(effects)
+
+
+def stands(layout: Layout, world: World, digest: str) -> bool:
+    """Whether the pods that serve, or run `digest`, are all there and available."""
+    needed = [
+        track
+        for track, place in layout.tracks.items()
+        if place.digest == digest or not layout.selected or track in layout.selected
+    ]
+    return all(track in world.tracks and world.tracks[track].is_settled() for track in needed)
+
+
+def _trouble(layout: Layout, request: Request, world: World) -> Optional[Failure]:
+    """What keeps pods of the new image from being available; those of the old one are no fault of
+    this rollout.
+    """
+    for track, place in layout.tracks.items():
+        found = world.tracks.get(track)
+        if found is None or place.digest != request.digest or found.digest != request.digest:
+            continue
+        if found.failure is not None:
+            return found.failure
+    return None
+
+
+def _remember_trouble(status: Status, trouble: Optional[Failure], now: dt.datetime) -> Status:
+    if trouble is None:
+        return replace(status, trouble="", trouble_since=None)
+    return replace(status, trouble=trouble.reason, trouble_since=status.trouble_since or now)
+
+
+def _is_failure(status: Status, trouble: Failure, request: Request, now: dt.datetime) -> bool:
+    patient = trouble.slow or _elapsed(status.trouble_since, now) < request.patience_seconds
+    return trouble.final or not patient
+
+
+def _is_late(status: Status, request: Request, now: dt.datetime) -> bool:
+    return _elapsed(status.unsettled_since, now) >= request.strategy.deadline_seconds
+
+
+def _end_of_patience(
+    status: Status, trouble: Optional[Failure], request: Request, now: dt.datetime
+) -> dt.datetime:
+    """When pods that are not all available are judged without anything having happened: as failed,
+    or once to say what their probes answer, which is in Events that nobody watches.
+    """
+    deadline = dt.timedelta(seconds=request.strategy.deadline_seconds)
+    patience = dt.timedelta(seconds=request.patience_seconds)
+    late = (status.unsettled_since or now) + deadline
+    if trouble is not None and not trouble.slow:
+        return min(late, (status.trouble_since or now) + patience)
+    told = (status.unsettled_since or now) + patience
+    return min(late, told) if now < told else late
+
+
+def _next_of(since: dt.datetime, seconds: float, now: dt.datetime) -> dt.datetime:
+    """The next of the moments `since` plus a multiple of `seconds`: the same for some time, and
+    never over.
+    """
+    passed = int((now - since).total_seconds() // seconds) if now > since else 0
+    return since + dt.timedelta(seconds=seconds * (passed + 1))
+
+
+def _late(stage: Stage, request: Request, trouble: Optional[Failure]) -> Tuple[str, str]:
+    seconds = request.strategy.deadline_seconds
+    if trouble is not None:
+        return trouble.reason, f"{trouble.message} (deadline of {seconds:.0f} s)"
+    return (
+        "DeadlineExceeded",
+        f"The pods of stage {stage.name} were not available within {seconds:.0f} s.",
+    )
+
+
+def _progress(
+    stage: Stage, world: World, request: Request, trouble: Optional[Failure]
+) -> Tuple[str, str]:
+    tracks = [
+        world.tracks[track] for track, place in stage.layout.tracks.items() if track in world.tracks
+    ]
+    new = [track for track in tracks if track.digest == request.digest]
+    updated, wanted = sum(track.updated for track in new), sum(track.wanted for track in new)
+    available = sum(track.updated_available for track in new)
+    text = f"{stage.name}: {updated} of {wanted} pods run the new image, {available} available."
+    if trouble is not None:
+        return trouble.reason, f"{text} {trouble.message}"
+    return stage.name, text
+
+
+def _saying(said: Tuple[str, str]) -> Dict[str, Any]:
+    return {"reason": said[0], "message": said[1]}
+
+
+def _elapsed(since: Optional[dt.datetime], now: dt.datetime) -> float:
+    return (now - since).total_seconds() if since is not None else 0.0
+
+
+def short(digest: str) -> str:
+    """Enough of a digest for a person."""
+    algorithm, colon, value = digest.partition(":")
+    return f"{algorithm}:{value[:12]}" if colon else digest[:12]

@@ -1,0 +1,303 @@
+"""What people may ask of an Application's rollouts. Each writes it into a status and returns at
+once: an abort or a promotion into that of the Rollout that it is about, whose own event brings it
+on, everything else into the Application's. The wanted image is an annotation.
+
+The wish is carried out by the next run, under the Application's Lease, like everything else; it
+never waits for the run that it stops. What makes no sense now is refused here, in a sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from typing import Any, Dict, List, Mapping, Optional
+
+from kubestorm.clients import resources
+from kubestorm.clients.services import Services
+from kubestorm.core import status_requests, untrusted
+from kubestorm.core.errors import ConflictError, DefinitionError, Error, NotFoundError
+from kubestorm.kinds.application.rollout import history, reporting
+from kubestorm.kinds.application.rollout.history import History
+from kubestorm.kinds.application.rollout.image_policy import wishes_of, write
+from kubestorm.kinds.application.rollout.intents import Wish, freeze_of, wish_of
+from kubestorm.kinds.application.rollout.machine import short
+from kubestorm.kinds.application.rollout.model import PAUSED, PERSON
+from kubestorm.kinds.application.rollout.observe import read_log, secret_values
+from kubestorm.kinds.application.rollout.planning import find_target
+from kubestorm.kinds.application.rollout.redact import redact
+from kubestorm.kinds.application.spec import parse
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+MOST_LOG_LINES = 500
+FOLLOW_UP = "kubectl get rollouts -n {namespace} -l " + resources.APPLICATION_LABEL + "={name}"
+Result = Mapping[str, Any]
+Object = Dict[str, Any]
+
+
+def rollout(
+    services: Services, namespace: str, name: str, image: str, requested_by: str = ""
+) -> Result:
+    """Roll a tag, or a digest, out whether it is followed or not; also one that failed before."""
+    resource = _application(services, namespace, name)
+    _refuse_while_frozen(resource)
+    spec = parse(resource, services.settings)
+    wanted = image.strip()
+    if DIGEST.fullmatch(wanted):
+        digest, tag = wanted, _tag_of(services, namespace, name, wanted)
+    else:
+        from kubestorm.core.image_names import ImageName
+
+        tag = wanted
+        digest = services.registry.resolve(ImageName(spec.registry, spec.repository), tag)
+    event = f"person {uuid.uuid4().hex}"
+    wish = Wish(digest, tag, event, services.now(), services.now(), requested_by, PERSON)
+    for _ in range(5):
+        try:
+            write(services, resource, wish)
+        except ConflictError:
+            resource = _application(services, namespace, name)
+            continue
+        return _answer(
+            resource, f"{tag or short(digest)} will be rolled out.", digest=digest, tag=tag
+        )
+    raise ConflictError(
+        f"Application {namespace}/{name} is changed all the time; try again.", service="Kubernetes"
+    )
+
+
+def rollback(
+    services: Services, namespace: str, name: str, to: str = "", requested_by: str = ""
+) -> Result:
+    """Go back to the good image before the present one, or to the one that `to` names; also during
+    a freeze.
+    """
+    resource = _application(services, namespace, name)
+    past = _history(services, resource)
+    target = find_target(to.strip() or resources.PREVIOUS_WORD, past.pasts)
+    if target is None:
+        known = (
+            ", ".join(one.tag or short(one.digest) for one in past.pasts if one.phase == "Complete")
+            or "none"
+        )
+        raise DefinitionError(
+            f"{namespace}/{name} has no good rollout {to or resources.PREVIOUS_WORD!r}; its "
+            f"history holds: {known}.",
+            field="to",
+        )
+    wish = status_requests.request(
+        requested_by, services.now(), to=target.digest, id=uuid.uuid4().hex
+    )
+    _ask(services, resource, rollbackTo=wish)
+    return _answer(
+        resource, f"It goes back to {target.tag or short(target.digest)}.", digest=target.digest
+    )
+
+
+def abort(services: Services, namespace: str, name: str, requested_by: str = "") -> Result:
+    """End the rollout that is under way; all pods and requests go back to the last good image."""
+    resource = _application(services, namespace, name)
+    active = _active(services, resource)
+    wish = status_requests.request(requested_by, services.now())
+    _ask_rollout(services, namespace, active.name, abort=wish)
+    return _answer(resource, f"Aborting {active.name}.", rollout=active.name)
+
+
+def promote(
+    services: Services, namespace: str, name: str, full: bool = False, requested_by: str = ""
+) -> Result:
+    """End the pause that a rollout stands at, or (`full`) every pause that is left."""
+    resource = _application(services, namespace, name)
+    active = _active(services, resource)
+    status = untrusted.status(services.kube.get(resources.ROLLOUTS, active.name, namespace))
+    if not full and status.get("phase") != PAUSED:
+        raise DefinitionError(
+            f"{active.name} is {active.phase} and not waiting for promotion; "
+            "`full` skips every pause to come."
+        )
+    stage = untrusted.integer(status.get("stage"))
+    wish = status_requests.request(requested_by, services.now(), stage=stage, full=bool(full))
+    _ask_rollout(services, namespace, active.name, promote=wish)
+    return _answer(resource, f"Promoting {active.name}.", rollout=active.name)
+
+
+def freeze(services: Services, namespace: str, name: str, owner: str, reason: str) -> Result:
+    """Hold new rollouts of an Application; what is under way goes on, and rollback is possible."""
+    if not owner.strip() or not reason.strip():
+        raise DefinitionError(
+            "A freeze names its owner and a reason, so that others know whom to ask.",
+            field="reason",
+        )
+    resource = _application(services, namespace, name)
+    wish = status_requests.request(
+        owner, services.now(), owner=owner.strip(), reason=reason.strip()
+    )
+    _ask(services, resource, freeze=wish)
+    return _answer(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
+
+
+def unfreeze(
+    services: Services, namespace: str, name: str, requested_by: str = "", reason: str = ""
+) -> Result:
+    """Let rollouts go on. An Event says who, and why if that was said."""
+    resource = _application(services, namespace, name)
+    held = freeze_of(resource)
+    if held is not None:
+        _ask(services, resource, freeze=None)
+        told = f"Unfrozen by {requested_by or 'somebody'}{f': {reason}' if reason else '.'}"
+        with contextlib.suppress(Error):
+            services.kube.create_event(
+                resource, reason="Unfrozen", message=told, now=services.now()
+            )
+        active = _history(services, resource).active
+        if active is not None:
+            reporting.wake(services, active.name, namespace)
+    was = (
+        f"It was frozen by {held.owner}: {held.reason}"
+        if held is not None
+        else "It was not frozen."
+    )
+    return _answer(resource, was, requested_by=requested_by)
+
+
+def scale(
+    services: Services,
+    namespace: str,
+    name: str,
+    replicas: int,
+    most: Optional[int] = None,
+    requested_by: str = "",
+) -> Result:
+    """Change how many pods an Application asks for. Where it is kept in a repository, change it
+    there as well.
+    """
+    resource = _application(services, namespace, name)
+    before = dict((resource.get("spec") or {}).get("replicas") or {})
+    wanted: Dict[str, Any] = {"min": replicas}
+    highest = most if most is not None else before.get("max")
+    if most is not None or (highest is not None and highest < replicas):
+        wanted["max"] = max(int(highest or 0), replicas)
+    if wanted.get("max") == replicas and most is None:
+        wanted["max"] = None  # the autoscaler had no room left: the number is fixed
+        wanted.update(targetCPU=None, targetMemory=None)
+    changed = {**before, **wanted}
+    trial = {
+        **resource,
+        "spec": {
+            **resource["spec"],
+            "replicas": {k: v for k, v in changed.items() if v is not None},
+        },
+    }
+    parse(
+        trial, services.settings
+    )  # refused here, with its sentence, rather than in a condition later
+    body = {"metadata": {"uid": resource["metadata"]["uid"]}, "spec": {"replicas": wanted}}
+    services.kube.patch(resources.APPLICATIONS, name, body, namespace)
+    return _answer(
+        resource, f"It asks for {replicas} pods.", before=before, requested_by=requested_by
+    )
+
+
+def show_history(services: Services, namespace: str, name: str) -> Result:
+    """The rollouts of an Application, newest first, and what people wish of it."""
+    resource = _application(services, namespace, name)
+    past = _history(services, resource)
+    wish = wish_of(resource)
+    return {
+        "namespace": namespace,
+        "name": name,
+        "active": past.active.name if past.active is not None else "",
+        "good": past.good.digest if past.good is not None else "",
+        "wanted": wish.tag or wish.digest if wish is not None else "",
+        "wishes": wishes_of(resource),
+        "rollouts": history.table(past),
+    }
+
+
+def logs(
+    services: Services,
+    namespace: str,
+    name: str,
+    lines: int = 50,
+    previous: bool = False,
+    pod: str = "",
+) -> Result:
+    """The last lines of an Application's pods, without what is known to be a secret or looks like
+    one.
+    """
+    resource = _application(services, namespace, name)
+    selector = resources.selector(resource["metadata"]["name"])
+    pods: List[Object] = list(
+        services.kube.list_all(resources.PODS, namespace, label_selector=selector)
+    )
+    chosen = [one for one in pods if pod in ("", one["metadata"]["name"])]
+    if pod and not chosen:
+        raise NotFoundError(f"{namespace}/{name} has no pod {pod}.", service="Kubernetes")
+    known = tuple(secret_values(services.kube, namespace, chosen))
+    wanted = max(1, min(lines, MOST_LOG_LINES))
+    found: Dict[str, str] = {}
+    for one in chosen:
+        text = read_log(
+            services.kube, namespace, one["metadata"]["name"], previous=previous, lines=wanted
+        )
+        found[one["metadata"]["name"]] = redact(text, known)
+    return {"namespace": namespace, "name": name, "pods": found}
+
+
+def _application(services: Services, namespace: str, name: str) -> Object:
+    return services.kube.get(resources.APPLICATIONS, name, namespace)
+
+
+def _history(services: Services, resource: Mapping[str, Any]) -> History:
+    metadata = resource["metadata"]
+    return history.look(services.kube, metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def _active(services: Services, resource: Mapping[str, Any]) -> Any:
+    active = _history(services, resource).active
+    if active is None:
+        metadata = resource["metadata"]
+        raise NotFoundError(f"{metadata['namespace']}/{metadata['name']} has no rollout under way.")
+    return active
+
+
+def _refuse_while_frozen(resource: Mapping[str, Any]) -> None:
+    held = freeze_of(resource)
+    if held is not None:
+        raise DefinitionError(
+            f"It is frozen by {held.owner}: {held.reason} Ask them, or lift it with "
+            "application_unfreeze."
+        )
+
+
+def _tag_of(services: Services, namespace: str, name: str, digest: str) -> str:
+    known = history.look(services.kube, namespace, name).pasts
+    return next((past.tag for past in reversed(known) if past.digest == digest), "")
+
+
+def _ask(services: Services, resource: Mapping[str, Any], **wishes: Optional[Object]) -> None:
+    metadata = resource["metadata"]
+    services.kube.patch_status(
+        resources.APPLICATIONS,
+        metadata["name"],
+        status_requests.fields(**wishes),
+        metadata["namespace"],
+    )
+
+
+def _ask_rollout(services: Services, namespace: str, rollout_name: str, **wishes: Object) -> None:
+    services.kube.patch_status(
+        resources.ROLLOUTS, rollout_name, status_requests.fields(**wishes), namespace
+    )
+
+
+def _answer(resource: Mapping[str, Any], message: str, **more: Any) -> Result:
+    metadata = resource["metadata"]
+    follow = FOLLOW_UP.format(namespace=metadata["namespace"], name=metadata["name"])
+    return {
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "message": message,
+        "follow": follow,
+        **more,
+    }

@@ -1,0 +1,112 @@
+"""What operations decide about rollouts: the section `rollout` of the pack's configuration, and
+`approvals.rules`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import Any, Mapping, Tuple
+from urllib.parse import urlsplit
+
+from kubestorm.core.errors import DefinitionError
+
+ROLLOUT, DELETE, PROMOTE = "rollout", "delete", "promote"
+APPROVABLE = (ROLLOUT, DELETE, PROMOTE)
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    patience_seconds: float = 30.0
+    """How long pods of a new image may be in trouble before that is a failure; what only time can
+    tell has until the strategy's deadline."""
+    settle_seconds: float = 10.0
+    """Pushes nearer to each other than this are a storm: its last one counts, once there was none
+    for so long. A push that stands alone is rolled out at once unless a rollout is under way."""
+    settle_max_seconds: float = 600.0
+    """After so long the newest push is rolled out even if they never cease."""
+    history: int = 10
+    """Rollouts kept for each Application; the one that is running now always is."""
+    test_timeout_seconds: float = 5.0
+    """For one request of a post-deploy test where the Application says nothing."""
+    ingress_address: str = ""
+    """Where ingress hosts are reached from here (`https://10.0.0.5`); empty leaves it to DNS."""
+    verify_ingress_tls: bool = True
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RolloutSettings:
+        """Read the section `rollout`; raises DefinitionError naming the key that is wrong."""
+        section = {
+            key: value for key, value in (config.get("rollout") or {}).items() if value is not None
+        }
+        known = [item.name for item in fields(cls)]
+        for key, value in section.items():
+            if key not in known:
+                raise DefinitionError(
+                    f"the pack configuration has no setting rollout.{key}", field=f"rollout.{key}"
+                )
+            if key == "ingress_address":
+                if not isinstance(value, str) or (value and not _is_address(value)):
+                    raise DefinitionError(
+                        f"rollout.{key} must be http:// or https:// and a host, without a path",
+                        field=f"rollout.{key}",
+                    )
+            elif key == "verify_ingress_tls":
+                if not isinstance(value, bool):
+                    raise DefinitionError(f"rollout.{key} is true or false", field=f"rollout.{key}")
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise DefinitionError(
+                    f"rollout.{key} must be a number of 0 or more", field=f"rollout.{key}"
+                )
+        return cls(**section)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and (parts.path, parts.query, parts.fragment, parts.username) in _BARE
+    )
+
+
+_BARE = (("", "", "", None), ("/", "", "", None))
+
+
+@dataclass(frozen=True)
+class ApprovalRule:
+    """In these namespaces (shell patterns), these things need somebody's approval."""
+
+    namespaces: Tuple[str, ...] = ("*",)
+    what: Tuple[str, ...] = (ROLLOUT,)
+
+    def fits(self, namespace: str, what: str) -> bool:
+        return what in self.what and any(
+            fnmatchcase(namespace, pattern) for pattern in self.namespaces
+        )
+
+
+def approval_rules(config: Mapping[str, Any]) -> Tuple[ApprovalRule, ...]:
+    """Read `approvals.rules`; who is asked, and where, is read by those who ask."""
+    rules = (config.get("approvals") or {}).get("rules") or ()
+    found = []
+    for index, rule in enumerate(rules):
+        where = f"approvals.rules[{index}]"
+        what = tuple(rule.get("what") or (ROLLOUT,))
+        for word in what:
+            if word not in APPROVABLE:
+                raise DefinitionError(
+                    f"{where}.what holds {word!r}; it is one of {', '.join(APPROVABLE)}.",
+                    field=f"{where}.what",
+                )
+        found.append(ApprovalRule(tuple(rule.get("namespaces") or ("*",)), what))
+    return tuple(found)
+
+
+def needs_approval(config: Mapping[str, Any], namespace: str, what: str) -> bool:
+    """Whether operations want somebody to agree first."""
+    return any(rule.fits(namespace, what) for rule in approval_rules(config))

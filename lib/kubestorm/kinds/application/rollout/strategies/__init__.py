@@ -1,0 +1,77 @@
+"""The strategies: each says through which stages a rollout goes, and how the cluster looks in each
+of them.
+
+Pure. `stages` is the way forward, `way_back` the way to 100 % stable from wherever it was; both are
+the same every time they are asked for, because what they depend on is written down when the rollout
+begins (`Status.base`, `.total`).
+"""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from kubestorm.kinds.application.rollout.model import (
+    BLUE_GREEN,
+    CANARY,
+    CANARY_TRACK,
+    GREEN,
+    RETURNING,
+    STABLE,
+    Layout,
+    Place,
+    Request,
+    Stage,
+)
+from kubestorm.kinds.application.rollout.strategies import blue_green, canary, in_place
+
+
+def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+    """The way from the last good image on track `base` to the new one, with `total` pods."""
+    if not request.previous:
+        # There is nothing to protect yet, and nothing to compare with.
+        return in_place.stages(request, base, total)
+    if request.strategy.type == CANARY:
+        return canary.stages(request, base, total)
+    if request.strategy.type == BLUE_GREEN:
+        return blue_green.stages(request, base, total)
+    return in_place.stages(request, base, total)
+
+
+def way_back(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+    """The way to 100 % stable: all pods of the last good image, all requests to them, everything
+    else gone.
+    """
+    if not request.previous:
+        nothing = Layout({}, active=base, selected=(base,), scaled=base)
+        return (Stage("Remove", RETURNING, nothing, 0),)
+    free = stable_layout(request, base, total)
+    if not (request.autoscaled and request.strategy.type == CANARY):
+        return (Stage("Return", RETURNING, free, 0),)
+    # The autoscaler was held below the whole number: give the pods back first, then let it decide
+    # again.
+    held = Layout(
+        {base: Place(request.previous, total)},
+        active=base,
+        selected=(base,),
+        scaled=base,
+        held=total,
+    )
+    return (Stage("Return", RETURNING, held, 0), Stage("Release", RETURNING, free, 0))
+
+
+def stable_layout(request: Request, base: str, total: int) -> Layout:
+    """100 % stable."""
+    replicas = None if request.autoscaled else total
+    return Layout(
+        {base: Place(request.previous, replicas)}, active=base, selected=(base,), scaled=base
+    )
+
+
+def waiting_layout(request: Request, base: str, total: int) -> Layout:
+    """100 % stable, with pods that an earlier rollout keeps for an instant return left alone."""
+    layout = stable_layout(request, base, total)
+    spared = tuple(track for track in (STABLE, GREEN) if track != base)
+    return Layout(layout.tracks, layout.active, layout.selected, spared=spared, scaled=base)
+
+
+__all__ = ["CANARY_TRACK", "stable_layout", "stages", "waiting_layout", "way_back"]

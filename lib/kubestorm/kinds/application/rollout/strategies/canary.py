@@ -1,0 +1,101 @@
+"""Canary: a growing share of the pods runs the new image, behind the one Service; the share is a
+number of pods.
+
+At every step the canary grows first and the stable pods shrink when it is available, so that there
+are never fewer pods than wanted. At the end the stable Deployment takes the new image while the
+canary still serves.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Tuple
+
+from kubestorm.kinds.application.rollout.model import (
+    AWAITING_APPROVAL,
+    CANARY_TRACK,
+    PAUSED,
+    PROGRESSING,
+    PROMOTING,
+    TESTING,
+    Approve,
+    Layout,
+    Pause,
+    Place,
+    Request,
+    Stage,
+    Test,
+)
+from kubestorm.kinds.application.rollout.weights import PERCENT, pods_for
+
+
+def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+    """The steps with a share of the pods, and the promotion. A last step of 100 % is the promotion
+    itself.
+    """
+    way: List[Stage] = []
+    stable, canary = total, 0
+    for number, step in enumerate(
+        (step for step in request.strategy.steps if step.weight < PERCENT), start=1
+    ):
+        pods = pods_for(step.weight, total)
+        grown = _layout(request, base, max(stable, total - pods), max(canary, pods))
+        stable, canary = total - pods, pods
+        layout = _layout(request, base, stable, canary)
+        if grown != layout:
+            way.append(Stage(f"Grow{number}", PROGRESSING, grown, step.weight))
+        way.append(Stage(f"Step{number}", PROGRESSING, layout, step.weight))
+        if request.tested and step.test:
+            way.append(
+                Stage(
+                    f"TestStep{number}",
+                    TESTING,
+                    layout,
+                    step.weight,
+                    Test(f"step-{number}", CANARY_TRACK),
+                )
+            )
+        if step.until_promoted:
+            way.append(Stage(f"Pause{number}", PAUSED, layout, step.weight, Pause(None)))
+        elif step.pause_seconds:
+            way.append(
+                Stage(f"Pause{number}", PAUSED, layout, step.weight, Pause(step.pause_seconds))
+            )
+    weight = way[-1].weight if way else 0
+    if way:
+        way.append(Stage("ApprovePromotion", AWAITING_APPROVAL, way[-1].layout, weight, Approve()))
+    way += _promotion(request, base, total, canary)
+    return tuple(way)
+
+
+def _promotion(request: Request, base: str, total: int, canary: int) -> List[Stage]:
+    held = total if request.autoscaled else None
+    both: Dict[str, Place] = {base: Place(request.digest, total)}
+    if canary:
+        both[CANARY_TRACK] = Place(request.digest, canary)
+    promoted = Layout(both, active=base, selected=() if canary else (base,), scaled=base, held=held)
+    alone = Layout(
+        {base: Place(request.digest, total)}, active=base, selected=(base,), scaled=base, held=held
+    )
+    way = [
+        Stage("Promote", PROMOTING, promoted, PERCENT),
+        Stage("RemoveCanary", PROMOTING, alone, PERCENT),
+    ]
+    final = alone
+    if request.autoscaled:
+        final = Layout(
+            {base: Place(request.digest, None)}, active=base, selected=(base,), scaled=base
+        )
+        way.append(Stage("ReleaseAutoscaler", PROMOTING, final, PERCENT))
+    if request.tested:
+        way.append(Stage("Test", TESTING, final, PERCENT, Test("final", base)))
+    return way
+
+
+def _layout(request: Request, base: str, stable: int, canary: int) -> Layout:
+    return Layout(
+        {base: Place(request.previous, stable), CANARY_TRACK: Place(request.digest, canary)},
+        active=base,
+        selected=(),
+        scaled=base,
+        held=stable if request.autoscaled else None,
+    )

@@ -1,0 +1,27 @@
+"""RollingUpdate and Recreate: one Deployment, whose controller exchanges the pods."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+from kubestorm.kinds.application.rollout.model import (
+    PROGRESSING,
+    TESTING,
+    Layout,
+    Place,
+    Request,
+    Stage,
+    Test,
+)
+
+
+def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+    """Update the Deployment, then test it."""
+    replicas = None if request.autoscaled else total
+    layout = Layout(
+        {base: Place(request.digest, replicas)}, active=base, selected=(base,), scaled=base
+    )
+    way: List[Stage] = [Stage("Update", PROGRESSING, layout, 100)]
+    if request.tested:
+        way.append(Stage("Test", TESTING, layout, 100, Test("final", base)))
+    return tuple(way)

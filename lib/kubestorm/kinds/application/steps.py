@@ -1,0 +1,481 @@
+"""The steps of an Application's run, in the order of workflows/application_reconcile.yaml: one
+function an action.
+
+Each looks at the object and the cluster as they are, does what can be done now, writes what it
+found and returns; none waits. All are safe to repeat and to run alone. An invalid spec is told by
+whichever step sees it, and nothing is touched. A step that fails has written its condition before
+it raises.
+
+An Application has no finalizer: everything it has made is in its namespace and owned by it, so that
+the garbage collector removes it, with the pack or without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from kubestorm.clients.kube import Resource
+from kubestorm.clients.lease import LeaseLostError
+from kubestorm.clients.services import Services
+from kubestorm.core import untrusted
+from kubestorm.core.conditions import FALSE, TRUE, Condition, format_time
+from kubestorm.core.errors import Error
+from kubestorm.core.naming import Identity
+from kubestorm.kinds.application import apply, config, deploying, hosts, render, versions
+from kubestorm.kinds.application.apply import Outcome
+from kubestorm.kinds.application.config import Waiting
+from kubestorm.kinds.application.hosts import Verdict
+from kubestorm.kinds.application.rollout import history
+from kubestorm.kinds.application.rollout.beginning import ensure_rollout
+from kubestorm.kinds.application.rollout.observe import failure_of
+from kubestorm.kinds.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
+from kubestorm.kinds.application.spec import InvalidSpecError, parse
+from kubestorm.kinds.application.values import ApplicationSpec
+from kubestorm.kinds.application.versions import ApiVersions
+from kubestorm.kinds.common.resource import Object, ResourceHandle, reason_of
+
+SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = (
+    "SpecValid",
+    "HostClaimed",
+    "Applied",
+    deploying.ROLLED_OUT,
+)
+ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
+TAKE_FIELDS_ANNOTATION = "kubestorm.io/take-fields"
+VALID = Condition(SPEC_VALID, TRUE, "Valid", "Spec is valid.")
+NO_HOST = Condition(HOST_CLAIMED, TRUE, "NoHost", "No ingress host requested.")
+
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+SERVICES = Resource("", "v1", "services")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+SECRETS = Resource("", "v1", "secrets")
+CONFIG_RESOURCES = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
+
+Result = Dict[str, Any]
+
+
+class Look(NamedTuple):
+    """The object as one step sees it."""
+
+    resource: Object
+    app: ApplicationSpec
+    generation: int
+
+    @property
+    def takes(self) -> bool:
+        """Whether a person has asked to take fields from their owners."""
+        return bool(untrusted.annotations_of(self.resource).get(TAKE_FIELDS_ANNOTATION))
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        return untrusted.status(self.resource)
+
+
+class ApplicationRun:
+    """One step's view of one Application."""
+
+    def __init__(self, services: Services, identity: Identity, run_id: str) -> None:
+        self.services = services
+        self.identity = identity
+        self.handle = ResourceHandle(services, identity, run_id, ORDER)
+        self.settings = ApplicationSettings.from_config(services.settings.raw)
+
+    def step(self, condition_type: str, work: Callable[[Look], Result]) -> Result:
+        """Look at the object and do a step's work on it; write the condition of whatever fails in
+        it, then let it fail. Nothing is done where it is gone, going, or invalid.
+        """
+        resource = self.handle.read()
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return _skipped("The Application is gone.")
+        generation = self.handle.generation(resource)
+        try:
+            look = Look(resource, parse(resource, self.services.settings), generation)
+        except InvalidSpecError as error:
+            invalid = Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error))
+            self.handle.write_status(invalid, generation=generation)
+            return _skipped(f"InvalidSpec: {error}")
+        try:
+            return work(look)
+        except LeaseLostError:
+            raise
+        except Error as error:
+            with contextlib.suppress(Error):
+                self.write(look, Condition(condition_type, FALSE, _reason(error), str(error)))
+            raise
+
+    def write(
+        self, look: Look, *told: Condition, fields: Optional[Mapping[str, Any]] = None
+    ) -> None:
+        """Write what a step has found of a spec that is valid."""
+        self.handle.write_status(VALID, *told, fields=fields, generation=look.generation)
+
+    def ensure(
+        self, manifest: render.Manifest, look: Look, live: Optional[Object] = None
+    ) -> Outcome:
+        """Bring one object to its manifest."""
+        return apply.ensure(
+            self.services.kube, manifest, uid=look.app.uid, live=live, take=look.takes
+        )
+
+    def remove(self, resource: Resource, kind: str, name: str, look: Look) -> List[Outcome]:
+        """Remove one object if it is there and ours."""
+        kube, app = self.services.kube, look.app
+        found = apply.remove(kube, resource, kind, name, app.namespace, uid=app.uid)
+        return [found] if found else []
+
+
+def ensure_configuration(run: ApplicationRun) -> Result:
+    """Bring what comes from Consul, Vault and Databases into ConfigMaps and Secrets. Results hold
+    names and versions.
+
+    What is not there yet, or cannot be asked, leaves the pods what they have; `waitingFor` in the
+    status says it.
+    """
+    return run.step(APPLIED, lambda look: _configure(run, look))
+
+
+def _configure(run: ApplicationRun, look: Look) -> Result:
+    found = _contents(run, look.app)
+    outcomes: List[Outcome] = []
+    fields: Dict[str, Any] = {"waitingFor": found.told if isinstance(found, Waiting) else None}
+    if not isinstance(found, Waiting):
+        manifests = config.manifests(look.app, found)
+        outcomes = [run.ensure(manifest, look) for manifest in manifests]
+        fields["configHash"] = config.hash_of(look.app, manifests)
+        fields["secretVersions"] = _replacing(look.status.get("secretVersions"), found.versions)
+    for kind, name, wished in config.names_of(look.app):
+        if not wished:
+            outcomes += run.remove(CONFIG_RESOURCES[kind], kind, name, look)
+    if isinstance(found, Waiting):
+        run.write(look, Condition(APPLIED, FALSE, found.reason, found.message), fields=fields)
+        return {"complete": False, **_as_result(outcomes), "waiting_for": found.told}
+    run.write(look, fields=fields)
+    return {"complete": True, **_as_result(outcomes), "versions": dict(found.versions)}
+
+
+def ensure_objects(run: ApplicationRun) -> Result:
+    """Bring Service, Ingress, autoscaler and disruption budget to what is asked for; remove what no
+    longer is.
+
+    While a Rollout goes on, Service and autoscaler are its to change, and are made here only where
+    they are missing.
+    """
+    return run.step(APPLIED, lambda look: _apply(run, look))
+
+
+def _apply(run: ApplicationRun, look: Look) -> Result:
+    kube, app = run.services.kube, look.app
+    api = versions.discover(kube)
+    has_ingress = app.exposure.type == INGRESS
+    ingress = apply.read(kube, api.ingresses, app.name, app.namespace) if has_ingress else None
+    claimed, granted = _claim_hosts(run, look, api, ingress)
+    service = apply.read(kube, SERVICES, app.name, app.namespace)
+    track = deploying.active_track(look.resource, service)
+    target = render.deployment_name(app.name, track)
+    going_on = history.look(kube, app.namespace, app.name, app.uid).active is not None
+    wished = [
+        (
+            SERVICES,
+            "Service",
+            render.service(app, tracks=(track,)) if app.port is not None else None,
+            going_on,
+        ),
+        (api.ingresses, "Ingress", render.ingress(app, api, hosts=granted), False),
+        (
+            api.autoscalers,
+            "HorizontalPodAutoscaler",
+            render.autoscaler(app, target, api),
+            going_on,
+        ),
+        (
+            api.disruption_budgets,
+            "PodDisruptionBudget",
+            render.disruption_budget(app, api),
+            False,
+        ),
+    ]
+    outcomes: List[Outcome] = []
+    found = {"Service": service, "Ingress": ingress}
+    for resource, kind, manifest, spared in wished:
+        if manifest is None:
+            outcomes += run.remove(resource, kind, app.name, look)
+        elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
+            outcomes.append(run.ensure(manifest, look, found.get(kind)))
+    applied = _applied(look, outcomes, _unsupported(app, api))
+    served = next((each.live for each in outcomes if each.kind == "Service"), service)
+    fields = {"url": url_of(app, granted, served), "hosts": list(granted) or None}
+    run.write(look, claimed, applied, fields=fields)
+    refused = [claimed.message] if claimed.status == FALSE else []
+    return {**_as_result(outcomes), "hosts": list(granted), "refused": refused}
+
+
+def ensure_deployment(run: ApplicationRun) -> Result:
+    """Begin the Rollout that is due, if one is; without one, bring the active track's Deployment to
+    what is asked for.
+
+    The image is the good one of the last Rollout: another comes by a Rollout alone.
+    """
+    return run.step(ROLLED_OUT, lambda look: _deploy(run, look))
+
+
+def _deploy(run: ApplicationRun, look: Look) -> Result:
+    kube, app = run.services.kube, look.app
+    service = apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
+    track = deploying.active_track(look.resource, service)
+    name = render.deployment_name(app.name, track)
+    live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
+    hashed, missing = current_hash(run, app)
+    due: Mapping[str, Any] = {} if missing else ensure_rollout(run.services, run.handle)
+    image = deploying.good_image(due) or deploying.current_image(live)
+    outcomes: List[Outcome] = []
+    told: List[Condition] = []
+    if missing:
+        message = f"Waiting for {missing}; see the condition Applied."
+        told = [Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)]
+    elif due["active"]:
+        pass  # the Rollout changes the Deployments and tells
+    elif image is None:
+        told = [deploying.waiting_for_image(app, due)]
+    else:
+        outcomes, live = _bring_up_to_date(run, look, track, image, hashed, live)
+        told = [_rolled_out(run, look, due, outcomes, live)]
+    fields = {
+        **deploying.status_of(app, track, live),
+        **_requeue(run, look, due.get("look_at")),
+    }
+    run.write(look, *told, fields=fields)
+    if look.takes:
+        run.handle.remove_annotation(TAKE_FIELDS_ANNOTATION)
+    words = {"reason": told[0].reason, "message": told[0].message} if told else {}
+    return {**_as_result(outcomes), "track": track, "rollout": due.get("active", ""), **words}
+
+
+def _bring_up_to_date(
+    run: ApplicationRun,
+    look: Look,
+    track: str,
+    image: deploying.Image,
+    hashed: str,
+    live: Optional[Object],
+) -> Tuple[List[Outcome], Optional[Object]]:
+    kube, app = run.services.kube, look.app
+    if live is not None and app.replicas.autoscaled:
+        apply.hand_over_replicas(kube, live)
+    manifest = active_deployment(app, track, image, hashed, live)
+    fixed_again = live is not None and not app.replicas.autoscaled and apply.was_autoscaled(live)
+    take_field = apply.REPLICAS if fixed_again else ""
+    outcome = apply.ensure(
+        kube, manifest, uid=app.uid, live=live, take=look.takes, take_field=take_field
+    )
+    if live is not None and fixed_again:
+        apply.forget_autoscaler(kube, live)
+    return [outcome], outcome.live
+
+
+def _rolled_out(
+    run: ApplicationRun,
+    look: Look,
+    due: Mapping[str, Any],
+    outcomes: Sequence[Outcome],
+    live: Optional[Object],
+) -> Condition:
+    if live is None:
+        return deploying.waiting_for_image(look.app, due)
+    condition = deploying.judge(live)
+    if condition.status != TRUE:
+        failure = failure_of(run.services.kube, live)
+        if failure is not None:
+            condition = condition._replace(reason=failure.reason, message=failure.message)
+    elif due["reason"] in deploying.REFUSALS:
+        condition = deploying.refused(due, look.status)
+    return _with_left(look, condition, outcomes)
+
+
+def active_deployment(
+    app: ApplicationSpec,
+    track: str,
+    image: deploying.Image,
+    config_hash: str,
+    live: Optional[Object],
+) -> render.Manifest:
+    """A track's Deployment as it is to be; the number of pods is an autoscaler's, except of a new
+    one.
+    """
+    left_out = app.replicas.autoscaled and live is not None
+    return render.deployment(
+        app,
+        track=track,
+        image=f"{app.image}@{image.digest}",
+        replicas=None if left_out else app.replicas.min,
+        config_hash=config_hash,
+        image_tag=image.tag,
+    )
+
+
+def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
+    """The hash of the configuration that is in the cluster now, and the object that is missing of
+    it, if one is.
+    """
+    hashes: List[str] = []
+    missing = ""
+    for kind, name, wished in config.names_of(app):
+        live = (
+            apply.read(run.services.kube, CONFIG_RESOURCES[kind], name, app.namespace)
+            if wished
+            else None
+        )
+        if wished and live is None:
+            missing = missing or f"{kind} {name}"
+        annotations = untrusted.annotations_of(live) if live else {}
+        hashes.append(str(annotations.get(render.CONFIG_HASH_ANNOTATION, "")))
+    return config.total_hash(hashes), missing
+
+
+def _contents(run: ApplicationRun, app: ApplicationSpec) -> Any:
+    """What the objects are to hold; a Consul or a Vault that refuses or is away is one more thing
+    to wait for.
+    """
+    try:
+        return config.assemble(app, config.gather(run.services, app))
+    except Error as error:
+        if error.service in ("Consul", "Vault"):
+            return Waiting(reason_of(error), str(error))
+        raise
+
+
+def _claim_hosts(
+    run: ApplicationRun, look: Look, api: ApiVersions, live: Optional[Object]
+) -> Tuple[Condition, Tuple[str, ...]]:
+    """Which hosts it may have. The claims of the whole cluster are read where it wants others than
+    it has: what it has, it keeps until `outside` finds that an older Application wants it.
+    """
+    if look.app.exposure.type != INGRESS:
+        return NO_HOST, ()
+    mine = hosts.claim_of(look.resource, run.settings)
+    verdict = Verdict(mine.hosts, ())
+    if mine.hosts and not _serves(
+        look, render.ingress(look.app, api, hosts=mine.hosts), mine.hosts, live
+    ):
+        verdict = hosts.decide(mine, hosts.list_claims(run.services.kube, run.settings))
+    if verdict.refused:
+        refused = "; ".join(map(str, verdict.refused))
+        message = f"{refused}. Choose another host, or wait until that one releases it."
+        return Condition(HOST_CLAIMED, FALSE, "HostTaken", message), verdict.granted
+    claimed = f"Serving {', '.join(verdict.granted)}."
+    return Condition(HOST_CLAIMED, TRUE, "Claimed", claimed), verdict.granted
+
+
+def _serves(
+    look: Look,
+    wanted: Optional[render.Manifest],
+    claimed: Sequence[str],
+    live: Optional[Mapping[str, Any]],
+) -> bool:
+    """Whether the Ingress and the status both say that it has all that it claims. Who can write
+    the Ingress has every host already; the status alone is not believed.
+    """
+    return (
+        wanted is not None
+        and live is not None
+        and apply.is_owned(live, look.app.uid)
+        and untrusted.words(look.status.get("hosts")) == list(claimed)
+        and apply.is_same(wanted["spec"]["rules"], untrusted.mapping(live.get("spec")).get("rules"))
+    )
+
+
+def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condition:
+    waiting = look.status.get("waitingFor")
+    if isinstance(waiting, Mapping):
+        return Condition(APPLIED, FALSE, str(waiting.get("reason")), str(waiting.get("message")))
+    if unsupported:
+        return Condition(APPLIED, FALSE, "NotSupportedByCluster", unsupported)
+    left = apply.told(outcomes)
+    if left:
+        return Condition(APPLIED, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
+    return Condition(APPLIED, TRUE, "Applied", "All objects are up to date.")
+
+
+def _with_left(look: Look, condition: Condition, outcomes: Sequence[Outcome]) -> Condition:
+    """The Deployment's condition, with the fields that are left to others. A number of pods is
+    anybody's to set.
+    """
+    left = apply.told(outcomes)
+    if not left:
+        return condition
+    if apply.is_serious(outcomes):
+        return Condition(ROLLED_OUT, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
+    return condition._replace(message=f"{condition.message} {_left_message(look, left)}")
+
+
+def _left_message(look: Look, left: Sequence[str]) -> str:
+    name = look.app.name
+    return (
+        f"{'; '.join(left)}. To take it back: kubectl annotate applications.kubestorm.io {name} "
+        f"{TAKE_FIELDS_ANNOTATION}=yes"
+    )
+
+
+def _unsupported(app: ApplicationSpec, api: ApiVersions) -> str:
+    if app.exposure.type == INGRESS and api.networking is None:
+        return "This cluster serves no networking.k8s.io/v1, so that there can be no Ingress."
+    if app.replicas.autoscaled and api.autoscaling is None:
+        return "This cluster serves no autoscaling API; leave replicas.max out."
+    if app.replicas.target_memory is not None and api.autoscaling == "v1":
+        return (
+            "This cluster serves autoscaling/v1 alone, which knows no target for memory; use "
+            "replicas.targetCPU."
+        )
+    return ""
+
+
+def url_of(
+    app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping[str, Any]]
+) -> Optional[str]:
+    """Where people, or else other pods, reach it."""
+    if granted:
+        scheme = "https" if app.exposure.tls_secret else "http"
+        return f"{scheme}://{granted[0]}{app.exposure.path}"
+    if app.port is None:
+        return None
+    port = "" if app.exposure.port == 80 else f":{app.exposure.port}"
+    balancer = untrusted.mapping(untrusted.status(service).get("loadBalancer"))
+    for address in untrusted.mappings(balancer.get("ingress")):
+        host = untrusted.text(address.get("hostname")) or untrusted.text(address.get("ip"))
+        if app.exposure.type == LOAD_BALANCER and host:
+            return f"http://{host}{port}/"
+    return f"http://{app.name}.{app.namespace}.svc{port}/"
+
+
+def _requeue(run: ApplicationRun, look: Look, due: Optional[str]) -> Dict[str, Any]:
+    """When a Rollout is due that waits for its time. Everything else is watched for.
+
+    Written anew only when that moment has come or comes earlier, as a look that finds all in order
+    leaves no trace.
+    """
+    planned, now = str(look.status.get("requeueAt") or ""), format_time(run.services.now())
+    if not due:
+        return {"requeueAt": None} if planned else {}
+    return {} if now < planned <= due else {"requeueAt": due}
+
+
+def _replacing(old: Any, new: Mapping[str, int]) -> Optional[Dict[str, Any]]:
+    """A merge patch adds keys to a map: those that are gone have to be named."""
+    gone = {key: None for key in old or {} if key not in new}
+    return {**gone, **new} or None
+
+
+def _skipped(message: str) -> Result:
+    return {"skipped": True, "message": message}
+
+
+def _reason(error: Error) -> str:
+    return "ForeignObject" if isinstance(error, apply.ForeignObjectError) else reason_of(error)
+
+
+def _as_result(outcomes: Sequence[Outcome]) -> Result:
+    """What was done, and what was left to others."""
+    done: Dict[str, List[str]] = {}
+    for outcome in outcomes:
+        done.setdefault(outcome.action, []).append(str(outcome))
+    return {"objects": done, "left": apply.told(outcomes)}

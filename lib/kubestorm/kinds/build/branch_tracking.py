@@ -1,0 +1,218 @@
+"""Branches that are followed: looked at where no git server calls (`hooks` has those that do), and
+whose builds they concern.
+
+An event says *look*: it is noted on each ImageBuild that follows the branch, and a run then asks
+the git server itself. So events may come twice, late, out of order or not at all.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import datetime as dt
+import json
+import logging
+import random
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
+
+from kubestorm.clients.git.address import repository_key
+from kubestorm.clients.services import Services
+from kubestorm.core import untrusted
+from kubestorm.core.errors import DefinitionError, Error, NotFoundError
+from kubestorm.core.naming import identity_of
+from kubestorm.kinds.build.commands import IMAGE_BUILDS, PLURAL
+from kubestorm.kinds.build.records import PUSHED_ANNOTATION
+from kubestorm.kinds.build.running import BuildRun
+from kubestorm.kinds.build.settings import BuildSettings, PollSettings
+from kubestorm.kinds.build.spec import ImageBuildSpec
+from kubestorm.kinds.common.resource import Object
+from kubestorm.sources.git.pushes import TRIGGER, Push
+
+POLLING = "polling"
+WORKERS = 8
+
+Dispatch = Callable[[str, Mapping[str, Any]], object]
+
+
+# Whose builds an event concerns.
+
+
+def follows(resource: Mapping[str, Any], keys: Sequence[str], branch: str) -> bool:
+    """Whether an ImageBuild follows a branch of a repository, known by its keys. Pure."""
+    source = (resource.get("spec") or {}).get("source") or {}
+    if source.get("revision") or repository_key(str(source.get("url") or "")) not in keys:
+        return False
+    followed = source.get("branch")
+    if not followed:
+        # Which branch the default one is, the last look found out; before it, any event is a reason
+        # to look.
+        followed = (
+            untrusted.mapping(untrusted.status(resource).get("source")).get("branch") or branch
+        )
+    return bool(followed == branch)
+
+
+def note_push(
+    services: Services,
+    urls: Sequence[str],
+    branch: str,
+    commit: str,
+    *,
+    actor: str = "",
+    event_id: str = "",
+) -> Dict[str, Any]:
+    """Note a push on every ImageBuild that follows it and does not know it yet. Safe to repeat."""
+    keys = [key for key in (repository_key(url) for url in urls) if key]
+    told: List[str] = []
+    for resource in services.kube.list_all(IMAGE_BUILDS):
+        known = untrusted.mapping(untrusted.status(resource).get("source")).get("commit")
+        if known == commit or not follows(resource, keys, branch):
+            continue
+        metadata = resource["metadata"]
+        note = {"commit": commit, "actor": actor, "event_id": event_id}
+        text = json.dumps(note, sort_keys=True)
+        if untrusted.texts(metadata.get("annotations")).get(PUSHED_ANNOTATION) != text:
+            body = {"metadata": {"annotations": {PUSHED_ANNOTATION: text}, "uid": metadata["uid"]}}
+            try:
+                services.kube.patch(IMAGE_BUILDS, metadata["name"], body, metadata["namespace"])
+            except NotFoundError:
+                continue  # deleted meanwhile
+        told.append(f"{metadata['namespace']}/{metadata['name']}")
+    return {"image_builds": told, "branch": branch, "commit": commit}
+
+
+# Branches that are looked at.
+
+
+class Followed(NamedTuple):
+    """One branch of one repository with the credentials to read it, and the commit that its
+    ImageBuilds know of.
+    """
+
+    url: str
+    branch: str
+    vault_path: str
+    known: str
+
+    @property
+    def key(self) -> str:
+        """Tells one from another."""
+        return "\n".join((self.url, self.branch, self.vault_path))
+
+
+def delay_seconds(settings: PollSettings, failures: int, share: float) -> float:
+    """Until the next look at a branch: the interval, doubled with each failure, and some jitter.
+    Pure.
+    """
+    interval = settings.interval_seconds
+    doubled = min(interval * 2.0 ** min(failures, 16), max(settings.max_backoff_seconds, interval))
+    return doubled * (1.0 + settings.jitter * share)
+
+
+class BranchPoller:
+    """What the sensor does now and then. Raises nothing: the next look tries again."""
+
+    def __init__(
+        self,
+        settings: BuildSettings,
+        dispatch: Dispatch,
+        log: logging.Logger,
+        *,
+        share: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 (spreads load, guards nothing)
+    ) -> None:
+        self._settings, self._dispatch, self._log, self._share = settings, dispatch, log, share
+        self._told: Dict[str, str] = {}
+        self._due: Dict[str, dt.datetime] = {}
+        self._failures: Dict[str, int] = {}
+        self._listing_failed = False
+
+    @property
+    def tick_seconds(self) -> float:
+        """How often `poll` is worth calling."""
+        return max(1.0, min(15.0, self._settings.source.poll.interval_seconds / 4))
+
+    def poll(self, services: Services) -> None:
+        """Look at the branches whose time has come, several at a time: a slow server holds up no
+        other.
+        """
+        now = services.now()
+        try:
+            found = self._followed(services)
+        except Error as error:
+            if not self._listing_failed:
+                self._log.warning("following.not_listed: %s", error)
+            self._listing_failed = True
+            return
+        self._listing_failed = False
+        keys = {followed.key for followed, _ in found}
+        self._due = {key: when for key, when in self._due.items() if key in keys}
+        self._failures = {key: count for key, count in self._failures.items() if key in keys}
+        self._told = {key: commit for key, commit in self._told.items() if key in keys}
+        due = [each for each in found if now >= self._due.get(each[0].key, now)]
+        with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            for followed, seconds in pool.map(lambda each: self._look(services, *each), due):
+                self._due[followed.key] = now + dt.timedelta(seconds=seconds)
+
+    def _followed(self, services: Services) -> List[Any]:
+        """The branches that ImageBuilds follow, each once, with a run that may read it. Wrong ones
+        are left out.
+        """
+        found: Dict[str, Any] = {}
+        for resource in services.kube.list_all(IMAGE_BUILDS):
+            if resource["metadata"].get("deletionTimestamp"):
+                continue
+            identity = identity_of(services.settings.cluster, PLURAL, resource)
+            run = BuildRun(services, identity, "polling")
+            try:
+                spec = run.parse(resource)
+            except DefinitionError:
+                continue  # its own condition says so
+            except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are followed)
+                self._log.warning("following.left_out: %s: %s", identity, type(error).__name__)
+                continue
+            if not spec.source.revision:
+                followed = _followed_by(resource, spec)
+                found.setdefault(followed.key, (followed, (run, spec)))
+        return list(found.values())
+
+    def _look(self, services: Services, followed: Followed, reader: Any) -> Any:
+        """Look at one branch; the seconds until it is looked at again."""
+        run, spec = reader
+        try:
+            with run.git(spec) as git:
+                head = git.head(spec.source.branch)
+            self._compare(services, followed, head.branch, head.commit)
+        except Error as error:
+            self._failed(followed, str(error))
+        except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next look repeats it)
+            self._failed(followed, f"{type(error).__name__}; the next look tries again")
+        else:
+            if self._failures.pop(followed.key, 0):
+                self._log.info("following.recovered: %s", followed.url)
+        failures = self._failures.get(followed.key, 0)
+        return followed, delay_seconds(self._settings.source.poll, failures, self._share())
+
+    def _compare(self, services: Services, followed: Followed, branch: str, commit: str) -> None:
+        """Tell what neither the ImageBuild knows nor was told before. A process that has just begun
+        tells again what no ImageBuild has looked at yet, which does no harm.
+        """
+        before = self._told.get(followed.key) or followed.known
+        if not before:
+            return  # the first look at the ImageBuild finds the commit itself
+        if commit in (before, followed.known):
+            return
+        push = Push((followed.url,), branch, commit, before=before)
+        self._dispatch(TRIGGER, push.payload(source=POLLING, now=services.now()))
+        self._told[followed.key] = commit
+        self._log.info("following.told: %s of %s is at %s", branch, followed.url, commit)
+
+    def _failed(self, followed: Followed, why: str) -> None:
+        if not self._failures.get(followed.key):
+            self._log.warning("following.failed: %s", why)
+        self._failures[followed.key] = self._failures.get(followed.key, 0) + 1
+
+
+def _followed_by(resource: Object, spec: ImageBuildSpec) -> Followed:
+    known = str(untrusted.mapping(untrusted.status(resource).get("source")).get("commit") or "")
+    return Followed(
+        spec.source.address.url, spec.source.branch, spec.source.vault_path or "", known
+    )

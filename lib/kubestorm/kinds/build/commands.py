@@ -1,0 +1,244 @@
+"""What people ask of ImageBuilds: build now, stop, show, logs. What is asked is written on the
+object, so that it waits for nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from kubestorm.core import status_requests as asked, untrusted
+from kubestorm.kinds.build import records
+from kubestorm.kinds.build.builders import Builder
+from kubestorm.kinds.build.builders.host import HostBuilder
+from kubestorm.kinds.build.running import BuildRun
+from kubestorm.kinds.build.settings import HOST_BUILDAH
+from kubestorm.core.conditions import READY, UNKNOWN, condition_in, format_time
+from kubestorm.core.errors import DefinitionError, Error, NotFoundError
+from kubestorm.clients.kube import Resource
+from kubestorm.core.naming import GROUP, VERSION, identity_of
+from kubestorm.kinds.common.resource import Object
+from kubestorm.clients.services import Services
+
+PLURAL = "imagebuilds"
+IMAGE_BUILDS = Resource(GROUP, VERSION, PLURAL)
+DEFAULT_LOG_BYTES = 20000
+FOLLOW_BYTES = 1024 * 1024
+FOLLOW_PAUSE_SECONDS = 2.0
+
+Result = Dict[str, Any]
+
+
+def start(
+    services: Services,
+    namespace: str,
+    name: str,
+    *,
+    by: str = "",
+    images: Sequence[str] = (),
+    force: bool = True,
+) -> Result:
+    """Ask for a build. With `force` also what has not changed is built; images are all, or those
+    named.
+    """
+    resource = _read(services, namespace, name)
+    known = [str(each.get("name")) for each in (resource.get("spec") or {}).get("images") or ()]
+    unknown = [each for each in images if each not in known]
+    if unknown:
+        message = (
+            f"ImageBuild {namespace}/{name} has no image {', '.join(unknown)}; there are "
+            f"{', '.join(known)}."
+        )
+        raise DefinitionError(message, field="images")
+    request = {
+        "id": uuid.uuid4().hex[:12],
+        "by": by,
+        "images": list(images),
+        "force": force,
+        "at": format_time(services.now()),
+    }
+    _annotate(services, resource, {records.REQUEST_ANNOTATION: json.dumps(request)})
+    what = f" of {', '.join(images)}" if images else ""
+    _leave_event(
+        services, resource, "BuildRequested", f"{by or 'Somebody'} asked for a build{what}."
+    )
+    return {
+        "namespace": namespace,
+        "name": name,
+        "request_id": request["id"],
+        "images": list(images) or known,
+    }
+
+
+def cancel(
+    services: Services, namespace: str, name: str, *, by: str = "", reason: str = ""
+) -> Result:
+    """Ask the build under way to stop. The execution, or the next run, sees it within seconds."""
+    resource = _read(services, namespace, name)
+    build = untrusted.mapping(untrusted.status(resource).get("build"))
+    if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
+        return {
+            "namespace": namespace,
+            "name": name,
+            "canceled": False,
+            "message": "No build is under way.",
+        }
+    number = untrusted.integer(build.get("number"))
+    wish = asked.request(by, services.now(), build=number, reason=reason)
+    services.kube.patch_status(IMAGE_BUILDS, name, asked.fields(cancel=wish), namespace)
+    why = f": {reason}" if reason else "."
+    _leave_event(
+        services,
+        resource,
+        "CancelRequested",
+        f"{by or 'Somebody'} asked build {number} to stop{why}",
+    )
+    message = f"Build {number} is asked to stop."
+    return {
+        "namespace": namespace,
+        "name": name,
+        "canceled": True,
+        "number": number,
+        "message": message,
+    }
+
+
+def show(services: Services, namespace: str, name: str) -> Result:
+    """What is asked for, and how it stands: the conditions, the build, each image with why."""
+    resource = _read(services, namespace, name)
+    status = untrusted.status(resource)
+    conditions = untrusted.mappings(status.get("conditions"))
+    images: List[Dict[str, Any]] = []
+    for each in records.images_of(status):
+        known = {key: value for key, value in each.items() if key != "logTail"}
+        images.append({**known, "tag": next(iter(each.get("tags") or ()), "")})
+    return {
+        "namespace": namespace,
+        "name": name,
+        "ready": condition_in(status, READY).get("status", UNKNOWN),
+        "source": {
+            **dict((resource.get("spec") or {}).get("source") or {}),
+            **dict(untrusted.mapping(status.get("source"))),
+        },
+        "build": dict(untrusted.mapping(status.get("build"))),
+        "images": images,
+        "conditions": [
+            {key: each.get(key, "") for key in ("type", "status", "reason", "message")}
+            for each in conditions
+        ],
+    }
+
+
+def read_logs(
+    services: Services,
+    namespace: str,
+    name: str,
+    *,
+    image: str = "",
+    tail_bytes: int = DEFAULT_LOG_BYTES,
+) -> Result:
+    """The end of the log of each image of the last build, or of one: from the host or the Job, else
+    from the status.
+    """
+    resource = _read(services, namespace, name)
+    status = untrusted.status(resource)
+    build = untrusted.mapping(status.get("build"))
+    run = BuildRun(services, identity_of(services.settings.cluster, PLURAL, resource), "logs")
+    found: Dict[str, str] = {}
+    for record in records.images_of(status):
+        if image and record.get("name") != image:
+            continue
+        found[str(record["name"])] = _log_of(run, resource, build, record, tail_bytes)
+    if image and not found:
+        raise NotFoundError(
+            f"ImageBuild {namespace}/{name} has built no image {image}.", service="Kubernetes"
+        )
+    return {
+        "namespace": namespace,
+        "name": name,
+        "number": build.get("number"),
+        "phase": build.get("phase"),
+        "execution_id": build.get("executionId", ""),
+        "logs": found,
+    }
+
+
+def follow_logs(
+    services: Services,
+    namespace: str,
+    name: str,
+    say: Callable[[str], None],
+    *,
+    image: str = "",
+    seconds: float,
+    pause_seconds: float = FOLLOW_PAUSE_SECONDS,
+) -> None:
+    """Pass on what the logs of the build under way gain, until it is over or the time is; up to one
+    MiB of each.
+
+    A build on another host has its log there, in its execution's output: here only its end is seen.
+    """
+    told: Dict[str, int] = {}
+    deadline = time.monotonic() + seconds
+    while True:
+        found = read_logs(services, namespace, name, image=image, tail_bytes=FOLLOW_BYTES)
+        for each, text in found["logs"].items():
+            fresh = text[told.get(each, 0) :]
+            # A line that is not whole yet waits for its end.
+            whole = fresh[: fresh.rfind("\n") + 1]
+            told[each] = told.get(each, 0) + len(whole)
+            for line in whole.splitlines():
+                say(f"{each}: {line}" if len(found["logs"]) > 1 else line)
+        if found["phase"] == records.FINISHED or time.monotonic() >= deadline:
+            return
+        time.sleep(pause_seconds)
+
+
+def _log_of(
+    run: BuildRun,
+    resource: Object,
+    build: Mapping[str, Any],
+    record: Mapping[str, Any],
+    tail_bytes: int,
+) -> str:
+    text = ""
+    if (
+        record.get("build") == build.get("number")
+        and record.get("state") != records.SKIPPED
+        and record.get("attempts")
+    ):
+        spec = run.parse(resource)
+        builder: Optional[Builder] = None
+        if str(build.get("builder")) == HOST_BUILDAH:
+            builder = HostBuilder(run.settings)
+        elif record.get("job"):
+            builder = run.job_builder(spec)
+        if builder is not None and spec.image(str(record["name"])) is not None:
+            text = builder.logs(run.order(spec, build, record), tail_bytes)
+    return text or str(record.get("logTail") or record.get("message") or "")
+
+
+def _read(services: Services, namespace: str, name: str) -> Object:
+    try:
+        return services.kube.get(IMAGE_BUILDS, name, namespace)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes"
+        ) from error
+
+
+def _leave_event(services: Services, resource: Object, reason: str, message: str) -> None:
+    """Who asked for what, on the object; that it cannot be left stops nothing."""
+    with contextlib.suppress(Error):
+        services.kube.create_event(
+            resource, reason=reason, message=message, type="Normal", now=services.now()
+        )
+
+
+def _annotate(services: Services, resource: Object, annotations: Mapping[str, str]) -> None:
+    metadata = resource["metadata"]
+    body = {"metadata": {"annotations": dict(annotations), "uid": metadata["uid"]}}
+    services.kube.patch(IMAGE_BUILDS, metadata["name"], body, metadata["namespace"])

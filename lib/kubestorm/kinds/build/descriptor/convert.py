@@ -1,0 +1,151 @@
+"""Turns a descriptor into a Dockerfile, an ImageBuild and one Application for each service. Pure.
+
+Nothing of the descriptor is put into the Dockerfile but as a JSON string, in which Docker's syntax
+ends: a step, a path or a fact cannot become an instruction of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, List
+
+from kubestorm.kinds.build.tags import followed
+from kubestorm.kinds.build.descriptor.model import Descriptor, Service, Step
+from kubestorm.kinds.build.descriptor.settings import DescriptorSettings, TypeSettings
+from kubestorm.core.naming import GROUP, VERSION
+
+DESCRIPTOR_ANNOTATION = "kubestorm.io/descriptor"
+VERSION_ANNOTATION = "kubestorm.io/application-version"
+SOURCE_FOLDER = "/source"
+ARTIFACTS_FOLDER = "/artifacts/"
+PACKAGE = ".deb"
+
+Manifest = Dict[str, Any]
+
+
+def dockerfile(descriptor: Descriptor, settings: DescriptorSettings) -> str:
+    """The two stages: build steps in the type's build image, then its base image with the
+    artifacts.
+
+    Packages among the artifacts (`*.deb`) are installed; without artifacts the whole source goes
+    into the image.
+    """
+    kind = settings.types[descriptor.type]
+    lines = [
+        f"FROM {kind.build_image or kind.base_image} AS build",
+        f"WORKDIR {SOURCE_FOLDER}",
+        "COPY . .",
+    ]
+    lines += [f"ENV {name}={_env(value)}" for name, value in sorted(descriptor.buildfacts.items())]
+    lines += [f"RUN {json.dumps(_command(step, settings))}" for step in descriptor.steps]
+    lines.append(f"FROM {kind.base_image}")
+    if not descriptor.artifacts:
+        lines.append(f"COPY --from=build {json.dumps([SOURCE_FOLDER + '/.', SOURCE_FOLDER + '/'])}")
+    for path in descriptor.artifacts:
+        lines.append(
+            f"COPY --from=build {json.dumps([f'{SOURCE_FOLDER}/{path}', ARTIFACTS_FOLDER])}"
+        )
+    if any(path.endswith(PACKAGE) for path in descriptor.artifacts):
+        install = f"dpkg --install {ARTIFACTS_FOLDER}*{PACKAGE} && rm {ARTIFACTS_FOLDER}*{PACKAGE}"
+        lines.append(f"RUN {json.dumps([*settings.shell, install])}")
+    return "\n".join(lines) + "\n"
+
+
+def image_build(
+    descriptor: Descriptor,
+    settings: DescriptorSettings,
+    *,
+    url: str,
+    branch: str,
+    credentials_path: str,
+    file: str,
+) -> Manifest:
+    """The ImageBuild of the descriptor's one image, which follows the branch that the descriptor
+    was read from.
+    """
+    source: Dict[str, Any] = {"url": url}
+    if branch:
+        source["branch"] = branch
+    if credentials_path:
+        source["credentials"] = {"vaultPath": credentials_path}
+    image = {
+        "name": descriptor.name,
+        "repository": repository(descriptor),
+        "dockerfileText": dockerfile(descriptor, settings),
+    }
+    return _object(
+        "ImageBuild", descriptor, descriptor.name, file, {"source": source, "images": [image]}
+    )
+
+
+def applications(
+    descriptor: Descriptor, settings: DescriptorSettings, *, branch: str, file: str
+) -> List[Manifest]:
+    """One Application for each service, which follows what is built from the branch."""
+    return [
+        _object(
+            "Application",
+            descriptor,
+            service.name,
+            file,
+            _application(descriptor, service, settings, branch),
+        )
+        for service in descriptor.services
+    ]
+
+
+def repository(descriptor: Descriptor) -> str:
+    """Where the image goes: in the registry that operations set, below the namespace's name."""
+    return f"{descriptor.namespace}/{descriptor.name}"
+
+
+def _application(
+    descriptor: Descriptor, service: Service, settings: DescriptorSettings, branch: str
+) -> Dict[str, Any]:
+    kind: TypeSettings = settings.types[descriptor.type]
+    spec: Dict[str, Any] = {
+        "image": {"repository": repository(descriptor)},
+        "port": kind.port,
+        "health": dict(kind.health),
+        "resources": dict(kind.resources),
+        "replicas": {"min": service.min_instances, "max": service.max_instances},
+    }
+    if branch:
+        spec["follow"] = {"branch": followed(branch)}
+    if kind.command:
+        spec["command"] = [part.replace("{name}", service.name) for part in kind.command]
+    if service.host:
+        spec["expose"] = {
+            "type": "ingress",
+            "hosts": [service.host],
+            "path": service.path,
+            "tls": service.tls,
+        }
+    return spec
+
+
+def _object(
+    kind: str, descriptor: Descriptor, name: str, file: str, spec: Dict[str, Any]
+) -> Manifest:
+    annotations = {DESCRIPTOR_ANNOTATION: file}
+    if descriptor.version:
+        annotations[VERSION_ANNOTATION] = descriptor.version
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": descriptor.namespace, "annotations": annotations},
+        "spec": spec,
+    }
+
+
+def _command(step: Step, settings: DescriptorSettings) -> List[str]:
+    return [*settings.shell, step] if isinstance(step, str) else list(step)
+
+
+def _env(value: str) -> str:
+    """A value in double quotes, with what Docker would read as a variable or an end of the line
+    taken away.
+    """
+    flat = " ".join(value.splitlines())
+    escaped = flat.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'

@@ -1,0 +1,340 @@
+"""What is done about a delivery: it begins, is brought on, and ends.
+
+workflows/delivery_pipeline.yaml begins one and waits in an inquiry. A sensor (polling.py) brings it
+on: the stages that have ended are told by the trigger kubestorm.pipeline_stage_ended and written on
+the ImageBuild. When the last one is told, a rule has the inquiry answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+
+from kubestorm.core import untrusted
+from kubestorm.kinds.application.spec import InvalidSpecError, parse
+from kubestorm.kinds.application.values import ApplicationSpec
+from kubestorm.kinds.build import commands, records
+from kubestorm.kinds.build.commands import IMAGE_BUILDS
+from kubestorm.core.conditions import format_time
+from kubestorm.core.dispatching import Dispatch
+from kubestorm.clients.engine_api import EngineApi
+from kubestorm.core.errors import DefinitionError, NotFoundError, TemporaryError
+from kubestorm.kinds.build.pipeline import stages as pipeline
+from kubestorm.kinds.build.pipeline.stages import Follower, Stage
+from kubestorm.core.image_names import split_reference
+from kubestorm.clients import resources
+from kubestorm.kinds.application.rollout.image_policy import follows
+from kubestorm.clients.services import Services
+
+STAGE_ENDED = "kubestorm.pipeline_stage_ended"
+STATUS_FIELD = "pipeline"
+PIPELINE = "kubestorm.delivery_pipeline"
+INQUIRY = "core.ask"
+START_SECONDS = 120.0
+"""How long an Application may take to begin the rollout of what it follows, before it counts as one
+that does not.
+"""
+ANSWER_ATTEMPTS = 60
+"""Looks for the workflow's inquiry, one a second: a delivery may fail before it is opened."""
+RUN_ENDED = frozenset(("succeeded", "failed", "timeout", "abandoned", "canceled"))
+
+Result = Dict[str, Any]
+
+
+def start(
+    services: Services, namespace: str, name: str, *, by: str, engine: Optional[EngineApi]
+) -> Result:
+    """Begin a delivery of an ImageBuild, as an execution of its own; `run_id` is also its
+    `status.pipeline.runId`.
+
+    Raises NotFoundError when there is no such ImageBuild, DefinitionError outside of an engine.
+    """
+    _read(services, namespace, name)
+    if engine is None:
+        raise DefinitionError(f"Only a running engine begins a delivery; run {PIPELINE} instead.")
+    parameters = {"namespace": namespace, "name": name, "requested_by": by}
+    return {
+        "namespace": namespace,
+        "name": name,
+        "run_id": engine.start(PIPELINE, parameters),
+        "message": f"The delivery of {namespace}/{name} has begun: {', '.join(pipeline.NAMES)}.",
+    }
+
+
+def begin(
+    services: Services,
+    namespace: str,
+    name: str,
+    run_id: str,
+    *,
+    by: str = "",
+    images: Sequence[str] = (),
+    force: bool = True,
+    dispatch: Dispatch,
+) -> Result:
+    """Request the build of a delivery, and write on the ImageBuild that the delivery is under way.
+
+    A delivery that is under way already ends here: the status has room for one.
+    """
+    build = _read(services, namespace, name)
+    if _run_of(build) != run_id:
+        stop(services, build, f"{by or 'Somebody'} started another delivery.", dispatch)
+    request = commands.start(services, namespace, name, by=by, images=images, force=force)
+    waiting = [Stage(each, pipeline.WAITING) for each in pipeline.NAMES]
+    _write(services, build, run_id, waiting, request_id=request["request_id"])
+    return {"request_id": request["request_id"], "images": request["images"]}
+
+
+def is_under_way(build: Mapping[str, Any]) -> bool:
+    """Whether a delivery of an ImageBuild has not ended."""
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
+    return bool(known.get("runId")) and known.get("outcome") == pipeline.WAITING
+
+
+Specs = Callable[[], Sequence[ApplicationSpec]]
+"""The Applications of the cluster, asked for only once the images are pushed."""
+
+
+def list_specs(services: Services) -> List[ApplicationSpec]:
+    """The specs of all Applications that have a valid one."""
+    found: List[ApplicationSpec] = []
+    for resource in services.kube.list_all(resources.APPLICATIONS):
+        with contextlib.suppress(InvalidSpecError):
+            found.append(parse(resource, services.settings))
+    return found
+
+
+def advance(
+    services: Services,
+    build: Mapping[str, Any],
+    dispatch: Dispatch,
+    specs: Optional[Specs] = None,
+) -> str:
+    """Tell and write down each stage of the delivery under way that has ended since the last time;
+    its outcome now.
+
+    Dispatched first and written after: a crash in between tells it again.
+    """
+    specs = specs or functools.partial(list_specs, services)
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
+    request_id = str(known.get("requestId") or "")
+    why = pipeline.why_stopped(build, request_id)
+    stages = (
+        pipeline.stopped_stages(_recorded(build), why)
+        if why
+        else _stages(services, build, request_id, specs)
+    )
+    _tell(services, build, stages, dispatch)
+    _write(services, build, _run_of(build), stages)
+    return pipeline.outcome_of(stages)
+
+
+def stop(services: Services, build: Mapping[str, Any], why: str, dispatch: Dispatch) -> None:
+    """Tell that the delivery under way, if there is one, does not go on."""
+    if is_under_way(build):
+        _tell(services, build, pipeline.stopped_stages(_recorded(build), why), dispatch)
+
+
+def end(
+    services: Services,
+    namespace: str,
+    name: str,
+    run_id: str,
+    engine: EngineApi,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+) -> Result:
+    """Answer the inquiry in which the workflow of a delivery waits, with the delivery's `outcome`,
+    `message` and `stages`. Safe to repeat: a workflow that waits no more is left alone.
+
+    Raises TemporaryError when the workflow opens none within a minute.
+    """
+    for _ in range(ANSWER_ATTEMPTS):
+        answer = _answer(services, namespace, name, run_id)
+        waiting = [each for each in engine.children(run_id) if _is_waiting(each)]
+        if answer is not None and waiting:
+            engine.respond(str(waiting[0]["id"]), answer)
+            return {"answered": True, **answer}
+        if engine.execution(run_id).get("status") in RUN_ENDED:
+            return {"answered": False, "message": f"Execution {run_id} has ended already."}
+        pause(1.0)
+    raise TemporaryError(f"Execution {run_id} opens no inquiry.", service="StackStorm")
+
+
+def _is_waiting(execution: Mapping[str, Any]) -> bool:
+    reference = (execution.get("action") or {}).get("ref")
+    return reference == INQUIRY and execution.get("status") == "pending"
+
+
+def _answer(services: Services, namespace: str, name: str, run_id: str) -> Optional[Result]:
+    """How a delivery ended; None while that is not written yet."""
+    try:
+        build = _read(services, namespace, name)
+    except NotFoundError as error:
+        return _failed(str(error))
+    if _run_of(build) != run_id:
+        return _failed(f"Another delivery of {namespace}/{name} was started.")
+    stages = _recorded(build)
+    outcome = pipeline.outcome_of(stages)
+    if outcome != pipeline.WAITING:
+        message = pipeline.sentence(stages)
+        return {"outcome": outcome, "message": message, "stages": _listed(stages)}
+    if build["metadata"].get("deletionTimestamp"):
+        return _failed(f"ImageBuild {namespace}/{name} is being deleted.")
+    return None
+
+
+def _failed(message: str) -> Result:
+    return {"outcome": pipeline.FAILED, "message": message, "stages": []}
+
+
+def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
+    try:
+        return services.kube.get(IMAGE_BUILDS, name, namespace)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes"
+        ) from error
+
+
+def _stages(
+    services: Services, build: Mapping[str, Any], request_id: str, specs: Specs
+) -> Tuple[Stage, ...]:
+    status = untrusted.status(build)
+    has_test = any(each.get("test") for each in build["spec"].get("images") or ())
+    first = pipeline.build_stages(status, request_id, has_test=has_test)
+    if pipeline.outcome_of(first) == pipeline.FAILED:
+        return (*first, *pipeline.skipped_rollout("Nothing was pushed."))
+    if pipeline.outcome_of(first) == pipeline.WAITING:
+        return (*first, *(Stage(name, pipeline.WAITING) for name in pipeline.NAMES[3:]))
+    return (*first, *pipeline.rollout_stages(_followers(services, status, specs())))
+
+
+def _followers(
+    services: Services, status: Mapping[str, Any], specs: Sequence[ApplicationSpec]
+) -> List[Follower]:
+    """The Applications that follow what the build pushed; one that has not begun within its time is
+    left out.
+    """
+    pushed = _pushed(status)
+    finished = untrusted.moment(untrusted.mapping(status.get("build")).get("finishedAt"))
+    is_late = finished is not None and services.now() - finished > dt.timedelta(
+        seconds=START_SECONDS
+    )
+    found: List[Follower] = []
+    for spec in specs:
+        for repository, tags, digest in pushed:
+            if repository != f"{spec.registry}/{spec.repository}" or not any(
+                follows(spec, tag) for tag in tags
+            ):
+                continue
+            rollout = _rollout(services, spec.namespace, spec.name, digest)
+            if rollout is not None or not is_late:
+                found.append(Follower(f"{spec.namespace}/{spec.name}", digest, rollout))
+    return found
+
+
+def _pushed(status: Mapping[str, Any]) -> Set[Tuple[str, Tuple[str, ...], str]]:
+    """(registry/repository, tags, digest) of each image that the build pushed."""
+    number = untrusted.mapping(status.get("build")).get("number")
+    return {
+        (
+            split_reference(str(each["reference"]))[0],
+            tuple(each.get("tags") or ()),
+            str(each["digest"]),
+        )
+        for each in records.images_of(status)
+        if each.get("build") == number and each.get("state") == records.PUSHED
+    }
+
+
+def _rollout(services: Services, namespace: str, application: str, digest: str) -> Any:
+    """The newest Rollout of an image to an Application, or None."""
+    found = [
+        each
+        for each in services.kube.list_all(
+            resources.ROLLOUTS, namespace, label_selector=resources.selector(application)
+        )
+        if each["spec"]["image"]["digest"] == digest
+    ]
+    return max(found, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
+
+
+def _run_of(build: Mapping[str, Any]) -> str:
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
+    return str(known.get("runId") or "")
+
+
+def _recorded(build: Mapping[str, Any]) -> Tuple[Stage, ...]:
+    """The stages as they were last written."""
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
+    return tuple(
+        Stage(str(each["name"]), str(each["outcome"]), str(each.get("message") or ""))
+        for each in known.get("stages") or ()
+    )
+
+
+def _listed(stages: Sequence[Stage]) -> List[Dict[str, str]]:
+    return [
+        {"name": each.name, "outcome": each.outcome, "message": each.message} for each in stages
+    ]
+
+
+def _tell(
+    services: Services, build: Mapping[str, Any], stages: Sequence[Stage], dispatch: Dispatch
+) -> None:
+    """Dispatch each stage that has ended since it was last written."""
+    told = {stage.name: stage.outcome for stage in _recorded(build)}
+    for stage in stages:
+        if stage.outcome in pipeline.DONE and told.get(stage.name) != stage.outcome:
+            dispatch(STAGE_ENDED, _payload(services, build, _run_of(build), stage, stages))
+
+
+def _write(
+    services: Services,
+    build: Mapping[str, Any],
+    run_id: str,
+    stages: Sequence[Stage],
+    *,
+    request_id: str = "",
+) -> None:
+    """Write the stages where they differ; with `request_id`, as those of a delivery that begins."""
+    known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
+    listed = _listed(stages)
+    if not request_id and known.get("stages") == listed:
+        return
+    outcome, now = pipeline.outcome_of(stages), format_time(services.now())
+    fields = {
+        "outcome": outcome,
+        "stages": listed,
+        "finishedAt": None if outcome == pipeline.WAITING else now,
+    }
+    if request_id:
+        fields.update(runId=run_id, requestId=request_id, startedAt=now)
+    metadata = build["metadata"]
+    services.kube.patch_status(
+        IMAGE_BUILDS, metadata["name"], {STATUS_FIELD: fields}, metadata["namespace"]
+    )
+
+
+def _payload(
+    services: Services, build: Mapping[str, Any], run_id: str, stage: Stage, stages: Sequence[Stage]
+) -> Dict[str, Any]:
+    status, metadata = untrusted.status(build), build["metadata"]
+    made = untrusted.mapping(status.get("build"))
+    return {
+        "cluster": services.settings.cluster,
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "run_id": run_id,
+        "stage": stage.name,
+        "outcome": stage.outcome,
+        "message": stage.message,
+        "pipeline": pipeline.outcome_of(stages),
+        "commit": str(made.get("commit") or ""),
+        "requested_by": str(made.get("requestedBy") or ""),
+    }

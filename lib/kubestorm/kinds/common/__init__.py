@@ -1,0 +1,1 @@
+"""What every kind does alike around its own decisions."""

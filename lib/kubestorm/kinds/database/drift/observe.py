@@ -1,0 +1,343 @@
+"""Ask Kubernetes, RDS, Vault and Consul for what is compared. Reads only; a service that does not
+answer is quoted.
+
+The Databases are listed before and after everything else: what came, went or changed in between is
+not judged, because the rest was asked at another moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
+
+from kubestorm.clients.kube import KubeSettings, Resource
+from kubestorm.clients.rds import ObservedParameter
+from kubestorm.clients.services import Services
+from kubestorm.core import conditions, naming, untrusted
+from kubestorm.core.conditions import UNDER_WAY
+from kubestorm.core.errors import Error, NotFoundError
+from kubestorm.core.settings import KindMapping
+from kubestorm.core.spec_reader import InvalidSpecError
+from kubestorm.kinds.database import rotating
+from kubestorm.kinds.database.drift.compare import PUBLISHED_KEYS, compare
+from kubestorm.kinds.database.drift.values import (
+    CONSUL,
+    KIND,
+    RDS,
+    VAULT,
+    Origin,
+    Place,
+    Report,
+    Wish,
+    World,
+)
+from kubestorm.kinds.database.kinds import as_database
+from kubestorm.kinds.database.own_parameters import with_own_group
+from kubestorm.kinds.database.plan import ObservedInstance
+from kubestorm.kinds.database.spec import parse_database
+from kubestorm.kinds.database.views import DATABASES, resource_of
+
+Object = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Scope(NamedTuple):
+    """What to look at: everything, a namespace, one Database, one kind of resource."""
+
+    namespace: str = ""
+    name: str = ""
+    kind: str = ""
+    """Database, or another kind that is read as one, as `plural.group`; empty for all."""
+
+    def has(self, place: Place) -> bool:
+        return (not self.namespace or self.namespace == place.namespace) and (
+            not self.name or self.name == place.name
+        )
+
+
+EVERYTHING = Scope()
+
+
+class Listed(NamedTuple):
+    """An object that asks for a database, and the kind that it was listed as; None for Database."""
+
+    resource: Object
+    kind: Optional[KindMapping] = None
+
+
+def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
+    """Compare all in scope. Raises the pack's errors only where Kubernetes cannot be asked."""
+    wanted = _origin(services, scope.kind)
+    before = _databases(services, scope)
+    world = look(services, scope, [wish_of(services, item) for item in before.values()])
+    after = _databases(services, scope)
+    wishes = [
+        wish_of(services, item, changed=_is_other(item, before.get(uid)))
+        for uid, item in after.items()
+    ]
+    settings = services.settings
+    judged = [
+        wish
+        for wish in wishes
+        if wanted is None or wanted == (wish.origin.group, wish.origin.plural)
+    ]
+    report = compare(
+        judged,
+        world,
+        cluster=settings.cluster,
+        mount=settings.vault.mount,
+        prefix="" if scope.namespace or scope.name else settings.database.identifier_prefix,
+        present=frozenset(_place(item.resource) for item in (*before.values(), *after.values())),
+        uids=frozenset((*before, *after)),
+    )
+    if wanted not in (None, (DATABASES.group, DATABASES.plural)):
+        # Of a leftover nobody can tell which kind it was of; with Databases, the usual kind, they
+        # are shown.
+        report = dataclasses.replace(
+            report, findings=tuple(one for one in report.findings if not one.orphan), kept=()
+        )
+    # RDS, Vault and Consul know neither scope nor served namespaces: of the Databases elsewhere
+    # nothing was asked, so nothing is said of what is theirs.
+    kube = services.kube.settings
+    return dataclasses.replace(
+        report,
+        findings=tuple(
+            one
+            for one in report.findings
+            if scope.has(one.place) and (not one.orphan or _is_asked(kube, scope, one.place))
+        ),
+        kept=tuple(
+            one for one in report.kept if scope.has(one.place) and _is_asked(kube, scope, one.place)
+        ),
+    )
+
+
+def _is_asked(kube: KubeSettings, scope: Scope, place: Place) -> bool:
+    """Whether the Databases that could own what is left there were listed. Where only some
+    namespaces were, what does not say its namespace may be any other's.
+    """
+    listed = kube.places(scope.namespace)
+    return DATABASES.plural not in kube.left_out and ("" in listed or place.namespace in listed)
+
+
+def _origin(services: Services, kind: str) -> Optional[Tuple[str, str]]:
+    """(group, plural) of the kind that is meant, None for all. Raises DefinitionError for one that
+    is not known.
+    """
+    if not kind:
+        return None
+    resource = resource_of(services, "" if kind == KIND else kind)
+    return resource.group, resource.plural
+
+
+def wish_of(services: Services, listed: Listed, *, changed: bool = False) -> Wish:
+    """Read a Database; what is under way, or cannot be read, says so instead of being compared."""
+    settings = services.settings
+    resource, kind = listed
+    place, status = _place(resource), untrusted.status(resource)
+    endpoint = untrusted.mapping(status.get("endpoint"))
+    plural = kind.plural if kind else DATABASES.plural
+    identity = naming.identity_of(settings.cluster, plural, resource)
+    resource = as_database(resource, kind)
+    known = status.get("instanceIdentifier") or (resource.get("spec") or {}).get("adopt")
+    try:
+        spec = parse_database(resource, settings.database)
+        problem = ""
+    except InvalidSpecError as error:
+        spec, problem = None, f"its spec is invalid ({error})"
+    own = naming.rds_identifier(settings.database.identifier_prefix, settings.cluster, *place)
+    identifier = known or own
+    request = rotating.requested(resource)
+    return Wish(
+        place=place,
+        uid=identity.uid,
+        identifier=str(spec.adopt if spec and spec.adopt else identifier),
+        vault_path=f"{settings.vault.mount}/{naming.vault_path(settings.cluster, *place)}",
+        spec=spec,
+        tags={**(spec.tags if spec else {}), **naming.owner_tags(identity)},
+        host=endpoint.get("host"),
+        port=endpoint.get("port"),
+        own_identifier=own,
+        rotation_due=request is not None and request != status.get(rotating.STATUS_FIELD),
+        credentials_stored=status.get("vaultVersion") is not None,
+        under_way="it changes right now" if changed else _under_way(resource, kind) or problem,
+        origin=Origin(identity.group, identity.version, plural, str(resource.get("kind") or KIND)),
+    )
+
+
+def look(services: Services, scope: Scope, wishes: Sequence[Wish]) -> World:
+    """What RDS, Vault and Consul have of this cluster; the wishes say what has to be looked at
+    closely.
+    """
+    unknown: Dict[str, str] = {}
+    instances = _ask(RDS, lambda: tuple(services.rds.list_instances()), unknown)
+    snapshots = _ask(RDS, lambda: _snapshots(services), unknown) if instances is not None else None
+    parameters = _ask(RDS, lambda: _parameters(services, wishes, instances or ()), unknown)
+    secrets = _ask(
+        VAULT, lambda: _secrets(services, scope, [wish.place for wish in wishes]), unknown
+    )
+    return World(
+        instances=instances if snapshots is not None else None,
+        snapshots=frozenset(snapshots or ()),
+        published=_ask(CONSUL, lambda: _published(services, scope), unknown),
+        secrets=secrets.versions if secrets is not None else None,
+        pending=secrets.pending if secrets is not None else frozenset(),
+        parameters=parameters or {},
+        unknown=unknown,
+    )
+
+
+def _databases(services: Services, scope: Scope) -> Dict[str, Listed]:
+    found: Dict[str, Listed] = {}
+    with contextlib.suppress(
+        NotFoundError
+    ):  # without the definition there is none, and what exists is left over
+        found.update(
+            {
+                item["metadata"]["uid"]: Listed(item)
+                for item in services.kube.list_all(DATABASES, scope.namespace)
+            }
+        )
+    for kind in services.settings.database.kinds:
+        found.update(_of_kind(services, kind, scope))
+    return {uid: item for uid, item in found.items() if scope.has(_place(item.resource))}
+
+
+def _of_kind(services: Services, kind: KindMapping, scope: Scope) -> Dict[str, Listed]:
+    """The objects of another kind that asks for databases; none where its definition is not
+    installed.
+    """
+    try:
+        resource = Resource(kind.group, kind.version, kind.plural)
+        return {
+            item["metadata"]["uid"]: Listed(item, kind)
+            for item in services.kube.list_all(resource, scope.namespace)
+        }
+    except NotFoundError:
+        return {}
+
+
+def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
+    metadata, status = resource["metadata"], untrusted.status(resource)
+    if metadata.get("deletionTimestamp"):
+        return "it is being deleted"
+    counted = kind is None or kind.status != "object"
+    if counted and untrusted.integer(status.get("observedGeneration")) < untrusted.integer(
+        metadata.get("generation")
+    ):
+        return "its latest change is not carried out yet"
+    ready = conditions.condition_in(status, conditions.READY)
+    if ready.get("status") != conditions.TRUE and (
+        ready.get("reason") in UNDER_WAY
+        or not untrusted.mapping(status.get("endpoint")).get("host")
+    ):
+        return f"it is not there yet ({ready.get('reason') or 'not looked at'})"
+    return ""
+
+
+def _published(services: Services, scope: Scope) -> Mapping[Place, Mapping[str, str]]:
+    root = f"kubestorm/{services.settings.cluster}/"
+    found: Dict[Place, Dict[str, str]] = {}
+    for key, value in services.consul.show_tree(
+        root + (f"{scope.namespace}/" if scope.namespace else "")
+    ).items():
+        parts = ([scope.namespace] if scope.namespace else []) + key.split("/")
+        if len(parts) < 3 or not scope.has(Place(parts[0], parts[1])):
+            continue
+        tree = found.setdefault(Place(parts[0], parts[1]), {})
+        # Other keys are their owners' business: their values are not kept.
+        if len(parts) == 3 and parts[2] in PUBLISHED_KEYS:
+            tree[parts[2]] = value[:256]
+    return found
+
+
+class _Secrets(NamedTuple):
+    versions: Mapping[Place, int]
+    pending: FrozenSet[Place]
+
+
+def _parameters(
+    services: Services, wishes: Sequence[Wish], instances: Sequence[ObservedInstance]
+) -> Mapping[str, Mapping[str, ObservedParameter]]:
+    """What is set in the groups of Databases that state parameters; one or two calls for each of
+    them.
+    """
+    found: Dict[str, Mapping[str, ObservedParameter]] = {}
+    by_identifier = {one.identifier: one for one in instances}
+    for wish in wishes:
+        observed = by_identifier.get(wish.identifier)
+        if (
+            wish.spec is None
+            or wish.under_way
+            or observed is None
+            or "parameters" not in wish.spec.stated
+        ):
+            continue
+        group = with_own_group(wish.spec, wish.own_identifier, observed).parameter_group or ""
+        with contextlib.suppress(NotFoundError):  # the instance's row says that it has another one
+            found[group] = services.rds.parameters(group, only_set=True)
+    return found
+
+
+def _secrets(services: Services, scope: Scope, wished: Sequence[Place]) -> _Secrets:
+    cluster = services.settings.cluster
+    root = f"kubestorm/{cluster}/"
+    found: Dict[Place, int] = {}
+    pending = set()
+    for path in services.vault.list_paths(root + scope.namespace):
+        parts = path[len(root) :].split("/")
+        # A password that is being rotated in lies one level deeper, and belongs to the same place.
+        if len(parts) >= 2 and scope.has(Place(parts[0], parts[1])):
+            place = Place(parts[0], parts[1])
+            found[place] = 0
+            if path == naming.pending_vault_path(naming.vault_path(cluster, *place)):
+                pending.add(place)
+    for place in found.keys() & set(wished):
+        described = services.vault.describe(naming.vault_path(cluster, *place))
+        if described is None:
+            del found[place]
+        else:
+            found[place] = int(described["version"])
+    return _Secrets(found, frozenset(pending))
+
+
+def _snapshots(services: Services) -> List[Place]:
+    return [
+        Place(one.tags.get(naming.TAG_NAMESPACE, ""), one.tags.get(naming.TAG_NAME, ""))
+        for one in services.rds.list_snapshots()
+        if one.tags.get(naming.TAG_CLUSTER) == services.settings.cluster
+    ]
+
+
+def _ask(service: str, call: Callable[[], T], unknown: Dict[str, str]) -> Optional[T]:
+    try:
+        return call()
+    except Error as error:
+        unknown[service] = str(error)
+        return None
+
+
+def _is_other(now: Listed, before: Optional[Listed]) -> bool:
+    return before is None or _version(now) != _version(before)
+
+
+def _version(listed: Listed) -> Optional[str]:
+    version: Optional[str] = listed.resource["metadata"].get("resourceVersion")
+    return version
+
+
+def _place(resource: Object) -> Place:
+    return Place(resource["metadata"].get("namespace", ""), resource["metadata"]["name"])

@@ -1,0 +1,144 @@
+"""One look after another: each distinct drift is told once, and again after it changed, or went and
+came back.
+
+What was told is remembered in the datastore by fingerprints, per Database and service, so that a
+service which does not answer for a while neither repeats nor forgets anything. It is written after
+the dispatch: a crash in between tells again, and never not at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from typing import Any, Callable, Dict, Mapping
+
+from kubestorm.clients.services import Services
+from kubestorm.core.errors import Error
+from kubestorm.kinds.database.drift.observe import inspect
+from kubestorm.kinds.database.drift.report import digests, payload, sentence
+from kubestorm.kinds.database.drift.values import DATABASE, Finding, Place, Report
+from kubestorm.people.notifications.notifications import WARNING, News
+from kubestorm.people.notifications.settings import DRIFT
+from kubestorm.people.notifications.steps import dispatch_news
+from kubestorm.sources.datastore import Store
+
+TRIGGER = "kubestorm.drift_detected"
+ORPHAN_MARK = "orphan:"
+KIND_MARK = "@"
+
+Told = Dict[str, Dict[str, str]]
+"""Database or orphan -> service -> fingerprint of what was told."""
+
+
+class DriftPoller:
+    """What the sensor does at each look. Raises nothing: the next look tries again."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatch: Callable[[str, Mapping[str, Any]], object],
+        log: logging.Logger,
+        cluster: str,
+    ) -> None:
+        self._store, self._dispatch, self._log, self._cluster = store, dispatch, log, cluster
+        self._unknown: Mapping[str, str] = {}
+
+    def poll(self, services: Services) -> None:
+        """Look once, dispatch what is new, remember it."""
+        try:
+            report = inspect(services)
+        except Error as error:
+            self._say_unknown({"Kubernetes": str(error)})
+            return
+        self._say_unknown(report.unknown)
+        try:
+            self._tell(report, services)
+        except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next look repeats it)
+            self._log.warning("drift.not_told: %s; the next look tells again", type(error).__name__)
+
+    def _tell(self, report: Report, services: Services) -> None:
+        told = self._load()
+        now = remaining(told, report)
+        news = []
+        for finding in report.findings:
+            key, found = key_of(finding), digests(finding)
+            if found.items() - told.get(key, {}).items():
+                self._dispatch(TRIGGER, payload(finding, self._cluster))
+                self._log.info("drift.detected: %s in %s", finding.place, ", ".join(sorted(found)))
+                news.append(news_of(finding, services.now()))
+            now.setdefault(key, {}).update(found)
+        try:
+            dispatch_news(services, DRIFT, news, self._dispatch)
+        except Error as error:  # a wrong section of the configuration: rules have been told
+            self._log.warning("drift.not_announced: %s", error)
+        if now != told:
+            self._store.set_value(
+                self._name, json.dumps(now, sort_keys=True, separators=(",", ":"))
+            )
+
+    def _load(self) -> Told:
+        try:
+            found = json.loads(self._store.get_value(self._name) or "{}")
+        except ValueError:
+            return {}
+        return {key: dict(value) for key, value in found.items() if isinstance(value, dict)}
+
+    @property
+    def _name(self) -> str:
+        return f"drift.{self._cluster}"
+
+    def _say_unknown(self, unknown: Mapping[str, str]) -> None:
+        for service, message in unknown.items():
+            if service not in self._unknown:
+                self._log.warning("drift.unknown: %s", message)
+        for service in self._unknown:
+            if service not in unknown:
+                self._log.info("drift.recovered: %s", service)
+        self._unknown = dict(unknown)
+
+
+def news_of(finding: Finding, now: dt.datetime) -> News:
+    """What the channel of its namespace is told; another time, when it went and came back."""
+    told = sentence(finding)
+    return News(
+        subject=f"drift/{key_of(finding)}",
+        state=told,
+        topic="databases with drift",
+        tone=WARNING,
+        namespace=finding.place.namespace,
+        name=finding.place.name,
+        sentence=told,
+        since=now,
+    )
+
+
+def key_of(finding: Finding) -> str:
+    """The name of a Database, or of what is left of one, in what is remembered. Another kind is
+    part of it: two objects of one name would take turns in being told.
+    """
+    if finding.orphan:
+        return f"{ORPHAN_MARK}{finding.place}"
+    kind = f"{finding.origin.plural}.{finding.origin.group}"
+    ours = kind == f"{DATABASE.plural}.{DATABASE.group}"
+    return str(finding.place) if ours else f"{finding.place}{KIND_MARK}{kind}"
+
+
+def remaining(told: Told, report: Report) -> Told:
+    """What stays remembered: what this report says nothing about. The rest is told anew when it
+    comes back.
+    """
+    kept: Told = {}
+    for key, services in told.items():
+        orphan = key.startswith(ORPHAN_MARK)
+        where = key[len(ORPHAN_MARK) if orphan else 0 :].partition(KIND_MARK)[0]
+        namespace, _, name = where.rpartition("/")
+        place = Place(namespace, name)
+        left = {
+            service: digest
+            for service, digest in services.items()
+            if not report.is_judged(place, service, orphan=orphan)
+        }
+        if left:
+            kept[key] = left
+    return kept

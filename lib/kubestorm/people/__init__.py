@@ -1,0 +1,1 @@
+"""What people see and say: approvals, notifications, chat commands, Slack."""

@@ -1,0 +1,82 @@
+"""Push webhooks of git servers: each becomes a trigger that says *look* at a branch, once.
+
+As for pushes to registries: the trigger is dispatched, then the delivery is remembered, then the
+git server is answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import Any, Callable, Mapping
+
+from kubestorm.clients.services import Services
+from kubestorm.core.errors import TemporaryError
+from kubestorm.kinds.build.settings import BuildSettings, HookSettings
+from kubestorm.sources.datastore import Store
+from kubestorm.sources.dedup_store import Remembered
+from kubestorm.sources.git.pushes import TRIGGER, Ignored, Push, check_of, read_push
+from kubestorm.sources.listener import Answer, Listener, ListenerSettings, Request, Route
+
+DEFAULT_PORT = 8090
+TAKEN, TAKEN_SHARDS = "deliveries", 4
+"""Deliveries that were taken are remembered under this name; the last 500."""
+
+Dispatch = Callable[[str, Mapping[str, Any]], object]
+
+
+class PushEvents:
+    """Listens for push webhooks and dispatches a trigger for each, also where it comes twice."""
+
+    def __init__(
+        self, services: Services, store: Store, dispatch: Dispatch, log: logging.Logger
+    ) -> None:
+        """Binds the listener's address. Raises DefinitionError for settings that cannot be."""
+        self._services, self._dispatch, self._log = services, dispatch, log
+        self._taken = Remembered(store, TAKEN, shards=TAKEN_SHARDS)
+        settings = BuildSettings.from_config(services.settings.raw).webhooks
+        routes = [self._route(hook, index) for index, hook in enumerate(settings.hooks)]
+        section = {"port": DEFAULT_PORT, **settings.listener}
+        listener = ListenerSettings.from_config(section, field="build.webhooks.listener")
+        self.listener = Listener(listener, routes, log)
+
+    def start(self) -> None:
+        self.listener.start()
+
+    def stop(self) -> None:
+        """Safe to repeat."""
+        self.listener.stop()
+
+    def _route(self, hook: HookSettings, index: int) -> Route:
+        check = check_of(hook, lambda: self._services.vault, f"build.webhooks.hooks[{index}]")
+        return Route(
+            f"/git/{hook.name}", hook.name, check, lambda request: self._receive(hook, request)
+        )
+
+    def _receive(self, hook: HookSettings, request: Request) -> Answer:
+        push = read_push(hook.kind, request)
+        if isinstance(push, Ignored):
+            body = {"accepted": 0, "message": f"Ignored: {push.reason}."}
+            return Answer.json(200, body, outcome="ignored")
+        key = delivery_key(hook.name, push)
+        with self._taken.alone(key):
+            # Without an id it cannot be told from a branch that went there and back again.
+            if push.event_id and self._taken.get(key) is not None:
+                return Answer.json(200, {"accepted": 0, "repeated": 1}, outcome="repeated")
+            try:
+                self._dispatch(TRIGGER, push.payload(source=hook.name, now=self._services.now()))
+            except Exception as error:
+                raise TemporaryError("The event could not be handed on; send it again.") from error
+            if push.event_id:
+                self._taken.add(key, "1")
+        self._log.info("push.accepted: %s of %s", push.branch, push.urls[0])
+        return Answer.json(202, {"accepted": 1}, outcome="accepted")
+
+
+def delivery_key(hook: str, push: Push) -> str:
+    """What a delivery is remembered by. Not its id alone: GitLab gives the id of a webhook to those
+    that follow from it, and anybody can give any id.
+    """
+    parts = [hook, push.event_id, push.branch, push.before, push.commit, *push.urls]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

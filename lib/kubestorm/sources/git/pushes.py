@@ -1,0 +1,158 @@
+"""Push events of git servers: who may send them, and what they say. Pure but for the secrets'
+sources.
+
+Shapes as GitHub ("push" of its webhook events), Gitea and GitLab ("Push events", also of its system
+hooks) document them. Only branches count: a tag is built once, when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple, Union
+
+from kubestorm.clients.git.address import is_commit
+from kubestorm.clients.vault import VaultStore
+from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.settings import HookSettings
+from kubestorm.sources.listener import (
+    Check,
+    FileSecrets,
+    HmacCheck,
+    SecretSource,
+    TokenCheck,
+    VaultSecrets,
+)
+from kubestorm.sources.listener.messages import Request
+
+TRIGGER = "kubestorm.source_pushed"
+BRANCH = "refs/heads/"
+NO_COMMIT = re.compile(r"0{40,64}")
+SECRET_KEY = "secret"  # noqa: S105 (the field's name)
+MAX_TEXT = 1000
+SYSTEM_HOOK = "System Hook"
+EVENT_HEADERS = {"github": "x-github-event", "gitea": "x-gitea-event", "gitlab": "x-gitlab-event"}
+DELIVERY_HEADERS = {
+    "github": ("x-github-delivery",),
+    "gitea": ("x-gitea-delivery",),
+    # The first is the same for each try of one delivery; older ones do not send it.
+    "gitlab": ("idempotency-key", "x-gitlab-event-uuid"),
+}
+"""Where a delivery's id is; for all of them also x-request-uuid, as Bitbucket calls it."""
+
+
+@dataclass(frozen=True)
+class Push:
+    """A branch is at another commit. `urls` are the spellings of the repository's address that the
+    server gave.
+    """
+
+    urls: Tuple[str, ...]
+    branch: str
+    commit: str
+    before: str = ""
+    actor: str = ""
+    event_id: str = ""
+
+    def payload(self, *, source: str, now: dt.datetime) -> Dict[str, Any]:
+        """The payload of TRIGGER."""
+        return {
+            "urls": list(self.urls),
+            "branch": self.branch,
+            "commit": self.commit,
+            "before": self.before,
+            "actor": self.actor,
+            "seen_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "source": source,
+            "event_id": self.event_id or f"{self.branch}@{self.commit}",
+        }
+
+
+class Ignored(NamedTuple):
+    """Nothing is to be done, and the git server is told why."""
+
+    reason: str
+
+
+def check_of(hook: HookSettings, vault: Callable[[], VaultStore], field: str) -> Check:
+    """How one door knows its git server: a hash over the raw body, or GitLab's token."""
+    secrets: SecretSource
+    if hook.secret_file:
+        secrets = FileSecrets(hook.secret_file, field=f"{field}.secret_file")
+    else:
+        secrets = VaultSecrets(
+            lambda path: vault().read_values(path), str(hook.vault_path), SECRET_KEY
+        )
+    if hook.kind == "gitlab":
+        return TokenCheck(secrets, header="X-Gitlab-Token", scheme="")
+    if hook.kind == "gitea":
+        return HmacCheck(secrets, header="X-Gitea-Signature")
+    return HmacCheck(secrets, header="X-Hub-Signature-256", prefix="sha256=")
+
+
+def read_push(kind: str, request: Request) -> Union[Push, Ignored]:
+    """The push that an event tells of; ignored are events of other kinds, tags, and branches that
+    were deleted.
+
+    Raises DefinitionError for what is no event of this kind of server.
+    """
+    header = EVENT_HEADERS[kind]
+    event = request.headers.get(header, "")
+    if not event:
+        raise DefinitionError(f"This is no event of {kind}: the header {header} is missing.")
+    if event not in ("push", "Push Hook", SYSTEM_HOOK):
+        return Ignored(f"{event[:100]} is not a push")
+    body = request.json()
+    if not isinstance(body, dict):
+        raise DefinitionError("A push event is a JSON object.")
+    if event == SYSTEM_HOOK:
+        # It tells of all that happens at the server; of pushes by both of these names.
+        what = _text(body, "event_name") or _text(body, "object_kind")
+        if what != "push":
+            return Ignored(
+                f"of GitLab's system hooks only push is used, and this is {what[:100] or 'another'}"
+            )
+    ref, commit = _text(body, "ref"), _text(body, "after")
+    if not ref.startswith(BRANCH):
+        return Ignored("only pushes to branches are used")
+    if NO_COMMIT.fullmatch(commit):
+        return Ignored("the branch was deleted")
+    urls = _urls(body)
+    if not is_commit(commit) or not urls:
+        raise DefinitionError("A push event names a commit and a repository; this one does not.")
+    return Push(
+        urls=urls,
+        branch=ref[len(BRANCH) :],
+        commit=commit,
+        before=_text(body, "before"),
+        actor=_actor(body),
+        event_id=_delivery(kind, request.headers),
+    )
+
+
+def _urls(body: Mapping[str, Any]) -> Tuple[str, ...]:
+    found: List[str] = []
+    for part in ("repository", "project"):
+        place = body.get(part)
+        if isinstance(place, dict):
+            keys = ("clone_url", "ssh_url", "git_url", "git_http_url", "git_ssh_url")
+            found += [_text(place, key) for key in keys if isinstance(place.get(key), str)]
+    return tuple(dict.fromkeys(url for url in found if url))
+
+
+def _actor(body: Mapping[str, Any]) -> str:
+    pusher = body.get("pusher")
+    if isinstance(pusher, dict):
+        return _text(pusher, "username") or _text(pusher, "login") or _text(pusher, "name")
+    return _text(body, "user_username") or _text(body, "user_name")
+
+
+def _delivery(kind: str, headers: Mapping[str, str]) -> str:
+    names = (*DELIVERY_HEADERS[kind], "x-request-uuid")
+    return next((headers[name][:100] for name in names if headers.get(name)), "")
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = body.get(key)
+    return value[:MAX_TEXT] if isinstance(value, str) else ""

@@ -1,0 +1,92 @@
+"""Watches what we own (Deployments, pods, Jobs) and wakes the object that waits for it.
+
+Nothing is dispatched and nothing is kept beyond the process: an object that waits is woken when a
+telling state changed while it was watched; after a start, only those that are not settled are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Container, Dict, Sequence, Set
+
+from kubestorm.sources.watching import change_detection
+from kubestorm.sources.watching.api import Object, WatchKey
+from kubestorm.sources.watching.list_watch import ListWatch
+from kubestorm.sources.watching.owned_state import (
+    GONE,
+    SETTLED,
+    Owner,
+    is_worth_a_look,
+    owner_of,
+    telling_state,
+)
+
+SELECTOR = "app.kubernetes.io/managed-by=kubestorm"
+KINDS = {
+    "Deployment": WatchKey("apps", "v1", "deployments", label_selector=SELECTOR),
+    "ReplicaSet": WatchKey("apps", "v1", "replicasets", label_selector=SELECTOR),
+    "Pod": WatchKey("", "v1", "pods", label_selector=SELECTOR),
+    "Job": WatchKey("batch", "v1", "jobs", label_selector=SELECTOR),
+}
+BUILD_KINDS = ("Pod", "Job")
+
+
+def wanted_keys(
+    watched: Container[str], places: Sequence[str], build_namespace: str
+) -> Dict[WatchKey, str]:
+    """What to watch while kinds of ours (by plural) are `watched`, and the kind that each is: what
+    Applications become in the namespaces that are served, what ImageBuilds become in that of the
+    builds (empty: none run in the cluster).
+    """
+    wanted: Dict[WatchKey, str] = {}
+    if "applications" in watched or "rollouts" in watched:
+        for place in places:
+            wanted.update({key._replace(namespace=place): kind for kind, key in KINDS.items()})
+    if "imagebuilds" in watched and build_namespace:
+        for kind in BUILD_KINDS:
+            if KINDS[kind] not in wanted:
+                wanted[KINDS[kind]._replace(namespace=build_namespace)] = kind
+    return wanted
+
+
+class OwnedWatch(ListWatch):
+    """One kind of what we own. `wake` gets the owner, the kind that changed, and whether only an
+    owner that waits is to be woken.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        key: WatchKey,
+        *arguments: Any,
+        wake: Callable[[Owner, str, bool], None],
+        **more: Any,
+    ) -> None:
+        super().__init__(key, *arguments, **more)
+        self._kind, self._wake = kind, wake
+        self._states: Dict[str, str] = {}
+        self._is_first_list = True
+
+    def _exists(self, obj: Object) -> str:
+        key = change_detection.key_of(obj)
+        self._take(key, obj, telling_state(self._kind, obj))
+        return key
+
+    def _gone(self, obj: Object) -> None:
+        key = change_detection.key_of(obj)
+        if self._kind in ("Deployment", "Job"):
+            self._take(key, obj, GONE)
+        self._states.pop(key, None)
+
+    def _listed(self, seen: Set[str]) -> None:
+        self._is_first_list = False
+        for key in set(self._states) - seen:
+            del self._states[key]
+
+    def _take(self, key: str, obj: Object, state: str) -> None:
+        before = self._states.get(key, "")
+        self._states[key] = state
+        owner = owner_of(self._kind, obj) if is_worth_a_look(before, state) else None
+        if owner is not None:
+            # That pods are up is news only to who waits for it: an autoscaler makes it so all day.
+            only_waiting = self._is_first_list or state.startswith(SETTLED)
+            self._wake(owner, self._kind.lower(), only_waiting)

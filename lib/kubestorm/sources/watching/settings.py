@@ -1,0 +1,143 @@
+"""Settings of watching: one tree of dataclasses, read once from the pack's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Tuple, Type, TypeVar
+
+from kubestorm.clients.kube import KubeSettings
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.settings import AwsSettings, load_settings
+from kubestorm.kinds.build.settings import BuildSettings, ClusterSettings
+
+OWN_GROUP = "kubestorm.io"
+_Section = TypeVar("_Section")
+
+
+@dataclass(frozen=True)
+class ResyncSettings:
+    """When an object is looked at again though nothing happened to it."""
+
+    groups: Tuple[str, ...] = (OWN_GROUP,)
+    """API groups that get resync events by themselves; a trigger's `resync` parameter says
+    otherwise.
+    """
+    initial_seconds: float = 15.0
+    """First look at an object whose step failed; doubles from there."""
+    max_seconds: float = 600.0
+    """Where the doubling stops. What is watched (RDS, pods, Jobs) is looked at this often only in
+    case a watch missed something."""
+    unheard_seconds: float = 120.0
+    """After an event that nobody has answered, before the object is looked at: the run may wait for
+    its turn, or have died. Doubles as well."""
+    all_seconds: float = 3600.0
+    """Every object of the kinds whose trigger asks for resync, Ready or not; 0 turns it off. Kinds
+    of ours are compared by the sensor of drift instead."""
+    jitter: float = 0.1
+    """Share of a delay that is random, so that objects made together are not looked at together."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How one list-and-watch behaves towards the API server."""
+
+    page_size: int = 500
+    """Objects a page; client-go's number."""
+    timeout_seconds: int = 300
+    """The server ends the watch after this and it is resumed: a load balancer forgets idle
+    connections later.
+    """
+    stall_seconds: float = 30.0
+    """Silence of timeout_seconds and this is a dead connection: the server would have ended the
+    watch.
+    """
+    backoff_initial_seconds: float = 1.0
+    backoff_max_seconds: float = 60.0
+    absent_seconds: float = 15.0
+    """Between looks for a resource that the API does not serve yet."""
+    forbidden_seconds: float = 60.0
+    """Between tries of what is forbidden: an administrator has to act first."""
+    record_seconds: float = 10.0
+    """What was known is written this long after the dispatch, and at most one value in so many
+    seconds: on StackStorm each is an event. A crash within it repeats those events."""
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """Everything the sensor takes from the pack's configuration."""
+
+    cluster: str
+    """The cluster's name, part of every payload and of every name made outside the cluster."""
+    kubernetes: KubeSettings = field(default_factory=KubeSettings)
+    resync: ResyncSettings = field(default_factory=ResyncSettings)
+    watch: LoopSettings = field(default_factory=LoopSettings)
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    database_kinds: Tuple[Tuple[str, str], ...] = ()
+    """Group and plural of the kinds that are understood as Databases."""
+
+    build_namespace: str = ClusterSettings.namespace
+    """Where builds run as Jobs; empty: none does."""
+
+    def is_ours(self, group: str, plural: str) -> bool:
+        """Whether the pack's own journeys write the status of this kind."""
+        return group in self.resync.groups or (group, plural) in self.database_kinds
+
+    def places(self, group: str, plural: str, namespace: str) -> Tuple[str, ...]:
+        """The namespaces in which a kind is watched, "" for all at once; none where it is left out.
+
+        What the pack serves is ours and what is understood as a Database. Any other kind, which may
+        have no namespace at all, is watched where its rule says.
+        """
+        if group != OWN_GROUP and (group, plural) not in self.database_kinds:
+            return (namespace,)
+        if group == OWN_GROUP and plural in self.kubernetes.left_out:
+            return ()
+        served = self.kubernetes.namespaces
+        if namespace and served and namespace not in served:
+            raise DefinitionError(
+                f"a rule asks for {plural} in {namespace}, which kubernetes.namespaces leaves out",
+                field="namespace",
+            )
+        return self.kubernetes.places(namespace)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> WatchSettings:
+        """Read `cluster`, `kubernetes`, `parts`, `resync` and `watch`; DefinitionError names the
+        key that is wrong.
+        """
+        settings, builds = load_settings(config), BuildSettings.from_config(config)
+        resync = _section(ResyncSettings, "resync", config)
+        for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
+            if not getattr(resync, name):
+                # It would look without a pause for as long as anything is not Ready.
+                raise DefinitionError(f"resync.{name} must be more than 0", field=f"resync.{name}")
+        return cls(
+            cluster=settings.cluster,
+            kubernetes=KubeSettings.from_config(config),
+            resync=resync,
+            watch=_section(LoopSettings, "watch", config),
+            aws=settings.aws,
+            build_namespace=builds.cluster.namespace if builds.in_cluster else "",
+            database_kinds=tuple((one.group, one.plural) for one in settings.database.kinds),
+        )
+
+
+def _section(kind: Type[_Section], name: str, config: Mapping[str, Any]) -> _Section:
+    section = config.get(name) or {}
+    fields = getattr(kind, "__dataclass_fields__")  # noqa: B009 (mypy knows no such attribute of a type variable)
+    values = {}
+    for key, value in section.items():
+        if key not in fields:
+            raise DefinitionError(
+                f"the pack configuration has no setting {name}.{key}", field=f"{name}.{key}"
+            )
+        if value is None:
+            continue
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise DefinitionError(
+                f"{name}.{key} must be a number of 0 or more", field=f"{name}.{key}"
+            )
+        values[key] = value
+    return kind(**values)
