@@ -30,6 +30,7 @@ from kubestorm.clients.kube_errors import ExpiredError, ForbiddenError, Request,
 from kubestorm.core import parts, untrusted
 from kubestorm.core.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
 from kubestorm.core.naming import GROUP, LABEL
+from kubestorm.core.times import format_time
 
 __all__ = [
     "ExpiredError",
@@ -557,7 +558,7 @@ class KubeClient:
         )
         key = "\n".join((metadata.get("uid", ""), type, reason, message, component))
         name = f"{metadata['name'][:200]}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        stamp = (now or dt.datetime.now(dt.timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stamp = format_time(now or dt.datetime.now(dt.timezone.utc))
         reference = {
             key: metadata[key]
             for key in ("name", "namespace", "uid", "resourceVersion")

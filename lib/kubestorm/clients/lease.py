@@ -27,6 +27,7 @@ from kubestorm.clients.kube_errors import ForbiddenError
 from kubestorm.core import untrusted
 from kubestorm.core.errors import ConflictError, NotFoundError, TemporaryError
 from kubestorm.core.naming import LEASE_OF_ANNOTATION, LOOK_AGAIN_ANNOTATION, MANAGED_BY_LABEL
+from kubestorm.core.times import format_time, parse_time
 
 DURATION_SECONDS = 60
 SKEW_SECONDS = 2.0
@@ -122,7 +123,7 @@ class LeaseLock:
     def ended_since(self, moment: dt.datetime) -> bool:
         """Whether somebody held it after a moment and has given it back; asks only."""
         spec = (self._read() or {}).get("spec") or {}
-        renewed = untrusted.moment(spec.get("renewTime"))
+        renewed = parse_time(spec.get("renewTime"))
         return not spec.get("holderIdentity") and renewed is not None and renewed >= moment
 
     def acquire_within(self, seconds: float) -> bool:
@@ -238,7 +239,7 @@ class LeaseLock:
         self.release()
 
     def _write(self, lease: Optional[Dict[str, Any]]) -> bool:
-        stamp, sent = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"), time.monotonic()
+        stamp, sent = format_time(self._now(), "microseconds"), time.monotonic()
         metadata = (lease or {"metadata": {"name": self.name, "namespace": self.namespace}})[
             "metadata"
         ]
@@ -280,7 +281,7 @@ class LeaseLock:
         if not renewed:
             return True
         duration = untrusted.number(spec.get("leaseDurationSeconds")) or self.duration_seconds
-        renewed = untrusted.moment(renewed)
+        renewed = parse_time(renewed)
         # A time that nobody can read is none that anybody renews.
         return renewed is None or (self._now() - renewed).total_seconds() > (duration + self._skew)
 
@@ -353,7 +354,7 @@ def collect(client: KubeClient, now: dt.datetime) -> int:
     count = 0
     for lease in list(client.list_all(LEASES, namespace, label_selector=selector)):
         spec = untrusted.mapping(lease.get("spec"))
-        renewed = untrusted.moment(spec.get("renewTime"))
+        renewed = parse_time(spec.get("renewTime"))
         duration = untrusted.number(spec.get("leaseDurationSeconds")) or DURATION_SECONDS
         unused = (now - renewed).total_seconds() - duration if renewed else UNUSED_SECONDS
         if unused >= UNUSED_SECONDS:

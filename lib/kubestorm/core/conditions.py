@@ -11,6 +11,7 @@ import datetime as dt
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.core import untrusted
+from kubestorm.core.times import format_time as format_time  # until callers import it there
 
 READY = "Ready"
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
@@ -209,9 +210,3 @@ def is_true(conditions: Iterable[Mapping[str, Any]], kind: str, *, generation: i
         and item.get("status") == TRUE
         and untrusted.integer(item.get("observedGeneration")) >= generation
     )
-
-
-def format_time(moment: dt.datetime, *, precise: bool = False) -> str:
-    """RFC 3339 in UTC, to the second as Kubernetes writes it, or to the microsecond."""
-    form = "%Y-%m-%dT%H:%M:%S.%fZ" if precise else "%Y-%m-%dT%H:%M:%SZ"
-    return moment.astimezone(dt.timezone.utc).strftime(form)

@@ -11,7 +11,7 @@ import datetime as dt
 from typing import Any, Dict, Mapping, Optional
 
 from kubestorm.core import untrusted
-from kubestorm.core.conditions import format_time
+from kubestorm.core.times import format_time
 
 FIELD = "requests"
 ABORT, PROMOTE, ROLLBACK_TO, FREEZE, CANCEL = "abort", "promote", "rollbackTo", "freeze", "cancel"

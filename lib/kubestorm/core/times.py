@@ -1,4 +1,7 @@
-"""Instants as registries write them, as aware datetimes. Pure."""
+"""RFC 3339 times, as Kubernetes and registries write them. Pure.
+
+Source: RFC 3339, section 5.6; "MicroTime" and "Time" in Kubernetes' apimachinery.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,45 @@ import re
 from typing import Any, Optional
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(?:[Zz]|([+-]\d\d:\d\d))?",
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-][0-9]{2}:[0-9]{2}))?"
 )
+FIRST_YEAR, LAST_YEAR = 1970, 8999
+"""Times outside these years are treated as unreadable: adding to them could overflow."""
 MILLISECONDS_FROM = 10**11
-"""A number of seconds as large would be the year 5138."""
+"""Unix times of at least this are in milliseconds; in seconds it would be the year 5138."""
 
 
-def parse_instant(value: Any) -> Optional[dt.datetime]:
-    """RFC 3339 with any number of decimals, or a number of seconds or milliseconds; None for
-    anything else.
+def parse_time(value: Any) -> Optional[dt.datetime]:
+    """An aware time from RFC 3339 text, in UTC where no offset is given; None for anything else.
+    Reads any number of decimals and keeps six. Never raises.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value / 1000 if value >= MILLISECONDS_FROM else value
-        try:
-            return dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
-        except (ValueError, OverflowError, OSError):
-            return None
     match = _RFC3339.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
     day, time, decimals, offset = match.groups()
-    micros = (decimals or "0")[:6].ljust(6, "0")
     try:
-        return dt.datetime.fromisoformat(f"{day}T{time}.{micros}{offset or '+00:00'}").astimezone(
-            dt.timezone.utc
-        )
+        found = dt.datetime.fromisoformat(
+            f"{day}T{time}.{(decimals or '')[:6].ljust(6, '0')}{offset or '+00:00'}"
+        ).astimezone(dt.timezone.utc)
     except (ValueError, OverflowError):
+        return None
+    return found if FIRST_YEAR <= found.year <= LAST_YEAR else None
+
+
+def parse_timestamp(value: Any) -> Optional[dt.datetime]:
+    """The same, also from a Unix time in seconds or milliseconds. Never raises."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return parse_time(value)
+    try:
+        seconds = value / 1000 if value >= MILLISECONDS_FROM else value
+        return dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
+    except (ValueError, OverflowError, OSError):
         return None
 
 
-def format_instant(instant: dt.datetime) -> str:
-    """RFC 3339 in UTC, with decimals where there are any."""
-    text = instant.astimezone(dt.timezone.utc).isoformat()
-    return text.replace("+00:00", "Z")
+def format_time(moment: dt.datetime, timespec: str = "seconds") -> str:
+    """RFC 3339 in UTC, ending in Z. `timespec` is that of `datetime.isoformat`: `seconds` as
+    Kubernetes writes a Time, `microseconds` a MicroTime, `auto` for decimals where there are any.
+    """
+    return moment.astimezone(dt.timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -9,7 +9,6 @@ one object that is wrong must not stop what looks after all the others.
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 import ipaddress
 import json
@@ -22,6 +21,7 @@ from urllib.parse import unquote_to_bytes
 from urllib3.util import parse_url
 
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.times import parse_time
 
 MAX_PATH = 1024
 MAX_HEADERS = 20
@@ -443,23 +443,7 @@ def number(value: Any, default: float = 0.0) -> float:
     return float(value) if -MAX_INTEGER <= value <= MAX_INTEGER else default
 
 
-def moment(value: Any) -> Optional[dt.datetime]:
-    """RFC 3339, in UTC where no offset is given. None for what is no time, and for years that
-    nothing of ours is of: adding to them overflows."""
-    if not isinstance(value, str) or not value.isascii():
-        return None
-    head, dot, rest = value.replace("Z", "+00:00").partition(".")
-    if dot:
-        # Python before 3.11 reads three or six digits of a second, no other number of them.
-        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-        head, rest = f"{head}.{(digits + '000000')[:6]}", rest[len(digits) :]
-    try:
-        found = dt.datetime.fromisoformat(head + rest)
-    except ValueError:
-        return None
-    if not 1970 <= found.year < 9000:
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=dt.timezone.utc)
+moment = parse_time  # until callers import it from core.times
 
 
 def json_value(value: Any) -> Any:

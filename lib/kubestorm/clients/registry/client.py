@@ -29,7 +29,7 @@ from kubestorm.core.errors import Error, NotFoundError, PermanentError, Temporar
 from kubestorm.core.image_names import DIGEST, DOCKER_HUB, ImageName
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import AwsSettings
-from kubestorm.core.times import parse_instant
+from kubestorm.core.times import parse_time
 from kubestorm.sources.registry.settings import ConnectionSettings, RegistrySettings
 
 SERVICE = "Registry"
@@ -431,7 +431,7 @@ def parse_created(text: Any) -> Optional[dt.datetime]:
     """The `created` of an image's config, RFC 3339 with any number of decimals; None for what is no
     real time.
     """
-    instant = parse_instant(text)
+    instant = parse_time(text)
     return instant if instant is not None and instant >= REPRODUCIBLE else None
 
 

@@ -32,6 +32,7 @@ from kubestorm.core.errors import (
     TemporaryError,
 )
 from kubestorm.core.naming import FINALIZER, LOOK_AGAIN_ANNOTATION, Identity
+from kubestorm.core.times import format_time
 
 Object = Dict[str, Any]
 Result = Dict[str, Any]
@@ -111,7 +112,7 @@ class ResourceHandle:
 
     def request_look(self) -> None:
         """Have the sensor dispatch the object once more. Harmless when it is gone."""
-        stamp = conditions_module.format_time(self._services.now(), precise=True)
+        stamp = format_time(self._services.now(), "microseconds")
         body = {
             "metadata": {
                 "annotations": {LOOK_AGAIN_ANNOTATION: stamp},

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple, Union
 from kubestorm.clients.git.address import is_commit
 from kubestorm.clients.vault import VaultStore
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.times import format_time
 from kubestorm.kinds.build.settings import HookSettings
 from kubestorm.sources.listener import (
     Check,
@@ -63,7 +64,7 @@ class Push:
             "commit": self.commit,
             "before": self.before,
             "actor": self.actor,
-            "seen_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "seen_at": format_time(now),
             "source": source,
             "event_id": self.event_id or f"{self.branch}@{self.commit}",
         }

@@ -29,7 +29,7 @@ from kubestorm.core.tag_policy import (
     newest,
     parse_follow,
 )
-from kubestorm.core.times import format_instant, parse_instant
+from kubestorm.core.times import format_time, parse_time
 from kubestorm.sources.datastore import Store
 from kubestorm.sources.registry.pushed import PushedImage, identity
 from kubestorm.sources.registry.receiving import TRIGGER, Dispatch
@@ -251,13 +251,16 @@ class RegistryPoller:
         try:
             found = json.loads(self._store.get_value(_name(image)) or "null")
             return Known(
-                {str(k): str(v) for k, v in found["tags"].items()}, parse_instant(found.get("at"))
+                {str(k): str(v) for k, v in found["tags"].items()}, parse_time(found.get("at"))
             )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
     def _save(self, image: ImageName, known: Known) -> None:
-        document = {"tags": dict(known.tags), "at": format_instant(known.at) if known.at else None}
+        document = {
+            "tags": dict(known.tags),
+            "at": format_time(known.at, "auto") if known.at else None,
+        }
         self._store.set_value(_name(image), json.dumps(document, separators=(",", ":")))
 
 

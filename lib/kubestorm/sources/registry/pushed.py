@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.image_names import DIGEST, TAG, is_name
-from kubestorm.core.times import format_instant
+from kubestorm.core.times import format_time
 
 MAX_EVENTS = 1000
 """Of one body; registries send one or a few."""
@@ -42,11 +42,11 @@ class PushedImage:
             "tag": self.tag,
             "digest": self.digest,
             "media_type": self.media_type,
-            "pushed_at": format_instant(self.pushed_at or now),
+            "pushed_at": format_time(self.pushed_at or now, "auto"),
             "actor": self.actor,
             "source": source,
             "event_id": self.event_id
-            or identity(source, *self.place, self.digest, format_instant(now)),
+            or identity(source, *self.place, self.digest, format_time(now, "auto")),
         }
 
     @property

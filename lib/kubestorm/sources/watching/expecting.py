@@ -12,6 +12,7 @@ from typing import Any, Mapping, NamedTuple, Optional
 
 from kubestorm.core import untrusted
 from kubestorm.core.conditions import POD_TROUBLE, READY, TRUE, WAITS_FOR_PEOPLE, WATCHED, find
+from kubestorm.core.times import parse_time
 
 SETTLED, PEOPLE, WATCH, FAILED, UNHEARD = "settled", "people", "watch", "failed", "unheard"
 AWAITING_APPROVAL = "AwaitingApproval"
@@ -107,7 +108,7 @@ def awaits_approval(obj: Mapping[str, Any]) -> bool:
 
 def requeue_at(obj: Mapping[str, Any]) -> Optional[dt.datetime]:
     """When the object asks to be looked at (`status.requeueAt`, RFC 3339); None if it does not."""
-    return untrusted.moment(untrusted.status(obj).get("requeueAt"))
+    return parse_time(untrusted.status(obj).get("requeueAt"))
 
 
 def is_behind(observed: Any, generation: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Mapping, NamedTuple, Optional
 
 from kubestorm.clients import resources
 from kubestorm.core import status_requests
+from kubestorm.core.times import format_time
 from kubestorm.core.untrusted import annotations_of, integer, json_object, moment, text
 from kubestorm.kinds.application.rollout.model import PUSH, Freeze, Intents, Promotion
 
@@ -121,7 +122,7 @@ def format_moment(at: Optional[dt.datetime]) -> Optional[str]:
     """RFC 3339 in UTC, to the millisecond; None of None."""
     if at is None:
         return None
-    return at.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_time(at, "milliseconds")
 
 
 def _promotion(said: Mapping[str, Any]) -> Promotion:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from kubestorm.core.times import parse_instant
+from kubestorm.core.times import parse_timestamp
 from kubestorm.sources.registry.pushed import PushedImage, is_manifest, listed, mapping, text
 
 CONTENT_TYPES = (
@@ -38,7 +38,7 @@ def image_of(event: Any) -> Optional[PushedImage]:
         tag=tag,
         digest=text(target, "digest"),
         media_type=media_type,
-        pushed_at=parse_instant(event.get("timestamp")),
+        pushed_at=parse_timestamp(event.get("timestamp")),
         actor=text(event, "actor", "name"),
         event_id=text(event, "id"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping
 
 from kubestorm.core.image_names import DOCKER_HUB
-from kubestorm.core.times import parse_instant
+from kubestorm.core.times import parse_timestamp
 from kubestorm.sources.registry.pushed import PushedImage, identity, mapping, text
 
 
@@ -20,7 +20,7 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
             repository=repository,
             tag=tag,
             digest="",
-            pushed_at=parse_instant(when),
+            pushed_at=parse_timestamp(when),
             actor=text(pushed, "pusher"),
             event_id=identity("dockerhub", repository, tag, str(when)),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping
 
-from kubestorm.core.times import parse_instant
+from kubestorm.core.times import parse_timestamp
 from kubestorm.sources.listener.messages import parse_json
 from kubestorm.sources.registry.pushed import PushedImage, mapping, text
 
@@ -42,7 +42,7 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
             tag=text(detail, "image-tag"),
             digest=text(detail, "image-digest"),
             media_type=text(detail, "manifest-media-type"),
-            pushed_at=parse_instant(body.get("time")),
+            pushed_at=parse_timestamp(body.get("time")),
             event_id=text(body, "id"),
         )
     ]

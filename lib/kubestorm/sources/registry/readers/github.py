@@ -10,7 +10,7 @@ from typing import Any, List, Mapping
 from urllib.parse import unquote
 
 from kubestorm.core.image_names import split_reference
-from kubestorm.core.times import parse_instant
+from kubestorm.core.times import parse_timestamp
 from kubestorm.sources.registry.pushed import PushedImage, identity, mapping, text
 
 HOST = "ghcr.io"
@@ -51,7 +51,7 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
             tag=tag,
             digest=digest,
             media_type=text(manifest, "media_type"),
-            pushed_at=parse_instant(when),
+            pushed_at=parse_timestamp(when),
             actor=text(body, "sender", "login"),
             event_id=identity("ghcr", host, repository, tag, digest, str(when)),
         )

@@ -12,7 +12,7 @@ from typing import Any, List, Mapping
 
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.image_names import split_reference
-from kubestorm.core.times import parse_instant
+from kubestorm.core.times import parse_timestamp
 from kubestorm.sources.listener.messages import parse_json
 from kubestorm.sources.registry.pushed import PushedImage, identity, mapping, text
 
@@ -24,7 +24,7 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
     if "message" in body:
         message = mapping(body, "message")
         number = text(message, "messageId") or text(message, "message_id")
-        when = parse_instant(message.get("publishTime") or message.get("publish_time"))
+        when = parse_timestamp(message.get("publishTime") or message.get("publish_time"))
         body = mapping(parse_json(_decoded(text(message, "data", required=True))))
     if text(body, "action", required=True) != "INSERT":
         return []

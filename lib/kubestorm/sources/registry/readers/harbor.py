@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping
 
 from kubestorm.core.image_names import DIGEST, split_reference
-from kubestorm.core.times import parse_instant
+from kubestorm.core.times import parse_timestamp
 from kubestorm.sources.registry.pushed import PushedImage, identity, listed, mapping, text
 
 PUSHED = ("PUSH_ARTIFACT", "pushImage")
@@ -50,7 +50,7 @@ def _image(resource: Any, repository: str, when: Any, number: str, actor: str) -
         repository=repository,
         tag=tag,
         digest=digest,
-        pushed_at=parse_instant(when),
+        pushed_at=parse_timestamp(when),
         actor=actor,
         event_id=identity("harbor", number or str(when), repository, tag, digest),
     )
