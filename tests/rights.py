@@ -21,6 +21,7 @@ from kubestorm.clients import kube_errors
 from kubestorm.clients.kube import KubeSettings, connect
 from kubestorm.entrypoints.rbac import Account, Granted, Wish, grant
 from kubestorm.entrypoints.sensors.observers import observers
+from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.sources.watching.hub import WatchHub
 from kubestorm.sources.watching.settings import WatchSettings
 
@@ -186,7 +187,11 @@ def sensing(config: Mapping[str, Any], told: Callable[..., object]) -> Iterator[
         if rule["trigger"]["type"] == "kubestorm.resource_event":
             hub.add({**rule["trigger"], "ref": rule["name"]})
     hub.start(
-        WatchSettings.from_config(config), client, observers=observers(config, client, told, log)
+        WatchSettings.from_config(
+            config, build_namespace=BuildSettings.from_config(config).job_namespace
+        ),
+        client,
+        observers=observers(config, client, told, log),
     )
     try:
         watches = len(hub.watches()) + len(hub._owned)

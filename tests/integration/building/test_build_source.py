@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from kubestorm.clients.git.address import GitAddress, parse_address
+from kubestorm.clients.git.credentials import GitCredentials
+from kubestorm.clients.git.settings import GitSettings
 from kubestorm.clients.git.source import GitClient, forget_unused, kept_repository
 from kubestorm.clients.host.processes import Runner
 from kubestorm.clients.host.workspace import Workspace
 from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
 from kubestorm.core.secrets import Secret
-from kubestorm.kinds.build.credentials import GitCredentials
-from kubestorm.kinds.build.settings import BuildSettings, SourceSettings
 
 from tests.integration.building.git_servers import (
     PASSWORD,
@@ -24,7 +24,7 @@ from tests.integration.building.git_servers import (
     http_server,
 )
 
-ALL = SourceSettings(protocols=("https", "http", "ssh", "file"), hosts=("*", "127.0.0.1"))
+ALL = GitSettings(protocols=("https", "http", "ssh", "file"), hosts=("*", "127.0.0.1"))
 Open = Callable[..., "contextmanager[GitClient]"]
 
 
@@ -55,9 +55,7 @@ def client(base: Path) -> Open:
     def opened(
         url: str, credentials: GitCredentials | None = None, **source: object
     ) -> Iterator[GitClient]:
-        settings = BuildSettings(
-            source=SourceSettings(protocols=ALL.protocols, hosts=ALL.hosts, **source)
-        )
+        settings = GitSettings(protocols=ALL.protocols, hosts=ALL.hosts, **source)
         with Workspace(base) as workspace:
             runner = Runner(workspace.path)
             address = parse_address(url, ALL)
@@ -173,9 +171,7 @@ def test_an_address_that_got_past_the_check_still_runs_nothing(base, tmp_path, u
     mark = tmp_path / "ran"
     address = GitAddress("https", "git.test", url.format(mark=mark))
     with Workspace(base) as workspace:
-        git = GitClient(
-            workspace, address, GitCredentials(), BuildSettings(), Runner(workspace.path)
-        )
+        git = GitClient(workspace, address, GitCredentials(), GitSettings(), Runner(workspace.path))
         with pytest.raises((TemporaryError, PermanentError, NotFoundError)):
             git.head("main")
     assert not mark.exists()

@@ -11,10 +11,10 @@ from kubestorm.clients.git.address import (
     repository_key,
     revision_problem,
 )
+from kubestorm.clients.git.settings import GitSettings
 from kubestorm.core.errors import DefinitionError
-from kubestorm.kinds.build.settings import SourceSettings
 
-ALL = SourceSettings(protocols=("https", "http", "ssh", "file"))
+ALL = GitSettings(protocols=("https", "http", "ssh", "file"))
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_a_password_in_an_address_is_not_repeated_in_its_refusal():
 @pytest.mark.parametrize(
     "settings, text",
     [
-        (SourceSettings(), "file:///srv/git/shop.git"),
-        (SourceSettings(), "http://git.test/shop"),
-        (SourceSettings(hosts=("*.corp.test",)), "https://git.test/shop"),
-        (SourceSettings(), "https://169.254.169.254/latest"),
-        (SourceSettings(), "https://2852039166/latest"),
-        (SourceSettings(), "https://0xa9fea9fe/latest"),
-        (SourceSettings(), "https://[fd00:ec2::254]/latest"),
-        (SourceSettings(), "https://metadata.google.internal/v1"),
-        (SourceSettings(), "git@localhost:shop.git"),
-        (SourceSettings(), "https://x.localhost/shop"),
+        (GitSettings(), "file:///srv/git/shop.git"),
+        (GitSettings(), "http://git.test/shop"),
+        (GitSettings(hosts=("*.corp.test",)), "https://git.test/shop"),
+        (GitSettings(), "https://169.254.169.254/latest"),
+        (GitSettings(), "https://2852039166/latest"),
+        (GitSettings(), "https://0xa9fea9fe/latest"),
+        (GitSettings(), "https://[fd00:ec2::254]/latest"),
+        (GitSettings(), "https://metadata.google.internal/v1"),
+        (GitSettings(), "git@localhost:shop.git"),
+        (GitSettings(), "https://x.localhost/shop"),
     ],
 )
 def test_protocols_and_servers_are_what_operations_allow(settings, text):
@@ -104,7 +104,7 @@ def test_protocols_and_servers_are_what_operations_allow(settings, text):
 
 def test_an_address_that_operations_name_is_taken():
     """A server without a name is theirs to allow."""
-    settings = SourceSettings(hosts=("*", "10.0.0.7"))
+    settings = GitSettings(hosts=("*", "10.0.0.7"))
     assert parse_address("https://10.0.0.7/team/shop.git", settings).host == "10.0.0.7"
 
 

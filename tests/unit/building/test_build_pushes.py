@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from kubestorm.clients.git.address import repository_key
+from kubestorm.clients.git.settings import PollSettings
 from kubestorm.core.errors import DefinitionError
 from kubestorm.kinds.build.branch_tracking import delay_seconds, follows
-from kubestorm.kinds.build.settings import PollSettings
 from kubestorm.sources.git.hooks import delivery_key
 from kubestorm.sources.git.pushes import Ignored, Push, read_push
 from kubestorm.sources.listener.messages import Request

@@ -174,3 +174,16 @@ def test_a_wrong_setting_is_named(section, where):
     with pytest.raises(DefinitionError) as refused:
         BuildSettings.from_config({"build": section})
     assert refused.value.field == where or where in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "section, namespace",
+    [
+        ({"cluster": {"namespace": "ours"}}, "ours"),
+        ({"builder": "host-buildah", "cluster": {"namespace": "ours"}}, ""),
+        ({"builder": "host-buildah", "builders": ["kaniko"]}, "kubestorm-builds"),
+    ],
+)
+def test_jobs_have_a_namespace_where_a_builder_makes_them(section, namespace):
+    """Builds on hosts alone have none: there is nothing to watch."""
+    assert BuildSettings.from_config({"build": section}).job_namespace == namespace

@@ -16,6 +16,12 @@ def test_the_least_configuration_is_the_cluster() -> None:
     assert WatchSettings.from_config({"cluster": "dev"}) == WatchSettings("dev")
 
 
+def test_whoever_knows_of_builds_names_their_namespace() -> None:
+    """The namespace of Jobs is given, not read from the section of builds."""
+    settings = WatchSettings.from_config({"cluster": "dev"}, build_namespace="builds")
+    assert settings.build_namespace == "builds"
+
+
 def test_sections_are_read() -> None:
     """Lists become tuples, null means the default."""
     config = {

@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from kubestorm.clients.git.settings import GitSettings
 from kubestorm.core.errors import DefinitionError
-from kubestorm.kinds.build.settings import SourceSettings
 
 FIELD = "spec.source.url"
 SCP_LIKE = re.compile(
@@ -58,7 +58,7 @@ class GitAddress(NamedTuple):
     key: str = ""
 
 
-def parse_address(text: str, settings: SourceSettings) -> GitAddress:
+def parse_address(text: str, settings: GitSettings) -> GitAddress:
     """Check an address. Raises DefinitionError with what would be right; passwords in it are
     refused, never shown.
     """

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm.clients.git.address import GitAddress, is_commit
+from kubestorm.clients.git.credentials import GitCredentials, git_environment
+from kubestorm.clients.git.settings import GitSettings
 from kubestorm.clients.host.processes import ProgramError, Runner, TimedOutError, clean_environment
 from kubestorm.clients.host.workspace import Workspace, prepare
 from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
-from kubestorm.kinds.build.credentials import GitCredentials, git_environment
-from kubestorm.kinds.build.settings import BuildSettings
 
 SERVICE = "Git"
 SOURCES = "sources"
@@ -72,14 +72,14 @@ class GitClient:
         workspace: Workspace,
         address: GitAddress,
         credentials: GitCredentials,
-        settings: BuildSettings,
+        settings: GitSettings,
         runner: Runner,
     ) -> None:
         self._workspace, self._address, self._settings = workspace, address, settings
         self._runner = runner
         runner.hide(credentials.texts)
         self._env = clean_environment(
-            workspace.path, **git_environment(workspace, credentials, address, settings.source)
+            workspace.path, **git_environment(workspace, credentials, address, settings)
         )
         config = list(CONFIG)
         if credentials.password is not None:
@@ -98,7 +98,7 @@ class GitClient:
             else []
         )
         patterns = patterns or ([f"refs/heads/{branch}"] if branch else [HEAD])
-        timeout = self._settings.source.ask_timeout_seconds
+        timeout = self._settings.ask_timeout_seconds
         out = self._git(
             ["ls-remote", "--symref", "--", self._address.url, *patterns], timeout
         ).decode(errors="replace")
@@ -115,7 +115,7 @@ class GitClient:
         """Have a commit, and as much of the history before it as leads back to the commits in
         `since`.
         """
-        timeout = self._settings.source.timeout_seconds
+        timeout = self._settings.timeout_seconds
         if not (repository / "config").exists():
             shutil.rmtree(repository, ignore_errors=True)
             self._git(["init", "--quiet", "--bare", "--template=", "--", str(repository)], timeout)
@@ -185,7 +185,7 @@ class GitClient:
             *refspecs,
         ]
         try:
-            self._git(command, self._settings.source.timeout_seconds)
+            self._git(command, self._settings.timeout_seconds)
         except NotFoundError:
             if not missing_ok:
                 raise
@@ -221,9 +221,7 @@ class GitClient:
             commit,
             "--",
         ]
-        out = self._git(
-            [f"--git-dir={repository}", *command], self._settings.source.timeout_seconds
-        )
+        out = self._git([f"--git-dir={repository}", *command], self._settings.timeout_seconds)
         return tuple(part.decode(errors="surrogateescape") for part in out.split(b"\0") if part)
 
     def tree(self, repository: Path, commit: str, folder: str) -> Tuple[TreeEntry, ...]:
@@ -236,7 +234,7 @@ class GitClient:
             raise DefinitionError(message, field="context")
         out = self._git(
             [f"--git-dir={repository}", "ls-tree", "-r", "-z", name],
-            self._settings.source.timeout_seconds,
+            self._settings.timeout_seconds,
         )
         return tuple(parse_tree(out))
 
@@ -244,7 +242,7 @@ class GitClient:
         try:
             kind = self._git(
                 [f"--git-dir={repository}", "cat-file", "-t", name],
-                self._settings.source.timeout_seconds,
+                self._settings.timeout_seconds,
             )
         except (TemporaryError, NotFoundError, PermanentError):
             return False
@@ -278,7 +276,7 @@ class GitClient:
             f"{commit}:{posixpath.normpath(path)}",
         ]
         try:
-            found = self._git(command, self._settings.source.timeout_seconds)
+            found = self._git(command, self._settings.timeout_seconds)
         except (TemporaryError, NotFoundError, PermanentError) as error:
             raise DefinitionError(
                 f"the source has no file {path} at {commit[:8]}", field="source"
@@ -294,7 +292,7 @@ class GitClient:
         """Write the files of one folder of a commit, and nothing else of the repository."""
         env = {**self._env, "GIT_INDEX_FILE": str(self._workspace.path / f"index-{target.name}")}
         base = [f"--git-dir={repository}", f"--work-tree={target}", "-c", "core.bare=false"]
-        timeout = self._settings.source.timeout_seconds
+        timeout = self._settings.timeout_seconds
         self._git([*base, "read-tree", self._tree_name(commit, folder)], timeout, env=env)
         self._git(
             [*base, "checkout-index", "--all", "--force", "--quiet"], timeout, env=env, cwd=target
@@ -306,7 +304,7 @@ class GitClient:
 
     def _succeeds(self, repository: Path, command: Sequence[str]) -> bool:
         try:
-            self._git([f"--git-dir={repository}", *command], self._settings.source.timeout_seconds)
+            self._git([f"--git-dir={repository}", *command], self._settings.timeout_seconds)
         except (TemporaryError, NotFoundError, PermanentError):
             return False
         return True

@@ -14,6 +14,7 @@ from kubestorm.core.parts import DATABASES
 from kubestorm.entrypoints.sensors.keeping import Config, Keeper, Part
 from kubestorm.entrypoints.sensors.observers import observers
 from kubestorm.entrypoints.sensors.polls import Context, Poll, WithServices, for_part, part_of
+from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.sources.datastore import QuietStore
 from kubestorm.sources.watching.hub import WatchHub
 from kubestorm.sources.watching.settings import WatchSettings
@@ -56,7 +57,10 @@ class Resources:
 
     def _begin(self, config: Config) -> WatchHub:
         services = open_services(config)
-        settings, client = WatchSettings.from_config(config), services.kube
+        settings = WatchSettings.from_config(
+            config, build_namespace=BuildSettings.from_config(config).job_namespace
+        )
+        client = services.kube
         hub = WatchHub(self._service, self._dispatch, log=self._log)
         told = observers(config, client, self._dispatch, self._log)
         with self._lock:

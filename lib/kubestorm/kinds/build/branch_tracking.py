@@ -22,7 +22,8 @@ from kubestorm.core.naming import identity_of
 from kubestorm.kinds.build.commands import IMAGE_BUILDS, PLURAL
 from kubestorm.kinds.build.records import PUSHED_ANNOTATION
 from kubestorm.kinds.build.running import BuildRun
-from kubestorm.kinds.build.settings import BuildSettings, PollSettings
+from kubestorm.clients.git.settings import PollSettings
+from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.spec import ImageBuildSpec
 from kubestorm.kinds.common.resource import Object
 from kubestorm.sources.git.pushes import TRIGGER, Push

@@ -37,13 +37,8 @@ from kubestorm.kinds.build.builders import Builder, Order, Progress
 from kubestorm.kinds.build.builders.host import HostBuilder, refuse_unsafe_host
 from kubestorm.kinds.build.builders.jobs import JobBuilder
 from kubestorm.kinds.build.context import check_context
-from kubestorm.kinds.build.credentials import (
-    GitCredentials,
-    Logins,
-    RegistryLogin,
-    git_credentials,
-    registry_logins,
-)
+from kubestorm.clients.git.credentials import GitCredentials, git_credentials
+from kubestorm.kinds.build.credentials import Logins, RegistryLogin, registry_logins
 from kubestorm.kinds.build.logins import build_grants
 from kubestorm.kinds.build.plan import Request, inputs_of, plan_images
 from kubestorm.clients.host.processes import CanceledError, Runner
@@ -187,7 +182,7 @@ class BuildRun:
         with Workspace(self.settings.work_folder) as workspace:
             runner = Runner(workspace.path, stop=stop)
             yield GitClient(
-                workspace, spec.source.address, self.credentials(spec), self.settings, runner
+                workspace, spec.source.address, self.credentials(spec), self.settings.source, runner
             )
 
     def job_builder(self, spec: ImageBuildSpec, logins: Optional[Logins] = None) -> JobBuilder:

@@ -14,12 +14,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Mapping, Optional, Tuple
 
+from kubestorm.clients.git.settings import GitSettings
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.sections import build
+from kubestorm.sources.git.settings import WebhooksSettings
 
 HOST_BUILDAH, BUILDKIT, BUILDAH, KANIKO = "host-buildah", "buildkit", "buildah", "kaniko"
 BUILDERS = (BUILDKIT, BUILDAH, KANIKO, HOST_BUILDAH)
-PROTOCOLS = ("https", "ssh", "http", "file")
 
 
 @dataclass(frozen=True)
@@ -61,74 +62,6 @@ class RegistrySettings:
         if not any(fnmatchcase(namespace, each) for each in self.namespaces):
             return ()
         return tuple(each.replace("{namespace}", namespace) for each in self.repositories)
-
-
-@dataclass(frozen=True)
-class PollSettings:
-    """How branches are followed where nobody calls us."""
-
-    interval_seconds: float = 60.0
-    """Between two looks at one branch. 0 turns polling off; push webhooks and commands go on."""
-    jitter: float = 0.2
-    """Share of the interval by which a look may come earlier or later, so that sources are not
-    asked all at once.
-    """
-    max_backoff_seconds: float = 900.0
-    """A source that does not answer is asked ever less often, up to this."""
-
-
-@dataclass(frozen=True)
-class SourceSettings:
-    """Which git servers may be talked to, and how."""
-
-    protocols: Tuple[str, ...] = ("https", "ssh")
-    """Of https, ssh, http and file. `http` sends source in the clear, `file` reads this machine's
-    disk.
-    """
-    hosts: Tuple[str, ...] = ("*",)
-    """Shell patterns of the git servers that an ImageBuild may name."""
-    credentials_paths: Tuple[str, ...] = ("builds/{cluster}/{namespace}/*",)
-    """Shell patterns of Vault paths that an ImageBuild may name for its source; anything else is
-    refused.
-    """
-    ca_file: Optional[str] = None
-    """PEM file with the git server's own authority."""
-    known_hosts_file: Optional[str] = None
-    """OpenSSH known_hosts with the keys of the git servers, where the secret has no `known_hosts`
-    of its own.
-    """
-    timeout_seconds: float = 300.0
-    """For one fetch."""
-    ask_timeout_seconds: float = 20.0
-    """For the question which commit a branch is at: a step has to return within seconds."""
-    keep_days: float = 14.0
-    """How long a fetched repository that nobody builds from is kept on the host."""
-    poll: PollSettings = field(default_factory=PollSettings)
-
-
-@dataclass(frozen=True)
-class HookSettings:
-    """One door for push webhooks of a git server."""
-
-    name: str = ""
-    """The last part of its path: /git/NAME."""
-    kind: str = "github"
-    """`github`, `gitea` or `gitlab`."""
-    secret_file: Optional[str] = None
-    """File with the shared secret (GitHub, Gitea) or the token (GitLab)."""
-    vault_path: Optional[str] = None
-    """Or where in Vault its field `secret` is."""
-
-
-@dataclass(frozen=True)
-class WebhooksSettings:
-    """Where push webhooks are received. Without `hooks` nothing listens."""
-
-    listener: Mapping[str, Any] = field(default_factory=dict)
-    """As it came: the listener's own settings are read where it is made, since actions need no
-    listener.
-    """
-    hooks: Tuple[HookSettings, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,7 +149,7 @@ class BuildSettings:
     """
     pull_secret_name: str = "kubestorm-registry"  # noqa: S105 (the name of one)
     """The Secret that `pull_secret_ensure` makes."""
-    source: SourceSettings = field(default_factory=SourceSettings)
+    source: GitSettings = field(default_factory=GitSettings)
     webhooks: WebhooksSettings = field(default_factory=WebhooksSettings)
     host: HostSettings = field(default_factory=HostSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
@@ -225,13 +158,6 @@ class BuildSettings:
     def from_config(cls, config: Mapping[str, Any]) -> BuildSettings:
         """Raises DefinitionError naming the key that is wrong. Nothing is read from disk."""
         raw = dict(config.get("build") or {})
-        source = dict(raw.pop("source", None) or {})
-        source["poll"] = build(PollSettings, source.get("poll"), "build.source.poll")
-        webhooks = dict(raw.pop("webhooks", None) or {})
-        webhooks["hooks"] = tuple(
-            _hook(item, f"build.webhooks.hooks[{index}]")
-            for index, item in enumerate(webhooks.get("hooks") or ())
-        )
         cluster = dict(raw.pop("cluster", None) or {})
         cluster["resources"] = build(
             ResourceSettings, cluster.get("resources"), "build.cluster.resources"
@@ -244,8 +170,8 @@ class BuildSettings:
             cls,
             {
                 **raw,
-                "source": build(SourceSettings, source, "build.source"),
-                "webhooks": build(WebhooksSettings, webhooks, "build.webhooks"),
+                "source": GitSettings.from_config(config),
+                "webhooks": WebhooksSettings.from_config(config),
                 "host": build(HostSettings, raw.get("host"), "build.host"),
                 "cluster": build(ClusterSettings, cluster, "build.cluster"),
             },
@@ -270,6 +196,11 @@ class BuildSettings:
         """Whether a builder that may be named runs as Jobs."""
         return any(builder != HOST_BUILDAH for builder in self.offered)
 
+    @property
+    def job_namespace(self) -> str:
+        """Where builds run as Jobs; empty where none does."""
+        return self.cluster.namespace if self.in_cluster else ""
+
     def platform_of(self, builder: str) -> str:
         """What a builder makes where an ImageBuild names no platform; empty where that depends on
         the node.
@@ -287,29 +218,12 @@ class BuildSettings:
         return (base if base.is_dir() else Path(tempfile.gettempdir())) / f"kubestorm-{os.getuid()}"
 
 
-def _hook(raw: Any, where: str) -> HookSettings:
-    hook = build(HookSettings, raw, where)
-    if hook.kind not in ("github", "gitea", "gitlab"):
-        raise DefinitionError(
-            f"{where}.kind is {hook.kind!r}; it is github, gitea or gitlab.", field=f"{where}.kind"
-        )
-    if not hook.name or bool(hook.secret_file) == bool(hook.vault_path):
-        raise DefinitionError(
-            f"{where} needs a name, and either secret_file or vault_path.", field=where
-        )
-    return hook
-
-
 def _check(settings: BuildSettings) -> None:
     for name in settings.offered:
         if name not in BUILDERS:
             raise DefinitionError(
                 f"build.builder {name!r} is none of {', '.join(BUILDERS)}.", field="build.builder"
             )
-    for name in settings.source.protocols:
-        if name not in PROTOCOLS:
-            message = f"build.source.protocols: {name!r} is none of {', '.join(PROTOCOLS)}."
-            raise DefinitionError(message, field="build.source.protocols")
     for index, registry in enumerate(settings.registries):
         _check_registry(settings, registry, f"build.registries[{index}]")
     if settings.max_concurrent < 1 or settings.attempts < 1:

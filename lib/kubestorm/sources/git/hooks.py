@@ -13,10 +13,10 @@ from typing import Any, Callable, Mapping
 
 from kubestorm.clients.services import Services
 from kubestorm.core.errors import TemporaryError
-from kubestorm.kinds.build.settings import BuildSettings, HookSettings
 from kubestorm.sources.datastore import Store
 from kubestorm.sources.dedup_store import Remembered
 from kubestorm.sources.git.pushes import TRIGGER, Ignored, Push, check_of, read_push
+from kubestorm.sources.git.settings import HookSettings, WebhooksSettings
 from kubestorm.sources.listener import Answer, Listener, ListenerSettings, Request, Route
 
 DEFAULT_PORT = 8090
@@ -35,7 +35,7 @@ class PushEvents:
         """Binds the listener's address. Raises DefinitionError for settings that cannot be."""
         self._services, self._dispatch, self._log = services, dispatch, log
         self._taken = Remembered(store, TAKEN, shards=TAKEN_SHARDS)
-        settings = BuildSettings.from_config(services.settings.raw).webhooks
+        settings = WebhooksSettings.from_config(services.settings.raw)
         routes = [self._route(hook, index) for index, hook in enumerate(settings.hooks)]
         section = {"port": DEFAULT_PORT, **settings.listener}
         listener = ListenerSettings.from_config(section, field="build.webhooks.listener")

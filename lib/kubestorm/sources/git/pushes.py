@@ -16,7 +16,7 @@ from kubestorm.clients.git.address import is_commit
 from kubestorm.clients.vault import VaultStore
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.times import format_time
-from kubestorm.kinds.build.settings import HookSettings
+from kubestorm.sources.git.settings import HookSettings
 from kubestorm.sources.listener import (
     Check,
     FileSecrets,

@@ -8,7 +8,6 @@ from typing import Any, Mapping, Tuple, Type, TypeVar
 from kubestorm.clients.kube import KubeSettings
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.settings import AwsSettings, load_settings
-from kubestorm.kinds.build.settings import BuildSettings, ClusterSettings
 
 OWN_GROUP = "kubestorm.io"
 _Section = TypeVar("_Section")
@@ -75,7 +74,7 @@ class WatchSettings:
     database_kinds: Tuple[Tuple[str, str], ...] = ()
     """Group and plural of the kinds that are understood as Databases."""
 
-    build_namespace: str = ClusterSettings.namespace
+    build_namespace: str = ""
     """Where builds run as Jobs; empty: none does."""
 
     def is_ours(self, group: str, plural: str) -> bool:
@@ -101,11 +100,11 @@ class WatchSettings:
         return self.kubernetes.places(namespace)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> WatchSettings:
+    def from_config(cls, config: Mapping[str, Any], *, build_namespace: str = "") -> WatchSettings:
         """Read `cluster`, `kubernetes`, `parts`, `resync` and `watch`; DefinitionError names the
         key that is wrong.
         """
-        settings, builds = load_settings(config), BuildSettings.from_config(config)
+        settings = load_settings(config)
         resync = _section(ResyncSettings, "resync", config)
         for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
             if not getattr(resync, name):
@@ -117,7 +116,7 @@ class WatchSettings:
             resync=resync,
             watch=_section(LoopSettings, "watch", config),
             aws=settings.aws,
-            build_namespace=builds.cluster.namespace if builds.in_cluster else "",
+            build_namespace=build_namespace,
             database_kinds=tuple((one.group, one.plural) for one in settings.database.kinds),
         )
 

@@ -20,7 +20,8 @@ from kubestorm.kinds.build.builders import (
     Stage,
 )
 from kubestorm.kinds.build.builders import manifests as m
-from kubestorm.kinds.build.credentials import GitCredentials, Logins, docker_config
+from kubestorm.clients.git.credentials import GitCredentials
+from kubestorm.kinds.build.credentials import Logins, docker_config
 from kubestorm.kinds.build.failures import judge
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.core.conditions import TRUE, condition_in

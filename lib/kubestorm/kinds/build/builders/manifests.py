@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from kubestorm.core import naming
 from kubestorm.clients.git.address import is_commit
 from kubestorm.kinds.build.builders import Order
-from kubestorm.kinds.build.credentials import GitCredentials
+from kubestorm.clients.git.credentials import GitCredentials
 from kubestorm.kinds.build.settings import BUILDAH, BUILDKIT, KANIKO, BuildSettings
 from kubestorm.core.naming import Identity
 from kubestorm.core.secrets import Secret

@@ -16,7 +16,7 @@ from kubestorm.core import untrusted
 from kubestorm.kinds.application.spec import parse as parse_application
 from kubestorm.clients.git.address import repository_key
 from kubestorm.kinds.build.commands import IMAGE_BUILDS
-from kubestorm.kinds.build.credentials import git_credentials
+from kubestorm.clients.git.credentials import git_credentials
 from kubestorm.kinds.build.branch_tracking import follows, note_push
 from kubestorm.clients.host.processes import Runner
 from kubestorm.kinds.build.settings import BuildSettings
@@ -195,7 +195,7 @@ def _read(
 def _git(services: Services, source: SourceSpec, settings: BuildSettings) -> Iterator[GitClient]:
     with Workspace(settings.work_folder) as workspace:
         credentials = git_credentials(services.vault, source.vault_path, source.address)
-        yield GitClient(workspace, source.address, credentials, settings, Runner(workspace.path))
+        yield GitClient(workspace, source.address, credentials, settings.source, Runner(workspace.path))
 
 
 def _check(services: Services, build: Manifest, made: Sequence[Manifest]) -> None:
