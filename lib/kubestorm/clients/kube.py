@@ -30,6 +30,7 @@ from kubestorm.clients.kube_errors import ExpiredError, ForbiddenError, Request,
 from kubestorm.core import parts, untrusted
 from kubestorm.core.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
 from kubestorm.core.naming import GROUP, LABEL
+from kubestorm.core.sections import invalid_setting, read_section, section_values
 from kubestorm.core.times import format_time
 
 __all__ = [
@@ -128,25 +129,19 @@ class KubeSettings:
         """Read the pack configuration's `kubernetes` section; raises DefinitionError naming a key
         it does not know.
         """
-        section = config.get("kubernetes") or {}
-        unknown = sorted(set(section) - set(cls.__dataclass_fields__) | set(section) & {"left_out"})
-        if unknown:
+        section = section_values(config.get("kubernetes"), "kubernetes")
+        if "left_out" in section:
             raise DefinitionError(
-                f"the pack configuration has no setting kubernetes.{unknown[0]}",
-                field=f"kubernetes.{unknown[0]}",
+                "Unknown setting kubernetes.left_out; use parts.", field="kubernetes.left_out"
             )
-        values = {key: value for key, value in section.items() if value is not None}
-        served = values.pop("namespaces", ())
-        if not isinstance(served, (list, tuple)) or not all(
-            isinstance(one, str) and LABEL.fullmatch(one) for one in served
-        ):
-            raise DefinitionError(
-                f"kubernetes.namespaces is a list of names of namespaces (found: {served!r}).",
-                field="kubernetes.namespaces",
+        settings = read_section(cls, section, "kubernetes")
+        if not all(LABEL.fullmatch(one) for one in settings.namespaces):
+            raise invalid_setting(
+                "kubernetes.namespaces", "a list of names of namespaces", settings.namespaces
             )
-        return cls(
-            **values,
-            namespaces=tuple(dict.fromkeys(served)),
+        return replace(
+            settings,
+            namespaces=tuple(dict.fromkeys(settings.namespaces)),
             left_out=parts.left_out(config),
         )
 

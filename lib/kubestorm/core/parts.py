@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import given
+from kubestorm.core.sections import section_values
 
 DATABASES, APPLICATIONS, BUILDS = "databases", "applications", "builds"
 ANNOUNCEMENTS = "announcements"
@@ -50,7 +50,7 @@ def in_use(config: Config) -> Tuple[str, ...]:
     return named(config) or tuple(
         part
         for part, sections in SECTIONS.items()
-        if any(given(config.get(section), section) for section in sections)
+        if any(section_values(config.get(section), section) for section in sections)
     )
 
 

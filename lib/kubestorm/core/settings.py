@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Optional, Tuple, TypeVar
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import build
+from kubestorm.core.sections import read_section
 
 CLUSTER_PATTERN = re.compile(r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
 
@@ -264,7 +264,7 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
             field="cluster",
         )
     vault = dict(config.get("vault") or {})
-    auth = build(VaultAuth, vault.pop("auth", None), "vault.auth")
+    auth = read_section(VaultAuth, vault.pop("auth", None), "vault.auth")
     if auth.method not in ("token", "approle", "kubernetes"):
         raise DefinitionError(
             f"vault.auth.method is {auth.method!r}; it is one of token, approle, kubernetes.",
@@ -272,10 +272,10 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
         )
     return Settings(
         cluster=cluster,
-        lease=build(LeaseSettings, config.get("lease"), "lease"),
-        aws=build(AwsSettings, config.get("aws"), "aws"),
-        vault=build(VaultSettings, {**vault, "auth": auth}, "vault"),
-        consul=build(ConsulSettings, config.get("consul"), "consul"),
+        lease=read_section(LeaseSettings, config.get("lease"), "lease"),
+        aws=read_section(AwsSettings, config.get("aws"), "aws"),
+        vault=read_section(VaultSettings, {**vault, "auth": auth}, "vault"),
+        consul=read_section(ConsulSettings, config.get("consul"), "consul"),
         database=_database(config.get("database") or {}),
         raw=dict(config),
     )
@@ -286,16 +286,16 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
     engines = values.pop("engines", None)
     if engines:
         values["engines"] = {name: _engine(name, offer) for name, offer in engines.items()}
-    values["defaults"] = build(DatabaseDefaults, values.get("defaults"), "database.defaults")
+    values["defaults"] = read_section(DatabaseDefaults, values.get("defaults"), "database.defaults")
     values["limits"] = tuple(
         _limits(item, f"database.limits[{index}]")
         for index, item in enumerate(values.get("limits") or ())
     )
     values["kinds"] = tuple(
-        build(KindMapping, item, f"database.kinds[{index}]")
+        read_section(KindMapping, item, f"database.kinds[{index}]")
         for index, item in enumerate(values.get("kinds") or ())
     )
-    settings = build(DatabaseSettings, values, "database")
+    settings = read_section(DatabaseSettings, values, "database")
     if settings.defaults.size is not None and settings.defaults.size not in settings.sizes:
         raise DefinitionError(
             f"database.defaults.size is {settings.defaults.size!r}; database.sizes offers "
@@ -324,7 +324,7 @@ def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
 
 
 def _limits(raw: Any, where: str) -> NamespaceLimits:
-    limits = build(NamespaceLimits, raw, where)
+    limits = read_section(NamespaceLimits, raw, where)
     _check_fields((*limits.fixed_fields, *limits.allowed_values, *limits.ranges), where)
     for name, values in limits.allowed_values.items():
         if not isinstance(values, (list, tuple)) or not values:
@@ -353,7 +353,7 @@ def _check_fields(names: Iterable[str], where: str) -> None:
 
 
 def _engine(name: str, raw: Any) -> EngineOffer:
-    offer = build(EngineOffer, raw, f"database.engines.{name}")
+    offer = read_section(EngineOffer, raw, f"database.engines.{name}")
     if not offer.versions:
         raise DefinitionError(
             f"database.engines.{name}.versions is empty; name at least one version."

@@ -29,7 +29,7 @@ from kubestorm.clients.kube import KubeSettings
 from kubestorm.core import parts
 from kubestorm.core.errors import DefinitionError, Error
 from kubestorm.core.naming import LABEL
-from kubestorm.core.sections import given
+from kubestorm.core.sections import section_values
 from kubestorm.core.settings import load_settings
 from kubestorm.kinds.build.settings import BuildSettings
 
@@ -64,7 +64,7 @@ class Role(NamedTuple):
 
 
 def _has(*sections: str) -> Callable[[Config], bool]:
-    return lambda config: any(given(config.get(section), section) for section in sections)
+    return lambda config: any(section_values(config.get(section), section) for section in sections)
 
 
 _APPLICATIONS, _BUILDS = "applications.yaml", "builds.yaml"

@@ -202,9 +202,7 @@ ANNOTATED = {
         pytest.param(
             "shop-eu",
             None,
-            AnnounceSettings(
-                channels=(ChannelRule(("shop-*",), "#shop"), ChannelRule(("*",), "#rest"))
-            ),
+            AnnounceSettings(channels=(ChannelRule("#shop", ("shop-*",)), ChannelRule("#rest"))),
             "#shop",
             id="first pattern that fits",
         ),
@@ -225,7 +223,7 @@ def test_the_channel_of_a_namespace(
         ({"through": "pigeon"}, "announcements.through"),
         ({"burst": "many"}, "announcements.burst"),
         ({"by_namespace": "yes"}, "announcements.by_namespace"),
-        ({"channels": [{"namespaces": ["*"]}]}, "announcements.channels[0]"),
+        ({"channels": [{"namespaces": ["*"]}]}, "announcements.channels[0].channel"),
         ({"channel": 7}, "announcements.channel"),
         ({"tell": ["weather"]}, "announcements.tell"),
     ],

@@ -390,11 +390,11 @@ def test_the_canonical_form_is_the_same_amount(number, suffix):
 
 
 SETTINGS = {
-    "unknown": ({"registri": "x"}, "application has no setting registri"),
-    "unknown below": ({"ingress": {"klass": "x"}}, r"application\.ingress has no setting klass"),
+    "unknown": ({"registri": "x"}, r"Unknown setting application\.registri"),
+    "unknown below": ({"ingress": {"klass": "x"}}, r"Unknown setting application\.ingress\.klass"),
     "quantity": ({"limits": [{"max_cpu": "lots"}]}, r"limits\[0\]\.max_cpu is 'lots'"),
     "exposure": ({"limits": [{"exposures": ["public"]}]}, r"limits\[0\]\.exposures has 'public'"),
-    "shape": ({"limits": ["x"]}, r"limits\[0\] holds 'x'"),
+    "shape": ({"limits": ["x"]}, r"limits\[0\] must be a mapping"),
     "look": ({"look_seconds": 0.5}, "look_seconds must be"),
 }
 

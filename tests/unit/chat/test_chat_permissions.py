@@ -237,8 +237,8 @@ def test_roles_may_include_each_other() -> None:
 @pytest.mark.parametrize(
     "section, message",
     [
-        ({"peeple": [1]}, "chat has no setting peeple"),
-        ({"people": [{"name": "ann", "role": ["x"]}]}, r"chat.people\[0\] has no setting role"),
+        ({"peeple": [1]}, r"Unknown setting chat\.peeple"),
+        ({"people": [{"name": "ann", "role": ["x"]}]}, r"Unknown setting chat.people\[0\]\.role"),
         ({"people": [{"accounts": ["ann"]}]}, r"chat.people\[0\] needs name"),
         (
             {"people": [{"name": "ann", "roles": ["boss"]}]},
@@ -250,7 +250,7 @@ def test_roles_may_include_each_other() -> None:
             {"people": [{"name": "ann", "accounts": ["x"]}, {"name": "ben", "accounts": ["x"]}]},
             "the account 'x' is ann's and ben's",
         ),
-        ("yes", "chat holds 'yes'"),
+        ("yes", "chat must be a mapping of settings"),
     ],
     ids=[
         "key",

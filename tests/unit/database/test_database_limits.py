@@ -49,7 +49,7 @@ WRONG = {
     ),
     "no list of patterns": (
         {"limits": [{"restore_from": "*"}]},
-        "limits[0].restore_from is a list of texts",
+        "limits[0].restore_from must be a list of strings",
     ),
     "a label": ({"label_overrides": {"size": "sice"}}, "label_overrides names sice"),
     "a mapping": (

@@ -254,7 +254,7 @@ def test_a_type_without_a_base_image_is_a_wrong_setting() -> None:
     """The sentence names the setting."""
     with pytest.raises(DefinitionError, match=r"descriptor\.types\.java needs base_image"):
         DescriptorSettings.from_config({"descriptor": {"types": {"java": {}}}})
-    with pytest.raises(DefinitionError, match=r"descriptor\.types\.java has no setting image"):
+    with pytest.raises(DefinitionError, match=r"Unknown setting descriptor\.types\.java\.image"):
         DescriptorSettings.from_config({"descriptor": {"types": {"java": {"image": "x"}}}})
 
 

@@ -52,7 +52,7 @@ class Datastore:
     "section, field, word",
     [
         ({"sorces": []}, "registries.sorces", "sources"),
-        ({"sources": ["x"]}, "registries.sources[0]", "object"),
+        ({"sources": ["x"]}, "registries.sources[0]", "mapping"),
         ({"sources": [{"name": "a"}]}, "registries.sources[0].type", "type"),
         (
             {"sources": [{"name": "a b", "type": "quay"}]},

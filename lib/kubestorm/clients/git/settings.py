@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import build, given
+from kubestorm.core.sections import read_section, section_values
 
 SECTION = "build.source"
 PROTOCOLS = ("https", "ssh", "http", "file")
@@ -57,9 +57,11 @@ class GitSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> GitSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = given(given(config.get("build"), "build").get("source"), SECTION)
-        section["poll"] = build(PollSettings, section.get("poll"), f"{SECTION}.poll")
-        settings = build(cls, section, SECTION)
+        section = section_values(
+            section_values(config.get("build"), "build").get("source"), SECTION
+        )
+        section["poll"] = read_section(PollSettings, section.get("poll"), f"{SECTION}.poll")
+        settings = read_section(cls, section, SECTION)
         for name in settings.protocols:
             if name not in PROTOCOLS:
                 message = f"{SECTION}.protocols: {name!r} must be one of {', '.join(PROTOCOLS)}."

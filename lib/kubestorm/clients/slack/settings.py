@@ -4,10 +4,11 @@ are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Mapping, Tuple
 
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.sections import invalid_setting, read_section
 
 OFF, HTTP, SOCKET = "off", "http", "socket"
 MODES = (OFF, HTTP, SOCKET)
@@ -42,25 +43,9 @@ class SlackSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SlackSettings:
         """Raises DefinitionError naming the key that is wrong. No file is read."""
-        section = dict(config.get("slack") or {})
-        known = {item.name: item.default for item in fields(cls)}
-        values = {}
-        for key, value in section.items():
-            if key not in known:
-                raise _wrong(key, "is no setting")
-            if value is None or value == [] or value == {}:
-                continue
-            if key == "teams":
-                value = tuple(str(one) for one in value)
-            elif isinstance(known[key], (int, float)):
-                if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                    raise _wrong(key, "must be a number of 0 or more")
-            elif not isinstance(value, str):
-                raise _wrong(key, "must be text")
-            values[key] = value
-        settings = cls(**values)
+        settings = read_section(cls, config.get("slack"), "slack")
         if settings.mode not in MODES:
-            raise _wrong("mode", f"is one of {', '.join(MODES)}")
+            raise invalid_setting("slack.mode", f"one of {', '.join(MODES)}", settings.mode)
         settings.check()
         return settings
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, List, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import build
+from kubestorm.core.sections import read_section
 from kubestorm.core.untrusted import Network, networks
 from kubestorm.kinds.application.quantity import parse_quantity
 
@@ -112,13 +112,16 @@ class ApplicationSettings:
     def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:
         """Raises DefinitionError naming the key that is wrong."""
         values = dict(config.get("application") or {})
-        values["ingress"] = build(IngressSettings, values.get("ingress"), "application.ingress")
+        values["ingress"] = read_section(
+            IngressSettings, values.get("ingress"), "application.ingress"
+        )
         for key, kind in (("limits", ApplicationLimits), ("sources", ApplicationSources)):
             items: List[Any] = values.get(key) or []
             values[key] = tuple(
-                build(kind, item, f"application.{key}[{index}]") for index, item in enumerate(items)
+                read_section(kind, item, f"application.{key}[{index}]")
+                for index, item in enumerate(items)
             )
-        settings = build(cls, values, "application")
+        settings = read_section(cls, values, "application")
         _ = settings.ingress.networks  # refuses what is none
         for index, limits in enumerate(settings.limits):
             _check_limits(limits, f"application.limits[{index}]")

@@ -16,7 +16,7 @@ from typing import Any, Mapping, Optional, Tuple
 
 from kubestorm.clients.git.settings import GitSettings
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import build
+from kubestorm.core.sections import read_section
 from kubestorm.sources.git.settings import WebhooksSettings
 
 HOST_BUILDAH, BUILDKIT, BUILDAH, KANIKO = "host-buildah", "buildkit", "buildah", "kaniko"
@@ -159,21 +159,21 @@ class BuildSettings:
         """Raises DefinitionError naming the key that is wrong. Nothing is read from disk."""
         raw = dict(config.get("build") or {})
         cluster = dict(raw.pop("cluster", None) or {})
-        cluster["resources"] = build(
+        cluster["resources"] = read_section(
             ResourceSettings, cluster.get("resources"), "build.cluster.resources"
         )
         raw["registries"] = tuple(
-            build(RegistrySettings, item, f"build.registries[{index}]")
+            read_section(RegistrySettings, item, f"build.registries[{index}]")
             for index, item in enumerate(raw.get("registries") or ())
         )
-        settings = build(
+        settings = read_section(
             cls,
             {
                 **raw,
                 "source": GitSettings.from_config(config),
                 "webhooks": WebhooksSettings.from_config(config),
-                "host": build(HostSettings, raw.get("host"), "build.host"),
-                "cluster": build(ClusterSettings, cluster, "build.cluster"),
+                "host": read_section(HostSettings, raw.get("host"), "build.host"),
+                "cluster": read_section(ClusterSettings, cluster, "build.cluster"),
             },
             "build",
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import build, given
+from kubestorm.core.sections import read_section, section_values
 
 VIEWER, DEVELOPER, DEPLOYER, DBA, ADMIN, APPROVER = (
     "viewer",
@@ -105,21 +105,21 @@ class ChatSettings:
         """Raises DefinitionError naming the key that is wrong. Empty objects and lists count as not
         given.
         """
-        section = given(config.get("chat"), "chat")
+        section = section_values(config.get("chat"), "chat")
         people = tuple(
-            build(PersonEntry, item, f"chat.people[{index}]")
+            read_section(PersonEntry, item, f"chat.people[{index}]")
             for index, item in enumerate(section.pop("people", ()))
         )
         channels = tuple(
-            build(ChannelEntry, item, f"chat.channels[{index}]")
+            read_section(ChannelEntry, item, f"chat.channels[{index}]")
             for index, item in enumerate(section.pop("channels", ()))
         )
         own = {
-            name: build(Role, item, f"chat.roles.{name}")
-            for name, item in given(section.pop("roles", None), "chat.roles").items()
+            name: read_section(Role, item, f"chat.roles.{name}")
+            for name, item in section_values(section.pop("roles", None), "chat.roles").items()
         }
         roles = {**DEFAULT_ROLES, **own}
-        settings = build(
+        settings = read_section(
             cls, {**section, "people": people, "channels": channels, "roles": roles}, "chat"
         )
         _check_roles(settings)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Mapping, Tuple
 
-from kubestorm.core.errors import DefinitionError
+from kubestorm.core.sections import invalid_setting, read_section, section_values
 
 AUTO, SLACK, CHATOPS, OFF = "auto", "slack", "chatops", "off"
 WAYS = (AUTO, SLACK, CHATOPS, OFF)
@@ -17,9 +17,9 @@ TELL = ("applications", "databases", "imagebuilds", "rollouts", DRIFT)
 class ChannelRule:
     """The channel of some namespaces."""
 
-    namespaces: Tuple[str, ...]
-    """Shell patterns; the first entry with one that fits counts."""
     channel: str
+    namespaces: Tuple[str, ...] = ("*",)
+    """Shell patterns; the first entry with one that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class AnnounceSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AnnounceSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = dict(config.get("announcements") or {})
-        known = {item.name: item.default for item in fields(cls)}
-        values = {}
-        for key, value in section.items():
-            if key not in known:
-                raise _wrong(key, "is not a setting")
-            if value is None or value == [] or value == {}:
-                continue
-            values[key] = _read(key, value, known[key])
-        settings = cls(**values)
+        values = section_values(config.get("announcements"), "announcements")
+        values["channels"] = tuple(
+            _channel_rule(item, f"announcements.channels[{index}]")
+            for index, item in enumerate(values.get("channels") or ())
+        )
+        settings = read_section(cls, values, "announcements")
         if settings.through not in WAYS:
-            raise _wrong("through", f"must be one of {', '.join(WAYS)}")
+            right = f"one of {', '.join(WAYS)}"
+            raise invalid_setting("announcements.through", right, settings.through)
+        if not set(settings.tell) <= set(TELL):
+            right = f"a list of {', '.join(TELL)}"
+            raise invalid_setting("announcements.tell", right, settings.tell)
         return settings
 
     @property
@@ -83,39 +83,8 @@ def way(config: Mapping[str, Any]) -> str:
     return SLACK if slack.get("bot_token_file") or slack.get("bot_token_vault") else CHATOPS
 
 
-def _read(key: str, value: Any, default: Any) -> Any:
-    if key == "channels":
-        return tuple(_channel(index, item) for index, item in enumerate(value))
-    if key == "tell":
-        if isinstance(value, str) or not set(value) <= set(TELL):
-            raise _wrong(key, f"must be a list of {', '.join(TELL)}")
-        return tuple(value)
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise _wrong(key, "must be true or false")
-    elif isinstance(default, (int, float)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            raise _wrong(key, "must be a number of 0 or more")
-    elif not isinstance(value, str):
-        raise _wrong(key, "must be a string")
-    return value
-
-
-def _channel(index: int, item: Any) -> ChannelRule:
-    field = f"channels[{index}]"
-    if (
-        not isinstance(item, Mapping)
-        or not isinstance(item.get("channel"), str)
-        or not item["channel"]
-    ):
-        raise _wrong(field, "needs `channel`, for example #team-shop")
-    namespaces = item.get("namespaces") or ["*"]
-    if isinstance(namespaces, str) or not all(isinstance(one, str) for one in namespaces):
-        raise _wrong(field, "needs `namespaces`, a list of shell patterns")
-    return ChannelRule(tuple(namespaces), item["channel"])
-
-
-def _wrong(key: str, what: str) -> DefinitionError:
-    return DefinitionError(
-        f"announcements.{key} of the pack configuration {what}.", field=f"announcements.{key}"
-    )
+def _channel_rule(item: Any, where: str) -> ChannelRule:
+    rule = read_section(ChannelRule, item, where)
+    if not rule.channel:
+        raise invalid_setting(f"{where}.channel", "a channel, for example #team-shop", rule.channel)
+    return rule

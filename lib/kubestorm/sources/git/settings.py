@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import build, given
+from kubestorm.core.sections import read_section, section_values
 
 SECTION = "build.webhooks"
 KINDS = ("github", "gitea", "gitlab")
@@ -39,16 +39,18 @@ class WebhooksSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> WebhooksSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = given(given(config.get("build"), "build").get("webhooks"), SECTION)
+        section = section_values(
+            section_values(config.get("build"), "build").get("webhooks"), SECTION
+        )
         section["hooks"] = tuple(
             _hook(item, f"{SECTION}.hooks[{index}]")
             for index, item in enumerate(section.get("hooks") or ())
         )
-        return build(cls, section, SECTION)
+        return read_section(cls, section, SECTION)
 
 
 def _hook(raw: Any, where: str) -> HookSettings:
-    hook = build(HookSettings, raw, where)
+    hook = read_section(HookSettings, raw, where)
     if hook.kind not in KINDS:
         raise DefinitionError(
             f"{where}.kind must be one of {', '.join(KINDS)}, not {hook.kind!r}.",

@@ -8,8 +8,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Mapping, Optional
 
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.sections import invalid_setting, read_section
 
 MEBIBYTE = 1024 * 1024
+MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -44,40 +46,20 @@ class ListenerSettings:
         """Read a section; `field` is its path for errors. Raises DefinitionError naming the key
         that is wrong.
         """
-        known = {item.name: item for item in fields(cls)}
-        values = {
-            key: value for key, value in (section or {}).items() if value not in (None, {}, [], "")
-        }
-        for key, value in values.items():
-            if key not in known:
-                raise DefinitionError(
-                    f"{field} has no setting {key}; there are {', '.join(known)}.",
-                    field=f"{field}.{key}",
-                )
-            _check(value, cls.__dict__.get(key), f"{field}.{key}")
-        settings = cls(**values)
+        settings = read_section(cls, section, field)
+        for item in fields(cls):
+            value = getattr(settings, item.name)
+            if item.name != "port" and isinstance(value, (int, float)) and value < 1:
+                raise invalid_setting(f"{field}.{item.name}", "a number of 1 or more", value)
+        if settings.port > MAX_PORT:
+            raise invalid_setting(f"{field}.port", f"at most {MAX_PORT}", settings.port)
         if bool(settings.certificate_file) != bool(settings.key_file):
             raise DefinitionError(
                 f"{field} needs both certificate_file and key_file to speak TLS.",
                 field=f"{field}.certificate_file",
             )
         if not settings.health_path.startswith("/"):
-            raise DefinitionError(
-                f"{field}.health_path begins with a slash.", field=f"{field}.health_path"
+            raise invalid_setting(
+                f"{field}.health_path", "a path that begins with a slash", settings.health_path
             )
         return settings
-
-
-def _check(value: Any, default: Any, field: str) -> None:
-    if isinstance(default, (int, float)):
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        least = 0 if field.endswith(".port") else 1
-        if not is_number or value < least or (isinstance(default, int) and value != int(value)):
-            kind = "a whole number" if isinstance(default, int) else "a number"
-            raise DefinitionError(
-                f"{field} is {kind} of {least} or more (found: {value!r}).", field=field
-            )
-        if field.endswith(".port") and value > 65535:
-            raise DefinitionError(f"{field} is at most 65535 (found: {value!r}).", field=field)
-    elif not isinstance(value, str):
-        raise DefinitionError(f"{field} is a text (found: {value!r}).", field=field)

@@ -11,7 +11,7 @@ from typing import Any, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.image_names import DOCKER_HUB, HOST, ImageName
-from kubestorm.core.sections import build, given, wrong
+from kubestorm.core.sections import invalid_setting, read_section, section_values
 from kubestorm.core.tag_policy import parse_follow
 from kubestorm.sources.listener.authenticity import ALGORITHMS, ENCODINGS
 from kubestorm.sources.listener.settings import ListenerSettings
@@ -202,7 +202,7 @@ class RegistrySettings:
     def from_config(cls, config: Mapping[str, Any]) -> RegistrySettings:
         """Read the section. Raises DefinitionError naming the setting and what would be right."""
         section = dict(config.get(SECTION) or {})
-        listener = {**given(section.pop("listener", None), f"{SECTION}.listener")}
+        listener = {**section_values(section.pop("listener", None), f"{SECTION}.listener")}
         if listener.get("port") is None:
             listener["port"] = DEFAULT_PORT
         settings = cls(
@@ -237,21 +237,25 @@ class RegistrySettings:
 
 
 def _connection(item: Any, where: str) -> ConnectionSettings:
-    raw = given(item, where)
-    credentials = build(CredentialSettings, raw.pop("credentials", None), f"{where}.credentials")
-    settings = build(ConnectionSettings, {**raw, "credentials": credentials}, where)
+    raw = section_values(item, where)
+    credentials = read_section(
+        CredentialSettings, raw.pop("credentials", None), f"{where}.credentials"
+    )
+    settings = read_section(ConnectionSettings, {**raw, "credentials": credentials}, where)
     if not HOST.fullmatch(settings.host):
-        raise wrong(
+        raise invalid_setting(
             f"{where}.host",
             "a host with an optional port, as image references begin",
             settings.host,
         )
     if settings.base_url.startswith("http://") and not settings.insecure_http:
-        raise wrong(f"{where}.url", "an https address unless insecure_http is true", settings.url)
+        raise invalid_setting(
+            f"{where}.url", "an https address unless insecure_http is true", settings.url
+        )
     if not settings.base_url.startswith(("http://", "https://")):
-        raise wrong(f"{where}.url", "an https address", settings.url)
+        raise invalid_setting(f"{where}.url", "an https address", settings.url)
     if credentials.cloud not in (None, ECR, GOOGLE):
-        raise wrong(f"{where}.credentials.cloud", f"{ECR} or {GOOGLE}", credentials.cloud)
+        raise invalid_setting(f"{where}.credentials.cloud", f"{ECR} or {GOOGLE}", credentials.cloud)
     if bool(credentials.username) != bool(credentials.password_file):
         raise DefinitionError(
             f"{where}.credentials needs both username and password_file, or vault_path, or cloud.",
@@ -270,24 +274,26 @@ def _connection(item: Any, where: str) -> ConnectionSettings:
 
 
 def _source(item: Any, where: str) -> SourceSettings:
-    raw = given(item, where)
+    raw = section_values(item, where)
     for key, kind in (("auth", AuthSettings), ("sqs", SqsSettings), ("pubsub", PubSubSettings)):
         nested = raw.pop(key, None)
         if nested:
-            raw[key] = build(kind, nested, f"{where}.{key}", keep_empty=True)
-    source = build(SourceSettings, raw, where)
+            raw[key] = read_section(kind, nested, f"{where}.{key}", keep_empty=True)
+    source = read_section(SourceSettings, raw, where)
     if not SOURCE_NAME.fullmatch(source.name):
-        raise wrong(f"{where}.name", "a word of small letters, digits, - and _", source.name)
+        raise invalid_setting(
+            f"{where}.name", "a word of small letters, digits, - and _", source.name
+        )
     if source.type not in TYPES:
-        raise wrong(f"{where}.type", f"one of {', '.join(sorted(TYPES))}", source.type)
+        raise invalid_setting(f"{where}.type", f"one of {', '.join(sorted(TYPES))}", source.type)
     if source.registry is not None and not HOST.fullmatch(source.registry):
-        raise wrong(
+        raise invalid_setting(
             f"{where}.registry",
             "a host with an optional port, as image references begin",
             source.registry,
         )
     if source.path and not source.path.startswith("/"):
-        raise wrong(f"{where}.path", "a path that begins with a slash", source.path)
+        raise invalid_setting(f"{where}.path", "a path that begins with a slash", source.path)
     if source.sqs and source.pubsub:
         raise DefinitionError(
             f"{where} has both sqs and pubsub; keep one.", field=f"{where}.pubsub"
@@ -313,11 +319,17 @@ def _check_auth(source: SourceSettings, where: str) -> None:
             f"{where} has auth and unsigned: true; keep one.", field=f"{where}.unsigned"
         )
     if auth.method not in AUTH_METHODS:
-        raise wrong(f"{where}.auth.method", f"one of {', '.join(AUTH_METHODS)}", auth.method)
+        raise invalid_setting(
+            f"{where}.auth.method", f"one of {', '.join(AUTH_METHODS)}", auth.method
+        )
     if auth.algorithm not in ALGORITHMS:
-        raise wrong(f"{where}.auth.algorithm", f"one of {', '.join(ALGORITHMS)}", auth.algorithm)
+        raise invalid_setting(
+            f"{where}.auth.algorithm", f"one of {', '.join(ALGORITHMS)}", auth.algorithm
+        )
     if auth.encoding not in ENCODINGS:
-        raise wrong(f"{where}.auth.encoding", f"one of {', '.join(ENCODINGS)}", auth.encoding)
+        raise invalid_setting(
+            f"{where}.auth.encoding", f"one of {', '.join(ENCODINGS)}", auth.encoding
+        )
     if auth.query and (auth.method != "token" or auth.header):
         raise DefinitionError(
             f"{where}.auth.query goes with method token and no header.", field=f"{where}.auth.query"
@@ -334,24 +346,24 @@ def _check_auth(source: SourceSettings, where: str) -> None:
 
 
 def _polling(item: Any, where: str) -> PollingSettings:
-    raw = given(item, where)
+    raw = section_values(item, where)
     repositories = tuple(
         _polled(each, f"{where}.repositories[{index}]")
         for index, each in enumerate(raw.pop("repositories", None) or ())
     )
-    settings = build(PollingSettings, {**raw, "repositories": repositories}, where)
+    settings = read_section(PollingSettings, {**raw, "repositories": repositories}, where)
     for name in ("interval_seconds", "max_backoff_seconds", "max_tags"):
         _check_at_least(getattr(settings, name), 1, f"{where}.{name}")
     if not 0 <= settings.jitter <= 1:
-        raise wrong(f"{where}.jitter", "between 0 and 1", settings.jitter)
+        raise invalid_setting(f"{where}.jitter", "between 0 and 1", settings.jitter)
     _check_unique([each.repository for each in repositories], f"{where}.repositories", "repository")
     return settings
 
 
 def _polled(item: Any, where: str) -> PolledSettings:
-    raw = given({"repository": item} if isinstance(item, str) else item, where)
+    raw = section_values({"repository": item} if isinstance(item, str) else item, where)
     follow = raw.pop("follow", None)
-    settings = build(PolledSettings, raw, where)
+    settings = read_section(PolledSettings, raw, where)
     ImageName.parse(settings.repository, field=f"{where}.repository")
     if settings.interval_seconds is not None:
         _check_at_least(settings.interval_seconds, 1, f"{where}.interval_seconds")
@@ -363,7 +375,7 @@ def _polled(item: Any, where: str) -> PolledSettings:
 
 def _check_at_least(value: Any, least: float, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value < least:
-        raise wrong(where, f"a number of {least} or more", value)
+        raise invalid_setting(where, f"a number of {least} or more", value)
 
 
 def _check_unique(values: Any, where: str, what: str) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Tuple, Type, TypeVar
+from typing import Any, Mapping, Tuple
 
 from kubestorm.clients.kube import KubeSettings
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.sections import invalid_setting, read_section
 from kubestorm.core.settings import AwsSettings, load_settings
 
 OWN_GROUP = "kubestorm.io"
-_Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True)
@@ -105,38 +105,17 @@ class WatchSettings:
         key that is wrong.
         """
         settings = load_settings(config)
-        resync = _section(ResyncSettings, "resync", config)
+        resync = read_section(ResyncSettings, config.get("resync"), "resync")
         for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
             if not getattr(resync, name):
                 # It would look without a pause for as long as anything is not Ready.
-                raise DefinitionError(f"resync.{name} must be more than 0", field=f"resync.{name}")
+                raise invalid_setting(f"resync.{name}", "more than 0", 0)
         return cls(
             cluster=settings.cluster,
             kubernetes=KubeSettings.from_config(config),
             resync=resync,
-            watch=_section(LoopSettings, "watch", config),
+            watch=read_section(LoopSettings, config.get("watch"), "watch"),
             aws=settings.aws,
             build_namespace=build_namespace,
             database_kinds=tuple((one.group, one.plural) for one in settings.database.kinds),
         )
-
-
-def _section(kind: Type[_Section], name: str, config: Mapping[str, Any]) -> _Section:
-    section = config.get(name) or {}
-    fields = getattr(kind, "__dataclass_fields__")  # noqa: B009 (mypy knows no such attribute of a type variable)
-    values = {}
-    for key, value in section.items():
-        if key not in fields:
-            raise DefinitionError(
-                f"the pack configuration has no setting {name}.{key}", field=f"{name}.{key}"
-            )
-        if value is None:
-            continue
-        if isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-            raise DefinitionError(
-                f"{name}.{key} must be a number of 0 or more", field=f"{name}.{key}"
-            )
-        values[key] = value
-    return kind(**values)

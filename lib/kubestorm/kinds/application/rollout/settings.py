@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Mapping, Tuple
 from urllib.parse import urlsplit
 
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.sections import invalid_setting, read_section
 
 ROLLOUT, DELETE, PROMOTE = "rollout", "delete", "promote"
 APPROVABLE = (ROLLOUT, DELETE, PROMOTE)
@@ -36,29 +37,14 @@ class RolloutSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RolloutSettings:
         """Read the section `rollout`; raises DefinitionError naming the key that is wrong."""
-        section = {
-            key: value for key, value in (config.get("rollout") or {}).items() if value is not None
-        }
-        known = [item.name for item in fields(cls)]
-        for key, value in section.items():
-            if key not in known:
-                raise DefinitionError(
-                    f"the pack configuration has no setting rollout.{key}", field=f"rollout.{key}"
-                )
-            if key == "ingress_address":
-                if not isinstance(value, str) or (value and not _is_address(value)):
-                    raise DefinitionError(
-                        f"rollout.{key} must be http:// or https:// and a host, without a path",
-                        field=f"rollout.{key}",
-                    )
-            elif key == "verify_ingress_tls":
-                if not isinstance(value, bool):
-                    raise DefinitionError(f"rollout.{key} is true or false", field=f"rollout.{key}")
-            elif isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise DefinitionError(
-                    f"rollout.{key} must be a number of 0 or more", field=f"rollout.{key}"
-                )
-        return cls(**section)
+        settings = read_section(cls, config.get("rollout"), "rollout")
+        if settings.ingress_address and not _is_address(settings.ingress_address):
+            raise invalid_setting(
+                "rollout.ingress_address",
+                "http:// or https:// and a host, without a path",
+                settings.ingress_address,
+            )
+        return settings
 
 
 def _is_address(text: str) -> bool:

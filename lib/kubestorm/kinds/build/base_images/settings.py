@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from kubestorm.core.sections import build, wrong
+from kubestorm.core.sections import read_section, invalid_setting
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class BaseImageSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> BaseImageSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        settings = build(cls, config.get("base_images"), "base_images")
+        settings = read_section(cls, config.get("base_images"), "base_images")
         if settings.concurrency < 1 or settings.concurrency != int(settings.concurrency):
-            raise wrong(
+            raise invalid_setting(
                 "base_images.concurrency", "a whole number of 1 or more", settings.concurrency
             )
         return settings

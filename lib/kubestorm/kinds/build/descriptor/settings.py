@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
-from kubestorm.core.sections import build, given, wrong
+from kubestorm.core.sections import read_section, section_values, invalid_setting
 
 DEFAULT_HEALTH: Mapping[str, Any] = {"http": {"path": "/healthz"}}
 DEFAULT_RESOURCES: Mapping[str, Any] = {
@@ -45,12 +45,12 @@ class DescriptorSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DescriptorSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = given(config.get("descriptor"), "descriptor")
+        section = section_values(config.get("descriptor"), "descriptor")
         types = section.pop("types", {})
         if not isinstance(types, Mapping):
-            raise wrong("descriptor.types", "an object of types by name", types)
+            raise invalid_setting("descriptor.types", "an object of types by name", types)
         section["types"] = {
-            name: build(TypeSettings, raw, f"descriptor.types.{name}")
+            name: read_section(TypeSettings, raw, f"descriptor.types.{name}")
             for name, raw in types.items()
         }
-        return build(cls, section, "descriptor")
+        return read_section(cls, section, "descriptor")

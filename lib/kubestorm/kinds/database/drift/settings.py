@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Mapping
 
-from kubestorm.core.errors import DefinitionError
+from kubestorm.core.sections import read_section
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,4 @@ class DriftSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DriftSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = {
-            key: value for key, value in (config.get("drift") or {}).items() if value is not None
-        }
-        known = [item.name for item in fields(cls)]
-        for key, value in section.items():
-            if key not in known:
-                raise DefinitionError(
-                    f"the pack configuration has no setting drift.{key}", field=f"drift.{key}"
-                )
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise DefinitionError(
-                    f"drift.{key} must be a number of 0 or more", field=f"drift.{key}"
-                )
-        return cls(**section)
+        return read_section(cls, config.get("drift"), "drift")
