@@ -134,11 +134,6 @@ class RealKube:
         """The authority that signed the server's certificate, as a PEM file."""
         return self.folder / "ca.crt"
 
-    @property
-    def has_controller_manager(self) -> bool:
-        """Whether the real controllers run beside the API server."""
-        return "kube-controller-manager" in self._processes
-
     def start(self) -> Self:
         """Start everything and return once it answers; about 9 seconds. Raises RealKubeError with
         the log's end.

@@ -43,19 +43,6 @@ class Watchers:
             if topic.concerns(table, name):
                 event.set()
 
-    def notify_tree(self, table: str, prefix: str) -> None:
-        """Wake the queries on anything below a prefix, and those that hold it."""
-        for event, topic in self._waiting.items():
-            if topic.table == table and (
-                topic.name.startswith(prefix) or topic.concerns(table, prefix)
-            ):
-                event.set()
-
-    def wake_all(self) -> None:
-        """Let every query look again, as after a change of leader."""
-        for event in self._waiting:
-            event.set()
-
     def __len__(self) -> int:
         return len(self._waiting)
 

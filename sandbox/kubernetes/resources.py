@@ -212,11 +212,6 @@ class Catalog:
     def by_plural(self, group: str, plural: str) -> Resource | None:
         return self._rows.get((group, plural))
 
-    def by_kind(self, group: str, kind: str) -> Resource | None:
-        return next(
-            (row for row in self._rows.values() if row.group == group and row.kind == kind), None
-        )
-
     def rows(self) -> list[Resource]:
         return list(self._rows.values())
 

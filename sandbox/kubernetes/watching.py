@@ -33,12 +33,10 @@ class Watch:
         self._pending: deque[bytes] = deque()
         self.wake = asyncio.Event()
         self.is_over = False
-        self._is_open = False
 
     def open(self) -> None:
         """Follow the store from now on."""
         self._bucket.listeners.add(self.push)
-        self._is_open = True
 
     def close(self) -> None:
         """Stop following. Safe to repeat."""

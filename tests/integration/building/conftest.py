@@ -190,7 +190,9 @@ class World:
         return found
 
     def image(self, image: str = "cart", name: str = "shop") -> dict[str, Any]:
-        return records.image_records(self.get(name)["status"])[image]
+        return next(
+            each for each in records.images_of(self.get(name)["status"]) if each["name"] == image
+        )
 
     def condition(self, kind: str, name: str = "shop") -> tuple[str, str, str]:
         found = (

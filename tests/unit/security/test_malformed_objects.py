@@ -224,7 +224,7 @@ def builds(obj: dict[str, Any]) -> None:
     request = records.read_request(annotations)
     status = status_of(obj)
     records.cancel_reason(status, 1)
-    images = records.image_records(status)
+    images = {each["name"]: each for each in records.images_of(status)}
     records.last_good(images)
     records.due_images(images, NOW)
     records.is_planned(images, IMAGE_BUILD, 1)
@@ -317,7 +317,6 @@ def watched(obj: dict[str, Any]) -> None:
     """What the watch reads of objects of any kind."""
     table = PathTable()
     expecting.expectation(obj)
-    expecting.awaits_approval(obj)
     first = change_detection.judge(obj, None, table, status=True, outcome_counts=True)
     again = change_detection.judge(obj, first.record, table, status=True, outcome_counts=True)
     assert again.changes == ()

@@ -15,7 +15,7 @@ from kubestorm.sources.watching import change_detection
 from kubestorm.sources.watching.change_detection import (
     REDACTED,
     Change,
-    changes_of,
+    Judgement,
     is_settled,
     judge,
     judge_gone,
@@ -27,7 +27,6 @@ from kubestorm.sources.watching.expecting import (
     SETTLED,
     UNHEARD,
     WATCH,
-    awaits_approval,
     expectation,
     requeue_at,
 )
@@ -35,6 +34,11 @@ from kubestorm.sources.watching.fingerprint import LAST_APPLIED, PathTable
 
 DATABASES = Resource("kubestorm.io", "v1alpha1", "databases")
 SECRETS = Resource("", "v1", "secrets")
+
+
+def changes_of(judgement: Judgement) -> list[str]:
+    """The words of the changes alone."""
+    return [change.change for change in judgement.changes]
 
 
 def database(uid: str = "11111111-1111-1111-1111-111111111111", **changes: Any) -> dict[str, Any]:
@@ -321,22 +325,6 @@ def at(reason: str, status: str = "False", **more: Any) -> dict[str, Any]:
 def test_an_object_says_what_it_waits_for(obj: dict[str, Any], what: str) -> None:
     """By its conditions: who wakes it, or when it is looked at."""
     assert expectation(obj).what == what
-
-
-@pytest.mark.parametrize(
-    "status, awaits",
-    [
-        pytest.param(None, False, id="no status"),
-        pytest.param({"conditions": None}, False, id="no conditions"),
-        pytest.param({"conditions": ["x"]}, False, id="odd conditions"),
-        pytest.param({"phase": "AwaitingApproval"}, True, id="a rollout"),
-        pytest.param(at("AwaitingApproval"), True, id="a deletion"),
-        pytest.param(at("Frozen"), False, id="something else"),
-    ],
-)
-def test_an_object_may_await_approval(status: Any, awaits: bool) -> None:
-    """A phase or any condition says it; what is malformed says nothing."""
-    assert awaits_approval(database(status=status)) is awaits
 
 
 @pytest.mark.parametrize(

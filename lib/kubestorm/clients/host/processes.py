@@ -31,7 +31,7 @@ from typing import (
     Sequence,
 )
 
-from kubestorm.clients.host.workspace import MARK, kill_inhabitants
+from kubestorm.clients.host.workspace import MARK
 from kubestorm.core.errors import PermanentError, TemporaryError
 
 LINE_BYTES = 8192
@@ -305,8 +305,3 @@ def end_session(process: subprocess.Popen[Any]) -> None:
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-
-
-def kill_all(workspace: Path) -> None:
-    """Kill everything that belongs to a workspace."""
-    kill_inhabitants(workspace)

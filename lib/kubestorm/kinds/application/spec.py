@@ -659,9 +659,6 @@ class _Parser(SpecReader):
             )
         return tuple(steps)
 
-    def _problems_at(self, path: str) -> bool:
-        return any(problem.field.startswith(f"spec.{path}") for problem in self.problems)
-
     def _test(self, port: Optional[int]) -> Optional[PostDeployTest]:
         if not self.mapping("test"):
             return None

@@ -86,11 +86,6 @@ def cancel_reason(status: Mapping[str, Any], number: int) -> str:
     return f"{by} canceled it{': ' if reason else ''}{reason}."
 
 
-def image_records(status: Mapping[str, Any]) -> Dict[str, Record]:
-    """The images in a status, by name."""
-    return {str(each["name"]): each for each in images_of(status)}
-
-
 def images_of(status: Mapping[str, Any]) -> List[Record]:
     """The images in a status, in their order; what has no name is none."""
     found: List[Record] = []

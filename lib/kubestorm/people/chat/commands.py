@@ -56,7 +56,6 @@ class Command:
     """What is waited for so that the thread gets an outcome: a kind of work `follow` knows, or
     nothing.
     """
-    aliased: bool = True
 
 
 def _command(name: str, *phrases: str, **given: Any) -> Command:

@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from kubestorm.people.chat.commands import BY_NAME, COMMANDS, Command
+from kubestorm.people.chat.commands import COMMANDS, Command
 from kubestorm.people.chat.phrases import SHAPES
 
 LONGEST_CHARACTERS = 1000
@@ -233,8 +233,3 @@ def _ranked(words: Sequence[str]) -> List[Tuple[float, Command, str]]:
         if best[0] >= _CLOSE:
             found.append((best[0], command, best[1]))
     return sorted(found, key=lambda item: -item[0])
-
-
-def command_named(name: str) -> Command:
-    """The command of that name. KeyError where there is none."""
-    return BY_NAME[name]

@@ -5,7 +5,7 @@ to values.
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 from zlib import crc32
 
 from kubestorm.clients.kube import Resource
@@ -24,7 +24,6 @@ from kubestorm.sources.watching.records import Known, pack, unpack
 
 CREATED, UPDATED, DELETING, DELETED, RESYNC = "created", "updated", "deleting", "deleted", "resync"
 STATUS = "status"
-CHANGES = (CREATED, UPDATED, DELETING, DELETED, RESYNC, STATUS)
 REDACTED = "(not shown)"
 ASKED = ("requests", "approval")
 """Fields of the status of a kind of ours that people write, not its runs."""
@@ -289,8 +288,3 @@ def _remembered(known: Optional[Known], name: str, namespace: str) -> Object:
         if known.labels:
             metadata["labels"] = dict(known.labels)
     return {"metadata": metadata}
-
-
-def changes_of(judgement: Judgement) -> List[str]:
-    """The change words alone, for logs and tests."""
-    return [change.change for change in judgement.changes]

@@ -95,17 +95,6 @@ def _has_failed_rollout(status: Mapping[str, Any]) -> bool:
     return isinstance(rollout, dict) and rollout.get("phase") in ("Failed", "Aborted")
 
 
-def awaits_approval(obj: Mapping[str, Any]) -> bool:
-    """Whether its status says that somebody has to approve."""
-    status = obj.get("status")
-    if not isinstance(status, dict):
-        return False
-    known = untrusted.mappings(status.get("conditions"))
-    return status.get("phase") == AWAITING_APPROVAL or any(
-        item.get("reason") == AWAITING_APPROVAL for item in known
-    )
-
-
 def requeue_at(obj: Mapping[str, Any]) -> Optional[dt.datetime]:
     """When the object asks to be looked at (`status.requeueAt`, RFC 3339); None if it does not."""
     return parse_time(untrusted.status(obj).get("requeueAt"))

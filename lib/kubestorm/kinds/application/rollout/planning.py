@@ -28,8 +28,6 @@ from kubestorm.kinds.application.rollout.model import (
 )
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
 
-NOTHING, NEW = "Nothing", "New"
-
 
 @dataclass(frozen=True)
 class Past:
