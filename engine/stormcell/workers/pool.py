@@ -289,6 +289,8 @@ class WorkerPool:
         self._slots = asyncio.Semaphore(self._size)
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
+        self._leaving: set[Worker] = set()
+        """Told to end, or ended, and not reaped yet."""
         self._returning: set[asyncio.Task[None]] = set()
         self._preloads: list[Preload] = []
         self._closed = False
@@ -340,7 +342,9 @@ class WorkerPool:
         self._closed = True
         for task in list(self._returning):
             task.cancel()
-        await asyncio.gather(*(worker.kill(grace_seconds=0) for worker in list(self._all)))
+        await asyncio.gather(
+            *(worker.kill(grace_seconds=0) for worker in (*self._all, *self._leaving))
+        )
         self._all.clear()
         self._idle.clear()
 
@@ -360,7 +364,7 @@ class WorkerPool:
                 raise
             if usable:
                 return worker
-            self._all.discard(worker)
+            self._drop(worker)
             if is_new:
                 code = await worker.process.exited
                 raise TemporaryError(
@@ -368,6 +372,9 @@ class WorkerPool:
                 )
 
     def _choose(self, interpreter: Interpreter, pack: str) -> Worker | None:
+        for worker in [worker for worker in self._idle if worker.process.exited.done()]:
+            self._idle.remove(worker)  # killed from outside, and its channel does not say so yet
+            self._drop(worker)
         fitting = [worker for worker in self._idle if worker.interpreter == interpreter]
         if not fitting:
             return None
@@ -393,8 +400,7 @@ class WorkerPool:
     def _keep(self, worker: Worker) -> None:
         """Put a worker back once it is clean; a run does not wait for that."""
         if worker.ready.done() and not worker.ready.result():
-            self._all.discard(worker)
-            worker.retire()
+            self._drop(worker)
             return
         self._idle.append(worker)  # Whoever takes it waits for `ready`.
         self._spawn(self._settle(worker))
@@ -444,4 +450,6 @@ class WorkerPool:
 
     def _drop(self, worker: Worker) -> None:
         self._all.discard(worker)
+        self._leaving.add(worker)
+        worker.process.exited.add_done_callback(lambda _: self._leaving.discard(worker))
         worker.retire()

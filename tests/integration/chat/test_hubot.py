@@ -201,7 +201,7 @@ def test_an_outcome_is_told_after_the_engine_came_back(
         since = hubot.type("hubot create database back-soon postgres 16 in shop-prod")
         hubot.wait("On it", since=since)
         world.restart()
-        hubot.wait("the stream broke off", since=since)
+        hubot.wait("listening to announcements", since=since)
         hubot.wait("Database shop-prod/back-soon is ready.", since=since)
     finally:
         hubot.stop()

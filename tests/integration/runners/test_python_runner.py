@@ -285,6 +285,29 @@ def test_cancelling_kills_grandchildren_too() -> None:
     assert not asyncio.run(go())
 
 
+def test_closing_waits_for_workers_that_were_told_to_end() -> None:
+    """A worker that has had all its runs is replaced; it too is gone when the pool is closed."""
+    requests = Requests("isolation")
+    seen: list[int] = []
+
+    async def go() -> None:
+        pool = WorkerPool(size=1, runs_per_worker=1)
+        runner = PythonRunner(pool=pool)
+        try:
+            await runner.run(
+                requests("ends", {"how": "value", "text": "x"}),
+                lambda *_: seen.extend(pool.pids),
+            )
+            seen.extend(pool.pids)
+            await pool.settled()
+        finally:
+            await runner.close()
+
+    asyncio.run(go())
+    assert seen
+    assert not any(Path(f"/proc/{pid}").exists() for pid in seen), "not even as a zombie"
+
+
 def test_runs_wait_for_a_worker() -> None:
     """More runs than workers all come to their end."""
     requests = Requests("isolation")
