@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import abort
 from st2common.runners.base_action import Action
 
 
@@ -14,5 +14,5 @@ class ApplicationAbort(Action):  # type: ignore[misc]
 
     def run(self, namespace: str, name: str, requested_by: str = "") -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.abort(services, namespace, name, requested_by), self.config
+            lambda services: abort(services, namespace, name, requested_by), self.config
         )

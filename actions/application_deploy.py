@@ -6,7 +6,7 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_step
-from kubestorm.kinds.application import steps
+from kubestorm.kinds.application.act import ApplicationRun, ensure_deployment
 from st2common.runners.base_action import Action
 
 
@@ -24,4 +24,4 @@ class ApplicationDeploy(Action):  # type: ignore[misc]
         uid: str,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_step(steps.ensure_deployment, steps.ApplicationRun, self.config, identity)
+        return run_step(ensure_deployment, ApplicationRun, self.config, identity)

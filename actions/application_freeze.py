@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import freeze
 from st2common.runners.base_action import Action
 
 
@@ -14,5 +14,5 @@ class ApplicationFreeze(Action):  # type: ignore[misc]
 
     def run(self, namespace: str, name: str, owner: str, reason: str) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.freeze(services, namespace, name, owner, reason), self.config
+            lambda services: freeze(services, namespace, name, owner, reason), self.config
         )

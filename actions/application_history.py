@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import show_history
 from st2common.runners.base_action import Action
 
 
@@ -14,5 +14,5 @@ class ApplicationHistory(Action):  # type: ignore[misc]
 
     def run(self, namespace: str, name: str) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.show_history(services, namespace, name), self.config
+            lambda services: show_history(services, namespace, name), self.config
         )

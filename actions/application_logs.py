@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import logs
 from st2common.runners.base_action import Action
 
 
@@ -16,6 +16,6 @@ class ApplicationLogs(Action):  # type: ignore[misc]
         self, namespace: str, name: str, lines: int = 50, previous: bool = False, pod: str = ""
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.logs(services, namespace, name, lines, previous, pod),
+            lambda services: logs(services, namespace, name, lines, previous, pod),
             self.config,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import rollback
 from st2common.runners.base_action import Action
 
 
@@ -16,6 +16,6 @@ class ApplicationRollback(Action):  # type: ignore[misc]
         self, namespace: str, name: str, to: str = "", requested_by: str = ""
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.rollback(services, namespace, name, to, requested_by),
+            lambda services: rollback(services, namespace, name, to, requested_by),
             self.config,
         )

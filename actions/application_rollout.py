@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import rollout
 from st2common.runners.base_action import Action
 
 
@@ -16,6 +16,6 @@ class ApplicationRollout(Action):  # type: ignore[misc]
         self, namespace: str, name: str, image: str, requested_by: str = ""
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.rollout(services, namespace, name, image, requested_by),
+            lambda services: rollout(services, namespace, name, image, requested_by),
             self.config,
         )

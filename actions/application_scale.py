@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import scale
 from st2common.runners.base_action import Action
 
 
@@ -21,8 +21,6 @@ class ApplicationScale(Action):  # type: ignore[misc]
         requested_by: str = "",
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.scale(
-                services, namespace, name, replicas, most, requested_by
-            ),
+            lambda services: scale(services, namespace, name, replicas, most, requested_by),
             self.config,
         )

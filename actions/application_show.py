@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.views import show_application
+from kubestorm.kinds.application.commands import show_application
 from st2common.runners.base_action import Action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import unfreeze
 from st2common.runners.base_action import Action
 
 
@@ -16,6 +16,6 @@ class ApplicationUnfreeze(Action):  # type: ignore[misc]
         self, namespace: str, name: str, requested_by: str = "", reason: str = ""
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.unfreeze(services, namespace, name, requested_by, reason),
+            lambda services: unfreeze(services, namespace, name, requested_by, reason),
             self.config,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.rollout.image_policy import route
+from kubestorm.kinds.application.image_policy import route
 from st2common.runners.base_action import Action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.application.registry_tags import list_tags
+from kubestorm.kinds.application.commands import list_tags
 from st2common.runners.base_action import Action
 
 

@@ -6,7 +6,7 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_with_services, running_id
-from kubestorm.kinds.application.rollout import steps
+from kubestorm.kinds.application.rollout.act import RolloutRun, advance
 from st2common.runners.base_action import Action
 
 
@@ -25,5 +25,5 @@ class RolloutAdvance(Action):  # type: ignore[misc]
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
         return run_with_services(
-            lambda it: steps.advance(steps.RolloutRun(it, identity, running_id())), self.config
+            lambda it: advance(RolloutRun(it, identity, running_id())), self.config
         )

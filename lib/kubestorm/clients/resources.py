@@ -15,6 +15,7 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets")
 PODS = Resource("", "v1", "pods")
 SERVICES = Resource("", "v1", "services")
 SECRETS = Resource("", "v1", "secrets")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 JOBS = Resource("batch", "v1", "jobs")
 
 APPLICATION_LABEL = "kubestorm.io/application"
@@ -26,6 +27,8 @@ ACTIVE_TRACK = "kubestorm.io/active-track"
 # Which image an Application is to run: annotations, as whoever may write its spec decides that.
 WANTED_IMAGE = "kubestorm.io/wanted-image"
 RETRY_DIGEST = "kubestorm.io/retry-digest"
+# Has the fields of an Application's objects taken back from other managers, once.
+TAKE_FIELDS = "kubestorm.io/take-fields"
 
 PREVIOUS_WORD = "previous"
 """What a rollback says for the last good image before the present one."""

@@ -73,3 +73,9 @@ def split_reference(text: str) -> Tuple[str, str, str]:
     if not colon or "/" in tag:
         return rest, "", digest
     return head, tag, digest
+
+
+def short_digest(digest: str) -> str:
+    """Enough of a digest for a person."""
+    algorithm, colon, value = digest.partition(":")
+    return f"{algorithm}:{value[:12]}" if colon else digest[:12]

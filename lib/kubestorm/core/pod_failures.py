@@ -8,11 +8,10 @@ The manifests are the Kubernetes API's own. Reasons are those of the kubelet (`p
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.core import untrusted
-from kubestorm.kinds.application.rollout.model import Failure
 
 IMAGE_PULL_FAILED, CRASH_LOOP, OUT_OF_MEMORY = "ImagePullFailed", "CrashLoop", "OutOfMemory"
 PROBE_FAILING, QUOTA_EXCEEDED, PODS_REFUSED = "ProbeFailing", "QuotaExceeded", "PodsRefused"
@@ -50,6 +49,18 @@ _PROBE = re.compile(r"^(Startup|Readiness|Liveness) probe (failed|errored)", re.
 Object = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class PodFailure:
+    """Why pods do not become what they should."""
+
+    reason: str
+    message: str
+    final: bool = False
+    """Waiting will not help."""
+    slow: bool = False
+    """Only the deadline makes a failure of it: nodes are added in minutes, programs warm up."""
+
+
 class Container(NamedTuple):
     """Which container's log would explain it."""
 
@@ -70,7 +81,7 @@ class Evidence(NamedTuple):
     """Pod's name -> the last lines of its container, already without secrets."""
 
 
-def diagnose(evidence: Evidence) -> Optional[Failure]:
+def diagnose(evidence: Evidence) -> Optional[PodFailure]:
     """The worst thing that is wrong with pods of the present template; None while nothing is."""
     found = _worst(_failures(evidence))
     progressing = condition(evidence.deployment, "Progressing") or {}
@@ -79,7 +90,7 @@ def diagnose(evidence: Evidence) -> Optional[Failure]:
         if found is not None:
             return replace(found, final=True)
         message = f"There was no progress for {seconds} s and no pod says why."
-        return Failure(DEADLINE, message, final=True)
+        return PodFailure(DEADLINE, message, final=True)
     return found
 
 
@@ -135,8 +146,8 @@ def condition(obj: Object, kind: str) -> Optional[Mapping[str, Any]]:
 # What each thing says.
 
 
-def _failures(evidence: Evidence) -> List[Failure]:
-    found: List[Failure] = []
+def _failures(evidence: Evidence) -> List[PodFailure]:
+    found: List[PodFailure] = []
     current = present_replica_set(evidence.deployment, evidence.replica_sets)
     refused = failure_of_replica_set(current) if current is not None else None
     if refused is not None:
@@ -167,11 +178,11 @@ _ORDER = (
 )
 
 
-def _worst(found: Sequence[Failure]) -> Optional[Failure]:
+def _worst(found: Sequence[PodFailure]) -> Optional[PodFailure]:
     return min(found, key=lambda one: (not one.final, _ORDER.index(one.reason)), default=None)
 
 
-def failure_of_replica_set(replica_set: Object) -> Optional[Failure]:
+def failure_of_replica_set(replica_set: Object) -> Optional[PodFailure]:
     """Why Kubernetes makes no pods of it; None where it does."""
     refusal = condition(replica_set, "ReplicaFailure") or {}
     if refusal.get("status") != "True":
@@ -179,29 +190,31 @@ def failure_of_replica_set(replica_set: Object) -> Optional[Failure]:
     return _refused(str(refusal.get("message") or ""))
 
 
-def _refused(message: str) -> Failure:
+def _refused(message: str) -> PodFailure:
     if "exceeded quota" in message or "quota" in message.lower():
-        return Failure(
+        return PodFailure(
             QUOTA_EXCEEDED, f"The namespace's quota allows no further pod: {_cut(message)}"
         )
-    return Failure(PODS_REFUSED, f"Kubernetes refuses the pods: {_cut(message)}")
+    return PodFailure(PODS_REFUSED, f"Kubernetes refuses the pods: {_cut(message)}")
 
 
-def failure_of_pod(pod: Object, events: Sequence[Object] = (), log: str = "") -> Optional[Failure]:
+def failure_of_pod(
+    pod: Object, events: Sequence[Object] = (), log: str = ""
+) -> Optional[PodFailure]:
     """What is wrong with one pod. Without its Events, a probe that fails is not seen."""
     name = pod["metadata"]["name"]
     status = untrusted.status(pod)
     scheduled = condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         said = scheduled.get("message") or _said(events, ("FailedScheduling",))
-        return Failure(UNSCHEDULABLE, f"No node takes pod {name}: {_cut(str(said))}", slow=True)
+        return PodFailure(UNSCHEDULABLE, f"No node takes pod {name}: {_cut(str(said))}", slow=True)
     for container in _statuses(pod):
         failure = _of_container(name, container, events, log)
         if failure is not None:
             return failure
     if status.get("phase") == "Failed":
         said = status.get("message") or status.get("reason") or "its containers ended"
-        return Failure(POD_FAILED, f"Pod {name} has failed: {_cut(str(said))}")
+        return PodFailure(POD_FAILED, f"Pod {name} has failed: {_cut(str(said))}")
     if status.get("phase") == "Running" and not _is_ready(pod):
         return _of_probe(name, events)
     return None
@@ -209,17 +222,17 @@ def failure_of_pod(pod: Object, events: Sequence[Object] = (), log: str = "") ->
 
 def _of_container(
     pod: str, status: Object, events: Sequence[Object], log: str
-) -> Optional[Failure]:
+) -> Optional[PodFailure]:
     waiting = untrusted.mapping(untrusted.mapping(status.get("state")).get("waiting"))
     reason, said = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
     image = status.get("image") or "the image"
     if reason in _NAME_REASONS:
-        return Failure(IMAGE_PULL_FAILED, f"{image} is no image name: {_cut(said)}", final=True)
+        return PodFailure(IMAGE_PULL_FAILED, f"{image} is no image name: {_cut(said)}", final=True)
     if reason in _PULL_REASONS:
         told = said if reason != "ImagePullBackOff" else _said(events, ("Failed",), "pull") or said
-        return Failure(IMAGE_PULL_FAILED, f"{image} cannot be pulled: {_cut(told)}")
+        return PodFailure(IMAGE_PULL_FAILED, f"{image} cannot be pulled: {_cut(told)}")
     if reason in _START_REASONS:
-        return Failure(
+        return PodFailure(
             CANNOT_START, f"Container {status.get('name')} of pod {pod} cannot start: {_cut(said)}"
         )
     if _is_crashed(status):
@@ -227,7 +240,7 @@ def _of_container(
     return None
 
 
-def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Failure:
+def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> PodFailure:
     ended = _ended(status)
     restarts = untrusted.integer(status.get("restartCount"))
     final = restarts >= FINAL_RESTARTS
@@ -237,9 +250,9 @@ def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Fa
             f"Container {status.get('name')} of pod {pod} needs more memory than its limit and was "
             "killed"
         )
-        return Failure(OUT_OF_MEMORY, f"{message} ({restarts} restarts).", final=final)
+        return PodFailure(OUT_OF_MEMORY, f"{message} ({restarts} restarts).", final=final)
     if probe:
-        return Failure(
+        return PodFailure(
             PROBE_FAILING,
             f"Pod {pod} is restarted: {_cut(probe)} ({restarts} restarts).",
             final=final,
@@ -249,15 +262,17 @@ def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Fa
     told = str(ended.get("message") or "").strip()
     message = f"Container {status.get('name')} of pod {pod} {how} ({restarts} restarts)."
     last = log or _cut(told)
-    return Failure(
+    return PodFailure(
         CRASH_LOOP, f"{message} Its last lines: {last}" if last else message, final=final
     )
 
 
-def _of_probe(pod: str, events: Sequence[Object]) -> Optional[Failure]:
+def _of_probe(pod: str, events: Sequence[Object]) -> Optional[PodFailure]:
     said = _probe_event(events, ("Startup", "Readiness", "Liveness"))
     return (
-        Failure(PROBE_FAILING, f"Pod {pod} is not ready: {_cut(said)}", slow=True) if said else None
+        PodFailure(PROBE_FAILING, f"Pod {pod} is not ready: {_cut(said)}", slow=True)
+        if said
+        else None
     )
 
 

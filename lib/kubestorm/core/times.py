@@ -52,3 +52,8 @@ def format_time(moment: dt.datetime, timespec: str = "seconds") -> str:
     Kubernetes writes a Time, `microseconds` a MicroTime, `auto` for decimals where there are any.
     """
     return moment.astimezone(dt.timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def format_milliseconds(moment: Optional[dt.datetime]) -> Optional[str]:
+    """The same to the millisecond; None of None."""
+    return None if moment is None else format_time(moment, "milliseconds")

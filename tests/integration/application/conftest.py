@@ -21,11 +21,15 @@ from kubestorm.core import conditions
 from kubestorm.core.errors import Error
 from kubestorm.core.naming import identity_of
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.application import steps
-from kubestorm.kinds.application.rollout.objects import manifest
-from kubestorm.kinds.application.rollout.planning import NewRollout
+from kubestorm.kinds.application.act import (
+    ApplicationRun,
+    ensure_configuration,
+    ensure_deployment,
+    ensure_objects,
+)
+from kubestorm.kinds.application.rollout.spec import rollout_manifest
+from kubestorm.kinds.application.rollout.values import NewRollout
 from kubestorm.kinds.application.spec import parse
-from kubestorm.kinds.application.steps import ApplicationRun
 
 from sandbox.consul import ConsulServer
 from sandbox.vault.server import VaultServer
@@ -38,9 +42,9 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 GROUP = "/apis/kubestorm.io/v1alpha1"
 DIGESTS = {letter: f"sha256:{letter * 64}" for letter in "abc"}
 STEPS: dict[str, Callable[[ApplicationRun], dict[str, Any]]] = {
-    "configuration": steps.ensure_configuration,
-    "objects": steps.ensure_objects,
-    "rollout": steps.ensure_deployment,
+    "configuration": ensure_configuration,
+    "objects": ensure_objects,
+    "rollout": ensure_deployment,
 }
 
 
@@ -139,7 +143,7 @@ class World:
         new = NewRollout(
             number, DIGESTS[letter], f"1.{letter}", "", "", "push", "", f"push-{number}"
         )
-        made = manifest(resource, parse(resource, services.settings), new)
+        made = rollout_manifest(resource, parse(resource, services.settings), new)
         services.kube.create(ROLLOUTS, made, self.namespace)
         services.kube.patch_status(
             ROLLOUTS, made["metadata"]["name"], {"phase": "Complete"}, self.namespace

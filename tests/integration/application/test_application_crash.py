@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from kubestorm.core.naming import identity_of
-from kubestorm.kinds.application.steps import ApplicationRun
+from kubestorm.kinds.application.act import ApplicationRun
 
 from tests.integration.application.conftest import STEPS
 from tests.kube_shapes import stable

@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 
 import pytest
-from kubestorm.kinds.application.hosts import APPLICATIONS
-from kubestorm.kinds.application.outside import wake_changed
+from kubestorm.clients.resources import APPLICATIONS
+from kubestorm.kinds.application.input_changes import wake_changed
 
-from tests.integration.application.test_application_outside import changed
+from tests.integration.application.test_application_input_changes import changed
 from tests.kube_fixtures import eventually
 
 CLUSTER_WIDE = r"/(api/v1|apis/[^/]+/[^/]+)/(?!namespaces/)[a-z]+(\?.*)?"

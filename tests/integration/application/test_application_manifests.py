@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 import pytest
+from kubestorm.clients.api_versions import ApiVersions, discover_api_versions
 from kubestorm.clients.kube import KubeSettings, connect
 from kubestorm.kinds.application import render
 from kubestorm.kinds.application.spec import parse
-from kubestorm.kinds.application.versions import ApiVersions, discover
 
 from tests.kube_shapes import apply_patch
 from tests.unit.application.conftest import application, pack_settings
@@ -125,7 +125,7 @@ def test_the_api_server_takes_what_is_rendered_and_keeps_every_field(
     # Without an owner that exists the garbage collector would take it all away.
     owner = http.post(applications, json={**application(), "metadata": {"name": "cart"}}).json()
     app = spec_of(name, namespace, owner["metadata"]["uid"])
-    for manifest in manifests(app, discover(client)):
+    for manifest in manifests(app, discover_api_versions(client)):
         answer = apply_patch(http, url_of(manifest), manifest, "kubestorm")
         assert answer.is_success, answer.text
         stored = answer.json()
@@ -165,7 +165,7 @@ def missing(wanted: Any, found: Any, path: str = "") -> list[str]:
 def test_discovery_finds_what_the_cluster_serves(kube):
     """1.20 has autoscaling/v2beta2 and policy/v1beta1; the sandbox the versions of today."""
     client = connect(KubeSettings(kubeconfig=str(kube.kubeconfig)))
-    found = discover(client)
+    found = discover_api_versions(client)
     client.close()
     assert found in (ApiVersions("v2", "v1", "v1"), ApiVersions("v2beta2", "v1beta1", "v1"))
     assert kube.is_real or found == ApiVersions("v2", "v1", "v1")

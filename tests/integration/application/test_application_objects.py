@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from kubestorm.kinds.application.rollout.effects import Hands
-from kubestorm.kinds.application.rollout.model import Autoscale, Select
+from kubestorm.clients.api_versions import discover_api_versions
+from kubestorm.kinds.application.rollout.act import EffectExecutor
+from kubestorm.kinds.application.rollout.commands import freeze
 from kubestorm.kinds.application.rollout.observe import observe
-from kubestorm.kinds.application.rollout.requests import freeze
+from kubestorm.kinds.application.rollout.values import Autoscale, Select
 from kubestorm.kinds.application.spec import parse
-from kubestorm.kinds.application.versions import discover
 
 from tests.kube_fixtures import eventually
 from tests.kube_shapes import patch
@@ -358,10 +358,12 @@ def test_a_wish_begins_a_rollout_and_leaves_it_its_objects(world):
 def carry_out(world, *effects):
     """What the Rollout's own run does to the Application's objects."""
     services, resource = world.services(), world.get()
-    api = discover(services.kube)
+    api = discover_api_versions(services.kube)
     spec = parse(resource, services.settings)
     observed = observe(services.kube, resource, autoscalers=api.autoscalers)
-    Hands(services.kube, resource, spec, api, config_hash="", tags={}).do(effects, observed)
+    EffectExecutor(services.kube, resource, spec, api, config_hash="", tags={}).do(
+        effects, observed
+    )
     services.close()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from kubestorm.kinds.application.steps import DEPLOYMENTS
-from kubestorm.kinds.application.views import (
+from kubestorm.clients.resources import DEPLOYMENTS
+from kubestorm.kinds.application.commands import (
     application_status,
     list_applications,
     show_application,

@@ -23,15 +23,18 @@ from kubestorm.clients.services import Services, utc_now
 from kubestorm.core import untrusted
 from kubestorm.core.naming import identity_of
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.application.rollout import beginning, history, intents, steps
-from kubestorm.kinds.application.rollout.intents import Wish
-from kubestorm.kinds.application.steps import (
-    ORDER,
+from kubestorm.kinds.application.act import (
     ApplicationRun,
     ensure_configuration,
     ensure_deployment,
     ensure_objects,
 )
+from kubestorm.kinds.application.image_policy import desired_image_annotation
+from kubestorm.kinds.application.rollout.act import RolloutRun, advance
+from kubestorm.kinds.application.rollout.observe import History, read_history
+from kubestorm.kinds.application.rollout.values import DesiredImage
+from kubestorm.kinds.application.start_rollout import ensure_rollout
+from kubestorm.kinds.application.status import ORDER
 from kubestorm.kinds.common.resource import ResourceHandle
 from kubestorm.sources.watching.change_detection import Judgement, judge
 from kubestorm.sources.watching.fingerprint import PathTable
@@ -141,8 +144,8 @@ class World:
     def push(self, tag: str, fate: str = "", **more: Any) -> str:
         """The wish that a push leaves on the Application."""
         found = digest(f"{self.namespace} {tag}", fate)
-        wish = Wish(found, tag, f"event-{tag}-{fate}", utc_now(), utc_now(), "ann", **more)
-        self.annotate(wanted_image=intents.wish_annotation(wish))
+        wish = DesiredImage(found, tag, f"event-{tag}-{fate}", utc_now(), utc_now(), "ann", **more)
+        self.annotate(wanted_image=desired_image_annotation(wish))
         return found
 
     def run_application(self, *, now: Callable[[], dt.datetime] = utc_now) -> dict[str, Any]:
@@ -154,7 +157,7 @@ class World:
             f"app-{next(self.runs)}",
             ORDER,
         )
-        return handle.while_leased(lambda: beginning.ensure_rollout(services, handle))
+        return handle.while_leased(lambda: ensure_rollout(services, handle))
 
     def reconcile_application(self) -> None:
         """The Application's chain."""
@@ -173,7 +176,7 @@ class World:
         self.count += 1
         identity = identity_of("test", "rollouts", rollout)
         try:
-            return steps.advance(steps.RolloutRun(services, identity, f"run-{next(self.runs)}"))
+            return advance(RolloutRun(services, identity, f"run-{next(self.runs)}"))
         finally:
             services.close()
 
@@ -262,9 +265,9 @@ class World:
             DEADLINE_SECONDS,
         )
 
-    def history(self) -> history.History:
+    def history(self) -> History:
         services = self.services()
-        return history.look(services.kube, self.namespace, self.name)
+        return read_history(services.kube, self.namespace, self.name)
 
     def events(self) -> list[tuple[str, str]]:
         """(reason, message) of the Events on the Application."""

@@ -12,8 +12,18 @@ import hvac
 import pytest
 from kubestorm.clients.lease import collect
 from kubestorm.entrypoints.rbac import ROLES, Wish
-from kubestorm.kinds.application import views
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.commands import (
+    application_status,
+    list_applications,
+    show_application,
+)
+from kubestorm.kinds.application.rollout.commands import (
+    logs,
+    promote,
+    rollback,
+    scale,
+    show_history,
+)
 from kubestorm.people.chat.why import why
 
 from sandbox.consul import ConsulServer
@@ -73,11 +83,11 @@ def crash(world: World, tag: str) -> dict[str, Any]:
 def view(world: World) -> None:
     """What people look at in chat."""
     services = world.services()
-    views.list_applications(services)
-    views.application_status(services, world.namespace, world.name)
-    views.show_application(services, world.namespace, world.name)
-    requests.show_history(services, world.namespace, world.name)
-    requests.logs(services, world.namespace, world.name)
+    list_applications(services)
+    application_status(services, world.namespace, world.name)
+    show_application(services, world.namespace, world.name)
+    show_history(services, world.namespace, world.name)
+    logs(services, world.namespace, world.name)
     why(services, world.namespace, world.name)
 
 
@@ -90,12 +100,12 @@ def deliver(world: World, test: dict[str, Any]) -> None:
     assert world.run_application()["created"]
     world.drive(waits)
     services = world.services()
-    requests.promote(services, *here, requested_by="ann")
-    requests.scale(services, *here, replicas=2)
+    promote(services, *here, requested_by="ann")
+    scale(services, *here, replicas=2)
     collect(services.kube, services.now() + dt.timedelta(days=2))
     assert world.over()["phase"] == "Complete", world.status()
     ask(world, test={"http": None, **JOB_TEST})
-    requests.rollback(world.services(), *here)
+    rollback(world.services(), *here)
     assert world.run_application()["created"]
     assert world.over()["phase"] == "Complete", world.status()
 

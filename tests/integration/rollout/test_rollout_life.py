@@ -10,8 +10,18 @@ from typing import Any
 
 import pytest
 from kubestorm.core.errors import DefinitionError, NotFoundError
-from kubestorm.kinds.application.rollout import requests
-from kubestorm.kinds.application.rollout.image_policy import route
+from kubestorm.kinds.application.image_policy import route
+from kubestorm.kinds.application.rollout.commands import (
+    abort,
+    freeze,
+    logs,
+    promote,
+    rollback,
+    rollout,
+    scale,
+    show_history,
+    unfreeze,
+)
 
 from tests.integration.rollout.conftest import digest
 from tests.kube_fixtures import eventually
@@ -43,7 +53,7 @@ def test_an_abort_at_every_step_ends_at_100_percent_stable(world, strategy, look
         world.run_rollout(name)
     if world.status(name).get("finishedAt"):
         pytest.skip("it was complete before")
-    requests.abort(world.services(), world.namespace, world.name, "bob")
+    abort(world.services(), world.namespace, world.name, "bob")
     status = world.over(name)
     assert status["phase"] == "Aborted"
     assert "bob" in status["message"]
@@ -62,14 +72,14 @@ def test_a_canary_goes_on_when_a_person_promotes(world):
     world.run_application()
     world.run_rollout(world.newest()["metadata"]["name"])
     with pytest.raises(DefinitionError, match="not waiting for promotion"):
-        requests.promote(world.services(), world.namespace, world.name)
+        promote(world.services(), world.namespace, world.name)
     world.drive(waits)
     world.eventually_pods({first: 2, second: 2})
-    requests.promote(world.services(), world.namespace, world.name, requested_by="ann")
+    promote(world.services(), world.namespace, world.name, requested_by="ann")
     assert world.over()["phase"] == "Complete"
     world.eventually_pods({second: 4})
     with pytest.raises(NotFoundError, match="no rollout under way"):
-        requests.promote(world.services(), world.namespace, world.name)
+        promote(world.services(), world.namespace, world.name)
 
 
 def test_blue_green_returns_at_once_within_its_time(world):
@@ -80,7 +90,7 @@ def test_blue_green_returns_at_once_within_its_time(world):
     world.roll("1.1.0")
     assert world.tracks() == {"stable": 4, "green": 4}
     before = {pod["metadata"]["name"] for pod in world.list("pods")}
-    requests.rollback(world.services(), world.namespace, world.name, requested_by="bob")
+    rollback(world.services(), world.namespace, world.name, requested_by="bob")
     world.run_application()
     assert world.over()["phase"] == "Complete"
     assert world.pods() == {first: 4}
@@ -120,7 +130,7 @@ def test_a_newer_push_takes_over(world):
     assert world.run_application()["created"]
     assert world.over(older)["phase"] == "Superseded"
     world.drive(waits)
-    requests.promote(world.services(), world.namespace, world.name, full=True)
+    promote(world.services(), world.namespace, world.name, full=True)
     assert world.over()["phase"] == "Complete"
     world.eventually_pods({third: 4})
     assert world.tracks() == {"stable": 4}
@@ -133,18 +143,18 @@ def test_a_freeze_holds_pushes_and_persons_but_not_the_way_back(world):
     first = world.newest()["spec"]["image"]["digest"]
     world.roll("1.1.0")
     services = world.services()
-    requests.freeze(services, world.namespace, world.name, "carol", "audit week")
+    freeze(services, world.namespace, world.name, "carol", "audit week")
     world.push("1.2.0")
     held = world.run_application()
     assert (held["created"], held["reason"]) == ("", "Frozen")
     assert "carol: audit week" in held["message"]
     with pytest.raises(DefinitionError, match="carol"):
-        requests.rollout(services, world.namespace, world.name, digest("other"))
-    requests.rollback(services, world.namespace, world.name)
+        rollout(services, world.namespace, world.name, digest("other"))
+    rollback(services, world.namespace, world.name)
     world.run_application()
     assert world.over()["phase"] == "Complete"
     world.eventually_pods({first: 4})
-    requests.unfreeze(services, world.namespace, world.name)
+    unfreeze(services, world.namespace, world.name)
     assert world.run_application()["created"] == "", "the rollback has answered that push"
     third = world.push("1.3.0")
     assert world.run_application()["created"]
@@ -162,11 +172,11 @@ def test_a_digest_that_failed_is_tried_again_when_a_person_asks(world):
     from sandbox.kubernetes import podlife
 
     podlife.FATES_OF_DIGESTS.pop(bad)
-    requests.rollout(world.services(), world.namespace, world.name, bad, "dan")
+    rollout(world.services(), world.namespace, world.name, bad, "dan")
     assert world.run_application()["created"]
     assert world.over()["phase"] == "Complete"
     world.eventually_pods({bad: 4})
-    rows = requests.show_history(world.services(), world.namespace, world.name)["rollouts"]
+    rows = show_history(world.services(), world.namespace, world.name)["rollouts"]
     assert [(row["outcome"], row["requested_by"]) for row in rows] == [
         ("Complete", "dan"),
         ("Failed", "ann"),
@@ -257,7 +267,7 @@ def test_the_autoscaler_keeps_its_number(world):
     # Eight is the next number of which a quarter is a whole one.
     assert world.tracks() == {"stable": 6, "canary": 2}
     assert autoscaler(world) == (6, 6)
-    requests.abort(world.services(), world.namespace, world.name)
+    abort(world.services(), world.namespace, world.name)
     world.over()
     assert world.tracks() == {"stable": 8}
     assert autoscaler(world) == (4, 12)
@@ -319,7 +329,7 @@ def test_a_probe_that_fails_is_told_while_it_is_waited_for(world):
     world.run_application()
     status = world.drive(lambda status: status.get("reason") == "ProbeFailing")
     assert "Readiness probe failed" in status["message"]
-    requests.abort(world.services(), world.namespace, world.name)
+    abort(world.services(), world.namespace, world.name)
     assert world.over()["phase"] == "Aborted"
 
 
@@ -351,12 +361,12 @@ def test_scaling_changes_what_the_application_asks_for(world):
     """Refused with the sentence of its spec where that cannot be."""
     world.apply(strategy=CANARY)
     services = world.services()
-    requests.scale(services, world.namespace, world.name, 8)
+    scale(services, world.namespace, world.name, 8)
     assert world.get("applications")["spec"]["replicas"] == {"min": 8}
-    requests.scale(services, world.namespace, world.name, 4, 12)
+    scale(services, world.namespace, world.name, 4, 12)
     assert world.get("applications")["spec"]["replicas"]["max"] == 12
     with pytest.raises(DefinitionError, match="cannot express a weight"):
-        requests.scale(services, world.namespace, world.name, 3)
+        scale(services, world.namespace, world.name, 3)
 
 
 def test_logs_are_shown_without_secrets(world):
@@ -367,7 +377,7 @@ def test_logs_are_shown_without_secrets(world):
     annotations = {"sandbox.kubestorm.io/log": "one\npassword=hunter22\n"}
     world.merge("pods", pod["metadata"]["name"], {"metadata": {"annotations": annotations}})
     found = eventually(
-        lambda: requests.logs(world.services(), world.namespace, world.name)["pods"][
+        lambda: logs(world.services(), world.namespace, world.name)["pods"][
             pod["metadata"]["name"]
         ],
         "a log",

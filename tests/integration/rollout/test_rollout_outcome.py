@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubestorm.kinds.application.rollout import requests
+from kubestorm.kinds.application.rollout.commands import abort, freeze, promote, unfreeze
 
 from tests.integration.rollout.test_rollout_life import CANARY, waits
 
@@ -65,7 +65,7 @@ def test_a_look_without_news_writes_nothing(world):
     before = versions(world, name)
     assert world.run_rollout(name)["phase"] == "Paused"
     assert versions(world, name) == before
-    requests.promote(world.services(), world.namespace, world.name)
+    promote(world.services(), world.namespace, world.name)
     assert world.over()["phase"] == "Complete"
     before = versions(world, name)
     assert world.run_rollout(name)["message"] == "The Rollout is over."
@@ -82,7 +82,7 @@ def test_an_edit_during_a_rollout_reaches_the_pods_at_its_end(world):
     world.merge("applications", "cart", {"spec": {"env": {"A": "1"}, "expose": {"port": 81}}})
     world.reconcile_application()
     assert env(world) is None
-    requests.promote(world.services(), world.namespace, world.name)
+    promote(world.services(), world.namespace, world.name)
     assert world.over()["phase"] == "Complete"
     assert env(world) == [{"name": "A", "value": "1"}]
     assert world.get("services")["spec"]["ports"][0]["port"] == 81
@@ -96,7 +96,7 @@ def test_an_edit_that_no_run_has_seen_is_left_to_the_applications_own(world):
     world.run_application()
     world.drive(waits)
     world.merge("applications", "cart", {"spec": {"replicas": {"min": 8}}})
-    requests.promote(world.services(), world.namespace, world.name)
+    promote(world.services(), world.namespace, world.name)
     assert world.over()["phase"] == "Complete"
     found = world.get("applications")
     assert found["status"]["observedGeneration"] < found["metadata"]["generation"]
@@ -118,7 +118,7 @@ def test_the_end_of_one_rollout_begins_the_next(world):
     world.reconcile_application()
     assert world.newest()["metadata"]["name"] == first
     assert world.get("applications")["status"]["requeueAt"]
-    requests.promote(world.services(), world.namespace, world.name)
+    promote(world.services(), world.namespace, world.name)
     assert world.over(first)["phase"] == "Complete"
     assert world.newest()["spec"]["image"]["digest"] == third
     assert "requeueAt" not in world.get("applications")["status"]
@@ -152,7 +152,7 @@ def test_an_abort_by_an_action_leaves_the_application_alone(world):
     world.run_application()
     world.drive(waits)
     before = world.get("applications")["metadata"]
-    requests.abort(world.services(), world.namespace, world.name, "bob")
+    abort(world.services(), world.namespace, world.name, "bob")
     assert world.get("applications")["metadata"] == before
     world.over()
     assert world.status()["message"].startswith("Aborted by bob.")
@@ -165,11 +165,11 @@ def test_what_people_write_on_the_application_wakes_its_rollout(world):
     world.push("1.1.0")
     world.run_application()
     name = world.newest()["metadata"]["name"]
-    requests.freeze(world.services(), world.namespace, world.name, "carol", "audit")
+    freeze(world.services(), world.namespace, world.name, "carol", "audit")
     assert world.run_rollout(name)["reason"] == "Frozen"
     world.run_application()
     assert "requeueAt" not in world.status(), "it is frozen, and knows"
-    requests.unfreeze(world.services(), world.namespace, world.name)
+    unfreeze(world.services(), world.namespace, world.name)
     world.run_application()
     assert world.status()["requeueAt"]
     world.drive(waits)
@@ -180,7 +180,7 @@ def test_what_people_write_on_the_application_wakes_its_rollout(world):
     world.merge("applications", "cart", {"spec": {"health": health}})
     world.run_application()
     world.drive(waits)
-    requests.promote(world.services(), world.namespace, world.name)
+    promote(world.services(), world.namespace, world.name)
     assert world.over()["phase"] == "Complete"
 
 
@@ -217,6 +217,6 @@ def test_a_rollout_whose_spec_was_changed_is_followed_no_more(world):
     world.http.delete(world.path("rollouts", name)).raise_for_status()
     world.run_application()
     world.drive(waits)
-    requests.promote(world.services(), world.namespace, world.name)
+    promote(world.services(), world.namespace, world.name)
     assert world.over()["phase"] == "Complete"
     world.eventually_pods({second: 4})

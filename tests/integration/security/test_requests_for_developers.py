@@ -16,10 +16,9 @@ from kubestorm.clients.kube import KubeClient, Resource
 from kubestorm.clients.kube_errors import Request
 from kubestorm.core.errors import DefinitionError, TemporaryError
 from kubestorm.core.untrusted import MAX_BODY_BYTES, networks
-from kubestorm.kinds.application.rollout import ingress
-from kubestorm.kinds.application.rollout.ingress import IngressRoute
-from kubestorm.kinds.application.rollout.model import NOT_PASSED, PASSED, RUNNING, RunTest
-from kubestorm.kinds.application.rollout.posttest import FINAL, TestRun
+from kubestorm.kinds.application.rollout.ingress_request import IngressRoute, _destination, get
+from kubestorm.kinds.application.rollout.post_deploy_test import FINAL, TestRun
+from kubestorm.kinds.application.rollout.values import NOT_PASSED, PASSED, RUNNING, RunTest
 from kubestorm.kinds.application.spec import parse
 
 from tests.integration.security.conftest import HOST, TOKEN, Recorder, Reply
@@ -169,7 +168,7 @@ def trusting(certificate: Any) -> ssl.SSLContext:
 def ask(server: Recorder, names: Names, host: str = HOST, path: str = "/", **more: Any) -> Any:
     values = {"headers": {}, "timeout_seconds": 5, "allow_loopback": True, **more}
     route = values.pop("route", IngressRoute(tls="tls" in more, port=server.port))
-    return ingress.get(route, host, path, resolver=names, **values)
+    return get(route, host, path, resolver=names, **values)
 
 
 def test_an_ingress_host_is_asked_as_its_users_ask_it(secure, certificate):
@@ -224,10 +223,10 @@ def test_a_bare_address_is_not_asked(plain, host):
 def test_private_networks_are_operations_to_allow():
     """Within them the address is taken; loopback is not, whatever they say."""
     allowed = IngressRoute(private=networks(["10.0.0.0/8", "127.0.0.0/8"], "x"))
-    inside = ingress._destination(allowed, HOST, Names("10.0.0.5"), allow_loopback=False)
+    inside = _destination(allowed, HOST, Names("10.0.0.5"), allow_loopback=False)
     assert inside == ("10.0.0.5", 443, True)
     with pytest.raises(DefinitionError, match="loopback"):
-        ingress._destination(allowed, HOST, Names("127.0.0.1"), allow_loopback=False)
+        _destination(allowed, HOST, Names("127.0.0.1"), allow_loopback=False)
 
 
 def test_operations_own_address_is_where_requests_go(plain):

@@ -14,7 +14,7 @@ from kubestorm.clients.services import Services
 from kubestorm.core.errors import PermanentError
 from kubestorm.core.naming import Identity, identity_of
 from kubestorm.core.secrets import Secret
-from kubestorm.kinds.application.rollout import approval as rollout_approval
+from kubestorm.kinds.application.rollout.approval import approval_hash, read_approval
 from kubestorm.people.approval.record import read
 from kubestorm.people.approval.steps import ask, open_list, person_of, respond
 from kubestorm.people.slack.answering import answer, click, follow_up
@@ -83,7 +83,7 @@ class Case:
 
     def standing(self, about: Identity) -> str:
         """What the rollout makes of it."""
-        return rollout_approval.look(self.get(about), self.services.settings.raw).rollout.state
+        return read_approval(self.get(about), self.services.settings.raw).rollout.state
 
     def ask(self, about: Identity) -> dict[str, Any]:
         return ask(self.services, about, "run")
@@ -419,7 +419,7 @@ def test_an_answer_to_what_has_changed_asks_anew(case: Case, engine: EngineStand
 def test_who_may_not_write_the_status_approves_nothing(case: Case) -> None:
     """Neither by an annotation nor by the object's own path; it is asked all the same."""
     about = case.make()
-    content = rollout_approval.content_hash(case.get(about), "rollout")
+    content = approval_hash(case.get(about), "rollout")
     said = {"state": "granted", "contentHash": content, "content_hash": content, "by": "eve"}
     body = {
         "metadata": {"annotations": {"kubestorm.io/approval": json.dumps(said)}},

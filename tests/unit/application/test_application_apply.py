@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import pytest
 from kubestorm.clients.kube_errors import FieldConflict
-from kubestorm.kinds.application import apply, deploying, render, steps
+from kubestorm.kinds.application import apply, render
+from kubestorm.kinds.application.observe import Image, current_image, good_image
+from kubestorm.kinds.application.plan import url_of
+from kubestorm.kinds.application.status import deployment_condition, refused
 
 SAME = {
     "equal": ({"a": 1}, {"a": 1}, True),
@@ -169,7 +172,7 @@ JUDGED = {
 @pytest.mark.parametrize("live, status, reason", JUDGED.values(), ids=JUDGED)
 def test_a_deployment_is_judged_by_its_own_word(live, status, reason):
     """For its present generation, with every old pod gone."""
-    found = deploying.judge(live)
+    found = deployment_condition(live)
     assert (found.status, found.reason) == (status, reason)
 
 
@@ -186,16 +189,14 @@ def test_a_failed_rollouts_own_words_stay():
     }
     due = {**DUE, "reason": "DigestRefused", "message": "1.3 is not tried again."}
     status = {"conditions": [failed], "rollout": {"phase": "Failed"}}
-    assert deploying.refused(due, status)[2:] == ("ImagePullFailed", "1.3 failed: no such image")
-    assert deploying.refused(due, {})[2:] == ("DigestRefused", "1.3 is not tried again.")
+    assert refused(due, status)[2:] == ("ImagePullFailed", "1.3 failed: no such image")
+    assert refused(due, {})[2:] == ("DigestRefused", "1.3 is not tried again.")
 
 
 def test_the_image_is_the_last_good_one():
     """Of the history first, of the Deployment where there is none."""
-    assert deploying.good_image({**DUE, "good": "sha256:aa", "good_tag": "1"}) == deploying.Image(
-        "sha256:aa", "1"
-    )
-    assert deploying.good_image(DUE) is None
+    assert good_image({**DUE, "good": "sha256:aa", "good_tag": "1"}) == Image("sha256:aa", "1")
+    assert good_image(DUE) is None
     container = {"name": "app", "image": "r/x@sha256:bb"}
     live = {
         "metadata": {"annotations": {"kubestorm.io/image-tag": "2"}},
@@ -205,8 +206,8 @@ def test_the_image_is_the_last_good_one():
             }
         },
     }
-    assert deploying.current_image(live) == deploying.Image("sha256:bb", "2")
-    assert deploying.current_image(None) is None
+    assert current_image(live) == Image("sha256:bb", "2")
+    assert current_image(None) is None
 
 
 ADDRESSES = {
@@ -236,4 +237,4 @@ ADDRESSES = {
 def test_where_it_is_reached(parsed, spec, granted, url):
     """As far out as it is exposed."""
     service = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
-    assert steps.url_of(parsed(**spec), granted, service) == url
+    assert url_of(parsed(**spec), granted, service) == url

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kubestorm.clients.api_versions import ApiVersions
 from kubestorm.core.errors import DefinitionError
 from kubestorm.kinds.application import render
 from kubestorm.kinds.application.hosts import claim_of
 from kubestorm.kinds.application.settings import ApplicationSettings
 from kubestorm.kinds.application.spec import parse
-from kubestorm.kinds.application.versions import ApiVersions
 
 from tests.unit.application.conftest import ENOUGH, application, pack_settings
 from tests.unit.application.test_application_docs import SPEC_SCHEMA, SPECS

@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kubestorm.clients.api_versions import ApiVersions, choose
 from kubestorm.kinds.application import render
-from kubestorm.kinds.application.versions import ApiVersions, choose
 
 DIGEST = "sha256:" + "a" * 64
 IMAGE = f"registry.example.com/team/cart@{DIGEST}"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.core.errors import DefinitionError
-from kubestorm.kinds.application.quantity import parse_quantity
+from kubestorm.core.quantity import parse_quantity
 from kubestorm.kinds.application.settings import ApplicationSettings, is_allowed
 from kubestorm.kinds.application.spec import (
     InvalidSpecError,

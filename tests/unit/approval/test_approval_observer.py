@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubestorm.kinds.application.rollout.approval import content_hash
+from kubestorm.kinds.application.rollout.approval import approval_hash
 from kubestorm.people.approval.observer import MAX_TRIES, RETRY_SECONDS, ApprovalObserver
 from kubestorm.people.approval.proposal import deletion_hash
 from kubestorm.people.approval.record import GRANTED, Record, fields, stamp
@@ -77,7 +77,7 @@ class Sensor:
 
     def record(self, obj: dict[str, Any], what: str = "rollout") -> Record:
         """The record that a run leaves now."""
-        content = content_hash(obj, what) if what == "rollout" else deletion_hash(obj)
+        content = approval_hash(obj, what) if what == "rollout" else deletion_hash(obj)
         return Record(
             what,
             content,
@@ -133,7 +133,7 @@ def test_an_object_that_waits_is_asked_about_once(
         ),
         pytest.param(
             with_record(
-                ROLLOUT, Record("rollout", content_hash(ROLLOUT, "rollout"), "s", state=GRANTED)
+                ROLLOUT, Record("rollout", approval_hash(ROLLOUT, "rollout"), "s", state=GRANTED)
             ),
             id="answered",
         ),

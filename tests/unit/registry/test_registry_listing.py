@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kubestorm.core.errors import DefinitionError
-from kubestorm.kinds.application.registry_tags import image_meant, newest_first
+from kubestorm.kinds.application.commands import image_meant, newest_first
 
 
 @pytest.mark.parametrize(

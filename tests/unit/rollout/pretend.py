@@ -8,26 +8,26 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from kubestorm.kinds.application.rollout import machine
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.core.pod_failures import PodFailure
+from kubestorm.kinds.application.rollout.plan import decide
+from kubestorm.kinds.application.rollout.values import (
     PASSED,
     Activate,
     ApplyTrack,
     Approval,
     Autoscale,
     AutoscalerView,
-    Consume,
+    ClearRequest,
     Decision,
-    Failure,
-    Intents,
+    ObservedState,
     RemoveTrack,
-    Request,
+    RolloutRequests,
+    RolloutSpec,
     RunTest,
     Select,
     Status,
     TestView,
     TrackView,
-    World,
 )
 
 OLD, NEW, NEWER = ("sha256:" + letter * 64 for letter in "abc")
@@ -65,8 +65,8 @@ class Cluster:
         pods = [Pod(digest, True) for _ in range(replicas)]
         return cls(tracks={"stable": (digest, replicas, pods)}, **more)  # type: ignore[arg-type]
 
-    def world(self) -> World:
-        return World(
+    def world(self) -> ObservedState:
+        return ObservedState(
             tracks={name: self._view(*track) for name, track in self.tracks.items()},
             active=self.active,
             selected=self.selected,
@@ -83,7 +83,7 @@ class Cluster:
             total=len(pods),
             updated=len(updated),
             available=sum(pod.available for pod in pods),
-            failure=Failure("CrashLoop", "It crashes.", final=True) if stuck else None,
+            failure=PodFailure("CrashLoop", "It crashes.", final=True) if stuck else None,
         )
 
     def do(self, effects: Iterable[object]) -> None:
@@ -106,7 +106,7 @@ class Cluster:
             elif isinstance(effect, RunTest):
                 state = "Failed" if self.fails_test else PASSED
                 self.test = TestView(effect.key, state, "asked")
-            elif isinstance(effect, Consume):
+            elif isinstance(effect, ClearRequest):
                 self.consumed.append(effect.intent)
             self.served.append(self.serving())
 
@@ -161,16 +161,16 @@ class Run:
     else at the moment that the decision names.
     """
 
-    request: Request
+    request: RolloutSpec
     cluster: Cluster
     status: Status = field(default_factory=Status)
-    intents: Intents = field(default_factory=Intents)
+    intents: RolloutRequests = field(default_factory=RolloutRequests)
     approval: Approval = field(default_factory=Approval)
     now: dt.datetime = BEGIN
     seen: list[Status] = field(default_factory=list)
 
     def decide(self) -> Decision:
-        return machine.decide(
+        return decide(
             self.request, self.status, self.cluster.world(), self.intents, self.approval, self.now
         )
 
@@ -182,7 +182,7 @@ class Run:
             self.status = decision.status
             self.seen.append(self.status)
             for effect in decision.effects:
-                if isinstance(effect, Consume):
+                if isinstance(effect, ClearRequest):
                     self.intents = replace(
                         self.intents,
                         **{"abort": ""} if effect.intent == "abort" else {"promote": None},

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.kinds.application.rollout import machine, weights
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.kinds.application.rollout import weights
+from kubestorm.kinds.application.rollout.plan import __file__
+from kubestorm.kinds.application.rollout.values import (
     TERMINAL,
     AutoscalerView,
-    CanaryStep,
     Freeze,
-    Intents,
     Promotion,
-    Request,
-    Strategy,
+    RolloutRequests,
+    RolloutSpec,
 )
+from kubestorm.kinds.application.values import CanaryStep, Strategy
 
 from tests.unit.rollout.pretend import NEW, OLD, Cluster, Run
 
@@ -49,7 +49,7 @@ happenings = st.lists(
 def begin(
     plan: Strategy, *, bad: bool, autoscaled: bool, tested: bool, fails_test: bool = False
 ) -> Run:
-    request = Request(
+    request = RolloutSpec(
         NEW, OLD, plan, replicas=REPLICAS, max_replicas=12 if autoscaled else 0, tested=tested
     )
     cluster = Cluster.running(
@@ -99,7 +99,7 @@ def test_an_abort_converges_to_stable_from_every_state(plan, events, bad, autosc
     for event in events:
         happen(run, event)
     over = run.status.finished_at is not None
-    run.intents = Intents(abort="bob")
+    run.intents = RolloutRequests(abort="bob")
     if not over:
         run.until_over(LOOKS)
     run.cluster.settle()
@@ -119,11 +119,11 @@ def test_a_decision_repeated_is_the_same_and_weights_are_percentages(plan, event
     """Also with wishes that make no sense at that moment; what is terminal stays so."""
     run = begin(plan, bad=bad, autoscaled=False, tested=True)
     choices = (
-        Intents(),
-        Intents(abort="bob"),
-        Intents(promote=Promotion("ann", stage=2)),
-        Intents(promote=Promotion("ann", full=True)),
-        Intents(freeze=Freeze("carol", "audit")),
+        RolloutRequests(),
+        RolloutRequests(abort="bob"),
+        RolloutRequests(promote=Promotion("ann", stage=2)),
+        RolloutRequests(promote=Promotion("ann", full=True)),
+        RolloutRequests(freeze=Freeze("carol", "audit")),
     )
     ended = None
     for number, event in enumerate(events):
@@ -178,6 +178,6 @@ def test_an_autoscaled_total_expresses_the_weights(listed, present, most):
 
 def test_the_machine_knows_no_clock():
     """Time is an argument."""
-    text = Path(machine.__file__).read_text()
+    text = Path(__file__).read_text()
     assert "now()" not in text
     assert "import time" not in text

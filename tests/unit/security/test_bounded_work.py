@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from kubestorm.core import untrusted
 from kubestorm.core.errors import DefinitionError, PermanentError
+from kubestorm.core.quantity import parse_quantity
 from kubestorm.core.secrets import Secret
 from kubestorm.core.tag_policy import Pattern, matches, parse_follow
+from kubestorm.kinds.application.commands import newest_first
 from kubestorm.kinds.application.hosts import Claim, decide, decide_all
-from kubestorm.kinds.application.quantity import parse_quantity
-from kubestorm.kinds.application.registry_tags import newest_first
 from kubestorm.kinds.application.rollout.redact import HIDDEN, redact
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
 from kubestorm.kinds.build.base_images.dockerfile import stands_on

@@ -18,19 +18,35 @@ from hypothesis import strategies as st
 from kubestorm.clients.kube import Resource
 from kubestorm.core import conditions, pod_failures, status_requests
 from kubestorm.core.errors import Error
-from kubestorm.kinds.application import apply, deploying, hosts
-from kubestorm.kinds.application import views as application_views
-from kubestorm.kinds.application.rollout import (
-    approval,
-    image_policy,
-    intents,
-    objects,
-    posttest,
-    requests,
+from kubestorm.kinds.application import apply
+from kubestorm.kinds.application.commands import _line
+from kubestorm.kinds.application.hosts import claim_of
+from kubestorm.kinds.application.image_policy import (
+    desired_image_annotation,
+    desired_image_of,
+    requests_shown,
 )
-from kubestorm.kinds.application.rollout.observe import active_track, track_of
+from kubestorm.kinds.application.observe import active_track
+from kubestorm.kinds.application.rollout.approval import pending_approval, read_approval
+from kubestorm.kinds.application.rollout.commands import FOLLOW_UP
+from kubestorm.kinds.application.rollout.observe import (
+    past_rollout,
+    read_freeze,
+    read_requests,
+    read_rollback_request,
+    track_of,
+)
+from kubestorm.kinds.application.rollout.post_deploy_test import started_at
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.rollout.spec import read_spec
+from kubestorm.kinds.application.rollout.status import (
+    conditions_of,
+    current_stage,
+    read_status,
+    read_test,
+)
 from kubestorm.kinds.application.settings import ApplicationSettings
+from kubestorm.kinds.application.status import deployment_condition
 from kubestorm.kinds.build import records
 from kubestorm.kinds.build.base_images import rebuild_check
 from kubestorm.kinds.build.base_images.graph import Decision
@@ -253,32 +269,32 @@ def builds(obj: dict[str, Any]) -> None:
 
 def rollouts(obj: dict[str, Any]) -> None:
     """What a run of a Rollout reads of itself."""
-    intents.intents_of(obj, obj)
+    read_requests(obj, obj)
     status_requests.taken_back(obj, *status_requests.CONSUMED)
-    approval.look(obj, APPROVALS)
-    approval.asks(obj, APPROVALS)
+    read_approval(obj, APPROVALS)
+    pending_approval(obj, APPROVALS)
     observer.open_question("rollouts", obj, APPROVALS, ApprovalSettings.from_config(APPROVALS))
-    status = objects.status_of(obj)
-    request = objects.request_of(obj, RolloutSettings())
-    objects.conditions_of(request, status)
-    objects.stage_of(request, status)
-    objects.past_of(obj)
-    objects.test_of(obj)
-    posttest.began_at(obj, "final")
+    status = read_status(obj)
+    request = read_spec(obj, RolloutSettings())
+    conditions_of(request, status)
+    current_stage(request, status)
+    past_rollout(obj)
+    read_test(obj)
+    started_at(obj, "final")
     stages.rollout_stages([stages.Follower("cart", DIGEST, obj)])
 
 
 def applications(obj: dict[str, Any]) -> None:
     """What a run of an Application, and of its Rollout, read of it."""
-    intents.freeze_of(obj)
-    intents.rollback_of(obj)
-    wish = intents.wish_of(obj)
+    read_freeze(obj)
+    read_rollback_request(obj)
+    wish = desired_image_of(obj)
     if wish is not None:
-        intents.wish_annotation(wish)
-    image_policy.wishes_of(obj)
-    hosts.claim_of(obj, ApplicationSettings())
+        desired_image_annotation(wish)
+    requests_shown(obj)
+    claim_of(obj, ApplicationSettings())
     active_track(obj, obj)
-    application_views._line(obj)
+    _line(obj)
 
 
 def databases(obj: dict[str, Any]) -> None:
@@ -309,7 +325,7 @@ def owned(obj: dict[str, Any]) -> None:
     pod_failures.diagnose(pod_failures.Evidence(obj, [obj], [obj]))
     pod_failures.needs_log(pod_failures.Evidence(obj, [obj], [obj]))
     track_of(obj)
-    deploying.judge(obj)
+    deployment_condition(obj)
     apply.was_autoscaled(obj)
 
 
@@ -357,7 +373,7 @@ def conditioned(obj: dict[str, Any]) -> None:
     after = conditions.set_condition(known, new, generation=1, now=NOW)
     conditions.roll_up(after, ("SpecValid", "Built"), generation=1)
     conditions.is_true(after, "Built", generation=1)
-    requests.FOLLOW_UP.format(namespace="shop", name="cart")
+    FOLLOW_UP.format(namespace="shop", name="cart")
 
 
 READERS: dict[str, tuple[str, Objects]] = {

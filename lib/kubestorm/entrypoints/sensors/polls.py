@@ -83,7 +83,7 @@ def deliveries(config: Config, context: Context) -> Optional[Poll]:
 
 def applications(config: Config, context: Context) -> Optional[Poll]:
     """What Applications read from Consul and Vault."""
-    from kubestorm.kinds.application.outside import wake_changed
+    from kubestorm.kinds.application.input_changes import wake_changed
     from kubestorm.kinds.application.settings import ApplicationSettings
 
     interval = ApplicationSettings.from_config(config).look_seconds

@@ -1,3 +1,1 @@
-"""Applications: what a developer asks for in few values, and the Kubernetes objects that it
-becomes.
-"""
+"""Applications: a short spec, and the Kubernetes objects that it becomes."""

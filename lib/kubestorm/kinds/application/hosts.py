@@ -27,12 +27,10 @@ from typing import (
     Tuple,
 )
 
-from kubestorm.clients.kube import KubeClient, Resource
-from kubestorm.core.naming import GROUP, VERSION
+from kubestorm.clients.kube import KubeClient
+from kubestorm.clients.resources import APPLICATIONS
 from kubestorm.kinds.application.settings import INGRESS, ApplicationSettings, is_allowed
 from kubestorm.kinds.application.spec import claimed_hosts
-
-APPLICATIONS = Resource(GROUP, VERSION, "applications")
 
 
 class Claim(NamedTuple):

@@ -15,10 +15,10 @@ import json
 import math
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from kubestorm.clients.api_versions import ApiVersions
 from kubestorm.core.naming import GROUP, VERSION
 from kubestorm.kinds.application.settings import INGRESS, LOAD_BALANCER, NODE_PORT
 from kubestorm.kinds.application.values import RECREATE, ApplicationSpec, Health
-from kubestorm.kinds.application.versions import ApiVersions
 
 MANAGED_BY = "kubestorm"
 NAME_LABEL = "app.kubernetes.io/name"

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from typing import Any, List, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.quantity import parse_quantity
 from kubestorm.core.sections import read_section
 from kubestorm.core.untrusted import Network, networks
-from kubestorm.kinds.application.quantity import parse_quantity
 
 INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS = "internal", "nodePort", "loadBalancer", "ingress"
 EXPOSURES = (INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS)

@@ -13,6 +13,7 @@ import re
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from kubestorm.core.errors import DefinitionError
+from kubestorm.core.quantity import Quantity, parse_quantity
 from kubestorm.core.settings import Settings
 from kubestorm.core.spec_reader import InvalidSpecError, Problem, SpecReader
 from kubestorm.core.tag_policy import parse_follow
@@ -26,7 +27,6 @@ from kubestorm.core.untrusted import (
     shown,
 )
 from kubestorm.kinds.application import settings as application_settings
-from kubestorm.kinds.application.quantity import Quantity, parse_quantity
 from kubestorm.kinds.application.rollout import weights
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
 from kubestorm.kinds.application.settings import (

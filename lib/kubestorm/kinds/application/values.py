@@ -120,6 +120,8 @@ class CanaryStep:
 @dataclass(frozen=True)
 class Strategy:
     type: str = ROLLING_UPDATE
+    steps: Tuple[CanaryStep, ...] = ()
+    """Canary alone."""
     max_surge: IntOrPercent = "25%"
     max_unavailable: IntOrPercent = 0
     deadline_seconds: int = 600
@@ -130,7 +132,6 @@ class Strategy:
     """BlueGreen: how long the old Deployment is kept for an instant return."""
     until_promoted: bool = False
     """BlueGreen: switch only when a person promotes."""
-    steps: Tuple[CanaryStep, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 from kubestorm.core import untrusted
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.naming import GROUP, VERSION, Identity, identity_of, is_ours
-from kubestorm.kinds.application.rollout import approval as rollout_approval
+from kubestorm.kinds.application.rollout.approval import approval_hash, pending_approval
 from kubestorm.people.approval.gate import AWAITING
 from kubestorm.people.approval.proposal import deletion_hash, requester
 from kubestorm.people.approval.record import WAITING, Record, read
@@ -190,8 +190,8 @@ def open_question(
     A Rollout says by its phase that it waits; whatever asks for a database, by a condition.
     """
     if plural == ROLLOUTS:
-        what = rollout_approval.asks(obj, config)
-        content_hash = rollout_approval.content_hash(obj, what) if what else ""
+        what = pending_approval(obj, config)
+        content_hash = approval_hash(obj, what) if what else ""
     else:
         conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
         what = DELETE if any(one.get("reason") == AWAITING for one in conditions) else ""

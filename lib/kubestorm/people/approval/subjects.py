@@ -90,9 +90,9 @@ def subject_of(services: Services, resource: Resource, obj: Object) -> Subject:
     if not what:
         return Subject(identity, obj, record)
     if is_rollout:
-        from kubestorm.kinds.application.rollout import approval as rollouts
+        from kubestorm.kinds.application.rollout.approval import approval_hash
 
-        content_hash = rollouts.content_hash(obj, what)
+        content_hash = approval_hash(obj, what)
         proposal = proposals.of_rollout(
             obj, what, _application(services.kube, obj), _deployment(services.kube, obj)
         )
@@ -110,9 +110,9 @@ def subject_of(services: Services, resource: Resource, obj: Object) -> Subject:
 
 def _what(services: Services, obj: Mapping[str, Any], *, is_rollout: bool) -> str:
     if is_rollout:
-        from kubestorm.kinds.application.rollout import approval as rollouts
+        from kubestorm.kinds.application.rollout.approval import pending_approval
 
-        return rollouts.asks(obj, services.settings.raw)
+        return pending_approval(obj, services.settings.raw)
     # The teardown says when it waits: it alone knows whether data would be destroyed.
     conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
     return DELETE if any(item.get("reason") == AWAITING for item in conditions) else ""

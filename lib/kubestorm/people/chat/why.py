@@ -12,7 +12,7 @@ from kubestorm.clients.services import Services
 from kubestorm.core import naming, untrusted
 from kubestorm.core.conditions import READY, find
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError
-from kubestorm.kinds.application.rollout.intents import freeze_of
+from kubestorm.kinds.application.rollout.observe import read_freeze
 
 KINDS = ("applications", "databases", "imagebuilds", "rollouts")
 MOST_EVENTS = 5
@@ -78,7 +78,7 @@ def explain(
         if item.get("type") != "Ready" and item.get("status") != "True"
     ]
     findings = findings[:MOST_CONDITIONS]
-    freeze = freeze_of(resource)
+    freeze = read_freeze(resource)
     if freeze is not None:
         findings.insert(0, {"title": "Frozen", "text": f"by {freeze.owner}: {freeze.reason}"})
     if rollout is not None:

@@ -1,1 +1,1 @@
-"""From a digest to running pods, or safely back: one Rollout object for each attempt."""
+"""Rollouts: from a digest to running pods, or back; one Rollout object per attempt."""

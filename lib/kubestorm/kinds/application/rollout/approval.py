@@ -1,8 +1,8 @@
-"""Whether a rollout may begin, or be promoted: read from the Rollout, where whoever was asked has
-left the answer.
+"""Whether a rollout may begin or be promoted: read from the Rollout's status, where the approval
+was recorded.
 
-`status.approval` holds contentHash, state, by and at. The hash binds the answer to the image: an
-answer for another digest, application or question is none.
+`status.approval` holds contentHash, state, by and at. The hash binds the approval to the image: an
+approval of another digest, application or question does not count.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 from typing import Any, Mapping
 
 from kubestorm.core import untrusted
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.kinds.application.rollout.settings import PROMOTE, ROLLOUT, needs_approval
+from kubestorm.kinds.application.rollout.values import (
     ASKED,
     EXPIRED,
     GRANTED,
@@ -21,12 +22,11 @@ from kubestorm.kinds.application.rollout.model import (
     Answer,
     Approval,
 )
-from kubestorm.kinds.application.rollout.settings import PROMOTE, ROLLOUT, needs_approval
 
 _STATES = {"granted": GRANTED, "refused": REFUSED, "expired": EXPIRED, "waiting": ASKED}
 
 
-def content_hash(rollout: Mapping[str, Any], what: str) -> str:
+def approval_hash(rollout: Mapping[str, Any], what: str) -> str:
     """What an answer is bound to: this rollout with all that its spec says, and the question
     (`rollout` or `promote`).
     """
@@ -41,7 +41,7 @@ def content_hash(rollout: Mapping[str, Any], what: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def look(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> Approval:
+def read_approval(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> Approval:
     """Where the approvals of a rollout stand, by the pack's configuration and the Rollout's
     status.
     """
@@ -50,7 +50,7 @@ def look(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> Approval:
     )
 
 
-def asks(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def pending_approval(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """What somebody has to be asked about now (`rollout`, `promote`), or nothing: for those who do
     the asking.
     """
@@ -66,7 +66,7 @@ def _answer(rollout: Mapping[str, Any], config: Mapping[str, Any], what: str) ->
     if not needs_approval(config, rollout["metadata"].get("namespace", ""), what):
         return Answer(NOT_NEEDED)
     said = untrusted.mapping(untrusted.status(rollout).get("approval"))
-    if said.get("contentHash") != content_hash(rollout, what):
+    if said.get("contentHash") != approval_hash(rollout, what):
         return Answer(ASKED)
     state = _STATES.get(untrusted.text(said.get("state")).lower(), ASKED)
     return Answer(state, untrusted.text(said.get("by")))

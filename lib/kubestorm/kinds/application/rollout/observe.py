@@ -1,8 +1,8 @@
-"""Reads an application's part of the cluster and gives it back as the values that decisions are
-made of.
+"""Reads an Application's part of the cluster, its rollouts and what people requested, as the values
+that decisions are made of.
 
-Pods, ReplicaSets, Events and logs are read only of tracks that are not as they should be. Nothing
-is kept: each look begins anew.
+Pods, ReplicaSets, Events and logs are read only for tracks that are not settled. Nothing is kept
+between two reads.
 """
 
 from __future__ import annotations
@@ -15,27 +15,70 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Seq
 from kubestorm.clients import resources
 from kubestorm.clients.kube import EVENTS, KubeClient, Resource
 from kubestorm.clients.kube_errors import Request as Asked
-from kubestorm.core import untrusted
+from kubestorm.core import status_requests, untrusted
 from kubestorm.core.errors import Error, NotFoundError
 from kubestorm.core.pod_failures import (
     Container,
     Evidence,
+    PodFailure,
     diagnose,
     is_observed,
     needs_events,
     needs_log,
 )
-from kubestorm.kinds.application.rollout.model import (
-    STABLE,
+from kubestorm.core.untrusted import integer, text
+from kubestorm.kinds.application.observe import active_track, digest_of
+from kubestorm.kinds.application.rollout.redact import last_lines
+from kubestorm.kinds.application.rollout.values import (
+    PENDING,
+    PUSH,
     AutoscalerView,
-    Failure,
+    Freeze,
+    ObservedState,
+    PastRollout,
+    Promotion,
+    RollbackRequest,
+    RolloutRequests,
     TestView,
     TrackView,
-    World,
+    good_rollout,
 )
-from kubestorm.kinds.application.rollout.redact import last_lines
 
 Object = Dict[str, Any]
+
+
+class History(NamedTuple):
+    """Oldest first."""
+
+    pasts: Tuple[PastRollout, ...]
+
+    @property
+    def newest(self) -> Optional[PastRollout]:
+        return self.pasts[-1] if self.pasts else None
+
+    @property
+    def active(self) -> Optional[PastRollout]:
+        """The rollout that goes on; while there is one, Deployments and the Service's selector are
+        its alone.
+        """
+        newest = self.newest
+        return newest if newest is not None and not newest.is_over else None
+
+    @property
+    def good(self) -> Optional[PastRollout]:
+        """The last one that came to all pods: what runs, or is returned to."""
+        return good_rollout(self.pasts)
+
+
+def read_history(kube: KubeClient, namespace: str, app: str, uid: str = "") -> History:
+    """Read an Application's rollouts. With `uid`, those of an older Application of the name do not
+    count.
+    """
+    found = kube.list_all(resources.ROLLOUTS, namespace, label_selector=resources.selector(app))
+    mine = [one for one in found if not uid or resources.application_uid(one) in ("", uid)]
+    return History(tuple(sorted(map(past_rollout, mine), key=lambda past: past.number)))
+
+
 LOG_LINES = 40
 """Asked of the API; fewer are shown."""
 LOG_BYTES = 16384
@@ -48,7 +91,7 @@ requests.
 class Observed(NamedTuple):
     """The world, and the objects it was read from."""
 
-    world: World
+    world: ObservedState
     deployments: Mapping[str, Object]
     """By track."""
     service: Optional[Object]
@@ -76,7 +119,7 @@ def observe(
     selected: Optional[Tuple[str, ...]] = None
     if service is not None or wants_service:
         selected = _selected(service)
-    world = World(
+    world = ObservedState(
         tracks=views,
         active=active_track(application, service),
         selected=selected,
@@ -86,34 +129,17 @@ def observe(
     return Observed(world, deployments, service, scaler)
 
 
-def failure_of(kube: KubeClient, deployment: Mapping[str, Any]) -> Optional[Failure]:
+def failure_of(kube: KubeClient, deployment: Mapping[str, Any]) -> Optional[PodFailure]:
     """What is wrong with one Deployment's present pods, for who changed it without a rollout."""
     metadata = deployment["metadata"]
     app = untrusted.texts(metadata.get("labels")).get(resources.APPLICATION_LABEL, metadata["name"])
     return _Explainer(kube, metadata["namespace"], app).explain(deployment)
 
 
-def active_track(application: Mapping[str, Any], service: Optional[Mapping[str, Any]]) -> str:
-    """Which track carries the good image: the Service says it, or the Application where there is no
-    Service.
-    """
-    for obj in (service, application):
-        said = untrusted.annotations_of(obj).get(resources.ACTIVE_TRACK)
-        if said:
-            return said
-    return STABLE
-
-
 def track_of(obj: Mapping[str, Any]) -> str:
     """The track of a Deployment, by its selector's label; empty where it has none."""
     labels = (obj["spec"].get("selector") or {}).get("matchLabels") or {}
     return str(labels.get(resources.TRACK_LABEL) or "")
-
-
-def digest_of(deployment: Mapping[str, Any]) -> str:
-    """The digest that its first container runs; empty where the image is not pinned."""
-    containers = deployment["spec"]["template"]["spec"].get("containers") or [{}]
-    return str(containers[0].get("image") or "").partition("@")[2]
 
 
 def _view(deployment: Object, explained: _Explainer) -> TrackView:
@@ -159,7 +185,7 @@ class _Explainer:
         self._lists: Dict[Resource, List[Object]] = {}
         self._known: Optional[Tuple[str, ...]] = None
 
-    def explain(self, deployment: Mapping[str, Any]) -> Optional[Failure]:
+    def explain(self, deployment: Mapping[str, Any]) -> Optional[PodFailure]:
         evidence = Evidence(
             deployment, self._list(resources.REPLICA_SETS), self._list(resources.PODS)
         )
@@ -270,3 +296,71 @@ def _get(kube: KubeClient, resource: Resource, name: str, namespace: str) -> Opt
         return kube.get(resource, name, namespace)
     except NotFoundError:
         return None
+
+
+def read_requests(
+    application: Mapping[str, Any],
+    rollout: Mapping[str, Any],
+    *,
+    superseded_by: str = "",
+    latest: bool = True,
+) -> RolloutRequests:
+    """What is wanted of one rollout now."""
+    abort, promote = (
+        status_requests.read(rollout, status_requests.ABORT),
+        status_requests.read(rollout, status_requests.PROMOTE),
+    )
+    return RolloutRequests(
+        abort=status_requests.by(abort) if abort is not None else "",
+        promote=_promotion(promote) if promote is not None else None,
+        freeze=read_freeze(application),
+        superseded_by=superseded_by,
+        latest=latest,
+    )
+
+
+def read_freeze(application: Mapping[str, Any]) -> Optional[Freeze]:
+    """Who holds new rollouts, and why."""
+    said = status_requests.read(application, status_requests.FREEZE)
+    if said is None:
+        return None
+    return Freeze(
+        text(said.get("owner"), status_requests.by(said)),
+        text(said.get("reason"), "no reason was given"),
+    )
+
+
+def read_rollback_request(application: Mapping[str, Any]) -> Optional[RollbackRequest]:
+    """Where a person wants to go back to."""
+    said = status_requests.read(application, status_requests.ROLLBACK_TO)
+    if said is None:
+        return None
+    to = text(said.get("to")).strip() or resources.PREVIOUS_WORD
+    return RollbackRequest(to, status_requests.by(said), text(said.get("id")))
+
+
+def _promotion(said: Mapping[str, Any]) -> Promotion:
+    # Without a stage it is about wherever the rollout stands.
+    return Promotion(
+        status_requests.by(said), integer(said.get("stage"), -1), bool(said.get("full"))
+    )
+
+
+def past_rollout(rollout: Mapping[str, Any]) -> PastRollout:
+    """One line of an Application's history."""
+    metadata, spec, status = rollout["metadata"], rollout["spec"], untrusted.status(rollout)
+    return PastRollout(
+        name=metadata["name"],
+        number=untrusted.integer(spec.get("number")),
+        digest=spec["image"]["digest"],
+        tag=spec["image"].get("tag") or "",
+        phase=untrusted.text(status.get("phase"), PENDING),
+        reason=untrusted.text(status.get("reason")),
+        message=untrusted.text(status.get("message")),
+        cause=spec.get("cause") or PUSH,
+        wish=spec.get("wish") or "",
+        request=untrusted.text(spec.get("request")),
+        requested_by=spec.get("requestedBy") or "",
+        created_at=untrusted.moment(metadata.get("creationTimestamp")),
+        finished_at=untrusted.moment(status.get("finishedAt")),
+    )

@@ -15,8 +15,8 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 from kubestorm.core import untrusted
 from kubestorm.kinds.build import records
 from kubestorm.core.conditions import FALSE, TRUE, condition_in
-from kubestorm.kinds.application.rollout.model import COMPLETE, TERMINAL
-from kubestorm.kinds.application.rollout.objects import NOT_ASKED, TESTED
+from kubestorm.kinds.application.rollout.values import (COMPLETE, TERMINAL)
+from kubestorm.kinds.application.rollout.status import (NOT_ASKED, TESTED)
 
 BUILD, TEST, PUSH, ROLLOUT, POST_DEPLOY_TEST = (
     "build",

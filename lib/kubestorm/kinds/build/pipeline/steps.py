@@ -26,7 +26,7 @@ from kubestorm.kinds.build.pipeline import stages as pipeline
 from kubestorm.kinds.build.pipeline.stages import Follower, Stage
 from kubestorm.core.image_names import split_reference
 from kubestorm.clients import resources
-from kubestorm.kinds.application.rollout.image_policy import follows
+from kubestorm.kinds.application.image_policy import follows
 from kubestorm.clients.services import Services
 
 STAGE_ENDED = "kubestorm.pipeline_stage_ended"

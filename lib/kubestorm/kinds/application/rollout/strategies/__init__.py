@@ -10,22 +10,21 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from kubestorm.kinds.application.rollout.model import (
-    BLUE_GREEN,
-    CANARY,
+from kubestorm.kinds.application.rollout.strategies import blue_green, canary, in_place
+from kubestorm.kinds.application.rollout.values import (
     CANARY_TRACK,
     GREEN,
     RETURNING,
     STABLE,
     Layout,
-    Place,
-    Request,
+    RolloutSpec,
     Stage,
+    TrackTarget,
 )
-from kubestorm.kinds.application.rollout.strategies import blue_green, canary, in_place
+from kubestorm.kinds.application.values import BLUE_GREEN, CANARY
 
 
-def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """The way from the last good image on track `base` to the new one, with `total` pods."""
     if not request.previous:
         # There is nothing to protect yet, and nothing to compare with.
@@ -37,7 +36,7 @@ def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
     return in_place.stages(request, base, total)
 
 
-def way_back(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+def way_back(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """The way to 100 % stable: all pods of the last good image, all requests to them, everything
     else gone.
     """
@@ -50,7 +49,7 @@ def way_back(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
     # The autoscaler was held below the whole number: give the pods back first, then let it decide
     # again.
     held = Layout(
-        {base: Place(request.previous, total)},
+        {base: TrackTarget(request.previous, total)},
         active=base,
         selected=(base,),
         scaled=base,
@@ -59,15 +58,15 @@ def way_back(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
     return (Stage("Return", RETURNING, held, 0), Stage("Release", RETURNING, free, 0))
 
 
-def stable_layout(request: Request, base: str, total: int) -> Layout:
+def stable_layout(request: RolloutSpec, base: str, total: int) -> Layout:
     """100 % stable."""
     replicas = None if request.autoscaled else total
     return Layout(
-        {base: Place(request.previous, replicas)}, active=base, selected=(base,), scaled=base
+        {base: TrackTarget(request.previous, replicas)}, active=base, selected=(base,), scaled=base
     )
 
 
-def waiting_layout(request: Request, base: str, total: int) -> Layout:
+def waiting_layout(request: RolloutSpec, base: str, total: int) -> Layout:
     """100 % stable, with pods that an earlier rollout keeps for an instant return left alone."""
     layout = stable_layout(request, base, total)
     spared = tuple(track for track in (STABLE, GREEN) if track != base)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.kinds.application.rollout.values import (
     AWAITING_APPROVAL,
     GREEN,
     PAUSED,
@@ -20,10 +20,10 @@ from kubestorm.kinds.application.rollout.model import (
     Approve,
     Layout,
     Pause,
-    Place,
-    Request,
+    RolloutSpec,
     Stage,
     Test,
+    TrackTarget,
 )
 
 
@@ -32,16 +32,16 @@ def other(track: str) -> str:
     return STABLE if track == GREEN else GREEN
 
 
-def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """Preview, test, wait for whoever has to agree, switch, and look once more."""
     beside = other(base)
     theirs = None if request.autoscaled else total
-    old, new = Place(request.previous, theirs), Place(request.digest, total)
+    old, new = TrackTarget(request.previous, theirs), TrackTarget(request.digest, total)
     preview = Layout({base: old, beside: new}, active=base, selected=(base,), scaled=base)
     # The old pods serve no requests any more: their number is nobody's concern, so it is left as it
     # is.
     switched = Layout(
-        {beside: Place(request.digest, theirs), base: Place(request.previous, None)},
+        {beside: TrackTarget(request.digest, theirs), base: TrackTarget(request.previous, None)},
         active=beside,
         selected=(beside,),
         scaled=beside,

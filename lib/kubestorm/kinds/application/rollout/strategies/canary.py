@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Tuple
 
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.kinds.application.rollout.values import (
     AWAITING_APPROVAL,
     CANARY_TRACK,
     PAUSED,
@@ -20,15 +20,15 @@ from kubestorm.kinds.application.rollout.model import (
     Approve,
     Layout,
     Pause,
-    Place,
-    Request,
+    RolloutSpec,
     Stage,
     Test,
+    TrackTarget,
 )
 from kubestorm.kinds.application.rollout.weights import PERCENT, pods_for
 
 
-def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """The steps with a share of the pods, and the promotion. A last step of 100 % is the promotion
     itself.
     """
@@ -67,14 +67,18 @@ def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
     return tuple(way)
 
 
-def _promotion(request: Request, base: str, total: int, canary: int) -> List[Stage]:
+def _promotion(request: RolloutSpec, base: str, total: int, canary: int) -> List[Stage]:
     held = total if request.autoscaled else None
-    both: Dict[str, Place] = {base: Place(request.digest, total)}
+    both: Dict[str, TrackTarget] = {base: TrackTarget(request.digest, total)}
     if canary:
-        both[CANARY_TRACK] = Place(request.digest, canary)
+        both[CANARY_TRACK] = TrackTarget(request.digest, canary)
     promoted = Layout(both, active=base, selected=() if canary else (base,), scaled=base, held=held)
     alone = Layout(
-        {base: Place(request.digest, total)}, active=base, selected=(base,), scaled=base, held=held
+        {base: TrackTarget(request.digest, total)},
+        active=base,
+        selected=(base,),
+        scaled=base,
+        held=held,
     )
     way = [
         Stage("Promote", PROMOTING, promoted, PERCENT),
@@ -83,7 +87,7 @@ def _promotion(request: Request, base: str, total: int, canary: int) -> List[Sta
     final = alone
     if request.autoscaled:
         final = Layout(
-            {base: Place(request.digest, None)}, active=base, selected=(base,), scaled=base
+            {base: TrackTarget(request.digest, None)}, active=base, selected=(base,), scaled=base
         )
         way.append(Stage("ReleaseAutoscaler", PROMOTING, final, PERCENT))
     if request.tested:
@@ -91,9 +95,12 @@ def _promotion(request: Request, base: str, total: int, canary: int) -> List[Sta
     return way
 
 
-def _layout(request: Request, base: str, stable: int, canary: int) -> Layout:
+def _layout(request: RolloutSpec, base: str, stable: int, canary: int) -> Layout:
     return Layout(
-        {base: Place(request.previous, stable), CANARY_TRACK: Place(request.digest, canary)},
+        {
+            base: TrackTarget(request.previous, stable),
+            CANARY_TRACK: TrackTarget(request.digest, canary),
+        },
         active=base,
         selected=(),
         scaled=base,

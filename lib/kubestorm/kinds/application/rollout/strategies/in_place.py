@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import List, Tuple
 
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.kinds.application.rollout.values import (
     PROGRESSING,
     TESTING,
     Layout,
-    Place,
-    Request,
+    RolloutSpec,
     Stage,
     Test,
+    TrackTarget,
 )
 
 
-def stages(request: Request, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """Update the Deployment, then test it."""
     replicas = None if request.autoscaled else total
     layout = Layout(
-        {base: Place(request.digest, replicas)}, active=base, selected=(base,), scaled=base
+        {base: TrackTarget(request.digest, replicas)}, active=base, selected=(base,), scaled=base
     )
     way: List[Stage] = [Stage("Update", PROGRESSING, layout, 100)]
     if request.tested:

@@ -1,13 +1,14 @@
-"""From a push to the Applications that follow it: the wish that each of them keeps, replaced only
-by a newer one.
+"""The image that an Application should run: an annotation, written by a push to a tag that it
+follows or by a person, and replaced only by a newer one.
 
-A push costs one list of Applications and one annotation on each that follows it; what it leads to
-is decided by the Application's own run. Five hundred pushes are five hundred small writes.
+A push costs one list of Applications and one write to each that follows it; what it leads to is
+decided by the Application's own run.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any, Dict, List, Mapping, Optional
 
 from kubestorm.clients import resources
@@ -23,11 +24,50 @@ from kubestorm.core.tag_policy import (
     newest,
     parse_follow,
 )
-from kubestorm.kinds.application.rollout.intents import Wish, wish_annotation, wish_of
-from kubestorm.kinds.application.rollout.model import FOLLOW, PUSH
+from kubestorm.core.times import format_milliseconds
+from kubestorm.core.untrusted import annotations_of, json_object, moment, text
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.rollout.values import (
+    FOLLOW,
+    PUSH,
+    DesiredImage,
+)
 from kubestorm.kinds.application.spec import InvalidSpecError, parse, split_image
 from kubestorm.kinds.application.values import ApplicationSpec
+
+
+def desired_image_of(application: Mapping[str, Any]) -> Optional[DesiredImage]:
+    """The image that is wanted; None where none is, or nothing that can be read is written."""
+    said = json_object(annotations_of(application).get(resources.WANTED_IMAGE))
+    digest = text(said.get("digest"))
+    if not digest.startswith("sha256:"):
+        return None
+    return DesiredImage(
+        digest=digest,
+        tag=text(said.get("tag")),
+        id=text(said.get("event_id"), digest),
+        recorded_at=moment(said.get("recorded_at")),
+        pushed_at=moment(said.get("pushed_at")),
+        by=text(said.get("actor")),
+        cause=text(said.get("cause"), PUSH),
+        follows=bool(said.get("follows")),
+    )
+
+
+def desired_image_annotation(wish: DesiredImage) -> str:
+    """The other way round; at most one line of JSON."""
+    said = {
+        "digest": wish.digest,
+        "tag": wish.tag,
+        "event_id": wish.id,
+        "recorded_at": format_milliseconds(wish.recorded_at),
+        "pushed_at": format_milliseconds(wish.pushed_at),
+        "actor": wish.by,
+        "cause": wish.cause,
+        "follows": wish.follows,
+    }
+    return json.dumps({key: value for key, value in said.items() if value}, sort_keys=True)
+
 
 ATTEMPTS = 5
 MOST_TIMES_ASKED = 50
@@ -53,7 +93,7 @@ def route(services: Services, pushed: Mapping[str, Any]) -> Mapping[str, Any]:
     followers: List[str] = []
     wished: List[str] = []
     if tag:
-        wish = _wish(services, pushed, tag, digest)
+        wish = _pushed_image(services, pushed, tag, digest)
         for resource in services.kube.list_all(resources.APPLICATIONS):
             if not _may_follow(resource, repository):
                 continue
@@ -64,13 +104,15 @@ def route(services: Services, pushed: Mapping[str, Any]) -> Mapping[str, Any]:
                 continue
             where = f"{spec.namespace}/{spec.name}"
             followers.append(where)
-            if record(services, resource, spec, wish):
+            if record_desired_image(services, resource, spec, wish):
                 wished.append(where)
     return {"tag": tag, "digest": digest, "followers": followers, "wished": wished}
 
 
-def _wish(services: Services, pushed: Mapping[str, Any], tag: str, digest: str) -> Wish:
-    return Wish(
+def _pushed_image(
+    services: Services, pushed: Mapping[str, Any], tag: str, digest: str
+) -> DesiredImage:
+    return DesiredImage(
         digest=digest,
         tag=tag,
         id=str(pushed.get("event_id") or digest),
@@ -102,12 +144,12 @@ def follows(spec: ApplicationSpec, tag: str) -> bool:
     return bool(spec.follow) and matches(parse_follow(spec.follow or {}), tag)
 
 
-def record(
-    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, wish: Wish
+def record_desired_image(
+    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, wish: DesiredImage
 ) -> bool:
     """Write a wish on one Application unless it has a newer one; whether it was written."""
     for _ in range(ATTEMPTS):
-        present = wish_of(resource)
+        present = desired_image_of(resource)
         if present is not None and present.id == wish.id:
             return False
         if not is_newer(
@@ -115,7 +157,9 @@ def record(
         ):
             return False
         try:
-            write(services, resource, wish._replace(follows=_is_of_storm(services, wish, present)))
+            write_desired_image(
+                services, resource, wish._replace(follows=_is_of_storm(services, wish, present))
+            )
         except NotFoundError:
             return False
         except ConflictError:
@@ -127,30 +171,32 @@ def record(
     )
 
 
-def _is_of_storm(services: Services, wish: Wish, present: Optional[Wish]) -> bool:
+def _is_of_storm(services: Services, wish: DesiredImage, present: Optional[DesiredImage]) -> bool:
     if present is None or present.recorded_at is None or wish.recorded_at is None:
         return False
     settle = RolloutSettings.from_config(services.settings.raw).settle_seconds
     return (wish.recorded_at - present.recorded_at).total_seconds() < settle
 
 
-def write(services: Services, resource: Mapping[str, Any], wish: Wish) -> None:
+def write_desired_image(
+    services: Services, resource: Mapping[str, Any], wish: DesiredImage
+) -> None:
     """Write the wish; ConflictError where the object has changed since it was read."""
     metadata = resource["metadata"]
     body = {
         "metadata": {
-            "annotations": {resources.WANTED_IMAGE: wish_annotation(wish)},
+            "annotations": {resources.WANTED_IMAGE: desired_image_annotation(wish)},
             "resourceVersion": metadata["resourceVersion"],
         }
     }
     services.kube.patch(resources.APPLICATIONS, metadata["name"], body, metadata["namespace"])
 
 
-def _candidate(wish: Wish) -> Candidate:
+def _candidate(wish: DesiredImage) -> Candidate:
     return Candidate(wish.tag, wish.digest, wish.pushed_at)
 
 
-def _current(resource: Mapping[str, Any], present: Optional[Wish]) -> Optional[Candidate]:
+def _current(resource: Mapping[str, Any], present: Optional[DesiredImage]) -> Optional[Candidate]:
     """What is wished, or else what runs: an event of an older version must not bring it back."""
     if present is not None:
         return _candidate(present)
@@ -160,7 +206,9 @@ def _current(resource: Mapping[str, Any], present: Optional[Wish]) -> Optional[C
     return Candidate(str(image["tag"]), str(image["digest"]), None)
 
 
-def first_wish(services: Services, spec: ApplicationSpec, now: dt.datetime) -> Optional[Wish]:
+def first_desired_image(
+    services: Services, spec: ApplicationSpec, now: dt.datetime
+) -> Optional[DesiredImage]:
     """What an Application that has no wish yet follows now, by asking the registry; None where
     nothing fits.
     """
@@ -182,10 +230,10 @@ def first_wish(services: Services, spec: ApplicationSpec, now: dt.datetime) -> O
     if best is None:
         return None
     digest = client.resolve(image, best.tag)
-    return Wish(digest, best.tag, f"follow {digest}", now, best.time, "", FOLLOW)
+    return DesiredImage(digest, best.tag, f"follow {digest}", now, best.time, "", FOLLOW)
 
 
-def wishes_of(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+def requests_shown(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is wished and asked of an Application, readable: for people who ask."""
     image = untrusted.json_object(untrusted.annotations_of(resource).get(resources.WANTED_IMAGE))
     said = untrusted.mapping(untrusted.status(resource).get(status_requests.FIELD))

@@ -1,75 +1,67 @@
 """The steps of an Application's run, in the order of workflows/application_reconcile.yaml: one
-function an action.
+function per action.
 
-Each looks at the object and the cluster as they are, does what can be done now, writes what it
-found and returns; none waits. All are safe to repeat and to run alone. An invalid spec is told by
-whichever step sees it, and nothing is touched. A step that fails has written its condition before
-it raises.
+Each reads the object and the cluster, does what can be done now, writes its condition and returns;
+none waits. All are safe to repeat and to run alone. With an invalid spec nothing is changed. A step
+that fails writes its condition before it raises.
 
-An Application has no finalizer: everything it has made is in its namespace and owned by it, so that
-the garbage collector removes it, with the pack or without.
+An Application has no finalizer: everything it creates is in its namespace and owned by it, so the
+garbage collector removes it, with the pack or without.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from kubestorm.clients import resources
+from kubestorm.clients.api_versions import ApiVersions, discover_api_versions
 from kubestorm.clients.kube import Resource
 from kubestorm.clients.lease import LeaseLostError
+from kubestorm.clients.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
 from kubestorm.core.conditions import FALSE, TRUE, Condition, format_time
 from kubestorm.core.errors import Error
 from kubestorm.core.naming import Identity
-from kubestorm.kinds.application import apply, config, deploying, hosts, render, versions
+from kubestorm.kinds.application import apply, config, render
 from kubestorm.kinds.application.apply import Outcome
 from kubestorm.kinds.application.config import Waiting
-from kubestorm.kinds.application.hosts import Verdict
-from kubestorm.kinds.application.rollout import history
-from kubestorm.kinds.application.rollout.beginning import ensure_rollout
-from kubestorm.kinds.application.rollout.observe import failure_of
-from kubestorm.kinds.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
+from kubestorm.kinds.application.hosts import Verdict, claim_of, decide, list_claims
+from kubestorm.kinds.application.observe import (
+    Image,
+    ParsedApplication,
+    active_track,
+    current_image,
+    good_image,
+)
+from kubestorm.kinds.application.plan import active_deployment, unsupported, url_of
+from kubestorm.kinds.application.rollout.observe import failure_of, read_history
+from kubestorm.kinds.application.settings import INGRESS, ApplicationSettings
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
+from kubestorm.kinds.application.start_rollout import ensure_rollout
+from kubestorm.kinds.application.status import (
+    APPLIED,
+    HOST_CLAIMED,
+    NO_HOST,
+    ORDER,
+    REFUSALS,
+    ROLLED_OUT,
+    SPEC_VALID,
+    VALID,
+    applied_condition,
+    deployment_condition,
+    pod_fields,
+    refused,
+    waiting_for_image,
+    with_left_fields,
+)
 from kubestorm.kinds.application.values import ApplicationSpec
-from kubestorm.kinds.application.versions import ApiVersions
 from kubestorm.kinds.common.resource import Object, ResourceHandle, reason_of
 
-SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT = (
-    "SpecValid",
-    "HostClaimed",
-    "Applied",
-    deploying.ROLLED_OUT,
-)
-ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
-TAKE_FIELDS_ANNOTATION = "kubestorm.io/take-fields"
-VALID = Condition(SPEC_VALID, TRUE, "Valid", "Spec is valid.")
-NO_HOST = Condition(HOST_CLAIMED, TRUE, "NoHost", "No ingress host requested.")
-
-DEPLOYMENTS = Resource("apps", "v1", "deployments")
-SERVICES = Resource("", "v1", "services")
-CONFIG_MAPS = Resource("", "v1", "configmaps")
-SECRETS = Resource("", "v1", "secrets")
 CONFIG_RESOURCES = {"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}
 
 Result = Dict[str, Any]
-
-
-class Look(NamedTuple):
-    """The object as one step sees it."""
-
-    resource: Object
-    app: ApplicationSpec
-    generation: int
-
-    @property
-    def takes(self) -> bool:
-        """Whether a person has asked to take fields from their owners."""
-        return bool(untrusted.annotations_of(self.resource).get(TAKE_FIELDS_ANNOTATION))
-
-    @property
-    def status(self) -> Mapping[str, Any]:
-        return untrusted.status(self.resource)
 
 
 class ApplicationRun:
@@ -81,7 +73,7 @@ class ApplicationRun:
         self.handle = ResourceHandle(services, identity, run_id, ORDER)
         self.settings = ApplicationSettings.from_config(services.settings.raw)
 
-    def step(self, condition_type: str, work: Callable[[Look], Result]) -> Result:
+    def step(self, condition_type: str, work: Callable[[ParsedApplication], Result]) -> Result:
         """Look at the object and do a step's work on it; write the condition of whatever fails in
         it, then let it fail. Nothing is done where it is gone, going, or invalid.
         """
@@ -90,7 +82,7 @@ class ApplicationRun:
             return _skipped("The Application is gone.")
         generation = self.handle.generation(resource)
         try:
-            look = Look(resource, parse(resource, self.services.settings), generation)
+            look = ParsedApplication(resource, parse(resource, self.services.settings), generation)
         except InvalidSpecError as error:
             invalid = Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error))
             self.handle.write_status(invalid, generation=generation)
@@ -105,20 +97,22 @@ class ApplicationRun:
             raise
 
     def write(
-        self, look: Look, *told: Condition, fields: Optional[Mapping[str, Any]] = None
+        self, look: ParsedApplication, *told: Condition, fields: Optional[Mapping[str, Any]] = None
     ) -> None:
         """Write what a step has found of a spec that is valid."""
         self.handle.write_status(VALID, *told, fields=fields, generation=look.generation)
 
     def ensure(
-        self, manifest: render.Manifest, look: Look, live: Optional[Object] = None
+        self, manifest: render.Manifest, look: ParsedApplication, live: Optional[Object] = None
     ) -> Outcome:
         """Bring one object to its manifest."""
         return apply.ensure(
             self.services.kube, manifest, uid=look.app.uid, live=live, take=look.takes
         )
 
-    def remove(self, resource: Resource, kind: str, name: str, look: Look) -> List[Outcome]:
+    def remove(
+        self, resource: Resource, kind: str, name: str, look: ParsedApplication
+    ) -> List[Outcome]:
         """Remove one object if it is there and ours."""
         kube, app = self.services.kube, look.app
         found = apply.remove(kube, resource, kind, name, app.namespace, uid=app.uid)
@@ -135,7 +129,7 @@ def ensure_configuration(run: ApplicationRun) -> Result:
     return run.step(APPLIED, lambda look: _configure(run, look))
 
 
-def _configure(run: ApplicationRun, look: Look) -> Result:
+def _configure(run: ApplicationRun, look: ParsedApplication) -> Result:
     found = _contents(run, look.app)
     outcomes: List[Outcome] = []
     fields: Dict[str, Any] = {"waitingFor": found.told if isinstance(found, Waiting) else None}
@@ -164,16 +158,16 @@ def ensure_objects(run: ApplicationRun) -> Result:
     return run.step(APPLIED, lambda look: _apply(run, look))
 
 
-def _apply(run: ApplicationRun, look: Look) -> Result:
+def _apply(run: ApplicationRun, look: ParsedApplication) -> Result:
     kube, app = run.services.kube, look.app
-    api = versions.discover(kube)
+    api = discover_api_versions(kube)
     has_ingress = app.exposure.type == INGRESS
     ingress = apply.read(kube, api.ingresses, app.name, app.namespace) if has_ingress else None
     claimed, granted = _claim_hosts(run, look, api, ingress)
     service = apply.read(kube, SERVICES, app.name, app.namespace)
-    track = deploying.active_track(look.resource, service)
+    track = active_track(look.resource, service)
     target = render.deployment_name(app.name, track)
-    going_on = history.look(kube, app.namespace, app.name, app.uid).active is not None
+    going_on = read_history(kube, app.namespace, app.name, app.uid).active is not None
     wished = [
         (
             SERVICES,
@@ -202,7 +196,7 @@ def _apply(run: ApplicationRun, look: Look) -> Result:
             outcomes += run.remove(resource, kind, app.name, look)
         elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
             outcomes.append(run.ensure(manifest, look, found.get(kind)))
-    applied = _applied(look, outcomes, _unsupported(app, api))
+    applied = applied_condition(look, outcomes, unsupported(app, api))
     served = next((each.live for each in outcomes if each.kind == "Service"), service)
     fields = {"url": url_of(app, granted, served), "hosts": list(granted) or None}
     run.write(look, claimed, applied, fields=fields)
@@ -219,15 +213,15 @@ def ensure_deployment(run: ApplicationRun) -> Result:
     return run.step(ROLLED_OUT, lambda look: _deploy(run, look))
 
 
-def _deploy(run: ApplicationRun, look: Look) -> Result:
+def _deploy(run: ApplicationRun, look: ParsedApplication) -> Result:
     kube, app = run.services.kube, look.app
     service = apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
-    track = deploying.active_track(look.resource, service)
+    track = active_track(look.resource, service)
     name = render.deployment_name(app.name, track)
     live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
     hashed, missing = current_hash(run, app)
     due: Mapping[str, Any] = {} if missing else ensure_rollout(run.services, run.handle)
-    image = deploying.good_image(due) or deploying.current_image(live)
+    image = good_image(due) or current_image(live)
     outcomes: List[Outcome] = []
     told: List[Condition] = []
     if missing:
@@ -236,26 +230,26 @@ def _deploy(run: ApplicationRun, look: Look) -> Result:
     elif due["active"]:
         pass  # the Rollout changes the Deployments and tells
     elif image is None:
-        told = [deploying.waiting_for_image(app, due)]
+        told = [waiting_for_image(app, due)]
     else:
         outcomes, live = _bring_up_to_date(run, look, track, image, hashed, live)
         told = [_rolled_out(run, look, due, outcomes, live)]
     fields = {
-        **deploying.status_of(app, track, live),
+        **pod_fields(app, track, live),
         **_requeue(run, look, due.get("look_at")),
     }
     run.write(look, *told, fields=fields)
     if look.takes:
-        run.handle.remove_annotation(TAKE_FIELDS_ANNOTATION)
+        run.handle.remove_annotation(resources.TAKE_FIELDS)
     words = {"reason": told[0].reason, "message": told[0].message} if told else {}
     return {**_as_result(outcomes), "track": track, "rollout": due.get("active", ""), **words}
 
 
 def _bring_up_to_date(
     run: ApplicationRun,
-    look: Look,
+    look: ParsedApplication,
     track: str,
-    image: deploying.Image,
+    image: Image,
     hashed: str,
     live: Optional[Object],
 ) -> Tuple[List[Outcome], Optional[Object]]:
@@ -275,42 +269,21 @@ def _bring_up_to_date(
 
 def _rolled_out(
     run: ApplicationRun,
-    look: Look,
+    look: ParsedApplication,
     due: Mapping[str, Any],
     outcomes: Sequence[Outcome],
     live: Optional[Object],
 ) -> Condition:
     if live is None:
-        return deploying.waiting_for_image(look.app, due)
-    condition = deploying.judge(live)
+        return waiting_for_image(look.app, due)
+    condition = deployment_condition(live)
     if condition.status != TRUE:
         failure = failure_of(run.services.kube, live)
         if failure is not None:
             condition = condition._replace(reason=failure.reason, message=failure.message)
-    elif due["reason"] in deploying.REFUSALS:
-        condition = deploying.refused(due, look.status)
-    return _with_left(look, condition, outcomes)
-
-
-def active_deployment(
-    app: ApplicationSpec,
-    track: str,
-    image: deploying.Image,
-    config_hash: str,
-    live: Optional[Object],
-) -> render.Manifest:
-    """A track's Deployment as it is to be; the number of pods is an autoscaler's, except of a new
-    one.
-    """
-    left_out = app.replicas.autoscaled and live is not None
-    return render.deployment(
-        app,
-        track=track,
-        image=f"{app.image}@{image.digest}",
-        replicas=None if left_out else app.replicas.min,
-        config_hash=config_hash,
-        image_tag=image.tag,
-    )
+    elif due["reason"] in REFUSALS:
+        condition = refused(due, look.status)
+    return with_left_fields(look, condition, outcomes)
 
 
 def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
@@ -345,19 +318,19 @@ def _contents(run: ApplicationRun, app: ApplicationSpec) -> Any:
 
 
 def _claim_hosts(
-    run: ApplicationRun, look: Look, api: ApiVersions, live: Optional[Object]
+    run: ApplicationRun, look: ParsedApplication, api: ApiVersions, live: Optional[Object]
 ) -> Tuple[Condition, Tuple[str, ...]]:
     """Which hosts it may have. The claims of the whole cluster are read where it wants others than
     it has: what it has, it keeps until `outside` finds that an older Application wants it.
     """
     if look.app.exposure.type != INGRESS:
         return NO_HOST, ()
-    mine = hosts.claim_of(look.resource, run.settings)
+    mine = claim_of(look.resource, run.settings)
     verdict = Verdict(mine.hosts, ())
     if mine.hosts and not _serves(
         look, render.ingress(look.app, api, hosts=mine.hosts), mine.hosts, live
     ):
-        verdict = hosts.decide(mine, hosts.list_claims(run.services.kube, run.settings))
+        verdict = decide(mine, list_claims(run.services.kube, run.settings))
     if verdict.refused:
         refused = "; ".join(map(str, verdict.refused))
         message = f"{refused}. Choose another host, or wait until that one releases it."
@@ -367,7 +340,7 @@ def _claim_hosts(
 
 
 def _serves(
-    look: Look,
+    look: ParsedApplication,
     wanted: Optional[render.Manifest],
     claimed: Sequence[str],
     live: Optional[Mapping[str, Any]],
@@ -384,70 +357,7 @@ def _serves(
     )
 
 
-def _applied(look: Look, outcomes: Sequence[Outcome], unsupported: str) -> Condition:
-    waiting = look.status.get("waitingFor")
-    if isinstance(waiting, Mapping):
-        return Condition(APPLIED, FALSE, str(waiting.get("reason")), str(waiting.get("message")))
-    if unsupported:
-        return Condition(APPLIED, FALSE, "NotSupportedByCluster", unsupported)
-    left = apply.told(outcomes)
-    if left:
-        return Condition(APPLIED, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
-    return Condition(APPLIED, TRUE, "Applied", "All objects are up to date.")
-
-
-def _with_left(look: Look, condition: Condition, outcomes: Sequence[Outcome]) -> Condition:
-    """The Deployment's condition, with the fields that are left to others. A number of pods is
-    anybody's to set.
-    """
-    left = apply.told(outcomes)
-    if not left:
-        return condition
-    if apply.is_serious(outcomes):
-        return Condition(ROLLED_OUT, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
-    return condition._replace(message=f"{condition.message} {_left_message(look, left)}")
-
-
-def _left_message(look: Look, left: Sequence[str]) -> str:
-    name = look.app.name
-    return (
-        f"{'; '.join(left)}. To take it back: kubectl annotate applications.kubestorm.io {name} "
-        f"{TAKE_FIELDS_ANNOTATION}=yes"
-    )
-
-
-def _unsupported(app: ApplicationSpec, api: ApiVersions) -> str:
-    if app.exposure.type == INGRESS and api.networking is None:
-        return "This cluster serves no networking.k8s.io/v1, so that there can be no Ingress."
-    if app.replicas.autoscaled and api.autoscaling is None:
-        return "This cluster serves no autoscaling API; leave replicas.max out."
-    if app.replicas.target_memory is not None and api.autoscaling == "v1":
-        return (
-            "This cluster serves autoscaling/v1 alone, which knows no target for memory; use "
-            "replicas.targetCPU."
-        )
-    return ""
-
-
-def url_of(
-    app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping[str, Any]]
-) -> Optional[str]:
-    """Where people, or else other pods, reach it."""
-    if granted:
-        scheme = "https" if app.exposure.tls_secret else "http"
-        return f"{scheme}://{granted[0]}{app.exposure.path}"
-    if app.port is None:
-        return None
-    port = "" if app.exposure.port == 80 else f":{app.exposure.port}"
-    balancer = untrusted.mapping(untrusted.status(service).get("loadBalancer"))
-    for address in untrusted.mappings(balancer.get("ingress")):
-        host = untrusted.text(address.get("hostname")) or untrusted.text(address.get("ip"))
-        if app.exposure.type == LOAD_BALANCER and host:
-            return f"http://{host}{port}/"
-    return f"http://{app.name}.{app.namespace}.svc{port}/"
-
-
-def _requeue(run: ApplicationRun, look: Look, due: Optional[str]) -> Dict[str, Any]:
+def _requeue(run: ApplicationRun, look: ParsedApplication, due: Optional[str]) -> Dict[str, Any]:
     """When a Rollout is due that waits for its time. Everything else is watched for.
 
     Written anew only when that moment has come or comes earlier, as a look that finds all in order

@@ -1,21 +1,30 @@
-"""Applications as a person asks for them: a list, one in short, one from all sides. Reads only, and
-never a secret.
+"""What people ask about Applications: a list, a summary, all details, the tags of a repository.
+
+Reads only, and never a secret.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+import re
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
+from kubestorm.clients.api_versions import discover_api_versions
 from kubestorm.clients.kube import KubeClient, Resource
+from kubestorm.clients.resources import APPLICATIONS, DEPLOYMENTS, SERVICES
 from kubestorm.clients.services import Services
 from kubestorm.core import conditions, untrusted
-from kubestorm.core.errors import Error
-from kubestorm.kinds.application import apply, config, deploying, render, versions
-from kubestorm.kinds.application.hosts import APPLICATIONS
-from kubestorm.kinds.application.rollout import history, observe
-from kubestorm.kinds.application.rollout.intents import freeze_of, wish_of
+from kubestorm.core.errors import DefinitionError, Error
+from kubestorm.core.image_names import ImageName, is_attached, is_name, split_reference
+from kubestorm.kinds.application import apply, config, render
+from kubestorm.kinds.application.act import CONFIG_RESOURCES
+from kubestorm.kinds.application.image_policy import desired_image_of
+from kubestorm.kinds.application.observe import active_track
+from kubestorm.kinds.application.rollout.commands import history_table
+from kubestorm.kinds.application.rollout.observe import failure_of, read_freeze, read_history
+from kubestorm.kinds.application.settings import ApplicationSettings
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
-from kubestorm.kinds.application.steps import CONFIG_RESOURCES, DEPLOYMENTS, ORDER, SERVICES
+from kubestorm.kinds.application.status import ORDER
+from kubestorm.sources.registry.settings import RegistrySettings
 
 View = Dict[str, Any]
 
@@ -33,7 +42,7 @@ def application_status(services: Services, namespace: str, name: str) -> View:
     resource = services.kube.get(APPLICATIONS, name, namespace)
     status: Mapping[str, Any] = untrusted.status(resource)
     told = {item.get("type"): item for item in untrusted.mappings(status.get("conditions"))}
-    wish, freeze = wish_of(resource), freeze_of(resource)
+    wish, freeze = desired_image_of(resource), read_freeze(resource)
     line = _line(resource)
     return {
         **line,
@@ -66,8 +75,8 @@ def show_application(services: Services, namespace: str, name: str) -> View:
     looks: Dict[str, Callable[[], Any]] = {
         "objects": lambda: _objects(services, resource),
         "trouble": lambda: _trouble(kube, resource),
-        "rollouts": lambda: history.table(
-            history.look(kube, namespace, name, resource["metadata"]["uid"])
+        "rollouts": lambda: history_table(
+            read_history(kube, namespace, name, resource["metadata"]["uid"])
         ),
     }
     for part, look in looks.items():
@@ -117,9 +126,9 @@ def _objects(services: Services, resource: Mapping[str, Any]) -> List[View]:
         app = parse(resource, services.settings)
     except InvalidSpecError as error:
         return [{"error": str(error)}]
-    kube, api = services.kube, versions.discover(services.kube)
+    kube, api = services.kube, discover_api_versions(services.kube)
     service = apply.read(kube, SERVICES, app.name, app.namespace)
-    track = deploying.active_track(resource, service)
+    track = active_track(resource, service)
     wished: List[Tuple[Resource, str, str, bool]] = [
         (DEPLOYMENTS, "Deployment", render.deployment_name(app.name, track), True),
         (SERVICES, "Service", app.name, app.port is not None),
@@ -150,5 +159,70 @@ def _trouble(kube: KubeClient, resource: Mapping[str, Any]) -> Any:
     name, namespace = resource["metadata"]["name"], resource["metadata"]["namespace"]
     track = str(untrusted.status(resource).get("activeTrack") or render.STABLE)
     live = apply.read(kube, DEPLOYMENTS, render.deployment_name(name, track), namespace)
-    failure = observe.failure_of(kube, live) if live is not None else None
+    failure = failure_of(kube, live) if live is not None else None
     return {"reason": failure.reason, "message": failure.message} if failure else None
+
+
+MOST_TAGS = 50
+
+
+def list_tags(services: Services, repository: str, most: int = MOST_TAGS) -> Dict[str, Any]:
+    """`repository`, `total` and the first `most` of `tags`. DefinitionError where the registry is
+    not known.
+    """
+    config = services.settings.raw
+    hosts = [each.host for each in RegistrySettings.from_config(config).connections]
+    image = image_meant(repository, ApplicationSettings.from_config(config).registry or "", hosts)
+    tags = newest_first([tag for tag in services.registry.tags(image) if not is_attached(tag)])
+    return {"repository": str(image), "total": len(tags), "tags": tags[: max(1, most)]}
+
+
+def image_meant(text: str, default: str, hosts: Sequence[str]) -> ImageName:
+    """The repository that is meant, with its registry: the one that is named, or the
+    configuration's. Pure.
+    """
+    known = list(dict.fromkeys((*((default,) if default else ()), *hosts)))
+    bare = split_reference(text.strip())[0]
+    host, slash, path = bare.partition("/")
+    if slash and host in known:
+        registry, repository = host, path
+    elif slash and ("." in host or ":" in host or host == "localhost"):
+        offered = ", ".join(known) or "none; see registries.connections"
+        raise DefinitionError(
+            f"The registry {host} is not one that the configuration names; there is {offered}.",
+            field="repository",
+        )
+    elif len(known) == 1 or default:
+        registry, repository = default or known[0], bare
+    else:
+        offered = ", ".join(known) or "none; see registries.connections"
+        raise DefinitionError(
+            f"Say which registry {bare} is in; there is {offered}.", field="repository"
+        )
+    if not is_name(registry, repository):
+        raise DefinitionError(
+            f"{repository!r} is no repository: small letters, for instance team/cart.",
+            field="repository",
+        )
+    return ImageName(registry, repository)
+
+
+def newest_first(tags: Sequence[str]) -> List[str]:
+    """Numbers in tags count as numbers; a release stands above its own pre-releases, words below
+    versions. Pure.
+    """
+    return sorted(tags, key=_key, reverse=True)
+
+
+def _key(tag: str) -> Tuple[Any, ...]:
+    is_version = bool(re.match(r"v?\d", tag))
+    head, dash, rest = tag.lstrip("v").partition("-") if is_version else (tag, "", "")
+    return (is_version, _numbers(head), not dash, _numbers(rest), tag)
+
+
+def _numbers(text: str) -> Tuple[Tuple[int, int, str], ...]:
+    parts = re.findall(r"\d+|[^\d.]+", text)
+    numbers = [untrusted.digits(part) for part in parts]
+    return tuple(
+        (0, 0, part) if number is None else (1, number, "") for part, number in zip(parts, numbers)
+    )

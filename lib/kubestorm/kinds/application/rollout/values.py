@@ -1,19 +1,20 @@
-"""The values that a rollout is decided from and the values that a decision is made of.
+"""The values that a rollout is decided from and that a decision is made of.
 
-Nothing here reads a clock or a cluster. A *track* is one Deployment of the application (`stable`,
-`green`, `canary`); the *active* track is the one that carries the good image. A *layout* says how
-the cluster should look at one moment.
+A *track* is one Deployment of the application (`stable`, `green`, `canary`); the *active* track is
+the one with the last good image. A *layout* says how the cluster should look during one stage.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Tuple, Union
+from typing import Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from kubestorm.core.image_names import short_digest
+from kubestorm.core.pod_failures import PodFailure
+from kubestorm.kinds.application.values import Strategy
 
 STABLE, GREEN, CANARY_TRACK = "stable", "green", "canary"
-ROLLING_UPDATE, RECREATE, BLUE_GREEN, CANARY = "RollingUpdate", "Recreate", "BlueGreen", "Canary"
-STRATEGIES = (ROLLING_UPDATE, RECREATE, BLUE_GREEN, CANARY)
 
 PENDING, AWAITING_APPROVAL, PROGRESSING, PAUSED, TESTING, PROMOTING, RETURNING = (
     "Pending",
@@ -35,34 +36,7 @@ PUSH, PERSON, ROLLBACK, FOLLOW = "push", "person", "rollback", "follow"
 
 
 @dataclass(frozen=True)
-class CanaryStep:
-    """Give the new image `weight` percent of the pods, look at it, then wait."""
-
-    weight: int
-    pause_seconds: float = 0.0
-    until_promoted: bool = False
-    """Wait until a person promotes; `pause_seconds` then does not count."""
-    test: bool = True
-    """Run the post-deploy test on the canary's pods at this step, where there is one."""
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """How the new image comes to all pods."""
-
-    type: str = ROLLING_UPDATE
-    steps: Tuple[CanaryStep, ...] = ()
-    """Canary alone."""
-    keep_seconds: float = 300.0
-    """BlueGreen alone: how long the old pods stay after the switch, for an instant return."""
-    until_promoted: bool = False
-    """BlueGreen alone: switch only when a person promotes."""
-    deadline_seconds: float = 600.0
-    """A stage that has not come to rest after this has failed."""
-
-
-@dataclass(frozen=True)
-class Request:
+class RolloutSpec:
     """One rollout as its object's spec and the application's say it. Digests are `sha256:...`."""
 
     digest: str
@@ -90,18 +64,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why pods do not become what they should."""
-
-    reason: str
-    message: str
-    final: bool = False
-    """Waiting will not help."""
-    slow: bool = False
-    """Only the deadline makes a failure of it: nodes are added in minutes, programs warm up."""
-
-
-@dataclass(frozen=True)
 class TrackView:
     """One Deployment as it is."""
 
@@ -113,7 +75,7 @@ class TrackView:
     available: int = 0
     observed: bool = True
     """Whether the numbers answer for the present spec (observedGeneration)."""
-    failure: Optional[Failure] = None
+    failure: Optional[PodFailure] = None
 
     @property
     def updated_available(self) -> int:
@@ -154,7 +116,7 @@ class TestView:
 
 
 @dataclass(frozen=True)
-class World:
+class ObservedState:
     """The application's part of the cluster."""
 
     tracks: Mapping[str, TrackView] = field(default_factory=dict)
@@ -185,7 +147,7 @@ class Freeze:
 
 
 @dataclass(frozen=True)
-class Intents:
+class RolloutRequests:
     """What people, and newer pushes, want of this rollout."""
 
     abort: str = ""
@@ -264,7 +226,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Place:
+class TrackTarget:
     """What one track should be: which image, how many pods (None: that is the autoscaler's, or left
     as it is).
     """
@@ -279,7 +241,7 @@ class Layout:
     spared are removed.
     """
 
-    tracks: Mapping[str, Place]
+    tracks: Mapping[str, TrackTarget]
     active: str
     selected: Tuple[str, ...]
     """() selects every track."""
@@ -382,13 +344,13 @@ class RunTest:
 
 
 @dataclass(frozen=True)
-class Consume:
+class ClearRequest:
     """Take an intent away that was acted upon (`abort`, `promote`)."""
 
     intent: str
 
 
-Effect = Union[ApplyTrack, RemoveTrack, Select, Activate, Autoscale, RunTest, Consume]
+Effect = Union[ApplyTrack, RemoveTrack, Select, Activate, Autoscale, RunTest, ClearRequest]
 
 
 @dataclass(frozen=True)
@@ -401,3 +363,92 @@ class Decision:
     """When time alone changes what is to be done; None where only an event or a person does."""
     again: bool = False
     """Decide once more at once: what was written or changed is what the next decision is about."""
+
+
+@dataclass(frozen=True)
+class PastRollout:
+    """One rollout of the Application, as its object says it."""
+
+    name: str
+    number: int
+    digest: str
+    tag: str = ""
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    cause: str = "push"
+    wish: str = ""
+    requested_by: str = ""
+    request: str = ""
+    created_at: Optional[dt.datetime] = None
+    finished_at: Optional[dt.datetime] = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.phase in TERMINAL
+
+    @property
+    def shown(self) -> str:
+        """The image for a person: its tag, else a short digest."""
+        return self.tag or short_digest(self.digest)
+
+
+@dataclass(frozen=True)
+class NewRollout:
+    """A rollout to make."""
+
+    number: int
+    digest: str
+    tag: str
+    previous: str
+    previous_tag: str
+    cause: str
+    requested_by: str
+    wish: str
+    request: str = ""
+    """The id of the rollback that it answers."""
+
+    @property
+    def shown(self) -> str:
+        """The image for a person: its tag, else a short digest."""
+        return self.tag or short_digest(self.digest)
+
+
+def good_rollout(history: Sequence[PastRollout]) -> Optional[PastRollout]:
+    """The last rollout that came to all pods."""
+    return max(
+        (past for past in history if past.phase == COMPLETE),
+        key=lambda past: past.number,
+        default=None,
+    )
+
+
+class DesiredImage(NamedTuple):
+    """The image that an Application should run: the newest push that it follows, or what a person
+    chose.
+    """
+
+    digest: str
+    tag: str = ""
+    id: str = ""
+    """Of the event, the same however often it is told; tells an answered wish from a new one."""
+    recorded_at: Optional[dt.datetime] = None
+    pushed_at: Optional[dt.datetime] = None
+    by: str = ""
+    cause: str = PUSH
+    follows: bool = False
+    """Whether another push was so shortly before it that more may come."""
+
+    @property
+    def shown(self) -> str:
+        """The image for a person: its tag, else a short digest."""
+        return self.tag or short_digest(self.digest)
+
+
+class RollbackRequest(NamedTuple):
+    """A person's wish to go back: to a digest, a tag, a rollout's name or `previous`."""
+
+    target: str
+    by: str
+    id: str = ""
+    """Tells a request that has been answered from a new one; empty where nobody gave it one."""

@@ -1,8 +1,8 @@
-"""One request to an ingress host, the way its users come: the name is resolved once, what it
-resolves to is checked, and the connection goes to the address that was checked.
+"""One request to an ingress host as its users send it: the name is resolved once, the address is
+checked, and the connection goes to the address that was checked.
 
-So a name that resolves to something else a moment later reaches nothing else. The name stays what
-TLS is verified for and what the Host header says. Redirects are answers, and are not followed.
+A name that resolves to another address a moment later is not followed there. The name is used for
+TLS verification and the Host header. Redirects are not followed.
 """
 
 from __future__ import annotations

@@ -1,71 +1,39 @@
-"""Which rollout comes next for an Application, as a pure function of its wish, its history and the
-time.
+"""Which rollout comes next for an Application, and what its active Deployment should be. Pure.
 
-Pushes come in storms: the first is rolled out at once, of those that follow only the last. A wish
-is answered by one rollout (`Past.wish`), so that neither a rollback nor a person's choice is undone
-by the push that came before it.
+Of a series of pushes the first is rolled out at once, and of those that follow only the last. One
+desired image is answered by one rollout (`PastRollout.wish`), so a push that came before a rollback
+or a person's choice does not undo it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.clients import resources
-from kubestorm.core import status_requests
-from kubestorm.kinds.application.rollout.intents import Wanted, Wish
-from kubestorm.kinds.application.rollout.machine import short
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.clients.api_versions import ApiVersions
+from kubestorm.core import status_requests, untrusted
+from kubestorm.kinds.application import render
+from kubestorm.kinds.application.observe import Image
+from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.rollout.values import (
     ABORTED,
     COMPLETE,
     FAILED,
     PERSON,
     ROLLBACK,
     SUPERSEDED,
-    TERMINAL,
+    DesiredImage,
     Freeze,
+    NewRollout,
+    PastRollout,
+    RollbackRequest,
+    good_rollout,
 )
-from kubestorm.kinds.application.rollout.settings import RolloutSettings
-
-
-@dataclass(frozen=True)
-class Past:
-    """One rollout of the Application, as its object says it."""
-
-    name: str
-    number: int
-    digest: str
-    tag: str = ""
-    phase: str = "Pending"
-    reason: str = ""
-    message: str = ""
-    cause: str = "push"
-    wish: str = ""
-    requested_by: str = ""
-    request: str = ""
-    created_at: Optional[dt.datetime] = None
-    finished_at: Optional[dt.datetime] = None
-
-    @property
-    def is_over(self) -> bool:
-        return self.phase in TERMINAL
-
-
-@dataclass(frozen=True)
-class NewRollout:
-    """A rollout to make."""
-
-    number: int
-    digest: str
-    tag: str
-    previous: str
-    previous_tag: str
-    cause: str
-    requested_by: str
-    wish: str
-    request: str = ""
-    """The id of the rollback that it answers."""
+from kubestorm.kinds.application.settings import INGRESS, LOAD_BALANCER
+from kubestorm.kinds.application.values import ApplicationSpec
+from kubestorm.kinds.common.resource import Object
 
 
 @dataclass(frozen=True)
@@ -84,12 +52,12 @@ class Plan:
     """Why nothing new begins although something is wished; empty where all is as wished."""
 
 
-def plan(
-    wish: Optional[Wish],
-    rollback: Optional[Wanted],
+def plan_rollout(
+    wish: Optional[DesiredImage],
+    rollback: Optional[RollbackRequest],
     retry: str,
     freeze: Optional[Freeze],
-    pasts: Sequence[Past],
+    pasts: Sequence[PastRollout],
     settings: RolloutSettings,
     now: dt.datetime,
     *,
@@ -102,8 +70,8 @@ def plan(
     history = sorted(pasts, key=lambda past: past.number)
     newest = history[-1] if history else None
     active = newest if newest is not None and not newest.is_over else None
-    good = good_of(history)
-    prune = superfluous(history, settings.history)
+    good = good_rollout(history)
+    prune = excess_rollouts(history, settings.history)
     if rollback is not None:
         return _roll_back(rollback, history, active, good, wish, prune)
     if wish is None:
@@ -115,7 +83,7 @@ def plan(
         return Plan(prune=prune, reason=said[0], message=said[1])
     wait = _seconds_to_settle(wish, newest, active, settings, alone_seconds, now)
     if wait > 0:
-        message = f"Waiting for further pushes before rolling out {wish.tag or short(wish.digest)}."
+        message = f"Waiting for further pushes before rolling out {wish.shown}."
         return Plan(prune=prune, look_after_seconds=wait, reason="Settling", message=message)
     new = NewRollout(
         number=_next_number(history),
@@ -131,24 +99,15 @@ def plan(
     return Plan(new=new, consume=consumed, prune=prune)
 
 
-def good_of(history: Sequence[Past]) -> Optional[Past]:
-    """The last rollout that came to all pods."""
-    return max(
-        (past for past in history if past.phase == COMPLETE),
-        key=lambda past: past.number,
-        default=None,
-    )
-
-
-def superfluous(history: Sequence[Past], keep: int) -> Tuple[str, ...]:
+def excess_rollouts(history: Sequence[PastRollout], keep: int) -> Tuple[str, ...]:
     """The oldest rollouts beyond `keep`; never the good one, nor one that goes on."""
-    good = good_of(history)
+    good = good_rollout(history)
     ordered = sorted(history, key=lambda past: past.number, reverse=True)
     extra = [past for past in ordered[keep:] if past.is_over and past is not good]
     return tuple(past.name for past in extra)
 
 
-def find_target(target: str, history: Sequence[Past]) -> Optional[Past]:
+def find_target(target: str, history: Sequence[PastRollout]) -> Optional[PastRollout]:
     """The good rollout that a person means: `previous`, a rollout's name, a tag, a digest or its
     beginning.
     """
@@ -175,11 +134,11 @@ def find_target(target: str, history: Sequence[Past]) -> Optional[Past]:
 
 
 def _roll_back(
-    rollback: Wanted,
-    history: Sequence[Past],
-    active: Optional[Past],
-    good: Optional[Past],
-    wish: Optional[Wish],
+    rollback: RollbackRequest,
+    history: Sequence[PastRollout],
+    active: Optional[PastRollout],
+    good: Optional[PastRollout],
+    wish: Optional[DesiredImage],
     prune: Tuple[str, ...],
 ) -> Plan:
     over = (status_requests.ROLLBACK_TO,)
@@ -187,10 +146,7 @@ def _roll_back(
         return Plan(consume=over, prune=prune)  # made by a run that died before it could say so
     target = find_target(rollback.target, history)
     if target is None:
-        known = (
-            ", ".join(past.tag or short(past.digest) for past in history if past.phase == COMPLETE)
-            or "none"
-        )
+        known = ", ".join(past.shown for past in history if past.phase == COMPLETE) or "none"
         message = f"There is no good rollout {rollback.target!r} to return to; there are: {known}."
         return Plan(consume=over, prune=prune, reason="NoSuchRollout", message=message)
     if active is None and good is not None and target.digest == good.digest:
@@ -210,11 +166,11 @@ def _roll_back(
 
 
 def _reason_not_to(
-    wish: Wish,
+    wish: DesiredImage,
     retry: str,
     freeze: Optional[Freeze],
-    history: Sequence[Past],
-    active: Optional[Past],
+    history: Sequence[PastRollout],
+    active: Optional[PastRollout],
     previous: str,
 ) -> Optional[Tuple[str, str]]:
     """A reason (empty: all is as wished) why the wish leads to no rollout; None where it does."""
@@ -225,7 +181,7 @@ def _reason_not_to(
     if ended_badly is not None and (wish.cause != PERSON or answered):
         how = "failed" if ended_badly.phase == FAILED else "was aborted"
         message = (
-            f"{wish.tag or short(wish.digest)} {how} as {ended_badly.name}: {ended_badly.message} "
+            f"{wish.shown} {how} as {ended_badly.name}: {ended_badly.message} "
             f"Not tried again unless requested."
         )
         return "DigestRefused", message
@@ -242,7 +198,7 @@ def _frozen(freeze: Optional[Freeze]) -> Optional[Tuple[str, str]]:
     return "Frozen", f"Frozen by {freeze.owner}: {freeze.reason}"
 
 
-def _ended_badly(wish: Wish, history: Sequence[Past]) -> Optional[Past]:
+def _ended_badly(wish: DesiredImage, history: Sequence[PastRollout]) -> Optional[PastRollout]:
     ofits = [
         past
         for past in history
@@ -253,9 +209,9 @@ def _ended_badly(wish: Wish, history: Sequence[Past]) -> Optional[Past]:
 
 
 def _seconds_to_settle(
-    wish: Wish,
-    newest: Optional[Past],
-    active: Optional[Past],
+    wish: DesiredImage,
+    newest: Optional[PastRollout],
+    active: Optional[PastRollout],
     settings: RolloutSettings,
     alone_seconds: float,
     now: dt.datetime,
@@ -276,6 +232,58 @@ def _seconds_to_settle(
     return max(settings.settle_seconds - quiet, alone)
 
 
-def _next_number(history: Sequence[Past]) -> int:
+def _next_number(history: Sequence[PastRollout]) -> int:
     numbers: List[int] = [past.number for past in history]
     return max(numbers, default=0) + 1
+
+
+def active_deployment(
+    app: ApplicationSpec,
+    track: str,
+    image: Image,
+    config_hash: str,
+    live: Optional[Object],
+) -> render.Manifest:
+    """A track's Deployment as it is to be; the number of pods is an autoscaler's, except of a new
+    one.
+    """
+    left_out = app.replicas.autoscaled and live is not None
+    return render.deployment(
+        app,
+        track=track,
+        image=f"{app.image}@{image.digest}",
+        replicas=None if left_out else app.replicas.min,
+        config_hash=config_hash,
+        image_tag=image.tag,
+    )
+
+
+def unsupported(app: ApplicationSpec, api: ApiVersions) -> str:
+    if app.exposure.type == INGRESS and api.networking is None:
+        return "This cluster serves no networking.k8s.io/v1, so that there can be no Ingress."
+    if app.replicas.autoscaled and api.autoscaling is None:
+        return "This cluster serves no autoscaling API; leave replicas.max out."
+    if app.replicas.target_memory is not None and api.autoscaling == "v1":
+        return (
+            "This cluster serves autoscaling/v1 alone, which knows no target for memory; use "
+            "replicas.targetCPU."
+        )
+    return ""
+
+
+def url_of(
+    app: ApplicationSpec, granted: Sequence[str], service: Optional[Mapping[str, Any]]
+) -> Optional[str]:
+    """Where people, or else other pods, reach it."""
+    if granted:
+        scheme = "https" if app.exposure.tls_secret else "http"
+        return f"{scheme}://{granted[0]}{app.exposure.path}"
+    if app.port is None:
+        return None
+    port = "" if app.exposure.port == 80 else f":{app.exposure.port}"
+    balancer = untrusted.mapping(untrusted.status(service).get("loadBalancer"))
+    for address in untrusted.mappings(balancer.get("ingress")):
+        host = untrusted.text(address.get("hostname")) or untrusted.text(address.get("ip"))
+        if app.exposure.type == LOAD_BALANCER and host:
+            return f"http://{host}{port}/"
+    return f"http://{app.name}.{app.namespace}.svc{port}/"

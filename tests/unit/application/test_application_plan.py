@@ -11,17 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubestorm.core import status_requests
-from kubestorm.kinds.application.rollout.intents import Wanted, Wish
-from kubestorm.kinds.application.rollout.model import Freeze
-from kubestorm.kinds.application.rollout.planning import (
-    NewRollout,
-    Past,
-    Plan,
-    find_target,
-    plan,
-    superfluous,
-)
+from kubestorm.kinds.application.plan import Plan, excess_rollouts, find_target, plan_rollout
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.rollout.values import (
+    DesiredImage,
+    Freeze,
+    NewRollout,
+    PastRollout,
+    RollbackRequest,
+)
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 SETTINGS = RolloutSettings()
@@ -29,7 +27,7 @@ A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 LONG_AGO = NOW - dt.timedelta(hours=1)
 
 
-def past(number: int, digest: str, phase: str = "Complete", **more: object) -> Past:
+def past(number: int, digest: str, phase: str = "Complete", **more: object) -> PastRollout:
     values = {
         "name": f"cart-{number}",
         "created_at": LONG_AGO,
@@ -37,18 +35,18 @@ def past(number: int, digest: str, phase: str = "Complete", **more: object) -> P
         "tag": f"1.{number}",
         **more,
     }
-    return Past(number=number, digest=digest, phase=phase, **values)  # type: ignore[arg-type]
+    return PastRollout(number=number, digest=digest, phase=phase, **values)  # type: ignore[arg-type]
 
 
-def wish(digest: str, ident: str = "new", **more: object) -> Wish:
+def wish(digest: str, ident: str = "new", **more: object) -> DesiredImage:
     values = {"tag": "2.0", "recorded_at": NOW - dt.timedelta(seconds=60), "by": "ann", **more}
-    return Wish(digest, id=ident, **values)  # type: ignore[arg-type]
+    return DesiredImage(digest, id=ident, **values)  # type: ignore[arg-type]
 
 
-def planned(*pasts: Past, wished: Wish | None = None, **more: object) -> Plan:
+def planned(*pasts: PastRollout, wished: DesiredImage | None = None, **more: object) -> Plan:
     values: dict = {"rollback": None, "retry": "", "freeze": None, **more}
     running = values.pop("running", "")
-    return plan(
+    return plan_rollout(
         wished,
         values["rollback"],
         values["retry"],
@@ -170,7 +168,7 @@ def test_where_a_rollback_leads(target, digest):
 def test_a_rollback_is_a_rollout_that_answers_the_wish():
     """So that the push it undoes does not come again."""
     found = planned(
-        past(1, A), past(2, B), wished=wish(B, "w2"), rollback=Wanted("previous", "bob")
+        past(1, A), past(2, B), wished=wish(B, "w2"), rollback=RollbackRequest("previous", "bob")
     )
     assert found.new is not None
     assert (found.new.digest, found.new.cause, found.new.requested_by, found.new.wish) == (
@@ -187,13 +185,13 @@ def test_a_rollback_is_a_rollout_that_answers_the_wish():
 @pytest.mark.parametrize("target", ["previous", A])
 def test_a_rollback_is_answered_once(target):
     """Also where the run that made its rollout died before it took the request away."""
-    again = Wanted(target, "bob", "r-1")
+    again = RollbackRequest(target, "bob", "r-1")
     for phase in ("Pending", "Complete"):
         made = past(3, A, phase, request="r-1")
         found = planned(past(1, A), past(2, B), made, wished=wish(B, "w2"), rollback=again)
         assert (found.new, found.consume) == (None, (status_requests.ROLLBACK_TO,))
     other = planned(
-        past(1, A), past(2, B), past(3, A, request="r-1"), rollback=Wanted(B, "bob", "r-2")
+        past(1, A), past(2, B), past(3, A, request="r-1"), rollback=RollbackRequest(B, "bob", "r-2")
     )
     assert other.new is not None
     assert (other.new.digest, other.new.request) == (B, "r-2")
@@ -201,7 +199,9 @@ def test_a_rollback_is_answered_once(target):
 
 def test_a_rollback_during_a_rollout_returns_to_the_good_one():
     """It supersedes what is under way."""
-    found = planned(past(1, A), past(2, B, "Progressing"), rollback=Wanted("previous", "bob"))
+    found = planned(
+        past(1, A), past(2, B, "Progressing"), rollback=RollbackRequest("previous", "bob")
+    )
     assert found.new is not None
     assert (found.new.number, found.new.digest) == (3, A)
 
@@ -209,10 +209,10 @@ def test_a_rollback_during_a_rollout_returns_to_the_good_one():
 def test_the_last_ten_are_kept_and_the_good_one_always():
     """Also where it is older than ten failures."""
     history = [past(1, A), *(past(number, B, "Failed") for number in range(2, 15))]
-    gone = superfluous(history, 10)
+    gone = excess_rollouts(history, 10)
     assert "cart-1" not in gone
     assert gone == ("cart-4", "cart-3", "cart-2")
-    assert superfluous([past(1, A), past(2, B, "Progressing")], 0) == ()
+    assert excess_rollouts([past(1, A), past(2, B, "Progressing")], 0) == ()
 
 
 @settings(max_examples=25)
@@ -228,7 +228,7 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
     """However long a rollout takes; looked at every second, as a sensor would at the latest."""
     gaps = random.Random(seed)
     times = list(itertools.accumulate(gaps.uniform(0, slowest) for _ in range(500)))
-    history: list[Past] = []
+    history: list[PastRollout] = []
     ends: dict[int, float] = {}
     clock, seen = 0.0, 0
     while True:
@@ -240,10 +240,10 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
         if seen:
             last = times[seen - 1]
             digest = f"sha256:{seen:064x}"
-            wished = Wish(
+            wished = DesiredImage(
                 digest, f"1.{seen}", f"e{seen}", NOW + dt.timedelta(seconds=last), follows=seen > 1
             )
-            found = plan(
+            found = plan_rollout(
                 wished, None, "", None, history, SETTINGS, NOW + dt.timedelta(seconds=clock)
             )
             if found.new is not None:
@@ -251,7 +251,7 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
                     history[-1] = replace(history[-1], phase="Superseded")
                 made = found.new
                 history.append(
-                    Past(
+                    PastRollout(
                         f"cart-{made.number}",
                         made.number,
                         made.digest,

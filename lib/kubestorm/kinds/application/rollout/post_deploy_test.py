@@ -1,10 +1,9 @@
-"""Runs an Application's post-deploy test: HTTP requests, a Job, or both. Each call does a little
+"""Runs an Application's post-deploy test: HTTP requests, a Job, or both. Each call does one attempt
 and returns.
 
-Requests go through the API server (its `proxy` subresource), which reaches pods and Services from
-anywhere the API server is reached from: to the pods of a canary or a preview themselves, and at the
-end to the Service, as its clients do. `through: ingress` sends the last ones to the first ingress
-host that the Application holds instead. Nothing of an answer is repeated in what is said of it.
+Requests go through the API server (its `proxy` subresource): to the pods of a canary or a preview,
+and at the end to the Service. With `through: ingress` the last ones go to the first ingress host
+that the Application holds instead. Messages never repeat the content of a response.
 """
 
 from __future__ import annotations
@@ -26,12 +25,17 @@ from kubestorm.core import untrusted
 from kubestorm.core.conditions import READY, TRUE, condition_in
 from kubestorm.core.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.kinds.application import render
-from kubestorm.kinds.application.rollout import ingress
 from kubestorm.kinds.application.rollout.expectations import HttpAnswer, unmet
-from kubestorm.kinds.application.rollout.ingress import IngressRoute
-from kubestorm.kinds.application.rollout.model import NOT_PASSED, PASSED, RUNNING, RunTest, TestView
+from kubestorm.kinds.application.rollout.ingress_request import IngressRoute, get
 from kubestorm.kinds.application.rollout.observe import read_log, secret_values
 from kubestorm.kinds.application.rollout.redact import last_lines, redact
+from kubestorm.kinds.application.rollout.values import (
+    NOT_PASSED,
+    PASSED,
+    RUNNING,
+    RunTest,
+    TestView,
+)
 from kubestorm.kinds.application.values import ApplicationSpec, HttpCheck, PostDeployTest
 
 FINAL = "final"
@@ -174,7 +178,7 @@ class TestRun:
 
     def _send(self, target: Target, check: HttpCheck, timeout: float) -> Answer:
         if target.host:
-            return ingress.get(
+            return get(
                 self._route,
                 target.host,
                 check.path,
@@ -322,7 +326,7 @@ def _no_answer(error: Exception) -> str:
     return "no answer of HTTP"
 
 
-def began_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:
+def started_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:
     """When the test of this stage was run first."""
     said = untrusted.mapping(untrusted.status(rollout).get("test"))
     return untrusted.moment(said.get("since")) if said.get("key") == key else None

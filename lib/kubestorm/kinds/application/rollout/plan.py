@@ -1,11 +1,11 @@
-"""What a rollout does next, as one pure function of what is asked for, remembered, observed and
-wished.
+"""What a Rollout does next: one pure function of its spec, its status, the observed state, requests
+and approvals.
 
-Each call brings the cluster nearer to the layout of the present stage, or goes on to the next stage
-where that stands and its gate is open. A decision changes nothing by itself: the shell carries its
-effects out, writes its status, and asks again at once (`again`), when one of the objects that it
-watches tells something (`telling`), or at `requeue_at`, which only says what time alone ends. Asked
-twice it says the same; a status that is terminal stays as it is.
+Each decision brings the cluster nearer to the layout of the present stage, or goes on to the next
+stage once that layout is reached and its gate is open. The caller carries out the effects, writes
+the status, and decides again at once (`again`), when a watched object changes state
+(`sources/watching/owned_state`), or at `requeue_at`, which names only what time alone ends. Asked
+twice it decides the same; a terminal status stays as it is.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import datetime as dt
 from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from kubestorm.core.image_names import short_digest
+from kubestorm.core.pod_failures import PodFailure
 from kubestorm.kinds.application.rollout import strategies, weights
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.kinds.application.rollout.values import (
     ABORTED,
     ASKED,
     AWAITING_APPROVAL,
-    BLUE_GREEN,
-    CANARY,
     COMPLETE,
     EXPIRED,
     FAILED,
@@ -37,30 +37,30 @@ from kubestorm.kinds.application.rollout.model import (
     Approval,
     Approve,
     Autoscale,
-    Consume,
+    ClearRequest,
     Decision,
     Effect,
-    Failure,
-    Intents,
     Layout,
+    ObservedState,
     Pause,
     Promotion,
     RemoveTrack,
-    Request,
+    RolloutRequests,
+    RolloutSpec,
     RunTest,
     Select,
     Stage,
     Status,
     Test,
-    World,
 )
+from kubestorm.kinds.application.values import BLUE_GREEN, CANARY
 
 
 def decide(
-    request: Request,
+    request: RolloutSpec,
     status: Status,
-    world: World,
-    intents: Intents,
+    world: ObservedState,
+    intents: RolloutRequests,
     approval: Approval,
     now: dt.datetime,
 ) -> Decision:
@@ -83,7 +83,7 @@ def decide(
     return _walk(request, status, world, intents, approval, now)
 
 
-def check(request: Request) -> Optional[str]:
+def strategy_problem(request: RolloutSpec) -> Optional[str]:
     """What is wrong with the strategy, as a sentence; None where it can be carried out."""
     strategy = request.strategy
     if strategy.type != CANARY:
@@ -100,10 +100,10 @@ def check(request: Request) -> Optional[str]:
 
 
 def _hold(
-    request: Request,
+    request: RolloutSpec,
     status: Status,
-    world: World,
-    intents: Intents,
+    world: ObservedState,
+    intents: RolloutRequests,
     approval: Approval,
     now: dt.datetime,
 ) -> Optional[Decision]:
@@ -111,7 +111,7 @@ def _hold(
     if intents.freeze is not None and request.cause != ROLLBACK:
         message = f"Frozen by {intents.freeze.owner}: {intents.freeze.reason}"
         return _wait_stable(request, status, world, PENDING, "Frozen", message)
-    wrong = check(request)
+    wrong = strategy_problem(request)
     if wrong is not None:
         return _turn_back(request, status, world, now, FAILED, "StrategyRefused", wrong)
     answer = approval.rollout
@@ -131,19 +131,24 @@ def _unapproved(state: str, by: str) -> Tuple[str, str]:
 
 
 def _wait_stable(
-    request: Request, status: Status, world: World, phase: str, reason: str, message: str
+    request: RolloutSpec,
+    status: Status,
+    world: ObservedState,
+    phase: str,
+    reason: str,
+    message: str,
 ) -> Decision:
     effects: Tuple[Effect, ...] = ()
     if request.previous:
         total = _total(request, world)
-        effects = ensure(
+        effects = effects_toward(
             strategies.waiting_layout(request, world.active, total), world, total, request
         )
     waiting = replace(status, phase=phase, reason=reason, message=message, weight=0)
     return Decision(effects, waiting, again=bool(effects))
 
 
-def _begin(request: Request, status: Status, world: World, now: dt.datetime) -> Status:
+def _begin(request: RolloutSpec, status: Status, world: ObservedState, now: dt.datetime) -> Status:
     total = _total(request, world)
     first = strategies.stages(request, world.active, total)[0]
     return replace(
@@ -165,7 +170,7 @@ def _fresh(now: dt.datetime) -> Dict[str, Any]:
     return {"since": now, "trouble": "", "trouble_since": None, "unsettled_since": None}
 
 
-def _total(request: Request, world: World) -> int:
+def _total(request: RolloutSpec, world: ObservedState) -> int:
     if not request.autoscaled:
         return request.replicas
     found = world.tracks.get(world.active)
@@ -182,10 +187,10 @@ def _total(request: Request, world: World) -> int:
 
 
 def _walk(
-    request: Request,
+    request: RolloutSpec,
     status: Status,
-    world: World,
-    intents: Intents,
+    world: ObservedState,
+    intents: RolloutRequests,
     approval: Approval,
     now: dt.datetime,
 ) -> Decision:
@@ -194,19 +199,19 @@ def _walk(
     consumed: List[Effect] = []
     promote = intents.promote
     if promote is not None and not promote.full and not _is_about(promote, way, status.stage):
-        consumed.append(Consume("promote"))  # it was about a pause that is over, or never was
+        consumed.append(ClearRequest("promote"))  # it was about a pause that is over, or never was
         promote = None
     while status.stage < len(way):
         stage = way[status.stage]
         status = replace(status, phase=stage.phase, weight=stage.weight)
-        effects = ensure(stage.layout, world, status.total, request)
+        effects = effects_toward(stage.layout, world, status.total, request)
         trouble = _trouble(stage.layout, request, world)
         status = _remember_trouble(status, trouble, now)
         if trouble is not None and _is_failure(status, trouble, request, now):
             return _turn_back(
                 request, status, world, now, FAILED, trouble.reason, trouble.message, consumed
             )
-        if effects or not stands(stage.layout, world, request.digest):
+        if effects or not is_reached(stage.layout, world, request.digest):
             status = replace(status, unsettled_since=status.unsettled_since or now)
             if _is_late(status, request, now):
                 reason, message = _late(stage, request, trouble)
@@ -229,13 +234,13 @@ def _walk(
                 status = replace(status, tested=opening.tested)
             return Decision((*consumed, *opening.effects), status, opening.requeue_at)
         if isinstance(stage.gate, Pause) and promote is not None and not promote.full:
-            consumed.append(Consume("promote"))
+            consumed.append(ClearRequest("promote"))
             promote = None
         status = replace(
             status, stage=status.stage + 1, tested=opening.tested or status.tested, **_fresh(now)
         )
     if promote is not None or intents.promote is not None:
-        consumed = [Consume("promote")]
+        consumed = [ClearRequest("promote")]
     return _complete(request, status, now, consumed)
 
 
@@ -263,7 +268,12 @@ class _Opening:
 
 
 def _gate(
-    stage: Stage, status: Status, world: World, promoted: bool, approval: Approval, now: dt.datetime
+    stage: Stage,
+    status: Status,
+    world: ObservedState,
+    promoted: bool,
+    approval: Approval,
+    now: dt.datetime,
 ) -> _Opening:
     gate = stage.gate
     if isinstance(gate, Test):
@@ -285,7 +295,7 @@ def _gate(
     return _Opening(is_open=True)
 
 
-def _test_gate(gate: Test, world: World) -> _Opening:
+def _test_gate(gate: Test, world: ObservedState) -> _Opening:
     found = world.test if world.test is not None and world.test.key == gate.key else None
     if found is not None and found.state == PASSED:
         return _Opening(is_open=True, tested=found.message or "Passed.")
@@ -312,7 +322,7 @@ def _approval_gate(approval: Approval) -> _Opening:
 
 
 def _complete(
-    request: Request, status: Status, now: dt.datetime, effects: Sequence[Effect]
+    request: RolloutSpec, status: Status, now: dt.datetime, effects: Sequence[Effect]
 ) -> Decision:
     keeps = request.strategy.type == BLUE_GREEN and bool(request.previous)
     until = now + dt.timedelta(seconds=request.strategy.keep_seconds) if keeps else None
@@ -332,7 +342,9 @@ def _complete(
     return Decision(tuple(effects), done, until)
 
 
-def _after_the_end(status: Status, world: World, intents: Intents, now: dt.datetime) -> Decision:
+def _after_the_end(
+    status: Status, world: ObservedState, intents: RolloutRequests, now: dt.datetime
+) -> Decision:
     """A rollout that has ended does nothing but take away, in its time, what it kept."""
     if status.keep_until is None:
         return Decision((), status)
@@ -345,7 +357,7 @@ def _after_the_end(status: Status, world: World, intents: Intents, now: dt.datet
     return Decision((), replace(status, keep_until=None))
 
 
-def _supersede(status: Status, intents: Intents, now: dt.datetime) -> Decision:
+def _supersede(status: Status, intents: RolloutRequests, now: dt.datetime) -> Decision:
     """Let a newer rollout take over from the cluster as it is; its layouts put everything in its
     place.
     """
@@ -363,9 +375,9 @@ def _supersede(status: Status, intents: Intents, now: dt.datetime) -> Decision:
 
 
 def _turn_back(
-    request: Request,
+    request: RolloutSpec,
     status: Status,
-    world: World,
+    world: ObservedState,
     now: dt.datetime,
     outcome: str,
     reason: str,
@@ -392,23 +404,27 @@ def _turn_back(
 
 
 def _walk_back(
-    request: Request, status: Status, world: World, intents: Intents, now: dt.datetime
+    request: RolloutSpec,
+    status: Status,
+    world: ObservedState,
+    intents: RolloutRequests,
+    now: dt.datetime,
 ) -> Decision:
     """To 100 % stable. What the pods of the last good image lack is told, and waited for without
     end.
     """
     way = strategies.way_back(request, status.base, status.total)
-    consumed: List[Effect] = [Consume("abort")] if intents.abort else []
+    consumed: List[Effect] = [ClearRequest("abort")] if intents.abort else []
     if intents.promote is not None:
-        consumed.append(Consume("promote"))
+        consumed.append(ClearRequest("promote"))
     while status.stage < len(way):
         stage = way[status.stage]
-        effects = ensure(stage.layout, world, status.total, request)
-        if effects or not stands(stage.layout, world, request.previous):
+        effects = effects_toward(stage.layout, world, status.total, request)
+        if effects or not is_reached(stage.layout, world, request.previous):
             requeue_at = _next_of(status.since or now, request.strategy.deadline_seconds, now)
             return Decision((*consumed, *effects), status, requeue_at, again=bool(effects))
         status = replace(status, stage=status.stage + 1, **_fresh(now))
-    back = f" Rolled back to {short(request.previous)}." if request.previous else ""
+    back = f" Rolled back to {short_digest(request.previous)}." if request.previous else ""
     said = status.message if status.message.endswith((".", "!", "?")) else f"{status.message}."
     message = status.message if status.message.endswith(back) else f"{said}{back}"
     ended = replace(status, phase=status.outcome, message=message, finished_at=now)
@@ -418,7 +434,9 @@ def _walk_back(
 # The cluster and the layout.
 
 
-def ensure(layout: Layout, world: World, total: int, request: Request) -> Tuple[Effect, ...]:
+def effects_toward(
+    layout: Layout, world: ObservedState, total: int, request: RolloutSpec
+) -> Tuple[Effect, ...]:
     """What differs from the layout, in an order in which nothing that serves is taken away before
     another serves.
     """
@@ -458,7 +476,7 @@ def ensure(layout: Layout, world: World, total: int, request: Request) -> Tuple[
     return tuple(effects)
 
 
-def stands(layout: Layout, world: World, digest: str) -> bool:
+def is_reached(layout: Layout, world: ObservedState, digest: str) -> bool:
     """Whether the pods that serve, or run `digest`, are all there and available."""
     needed = [
         track
@@ -468,7 +486,7 @@ def stands(layout: Layout, world: World, digest: str) -> bool:
     return all(track in world.tracks and world.tracks[track].is_settled() for track in needed)
 
 
-def _trouble(layout: Layout, request: Request, world: World) -> Optional[Failure]:
+def _trouble(layout: Layout, request: RolloutSpec, world: ObservedState) -> Optional[PodFailure]:
     """What keeps pods of the new image from being available; those of the old one are no fault of
     this rollout.
     """
@@ -481,23 +499,25 @@ def _trouble(layout: Layout, request: Request, world: World) -> Optional[Failure
     return None
 
 
-def _remember_trouble(status: Status, trouble: Optional[Failure], now: dt.datetime) -> Status:
+def _remember_trouble(status: Status, trouble: Optional[PodFailure], now: dt.datetime) -> Status:
     if trouble is None:
         return replace(status, trouble="", trouble_since=None)
     return replace(status, trouble=trouble.reason, trouble_since=status.trouble_since or now)
 
 
-def _is_failure(status: Status, trouble: Failure, request: Request, now: dt.datetime) -> bool:
+def _is_failure(
+    status: Status, trouble: PodFailure, request: RolloutSpec, now: dt.datetime
+) -> bool:
     patient = trouble.slow or _elapsed(status.trouble_since, now) < request.patience_seconds
     return trouble.final or not patient
 
 
-def _is_late(status: Status, request: Request, now: dt.datetime) -> bool:
+def _is_late(status: Status, request: RolloutSpec, now: dt.datetime) -> bool:
     return _elapsed(status.unsettled_since, now) >= request.strategy.deadline_seconds
 
 
 def _end_of_patience(
-    status: Status, trouble: Optional[Failure], request: Request, now: dt.datetime
+    status: Status, trouble: Optional[PodFailure], request: RolloutSpec, now: dt.datetime
 ) -> dt.datetime:
     """When pods that are not all available are judged without anything having happened: as failed,
     or once to say what their probes answer, which is in Events that nobody watches.
@@ -519,7 +539,7 @@ def _next_of(since: dt.datetime, seconds: float, now: dt.datetime) -> dt.datetim
     return since + dt.timedelta(seconds=seconds * (passed + 1))
 
 
-def _late(stage: Stage, request: Request, trouble: Optional[Failure]) -> Tuple[str, str]:
+def _late(stage: Stage, request: RolloutSpec, trouble: Optional[PodFailure]) -> Tuple[str, str]:
     seconds = request.strategy.deadline_seconds
     if trouble is not None:
         return trouble.reason, f"{trouble.message} (deadline of {seconds:.0f} s)"
@@ -530,7 +550,7 @@ def _late(stage: Stage, request: Request, trouble: Optional[Failure]) -> Tuple[s
 
 
 def _progress(
-    stage: Stage, world: World, request: Request, trouble: Optional[Failure]
+    stage: Stage, world: ObservedState, request: RolloutSpec, trouble: Optional[PodFailure]
 ) -> Tuple[str, str]:
     tracks = [
         world.tracks[track] for track, place in stage.layout.tracks.items() if track in world.tracks
@@ -550,9 +570,3 @@ def _saying(said: Tuple[str, str]) -> Dict[str, Any]:
 
 def _elapsed(since: Optional[dt.datetime], now: dt.datetime) -> float:
     return (now - since).total_seconds() if since is not None else 0.0
-
-
-def short(digest: str) -> str:
-    """Enough of a digest for a person."""
-    algorithm, colon, value = digest.partition(":")
-    return f"{algorithm}:{value[:12]}" if colon else digest[:12]

@@ -1,8 +1,8 @@
-"""Which Applications would get something else than they have from what nobody watches: Consul,
-Vault, others' ingress hosts, and the address of a load balancer.
+"""Which Applications have inputs that changed without a watch event: Consul, Vault, ingress hosts
+of other Applications, the address of a load balancer.
 
-One pass over all Applications of a cluster instead of a run of each. It computes what a run would
-find, and compares that with what the Application's status says of its last one.
+One pass over all Applications of a cluster, instead of a run of each: it computes what a run would
+find and compares that with the Application's status.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import contextlib
 import logging
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
 
+from kubestorm.clients.resources import APPLICATIONS, SERVICES
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
 from kubestorm.core.errors import Error, NotFoundError, TemporaryError
 from kubestorm.core.naming import Identity, identity_of
-from kubestorm.kinds.application import apply, config, hosts
+from kubestorm.kinds.application import apply, config
 from kubestorm.kinds.application.config import Waiting
+from kubestorm.kinds.application.hosts import claim_of, decide_all
+from kubestorm.kinds.application.plan import url_of
 from kubestorm.kinds.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
-from kubestorm.kinds.application.steps import SERVICES, url_of
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.common.resource import ResourceHandle, reason_of
 
@@ -40,14 +42,14 @@ def changed_inputs(services: Services, applications: Iterable[Object]) -> List[I
 
 def wake_changed(services: Services) -> List[Identity]:
     """Have the sensor look at each Application whose inputs have changed; which ones those are."""
-    look = _Pass(services, list(services.kube.list_all(hosts.APPLICATIONS)))
+    look = _Pass(services, list(services.kube.list_all(APPLICATIONS)))
     changed = look.changed()
     for identity in changed:
         if identity.uid in look.new_hosts:
             # Its run asks who claims them where the status does not say that it has them.
             with contextlib.suppress(NotFoundError):
                 services.kube.patch_status(
-                    hosts.APPLICATIONS, identity.name, {"hosts": None}, identity.namespace
+                    APPLICATIONS, identity.name, {"hosts": None}, identity.namespace
                 )
         ResourceHandle(services, identity, "").request_look()
     return changed
@@ -57,7 +59,7 @@ class _Pass:
     def __init__(self, services: Services, listed: Sequence[Object]) -> None:
         self._services, self._listed = services, listed
         settings = ApplicationSettings.from_config(services.settings.raw)
-        self._verdicts = hosts.decide_all(hosts.claim_of(each, settings) for each in listed)
+        self._verdicts = decide_all(claim_of(each, settings) for each in listed)
         self._away: Set[str] = set()
         self.new_hosts: Set[str] = set()
         """Uids of those that may have other ingress hosts than they have."""
@@ -67,7 +69,7 @@ class _Pass:
         found: List[Identity] = []
         for typed in map(_typed, self._listed):
             cluster = self._services.settings.cluster
-            identity = identity_of(cluster, hosts.APPLICATIONS.plural, typed)
+            identity = identity_of(cluster, APPLICATIONS.plural, typed)
             try:
                 if self._is_changed(typed):
                     found.append(identity)
@@ -145,5 +147,5 @@ def _services_of(app: ApplicationSpec) -> Set[str]:
 
 def _typed(resource: Object) -> Dict[str, Any]:
     """Lists leave out what each object is."""
-    typed = {"apiVersion": hosts.APPLICATIONS.api_version, "kind": "Application"}
+    typed = {"apiVersion": APPLICATIONS.api_version, "kind": "Application"}
     return {**resource, **typed}

@@ -1,62 +1,72 @@
-"""The active track's Deployment: which image it has, whether it is as it should be, and what is
-said of that.
-
-Which image comes next is a Rollout's to decide; here a Deployment follows its Application's other
-values (environment, configuration, resources), with the image that it has.
-"""
+"""An Application's conditions and status fields. Pure."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Mapping, Optional, Sequence
 
+from kubestorm.clients import resources
 from kubestorm.core import untrusted
-from kubestorm.core.conditions import FALSE, TRUE, UNKNOWN, Condition, condition_in, find
-from kubestorm.kinds.application import render
+from kubestorm.core.conditions import (
+    FALSE,
+    TRUE,
+    UNKNOWN,
+    Condition,
+    condition_in,
+    find,
+)
+from kubestorm.kinds.application import apply, render
+from kubestorm.kinds.application.apply import Outcome
+from kubestorm.kinds.application.observe import ParsedApplication, current_image
 from kubestorm.kinds.application.values import ApplicationSpec
 
+SPEC_VALID, HOST_CLAIMED, APPLIED = "SpecValid", "HostClaimed", "Applied"
 ROLLED_OUT = "RolledOut"
-PREFIX = "sha256:"
+ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
+VALID = Condition(SPEC_VALID, TRUE, "Valid", "Spec is valid.")
+NO_HOST = Condition(HOST_CLAIMED, TRUE, "NoHost", "No ingress host requested.")
+
+
+def applied_condition(
+    look: ParsedApplication, outcomes: Sequence[Outcome], unsupported: str
+) -> Condition:
+    waiting = look.status.get("waitingFor")
+    if isinstance(waiting, Mapping):
+        return Condition(APPLIED, FALSE, str(waiting.get("reason")), str(waiting.get("message")))
+    if unsupported:
+        return Condition(APPLIED, FALSE, "NotSupportedByCluster", unsupported)
+    left = apply.told(outcomes)
+    if left:
+        return Condition(APPLIED, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
+    return Condition(APPLIED, TRUE, "Applied", "All objects are up to date.")
+
+
+def with_left_fields(
+    look: ParsedApplication, condition: Condition, outcomes: Sequence[Outcome]
+) -> Condition:
+    """The Deployment's condition, with the fields that are left to others. A number of pods is
+    anybody's to set.
+    """
+    left = apply.told(outcomes)
+    if not left:
+        return condition
+    if apply.is_serious(outcomes):
+        return Condition(ROLLED_OUT, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
+    return condition._replace(message=f"{condition.message} {_left_message(look, left)}")
+
+
+def _left_message(look: ParsedApplication, left: Sequence[str]) -> str:
+    name = look.app.name
+    return (
+        f"{'; '.join(left)}. To take it back: kubectl annotate applications.kubestorm.io {name} "
+        f"{resources.TAKE_FIELDS}=yes"
+    )
+
+
 # Why an image that is wished for is not rolled out, though nothing hinders the pods.
 REFUSALS = frozenset(("DigestRefused", "Frozen"))
 
-Object = Dict[str, Any]
 
-
-class Image(NamedTuple):
-    """One image by digest, and the tag under which it was found."""
-
-    digest: str
-    tag: str = ""
-
-
-def active_track(resource: Mapping[str, Any], service: Optional[Mapping[str, Any]]) -> str:
-    """Which track serves: the Service says it; where there is none, the Application itself."""
-    for holder in (service, resource):
-        if holder is not None:
-            track = untrusted.annotations_of(holder).get(render.ACTIVE_TRACK_ANNOTATION)
-            if track:
-                return str(track)
-    return render.STABLE
-
-
-def current_image(deployment: Optional[Mapping[str, Any]]) -> Optional[Image]:
-    """What a Deployment runs; None where there is none, or none by digest."""
-    if deployment is None:
-        return None
-    for container in deployment["spec"]["template"]["spec"].get("containers") or ():
-        _, found, digest = str(container.get("image", "")).partition(f"@{PREFIX}")
-        if container.get("name") == render.CONTAINER and found:
-            tag = untrusted.annotations_of(deployment).get(render.IMAGE_TAG_ANNOTATION, "")
-            return Image(f"{PREFIX}{digest}", str(tag))
-    return None
-
-
-def good_image(due: Mapping[str, Any]) -> Optional[Image]:
-    """The image of the last Rollout that came to all pods, as `ensure_rollout` tells it."""
-    return Image(str(due["good"]), str(due.get("good_tag") or "")) if due.get("good") else None
-
-
-def judge(deployment: Mapping[str, Any]) -> Condition:
+def deployment_condition(deployment: Mapping[str, Any]) -> Condition:
     """Whether every pod is of the present template and serves, by the Deployment's own word."""
     metadata, spec, status = (
         deployment["metadata"],
@@ -120,7 +130,7 @@ def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
     return Condition(ROLLED_OUT, FALSE, str(due["reason"]), str(due["message"]))
 
 
-def status_of(
+def pod_fields(
     app: ApplicationSpec, track: str, deployment: Optional[Mapping[str, Any]]
 ) -> Dict[str, Any]:
     """The fields of status that sum the pods up; None removes one."""

@@ -13,11 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.core import status_requests, untrusted
 from kubestorm.core.errors import DefinitionError
-from kubestorm.kinds.application.rollout import approval, intents, objects
+from kubestorm.core.times import format_milliseconds
+from kubestorm.kinds.application.image_policy import desired_image_annotation, desired_image_of
+from kubestorm.kinds.application.rollout.approval import approval_hash, read_approval
 from kubestorm.kinds.application.rollout.expectations import HttpAnswer, unmet
-from kubestorm.kinds.application.rollout.model import Promotion, Request, Status, Strategy, World
+from kubestorm.kinds.application.rollout.observe import (
+    read_freeze,
+    read_requests,
+    read_rollback_request,
+)
 from kubestorm.kinds.application.rollout.settings import RolloutSettings, approval_rules
-from kubestorm.kinds.application.values import HttpCheck
+from kubestorm.kinds.application.rollout.status import read_status, status_fields
+from kubestorm.kinds.application.rollout.values import (
+    DesiredImage,
+    ObservedState,
+    Promotion,
+    RolloutSpec,
+    Status,
+)
+from kubestorm.kinds.application.values import HttpCheck, Strategy
 
 NOW = dt.datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=dt.timezone.utc)
 DIGEST = "sha256:" + "b" * 64
@@ -66,15 +80,15 @@ ANN = {"by": "ann", "at": "2026-01-01T00:00:00Z"}
 )
 def test_who_aborts(found, by):
     """Only what the Rollout's status holds: who may write annotations may not abort."""
-    assert intents.intents_of({}, found).abort == by
+    assert read_requests({}, found).abort == by
 
 
 def test_a_promotion_names_its_stage():
     """Without one it is about wherever the rollout stands."""
     said = asking(promote={**ANN, "stage": 3})
-    assert intents.intents_of({}, said).promote == Promotion("ann", 3, False)
+    assert read_requests({}, said).promote == Promotion("ann", 3, False)
     said = asking(promote={"full": True})
-    assert intents.intents_of({}, said).promote == Promotion("somebody", -1, True)
+    assert read_requests({}, said).promote == Promotion("somebody", -1, True)
 
 
 @pytest.mark.parametrize(
@@ -88,18 +102,18 @@ def test_a_promotion_names_its_stage():
 )
 def test_where_to_go_back(wish, target):
     """The image before, unless one is named."""
-    found = intents.rollback_of(asking(rollbackTo=wish))
+    found = read_rollback_request(asking(rollbackTo=wish))
     assert found is not None
     assert found.target == target
 
 
 def test_a_wish_survives_its_annotation():
     """Round trip; what is no wish is none."""
-    wish = intents.Wish(DIGEST, "1.0", "e1", NOW, NOW, "ann", "push")
-    text = intents.wish_annotation(wish)
-    assert intents.wish_of(application(wanted_image=text)) == wish
+    wish = DesiredImage(DIGEST, "1.0", "e1", NOW, NOW, "ann", "push")
+    text = desired_image_annotation(wish)
+    assert desired_image_of(application(wanted_image=text)) == wish
     for nonsense in ("", "{", "[1]", '{"digest": "latest"}'):
-        assert intents.wish_of(application(wanted_image=nonsense)) is None
+        assert desired_image_of(application(wanted_image=nonsense)) is None
 
 
 @given(
@@ -112,18 +126,18 @@ def test_a_wish_survives_its_annotation():
 def test_moments_survive_their_text(moment):
     """To the millisecond."""
     whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    assert untrusted.moment(intents.format_moment(moment)) == whole
+    assert untrusted.moment(format_milliseconds(moment)) == whole
 
 
 def test_a_freeze_names_owner_and_reason():
     """Also where a person wrote less; an annotation is none, and takes none away."""
-    held = intents.freeze_of(asking(freeze={"owner": "carol", "reason": "audit"}))
+    held = read_freeze(asking(freeze={"owner": "carol", "reason": "audit"}))
     assert held is not None
     assert (held.owner, held.reason) == ("carol", "audit")
-    less = intents.freeze_of(asking(freeze=ANN))
+    less = read_freeze(asking(freeze=ANN))
     assert less is not None
     assert less.owner == "ann"
-    assert intents.freeze_of(application(freeze="carol")) is None
+    assert read_freeze(application(freeze="carol")) is None
 
 
 def test_what_is_asked_anew_is_not_taken_back():
@@ -141,23 +155,21 @@ def test_an_approval_is_for_all_that_the_spec_says():
     for key in ("strategy", "previousDigest", "cause"):
         other = rollout()
         other["spec"][key] = "x"
-        assert approval.content_hash(other, "promote") != approval.content_hash(
-            rollout(), "promote"
-        )
+        assert approval_hash(other, "promote") != approval_hash(rollout(), "promote")
 
 
 CONFIG = {"approvals": {"rules": [{"namespaces": ["prod-*"], "what": ["rollout", "promote"]}]}}
 
 
 def answered(state: str, what: str, **more: Any) -> dict[str, Any]:
-    hashed = approval.content_hash(rollout(), what)
+    hashed = approval_hash(rollout(), what)
     return rollout(approval={"contentHash": hashed, "state": state, "by": "dan", **more})
 
 
 def forged() -> dict[str, Any]:
     """As whoever may write the object, and not its status, would."""
     found = rollout()
-    said = {"contentHash": approval.content_hash(found, "rollout"), "state": "granted"}
+    said = {"contentHash": approval_hash(found, "rollout"), "state": "granted"}
     said["content_hash"] = said["contentHash"]
     found["metadata"]["annotations"] = {"kubestorm.io/approval": json.dumps(said)}
     return found
@@ -186,14 +198,14 @@ def forged() -> dict[str, Any]:
 )
 def test_an_approval_is_bound_to_its_content(found, config, state):
     """Who says yes says it of this digest, and of this question."""
-    assert approval.look(found, config).rollout.state == state
+    assert read_approval(found, config).rollout.state == state
 
 
 def test_an_approval_of_another_digest_is_none():
     """The hash is of the image."""
     other = rollout()
     other["spec"]["image"]["digest"] = "sha256:" + "c" * 64
-    assert approval.content_hash(other, "rollout") != approval.content_hash(rollout(), "rollout")
+    assert approval_hash(other, "rollout") != approval_hash(rollout(), "rollout")
 
 
 def test_settings_refuse_what_nobody_reads():
@@ -211,7 +223,7 @@ def test_settings_refuse_what_nobody_reads():
 
 def test_a_status_survives_its_object():
     """What one decision remembers is what the next is given."""
-    request = Request(DIGEST, "sha256:" + "a" * 64, Strategy(), replicas=3)
+    request = RolloutSpec(DIGEST, "sha256:" + "a" * 64, Strategy(), replicas=3)
     status = Status(
         phase="Progressing",
         stage=0,
@@ -227,8 +239,8 @@ def test_a_status_survives_its_object():
         started_at=NOW,
         tested="It passed.",
     )
-    fields = objects.status_fields(request, status, World(), requeue_at=NOW)
-    assert objects.status_of({"status": fields}) == status
+    fields = status_fields(request, status, ObservedState(), requeue_at=NOW)
+    assert read_status({"status": fields}) == status
     assert fields["requeueAt"] == "2026-01-01T12:00:00.250Z"
 
 

@@ -8,8 +8,10 @@ import datetime as dt
 from dataclasses import replace
 
 import pytest
-from kubestorm.kinds.application.rollout import machine, strategies
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.core.pod_failures import PodFailure
+from kubestorm.kinds.application.rollout import strategies
+from kubestorm.kinds.application.rollout.plan import decide
+from kubestorm.kinds.application.rollout.values import (
     ASKED,
     EXPIRED,
     GRANTED,
@@ -17,16 +19,15 @@ from kubestorm.kinds.application.rollout.model import (
     Answer,
     Approval,
     AutoscalerView,
-    CanaryStep,
-    Consume,
+    ClearRequest,
     Freeze,
-    Intents,
     Promotion,
     RemoveTrack,
-    Request,
+    RolloutRequests,
+    RolloutSpec,
     Status,
-    Strategy,
 )
+from kubestorm.kinds.application.values import CanaryStep, Strategy
 
 from tests.unit.rollout.pretend import BEGIN, NEW, OLD, Cluster, Run
 
@@ -48,11 +49,11 @@ scaled = pytest.mark.parametrize("max_replicas", [0, 12], ids=["fixed", "autosca
 
 
 def run_of(strategy: Strategy, *, max_replicas: int = 0, **more: object) -> Run:
-    request = Request(NEW, OLD, strategy, replicas=4, max_replicas=max_replicas, tested=True)
+    request = RolloutSpec(NEW, OLD, strategy, replicas=4, max_replicas=max_replicas, tested=True)
     scaler = AutoscalerView("stable") if max_replicas else None
     cluster = Cluster.running(OLD, 4, autoscaler=scaler, **more)
     # Whoever has to promote does so whenever asked.
-    return Run(request, cluster, intents=Intents(promote=Promotion("ann", full=True)))
+    return Run(request, cluster, intents=RolloutRequests(promote=Promotion("ann", full=True)))
 
 
 @every_strategy
@@ -163,7 +164,7 @@ def test_blue_green_leaves_the_pods_of_a_newer_rollout_alone():
     run = run_of(STRATEGIES["blue-green"])
     run.until_over()
     run.now += dt.timedelta(seconds=101)
-    run.intents = Intents(latest=False)
+    run.intents = RolloutRequests(latest=False)
     assert run.look().effects == ()
     assert run.status.keep_until is None
 
@@ -171,7 +172,7 @@ def test_blue_green_leaves_the_pods_of_a_newer_rollout_alone():
 def test_a_canary_has_the_share_of_pods_that_its_step_says():
     """One of four, then two; the autoscaler is held at the stable pods meanwhile."""
     run = run_of(CANARY, max_replicas=12)
-    run.intents = Intents()
+    run.intents = RolloutRequests()
     run.until("Paused")
     assert {name: wanted for name, (_, wanted, _) in run.cluster.tracks.items()} == {
         "stable": 3,
@@ -195,20 +196,20 @@ def test_a_canary_has_the_share_of_pods_that_its_step_says():
 def test_a_pause_ends_by_promotion():
     """The wish is consumed; one that was about another stage is dropped."""
     run = run_of(CANARY)
-    run.intents = Intents()
+    run.intents = RolloutRequests()
     run.until("Paused")
-    run.intents = Intents(promote=Promotion("ann", stage=run.status.stage - 1))
-    assert Consume("promote") in run.look().effects
+    run.intents = RolloutRequests(promote=Promotion("ann", stage=run.status.stage - 1))
+    assert ClearRequest("promote") in run.look().effects
     assert run.status.phase == "Paused"
-    run.intents = Intents(promote=Promotion("ann", stage=run.status.stage))
-    assert Consume("promote") in run.look().effects
+    run.intents = RolloutRequests(promote=Promotion("ann", stage=run.status.stage))
+    assert ClearRequest("promote") in run.look().effects
     assert run.status.weight == 50
 
 
 def test_pods_that_break_during_a_pause_end_it():
     """A pause is there to look."""
     run = run_of(CANARY)
-    run.intents = Intents()
+    run.intents = RolloutRequests()
     run.until("Paused")
     run.cluster.bad = frozenset({NEW})
     run.cluster.tracks["canary"][2][0].available = False
@@ -222,7 +223,7 @@ def test_a_long_pause_forgives_a_pod_that_restarts():
     run = run_of(
         Strategy("Canary", steps=(CanaryStep(25, until_promoted=True),), deadline_seconds=30)
     )
-    run.intents = Intents()
+    run.intents = RolloutRequests()
     run.until("Paused")
     run.now += dt.timedelta(hours=2)
     run.cluster.tracks["canary"][2][0].available = False
@@ -247,7 +248,7 @@ def test_trouble_is_forgiven_for_a_while():
     """A registry that hiccups for some seconds is no failure, one that does so for longer is."""
     run = run_of(Strategy("RollingUpdate"))
     run.cluster.bad = frozenset({NEW})
-    hiccup = machine.Failure("ImagePullFailed", "It cannot be pulled.", final=False)
+    hiccup = PodFailure("ImagePullFailed", "It cannot be pulled.", final=False)
     run.cluster._view = lambda d, w, p: replace(Cluster._view(run.cluster, d, w, p), failure=hiccup)  # type: ignore[method-assign]
     for _ in range(3):
         run.look()
@@ -258,8 +259,8 @@ def test_trouble_is_forgiven_for_a_while():
 
 
 DEADLINE, PATIENCE = dt.timedelta(seconds=600), dt.timedelta(seconds=30)
-HICCUP = machine.Failure("ImagePullFailed", "It cannot be pulled.")
-SLOW = machine.Failure("ProbeFailing", "Pod cart-1 is not ready.", slow=True)
+HICCUP = PodFailure("ImagePullFailed", "It cannot be pulled.")
+SLOW = PodFailure("ProbeFailing", "Pod cart-1 is not ready.", slow=True)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_pods_are_not_asked_for_by_time(failure, passed, requeue_at):
 def test_what_time_ends_is_named_and_what_people_end_is_not():
     """A pause ends after its seconds, or when somebody says so."""
     run = run_of(CANARY)
-    run.intents = Intents()
+    run.intents = RolloutRequests()
     run.until("Paused")
     ends_at = run.status.since + dt.timedelta(seconds=60)
     assert run.decide().requeue_at == ends_at
@@ -301,7 +302,7 @@ def test_what_time_ends_is_named_and_what_people_end_is_not():
         run.cluster.settle()
     assert run.decide().requeue_at is None
     asked = replace(run, status=Status(), approval=Approval(rollout=Answer(ASKED)))
-    frozen = replace(run, status=Status(), intents=Intents(freeze=Freeze("carol", "audit")))
+    frozen = replace(run, status=Status(), intents=RolloutRequests(freeze=Freeze("carol", "audit")))
     for waiting in (asked, frozen):
         waiting.cluster = Cluster.running(OLD, 4)
         assert waiting.decide().requeue_at is None
@@ -323,7 +324,7 @@ def test_a_way_back_that_takes_for_ever_is_looked_at_each_deadline():
 def test_a_freeze_holds_what_is_new():
     """And says whose it is; a rollback goes through."""
     run = run_of(Strategy("RollingUpdate"))
-    run.intents = Intents(freeze=Freeze("carol", "audit week"))
+    run.intents = RolloutRequests(freeze=Freeze("carol", "audit week"))
     run.look()
     assert (run.status.phase, run.status.reason) == ("Pending", "Frozen")
     assert "carol" in run.status.message
@@ -376,7 +377,7 @@ def test_weights_that_pods_cannot_express_are_refused():
 def test_the_first_rollout_has_nothing_to_protect():
     """It goes straight to the stable track; a bad one leaves nothing behind."""
     for bad, phase in ((frozenset(), "Complete"), (frozenset({NEW}), "Failed")):
-        request = Request(NEW, "", CANARY, replicas=4)
+        request = RolloutSpec(NEW, "", CANARY, replicas=4)
         run = Run(request, Cluster(bad=bad))
         run.until_over()
         assert run.status.phase == phase
@@ -394,13 +395,13 @@ def test_a_newer_rollout_takes_over_wherever_this_one_is(strategy):
             run.cluster.settle()
         if run.status.phase == "Complete":
             break
-        run.intents = Intents(superseded_by="orders-c-2", latest=False)
+        run.intents = RolloutRequests(superseded_by="orders-c-2", latest=False)
         assert run.look().effects == ()
         assert run.status.phase == "Superseded"
         next_one = Run(
             replace(run.request, digest=newer),
             run.cluster,
-            intents=Intents(promote=Promotion(full=True)),
+            intents=RolloutRequests(promote=Promotion(full=True)),
         )
         next_one.until_over()
         assert next_one.status.phase == "Complete"
@@ -410,9 +411,11 @@ def test_a_newer_rollout_takes_over_wherever_this_one_is(strategy):
 def test_a_rollout_that_waits_puts_right_what_it_took_over():
     """A superseded canary's pods do not stay while the next one is frozen."""
     run = run_of(CANARY)
-    run.intents = Intents()
+    run.intents = RolloutRequests()
     run.until("Paused")
-    waiting = Run(run.request, run.cluster, intents=Intents(freeze=Freeze("carol", "audit")))
+    waiting = Run(
+        run.request, run.cluster, intents=RolloutRequests(freeze=Freeze("carol", "audit"))
+    )
     waiting.look()
     run.cluster.settle()
     assert_stable(run.cluster)
@@ -427,7 +430,7 @@ def test_the_old_image_that_is_gone_keeps_it_returning():
         if run.status.phase == "Returning":
             run.cluster.tracks["stable"][2].clear()
     assert run.status.phase == "Returning"
-    run.intents = Intents(superseded_by="orders-c-2")
+    run.intents = RolloutRequests(superseded_by="orders-c-2")
     run.look()
     assert (run.status.phase, run.status.reason) == ("Failed", "CrashLoop")
 
@@ -435,7 +438,7 @@ def test_the_old_image_that_is_gone_keeps_it_returning():
 def test_stages_are_the_same_each_time():
     """They are indexes into the same list for as long as the rollout lasts."""
     for strategy in STRATEGIES.values():
-        request = Request(NEW, OLD, strategy, replicas=4, tested=True)
+        request = RolloutSpec(NEW, OLD, strategy, replicas=4, tested=True)
         assert strategies.stages(request, "stable", 4) == strategies.stages(request, "stable", 4)
 
 
@@ -443,10 +446,15 @@ def test_a_status_that_is_terminal_stays():
     """Whatever is wished."""
     for phase in ("Failed", "Aborted", "Superseded", "Complete"):
         ended = Status(phase=phase, finished_at=BEGIN)
-        request = Request(NEW, OLD, Strategy(), replicas=4)
+        request = RolloutSpec(NEW, OLD, Strategy(), replicas=4)
         world = Cluster.running(OLD, 4).world()
-        decision = machine.decide(
-            request, ended, world, Intents(abort="bob", promote=Promotion()), Approval(), BEGIN
+        decision = decide(
+            request,
+            ended,
+            world,
+            RolloutRequests(abort="bob", promote=Promotion()),
+            Approval(),
+            BEGIN,
         )
         assert decision.status == ended
         assert decision.effects == ()

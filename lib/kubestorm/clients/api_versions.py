@@ -40,7 +40,7 @@ def choose(group: Mapping[str, Any], known: Sequence[str]) -> Optional[str]:
     return next((version for version in known if version in served), None)
 
 
-def discover(kube: KubeClient) -> ApiVersions:
+def discover_api_versions(kube: KubeClient) -> ApiVersions:
     """Ask the cluster; three small answers."""
     return ApiVersions(
         autoscaling=choose(_group(kube, "autoscaling"), AUTOSCALING),

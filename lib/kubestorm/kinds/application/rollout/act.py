@@ -1,44 +1,183 @@
-"""The one step of a Rollout's journey.
+"""Advances a Rollout: reads the cluster, asks `plan.decide`, carries out its effects and writes the
+status, until the next decision needs the cluster to change or time to pass.
 
-`advance` looks at the cluster, asks the machine, does what it says and writes down what is to be
-remembered, as often as that changes something; it waits for nothing. It works under the Lease of
-the Application, as the Application's own steps do, so that they never change the same pods at once.
+Every effect is an ensure, safe to repeat. It works under the Lease of the Application, so that a
+Rollout and its Application never change the same pods at once. Manifests are rendered from the
+Application, so a rollout changes the image and the number of pods and nothing else. Only objects
+that belong to the Application are changed.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
-from typing import Any, Dict, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
+from kubestorm.clients import resources
+from kubestorm.clients.api_versions import ApiVersions, discover_api_versions
+from kubestorm.clients.kube import KubeClient
 from kubestorm.clients.services import Services
 from kubestorm.core import conditions, status_requests, untrusted
+from kubestorm.core.errors import NotFoundError, PermanentError
 from kubestorm.core.naming import Identity
-from kubestorm.kinds.application import steps as application_steps
-from kubestorm.kinds.application import versions
-from kubestorm.kinds.application.rollout import approval, history, objects, reporting
-from kubestorm.kinds.application.rollout.effects import Hands
-from kubestorm.kinds.application.rollout.ingress import IngressRoute
-from kubestorm.kinds.application.rollout.intents import format_moment, intents_of
-from kubestorm.kinds.application.rollout.machine import decide
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.core.times import format_milliseconds
+from kubestorm.kinds.application import apply, render
+from kubestorm.kinds.application.act import (
+    ApplicationRun,
+    current_hash,
+    ensure_deployment,
+    ensure_objects,
+)
+from kubestorm.kinds.application.rollout.approval import read_approval
+from kubestorm.kinds.application.rollout.ingress_request import IngressRoute
+from kubestorm.kinds.application.rollout.observe import (
+    Observed,
+    observe,
+    read_history,
+    read_requests,
+)
+from kubestorm.kinds.application.rollout.plan import decide
+from kubestorm.kinds.application.rollout.post_deploy_test import TestRun, started_at
+from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.rollout.spec import application_identity, read_spec
+from kubestorm.kinds.application.rollout.status import (
+    INVALID_SPEC,
+    patch_status,
+    read_status,
+    read_test,
+    record_event,
+    status_fields,
+    update_application,
+    write_rollout,
+)
+from kubestorm.kinds.application.rollout.values import (
+    CANARY_TRACK,
     NOT_PASSED,
     PASSED,
     PENDING,
     TERMINAL,
-    Consume,
+    Activate,
+    ApplyTrack,
+    Autoscale,
+    ClearRequest,
     Decision,
     Effect,
+    RemoveTrack,
     RunTest,
+    Select,
 )
-from kubestorm.kinds.application.rollout.observe import observe
-from kubestorm.kinds.application.rollout.posttest import TestRun, began_at
-from kubestorm.kinds.application.rollout.settings import RolloutSettings
 from kubestorm.kinds.application.settings import ApplicationSettings
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
-from kubestorm.kinds.application.steps import ApplicationRun
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.common.resource import Object, ResourceHandle
+
+
+class EffectExecutor:
+    """What a rollout changes with: one Application, its rendered objects, one API."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        application: Mapping[str, Any],
+        spec: ApplicationSpec,
+        api: ApiVersions,
+        *,
+        config_hash: str,
+        tags: Mapping[str, str],
+    ) -> None:
+        """`tags` names digests, for people who read annotations."""
+        self._kube, self._application, self._spec, self._api = kube, application, spec, api
+        self._config_hash, self._tags = config_hash, tags
+        self._namespace = application["metadata"]["namespace"]
+
+    def do(self, effects: Iterable[Effect], observed: Observed) -> None:
+        """Carry effects out, in their order. Tests are run by the caller."""
+        active = observed.world.active
+        for effect in effects:
+            if isinstance(effect, ApplyTrack):
+                self._apply(effect, observed.deployments.get(effect.track))
+            elif isinstance(effect, RemoveTrack):
+                self._remove(effect.track)
+            elif isinstance(effect, Select):
+                self._select(effect.tracks or (active, CANARY_TRACK))
+            elif isinstance(effect, Activate):
+                active = effect.track
+                self._activate(effect.track)
+            elif isinstance(effect, Autoscale):
+                self._autoscale(effect)
+
+    def _apply(self, effect: ApplyTrack, live: Optional[Mapping[str, Any]]) -> None:
+        wanted = effect.replicas
+        if live is not None and (effect.by_scale or wanted is None):
+            wanted = None
+            apply.hand_over_replicas(self._kube, dict(live))
+        manifest = render.deployment(
+            self._spec,
+            track=effect.track,
+            image=f"{self._spec.image}@{effect.digest}",
+            replicas=wanted,
+            config_hash=self._config_hash,
+            image_tag=self._tags.get(effect.digest, ""),
+        )
+        # Fields that others have set stay theirs; what a rollout is about, images and selectors, is
+        # ours alone.
+        outcome = apply.ensure(
+            self._kube, manifest, uid=self._spec.uid, live=dict(live) if live is not None else None
+        )
+        written = outcome.live or manifest
+        if effect.replicas is not None and written["spec"].get("replicas") != effect.replicas:
+            self._scale(manifest["metadata"]["name"], effect.replicas)
+
+    def _scale(self, name: str, replicas: int) -> None:
+        body = {"spec": {"replicas": replicas}}
+        self._kube.patch(resources.DEPLOYMENTS, name, body, self._namespace, subresource="scale")
+
+    def _remove(self, track: str) -> None:
+        name = render.deployment_name(self._spec.name, track)
+        try:
+            live = self._kube.get(resources.DEPLOYMENTS, name, self._namespace)
+            self._check_owner(live)
+            self._kube.delete(
+                resources.DEPLOYMENTS, name, self._namespace, uid=live["metadata"]["uid"]
+            )
+        except NotFoundError:
+            return
+
+    def _select(self, tracks: Tuple[str, ...]) -> None:
+        if self._spec.port is None:
+            return
+        apply.ensure(self._kube, render.service(self._spec, tracks=tracks), uid=self._spec.uid)
+
+    def _activate(self, track: str) -> None:
+        """Where there is a Service, selecting one track has told it already."""
+        body = {"metadata": {"annotations": {resources.ACTIVE_TRACK: track}}}
+        name = self._spec.name
+        resource = resources.APPLICATIONS if self._spec.port is None else resources.SERVICES
+        self._kube.patch(resource, name, body, self._namespace)
+
+    def _autoscale(self, effect: Autoscale) -> None:
+        target = render.deployment_name(self._spec.name, effect.track)
+        manifest = render.autoscaler(self._spec, target, self._api)
+        if manifest is None:
+            return
+        if effect.held is not None:
+            manifest["spec"].update(minReplicas=effect.held, maxReplicas=effect.held)
+        apply.ensure(self._kube, manifest, uid=self._spec.uid)
+
+    def _check_owner(self, live: Optional[Mapping[str, Any]]) -> None:
+        if live is None:
+            return
+        uid = self._application["metadata"]["uid"]
+        owners = live["metadata"].get("ownerReferences") or ()
+        if not any(owner.get("uid") == uid for owner in owners):
+            name = live["metadata"]["name"]
+            raise PermanentError(
+                f"Deployment {name} exists and does not belong to this Application; rename the "
+                "Application, or remove "
+                f"the Deployment.",
+                service="Kubernetes",
+            )
+
 
 ROUNDS = 12
 """Decisions that need nothing to move in the cluster follow each other within one run; there are
@@ -67,7 +206,7 @@ class RolloutRun:
 
     def application(self, rollout: Mapping[str, Any]) -> ApplicationRun:
         """The Application that it belongs to."""
-        identity = objects.identity_of_application(rollout, self.identity.cluster)
+        identity = application_identity(rollout, self.identity.cluster)
         return ApplicationRun(self.services, identity, self.run_id)
 
 
@@ -92,7 +231,7 @@ def advance(run: RolloutRun) -> Result:
     if result.get("skipped"):
         soon = run.services.now() + dt.timedelta(seconds=TAKEN_SECONDS)
         name, namespace = run.identity.name, run.identity.namespace
-        reporting.patch_status(run.services, name, namespace, {"requeueAt": format_moment(soon)})
+        patch_status(run.services, name, namespace, {"requeueAt": format_milliseconds(soon)})
     return result
 
 
@@ -108,7 +247,7 @@ def _advance(run: RolloutRun, application: ApplicationRun) -> Result:
             return {**result, "message": "The Application is gone."}
         if untrusted.integer(rollout["metadata"].get("generation"), 1) > 1:
             return {**result, **_stuck(run, rollout, SPEC_CHANGED)}
-        was_over = objects.status_of(rollout).phase in TERMINAL
+        was_over = read_status(rollout).phase in TERMINAL
         try:
             decision = _round(run, rollout, application, resource)
         except InvalidSpecError as error:
@@ -120,7 +259,7 @@ def _advance(run: RolloutRun, application: ApplicationRun) -> Result:
             "message": decision.status.message,
             "weight": decision.status.weight,
             "effects": [*result["effects"], *named],
-            "requeue_at": format_moment(decision.requeue_at),
+            "requeue_at": format_milliseconds(decision.requeue_at),
             "requested_by": rollout["spec"].get("requestedBy", ""),
         }
         if decision.status.phase in TERMINAL and not was_over:
@@ -140,29 +279,29 @@ def _round(
     """
     services, kube = run.services, run.services.kube
     spec = parse(resource, services.settings)
-    api = versions.discover(kube)
-    request, status = objects.request_of(rollout, run.settings), objects.status_of(rollout)
+    api = discover_api_versions(kube)
+    request, status = read_spec(rollout, run.settings), read_status(rollout)
     observed = observe(
         kube,
         resource,
         autoscalers=api.autoscalers,
         wants_service=spec.port is not None,
-        test=objects.test_of(rollout),
+        test=read_test(rollout),
     )
-    newest = history.look(
+    newest = read_history(
         kube, resource["metadata"]["namespace"], resource["metadata"]["name"]
     ).newest
     is_latest = newest is None or newest.number <= untrusted.integer(rollout["spec"].get("number"))
-    wishes = intents_of(
+    wishes = read_requests(
         resource,
         rollout,
         superseded_by="" if newest is None or is_latest else newest.name,
         latest=is_latest,
     )
-    approved = approval.look(rollout, services.settings.raw)
+    approved = read_approval(rollout, services.settings.raw)
     now = _moment(rollout, services.now())
     decision = decide(request, status, observed.world, wishes, approved, now)
-    hands = Hands(
+    hands = EffectExecutor(
         kube,
         resource,
         spec,
@@ -175,17 +314,17 @@ def _round(
     requeue_at = (
         now + dt.timedelta(seconds=AGAIN_SECONDS) if decision.again else decision.requeue_at
     )
-    fields = objects.status_fields(request, decision.status, observed.world, requeue_at=requeue_at)
+    fields = status_fields(request, decision.status, observed.world, requeue_at=requeue_at)
     # The Application is told first: a crash in between repeats that, and never leaves it out. Its
     # own run sees to its outcome where this one dies before `_conclude`.
     over = decision.status.phase in TERMINAL
     later = conditions.format_time(now + dt.timedelta(seconds=AGAIN_SECONDS))
     more = {"requeueAt": later} if over else {}
-    reporting.tell_application(application.handle, resource, rollout, status, decision.status, more)
-    done = (effect.intent for effect in decision.effects if isinstance(effect, Consume))
+    update_application(application.handle, resource, rollout, status, decision.status, more)
+    done = (effect.intent for effect in decision.effects if isinstance(effect, ClearRequest))
     fields = {**fields, **test, **status_requests.taken_back(rollout, *done)}
-    reporting.write_rollout(run.handle, rollout, request, decision.status, fields)
-    reporting.leave_event(application.handle, resource, rollout, status, decision.status)
+    write_rollout(run.handle, rollout, request, decision.status, fields)
+    record_event(application.handle, resource, rollout, status, decision.status)
     return decision
 
 
@@ -205,7 +344,7 @@ def _config_hash(
     rolled twice.
     """
     said = untrusted.status(resource).get("configHash")
-    return str(said) if said is not None else application_steps.current_hash(application, spec)[0]
+    return str(said) if said is not None else current_hash(application, spec)[0]
 
 
 def _tags(rollout: Mapping[str, Any]) -> Dict[str, str]:
@@ -252,13 +391,13 @@ def _test(
         granted=granted,
         timeout_seconds=run.settings.test_timeout_seconds,
     )
-    began, known = began_at(rollout, wanted.key) or now, objects.test_of(rollout)
+    began, known = started_at(rollout, wanted.key) or now, read_test(rollout)
     found = runner.run(wanted, known, began, now)
     said = {
         "key": found.key,
         "state": found.state,
         "message": found.message[: conditions.MESSAGE_LENGTH],
-        "since": format_moment(began),
+        "since": format_milliseconds(began),
     }
     over = found.state in (PASSED, NOT_PASSED)
     return replace(decision, requeue_at=found.again_at, again=over), {"test": said}
@@ -277,8 +416,8 @@ def _conclude(application: ApplicationRun) -> None:
         now = conditions.format_time(application.services.now())
         application.handle.write_status(fields={"requeueAt": now}, generation=observed)
         return
-    application_steps.ensure_objects(application)
-    application_steps.ensure_deployment(application)
+    ensure_objects(application)
+    ensure_deployment(application)
 
 
 def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
@@ -286,11 +425,11 @@ def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
     the Rollout.
     """
     fields = {
-        "reason": reporting.INVALID_SPEC,
+        "reason": INVALID_SPEC,
         "message": message[: conditions.MESSAGE_LENGTH],
         "requeueAt": None,
     }
     status = untrusted.status(rollout)
     if any(status.get(key) != value for key, value in fields.items()):
-        reporting.patch_status(run.services, run.identity.name, run.identity.namespace, fields)
+        patch_status(run.services, run.identity.name, run.identity.namespace, fields)
     return {"phase": status.get("phase") or PENDING, "message": message}

@@ -1,9 +1,9 @@
-"""What people may ask of an Application's rollouts. Each writes it into a status and returns at
-once: an abort or a promotion into that of the Rollout that it is about, whose own event brings it
-on, everything else into the Application's. The wanted image is an annotation.
+"""What people ask of an Application's rollouts. Each command writes a request and returns at once:
+an abort or a promotion into the status of the Rollout it is about, everything else into the
+Application's. The desired image is an annotation.
 
-The wish is carried out by the next run, under the Application's Lease, like everything else; it
-never waits for the run that it stops. What makes no sense now is refused here, in a sentence.
+The next run under the Application's Lease carries the request out. What makes no sense now is
+refused here.
 """
 
 from __future__ import annotations
@@ -17,22 +17,35 @@ from kubestorm.clients import resources
 from kubestorm.clients.services import Services
 from kubestorm.core import status_requests, untrusted
 from kubestorm.core.errors import ConflictError, DefinitionError, Error, NotFoundError
-from kubestorm.kinds.application.rollout import history, reporting
-from kubestorm.kinds.application.rollout.history import History
-from kubestorm.kinds.application.rollout.image_policy import wishes_of, write
-from kubestorm.kinds.application.rollout.intents import Wish, freeze_of, wish_of
-from kubestorm.kinds.application.rollout.machine import short
-from kubestorm.kinds.application.rollout.model import PAUSED, PERSON
-from kubestorm.kinds.application.rollout.observe import read_log, secret_values
-from kubestorm.kinds.application.rollout.planning import find_target
+from kubestorm.core.image_names import short_digest
+from kubestorm.core.times import format_milliseconds
+from kubestorm.kinds.application.image_policy import (
+    desired_image_of,
+    requests_shown,
+    write_desired_image,
+)
+from kubestorm.kinds.application.plan import find_target
+from kubestorm.kinds.application.rollout.observe import (
+    History,
+    Object,
+    read_freeze,
+    read_history,
+    read_log,
+    secret_values,
+)
 from kubestorm.kinds.application.rollout.redact import redact
+from kubestorm.kinds.application.rollout.status import wake
+from kubestorm.kinds.application.rollout.values import (
+    PAUSED,
+    PERSON,
+    DesiredImage,
+)
 from kubestorm.kinds.application.spec import parse
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MOST_LOG_LINES = 500
 FOLLOW_UP = "kubectl get rollouts -n {namespace} -l " + resources.APPLICATION_LABEL + "={name}"
 Result = Mapping[str, Any]
-Object = Dict[str, Any]
 
 
 def rollout(
@@ -51,15 +64,15 @@ def rollout(
         tag = wanted
         digest = services.registry.resolve(ImageName(spec.registry, spec.repository), tag)
     event = f"person {uuid.uuid4().hex}"
-    wish = Wish(digest, tag, event, services.now(), services.now(), requested_by, PERSON)
+    wish = DesiredImage(digest, tag, event, services.now(), services.now(), requested_by, PERSON)
     for _ in range(5):
         try:
-            write(services, resource, wish)
+            write_desired_image(services, resource, wish)
         except ConflictError:
             resource = _application(services, namespace, name)
             continue
         return _answer(
-            resource, f"{tag or short(digest)} will be rolled out.", digest=digest, tag=tag
+            resource, f"{tag or short_digest(digest)} will be rolled out.", digest=digest, tag=tag
         )
     raise ConflictError(
         f"Application {namespace}/{name} is changed all the time; try again.", service="Kubernetes"
@@ -76,10 +89,7 @@ def rollback(
     past = _history(services, resource)
     target = find_target(to.strip() or resources.PREVIOUS_WORD, past.pasts)
     if target is None:
-        known = (
-            ", ".join(one.tag or short(one.digest) for one in past.pasts if one.phase == "Complete")
-            or "none"
-        )
+        known = ", ".join(one.shown for one in past.pasts if one.phase == "Complete") or "none"
         raise DefinitionError(
             f"{namespace}/{name} has no good rollout {to or resources.PREVIOUS_WORD!r}; its "
             f"history holds: {known}.",
@@ -90,7 +100,9 @@ def rollback(
     )
     _ask(services, resource, rollbackTo=wish)
     return _answer(
-        resource, f"It goes back to {target.tag or short(target.digest)}.", digest=target.digest
+        resource,
+        f"It goes back to {target.shown}.",
+        digest=target.digest,
     )
 
 
@@ -141,7 +153,7 @@ def unfreeze(
 ) -> Result:
     """Let rollouts go on. An Event says who, and why if that was said."""
     resource = _application(services, namespace, name)
-    held = freeze_of(resource)
+    held = read_freeze(resource)
     if held is not None:
         _ask(services, resource, freeze=None)
         told = f"Unfrozen by {requested_by or 'somebody'}{f': {reason}' if reason else '.'}"
@@ -151,7 +163,7 @@ def unfreeze(
             )
         active = _history(services, resource).active
         if active is not None:
-            reporting.wake(services, active.name, namespace)
+            wake(services, active.name, namespace)
     was = (
         f"It was frozen by {held.owner}: {held.reason}"
         if held is not None
@@ -202,15 +214,15 @@ def show_history(services: Services, namespace: str, name: str) -> Result:
     """The rollouts of an Application, newest first, and what people wish of it."""
     resource = _application(services, namespace, name)
     past = _history(services, resource)
-    wish = wish_of(resource)
+    wish = desired_image_of(resource)
     return {
         "namespace": namespace,
         "name": name,
         "active": past.active.name if past.active is not None else "",
         "good": past.good.digest if past.good is not None else "",
         "wanted": wish.tag or wish.digest if wish is not None else "",
-        "wishes": wishes_of(resource),
-        "rollouts": history.table(past),
+        "wishes": requests_shown(resource),
+        "rollouts": history_table(past),
     }
 
 
@@ -250,7 +262,7 @@ def _application(services: Services, namespace: str, name: str) -> Object:
 
 def _history(services: Services, resource: Mapping[str, Any]) -> History:
     metadata = resource["metadata"]
-    return history.look(services.kube, metadata["namespace"], metadata["name"], metadata["uid"])
+    return read_history(services.kube, metadata["namespace"], metadata["name"], metadata["uid"])
 
 
 def _active(services: Services, resource: Mapping[str, Any]) -> Any:
@@ -262,7 +274,7 @@ def _active(services: Services, resource: Mapping[str, Any]) -> Any:
 
 
 def _refuse_while_frozen(resource: Mapping[str, Any]) -> None:
-    held = freeze_of(resource)
+    held = read_freeze(resource)
     if held is not None:
         raise DefinitionError(
             f"It is frozen by {held.owner}: {held.reason} Ask them, or lift it with "
@@ -271,7 +283,7 @@ def _refuse_while_frozen(resource: Mapping[str, Any]) -> None:
 
 
 def _tag_of(services: Services, namespace: str, name: str, digest: str) -> str:
-    known = history.look(services.kube, namespace, name).pasts
+    known = read_history(services.kube, namespace, name).pasts
     return next((past.tag for past in reversed(known) if past.digest == digest), "")
 
 
@@ -301,3 +313,24 @@ def _answer(resource: Mapping[str, Any], message: str, **more: Any) -> Result:
         "follow": follow,
         **more,
     }
+
+
+def history_table(history: History) -> List[Object]:
+    """The history as a person reads it, newest first: what, who, when, outcome, why."""
+    good = history.good
+    return [
+        {
+            "name": past.name,
+            "tag": past.tag,
+            "digest": past.digest,
+            "cause": past.cause,
+            "requested_by": past.requested_by,
+            "at": format_milliseconds(past.created_at),
+            "finished_at": format_milliseconds(past.finished_at),
+            "outcome": past.phase,
+            "reason": past.reason,
+            "why": past.message,
+            "good": past is good,
+        }
+        for past in reversed(history.pasts)
+    ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from kubestorm.kinds.application.hosts import APPLICATIONS
-from kubestorm.kinds.application.outside import changed_inputs
-from kubestorm.kinds.application.steps import SERVICES
+from kubestorm.clients.resources import APPLICATIONS, SERVICES
+from kubestorm.kinds.application.input_changes import changed_inputs
 
 from tests.integration.application.test_application_config import database, publish
 

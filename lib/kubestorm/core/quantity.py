@@ -1,8 +1,7 @@
-"""Kubernetes' quantities (`250m`, `1.5Gi`): read, compared, and written as the API server writes
-them.
+"""Kubernetes quantities (`250m`, `1.5Gi`): parsed, compared, and written in the API server's form.
 
-The API server keeps resources in a canonical form (`1000m` becomes `1`). What we apply is written
-so from the start, so that what is there can be compared with what is wished. Source:
+The API server keeps resources in a canonical form (`1000m` becomes `1`). What is applied is written
+in that form, so it compares equal to what is read back. Source:
 k8s.io/apimachinery/pkg/api/resource/quantity.go.
 """
 

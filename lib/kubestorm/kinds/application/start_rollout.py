@@ -1,7 +1,5 @@
-"""From an Application's wish to the Rollout that is under way: what the Application's own run does
-about rollouts.
-
-Works under the Lease of the Application. What a Rollout does once it exists is in `steps`.
+"""Creates the Rollout that is due for an Application, ends those that it supersedes, and prunes the
+history. Works under the Lease of the Application.
 """
 
 from __future__ import annotations
@@ -11,33 +9,48 @@ import datetime as dt
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from kubestorm.clients import resources
+from kubestorm.clients.api_versions import discover_api_versions
 from kubestorm.clients.kube import KubeClient
 from kubestorm.clients.services import Services
 from kubestorm.core import status_requests, untrusted
 from kubestorm.core.errors import ConflictError, Error, NotFoundError, TemporaryError
 from kubestorm.core.naming import identity_of
-from kubestorm.kinds.application import render, versions
-from kubestorm.kinds.application.rollout import history, objects, reporting
-from kubestorm.kinds.application.rollout.image_policy import first_wish, write
-from kubestorm.kinds.application.rollout.intents import (
-    Wish,
-    format_moment,
-    freeze_of,
-    rollback_of,
-    wish_of,
+from kubestorm.core.times import format_milliseconds
+from kubestorm.kinds.application import render
+from kubestorm.kinds.application.image_policy import (
+    desired_image_of,
+    first_desired_image,
+    write_desired_image,
 )
-from kubestorm.kinds.application.rollout.machine import decide, short
-from kubestorm.kinds.application.rollout.model import (
+from kubestorm.kinds.application.observe import digest_of
+from kubestorm.kinds.application.plan import Plan, plan_rollout
+from kubestorm.kinds.application.rollout.observe import (
+    observe,
+    read_freeze,
+    read_history,
+    read_rollback_request,
+)
+from kubestorm.kinds.application.rollout.plan import decide
+from kubestorm.kinds.application.rollout.settings import RolloutSettings
+from kubestorm.kinds.application.rollout.spec import read_spec, rollout_manifest
+from kubestorm.kinds.application.rollout.status import (
+    INVALID_SPEC,
+    read_status,
+    record_event,
+    status_fields,
+    wake,
+    write_rollout,
+)
+from kubestorm.kinds.application.rollout.values import (
     CANARY_TRACK,
     PENDING,
     ROLLBACK,
     Approval,
-    Intents,
-    World,
+    DesiredImage,
+    ObservedState,
+    PastRollout,
+    RolloutRequests,
 )
-from kubestorm.kinds.application.rollout.observe import digest_of, observe
-from kubestorm.kinds.application.rollout.planning import Past, Plan, plan
-from kubestorm.kinds.application.rollout.settings import RolloutSettings
 from kubestorm.kinds.application.spec import parse
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.common.resource import ResourceHandle, reason_of
@@ -45,10 +58,10 @@ from kubestorm.kinds.common.resource import ResourceHandle, reason_of
 Result = Dict[str, Any]
 
 
-class _First(NamedTuple):
+class _FirstImage(NamedTuple):
     """What an Application without a wish begins with, or why there is nothing."""
 
-    wish: Optional[Wish] = None
+    wish: Optional[DesiredImage] = None
     reason: str = ""
     message: str = ""
 
@@ -68,16 +81,16 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
     spec = parse(resource, services.settings)
     settings = RolloutSettings.from_config(services.settings.raw)
     kube, metadata, now = services.kube, resource["metadata"], services.now()
-    past = history.look(kube, metadata["namespace"], metadata["name"], metadata["uid"])
+    past = read_history(kube, metadata["namespace"], metadata["name"], metadata["uid"])
     running = "" if past.good is not None else _running(services, resource)
-    first = _First(wish_of(resource))
+    first = _FirstImage(desired_image_of(resource))
     if first.wish is None and not past.pasts and not running:
-        first = _first_wish(services, resource, spec, now)
-    planned = plan(
+        first = _first_image(services, resource, spec, now)
+    planned = plan_rollout(
         first.wish,
-        rollback_of(resource),
+        read_rollback_request(resource),
         untrusted.annotations_of(resource).get(resources.RETRY_DIGEST, ""),
-        freeze_of(resource),
+        read_freeze(resource),
         past.pasts,
         settings,
         now,
@@ -86,12 +99,12 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
     )
     made = ""
     if planned.new is not None:
-        body = objects.manifest(resource, spec, planned.new)
+        body = rollout_manifest(resource, spec, planned.new)
         made = body["metadata"]["name"]
         with contextlib.suppress(ConflictError):  # a run that died has made it
             kube.create(resources.ROLLOUTS, body, metadata["namespace"])
         by = f", requested by {planned.new.requested_by}" if planned.new.requested_by else ""
-        message = f"Created {made} for {planned.new.tag or short(planned.new.digest)}{by}."
+        message = f"Created {made} for {planned.new.shown}{by}."
         application.event(resource, "RolloutCreated", message)
     if resources.RETRY_DIGEST in planned.consume:
         application.remove_annotation(resources.RETRY_DIGEST)
@@ -107,7 +120,7 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
         if active and older.name != active and not older.is_over:
             _supersede(services, application, resource, older, active)
     if not made and past.active is not None and _concerns(resource, past.active):
-        reporting.wake(services, past.active.name, metadata["namespace"])
+        wake(services, past.active.name, metadata["namespace"])
     good = past.good
     return {
         "created": made,
@@ -121,13 +134,13 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
     }
 
 
-def _concerns(resource: Mapping[str, Any], active: Past) -> bool:
+def _concerns(resource: Mapping[str, Any], active: PastRollout) -> bool:
     """Whether the Application says something now that the Rollout under way has not acted upon: it
     waits for events of its own and does not watch the Application.
     """
-    if active.reason == reporting.INVALID_SPEC:
+    if active.reason == INVALID_SPEC:
         return True
-    was_frozen, held = active.reason == "Frozen", freeze_of(resource) is not None
+    was_frozen, held = active.reason == "Frozen", read_freeze(resource) is not None
     may_be_held = active.phase == PENDING and active.cause != ROLLBACK
     return was_frozen != held and (was_frozen or may_be_held)
 
@@ -136,7 +149,7 @@ def _supersede(
     services: Services,
     application: ResourceHandle,
     resource: Mapping[str, Any],
-    older: Past,
+    older: PastRollout,
     newer: str,
 ) -> None:
     """End a rollout that a newer one takes over from. It changes nothing in the cluster, so that it
@@ -146,13 +159,13 @@ def _supersede(
         found = services.kube.get(resources.ROLLOUTS, older.name, resource["metadata"]["namespace"])
         identity = identity_of(application.identity.cluster, resources.ROLLOUTS.plural, found)
         settings = RolloutSettings.from_config(services.settings.raw)
-        request, status = objects.request_of(found, settings), objects.status_of(found)
-        intents = Intents(superseded_by=newer, latest=False)
-        decision = decide(request, status, World(), intents, Approval(), services.now())
+        request, status = read_spec(found, settings), read_status(found)
+        intents = RolloutRequests(superseded_by=newer, latest=False)
+        decision = decide(request, status, ObservedState(), intents, Approval(), services.now())
         handle = ResourceHandle(services, identity, application.run_id)
-        fields = objects.status_fields(request, decision.status, None)
-        reporting.write_rollout(handle, found, request, decision.status, fields)
-        reporting.leave_event(application, resource, found, status, decision.status)
+        fields = status_fields(request, decision.status, None)
+        write_rollout(handle, found, request, decision.status, fields)
+        record_event(application, resource, found, status, decision.status)
 
 
 def _remove_stray_canary(kube: KubeClient, resource: Mapping[str, Any]) -> None:
@@ -170,40 +183,40 @@ def _remove_stray_canary(kube: KubeClient, resource: Mapping[str, Any]) -> None:
             )
 
 
-def _first_wish(
+def _first_image(
     services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, now: dt.datetime
-) -> _First:
+) -> _FirstImage:
     """What the registry holds now, for an Application that nobody has pushed for yet. A registry
     that is away is asked again; one that refuses is not, the next push brings an image.
     """
     if not spec.follow:
-        return _First()
+        return _FirstImage()
     try:
-        wish = first_wish(services, spec, now)
+        wish = first_desired_image(services, spec, now)
     except TemporaryError as error:
-        return _First(None, reason_of(error), f"Cannot list the tags of {spec.image}: {error}")
+        return _FirstImage(None, reason_of(error), f"Cannot list the tags of {spec.image}: {error}")
     except Error as error:
         message = f"Cannot list the tags of {spec.image}: {error} Waiting for the next push."
-        return _First(None, "WaitingForPush", message)
+        return _FirstImage(None, "WaitingForPush", message)
     if wish is None:
         message = f"{spec.image} has no tag yet that spec.follow selects; waiting for a push."
-        return _First(None, "WaitingForPush", message)
+        return _FirstImage(None, "WaitingForPush", message)
     with contextlib.suppress(ConflictError):  # a push came first; it is read by the next run
-        write(services, resource, wish)
-        return _First(wish)
-    return _First()
+        write_desired_image(services, resource, wish)
+        return _FirstImage(wish)
+    return _FirstImage()
 
 
 def _look_at(planned: Plan, now: dt.datetime) -> Optional[str]:
     after = planned.look_after_seconds
-    return format_moment(now + dt.timedelta(seconds=after)) if after is not None else None
+    return format_milliseconds(now + dt.timedelta(seconds=after)) if after is not None else None
 
 
 def _running(services: Services, resource: Mapping[str, Any]) -> str:
     """The digest on the active track, where no history says what is good: it runs, so it is what is
     returned to.
     """
-    api = versions.discover(services.kube)
+    api = discover_api_versions(services.kube)
     observed = observe(services.kube, resource, autoscalers=api.autoscalers)
     deployment = observed.deployments.get(observed.world.active)
     view = observed.world.tracks.get(observed.world.active)
