@@ -20,7 +20,7 @@ from kubestorm.clients.kube import decode_page
 from kubestorm.sources.watching.api import WatchKey
 from kubestorm.sources.watching.settings import WatchSettings
 from kubestorm.sources.watching.watch import Watch
-from kubestorm.sources.watching.watch_state import Knowledge
+from kubestorm.sources.watching.watch_state import WatchState
 
 from bench.harness import Figure, at_least, at_most, cpu_seconds, say
 
@@ -136,12 +136,12 @@ def _pages(objects: int) -> list[bytes]:
 
 
 def _watch(pages: list[bytes], store: _Store) -> Watch:
-    knowledge = Knowledge(store, "watch.bench", {}, time.monotonic)
+    state = WatchState(store, "watch.bench", {}, time.monotonic)
     settings = WatchSettings(cluster="bench")
     return Watch(
         KEY,
         _Api(pages),
-        knowledge,
+        state,
         lambda payload: None,
         settings,
         clock=time.monotonic,

@@ -1,25 +1,25 @@
-"""Looks from time to time at what nobody tells of, and dispatches a trigger for what is new."""
+"""Polls what sends no events, and dispatches a trigger for each change."""
 
-from kubestorm.entrypoints.sensors.polls import Polls
+from kubestorm.entrypoints.sensors.polling import Polls
 from st2reactor.sensor.base import Sensor
 
 
 class PollsSensor(Sensor):
-    """Everything that looks by time: the work is in kubestorm.sensing."""
+    """Everything that polls: the work is in kubestorm.entrypoints.sensors."""
 
     def __init__(self, sensor_service, config=None):
         super().__init__(sensor_service=sensor_service, config=config)
         log = sensor_service.get_logger(name=self.__class__.__name__)
-        self._keeper = Polls(sensor_service, config, log).keeper
+        self._supervisor = Polls(sensor_service, config, log).supervisor
 
     def setup(self):
         pass
 
     def run(self):
-        self._keeper.run()
+        self._supervisor.run()
 
     def cleanup(self):
-        self._keeper.stop()
+        self._supervisor.stop()
 
     def add_trigger(self, trigger):
         pass

@@ -5,7 +5,7 @@ from st2reactor.sensor.base import Sensor
 
 
 class ResourcesSensor(Sensor):
-    """One sensor for every group, version and plural: the work is in kubestorm.watching."""
+    """One sensor for every group, version and plural: the work is in kubestorm.sources.watching."""
 
     def __init__(self, sensor_service, config=None):
         super().__init__(sensor_service=sensor_service, config=config)
@@ -18,10 +18,10 @@ class ResourcesSensor(Sensor):
         pass
 
     def run(self):
-        self._resources.keeper.run()
+        self._resources.supervisor.run()
 
     def cleanup(self):
-        self._resources.keeper.stop()
+        self._resources.supervisor.stop()
 
     def add_trigger(self, trigger):
         self._resources.add(trigger)

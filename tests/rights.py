@@ -22,8 +22,8 @@ from kubestorm.clients.kube import KubeSettings, connect
 from kubestorm.entrypoints.rbac import Account, Granted, Wish, grant
 from kubestorm.entrypoints.sensors.observers import observers
 from kubestorm.kinds.build.settings import BuildSettings
-from kubestorm.sources.watching.hub import WatchHub
 from kubestorm.sources.watching.settings import WatchSettings
+from kubestorm.sources.watching.watch_manager import WatchManager
 
 from sandbox.kubernetes.auth import User
 from sandbox.kubernetes.rbac import Attributes
@@ -182,7 +182,7 @@ def sensing(config: Mapping[str, Any], told: Callable[..., object]) -> Iterator[
         delete_value = staticmethod(lambda name: values.pop(name, None))
 
     client = connect(KubeSettings.from_config(config))
-    hub = WatchHub(Store(), told, log=log)
+    hub = WatchManager(Store(), told, log=log)
     for rule in RULES:
         if rule["trigger"]["type"] == "kubestorm.resource_event":
             hub.add({**rule["trigger"], "ref": rule["name"]})

@@ -1,7 +1,7 @@
-"""A sensor's datastore, written seldom: on StackStorm each write is an event that is stored and
+"""A sensor's datastore with few writes: on StackStorm each write is an event that is stored and
 matched with every rule.
 
-What is set is known at once to whoever reads it here, and written within seconds: never when it is
+A value that is set can be read here at once and is written within seconds: never when it is
 unchanged, and one value at a time with a pause between two. Only this process writes what it reads;
 a crash loses the last seconds.
 """
@@ -41,7 +41,7 @@ def after(seconds: float, do: Callable[[], None]) -> None:
     timer.start()
 
 
-class QuietStore:
+class WriteBehindStore:
     """A `Store` over another. Safe for threads."""
 
     def __init__(

@@ -1,8 +1,8 @@
-"""What was told already, kept in the sensor's datastore and bounded, so that a repetition triggers
-nothing.
+"""Events that were dispatched already, in the sensor's datastore and bounded, so that a repetition
+triggers nothing.
 
 Kept in shards, of which the newest is written and the oldest overwritten when the ring is full. The
-store writes within seconds (`store`): after a crash before that, what is sent again is told again.
+store writes within seconds (`datastore`): after a crash before that, a repetition triggers again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from kubestorm.sources.datastore import Store
 SHARDS = 32
 SHARD_SIZE = 128
 BUSY_SECONDS = 30.0
-"""How long a repetition waits for the first delivery of the same thing to be through."""
+"""How long a repetition waits for the first delivery of the same event."""
 
 
-class Remembered:
+class DedupStore:
     """Keys with a value each, the last few thousand. Safe for threads."""
 
     def __init__(
@@ -40,12 +40,12 @@ class Remembered:
         self._load()
 
     def get(self, key: str) -> Optional[str]:
-        """The value of a key; None where it is not remembered (any more)."""
+        """The value of a key; None where it is not stored (any more)."""
         with self._lock:
             return self._values.get(key)
 
     def add(self, key: str, value: str) -> None:
-        """Known at once, and given to the store. Raises what that raises."""
+        """Visible at once, and given to the store. Raises what that raises."""
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
@@ -59,7 +59,7 @@ class Remembered:
             self._store.set_value(self._key(self._number), text)
 
     @contextlib.contextmanager
-    def alone(self, key: str) -> Iterator[None]:
+    def exclusive(self, key: str) -> Iterator[None]:
         """One thread at a time for a key, as servers send again what is answered slowly. Raises
         TemporaryError where that takes too long.
         """

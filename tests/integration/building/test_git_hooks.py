@@ -14,7 +14,7 @@ import httpx
 import pytest
 from kubestorm.clients.services import Services
 from kubestorm.core.settings import load_settings
-from kubestorm.sources.datastore import QuietStore
+from kubestorm.sources.datastore import WriteBehindStore
 from kubestorm.sources.git.hooks import PushEvents
 
 from sandbox.vault.server import VaultServer
@@ -63,7 +63,7 @@ class Heard:
 
     def _start(self) -> None:
         log = logging.Logger("sensor")
-        self.writes = QuietStore(self.store, log, later=lambda *_: None)
+        self.writes = WriteBehindStore(self.store, log, later=lambda *_: None)
         self.events = PushEvents(self.services, self.writes, self._dispatch, log)
         self.events.start()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from kubestorm.core.errors import DefinitionError
-from kubestorm.entrypoints.sensors.polls import Context
+from kubestorm.entrypoints.sensors.polling import Context
 from kubestorm.entrypoints.sensors.resources import drift
 from kubestorm.kinds.database.drift.settings import DriftSettings
 

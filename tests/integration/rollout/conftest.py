@@ -36,7 +36,7 @@ from kubestorm.kinds.application.rollout.values import DesiredImage
 from kubestorm.kinds.application.start_rollout import ensure_rollout
 from kubestorm.kinds.application.status import ORDER
 from kubestorm.kinds.common.resource import ResourceHandle
-from kubestorm.sources.watching.change_detection import Judgement, judge
+from kubestorm.sources.watching.change_detection import Detection, detect_changes
 from kubestorm.sources.watching.fingerprint import PathTable
 from kubestorm.sources.watching.owned_state import is_worth_a_look, telling_state
 
@@ -180,10 +180,10 @@ class World:
         finally:
             services.close()
 
-    def _judge(self, rollout: dict[str, Any]) -> Judgement:
+    def _judge(self, rollout: dict[str, Any]) -> Detection:
         """What the watch makes of it since its last run."""
         known = self.seen.get(rollout["metadata"]["name"])
-        return judge(rollout, known, self.table, outcome_counts=True)
+        return detect_changes(rollout, known, self.table, outcome_counts=True)
 
     def is_woken(self, name: str) -> bool:
         """Whether the sensor would dispatch this Rollout now: it is new or somebody wrote on it,

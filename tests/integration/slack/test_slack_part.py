@@ -30,9 +30,9 @@ def test_what_it_hears_is_dispatched_with_a_proof(
     """And off, it needs no credentials."""
     service = SensorService(store)
     config = {"cluster": "c", "slack": {**slack_config, "mode": "http"}}
-    keeper = Listeners(service, config, logging.getLogger("test")).keeper
-    keeper.look(0)
-    gate: Any = keeper._states["Slack"].running
+    supervisor = Listeners(service, config, logging.getLogger("test")).supervisor
+    supervisor.look(0)
+    gate: Any = supervisor._states["Slack"].running
     slack.request_url = gate.url
     assert slack.command("ada", "help").status == 200
     ((trigger, payload),) = service.dispatched
@@ -41,9 +41,9 @@ def test_what_it_hears_is_dispatched_with_a_proof(
         "help",
         64,
     )
-    keeper.stop()
+    supervisor.stop()
     with pytest.raises(httpx.ConnectError):
         slack.command("ada", "help")
-    off = Listeners(service, {"cluster": "c"}, logging.getLogger("test")).keeper
+    off = Listeners(service, {"cluster": "c"}, logging.getLogger("test")).supervisor
     off.look(0)
     assert off._states["Slack"].running is None

@@ -20,8 +20,8 @@ import pytest
 import urllib3
 from kubestorm.clients.kube import KubeClient, KubeSettings, Resource, connect
 from kubestorm.core.errors import ConflictError
-from kubestorm.sources.watching.hub import WatchHub
 from kubestorm.sources.watching.settings import LoopSettings, ResyncSettings, WatchSettings
+from kubestorm.sources.watching.watch_manager import WatchManager
 
 from tests.kube_fixtures import Kube, eventually
 
@@ -211,21 +211,21 @@ def watch_settings(**changes: Any) -> WatchSettings:
     )
 
 
-StartWatching = Callable[..., WatchHub]
+StartWatching = Callable[..., WatchManager]
 
 
 @pytest.fixture
 def start_watching() -> Iterator[StartWatching]:
     """Start a hub for triggers with these parameters; all are stopped at the test's end."""
-    hubs: list[WatchHub] = []
+    hubs: list[WatchManager] = []
 
     def start(
         client: KubeClient,
         recorder: Recorder,
         *parameters: dict[str, Any],
         settings: WatchSettings | None = None,
-    ) -> WatchHub:
-        hub = WatchHub(recorder, recorder.dispatch, log=recorder.get_logger("test"))
+    ) -> WatchManager:
+        hub = WatchManager(recorder, recorder.dispatch, log=recorder.get_logger("test"))
         hubs.append(hub)
         for number, one in enumerate(parameters):
             hub.add(trigger(f"kubestorm.t{number}", one))

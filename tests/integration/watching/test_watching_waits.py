@@ -13,8 +13,8 @@ from kubestorm.clients.lease import LeaseLock
 from kubestorm.core.naming import Identity, owner_tags
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import AwsSettings
-from kubestorm.sources.watching.hub import WatchHub
 from kubestorm.sources.watching.settings import WatchSettings
+from kubestorm.sources.watching.watch_manager import WatchManager
 
 from sandbox.aws.server import AwsServer
 from sandbox.clock import ManualClock
@@ -63,11 +63,11 @@ def ours(widgets: Widgets, **changes: Any) -> WatchSettings:
 @pytest.fixture
 def start(widgets: Widgets, rds_client: rds.RdsClient) -> Iterator[Any]:
     """Watch widgets as a kind of the pack's own; gives the recorder of what was dispatched."""
-    hubs: list[WatchHub] = []
+    hubs: list[WatchManager] = []
 
     def begin(**changes: Any) -> Recorder:
         recorder = Recorder()
-        hub = WatchHub(recorder, recorder.dispatch, log=recorder.get_logger("test"))
+        hub = WatchManager(recorder, recorder.dispatch, log=recorder.get_logger("test"))
         hubs.append(hub)
         hub.add(trigger("kubestorm.t", {**widgets.parameters, "resync": True}))
         # The pack's own namespace, where its Leases are.

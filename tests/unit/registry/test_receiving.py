@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
 from kubestorm.core.image_names import ImageName
-from kubestorm.sources.dedup_store import Remembered
+from kubestorm.sources.dedup_store import DedupStore
 from kubestorm.sources.listener import Request
 from kubestorm.sources.registry.receiving import PushReceiver
 from kubestorm.sources.registry.settings import SourceSettings
@@ -50,7 +50,7 @@ class World:
 
     def restart(self) -> None:
         self.receiver = PushReceiver(
-            Remembered(self.store, "pushes"),
+            DedupStore(self.store, "pushes"),
             self._dispatch,
             self.registry,
             logging.getLogger("test"),

@@ -62,7 +62,7 @@ from kubestorm.people.approval.settings import ApprovalSettings
 from kubestorm.people.chat import progress, why
 from kubestorm.people.notifications import channels, notifications
 from kubestorm.people.notifications.settings import AnnounceSettings
-from kubestorm.sources.watching import change_detection, expecting, owned_state
+from kubestorm.sources.watching import change_detection, owned_state, wait_state
 from kubestorm.sources.watching.fingerprint import PathTable
 
 from tests.unit.application.conftest import application
@@ -332,13 +332,15 @@ def owned(obj: dict[str, Any]) -> None:
 def watched(obj: dict[str, Any]) -> None:
     """What the watch reads of objects of any kind."""
     table = PathTable()
-    expecting.expectation(obj)
-    first = change_detection.judge(obj, None, table, status=True, outcome_counts=True)
-    again = change_detection.judge(obj, first.record, table, status=True, outcome_counts=True)
+    wait_state.wait_state(obj)
+    first = change_detection.detect_changes(obj, None, table, status=True, outcome_counts=True)
+    again = change_detection.detect_changes(
+        obj, first.record, table, status=True, outcome_counts=True
+    )
     assert again.changes == ()
     changed = {**obj, "metadata": {**obj["metadata"], "annotations": {}}, "status": {}}
-    change_detection.judge(changed, first.record, table, status=True, outcome_counts=True)
-    change_detection.judge(obj, None, table, sensitive=True)
+    change_detection.detect_changes(changed, first.record, table, status=True, outcome_counts=True)
+    change_detection.detect_changes(obj, None, table, sensitive=True)
     change_detection.payload(
         first.changes[0],
         json.loads(json.dumps(obj)),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.sources.datastore import PAUSE_SECONDS, QuietStore
+from kubestorm.sources.datastore import PAUSE_SECONDS, WriteBehindStore
 
 
 class World:
@@ -27,7 +27,7 @@ class World:
         handler = logging.Handler()
         handler.emit = lambda record: self.lines.append(record.getMessage())  # type: ignore[method-assign]
         log.addHandler(handler)
-        self.store = QuietStore(self, log, clock=lambda: self.now, later=self._later)
+        self.store = WriteBehindStore(self, log, clock=lambda: self.now, later=self._later)
 
     def get_value(self, name: str) -> str | None:
         self.reads += 1

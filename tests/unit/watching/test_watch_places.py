@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from kubestorm.core.errors import DefinitionError
-from kubestorm.sources.watching.hub import subscriptions
-from kubestorm.sources.watching.owned import KINDS, wanted_keys
+from kubestorm.sources.watching.owned_watch import KINDS, owned_keys
 from kubestorm.sources.watching.settings import WatchSettings
+from kubestorm.sources.watching.watch_manager import subscriptions
 
 NAMED = {"cluster": "dev", "kubernetes": {"namespaces": ["shop", "till"]}}
 
@@ -72,5 +72,5 @@ def test_a_part_that_is_left_out_is_not_watched() -> None:
 )
 def test_what_we_own_is_watched_for_who_waits_for_it(watched, served, builds, wanted) -> None:
     """And nowhere else."""
-    found = wanted_keys(watched, served, builds)
+    found = owned_keys(watched, served, builds)
     assert {(key.plural, key.namespace) for key in found} == wanted

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from kubestorm.clients.kube import KubeSettings
 from kubestorm.core.errors import DefinitionError
-from kubestorm.sources.watching.hub import subscription
 from kubestorm.sources.watching.settings import LoopSettings, ResyncSettings, WatchSettings
+from kubestorm.sources.watching.watch_manager import subscription
 
 
 def test_the_least_configuration_is_the_cluster() -> None:

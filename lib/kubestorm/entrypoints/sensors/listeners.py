@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Mapping, Optional
 
-from kubestorm.entrypoints.sensors.keeping import Config, Keeper, Part, Running
-from kubestorm.sources.datastore import QuietStore
+from kubestorm.entrypoints.sensors.supervisor import Component, Config, Running, Supervisor
+from kubestorm.sources.datastore import WriteBehindStore
 
 Dispatch = Callable[[str, Mapping[str, Any]], object]
 
@@ -16,13 +16,13 @@ class Listeners:
 
     def __init__(self, service: Any, config: Optional[Config], log: logging.Logger) -> None:
         self._service, self._log = service, log
-        self._store = QuietStore(service, log)
+        self._store = WriteBehindStore(service, log)
         parts = [
-            Part("registries", self._registries),
-            Part("git webhooks", self._git),
-            Part("Slack", self._slack),
+            Component("registries", self._registries),
+            Component("git webhooks", self._git),
+            Component("Slack", self._slack),
         ]
-        self.keeper = Keeper(parts, config, log, closing=self._store.flush)
+        self.supervisor = Supervisor(parts, config, log, on_stop=self._store.flush)
 
     def _registries(self, config: Config) -> Optional[Running]:
         if not (config.get("registries") or {}).get("sources"):

@@ -11,13 +11,19 @@ from typing import Any, Dict, Mapping, Optional
 from kubestorm.clients import rds
 from kubestorm.clients.services import open_services
 from kubestorm.core.parts import DATABASES
-from kubestorm.entrypoints.sensors.keeping import Config, Keeper, Part
 from kubestorm.entrypoints.sensors.observers import observers
-from kubestorm.entrypoints.sensors.polls import Context, Poll, WithServices, for_part, part_of
+from kubestorm.entrypoints.sensors.polling import (
+    Context,
+    Poll,
+    WithServices,
+    if_served,
+    poll_component,
+)
+from kubestorm.entrypoints.sensors.supervisor import Component, Config, Supervisor
 from kubestorm.kinds.build.settings import BuildSettings
-from kubestorm.sources.datastore import QuietStore
-from kubestorm.sources.watching.hub import WatchHub
+from kubestorm.sources.datastore import WriteBehindStore
 from kubestorm.sources.watching.settings import WatchSettings
+from kubestorm.sources.watching.watch_manager import WatchManager
 
 Trigger = Mapping[str, Any]
 
@@ -30,45 +36,47 @@ class Resources:
     def __init__(self, service: Any, config: Optional[Config], log: logging.Logger) -> None:
         self._service, self._log = service, log
         self._triggers: Dict[str, Trigger] = {}
-        self._hub: Optional[WatchHub] = None
+        self._manager: Optional[WatchManager] = None
         self._lock = threading.Lock()
         # StackStorm's dispatcher is not said to be safe for several threads at once.
         self._dispatching = threading.Lock()
-        store = QuietStore(service, log)
+        store = WriteBehindStore(service, log)
         parts = [
-            Part("watches", self._begin),
-            part_of("drift", for_part(DATABASES, drift), Context(store, self._dispatch, log)),
+            Component("watches", self._begin),
+            poll_component(
+                "drift", if_served(DATABASES, drift), Context(store, self._dispatch, log)
+            ),
         ]
-        self.keeper = Keeper(parts, config, log, closing=store.flush)
+        self.supervisor = Supervisor(parts, config, log, on_stop=store.flush)
 
     def add(self, trigger: Trigger) -> None:
         """A rule asks for this trigger, or changed it."""
         with self._lock:
             self._triggers[_ref(trigger)] = trigger
-            if self._hub is not None:
-                self._hub.add(trigger)
+            if self._manager is not None:
+                self._manager.add(trigger)
 
     def remove(self, trigger: Trigger) -> None:
         """No rule asks for this trigger any more."""
         with self._lock:
             self._triggers.pop(_ref(trigger), None)
-            if self._hub is not None:
-                self._hub.remove(trigger)
+            if self._manager is not None:
+                self._manager.remove(trigger)
 
-    def _begin(self, config: Config) -> WatchHub:
+    def _begin(self, config: Config) -> WatchManager:
         services = open_services(config)
         settings = WatchSettings.from_config(
             config, build_namespace=BuildSettings.from_config(config).job_namespace
         )
         client = services.kube
-        hub = WatchHub(self._service, self._dispatch, log=self._log)
+        hub = WatchManager(self._service, self._dispatch, log=self._log)
         told = observers(config, client, self._dispatch, self._log)
         with self._lock:
             for trigger in self._triggers.values():
                 hub.add(trigger)
             aws = services.settings.aws
             hub.start(settings, client, rds=lambda: rds.connect(aws), observers=told)
-            self._hub = hub
+            self._manager = hub
         return hub
 
     def _dispatch(self, trigger: Any, payload: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from kubestorm.core.secrets import Secret
 from kubestorm.people.slack.proof import prove
 from kubestorm.people.slack.requests import Asked, Ignored, payload
 from kubestorm.sources.datastore import Store
-from kubestorm.sources.dedup_store import Remembered
+from kubestorm.sources.dedup_store import DedupStore
 
 TRIGGER = "kubestorm.slack_command"
 REPLY = "kubestorm.slack.reply."
@@ -45,9 +45,9 @@ class Datastore(Protocol):
         """Write it."""
 
 
-def taken_before(store: Store) -> Remembered:
+def taken_before(store: Store) -> DedupStore:
     """What was taken, also by processes before this one."""
-    return Remembered(store, SEEN, shards=SEEN_SHARDS)
+    return DedupStore(store, SEEN, shards=SEEN_SHARDS)
 
 
 class Inbox:
@@ -56,7 +56,7 @@ class Inbox:
     def __init__(
         self,
         store: Datastore,
-        taken: Remembered,
+        taken: DedupStore,
         dispatch: Dispatch,
         log: logging.Logger,
         key: Callable[[], Secret],

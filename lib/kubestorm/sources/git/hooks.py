@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping
 from kubestorm.clients.services import Services
 from kubestorm.core.errors import TemporaryError
 from kubestorm.sources.datastore import Store
-from kubestorm.sources.dedup_store import Remembered
+from kubestorm.sources.dedup_store import DedupStore
 from kubestorm.sources.git.pushes import TRIGGER, Ignored, Push, check_of, read_push
 from kubestorm.sources.git.settings import HookSettings, WebhooksSettings
 from kubestorm.sources.listener import Answer, Listener, ListenerSettings, Request, Route
@@ -34,7 +34,7 @@ class PushEvents:
     ) -> None:
         """Binds the listener's address. Raises DefinitionError for settings that cannot be."""
         self._services, self._dispatch, self._log = services, dispatch, log
-        self._taken = Remembered(store, TAKEN, shards=TAKEN_SHARDS)
+        self._taken = DedupStore(store, TAKEN, shards=TAKEN_SHARDS)
         settings = WebhooksSettings.from_config(services.settings.raw)
         routes = [self._route(hook, index) for index, hook in enumerate(settings.hooks)]
         section = {"port": DEFAULT_PORT, **settings.listener}
@@ -60,7 +60,7 @@ class PushEvents:
             body = {"accepted": 0, "message": f"Ignored: {push.reason}."}
             return Answer.json(200, body, outcome="ignored")
         key = delivery_key(hook.name, push)
-        with self._taken.alone(key):
+        with self._taken.exclusive(key):
             # Without an id it cannot be told from a branch that went there and back again.
             if push.event_id and self._taken.get(key) is not None:
                 return Answer.json(200, {"accepted": 0, "repeated": 1}, outcome="repeated")

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from kubestorm.clients.services import Services
 from kubestorm.clients.vault import VaultStore
 from kubestorm.sources.datastore import Store
-from kubestorm.sources.dedup_store import Remembered
+from kubestorm.sources.dedup_store import DedupStore
 from kubestorm.sources.listener import Listener, Route
 from kubestorm.sources.listener.routing import Counters
 from kubestorm.sources.registry.checks import check_of
@@ -33,7 +33,7 @@ class PushEvents:
         self._settings = RegistrySettings.from_config(services.settings.raw)
         self._services, self._log = services, log
         self._receiver = PushReceiver(
-            Remembered(store, REMEMBERED), dispatch, services.registry, log, services.now
+            DedupStore(store, REMEMBERED), dispatch, services.registry, log, services.now
         )
         self.counters = Counters()
         self._readers = [

@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, Optional, Protocol
 
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError, TemporaryError
 from kubestorm.core.image_names import ImageName, is_attached
-from kubestorm.sources.dedup_store import Remembered
+from kubestorm.sources.dedup_store import DedupStore
 from kubestorm.sources.listener.messages import Answer, Request
 from kubestorm.sources.registry.pushed import PushedImage, checked, identity
 from kubestorm.sources.registry.readers import TYPES
@@ -60,7 +60,7 @@ class PushReceiver:
 
     def __init__(
         self,
-        remembered: Remembered,
+        remembered: DedupStore,
         dispatch: Dispatch,
         resolver: Resolver,
         log: logging.Logger,
@@ -104,7 +104,7 @@ class PushReceiver:
 
     def _tell(self, source: SourceSettings, image: PushedImage, tally: Tally) -> None:
         key = push_key(source.name, image)
-        with self._remembered.alone(key):
+        with self._remembered.exclusive(key):
             if image.event_id and self._remembered.get(key) is not None:
                 tally.repeated += 1
                 return

@@ -18,9 +18,9 @@ class WatchKey(NamedTuple):
     """What is watched; triggers that agree in all of it share one watch.
 
     `resync` is what the trigger says, None where it says nothing. It belongs to the key so that
-    every trigger has its own memory: one that shared it would not be told of the objects that the
-    other has been told of. `status` counts phases and conditions among what can change, and so
-    needs a memory of its own too.
+    every trigger has a state of its own: with a shared one it would miss the objects that were
+    dispatched for the other. `status` counts phases and conditions among what can change, and so
+    needs a state of its own too.
     """
 
     group: str
@@ -53,13 +53,13 @@ class Stream(Protocol):
 
 
 class Observer(Protocol):
-    """Somebody who is told of every object of ours, and may have something to do by time."""
+    """Gets every object of ours, and may have something to do at a time."""
 
     def observe(self, plural: str, obj: Object, fresh: bool) -> None:
-        """An object as it is now; `fresh`: its phase or conditions are others than were known."""
+        """An object as it is now; `fresh`: its phase or conditions have changed."""
 
     def due(self) -> Optional[float]:
-        """The monotonic clock at which `tick` has something to do, or None."""
+        """The time of the monotonic clock at which `tick` has something to do, or None."""
 
     def tick(self) -> None:
         """Do what is due."""
@@ -78,7 +78,7 @@ class WatchApi(Protocol):
         """One object as it is now."""
 
     def ended_since(self, lease: str, moment: dt.datetime) -> bool:
-        """Whether a step held the Lease of that name after a moment, and has given it back."""
+        """Whether a step has held and released the Lease of that name after a moment."""
 
 
 class KubeWatchApi:
@@ -110,7 +110,7 @@ class KubeWatchApi:
         return self._client.get(self._key.resource, name, namespace)
 
     def ended_since(self, lease: str, moment: dt.datetime) -> bool:
-        # Whoever may not read Leases looks once too often.
+        # Without the right to read Leases there is one resync too many.
         with contextlib.suppress(Error):
             return bool(lease) and LeaseLock(self._client, lease).ended_since(moment)
         return False

@@ -1,6 +1,4 @@
-"""What an event means, given what was known: the decisions of the sensor, as functions from values
-to values.
-"""
+"""Which changes of an object are dispatched, given what was known of it. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ from zlib import crc32
 from kubestorm.clients.kube import Resource
 from kubestorm.core import status_requests, untrusted
 from kubestorm.core.naming import CONSUMED_ANNOTATIONS
-from kubestorm.sources.watching.expecting import SETTLED, expectation
 from kubestorm.sources.watching.fingerprint import (
     LAST_APPLIED,
     Fingerprint,
@@ -20,14 +17,15 @@ from kubestorm.sources.watching.fingerprint import (
     fingerprint,
     removed_fields,
 )
-from kubestorm.sources.watching.records import Known, pack, unpack
+from kubestorm.sources.watching.object_record import ObjectRecord, pack, unpack
+from kubestorm.sources.watching.wait_state import WaitState, wait_state
 
 CREATED, UPDATED, DELETING, DELETED, RESYNC = "created", "updated", "deleting", "deleted", "resync"
 STATUS = "status"
 REDACTED = "(not shown)"
-ASKED = ("requests", "approval")
-"""Fields of the status of a kind of ours that people write, not its runs."""
-_ASKED_PATHS = tuple(f"status.{key}" for key in ASKED)
+REQUEST_FIELDS = ("requests", "approval")
+"""Fields of the status of our kinds that people write, not runs."""
+_REQUEST_PATHS = tuple(f"status.{key}" for key in REQUEST_FIELDS)
 _CONSUMED_PATHS = (
     *(f"metadata.annotations['{key}']" for key in CONSUMED_ANNOTATIONS),
     *(f"status.{status_requests.FIELD}.{key}" for key in status_requests.CONSUMED),
@@ -41,24 +39,24 @@ class Change(NamedTuple):
 
     change: str
     changed_fields: Tuple[str, ...] = ()
-    known: Optional[Known] = None
+    known: Optional[ObjectRecord] = None
     reason: str = ""
     """Why a resync: requeue, retry, backstop, or what happened (instance, pods, job, database)."""
 
 
-class Judgement(NamedTuple):
+class Detection(NamedTuple):
     """What to dispatch, in this order, and then what to remember (None: forget the object)."""
 
     changes: Tuple[Change, ...]
     record: Optional[bytes]
-    fresh: bool = False
-    """Whether the outcome is another one than was known; False where outcomes do not count."""
+    outcome_changed: bool = False
+    """Whether phase or conditions differ from what was known; False where they do not count."""
+    wait_state: Optional[WaitState] = None
+    """What the object waits for; None for one that was deleted."""
 
 
 def is_object(obj: Any) -> bool:
-    """Whether this is an object with a name: what a server sends beyond that is skipped, never an
-    error.
-    """
+    """Whether this is an object with a name. Anything else that a server sends is skipped."""
     if not isinstance(obj, dict):
         return False
     metadata = obj.get("metadata")
@@ -75,7 +73,7 @@ def key_of(obj: Mapping[str, Any]) -> str:
     return f"{metadata.get('namespace') or ''}/{metadata['name']}"
 
 
-def judge(
+def detect_changes(
     obj: Mapping[str, Any],
     record: Optional[bytes],
     table: PathTable,
@@ -83,69 +81,65 @@ def judge(
     sensitive: bool = False,
     status: bool = False,
     outcome_counts: bool = False,
-) -> Judgement:
-    """Decide on an object that exists, from a list or an ADDED or MODIFIED event alike: the level
-    counts, not the edge.
+) -> Detection:
+    """Decide on an object that exists, from a list or an ADDED or MODIFIED event alike: level
+    triggered, not edge triggered.
 
-    An object under a known name with another uid was deleted and made again meanwhile: both are
-    told. Whether an object is being deleted is told once. `sensitive` objects (Secrets) are
-    compared by resourceVersion, so that nothing computed from their values is ever kept. With
+    An object under a known name with another uid was deleted and created again meanwhile: both are
+    dispatched. That an object is being deleted is dispatched once. `sensitive` objects (Secrets)
+    are compared by resourceVersion, so that nothing computed from their values is ever kept. With
     `status`, a new phase, or a condition with another status or reason, counts too; where nothing
     else changed, the change is called `status`. With `outcome_counts` (kinds of ours) such a change
-    is only noted in `fresh`, what people ask and answer counts as the spec does, and what was acted
-    upon and taken away is no change.
+    only sets `outcome_changed`, requests and answers of people count as the spec does, and a
+    request that was acted upon and removed is no change.
     """
     metadata = obj["metadata"]
     deleting = bool(metadata.get("deletionTimestamp"))
-    seen = (
-        _sensitive_fingerprint(obj, table)
-        if sensitive
-        else fingerprint(
-            obj,
-            table,
-            {**(outcome(obj) if status else {}), **(_asked(obj) if outcome_counts else {})},
-        )
-    )
+    found = outcome(obj) if status or outcome_counts else {}
+    if sensitive:
+        seen = _sensitive_fingerprint(obj, table)
+    else:
+        counted = {**(found if status else {}), **(_requests(obj) if outcome_counts else {})}
+        seen = fingerprint(obj, table, counted)
     uid = str(metadata.get("uid") or "")
     labels = metadata.get("labels")
+    wait = wait_state(obj)
+    digest = outcome_digest(found) if outcome_counts else b""
     record_now = pack(
         uid,
         deleting,
-        not is_settled(obj),
+        not wait.is_settled,
         seen,
         labels if isinstance(labels, dict) else {},
-        digest_of_outcome(outcome(obj)) if outcome_counts else b"",
+        digest,
     )
-    if record is None:
-        begun = Change(DELETING if deleting else CREATED)
-        return Judgement((begun,), record_now, fresh=outcome_counts)
     if record == record_now:
-        return Judgement((), record_now)
+        return Detection((), record_now, wait_state=wait)
+    begun = Change(DELETING if deleting else CREATED)
+    if record is None:
+        return Detection((begun,), record_now, outcome_counts, wait)
     known = unpack(record)
-    fresh = outcome_counts and known.outcome != unpack(record_now).outcome
     if known.uid != uid:
-        begun = Change(DELETING if deleting else CREATED)
-        return Judgement((Change(DELETED, known=known), begun), record_now, fresh=outcome_counts)
+        changes: Tuple[Change, ...] = (Change(DELETED, known=known), begun)
+        return Detection(changes, record_now, outcome_counts, wait)
     fields = tuple(changed_fields(known.fingerprint, seen, table))
+    changes = ()
     if deleting and not known.deleting:
-        return Judgement((Change(DELETING, fields, known),), record_now, fresh)
-    if known.fingerprint.digest != seen.digest:
-        if outcome_counts and _was_acted_upon(known.fingerprint, seen, table):
-            return Judgement((), record_now, fresh)
-        only_status = (
-            status
-            and bool(fields)
-            and all(
-                name.split(".")[0] == "status" and not name.startswith(_ASKED_PATHS)
-                for name in fields
-            )
-        )
-        change = Change(STATUS if only_status else UPDATED, fields, known)
-        return Judgement((change,), record_now, fresh)
-    return Judgement((), record_now, fresh)
+        changes = (Change(DELETING, fields, known),)
+    elif known.fingerprint.digest != seen.digest and not (
+        outcome_counts and _only_consumed(known.fingerprint, seen, table)
+    ):
+        only_status = status and bool(fields) and all(map(_is_status, fields))
+        changes = (Change(STATUS if only_status else UPDATED, fields, known),)
+    return Detection(changes, record_now, outcome_counts and known.outcome != digest, wait)
 
 
-def _was_acted_upon(before: Fingerprint, after: Fingerprint, table: PathTable) -> bool:
+def _is_status(name: str) -> bool:
+    """Whether a field belongs to the status and is not a request of people."""
+    return name.split(".")[0] == "status" and not name.startswith(_REQUEST_PATHS)
+
+
+def _only_consumed(before: Fingerprint, after: Fingerprint, table: PathTable) -> bool:
     """Whether nothing differs but what a step takes away once it has acted on it."""
     changed, removed = (
         set(changed_fields(before, after, table)),
@@ -156,32 +150,30 @@ def _was_acted_upon(before: Fingerprint, after: Fingerprint, table: PathTable) -
     )
 
 
-def judge_gone(record: Optional[bytes], uid: str = "") -> Judgement:
-    """Decide on an object that is no more; `uid` is given where the server said which.
+def detect_deletion(record: Optional[bytes], uid: str = "") -> Detection:
+    """Decide on an object that was deleted; `uid` is given where the server said which.
 
-    What was never known is no news, nor is the end of an older object of that name: a replay sends
-    such events.
+    Nothing is dispatched for an object that was never known, nor for the deletion of an older
+    object of that name: a replay sends such events.
     """
     if record is None:
-        return Judgement((), None)
+        return Detection((), None)
     known = unpack(record)
     if uid and known.uid != uid:
-        return Judgement((), record)
-    return Judgement((Change(DELETED, known=known),), None)
+        return Detection((), record)
+    return Detection((Change(DELETED, known=known),), None)
 
 
 def is_settled(obj: Mapping[str, Any]) -> bool:
-    """Whether an object of any kind needs no further look: Ready, for its current generation, and
-    not being deleted; or at its end (`status.finishedAt`). One with `status.requeueAt` does need
-    one.
+    """Whether an object of any kind needs no resync: Ready, for its current generation, and not
+    being deleted; or finished (`status.finishedAt`); and without `status.requeueAt`.
     """
-    expected = expectation(obj)
-    return expected.what == SETTLED and expected.at is None
+    return wait_state(obj).is_settled
 
 
 def outcome(obj: Mapping[str, Any]) -> Object:
-    """What of a status is news: the phase, and of each condition its status and reason. Times and
-    messages are not.
+    """What counts of a status: the phase, and of each condition its status and reason. Times and
+    messages do not.
     """
     status = obj.get("status")
     if not isinstance(status, dict):
@@ -196,13 +188,13 @@ def outcome(obj: Mapping[str, Any]) -> Object:
     return {**found, "conditions": seen} if seen else found
 
 
-def _asked(obj: Mapping[str, Any]) -> Object:
+def _requests(obj: Mapping[str, Any]) -> Object:
     found = untrusted.status(obj)
-    return {key: found[key] for key in ASKED if found.get(key)}
+    return {key: found[key] for key in REQUEST_FIELDS if found.get(key)}
 
 
-def digest_of_outcome(found: Mapping[str, Any]) -> bytes:
-    """Four bytes that tell one outcome from the next."""
+def outcome_digest(found: Mapping[str, Any]) -> bytes:
+    """Four bytes that identify an outcome."""
     return crc32(json.dumps(found, sort_keys=True).encode()).to_bytes(4, "big")
 
 
@@ -216,8 +208,8 @@ def payload(
     kind: str,
     sensitive: bool,
 ) -> Object:
-    """The trigger's payload. Of an object that is gone unseen, `object` holds what is remembered:
-    identity and labels.
+    """The trigger's payload. Where an object was deleted unobserved, `object` holds what is known
+    of it: identity and labels.
 
     `obj` is changed in place: managedFields and the values of Secrets are taken out.
     """
@@ -225,7 +217,7 @@ def payload(
     if obj is None or (
         change.change == DELETED and change.known and obj["metadata"].get("uid") != change.known.uid
     ):
-        obj = _remembered(change.known, name, namespace)
+        obj = _from_record(change.known, name, namespace)
     metadata = obj["metadata"]
     metadata.pop("managedFields", None)
     obj.setdefault("apiVersion", resource.api_version)
@@ -279,7 +271,7 @@ def _sensitive_fingerprint(obj: Mapping[str, Any], table: PathTable) -> Fingerpr
     return fingerprint(shown, table)
 
 
-def _remembered(known: Optional[Known], name: str, namespace: str) -> Object:
+def _from_record(known: Optional[ObjectRecord], name: str, namespace: str) -> Object:
     metadata: Object = {"name": name}
     if namespace:
         metadata["namespace"] = namespace

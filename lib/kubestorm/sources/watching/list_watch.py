@@ -1,5 +1,4 @@
-"""One list-and-watch of the Kubernetes API that never gives up; what an object means is left to the
-classes that derive from it.
+"""The list-watch loop of the Kubernetes API, as in an informer; subclasses handle the objects.
 
 `step` is one round (list if need be, then watch until the stream ends) and returns how long to wait
 before the next; `run` repeats it until `stop`. Nothing here knows HTTP, threads' creation or
@@ -18,13 +17,13 @@ from kubestorm.clients.kube import decode
 from kubestorm.core.errors import Error, TemporaryError
 from kubestorm.sources.watching import change_detection
 from kubestorm.sources.watching.api import Object, Stream, WatchApi, WatchKey
-from kubestorm.sources.watching.failures import judge_failure
+from kubestorm.sources.watching.backoff import decide_retry
 from kubestorm.sources.watching.settings import WatchSettings
 
 
 class ListWatch:
-    """The loop. A class that derives from it says what to do with each object (`_exists`, `_gone`)
-    and what is left to do after a list (`_listed`).
+    """The loop. A subclass handles objects (`_on_object`, `_on_delete`) and the end of a list
+    (`_on_list`).
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class ListWatch:
     ) -> None:
         self.key = key
         self.resource_version = ""
-        """Everything up to this version has been taken up; empty: list first."""
+        """Everything up to this version has been handled; empty: list first."""
         self._api, self._settings = api, settings
         self._clock, self._random = clock, random
         self._log = log or logging.getLogger(__name__)
@@ -50,24 +49,24 @@ class ListWatch:
         self._trouble = ""
         self._progressed = False
 
-    # What a watch does with what it sees.
+    # For subclasses.
 
     def _load(self) -> None:
         """Called once before the first list."""
 
-    def _exists(self, obj: Object) -> str:
+    def _on_object(self, obj: Object) -> str:
         """An object as it is now, from a list or an event alike; its key."""
         raise NotImplementedError
 
-    def _gone(self, obj: Object) -> None:
+    def _on_delete(self, obj: Object) -> None:
         """An object was deleted; `obj` is its last state."""
         raise NotImplementedError
 
-    def _listed(self, seen: Set[str]) -> None:
+    def _on_list(self, seen: Set[str]) -> None:
         """A list is complete; `seen` are the keys of all objects that there are."""
         raise NotImplementedError
 
-    def _learn(self, page: Object) -> None:
+    def _on_page(self, page: Object) -> None:
         """A page of a list has come."""
 
     # The watching thread.
@@ -89,7 +88,7 @@ class ListWatch:
             if not self.resource_version:
                 self._list()
             self._watch()
-        except Exception as error:  # noqa: BLE001 (the outermost loop: a watch that ends is a deaf pack)
+        except Exception as error:  # noqa: BLE001 (the outermost loop: the watch must go on)
             return self._failed(error)
         if self._progressed:
             self._failures = 0
@@ -110,15 +109,15 @@ class ListWatch:
         token = ""
         while not self._stopping.is_set():
             page = self._api.list_page(token)
-            self._learn(page)
+            self._on_page(page)
             items = page.get("items")
             for obj in items if isinstance(items, list) else []:
                 if change_detection.is_object(obj):
-                    seen.add(self._exists(obj))
+                    seen.add(self._on_object(obj))
             metadata = page.get("metadata") or {}
             token = metadata.get("continue") or ""
             if not token:
-                self._listed(seen)
+                self._on_list(seen)
                 self.resource_version = str(metadata.get("resourceVersion") or "")
                 self._log.info(
                     "watch.listed: %s, %s objects",
@@ -160,9 +159,9 @@ class ListWatch:
             return
         if kind in ("ADDED", "MODIFIED", "DELETED") and change_detection.is_object(obj):
             if kind == "DELETED":
-                self._gone(obj)
+                self._on_delete(obj)
             else:
-                self._exists(obj)
+                self._on_object(obj)
         version = str(obj["metadata"].get("resourceVersion") or "")
         self.resource_version = version or self.resource_version
         self._progressed = True
@@ -173,7 +172,7 @@ class ListWatch:
         except ValueError:
             event = None
         if not isinstance(event, dict):
-            # What was lost with the line is unknown, so the whole is read again.
+            # What was lost with the line is unknown: list again.
             self.resource_version = ""
             raise TemporaryError(
                 f"the watch of {self.key} sent a line that is not an event", service="Kubernetes"
@@ -198,24 +197,24 @@ class ListWatch:
         if self._progressed:
             self._failures = 0
         self._failures += 1
-        verdict = judge_failure(error, self._failures, self._settings.watch, self._random)
-        if verdict.relist:
+        decision = decide_retry(error, self._failures, self._settings.watch, self._random)
+        if decision.relist:
             self.resource_version = ""
-        if verdict.loud and verdict.word != self._trouble:
-            self._trouble = verdict.word
-            self._say(verdict.word, error)
-        return verdict.delay_seconds
+        if decision.is_logged and decision.cause != self._trouble:
+            self._trouble = decision.cause
+            self._log_trouble(decision.cause, error)
+        return decision.delay_seconds
 
-    def _say(self, word: str, error: Exception) -> None:
+    def _log_trouble(self, cause: str, error: Exception) -> None:
         extra = {"watch": str(self.key), "cluster": self._settings.cluster}
-        if word == "absent":
+        if cause == "absent":
             self._log.warning(
                 "watch.absent: %s is not served yet; waiting for its definition",
                 self.key,
                 extra=extra,
             )
         elif isinstance(error, Error):
-            self._log.warning("watch.%s: %s", word, error, extra=extra)
+            self._log.warning("watch.%s: %s", cause, error, extra=extra)
         else:
             self._log.error("watch.failed: %s", self.key, exc_info=error, extra=extra)
 

@@ -15,25 +15,25 @@ OWN_GROUP = "kubestorm.io"
 
 @dataclass(frozen=True)
 class ResyncSettings:
-    """When an object is looked at again though nothing happened to it."""
+    """When an object is resynced though nothing happened to it."""
 
     groups: Tuple[str, ...] = (OWN_GROUP,)
     """API groups that get resync events by themselves; a trigger's `resync` parameter says
     otherwise.
     """
     initial_seconds: float = 15.0
-    """First look at an object whose step failed; doubles from there."""
+    """First retry of an object whose step failed; doubles from there."""
     max_seconds: float = 600.0
-    """Where the doubling stops. What is watched (RDS, pods, Jobs) is looked at this often only in
-    case a watch missed something."""
+    """Where the doubling stops. What is watched (RDS, pods, Jobs) is resynced this often only as a
+    backstop."""
     unheard_seconds: float = 120.0
-    """After an event that nobody has answered, before the object is looked at: the run may wait for
-    its turn, or have died. Doubles as well."""
+    """How long an event may be unanswered before a resync: the run may be queued, or have died.
+    Doubles as well."""
     all_seconds: float = 3600.0
     """Every object of the kinds whose trigger asks for resync, Ready or not; 0 turns it off. Kinds
-    of ours are compared by the sensor of drift instead."""
+    of ours are left to the drift poll instead."""
     jitter: float = 0.1
-    """Share of a delay that is random, so that objects made together are not looked at together."""
+    """Share of a delay that is random, so that objects made together are not resynced together."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class LoopSettings:
     backoff_initial_seconds: float = 1.0
     backoff_max_seconds: float = 60.0
     absent_seconds: float = 15.0
-    """Between looks for a resource that the API does not serve yet."""
+    """Between tries of a resource that the API does not serve yet."""
     forbidden_seconds: float = 60.0
     """Between tries of what is forbidden: an administrator has to act first."""
     record_seconds: float = 10.0
-    """What was known is written this long after the dispatch, and at most one value in so many
-    seconds: on StackStorm each is an event. A crash within it repeats those events."""
+    """The state is written this long after the dispatch, and at most one value in so many seconds:
+    on StackStorm each write is an event. A crash within it repeats those events."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class WatchSettings:
         resync = read_section(ResyncSettings, config.get("resync"), "resync")
         for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
             if not getattr(resync, name):
-                # It would look without a pause for as long as anything is not Ready.
+                # It would resync without a pause while anything is not Ready.
                 raise invalid_setting(f"resync.{name}", "more than 0", 0)
         return cls(
             cluster=settings.cluster,

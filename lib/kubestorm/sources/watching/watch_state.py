@@ -1,11 +1,11 @@
-"""What a watch knows, in memory and in the datastore: the objects' records and how far the watch
-has read.
+"""The state of a watch, in memory and in the datastore: the objects' records and the last
+resourceVersion.
 
 The datastore holds strings under names. A watch has one `head` (the resourceVersion, the number of
 shards, the paths) and at most 256 shards of records. Shards are written before the head: a crash
 between the two reads a few events again, and finds most of them known. On StackStorm each write is
-a trigger instance: it follows the dispatch by seconds and holds all that came meanwhile, and how
-far the watch has read is written only along with something else, or at the end.
+a trigger instance: it follows the dispatch by seconds and holds all that came meanwhile, and the
+resourceVersion is written only along with something else, or at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Pr
 from zlib import crc32
 
 from kubestorm.sources.watching.fingerprint import PathTable
-from kubestorm.sources.watching.records import unpack
+from kubestorm.sources.watching.object_record import unpack
 
 FORMAT = 1
 MAX_SHARDS = 256
@@ -46,7 +46,7 @@ class _Snapshot(NamedTuple):
     stale: List[str]
 
 
-class Knowledge:
+class WatchState:
     """The records of one watch. Safe to use from the watching thread and the one that flushes."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Knowledge:
         self._head: Dict[str, Any] = {}
         """The head as it was last written, without the resourceVersion."""
         self.resource_version = ""
-        """How far the watch had read when the head was last written or read."""
+        """The resourceVersion when the head was last written or read."""
         self.kind = ""
         self.paths = PathTable()
 

@@ -1,6 +1,5 @@
-"""The process of what looks from time to time where nobody calls: registries, branches, base
-images, deliveries, what Applications read from outside, Leases that nobody needs. `resources` has
-the look at drift.
+"""The process that polls what sends no events: registries, branches, base images, deliveries, what
+Applications read from outside, expired Leases. The drift poll is in `resources`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
 from kubestorm.clients.services import Services, open_services
 from kubestorm.core.errors import Error
 from kubestorm.core.parts import APPLICATIONS, BUILDS, serves
-from kubestorm.entrypoints.sensors.keeping import Config, Keeper, Part
-from kubestorm.sources.datastore import QuietStore
+from kubestorm.entrypoints.sensors.supervisor import Component, Config, Supervisor
+from kubestorm.sources.datastore import WriteBehindStore
 
 STOP_SECONDS = 1.0
 OPEN_SECONDS = 300.0
@@ -22,9 +21,9 @@ LEASES_SECONDS = 3600.0
 
 
 class Context(NamedTuple):
-    """What a poll is given: its memory, where triggers go, the log."""
+    """What a poll is given: its datastore, where triggers go, the log."""
 
-    store: QuietStore
+    store: WriteBehindStore
     dispatch: Callable[[str, Mapping[str, Any]], object]
     log: logging.Logger
 
@@ -33,7 +32,7 @@ class Poll(NamedTuple):
     """What is done, and how often."""
 
     interval_seconds: float
-    look: Callable[[], object]
+    run: Callable[[], object]
 
 
 MakePoll = Callable[[Config, Context], Optional[Poll]]
@@ -48,7 +47,7 @@ def registries(config: Config, context: Context) -> Optional[Poll]:
 
     settings = RegistrySettings.from_config(config).polling
     poller = RegistryPoller(settings, context.store, context.dispatch, context.log)
-    services = open_services(config)  # kept: it knows tokens, and looks for when they end
+    services = open_services(config)  # kept: it renews its own tokens
     return Poll(poller.tick_seconds, lambda: poller.poll(services.registry, services.now()))
 
 
@@ -66,7 +65,7 @@ def branches(config: Config, context: Context) -> Optional[Poll]:
 
 
 def base_images(config: Config, context: Context) -> Optional[Poll]:
-    """Images that built ones stand on."""
+    """Base images of built images."""
     from kubestorm.kinds.build.base_images.polling import BaseImagePoller
 
     poller = BaseImagePoller(context.dispatch, context.log)
@@ -74,7 +73,7 @@ def base_images(config: Config, context: Context) -> Optional[Poll]:
 
 
 def deliveries(config: Config, context: Context) -> Optional[Poll]:
-    """Deliveries under way."""
+    """Deliveries in progress."""
     from kubestorm.kinds.build.pipeline.polling import DeliveryPoller
 
     poller = DeliveryPoller(context.dispatch, context.log)
@@ -91,32 +90,32 @@ def applications(config: Config, context: Context) -> Optional[Poll]:
 
 
 def leases(config: Config, context: Context) -> Optional[Poll]:
-    """Leases that nobody has held for a day."""
+    """Leases that have not been held for a day."""
     from kubestorm.clients.lease import collect
 
-    def look(services: Services) -> None:
+    def collect_leases(services: Services) -> None:
         count = collect(services.kube, services.now())
         if count:
             context.log.info("leases.collected: %s", count)
 
-    return Poll(LEASES_SECONDS, WithServices(config, look))
+    return Poll(LEASES_SECONDS, WithServices(config, collect_leases))
 
 
-def for_part(part: str, make: MakePoll) -> MakePoll:
-    """A poll of one part of the pack, made where the sensors serve it."""
+def if_served(part: str, make: MakePoll) -> MakePoll:
+    """A poll of one part of the pack, where the configuration has that part."""
     return lambda config, context: make(config, context) if serves(config, part) else None
 
 
 POLLS: Tuple[Tuple[str, MakePoll], ...] = (
     ("registries", registries),
-    ("branches", for_part(BUILDS, branches)),
-    ("base images", for_part(BUILDS, base_images)),
-    ("deliveries", for_part(BUILDS, deliveries)),
-    ("applications", for_part(APPLICATIONS, applications)),
+    ("branches", if_served(BUILDS, branches)),
+    ("base images", if_served(BUILDS, base_images)),
+    ("deliveries", if_served(BUILDS, deliveries)),
+    ("applications", if_served(APPLICATIONS, applications)),
     ("leases", leases),
 )
-"""Name -> what makes a poll of the configuration; None where that asks for none. Each has a thread
-of its own: a look that takes long delays no other.
+"""Name -> what makes a poll from the configuration; None where it asks for none. Each has a thread
+of its own: a slow poll delays no other.
 """
 
 
@@ -124,29 +123,29 @@ class Polls:
     """All polls that the configuration asks for."""
 
     def __init__(self, service: Any, config: Optional[Config], log: logging.Logger) -> None:
-        store = QuietStore(service, log)
+        store = WriteBehindStore(service, log)
 
         def dispatch(trigger: str, payload: Mapping[str, Any]) -> object:
             return service.dispatch(trigger=trigger, payload=payload)
 
         context = Context(store, dispatch, log)
-        parts = [part_of(name, make, context) for name, make in POLLS]
-        self.keeper = Keeper(parts, config, log, closing=store.flush)
+        parts = [poll_component(name, make, context) for name, make in POLLS]
+        self.supervisor = Supervisor(parts, config, log, on_stop=store.flush)
 
 
-def part_of(name: str, make: MakePoll, context: Context) -> Part:
-    """A poll as a part of a process."""
+def poll_component(name: str, make: MakePoll, context: Context) -> Component:
+    """A poll as a component of a process."""
 
-    def begin(config: Config) -> Optional[Repeating]:
+    def start(config: Config) -> Optional[PollLoop]:
         poll = make(config, context)
-        return Repeating(name, poll, context.log) if poll is not None else None
+        return PollLoop(name, poll, context.log) if poll is not None else None
 
-    return Part(name, begin)
+    return Component(name, start)
 
 
-class Repeating:
-    """One poll in a thread of its own, from when it is made to `stop`. Nothing that is raised in a
-    look ends it.
+class PollLoop:
+    """Runs one poll in a thread of its own from its creation to `stop`. An error is logged once
+    until it changes, and the next run tries again.
     """
 
     def __init__(self, name: str, poll: Poll, log: logging.Logger) -> None:
@@ -157,21 +156,21 @@ class Repeating:
         self._thread.start()
 
     def stop(self) -> None:
-        """A look that is under way ends with the process. Safe to repeat."""
+        """A run in progress ends with the process. Safe to repeat."""
         self._stopping.set()
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
         while True:
-            self.look()
+            self.run_once()
             if self._stopping.wait(self._poll.interval_seconds):
                 return
 
-    def look(self) -> None:
-        """Look once. Raises nothing; what goes wrong is said once."""
+    def run_once(self) -> None:
+        """Raises nothing."""
         try:
-            self._poll.look()
-        except Exception as error:  # noqa: BLE001 (the outer loop: the next look tries again)
+            self._poll.run()
+        except Exception as error:  # noqa: BLE001 (the outer loop: the next run tries again)
             why = f"{type(error).__name__}: {error}"
             if why != self._trouble:
                 unforeseen = None if isinstance(error, Error) else error
@@ -184,18 +183,18 @@ class Repeating:
 
 
 class WithServices:
-    """A look that is given services. They are opened anew every few minutes, as tokens run out; to
-    do so for each look would cost more than most looks.
+    """A poll that gets services. They are reopened every few minutes, as tokens expire; reopening
+    them for each run would cost more than most runs.
     """
 
     def __init__(
         self,
         config: Config,
-        look: Callable[[Services], object],
+        poll: Callable[[Services], object],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config, self._look, self._clock = config, look, clock
+        self._config, self._poll, self._clock = config, poll, clock
         self._services: Optional[Services] = None
         self._until = 0.0
 
@@ -205,4 +204,4 @@ class WithServices:
                 self._services.close()
             self._services = open_services(self._config)
             self._until = self._clock() + OPEN_SECONDS
-        self._look(self._services)
+        self._poll(self._services)

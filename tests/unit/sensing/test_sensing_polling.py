@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from kubestorm.core.errors import TemporaryError
-from kubestorm.entrypoints.sensors.polls import POLLS, Context, Poll, Repeating, WithServices
-from kubestorm.sources.datastore import QuietStore
+from kubestorm.entrypoints.sensors.polling import POLLS, Context, Poll, PollLoop, WithServices
+from kubestorm.sources.datastore import WriteBehindStore
 
 LOG = logging.getLogger("test")
 
@@ -44,7 +44,7 @@ ALWAYS = {"base images": 60, "deliveries": 5, "applications": 300, "leases": 360
 )
 def test_what_is_polled_and_how_often_the_configuration_says(more, intervals):
     """What it does not ask for takes no thread."""
-    context = Context(QuietStore(Nothing(), LOG), lambda *_: None, LOG)
+    context = Context(WriteBehindStore(Nothing(), LOG), lambda *_: None, LOG)
     config = {"cluster": "test", **more}
     found = {name: make(config, context) for name, make in POLLS}
     assert {name: poll.interval_seconds for name, poll in found.items() if poll} == {
@@ -69,7 +69,7 @@ def test_a_look_that_fails_is_said_once_and_the_next_one_comes():
             raise error
         done.set()
 
-    repeating = Repeating("drift", Poll(0.001, look), log)
+    repeating = PollLoop("drift", Poll(0.001, look), log)
     assert done.wait(20)
     repeating.stop()
     assert lines == [

@@ -1,7 +1,7 @@
-"""Watches what we own (Deployments, pods, Jobs) and wakes the object that waits for it.
+"""Watches owned objects (Deployments, ReplicaSets, Pods, Jobs) and wakes their owner.
 
-Nothing is dispatched and nothing is kept beyond the process: an object that waits is woken when a
-telling state changed while it was watched; after a start, only those that are not settled are.
+Nothing is dispatched and nothing is stored: an owner is woken when a relevant state changes while
+it is watched; after a start, only owners that are not settled are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KINDS = {
 BUILD_KINDS = ("Pod", "Job")
 
 
-def wanted_keys(
+def owned_keys(
     watched: Container[str], places: Sequence[str], build_namespace: str
 ) -> Dict[WatchKey, str]:
     """What to watch while kinds of ours (by plural) are `watched`, and the kind that each is: what
@@ -49,8 +49,8 @@ def wanted_keys(
 
 
 class OwnedWatch(ListWatch):
-    """One kind of what we own. `wake` gets the owner, the kind that changed, and whether only an
-    owner that waits is to be woken.
+    """One kind of owned objects. `wake` gets the owner, the kind that changed, and whether to wake
+    only an owner that waits.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class OwnedWatch(ListWatch):
         self._states: Dict[str, str] = {}
         self._is_first_list = True
 
-    def _exists(self, obj: Object) -> str:
+    def _on_object(self, obj: Object) -> str:
         key = change_detection.key_of(obj)
         self._take(key, obj, telling_state(self._kind, obj))
         return key
 
-    def _gone(self, obj: Object) -> None:
+    def _on_delete(self, obj: Object) -> None:
         key = change_detection.key_of(obj)
         if self._kind in ("Deployment", "Job"):
             self._take(key, obj, GONE)
         self._states.pop(key, None)
 
-    def _listed(self, seen: Set[str]) -> None:
+    def _on_list(self, seen: Set[str]) -> None:
         self._is_first_list = False
         for key in set(self._states) - seen:
             del self._states[key]
@@ -87,6 +87,6 @@ class OwnedWatch(ListWatch):
         self._states[key] = state
         owner = owner_of(self._kind, obj) if is_worth_a_look(before, state) else None
         if owner is not None:
-            # That pods are up is news only to who waits for it: an autoscaler makes it so all day.
+            # Pods that become ready matter only to an owner that waits: autoscalers do it all day.
             only_waiting = self._is_first_list or state.startswith(SETTLED)
             self._wake(owner, self._kind.lower(), only_waiting)

@@ -6,17 +6,23 @@ import dataclasses
 
 import pytest
 from kubestorm.clients.rds import ListedSnapshot
-from kubestorm.sources.watching.instances import Owner, Seen, judge, seen_instances, seen_snapshots
+from kubestorm.sources.watching.rds_poller import (
+    Owner,
+    ResourceState,
+    compare,
+    instance_states,
+    snapshot_states,
+)
 
 from tests.unit.instances import make_instance
 
 OWNER = Owner("shop", "orders", "uid-1")
 WAITS = {"shop/orders"}
-BUSY, OLD, NEW = Seen(OWNER, ""), Seen(OWNER, "old"), Seen(OWNER, "new")
+BUSY, OLD, NEW = ResourceState(OWNER, ""), ResourceState(OWNER, "old"), ResourceState(OWNER, "new")
 
 
 @pytest.mark.parametrize(
-    "memory, now, waits, woken",
+    "states, now, waits, woken",
     [
         pytest.param(None, {"i": NEW}, WAITS, True, id="the first look, and it waits"),
         pytest.param(None, {"i": NEW}, (), False, id="the first look, and it does not"),
@@ -24,7 +30,11 @@ BUSY, OLD, NEW = Seen(OWNER, ""), Seen(OWNER, "old"), Seen(OWNER, "new")
         pytest.param({"i": BUSY}, {"i": NEW}, WAITS, True, id="RDS is done"),
         pytest.param({}, {"i": NEW}, WAITS, True, id="it was done between two looks"),
         pytest.param(
-            {"i": NEW._replace(told=True)}, {"i": NEW}, WAITS, False, id="it has been woken for it"
+            {"i": NEW._replace(notified=True)},
+            {"i": NEW},
+            WAITS,
+            False,
+            id="it has been woken for it",
         ),
         pytest.param({"i": NEW}, {"i": NEW}, WAITS, True, id="it began to wait since"),
         pytest.param({"i": OLD}, {"i": NEW}, (), True, id="somebody changed the instance"),
@@ -34,48 +44,50 @@ BUSY, OLD, NEW = Seen(OWNER, ""), Seen(OWNER, "old"), Seen(OWNER, "new")
         pytest.param(None, {}, WAITS, True, id="it went before the first look"),
     ],
 )
-def test_an_owner_is_woken_by_what_concerns_it(memory, now, waits, woken):
+def test_an_owner_is_woken_by_what_concerns_it(states, now, waits, woken):
     """By a state in which it can act, once for each."""
-    assert [one.key for one in judge(now, memory, waits).wake] == (["shop/orders"] if woken else [])
+    assert [one.key for one in compare(now, states, waits).wake] == (
+        ["shop/orders"] if woken else []
+    )
 
 
 def test_a_nightly_backup_wakes_nobody():
     """Available, backing up, available: the same state as before."""
-    first = judge({"i": OLD}, None, ())
-    second = judge({"i": BUSY}, first.memory, ())
+    first = compare({"i": OLD}, None, ())
+    second = compare({"i": BUSY}, first.states, ())
     assert (second.wake, second.under_way) == ([], True)
-    assert judge({"i": OLD}, second.memory, ()).wake == []
+    assert compare({"i": OLD}, second.states, ()).wake == []
 
 
 def test_a_change_wakes_once_when_it_is_done():
     """From the request for a larger class to the end, however often it is looked."""
     looks = [({"i": OLD}, ()), ({"i": BUSY}, WAITS), ({"i": BUSY}, WAITS), ({"i": NEW}, WAITS)]
     looks += [({"i": NEW}, WAITS), ({"i": NEW}, ())]
-    memory, woken = None, []
+    states, woken = None, []
     for found, waits in looks:
-        verdict = judge(found, memory, waits)
-        memory = verdict.memory
+        verdict = compare(found, states, waits)
+        states = verdict.states
         woken.append(len(verdict.wake))
     assert woken == [0, 0, 0, 1, 0, 0]
 
 
 def test_one_that_waits_anew_is_woken_anew():
     """A password is applied without a state that a look would see; the wait alone tells."""
-    told = judge({"i": NEW}, {"i": BUSY}, WAITS).memory
-    ready = judge({"i": NEW}, told, ()).memory
-    assert judge({"i": NEW}, ready, WAITS).wake == [OWNER]
+    notified = compare({"i": NEW}, {"i": BUSY}, WAITS).states
+    ready = compare({"i": NEW}, notified, ()).states
+    assert compare({"i": NEW}, ready, WAITS).wake == [OWNER]
 
 
 def test_an_owner_of_several_things_is_woken_once():
     """An instance and its snapshot end together."""
     before = {"instance/i": BUSY, "snapshot/s": BUSY}
-    assert judge({"instance/i": NEW, "snapshot/s": NEW}, before, WAITS).wake == [OWNER]
+    assert compare({"instance/i": NEW, "snapshot/s": NEW}, before, WAITS).wake == [OWNER]
 
 
 def test_only_what_is_ours_is_looked_at():
     """By the tags that say which cluster's, and whose."""
     ours = make_instance(tags=_tags("dev"))
-    found = seen_instances(
+    found = instance_states(
         [ours, make_instance(tags=_tags("other")), make_instance(tags={})], "dev"
     )
     assert [one.owner for one in found.values()] == [OWNER]
@@ -83,7 +95,7 @@ def test_only_what_is_ours_is_looked_at():
         ListedSnapshot("s", "creating", _tags("dev")),
         ListedSnapshot("t", "available", {}),
     ]
-    assert seen_snapshots(snapshots, "dev") == {"snapshot/s": BUSY}
+    assert snapshot_states(snapshots, "dev") == {"snapshot/s": BUSY}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +111,7 @@ def test_a_state_is_what_may_concern_the_owner(change, other):
     """Two looks at an instance with something changed."""
     one = make_instance(tags=_tags("dev"))
     two = dataclasses.replace(one, **change)
-    states = [next(iter(seen_instances([each], "dev").values())).state for each in (one, two)]
+    states = [next(iter(instance_states([each], "dev").values())).state for each in (one, two)]
     assert (states[0] != states[1]) is other
 
 

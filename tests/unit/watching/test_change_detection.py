@@ -15,30 +15,30 @@ from kubestorm.sources.watching import change_detection
 from kubestorm.sources.watching.change_detection import (
     REDACTED,
     Change,
-    Judgement,
+    Detection,
+    detect_changes,
+    detect_deletion,
     is_settled,
-    judge,
-    judge_gone,
     payload,
 )
-from kubestorm.sources.watching.expecting import (
-    FAILED,
-    PEOPLE,
-    SETTLED,
-    UNHEARD,
-    WATCH,
-    expectation,
-    requeue_at,
-)
 from kubestorm.sources.watching.fingerprint import LAST_APPLIED, PathTable
+from kubestorm.sources.watching.wait_state import (
+    FAILED,
+    IN_PROGRESS,
+    SETTLED,
+    UNANSWERED,
+    USER_ACTION,
+    requeue_at,
+    wait_state,
+)
 
 DATABASES = Resource("kubestorm.io", "v1alpha1", "databases")
 SECRETS = Resource("", "v1", "secrets")
 
 
-def changes_of(judgement: Judgement) -> list[str]:
+def changes_of(detection: Detection) -> list[str]:
     """The words of the changes alone."""
-    return [change.change for change in judgement.changes]
+    return [change.change for change in detection.changes]
 
 
 def database(uid: str = "11111111-1111-1111-1111-111111111111", **changes: Any) -> dict[str, Any]:
@@ -107,8 +107,8 @@ def test_a_level_is_turned_into_changes(
 ) -> None:
     """What is dispatched depends on what was known and what is there, not on the event's type."""
     table = PathTable()
-    record = None if before is None else judge(before, None, table).record
-    assert changes_of(judge(now, record, table)) == changes
+    record = None if before is None else detect_changes(before, None, table).record
+    assert changes_of(detect_changes(now, record, table)) == changes
 
 
 CREATING = {
@@ -155,25 +155,25 @@ def test_outcomes_are_changes_for_who_asks_for_them(
 ) -> None:
     """A new phase, or a condition's status or reason, is told; texts and times are not."""
     table = PathTable()
-    record = judge(before, None, table, status=True).record
-    assert changes_of(judge(now, record, table, status=True)) == changes
+    record = detect_changes(before, None, table, status=True).record
+    assert changes_of(detect_changes(now, record, table, status=True)) == changes
 
 
 def test_an_outcome_names_what_changed() -> None:
     """By the paths that a rule's criterion would use."""
     table = PathTable()
-    record = judge(database(status=CREATING), None, table, status=True).record
-    told = judge(database(status=READY), record, table, status=True).changes[0]
+    record = detect_changes(database(status=CREATING), None, table, status=True).record
+    told = detect_changes(database(status=READY), record, table, status=True).changes[0]
     assert told.changed_fields == ("status.conditions.Ready", "status.phase")
 
 
 def test_an_object_that_went_is_told_once() -> None:
     """Known: deleted. Unknown, or an older object of that name: nothing."""
-    record = judge(database(), None, PathTable()).record
-    assert changes_of(judge_gone(record)) == ["deleted"]
-    assert judge_gone(record).record is None
-    assert changes_of(judge_gone(None)) == []
-    older = judge_gone(record, OTHER_UID)
+    record = detect_changes(database(), None, PathTable()).record
+    assert changes_of(detect_deletion(record)) == ["deleted"]
+    assert detect_deletion(record).record is None
+    assert changes_of(detect_deletion(None)) == []
+    older = detect_deletion(record, OTHER_UID)
     assert (older.changes, older.record) == ((), record)
 
 
@@ -184,9 +184,9 @@ def test_every_state_that_differs_from_the_last_is_told(sizes: list[str]) -> Non
     told: list[str] = []
     record = None
     for size in [size for size in sizes for _ in range(2)]:
-        judgement = judge(database(spec={"size": size}), record, table)
-        told += changes_of(judgement)
-        record = judgement.record
+        detection = detect_changes(database(spec={"size": size}), record, table)
+        told += changes_of(detection)
+        record = detection.record
     turns = sum(one != other for one, other in zip(sizes, sizes[1:]))
     assert told == ["created"] + ["updated"] * turns
 
@@ -257,24 +257,28 @@ def at(reason: str, status: str = "False", **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "obj, what",
+    "obj, kind",
     [
-        pytest.param(database(), UNHEARD, id="nobody has looked at it"),
-        pytest.param(database(status=at("Reconciling")), UNHEARD, id="between two steps"),
+        pytest.param(database(), UNANSWERED, id="nobody has looked at it"),
+        pytest.param(database(status=at("Reconciling")), UNANSWERED, id="between two steps"),
         pytest.param(database(status=at("Ready", "True")), SETTLED, id="Ready"),
         pytest.param(
-            database(status=at("Ready", "True", observedGeneration=2)), UNHEARD, id="edited since"
+            database(status=at("Ready", "True", observedGeneration=2)),
+            UNANSWERED,
+            id="edited since",
         ),
         pytest.param(
             database(status=at("Ready", "True", observedGeneration=0)),
             SETTLED,
             id="a kind whose generation counts our own writes",
         ),
-        pytest.param(database(status=at("Creating")), WATCH, id="RDS is at it"),
-        pytest.param(database(status=at("RollingOut")), WATCH, id="pods are replaced"),
+        pytest.param(database(status=at("Creating")), IN_PROGRESS, id="RDS is at it"),
+        pytest.param(database(status=at("RollingOut")), IN_PROGRESS, id="pods are replaced"),
         pytest.param(database(status=at("VaultUnavailable")), FAILED, id="a step failed"),
-        pytest.param(database(status=at("AwaitingApproval")), PEOPLE, id="somebody has to approve"),
-        pytest.param(database(status=at("Frozen")), PEOPLE, id="frozen"),
+        pytest.param(
+            database(status=at("AwaitingApproval")), USER_ACTION, id="somebody has to approve"
+        ),
+        pytest.param(database(status=at("Frozen")), USER_ACTION, id="frozen"),
         pytest.param(
             database(
                 status={
@@ -284,12 +288,12 @@ def at(reason: str, status: str = "False", **more: Any) -> dict[str, Any]:
                     ]
                 }
             ),
-            PEOPLE,
+            USER_ACTION,
             id="asks for what cannot be",
         ),
         pytest.param(
             database(status=at("Ready", "True", requestedSnapshot={"state": "Creating"})),
-            WATCH,
+            IN_PROGRESS,
             id="a snapshot is made of one that is Ready",
         ),
         pytest.param(
@@ -299,11 +303,11 @@ def at(reason: str, status: str = "False", **more: Any) -> dict[str, Any]:
         ),
         pytest.param(
             database(status=at("Ready", "True"), metadata=DELETING),
-            UNHEARD,
+            UNANSWERED,
             id="its deletion has just been asked for",
         ),
         pytest.param(
-            database(status=at("Snapshotting"), metadata=DELETING), WATCH, id="being deleted"
+            database(status=at("Snapshotting"), metadata=DELETING), IN_PROGRESS, id="being deleted"
         ),
         pytest.param(
             database(status=at("InvalidSpec"), metadata=DELETING),
@@ -312,23 +316,23 @@ def at(reason: str, status: str = "False", **more: Any) -> dict[str, Any]:
         ),
         pytest.param(
             database(status=at("Deleting", observedGeneration=2), metadata=DELETING),
-            UNHEARD,
+            UNANSWERED,
             id="nobody has answered its deletion",
         ),
         pytest.param(
             database(status=at("ConfirmationMissing"), metadata=DELETING),
-            PEOPLE,
+            USER_ACTION,
             id="a deletion that waits for its second key",
         ),
     ],
 )
-def test_an_object_says_what_it_waits_for(obj: dict[str, Any], what: str) -> None:
+def test_an_object_says_what_it_waits_for(obj: dict[str, Any], kind: str) -> None:
     """By its conditions: who wakes it, or when it is looked at."""
-    assert expectation(obj).what == what
+    assert wait_state(obj).kind == kind
 
 
 @pytest.mark.parametrize(
-    "before, after, fresh, changes",
+    "before, after, outcome_changed, changes",
     [
         pytest.param(at("Creating"), at("Creating"), False, [], id="nothing new"),
         pytest.param(at("Creating"), at("Ready", "True"), True, [], id="another outcome"),
@@ -338,13 +342,13 @@ def test_an_object_says_what_it_waits_for(obj: dict[str, Any], what: str) -> Non
     ],
 )
 def test_a_new_outcome_is_noted_and_is_no_event(
-    before: Any, after: Any, fresh: bool, changes: list[str]
+    before: Any, after: Any, outcome_changed: bool, changes: list[str]
 ) -> None:
     """For kinds of ours, whose news and approvals are decided by the sensor."""
     table = PathTable()
-    record = judge(database(status=before), None, table, outcome_counts=True).record
-    judgement = judge(database(status=after), record, table, outcome_counts=True)
-    assert (judgement.fresh, changes_of(judgement)) == (fresh, changes)
+    record = detect_changes(database(status=before), None, table, outcome_counts=True).record
+    detection = detect_changes(database(status=after), record, table, outcome_counts=True)
+    assert (detection.outcome_changed, changes_of(detection)) == (outcome_changed, changes)
 
 
 @pytest.mark.parametrize(
@@ -372,9 +376,9 @@ def test_what_people_ask_is_a_change_until_it_was_acted_upon(
     """Otherwise each command would lead to a second run."""
     table = PathTable()
     first, then = (database(status={"requests": each}) for each in (before, after))
-    record = judge(first, None, table, status=status, outcome_counts=True).record
-    judgement = judge(then, record, table, status=status, outcome_counts=True)
-    assert changes_of(judgement) == changes
+    record = detect_changes(first, None, table, status=status, outcome_counts=True).record
+    detection = detect_changes(then, record, table, status=status, outcome_counts=True)
+    assert changes_of(detection) == changes
 
 
 def test_an_answer_to_a_question_is_a_change() -> None:
@@ -384,8 +388,8 @@ def test_an_answer_to_a_question_is_a_change() -> None:
         database(status={"approval": {"state": state}}) for state in ("waiting", "granted")
     )
     for ours, changes in ((True, ["updated"]), (False, [])):
-        record = judge(waiting, None, table, outcome_counts=ours).record
-        assert changes_of(judge(granted, record, table, outcome_counts=ours)) == changes
+        record = detect_changes(waiting, None, table, outcome_counts=ours).record
+        assert changes_of(detect_changes(granted, record, table, outcome_counts=ours)) == changes
 
 
 @pytest.mark.parametrize(
@@ -407,11 +411,13 @@ def test_an_annotation_that_was_acted_upon_is_no_change(
 ) -> None:
     """The same for what whoever may write the spec asks."""
     table = PathTable()
-    record = judge(
+    record = detect_changes(
         database(metadata={"annotations": before}), None, table, outcome_counts=True
     ).record
-    judgement = judge(database(metadata={"annotations": after}), record, table, outcome_counts=True)
-    assert changes_of(judgement) == changes
+    detection = detect_changes(
+        database(metadata={"annotations": after}), record, table, outcome_counts=True
+    )
+    assert changes_of(detection) == changes
 
 
 @pytest.mark.parametrize(
@@ -480,8 +486,8 @@ def test_the_payload_names_the_object_and_carries_it_without_managed_fields() ->
 
 def test_of_an_object_that_went_unseen_the_payload_has_identity_and_labels() -> None:
     """A rule that matches on labels hears of a deletion during downtime as well."""
-    record = judge(database(), None, PathTable()).record
-    said = shape(judge_gone(record).changes[0], None)
+    record = detect_changes(database(), None, PathTable()).record
+    said = shape(detect_deletion(record).changes[0], None)
     assert (said["change"], said["uid"], said["labels"]) == (
         "deleted",
         "11111111-1111-1111-1111-111111111111",
@@ -519,15 +525,15 @@ def test_the_values_of_a_secret_neither_travel_nor_are_kept() -> None:
     }
     table = PathTable()
     assert change_detection.is_sensitive(SECRETS)
-    first = judge(secret, None, table, sensitive=True)
-    same_value = judge(
+    first = detect_changes(secret, None, table, sensitive=True)
+    same_value = detect_changes(
         {**secret, "data": {"password": "other"}}, first.record, table, sensitive=True
     )
     assert same_value.record == first.record
     written = {**secret, "metadata": {**secret["metadata"], "resourceVersion": "2"}}  # type: ignore[dict-item]
-    assert judge(written, first.record, table, sensitive=True).changes[0].changed_fields == (
-        "data",
-    )
+    assert detect_changes(written, first.record, table, sensitive=True).changes[
+        0
+    ].changed_fields == ("data",)
     said = shape(Change("created"), secret, resource=SECRETS, kind="Secret", sensitive=True)
     assert word not in json.dumps(said)
     assert said["object"]["data"] == {"password": REDACTED}

@@ -1,8 +1,8 @@
-"""What RDS does for all our Databases, seen in one paged call each for instances and snapshots.
+"""Polls the RDS instances and snapshots of all our Databases, in one paged call each.
 
-A Database does not ask again whether its instance is ready: this looks at all of them, often while
-something is under way and seldom otherwise, and names the owner of what reached a state in which
-the owner can act or has something new to tell. `judge` decides and does nothing else.
+A Database does not poll its own instance: this polls all of them, often while something is in
+progress and seldom otherwise, and wakes the owner of what reached a state in which the owner can
+act or report. `compare` is pure.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from kubestorm.clients.rds import ListedSnapshot, RdsClient
     from kubestorm.kinds.database.plan import ObservedInstance
 
-# Nothing can be done for the owner while RDS says one of these of an instance or a snapshot.
+# Statuses of an instance or a snapshot during which its owner can do nothing.
 # Source: "Viewing Amazon RDS DB instance status" in the RDS user guide.
-PASSING = frozenset(
+BUSY_STATUSES = frozenset(
     (
         "backing-up",
         "configuring-enhanced-monitoring",
@@ -71,51 +71,53 @@ class Owner(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-class Seen(NamedTuple):
+class ResourceState(NamedTuple):
     """One instance or snapshot as it was last seen."""
 
     owner: Owner
     state: str
-    """A digest of what may concern its owner; empty while RDS is busy with it."""
-    told: bool = False
+    """A digest of what concerns its owner; empty while RDS is busy with it."""
+    notified: bool = False
     """Whether its owner has been woken for this state."""
 
 
-Memory = Mapping[str, Seen]
+States = Mapping[str, ResourceState]
 
 
-class Verdict(NamedTuple):
-    """Whom to wake, and what to remember."""
+class Comparison(NamedTuple):
+    """Owners to wake, and the states to remember."""
 
     wake: List[Owner]
-    memory: Dict[str, Seen]
+    states: Dict[str, ResourceState]
     under_way: bool
     """Whether RDS is busy with something of ours."""
 
 
-def judge(found: Mapping[str, Seen], memory: Optional[Memory], waits: Iterable[str]) -> Verdict:
-    """Compare what is seen with what was. `waits`: the keys of Databases that wait for RDS.
+def compare(
+    found: Mapping[str, ResourceState], states: Optional[States], waits: Iterable[str]
+) -> Comparison:
+    """Compare two polls. `waits`: the keys of Databases that wait for RDS.
 
-    Without a memory (the first look of a process) only those are woken that wait.
+    Without earlier states (the first poll of a process) only Databases that wait are woken.
     """
-    waiting, before = frozenset(waits), memory or {}
+    waiting, before = frozenset(waits), states or {}
     wake: Dict[str, Owner] = {}
-    after: Dict[str, Seen] = {}
+    after: Dict[str, ResourceState] = {}
     for identifier, seen in found.items():
         old = before.get(identifier)
         if not seen.state:
-            # The state before is kept, so that a nightly backup is no news.
-            after[identifier] = Seen(seen.owner, old.state if old else "")
+            # The state before is kept, so that a nightly backup wakes nobody.
+            after[identifier] = ResourceState(seen.owner, old.state if old else "")
             continue
         is_other = old is not None and old.state not in ("", seen.state)
         waits_now = seen.owner.key in waiting
-        known_told = old is not None and old.told and not is_other and waits_now
-        wanted = is_other or (waits_now and not known_told)
+        was_notified = old is not None and old.notified and not is_other and waits_now
+        wanted = is_other or (waits_now and not was_notified)
         if wanted:
             wake[seen.owner.uid] = seen.owner
-        after[identifier] = seen._replace(told=wanted or known_told)
-    if memory is None:
-        # What went before this process began: a deletion waits for nothing any more.
+        after[identifier] = seen._replace(notified=wanted or was_notified)
+    if states is None:
+        # Deleted before this process started.
         there = {one.owner.key for one in found.values()}
         for key in waiting - there:
             namespace, _, name = key.partition("/")
@@ -123,26 +125,30 @@ def judge(found: Mapping[str, Seen], memory: Optional[Memory], waits: Iterable[s
     for identifier, old in before.items():
         if identifier not in found:
             wake[old.owner.uid] = old.owner
-    return Verdict(list(wake.values()), after, any(not one.state for one in found.values()))
+    return Comparison(list(wake.values()), after, any(not one.state for one in found.values()))
 
 
-def seen_instances(instances: Iterable[ObservedInstance], cluster: str) -> Dict[str, Seen]:
+def instance_states(
+    instances: Iterable[ObservedInstance], cluster: str
+) -> Dict[str, ResourceState]:
     """Our instances among all of the region."""
     found = {}
     for one in instances:
         owner = owner_of(one.tags, cluster)
         if owner is not None:
-            found[f"instance/{one.identifier}"] = Seen(owner, _state(one.status, _facts(one)))
+            found[f"instance/{one.identifier}"] = ResourceState(
+                owner, _state(one.status, _facts(one))
+            )
     return found
 
 
-def seen_snapshots(snapshots: Iterable[ListedSnapshot], cluster: str) -> Dict[str, Seen]:
+def snapshot_states(snapshots: Iterable[ListedSnapshot], cluster: str) -> Dict[str, ResourceState]:
     """Our snapshots among all of the region."""
     found = {}
     for one in snapshots:
         owner = owner_of(one.tags, cluster)
         if owner is not None:
-            found[f"snapshot/{one.identifier}"] = Seen(owner, _state(one.status, ()))
+            found[f"snapshot/{one.identifier}"] = ResourceState(owner, _state(one.status, ()))
     return found
 
 
@@ -175,15 +181,13 @@ def _facts(one: ObservedInstance) -> Any:
 
 
 def _state(status: str, facts: Any) -> str:
-    if status in PASSING:
+    if status in BUSY_STATUSES:
         return ""
     return hashlib.sha256(repr((status, facts)).encode()).hexdigest()[:16]
 
 
-class InstanceWatch:
-    """The loop: `run` looks at RDS from time to time until `stop`. Every method may be called from
-    any thread.
-    """
+class RdsPoller:
+    """The loop: `run` polls until `stop`. Every method may be called from any thread."""
 
     def __init__(
         self,
@@ -196,56 +200,56 @@ class InstanceWatch:
         log: logging.Logger,
     ) -> None:
         """`waits` gives the keys of the Databases that wait for RDS, None where there are none at
-        all, or no rule asks for them: then RDS is not asked either.
+        all, or no rule asks for them: then RDS is not polled.
         """
         self._connect, self._cluster, self._settings = connect, cluster, settings
         self._waits, self._wake, self._log = waits, wake, log
-        self._memory: Optional[Memory] = None
+        self._states: Optional[States] = None
         self._failures = 0
         self._trouble = ""
-        self._pause = 0.0
-        self._poked = threading.Event()
+        self._interval = 0.0
+        self._rescheduled = threading.Event()
         self._stopping = threading.Event()
 
-    def poke(self) -> None:
-        """A Database waits for RDS now, or does no longer: choose the pause anew."""
-        self._poked.set()
+    def reschedule(self) -> None:
+        """A Database waits for RDS now, or no longer does: choose the interval again."""
+        self._rescheduled.set()
 
     def stop(self) -> None:
         """End `run` soon."""
         self._stopping.set()
-        self._poked.set()
+        self._rescheduled.set()
 
     def run(self) -> None:
-        """Look until `stop`."""
+        """Poll until `stop`."""
         pause: Optional[float] = 0.0
         last = 0.0
         while True:
-            self._poked.wait(pause)
+            self._rescheduled.wait(pause)
             if self._stopping.is_set():
                 return
-            self._poked.clear()
+            self._rescheduled.clear()
             waits = self._waits()
             now = time.monotonic()
-            # A poke alone is no reason to ask RDS more often than every `watch_seconds`.
+            # Never more often than every `watch_seconds`.
             soon = waits and not self._failures
-            due = last + (self._settings.watch_seconds if soon else self._pause)
+            due = last + (self._settings.watch_seconds if soon else self._interval)
             if waits is None:
                 pause = None
             elif now < due:
                 pause = due - now
             else:
-                last, self._pause = now, self.look(waits)
-                pause = self._pause
+                last, self._interval = now, self.poll_once(waits)
+                pause = self._interval
 
-    def look(self, waits: Collection[str]) -> float:
-        """Look once and wake whom it concerns; the seconds to wait before the next look."""
+    def poll_once(self, waits: Collection[str]) -> float:
+        """Poll once and wake the owners concerned; the seconds until the next poll."""
         settings = self._settings
         try:
             rds = self._connect()
             found = {
-                **seen_instances(rds.list_instances(), self._cluster),
-                **seen_snapshots(rds.list_snapshots(), self._cluster),
+                **instance_states(rds.list_instances(), self._cluster),
+                **snapshot_states(rds.list_snapshots(), self._cluster),
             }
         except Exception as error:  # noqa: BLE001 (the outermost loop: nobody else would wake a Database)
             self._failures += 1
@@ -259,8 +263,8 @@ class InstanceWatch:
         if self._trouble:
             self._log.info("rds.recovered: after %s", self._trouble)
         self._failures, self._trouble = 0, ""
-        verdict = judge(found, self._memory, waits)
-        self._memory = verdict.memory
+        verdict = compare(found, self._states, waits)
+        self._states = verdict.states
         for owner in verdict.wake:
             self._wake(owner)
         busy = verdict.under_way or bool(waits)

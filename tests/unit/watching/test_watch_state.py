@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubestorm.sources.watching.fingerprint import Fingerprint
-from kubestorm.sources.watching.records import pack
-from kubestorm.sources.watching.watch_state import MAX_SHARDS, Knowledge
+from kubestorm.sources.watching.object_record import pack
+from kubestorm.sources.watching.watch_state import MAX_SHARDS, WatchState
 
 
 class Store(Dict[str, str]):
@@ -34,12 +34,12 @@ def record(number: int) -> bytes:
     return pack(f"uid-{number}", False, False, Fingerprint(number.to_bytes(16, "big"), b""), {})
 
 
-def knowledge(store: Store) -> Knowledge:
-    return Knowledge(store, "watch.x", {"plural": "x"}, lambda: 7.0)
+def state(store: Store) -> WatchState:
+    return WatchState(store, "watch.x", {"plural": "x"}, lambda: 7.0)
 
 
-def reopened(store: Store) -> Knowledge:
-    again = knowledge(store)
+def reopened(store: Store) -> WatchState:
+    again = state(store)
     assert again.load() == 0
     return again
 
@@ -54,7 +54,7 @@ def test_what_was_put_and_flushed_is_there_afterwards(
 ) -> None:
     """For any puts and removals, with flushes in between."""
     store = Store()
-    known, model = knowledge(store), {}
+    known, model = state(store), {}
     for at, (name, value) in enumerate(steps):
         key = f"shop/{name}"
         known.put(key, None if value is None else record(value))
@@ -72,7 +72,7 @@ def test_what_was_put_and_flushed_is_there_afterwards(
 def test_many_objects_take_at_most_256_shards_and_leave_no_others_behind() -> None:
     """The shards grow with the objects; those of a smaller count are removed."""
     store = Store()
-    known = knowledge(store)
+    known = state(store)
     for number in range(60_000):
         known.put(f"shop/{number}", record(number))
         if number in (10, 1_000, 20_000):
@@ -85,7 +85,7 @@ def test_many_objects_take_at_most_256_shards_and_leave_no_others_behind() -> No
 def test_one_change_writes_one_shard() -> None:
     """On StackStorm each value that is written is an event: not everything, not even the head."""
     store = Store()
-    known = knowledge(store)
+    known = state(store)
     for number in range(5_000):
         known.put(f"shop/{number}", record(number))
     known.flush()
@@ -98,7 +98,7 @@ def test_one_change_writes_one_shard() -> None:
 def test_how_far_it_has_read_is_written_at_the_end() -> None:
     """Alone it is not worth a write before: the next process finds what it reads again known."""
     store = Store()
-    known = knowledge(store)
+    known = state(store)
     known.put("shop/1", record(1))
     known.flush("8")
     assert known.flush("9", finally_=True) == 1
@@ -109,7 +109,7 @@ def test_how_far_it_has_read_is_written_at_the_end() -> None:
 def test_what_could_not_be_written_is_written_later() -> None:
     """An unreachable datastore loses nothing."""
     store = Store()
-    known = knowledge(store)
+    known = state(store)
     known.put("shop/1", record(1))
     store.fails = True
     with pytest.raises(OSError, match="unreachable"):
@@ -123,7 +123,7 @@ def test_what_could_not_be_written_is_written_later() -> None:
 def test_an_empty_watch_is_remembered_as_empty() -> None:
     """Nothing is missing from it after a restart."""
     store = Store()
-    known = knowledge(store)
+    known = state(store)
     known.flush("9", finally_=True)
     assert reopened(store).resource_version == "9"
 
@@ -134,13 +134,13 @@ def test_an_empty_watch_is_remembered_as_empty() -> None:
 def test_a_damaged_shard_means_that_everything_is_listed_again(damage: Optional[str]) -> None:
     """The version is dropped, so that objects whose records are lost are seen; nothing raises."""
     store = Store()
-    known = knowledge(store)
+    known = state(store)
     known.put("shop/1", record(1))
     known.flush("9")
     if damage is None:
         del store["watch.x.1.0"]
     else:
         store["watch.x.1.0"] = damage
-    again = knowledge(store)
+    again = state(store)
     assert again.load() == 1
     assert (again.resource_version, len(again)) == ("", 0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.sources.watching.fingerprint import MAX_FIELDS, Fingerprint
-from kubestorm.sources.watching.records import Known, is_unsettled, pack, unpack
+from kubestorm.sources.watching.object_record import ObjectRecord, is_unsettled, pack, unpack
 
 fingerprints = st.builds(
     lambda digest, count: Fingerprint(digest, bytes(8 * count)),
@@ -25,7 +25,7 @@ def test_unpack_reads_what_pack_wrote(
 ) -> None:
     """Every part comes back, for uids of Kubernetes' form and of any other."""
     record = pack(uid, deleting, unsettled, seen, names)
-    assert unpack(record) == Known(uid, deleting, unsettled, seen, names)
+    assert unpack(record) == ObjectRecord(uid, deleting, unsettled, seen, names)
     assert is_unsettled(record) is unsettled
 
 

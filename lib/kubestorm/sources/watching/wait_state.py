@@ -1,8 +1,8 @@
-"""What an object of ours waits for, by its own status: what will wake it, or when to look again.
+"""What an object of ours waits for, by its own status, which decides when it is requeued. Pure.
 
-Pure. An object that waits for people, or is done, is not looked at again by itself; one whose
-step failed is, with back-off; one whose progress is watched (RDS, pods, Jobs) only as a backstop;
-and one of which nothing is heard (the run for it died) after some minutes.
+An object that waits for people, or is done, is not requeued; one whose step failed is, with
+back-off; one whose progress is watched (RDS, pods, Jobs) only as a backstop; and one whose event
+no run has answered (the run may have died) after some minutes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,15 @@ from kubestorm.core import untrusted
 from kubestorm.core.conditions import POD_TROUBLE, READY, TRUE, WAITS_FOR_PEOPLE, WATCHED, find
 from kubestorm.core.times import parse_time
 
-SETTLED, PEOPLE, WATCH, FAILED, UNHEARD = "settled", "people", "watch", "failed", "unheard"
+SETTLED, USER_ACTION, IN_PROGRESS, FAILED, UNANSWERED = (
+    "settled",
+    "user action",
+    "in progress",
+    "failed",
+    "unanswered",
+)
 AWAITING_APPROVAL = "AwaitingApproval"
-# What a deletion waits for people for.
+# Reasons for which a deletion waits for people.
 DELETION_WAITS = frozenset(
     (
         "ApprovalExpired",
@@ -30,18 +36,23 @@ DELETION_WAITS = frozenset(
 )
 
 
-class Expectation(NamedTuple):
-    """`what` is one of the words above; `at` is when the object itself asks for a look."""
+class WaitState(NamedTuple):
+    """`kind` is one of the words above; `at` is `status.requeueAt`."""
 
-    what: str
+    kind: str
     at: Optional[dt.datetime] = None
     reason: str = ""
     """That of the condition Ready."""
     finished: bool = False
-    """Whether it has come to its end and no run will ever do anything about it."""
+    """Whether it has finished, so that no run will act on it again."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it needs no resync at all."""
+        return self.kind == SETTLED and self.at is None
 
 
-def expectation(obj: Mapping[str, Any]) -> Expectation:
+def wait_state(obj: Mapping[str, Any]) -> WaitState:
     """What an object of a kind of ours waits for.
 
     Source of the conventions: absent conditions read as Unknown; `observedGeneration` behind
@@ -50,16 +61,16 @@ def expectation(obj: Mapping[str, Any]) -> Expectation:
     """
     status = obj.get("status")
     if not isinstance(status, dict):
-        return Expectation(UNHEARD)
+        return WaitState(UNANSWERED)
     known = untrusted.mappings(status.get("conditions"))
     ready = find(known, READY) or {}
     reason = untrusted.text(ready.get("reason"))
-    what, at = _what(obj, status, known, ready), requeue_at(obj)
-    finished = what == SETTLED and at is None and bool(status.get("finishedAt"))
-    return Expectation(what, at, reason, finished)
+    kind, at = _kind(obj, status, known, ready), requeue_at(obj)
+    finished = kind == SETTLED and at is None and bool(status.get("finishedAt"))
+    return WaitState(kind, at, reason, finished)
 
 
-def _what(
+def _kind(
     obj: Mapping[str, Any], status: Mapping[str, Any], known: Any, ready: Mapping[str, Any]
 ) -> str:
     metadata = obj["metadata"]
@@ -69,24 +80,24 @@ def _what(
     answers = (status.get("observedGeneration"), ready.get("observedGeneration"))
     # To ask for a deletion counts as a new generation, too.
     if any(is_behind(one, generation) for one in answers):
-        return UNHEARD
+        return UNANSWERED
     if not deleting and status.get("finishedAt"):
         return SETTLED
     if not deleting and (find(known, "SpecValid") or {}).get("status") == "False":
-        return PEOPLE
+        return USER_ACTION
     if ready.get("status") == TRUE:
         if deleting:
-            return UNHEARD  # it says so since before the deletion was asked for
+            return UNANSWERED  # older than the request to delete
         asked = status.get("requestedSnapshot")
         under_way = isinstance(asked, dict) and asked.get("state") in ("Pending", "Creating")
-        return WATCH if under_way else SETTLED
+        return IN_PROGRESS if under_way else SETTLED
     if not ready or reason == "Reconciling":
-        return UNHEARD
+        return UNANSWERED
     if deleting and reason not in WATCHED and reason not in DELETION_WAITS:
-        return FAILED  # what kept it from being Ready before keeps no deletion waiting
+        return FAILED  # what kept it from being Ready does not keep a deletion waiting
     if reason in WAITS_FOR_PEOPLE or (reason in POD_TROUBLE and _has_failed_rollout(status)):
-        return PEOPLE
-    return WATCH if reason in WATCHED else FAILED
+        return USER_ACTION
+    return IN_PROGRESS if reason in WATCHED else FAILED
 
 
 def _has_failed_rollout(status: Mapping[str, Any]) -> bool:
@@ -96,10 +107,10 @@ def _has_failed_rollout(status: Mapping[str, Any]) -> bool:
 
 
 def requeue_at(obj: Mapping[str, Any]) -> Optional[dt.datetime]:
-    """When the object asks to be looked at (`status.requeueAt`, RFC 3339); None if it does not."""
+    """`status.requeueAt` (RFC 3339); None where there is none."""
     return parse_time(untrusted.status(obj).get("requeueAt"))
 
 
 def is_behind(observed: Any, generation: Any) -> bool:
-    """Whether an answer is for an older spec; False where one of the two is not told, or is 0."""
+    """Whether an observed generation is older; False where either is missing or 0."""
     return isinstance(observed, int) and isinstance(generation, int) and 0 < observed < generation

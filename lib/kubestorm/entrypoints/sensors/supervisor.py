@@ -1,8 +1,8 @@
-"""Keeps the parts of a sensor's process running, as the configuration asks for them.
+"""Keeps the components of a sensor's process running, as the configuration asks for them.
 
-StackStorm starts a sensor that exits twice again and then leaves it dead. So nothing here ends the
-process: what cannot begin (no configuration yet, a wrong one, a port that is taken) is said once
-and tried again; when the configuration changes, the parts end and begin anew.
+StackStorm restarts a sensor that exits twice and then leaves it dead. So nothing here ends the
+process: a component that cannot start (no configuration yet, a wrong one, a port in use) is logged
+once and retried; when the configuration changes, all components are restarted.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from kubestorm.core.errors import Error
 
 PACK = "kubestorm"
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0
-"""Between two tries of a part, and between two looks at the configuration; doubled each time."""
+"""Between two tries of a component, and two reads of the configuration; doubled each time."""
 NOT_CONFIGURED = (
     "kubestorm is not configured: the pack configuration must name the cluster. Copy "
     "kubestorm.yaml.example to configs/kubestorm.yaml, change what is yours, and load it with "
-    "st2ctl reload --register-configs. This sensor looks again every minute."
+    "st2ctl reload --register-configs. This sensor checks again every minute."
 )
 
 Config = Mapping[str, Any]
 
 
 class Running(Protocol):
-    """A part that has begun."""
+    """A component that has started."""
 
     def stop(self) -> None:
         """End it. Safe to repeat."""
 
 
-class Part(NamedTuple):
-    """Something that a process does beside its other parts, none of which it can stop."""
+class Component(NamedTuple):
+    """Something that a process does, independent of its other components."""
 
     name: str
-    begin: Callable[[Config], Optional[Running]]
-    """None where the configuration does not ask for it. What it raises is said, and tried again."""
+    start: Callable[[Config], Optional[Running]]
+    """None where the configuration does not ask for it. An error is logged, and retried."""
 
 
-def present_config() -> Optional[Config]:
+def current_config() -> Optional[Config]:
     """The pack's configuration as the engine has it now; None where it cannot be asked."""
     try:
         from st2common.util.config_loader import ContentPackConfigLoader
@@ -54,95 +54,99 @@ def present_config() -> Optional[Config]:
 
 @dataclass
 class _State:
-    """How a part is. `due`: when it is tried next; None where it runs or is not asked for."""
+    """The state of a component. `due`: when it is tried next; None where it runs or is not asked
+    for.
+    """
 
     due: Optional[float]
     running: Optional[Running] = None
     pause: float = FIRST_PAUSE_SECONDS
-    said: str = ""
+    logged: str = ""
 
 
-class Keeper:
-    """All parts of one process. `run` belongs to one thread, `stop` to any."""
+class Supervisor:
+    """All components of one process. `run` belongs to one thread, `stop` to any."""
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        components: Sequence[Component],
         config: Optional[Config],
         log: logging.Logger,
         *,
-        present: Callable[[], Optional[Config]] = present_config,
-        closing: Callable[[], None] = lambda: None,
+        current: Callable[[], Optional[Config]] = current_config,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        """`config` is what the engine gave at the start, `present` asks for it again; `closing` is
-        called after the last part has ended.
+        """`config` is what the engine gave at the start, `current` reads it again; `on_stop` is
+        called after the last component has stopped.
         """
-        self._parts, self._config, self._log = parts, dict(config or {}), log
-        self._present, self._closing = present, closing
+        self._components, self._config, self._log = components, dict(config or {}), log
+        self._current, self._on_stop = current, on_stop
         self._states: Dict[str, _State] = {}
         self._config_due: Optional[float] = None
         self._config_pause = FIRST_PAUSE_SECONDS
-        self._is_told = False
-        """Whether it was said that there is no configuration."""
+        self._is_logged = False
+        """Whether it was logged that there is no configuration."""
         self._unreadable = ""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Keep the parts running until `stop`."""
-        while not self._stopping.wait(self.look(time.monotonic())):
+        """Keep the components running until `stop`."""
+        while not self._stopping.wait(self.tick(time.monotonic())):
             pass
 
     def stop(self) -> None:
-        """End all parts. Safe to repeat."""
+        """Stop all components. Safe to repeat."""
         if not self._stopping.is_set():
             self._stopping.set()
             with self._lock:
-                self._stop_parts()
-            self._closing()
+                self._stop_components()
+            self._on_stop()
 
-    def look(self, now: float) -> float:
-        """Do what is due at a moment of the clock; the seconds until something is due again."""
+    def tick(self, now: float) -> float:
+        """Do what is due at this time of the monotonic clock; the seconds until the next."""
         with self._lock:
             if self._stopping.is_set():
                 return 0.0
             if self._config_due is None or now >= self._config_due:
                 if self._config_due is not None:
-                    self._look_at_configuration()
+                    self._check_configuration()
                 self._config_due = now + self._config_pause
                 self._config_pause = min(self._config_pause * 2, LONGEST_PAUSE_SECONDS)
             if not self._config.get("cluster"):
-                if not self._is_told:
+                if not self._is_logged:
                     self._log.warning("sensor.not_configured: %s", NOT_CONFIGURED)
-                self._is_told = True
+                self._is_logged = True
                 return self._config_due - now
-            for part in self._parts:
-                state = self._states.setdefault(part.name, _State(now))
+            for component in self._components:
+                state = self._states.setdefault(component.name, _State(now))
                 if state.due is not None and now >= state.due:
-                    self._begin(part, state, now)
+                    self._start_component(component, state, now)
             due = [state.due for state in self._states.values() if state.due is not None]
             return min([self._config_due, *due]) - now
 
-    def _begin(self, part: Part, state: _State, now: float) -> None:
+    def _start_component(self, component: Component, state: _State, now: float) -> None:
         try:
-            state.running = part.begin(self._config)
+            state.running = component.start(self._config)
             state.due = None
-        except Exception as error:  # noqa: BLE001 (the outer loop: whatever it was is tried again)
+        except Exception as error:  # noqa: BLE001 (the outer loop: retried)
             state.due = now + state.pause
             state.pause = min(state.pause * 2, LONGEST_PAUSE_SECONDS)
             why = _why(error)
-            if why != state.said:
-                state.said = why
+            if why != state.logged:
+                state.logged = why
                 unforeseen = None if isinstance(error, Error) else error
-                self._log.warning("sensor.waiting: %s: %s", part.name, why, exc_info=unforeseen)
+                self._log.warning(
+                    "sensor.waiting: %s: %s", component.name, why, exc_info=unforeseen
+                )
             return
         if state.running is not None:
-            self._log.info("sensor.started: %s", part.name)
+            self._log.info("sensor.started: %s", component.name)
 
-    def _look_at_configuration(self) -> None:
+    def _check_configuration(self) -> None:
         try:
-            found = self._present()
-        except Exception as error:  # noqa: BLE001 (any engine, any database: what was known goes on)
+            found = self._current()
+        except Exception as error:  # noqa: BLE001 (any engine, any database: the known configuration stays)
             if _why(error) != self._unreadable:
                 self._unreadable = _why(error)
                 self._log.warning("sensor.configuration_unreadable: %s", self._unreadable)
@@ -150,11 +154,11 @@ class Keeper:
         self._unreadable = ""
         if found is None or found == self._config:
             return
-        self._stop_parts()
-        self._config, self._is_told = dict(found), False
+        self._stop_components()
+        self._config, self._is_logged = dict(found), False
         self._log.info("sensor.configured: the pack configuration has changed")
 
-    def _stop_parts(self) -> None:
+    def _stop_components(self) -> None:
         states, self._states = self._states, {}
         for state in states.values():
             if state.running is not None:

@@ -1,5 +1,5 @@
-"""What to do about a list or a watch that failed: how long to wait, where to begin again, what to
-say.
+"""What to do about a list or a watch that failed: the delay, whether to list again, whether to log.
+Pure.
 """
 
 from __future__ import annotations
@@ -11,37 +11,36 @@ from kubestorm.core.errors import NotFoundError, TemporaryError
 from kubestorm.sources.watching.settings import LoopSettings
 
 
-class Verdict(NamedTuple):
-    """`word` names the trouble; the same one twice in a row is said once. `relist`: what was read
-    so far is void.
+class RetryDecision(NamedTuple):
+    """`cause` is one word; the same one twice in a row is logged once. `relist`: list again instead
+    of resuming the watch.
     """
 
-    word: str
+    cause: str
     delay_seconds: float
     relist: bool = False
-    loud: bool = True
+    is_logged: bool = True
 
 
-def judge_failure(
+def decide_retry(
     error: Exception, attempt: int, settings: LoopSettings, random: Callable[[], float]
-) -> Verdict:
+) -> RetryDecision:
     """Decide on the `attempt`-th failure in a row, counted from 1."""
     if isinstance(error, ExpiredError):
-        # The remedy is to list at once. Over and over it is trouble like any other.
+        # List again at once; repeated, it backs off like any other failure.
         delay = 0.0 if attempt == 1 else backoff(attempt - 1, settings, random)
-        return Verdict("expired", delay, relist=True, loud=attempt > 1)
+        return RetryDecision("expired", delay, relist=True, is_logged=attempt > 1)
     if isinstance(error, ForbiddenError):
-        return Verdict("forbidden", _half_random(settings.forbidden_seconds, random))
+        return RetryDecision("forbidden", _half_random(settings.forbidden_seconds, random))
     if isinstance(error, NotFoundError):
-        return Verdict("absent", _half_random(settings.absent_seconds, random), relist=True)
+        return RetryDecision("absent", _half_random(settings.absent_seconds, random), relist=True)
     delay = backoff(attempt, settings, random)
     if isinstance(error, TemporaryError):
-        # A server that says when is believed, and not asked sooner; a broken connection alone is
-        # not worth a line.
-        return Verdict(
-            "unavailable", max(delay, error.retry_after_seconds or 0.0), loud=attempt > 1
+        # Retry-After is a minimum; a single broken connection is not worth a log line.
+        return RetryDecision(
+            "unavailable", max(delay, error.retry_after_seconds or 0.0), is_logged=attempt > 1
         )
-    return Verdict("failed", delay)
+    return RetryDecision("failed", delay)
 
 
 def backoff(attempt: int, settings: LoopSettings, random: Callable[[], float]) -> float:

@@ -1,8 +1,8 @@
-"""What is remembered of one object, packed into a few hundred bytes.
+"""The stored state of one object, packed into a few hundred bytes.
 
-A record answers after a restart: is it the same object (uid), was its deletion already told, did
-anything that counts change, was it waiting for another look, and which labels did it have, so that
-a rule that matches on labels also hears of a deletion that nobody watched.
+It tells after a restart whether it is the same object (uid), whether its deletion was dispatched,
+whether anything that counts has changed, whether it was settled, and which labels it had, so that a
+rule that matches on labels also gets a deletion that happened meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DELETING, _UNSETTLED, _UUID, _OUTCOME = 1, 2, 4, 8
 OUTCOME_BYTES = 4
 
 
-class Known(NamedTuple):
+class ObjectRecord(NamedTuple):
     """One object as it was last dispatched."""
 
     uid: str
@@ -58,7 +58,7 @@ def pack(
     return head + raw + fingerprint.digest + fingerprint.fields + outcome + text
 
 
-def unpack(record: bytes) -> Known:
+def unpack(record: bytes) -> ObjectRecord:
     """Read a record; ValueError when it is not one."""
     if len(record) < 3 + DIGEST_BYTES:
         raise ValueError("a record is cut short")
@@ -69,7 +69,7 @@ def unpack(record: bytes) -> Known:
     labels_at = fields_end + (OUTCOME_BYTES if flags & _OUTCOME else 0)
     if len(record) < labels_at:
         raise ValueError("a record is cut short")
-    return Known(
+    return ObjectRecord(
         uid=str(uuid.UUID(bytes=raw)) if flags & _UUID else raw.decode("utf-8", "surrogatepass"),
         deleting=bool(flags & _DELETING),
         unsettled=bool(flags & _UNSETTLED),
