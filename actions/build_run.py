@@ -7,8 +7,8 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_with_services, running_id
-from kubestorm.kinds.build.actions import run_maker
-from kubestorm.kinds.build.running import run_build
+from kubestorm.kinds.build.execution import run_build
+from kubestorm.kinds.build.run import run_maker
 from st2common.runners.base_action import Action
 
 

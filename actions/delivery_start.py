@@ -6,7 +6,7 @@ from typing import Any, Tuple
 
 from kubestorm.clients.engine_api import EngineApi
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.build.pipeline.steps import start
+from kubestorm.kinds.build.pipeline.act import start
 from st2common.runners.base_action import Action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.build.descriptor.applying import apply
+from kubestorm.kinds.build.descriptor.act import apply
 from st2common.runners.base_action import Action
 
 

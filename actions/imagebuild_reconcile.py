@@ -6,8 +6,8 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_step
-from kubestorm.kinds.build.actions import run_maker
-from kubestorm.kinds.build.steps import reconcile
+from kubestorm.kinds.build.act import reconcile
+from kubestorm.kinds.build.run import run_maker
 from st2common.runners.base_action import Action
 
 

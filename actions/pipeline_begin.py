@@ -6,7 +6,7 @@ from typing import Any, Sequence, Tuple
 
 from kubestorm.core.dispatching import dispatcher
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.build.pipeline.steps import begin
+from kubestorm.kinds.build.pipeline.act import begin
 from st2common.runners.base_action import Action
 
 

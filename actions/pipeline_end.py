@@ -8,7 +8,7 @@ from kubestorm.clients.engine_api import EngineApi
 from kubestorm.clients.services import Services
 from kubestorm.core.errors import DefinitionError
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.build.pipeline.steps import Result, end
+from kubestorm.kinds.build.pipeline.act import Result, end
 from st2common.runners.base_action import Action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, List, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.build.descriptor.applying import follow_push
+from kubestorm.kinds.build.descriptor.act import follow_push
 from st2common.runners.base_action import Action
 
 

@@ -10,7 +10,8 @@ import sys
 from kubestorm.clients.services import Services
 from kubestorm.core.naming import Identity
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.build.running import BuildRun, run_build
+from kubestorm.kinds.build.execution import run_build
+from kubestorm.kinds.build.run import BuildRun
 
 
 def say(line: str) -> None:

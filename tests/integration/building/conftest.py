@@ -22,8 +22,10 @@ from kubestorm.core import conditions
 from kubestorm.core.errors import Error
 from kubestorm.core.naming import identity_of
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.build import records, steps
-from kubestorm.kinds.build.running import BuildRun, run_build
+from kubestorm.kinds.build import act
+from kubestorm.kinds.build.execution import run_build
+from kubestorm.kinds.build.run import BuildRun
+from kubestorm.kinds.build.status import images_of
 
 from sandbox.registry import RegistryProcess, is_installed
 from sandbox.vault.server import VaultServer
@@ -170,7 +172,7 @@ class World:
         """The step that an event leads to."""
         run = self.run(name, **build)
         is_deleting = self.get(name)["metadata"].get("deletionTimestamp")
-        step = steps.teardown if is_deleting else steps.reconcile
+        step = act.teardown if is_deleting else act.reconcile
         try:
             run.handle.while_leased(lambda: step(run))
         except Error as error:
@@ -190,9 +192,7 @@ class World:
         return found
 
     def image(self, image: str = "cart", name: str = "shop") -> dict[str, Any]:
-        return next(
-            each for each in records.images_of(self.get(name)["status"]) if each["name"] == image
-        )
+        return next(each for each in images_of(self.get(name)["status"]) if each["name"] == image)
 
     def condition(self, kind: str, name: str = "shop") -> tuple[str, str, str]:
         found = (

@@ -15,8 +15,8 @@ from kubestorm.clients.services import Services
 from kubestorm.core.image_names import ImageName
 from kubestorm.core.settings import load_settings
 from kubestorm.kinds.build.base_images.polling import INTERVAL_SECONDS, BaseImagePoller
-from kubestorm.kinds.build.base_images.rebuild_check import LEASE, REQUESTER, look
-from kubestorm.kinds.build.running import run_build
+from kubestorm.kinds.build.base_images.rebuild_check import LEASE, REQUESTER, check
+from kubestorm.kinds.build.execution import run_build
 
 from sandbox.registry import RegistryProcess, push_image
 from tests.integration.building.conftest import World
@@ -78,9 +78,9 @@ def push_os(world: World, registry: RegistryProcess, content: str) -> str:
         return push_image(client, f"{world.namespace}/os", "12", content=content)
 
 
-def looked(world: World) -> dict[str, Any]:
+def checked(world: World) -> dict[str, Any]:
     """One look, its images named without the namespace."""
-    found = look(world.services())
+    found = check(world.services())
     return json.loads(json.dumps(found).replace(f"{world.namespace}/", ""))
 
 
@@ -88,17 +88,17 @@ def test_what_stands_on_a_new_base_is_built_parents_first(
     shop: World, registry: RegistryProcess
 ) -> None:
     """java alone at first, then both that stand on it; each once, and the resource says by whom."""
-    assert looked(shop)["started"] == []
+    assert checked(shop)["started"] == []
     os_digest = push_os(shop, registry, "second")
-    first = looked(shop)
+    first = checked(shop)
     assert first["started"] == ["base:java"]
-    assert looked(shop)["started"] == [], "a second look at the same world asks for nothing more"
+    assert checked(shop)["started"] == [], "a second look at the same world asks for nothing more"
     before = shop.image("java", "base")["digest"]
     shop.build("base")
     java = shop.image("java", "base")
     assert java["lastGood"]["bases"] == {f"{registry.host}/{shop.namespace}/os:12": os_digest}
     assert java["digest"] != before
-    assert looked(shop)["started"] == ["shop:cart", "shop:search"]
+    assert checked(shop)["started"] == ["shop:cart", "shop:search"]
     shop.build("shop")
     assert shop.get("shop")["status"]["build"]["requestedBy"] == REQUESTER
     expected = {f"{registry.host}/{shop.namespace}/java:stable": java["digest"]}
@@ -106,7 +106,7 @@ def test_what_stands_on_a_new_base_is_built_parents_first(
         expected,
         expected,
     ]
-    assert looked(shop)["started"] == []
+    assert checked(shop)["started"] == []
     assert shop.get("base")["status"]["build"]["number"] == 2
     assert shop.get("shop")["status"]["build"]["number"] == 2
 
@@ -119,10 +119,10 @@ def test_what_stands_on_itself_is_said_on_the_resource(
     shop.repository.commit({"cart/Dockerfile": f"FROM {own}\nCOPY cart /cart\n"})
     shop.annotate("shop", source_pushed="an event")
     shop.build("shop")
-    said = looked(shop)
+    said = checked(shop)
     assert said["cycles"] == [["shop:cart"]]
-    assert "cart stands on itself" in shop.get("shop")["status"]["baseImages"]["message"]
-    assert looked(shop)["started"] == []
+    assert "cart is built on itself" in shop.get("shop")["status"]["baseImages"]["message"]
+    assert checked(shop)["started"] == []
 
 
 def test_a_base_that_cannot_be_known_is_said_on_the_resource(
@@ -135,10 +135,10 @@ def test_a_base_that_cannot_be_known_is_said_on_the_resource(
     )
     shop.annotate("shop", source_pushed="an event")
     shop.build("shop")
-    looked(shop)
+    checked(shop)
     assert shop.get("shop")["status"]["baseImages"]["message"] == (
-        "search is not rebuilt by each new base. COPY --from=$J (line 3) has a variable, which "
-        "works in FROM only: FROM $J AS name."
+        "search is not rebuilt for every new base image. COPY --from=$J (line 3) has a variable, "
+        "which works in FROM only: FROM $J AS name."
     )
 
 
@@ -158,15 +158,15 @@ def test_builds_of_people_come_first_and_failures_are_not_repeated(
     shop.annotate("base", source_pushed="an event")
     shop.reconcile("base")
     shop.take("build_requested")
-    assert looked(shop)["started"] == []
+    assert checked(shop)["started"] == []
     run_build(shop.run("base"))
     assert shop.image("java", "base")["state"] == "Failed"
-    said = looked(shop)
+    said = checked(shop)
     assert said["started"] == []
     assert "its last build on these bases failed" in said["failed"]["base:java"]
     assert "java is out of date" in shop.get("base")["status"]["baseImages"]["message"]
     push_os(shop, registry, "third")
-    assert looked(shop)["started"] == ["base:java"]
+    assert checked(shop)["started"] == ["base:java"]
 
 
 def test_a_push_that_no_image_is_built_on_asks_no_registry(
@@ -174,9 +174,9 @@ def test_a_push_that_no_image_is_built_on_asks_no_registry(
 ) -> None:
     """Only a push of what something stands on leads to a look."""
     push_os(shop, registry, "second")
-    nothing = look(shop.services(), ImageName(registry.host, f"{shop.namespace}/cart"))
+    nothing = check(shop.services(), ImageName(registry.host, f"{shop.namespace}/cart"))
     assert (nothing["started"], "waiting" in nothing) == ([], False)
-    found = look(shop.services(), ImageName(registry.host, f"{shop.namespace}/os"))
+    found = check(shop.services(), ImageName(registry.host, f"{shop.namespace}/os"))
     assert found["started"] == [f"{shop.namespace}/base:java"]
 
 
@@ -186,7 +186,7 @@ def test_a_push_that_comes_during_a_look_is_not_lost(
     """Whoever finds the Lease taken ends at once; who held it looks once more."""
     lease = LeaseLock(shop.services().kube, LEASE)
     assert lease.acquire()
-    assert look(shop.services())["skipped"]
+    assert check(shop.services())["skipped"]
     assert lease.release(), "a mark was left"
 
 
@@ -213,7 +213,7 @@ def test_the_sensor_tells_of_a_new_base_and_of_nothing_else(
     assert poll(INTERVAL_SECONDS - 1) == []
     assert poll(1) == ["base:java"]
     assert shop.get("base")["status"]["build"]["number"] == 1, "the sensor itself starts nothing"
-    assert looked(shop)["started"] == ["base:java"]
+    assert checked(shop)["started"] == ["base:java"]
     assert poll(60) == []
     shop.build("base")
     assert poll(60) == ["shop:cart", "shop:search"]

@@ -17,7 +17,7 @@ from kubestorm.core import untrusted
 from kubestorm.core.naming import Identity
 from kubestorm.kinds.build import commands, slots
 from kubestorm.kinds.build.builders import manifests
-from kubestorm.kinds.build.running import run_build
+from kubestorm.kinds.build.execution import run_build
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import PASSWORD, ROOT, USER, World, a_world, store

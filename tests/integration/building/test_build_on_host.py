@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 from kubestorm.clients.host import processes
-from kubestorm.kinds.build import records, slots
-from kubestorm.kinds.build.running import run_build
+from kubestorm.kinds.build import slots
+from kubestorm.kinds.build.execution import run_build
+from kubestorm.kinds.build.status import CONDITIONS
 
 from sandbox.registry import RegistryProcess
 from tests.integration.building.conftest import PASSWORD, World, store
@@ -64,7 +65,7 @@ def test_a_commit_becomes_an_image(world: World, registry, source):
     assert image["reference"] == f"{registry.host}/{repository}@{digest}"
     assert image["finishedAt"] >= image["startedAt"]
     assert file_in_image(registry, repository, tag, "made") == b"made of one\n"
-    assert [world.condition(each)[0] for each in (*records.ORDER, "Ready")] == ["True"] * 5
+    assert [world.condition(each)[0] for each in (*CONDITIONS, "Ready")] == ["True"] * 5
     (told,) = world.take("build_finished")
     assert (told["outcome"], told["images"][0]["reference"]) == ("Succeeded", image["reference"])
     assert any("COMMIT" in line for line in world.said)
@@ -249,7 +250,7 @@ def test_no_more_than_the_limit_at_a_time(world: World, source):
         world.apply(name, images=[an_image(world, name)])
         world.reconcile(name, max_concurrent=1)
     run = world.run("other", max_concurrent=1)
-    slot = slots.take(run.services, 1, run.identity, "another build")
+    slot = slots.acquire(run.services, 1, run.identity, "another build")
     assert slot is not None
     assert run_build(world.run(max_concurrent=1))["waiting"]
     assert "Waiting for another build" in world.condition("Ready")[2]
@@ -267,17 +268,17 @@ def test_as_many_builds_are_called_as_there_are_places(world: World, source):
         world.apply(name, images=[an_image(world, name)])
         world.reconcile(name, max_concurrent=2)
     run = world.run("other", max_concurrent=2)
-    taken = [slots.take(run.services, 2, run.identity, f"build {each}") for each in range(2)]
+    taken = [slots.acquire(run.services, 2, run.identity, f"build {each}") for each in range(2)]
     for name in ("shop", "other", "third"):
         assert run_build(world.run(name, max_concurrent=2))["waiting"]
     world.take("build_requested")
     for slot in taken:
         assert slot is not None
         slot.release()
-    run.call_next(run.free_slots())
+    run.start_next(run.free_slots())
     assert sorted(each["name"] for each in world.take("build_requested")) == ["other", "shop"]
-    slots.take(run.services, 2, run.identity, "one more")
-    run.call_next(run.free_slots())
+    slots.acquire(run.services, 2, run.identity, "one more")
+    run.start_next(run.free_slots())
     assert len(world.take("build_requested")) == 1
 
 

@@ -8,9 +8,9 @@ import json
 from kubestorm.clients.lease import collect
 from kubestorm.entrypoints.rbac import Wish
 from kubestorm.kinds.build import commands
-from kubestorm.kinds.build.base_images.rebuild_check import look
+from kubestorm.kinds.build.base_images.rebuild_check import check
 from kubestorm.kinds.build.branch_tracking import note_push
-from kubestorm.kinds.build.descriptor.applying import apply
+from kubestorm.kinds.build.descriptor.act import apply
 from kubestorm.kinds.build.pull_secret import ensure_pull_secret
 from kubestorm.people.chat.why import why
 from kubestorm.people.notifications.settings import AnnounceSettings
@@ -71,7 +71,7 @@ def test_builds_need_what_their_part_grants_and_no_more(
         finish(cluster, job, kind="Complete", said=DIGEST)
         cluster.reconcile()
         assert cluster.condition("Ready")[0] == "True"
-        look(services, None)
+        check(services, None)
         assert why(services, cluster.namespace, "shop", "imagebuilds")["message"]
         channel_for(services, cluster.namespace, AnnounceSettings.from_config(cluster.config))
 

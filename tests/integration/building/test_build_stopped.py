@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from kubestorm.clients.host import workspace
 from kubestorm.kinds.build import commands
-from kubestorm.kinds.build.running import run_build
+from kubestorm.kinds.build.execution import run_build
 
 from tests.integration.building.conftest import World
 from tests.kube_fixtures import eventually
@@ -196,7 +196,7 @@ def test_a_canceled_build_stops_within_seconds(world: World, slow):
     thread.join(30)
     assert time.monotonic() - begun < 15
     assert (results[0]["outcome"], world.image()["state"]) == ("Canceled", "Canceled")
-    assert world.condition("Built")[1:] == ("Canceled", "cart: ada canceled it: a typo.")
+    assert world.condition("Built")[1:] == ("Canceled", "cart: Canceled by ada: a typo.")
     events = (
         world.http.get(f"/api/v1/namespaces/{world.namespace}/events")
         .raise_for_status()
@@ -249,4 +249,4 @@ def test_a_build_that_nobody_ever_ends_fails_in_the_end(world: World, slow):
         )
     build = world.get()["status"]["build"]
     assert (build["phase"], build["outcome"], build["interruptions"]) == ("Finished", "Failed", 2)
-    assert "begun 2 times" in world.condition("Built")[2]
+    assert "Started 2 times" in world.condition("Built")[2]

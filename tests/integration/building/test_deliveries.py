@@ -19,15 +19,16 @@ from kubestorm.clients.services import Services
 from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.build import commands, records
+from kubestorm.kinds.build import commands
+from kubestorm.kinds.build.pipeline.act import begin, end, start
+from kubestorm.kinds.build.pipeline.plan import NAMES
 from kubestorm.kinds.build.pipeline.polling import (
     IDLE_SECONDS,
     LISTED_SECONDS,
     UNDER_WAY_SECONDS,
     DeliveryPoller,
 )
-from kubestorm.kinds.build.pipeline.stages import NAMES
-from kubestorm.kinds.build.pipeline.steps import begin, end, start
+from kubestorm.kinds.build.status import read_request
 
 from sandbox.faults import Faults
 from sandbox.vault.server import VaultServer
@@ -143,7 +144,7 @@ class Delivering:
         """Write what a build writes at its end."""
         world = self.world
         resource = world.get()
-        request = records.read_request(resource["metadata"]["annotations"])
+        request = read_request(resource["metadata"]["annotations"])
         assert request is not None
         build = {"number": 1, "phase": "Finished", "requestId": request.id, "outcome": "Succeeded"}
         record = {"name": "cart", "build": 1, "state": "Pushed", **image}

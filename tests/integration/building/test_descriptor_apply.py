@@ -12,9 +12,9 @@ import httpx
 import pytest
 import yaml
 from kubestorm.core.errors import ConflictError, DefinitionError
-from kubestorm.kinds.build.descriptor.applying import apply, follow_push, refresh
+from kubestorm.kinds.build.descriptor.act import apply, follow_push, refresh
 from kubestorm.kinds.build.descriptor.reading import DescriptorError
-from kubestorm.kinds.build.records import PUSHED_ANNOTATION
+from kubestorm.kinds.build.status import PUSHED_ANNOTATION
 
 from sandbox.registry import RegistryProcess
 from tests.integration.building.conftest import World

@@ -12,8 +12,8 @@ import pytest
 from kubestorm.clients.services import Services
 from kubestorm.core.settings import load_settings
 from kubestorm.kinds.build.branch_tracking import BranchPoller, note_push
-from kubestorm.kinds.build.records import PUSHED_ANNOTATION
 from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.status import PUSHED_ANNOTATION
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import World, a_world

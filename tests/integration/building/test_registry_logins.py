@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.build.execution import run_build
 from kubestorm.kinds.build.pull_secret import ensure_pull_secret
-from kubestorm.kinds.build.running import run_build
 
 from sandbox.registry import RegistryProcess, is_installed, push_image
 from sandbox.vault.server import VaultServer

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubestorm.kinds.build.base_images.graph import BUILDING, BuiltImage, ImageKey, decide
+from kubestorm.kinds.build.base_images.plan import BUILDING, BuiltImage, ImageKey, decide
 
 OUTSIDE = "registry.example.com/os/debian:12"
 
@@ -57,7 +57,7 @@ class World:
     def finish(self, name: str) -> None:
         self.building.remove(name)
         self.built.append(name)
-        now = {base: self.digests[base] for base in self.images[name].stands_on}
+        now = {base: self.digests[base] for base in self.images[name].bases}
         self.images[name] = image(name, now)
         self.digests[ref(name)] = f"{name}-{len(self.built) + 1}"
 

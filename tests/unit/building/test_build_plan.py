@@ -9,7 +9,8 @@ from kubestorm.clients.git.source import TreeEntry, from_git, parse_ls_remote, p
 from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
 from kubestorm.kinds.build import tags
 from kubestorm.kinds.build.context import check_context, escapes, resolve
-from kubestorm.kinds.build.plan import LastGood, Request, inputs_of, plan_images
+from kubestorm.kinds.build.plan import inputs_of, plan_images
+from kubestorm.kinds.build.status import LastGood, Request
 
 OLD, NEW = "a" * 40, "b" * 40
 

@@ -9,10 +9,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.core.conditions import format_time
-from kubestorm.kinds.build import records
 from kubestorm.kinds.build.failures import judge
-from kubestorm.kinds.build.plan import Decision, Request
-from kubestorm.kinds.build.records import Ask, Finish, decide
+from kubestorm.kinds.build.plan import (
+    FinishBuild,
+    ImageDecision,
+    StartBuild,
+    key_of,
+    plan_build,
+    planned,
+    requeue_at,
+)
+from kubestorm.kinds.build.status import (
+    FINAL,
+    REQUEST_ANNOTATION,
+    TURN_SECONDS,
+    Request,
+    awaiting_turn,
+    conditions_of,
+    failed,
+    read_request,
+    replacing,
+    running,
+    summarized,
+)
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.timezone.utc)
 OLD, NEW = "a" * 40, "b" * 40
@@ -33,12 +52,12 @@ def next_of(status: dict[str, Any], spec, **more: Any) -> Any:
     given_: dict[str, Any] = {
         "request": None, "alive": False, "attempts": 3, "now": NOW, **more,
     }  # fmt: skip
-    return decide({"source": {"commit": NEW, "branch": "main"}, **status}, spec, **given_)
+    return plan_build({"source": {"commit": NEW, "branch": "main"}, **status}, spec, **given_)
 
 
 def build(spec, **fields: Any) -> dict[str, Any]:
     """A status with one build, finished well, of the newest commit."""
-    key = records.key_of(fields.pop("keyed", NEW), spec, fields.get("requestId", ""))
+    key = key_of(fields.pop("keyed", NEW), spec, fields.get("requestId", ""))
     return {
         "build": {
             "key": key,
@@ -54,7 +73,7 @@ def build(spec, **fields: Any) -> dict[str, Any]:
 def test_the_first_look_begins_a_build(spec):
     """Number one, of the wished commit."""
     started = next_of({}, spec)
-    assert isinstance(started, Ask)
+    assert isinstance(started, StartBuild)
     assert (started.build["number"], started.build["commit"], started.build["phase"]) == (
         1,
         NEW,
@@ -66,9 +85,9 @@ def test_the_first_look_begins_a_build(spec):
     "fields, more, cause",
     [
         ({}, {}, ""),
-        ({"keyed": OLD, "commit": OLD}, {}, "a commit"),
-        ({"key": f"{NEW[:12]}/other/-"}, {}, "a change of the spec"),
-        ({}, {"request": Request("r-1", "ada")}, "a command"),
+        ({"keyed": OLD, "commit": OLD}, {}, "Commit"),
+        ({"key": f"{NEW[:12]}/other/-"}, {}, "SpecChange"),
+        ({}, {"request": Request("r-1", "ada")}, "Command"),
         ({"requestId": "r-1"}, {"request": Request("r-1", "ada")}, ""),
         ({"outcome": "Failed"}, {}, ""),
         ({"outcome": "Canceled"}, {}, ""),
@@ -78,7 +97,7 @@ def test_a_build_follows_a_commit_a_change_or_a_command(spec, fields, more, caus
     """And nothing else: what failed for good or was canceled waits for one of them."""
     decision = next_of(build(spec, **fields), spec, **more)
     if cause:
-        assert isinstance(decision, Ask)
+        assert isinstance(decision, StartBuild)
         assert (decision.build["cause"], decision.build["number"]) == (cause, 5)
     else:
         assert decision is None
@@ -88,7 +107,7 @@ def test_a_suspended_one_is_built_by_command_alone(parse):
     """Commits wait until somebody asks."""
     spec = parse(suspend=True)
     assert next_of({}, spec) is None
-    assert isinstance(next_of({}, spec, request=Request("r-1")), Ask)
+    assert isinstance(next_of({}, spec, request=Request("r-1")), StartBuild)
     after = build(spec, requestId="r-1", keyed=OLD, commit=OLD)
     assert next_of(after, spec, request=Request("r-1")) is None
 
@@ -102,10 +121,10 @@ def test_while_a_build_is_under_way_the_next_waits(spec):
 def test_a_build_that_died_is_begun_again_but_not_for_ever(spec):
     """Each time is counted."""
     again = next_of(build(spec, phase="Running"), spec)
-    assert isinstance(again, Ask)
+    assert isinstance(again, StartBuild)
     assert (again.build["phase"], again.build["interruptions"]) == ("Requested", 1)
     over = next_of(build(spec, phase="Running", interruptions=2), spec)
-    assert isinstance(over, Finish)
+    assert isinstance(over, FinishBuild)
     assert over.build["outcome"] == "Failed"
 
 
@@ -131,8 +150,8 @@ def test_a_build_that_died_is_begun_again_but_not_for_ever(spec):
 def test_an_execution_is_asked_for_until_one_is_at_work(spec, fields, asked):
     """Not at each look: one that waits for a worker is not asked for again and again."""
     status = build(spec, phase="Requested", **fields)
-    assert isinstance(next_of(status, spec), Ask) is asked
-    due = records.requeue_at(status["build"], 0.0, NOW)
+    assert isinstance(next_of(status, spec), StartBuild) is asked
+    due = requeue_at(status["build"], 0.0, NOW)
     assert (due > format_time(NOW)) is not asked
 
 
@@ -148,15 +167,15 @@ def test_an_execution_is_asked_for_until_one_is_at_work(spec, fields, asked):
 )
 def test_a_build_is_looked_at_by_time_only_where_nobody_would_wake_it(fields, due):
     """One that runs says so itself, and its end is written by whoever ends it."""
-    assert records.requeue_at(fields, 90.0, NOW) == due
+    assert requeue_at(fields, 90.0, NOW) == due
 
 
 def test_a_build_that_waits_for_its_turn_starts_when_it_is_called(spec):
     """Nothing of the waiting stays in its record then."""
-    waiting = records.awaiting_turn({"number": 4, "dispatchedAt": ago(1)}, "Waiting.", NOW)
-    assert (waiting["awaitsTurn"], waiting["notBefore"]) == (True, ago(-records.TURN_SECONDS))
+    waiting = awaiting_turn({"number": 4, "dispatchedAt": ago(1)}, "Waiting.", NOW)
+    assert (waiting["awaitsTurn"], waiting["notBefore"]) == (True, ago(-TURN_SECONDS))
     assert next_of({"build": {**waiting, "commit": NEW}}, spec) is None
-    assert records.begun(waiting, host="h", execution_id="e", now=NOW) == {
+    assert running(waiting, host="h", execution_id="e", now=NOW) == {
         "number": 4,
         "phase": "Running",
         "host": "h",
@@ -169,9 +188,9 @@ def test_a_build_that_waits_for_its_turn_starts_when_it_is_called(spec):
 @pytest.mark.parametrize(
     "wish, alive, expected",
     [
-        ({"by": "ada"}, False, Finish),
-        ({"by": "ada", "build": 4}, False, Finish),
-        ({"by": "ada", "build": 3}, False, Ask),
+        ({"by": "ada"}, False, FinishBuild),
+        ({"by": "ada", "build": 4}, False, FinishBuild),
+        ({"by": "ada", "build": 3}, False, StartBuild),
         ({"by": "ada"}, True, type(None)),
     ],
     ids=["any", "this one", "an older one", "whoever is at work sees it"],
@@ -186,8 +205,8 @@ def test_a_cancellation_ends_the_build_it_means(spec, wish, alive, expected):
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"id": 0}', '{"images": 3}'])
 def test_wishes_that_cannot_be_read_are_none(text):
     """An annotation is anybody's text."""
-    assert records.read_request({records.REQUEST_ANNOTATION: text}) is None
-    assert records.read_request({}) is None
+    assert read_request({REQUEST_ANNOTATION: text}) is None
+    assert read_request({}) is None
 
 
 def test_what_was_skipped_keeps_its_image(spec):
@@ -199,8 +218,8 @@ def test_what_was_skipped_keeps_its_image(spec):
         "reference": "r@sha256:1",
         "tags": ["t"],
     }
-    (record,) = records.planned(
-        [Decision("cart", False, "PathsUnchanged", "m")],
+    (record,) = planned(
+        [ImageDecision("cart", False, "PathsUnchanged", "m")],
         {"cart": {"lastGood": good}},
         number=2,
         commit=NEW,
@@ -211,7 +230,7 @@ def test_what_was_skipped_keeps_its_image(spec):
 @pytest.mark.parametrize("attempts, state", [(1, "Waiting"), (2, "Waiting"), (3, "Failed")])
 def test_tries_are_counted_and_spread(attempts, state):
     """Each waits twice as long as the one before."""
-    record = records.failed(
+    record = failed(
         {"name": "cart", "attempts": attempts}, reason="NetworkFailed", message="m.",
         retryable=True, log_tail="",
         attempts=3, retry_seconds=30, now=NOW,
@@ -225,8 +244,8 @@ def test_tries_are_counted_and_spread(attempts, state):
 def test_a_build_is_over_when_all_its_images_are(states):
     """One failure fails it; nothing made is an outcome of its own."""
     images = [{"name": f"i{n}", "state": state} for n, state in enumerate(states)]
-    settled = records.settle({"number": 1, "phase": "Running"}, images, NOW)
-    assert (settled["phase"] == "Finished") is (set(states) <= records.FINAL)
+    settled = summarized({"number": 1, "phase": "Running"}, images, NOW)
+    assert (settled["phase"] == "Finished") is (set(states) <= FINAL)
     if settled["phase"] == "Finished":
         best = {
             "Failed": "Failed",
@@ -241,14 +260,14 @@ def test_a_build_is_over_when_all_its_images_are(states):
 def test_conditions_are_true_only_when_a_build_is_over_and_well(states):
     """Whatever state its images are in."""
     images = [{"name": f"i{n}", "state": state, "message": "m"} for n, state in enumerate(states)]
-    settled = records.settle({"number": 1, "phase": "Running", "commit": NEW}, images, NOW)
-    pushed = next(each for each in records.conditions_of(settled, images) if each.type == "Pushed")
+    settled = summarized({"number": 1, "phase": "Running", "commit": NEW}, images, NOW)
+    pushed = next(each for each in conditions_of(settled, images) if each.type == "Pushed")
     assert (pushed.status == "True") is (set(states) <= {"Pushed", "Skipped"})
 
 
 def test_a_status_holds_nothing_that_says_nothing():
     """Some API servers take an empty text for null."""
-    assert records.replacing({"a": 1, "gone": "x"}, {"a": "", "b": 0, "c": {"d": ""}, "e": []}) == {
+    assert replacing({"a": 1, "gone": "x"}, {"a": "", "b": 0, "c": {"d": ""}, "e": []}) == {
         "a": None, "gone": None, "c": {}, "e": [],
     }  # fmt: skip
 

@@ -152,7 +152,7 @@ def test_a_push_of_an_image_is_for_applications_and_for_what_stands_on_it() -> N
     """The look knows whether anything is built on that repository."""
     push = {"registry": "r:5000", "repository": "base/os", "tag": "12", "digest": "sha256:ab"}
     assert reached("kubestorm.image_pushed", push) == {
-        "base_image_pushed": "kubestorm.base_images_look",
+        "base_image_pushed": "kubestorm.base_images_check",
         "image_pushed_route": "kubestorm.image_route",
     }
     assert given("base_image_pushed", push) == {"registry": "r:5000", "repository": "base/os"}
@@ -162,7 +162,7 @@ def test_what_the_polling_sensor_finds_is_built() -> None:
     """By a look at all images."""
     payload = {"images": ["shop/cart:cart"]}
     assert reached("kubestorm.base_image_changed", payload) == {
-        "base_image_changed": "kubestorm.base_images_look"
+        "base_image_changed": "kubestorm.base_images_check"
     }
     assert given("base_image_changed", payload) == {}
 

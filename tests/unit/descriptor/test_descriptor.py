@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.build.base_images.dockerfile import stands_on
-from kubestorm.kinds.build.descriptor.convert import applications, dockerfile, image_build
-from kubestorm.kinds.build.descriptor.model import SCHEMA, Descriptor, Service, parse
+from kubestorm.kinds.build.base_images.dockerfile import find_bases
+from kubestorm.kinds.build.descriptor.plan import applications, dockerfile, image_build
 from kubestorm.kinds.build.descriptor.reading import DescriptorError, read
 from kubestorm.kinds.build.descriptor.settings import DescriptorSettings
+from kubestorm.kinds.build.descriptor.spec import SCHEMA, Descriptor, Service, parse
 
 WHOLE = """\
 // The shop's cart.
@@ -155,7 +155,7 @@ def test_whatever_is_json_is_read_as_json(value: object) -> None:
 def test_the_dockerfile_stands_on_the_types_images() -> None:
     """Steps run where the build image is, and only the artifacts go on."""
     text = dockerfile(parse(WHOLE, ["java"]), SETTINGS)
-    assert stands_on(text).images == (
+    assert find_bases(text).images == (
         "registry.example.com/base/jdk:17",
         "registry.example.com/base/java:17",
     )

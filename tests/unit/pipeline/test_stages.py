@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.kinds.build.pipeline import stages as pipeline
-from kubestorm.kinds.build.pipeline.stages import (
+from kubestorm.kinds.build.pipeline import plan as pipeline
+from kubestorm.kinds.build.pipeline.plan import (
     Follower,
     Stage,
     build_stages,

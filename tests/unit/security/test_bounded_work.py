@@ -17,7 +17,7 @@ from kubestorm.kinds.application.commands import newest_first
 from kubestorm.kinds.application.hosts import Claim, decide, decide_all
 from kubestorm.kinds.application.rollout.redact import HIDDEN, redact
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
-from kubestorm.kinds.build.base_images.dockerfile import stands_on
+from kubestorm.kinds.build.base_images.dockerfile import find_bases
 from kubestorm.kinds.build.base_images.syntax import MAX_TEXT, expand
 from kubestorm.kinds.build.paths import PathFilter
 from kubestorm.people.slack import proof
@@ -92,7 +92,7 @@ DOCKERFILES = {
 def test_a_dockerfile_is_read_or_refused(text: str) -> None:
     """Within the time that its length takes, and by our own error with a sentence of some lines."""
     try:
-        said = [*stands_on(text).images]
+        said = [*find_bases(text).images]
     except DefinitionError as error:
         said = [str(error)]
     assert all(len(each) < 6000 and each.isprintable() for each in said)

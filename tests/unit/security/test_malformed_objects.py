@@ -47,10 +47,12 @@ from kubestorm.kinds.application.rollout.status import (
 )
 from kubestorm.kinds.application.settings import ApplicationSettings
 from kubestorm.kinds.application.status import deployment_condition
-from kubestorm.kinds.build import records
+from kubestorm.kinds.build import plan as build_plan
+from kubestorm.kinds.build import status as build_status
+from kubestorm.kinds.build.base_images import observe as observe_bases
 from kubestorm.kinds.build.base_images import rebuild_check
-from kubestorm.kinds.build.base_images.graph import Decision
-from kubestorm.kinds.build.pipeline import stages
+from kubestorm.kinds.build.base_images.plan import Decision
+from kubestorm.kinds.build.pipeline import plan as stages
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.spec import parse_image_build
 from kubestorm.kinds.database import asked_snapshot, rotating
@@ -237,21 +239,21 @@ def builds(obj: dict[str, Any]) -> None:
     """What a look at an ImageBuild, and the watcher of its build, read."""
     annotations = obj["metadata"].get("annotations")
     annotations = annotations if isinstance(annotations, dict) else {}
-    request = records.read_request(annotations)
+    request = build_status.read_request(annotations)
     status = status_of(obj)
-    records.cancel_reason(status, 1)
-    images = {each["name"]: each for each in records.images_of(status)}
-    records.last_good(images)
-    records.due_images(images, NOW)
-    records.is_planned(images, IMAGE_BUILD, 1)
-    records.cancel_images(list(images.values()), "why", NOW)
+    build_status.cancel_reason(status, 1)
+    images = {each["name"]: each for each in build_status.images_of(status)}
+    build_status.last_good(images)
+    build_plan.due_images(images, NOW)
+    build_plan.is_planned(images, IMAGE_BUILD, 1)
+    build_status.canceled(list(images.values()), "why", NOW)
     build = status.get("build") if isinstance(status.get("build"), dict) else {}
-    records.conditions_of(build, list(images.values()))
-    records.requeue_at(build, 60.0, NOW)
-    records.settle(build, list(images.values()), NOW)
-    records.finished_payload({}, IMAGE_BUILD, build, list(images.values()))
+    build_status.conditions_of(build, list(images.values()))
+    build_plan.requeue_at(build, 60.0, NOW)
+    build_status.summarized(build, list(images.values()), NOW)
+    build_status.finished_payload({}, IMAGE_BUILD, build, list(images.values()))
     for alive in (False, True):
-        records.decide(
+        build_plan.plan_build(
             status,
             IMAGE_BUILD,
             request=request,
@@ -261,10 +263,10 @@ def builds(obj: dict[str, Any]) -> None:
         )
     stages.why_stopped(obj, "r")
     stages.build_stages(status, "r", has_test=True)
-    list(rebuild_check.images_of(obj))
+    list(observe_bases.built_images(obj))
     rebuild_check._messages([obj], Decision())
-    rebuild_check._waits_for_people(obj, NOW)
-    rebuild_check._is_ours_under_way(obj)
+    observe_bases.waits_for_turn(obj, NOW)
+    observe_bases.is_rebuilding(obj)
 
 
 def rollouts(obj: dict[str, Any]) -> None:
@@ -415,5 +417,5 @@ def test_nothing_that_is_written_stops_a_loop(kind, reader, data):
 )
 def test_a_cancellation_names_its_build_or_none(said, canceled):
     """One that cannot be read stops nothing, and raises nothing in the watcher's thread."""
-    reason = records.cancel_reason({"requests": {"cancel": said}}, 3)
+    reason = build_status.cancel_reason({"requests": {"cancel": said}}, 3)
     assert bool(reason) is canceled

@@ -15,16 +15,15 @@ import random
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
 
 from kubestorm.clients.git.address import repository_key
+from kubestorm.clients.git.settings import PollSettings
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError
 from kubestorm.core.naming import identity_of
-from kubestorm.kinds.build.commands import IMAGE_BUILDS, PLURAL
-from kubestorm.kinds.build.records import PUSHED_ANNOTATION
-from kubestorm.kinds.build.running import BuildRun
-from kubestorm.clients.git.settings import PollSettings
+from kubestorm.kinds.build.run import BuildRun
 from kubestorm.kinds.build.settings import BuildSettings
-from kubestorm.kinds.build.spec import ImageBuildSpec
+from kubestorm.kinds.build.spec import IMAGE_BUILDS, PLURAL, ImageBuildSpec
+from kubestorm.kinds.build.status import PUSHED_ANNOTATION
 from kubestorm.kinds.common.resource import Object
 from kubestorm.sources.git.pushes import TRIGGER, Push
 

@@ -10,26 +10,23 @@ import time
 import uuid
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from kubestorm.core import status_requests as asked, untrusted
-from kubestorm.kinds.build import records
-from kubestorm.kinds.build.builders import Builder
-from kubestorm.kinds.build.builders.host import HostBuilder
-from kubestorm.kinds.build.running import BuildRun
-from kubestorm.kinds.build.settings import HOST_BUILDAH
+from kubestorm.clients.services import Services
+from kubestorm.core import status_requests as asked
+from kubestorm.core import untrusted
 from kubestorm.core.conditions import READY, UNKNOWN, condition_in, format_time
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError
-from kubestorm.clients.kube import Resource
-from kubestorm.core.naming import GROUP, VERSION, identity_of
+from kubestorm.core.naming import identity_of
+from kubestorm.kinds.build.builders import Builder
+from kubestorm.kinds.build.builders.host import HostBuilder
+from kubestorm.kinds.build.run import BuildRun, Result
+from kubestorm.kinds.build.settings import HOST_BUILDAH
+from kubestorm.kinds.build.spec import IMAGE_BUILDS, PLURAL
+from kubestorm.kinds.build.status import REQUEST_ANNOTATION, ImageState, Phase, images_of
 from kubestorm.kinds.common.resource import Object
-from kubestorm.clients.services import Services
 
-PLURAL = "imagebuilds"
-IMAGE_BUILDS = Resource(GROUP, VERSION, PLURAL)
 DEFAULT_LOG_BYTES = 20000
 FOLLOW_BYTES = 1024 * 1024
 FOLLOW_PAUSE_SECONDS = 2.0
-
-Result = Dict[str, Any]
 
 
 def start(
@@ -60,7 +57,7 @@ def start(
         "force": force,
         "at": format_time(services.now()),
     }
-    _annotate(services, resource, {records.REQUEST_ANNOTATION: json.dumps(request)})
+    _annotate(services, resource, {REQUEST_ANNOTATION: json.dumps(request)})
     what = f" of {', '.join(images)}" if images else ""
     _leave_event(
         services, resource, "BuildRequested", f"{by or 'Somebody'} asked for a build{what}."
@@ -79,7 +76,7 @@ def cancel(
     """Ask the build under way to stop. The execution, or the next run, sees it within seconds."""
     resource = _read(services, namespace, name)
     build = untrusted.mapping(untrusted.status(resource).get("build"))
-    if build.get("phase") not in (records.REQUESTED_PHASE, records.RUNNING):
+    if build.get("phase") not in (Phase.REQUESTED, Phase.RUNNING):
         return {
             "namespace": namespace,
             "name": name,
@@ -112,7 +109,7 @@ def show(services: Services, namespace: str, name: str) -> Result:
     status = untrusted.status(resource)
     conditions = untrusted.mappings(status.get("conditions"))
     images: List[Dict[str, Any]] = []
-    for each in records.images_of(status):
+    for each in images_of(status):
         known = {key: value for key, value in each.items() if key != "logTail"}
         images.append({**known, "tag": next(iter(each.get("tags") or ()), "")})
     return {
@@ -148,7 +145,7 @@ def read_logs(
     build = untrusted.mapping(status.get("build"))
     run = BuildRun(services, identity_of(services.settings.cluster, PLURAL, resource), "logs")
     found: Dict[str, str] = {}
-    for record in records.images_of(status):
+    for record in images_of(status):
         if image and record.get("name") != image:
             continue
         found[str(record["name"])] = _log_of(run, resource, build, record, tail_bytes)
@@ -192,7 +189,7 @@ def follow_logs(
             told[each] = told.get(each, 0) + len(whole)
             for line in whole.splitlines():
                 say(f"{each}: {line}" if len(found["logs"]) > 1 else line)
-        if found["phase"] == records.FINISHED or time.monotonic() >= deadline:
+        if found["phase"] == Phase.FINISHED or time.monotonic() >= deadline:
             return
         time.sleep(pause_seconds)
 
@@ -207,7 +204,7 @@ def _log_of(
     text = ""
     if (
         record.get("build") == build.get("number")
-        and record.get("state") != records.SKIPPED
+        and record.get("state") != ImageState.SKIPPED
         and record.get("attempts")
     ):
         spec = run.parse(resource)

@@ -1,24 +1,19 @@
-"""Logins of registries, from Vault into a `config.json` in a file of mode 0600 or a Secret, never onto
-a command line. Nothing here is logged.
+"""Logins of registries, from Vault into a `config.json` in a file of mode 0600 or a Secret, never
+onto a command line. Nothing here is logged.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import shlex
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
-from kubestorm.clients.git.address import GitAddress
-from kubestorm.kinds.build.logins import Grant
-from kubestorm.clients.git.settings import GitSettings
-from kubestorm.clients.host.workspace import Workspace
-from kubestorm.core.errors import DefinitionError, NotFoundError
-from kubestorm.core.secrets import Secret
 from kubestorm.clients.vault import VaultStore
+from kubestorm.core.errors import NotFoundError
+from kubestorm.core.secrets import Secret
+from kubestorm.kinds.build.logins import Grant
+
 
 @dataclass(frozen=True)
 class RegistryLogin:

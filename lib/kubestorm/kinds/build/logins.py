@@ -17,9 +17,9 @@ import re
 from fnmatch import fnmatchcase
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from kubestorm.kinds.build.settings import BUILDKIT, KANIKO, BuildSettings, RegistrySettings
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.image_names import DOCKER_HUB, ImageName
+from kubestorm.kinds.build.settings import BUILDKIT, KANIKO, BuildSettings, RegistrySettings
 
 ONE_LOGIN_A_HOST = (BUILDKIT, KANIKO)
 """Builders that look for a login by its host alone."""

@@ -12,10 +12,10 @@ import shutil
 from pathlib import Path
 from typing import Callable, Iterator
 
-from kubestorm.core import untrusted
-from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.clients.host.workspace import prepare
+from kubestorm.core import untrusted
 from kubestorm.core.naming import Identity
+from kubestorm.kinds.build.settings import BuildSettings
 
 LOGS = "logs"
 MAX_BYTES = 10 * 1024 * 1024

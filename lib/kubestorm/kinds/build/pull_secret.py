@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
+from kubestorm.clients.kube import Resource
+from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
+from kubestorm.core.errors import ConflictError, NotFoundError, PermanentError
 from kubestorm.kinds.application.settings import ApplicationSettings
 from kubestorm.kinds.build.credentials import docker_config, registry_logins, secret_manifest
 from kubestorm.kinds.build.logins import namespace_grants
 from kubestorm.kinds.build.settings import BuildSettings
-from kubestorm.core.errors import ConflictError, NotFoundError, PermanentError
-from kubestorm.clients.kube import Resource
-from kubestorm.clients.services import Services
 
 SECRETS = Resource("", "v1", "secrets")
 ACCOUNTS = Resource("", "v1", "serviceaccounts")

@@ -11,26 +11,26 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Iterator, List, Mapping, Optional
 
-from kubestorm.core import untrusted
-from kubestorm.kinds.build import records
-from kubestorm.core.dispatching import Dispatch
 from kubestorm.clients.kube import Object, Resource
 from kubestorm.clients.lease import LeaseLock, LeaseTakenError
-from kubestorm.core.naming import Identity
 from kubestorm.clients.services import Services
+from kubestorm.core import untrusted
+from kubestorm.core.dispatching import Dispatch
+from kubestorm.core.naming import Identity
+from kubestorm.kinds.build.status import BUILD_REQUESTED
 
 COUNTING_WAIT_SECONDS = 30.0
 """Making a Job takes a second or two."""
 
 
-def take(services: Services, limit: int, identity: Identity, holder: str) -> Optional[LeaseLock]:
+def acquire(services: Services, limit: int, identity: Identity, holder: str) -> Optional[LeaseLock]:
     """A free slot of the object's namespace, None when all are taken. The caller holds it."""
     return next(
         (lease for lease in _slots(services, limit, identity, holder) if lease.acquire()), None
     )
 
 
-def free(services: Services, limit: int, identity: Identity) -> int:
+def count_free(services: Services, limit: int, identity: Identity) -> int:
     """How many slots of the object's namespace nobody holds now."""
     return sum(not lease.is_taken() for lease in _slots(services, limit, identity))
 
@@ -47,12 +47,12 @@ def counting(services: Services, identity: Identity, holder: str) -> Iterator[No
         yield
 
 
-def call_next(
-    services: Services, resource: Resource, identity: Identity, dispatch: Dispatch, room: int
+def start_next(
+    services: Services, resource: Resource, identity: Identity, dispatch: Dispatch, count: int
 ) -> List[str]:
-    """Ask for executions of the builds of this namespace that have waited longest for their turn:
-    one for each place that is free (`room`), since whoever gave back the other may have called the
-    same one. Their names. A build that is called twice begins once.
+    """Request executions of the builds of this namespace that have waited longest, `count` of them:
+    one for each free slot, since whoever freed another one may have requested the same build. Their
+    names. A build that is requested twice starts once.
     """
     waiting = [
         each
@@ -60,13 +60,13 @@ def call_next(
         if _build_of(each).get("awaitsTurn") and not each["metadata"].get("deletionTimestamp")
     ]
     waiting.sort(key=lambda each: str(_build_of(each).get("requestedAt")))
-    called = [
+    started = [
         identity._replace(name=each["metadata"]["name"], uid=each["metadata"]["uid"])
-        for each in waiting[: max(room, 0)]
+        for each in waiting[: max(count, 0)]
     ]
-    for each in called:
-        dispatch(records.BUILD_REQUESTED, each._asdict())
-    return [each.name for each in called]
+    for each in started:
+        dispatch(BUILD_REQUESTED, each._asdict())
+    return [each.name for each in started]
 
 
 def _build_of(resource: Object) -> Mapping[str, Any]:

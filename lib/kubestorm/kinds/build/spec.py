@@ -12,25 +12,28 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
-from kubestorm.kinds.build import paths as path_patterns
-from kubestorm.kinds.build import tags as tag_templates
 from kubestorm.clients.git.address import (
     GitAddress,
     branch_problem,
     parse_address,
     revision_problem,
 )
+from kubestorm.clients.kube import Resource
+from kubestorm.core.errors import DefinitionError
+from kubestorm.core.image_names import ImageName
+from kubestorm.core.naming import GROUP, LABEL, VERSION
+from kubestorm.core.spec_reader import InvalidSpecError, Problem
+from kubestorm.core.untrusted import shown
+from kubestorm.kinds.build import paths as path_patterns
+from kubestorm.kinds.build import tags as tag_templates
 from kubestorm.kinds.build.context import INLINE_DOCKERFILE
 from kubestorm.kinds.build.logins import push_entry, push_patterns
 from kubestorm.kinds.build.settings import BUILDAH, HOST_BUILDAH, BuildSettings
-from kubestorm.core.errors import DefinitionError
-from kubestorm.core.naming import LABEL
-from kubestorm.core.spec_reader import InvalidSpecError, Problem
-from kubestorm.core.image_names import ImageName
-from kubestorm.core.untrusted import shown
 
 NOTIFY_OUTCOMES = ("Succeeded", "Failed", "Canceled", "NothingToDo")
 MAX_IMAGES = 100
+PLURAL = "imagebuilds"
+IMAGE_BUILDS = Resource(GROUP, VERSION, PLURAL)
 # Source: the grammar in github.com/distribution/reference, without a digest or tag.
 COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")

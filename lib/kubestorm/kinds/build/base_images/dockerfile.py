@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm.core import untrusted
+from kubestorm.core.errors import DefinitionError
 from kubestorm.kinds.build.base_images.names import read_name
 from kubestorm.kinds.build.base_images.syntax import (
     SPACE,
@@ -23,7 +24,6 @@ from kubestorm.kinds.build.base_images.syntax import (
     parse,
     words,
 )
-from kubestorm.core.errors import DefinitionError
 
 SCRATCH = "scratch"
 DEFAULT_PLATFORM = "linux/amd64"
@@ -40,7 +40,7 @@ Values = Mapping[str, Optional[str]]
 
 
 @dataclass(frozen=True)
-class Stands:
+class Bases:
     """What a Dockerfile stands on, each once, in the order of appearance."""
 
     images: Tuple[str, ...] = ()
@@ -70,14 +70,14 @@ class _Stage:
     uses: List[_Use]
 
 
-def stands_on(
+def find_bases(
     text: str,
     arguments: Optional[Mapping[str, str]] = None,
     target: str = "",
     *,
     platforms: Sequence[str] = (),
     builder_platform: str = DEFAULT_PLATFORM,
-) -> Stands:
+) -> Bases:
     """Read a Dockerfile's text with the build arguments given, up to the stage `target` (the last
     if empty), for all `platforms` together (the builder's own where there are none). An empty
     `builder_platform` says that nobody knows it.
@@ -99,7 +99,7 @@ def stands_on(
                     images[use.name] = None
                 else:
                     unknown[use.problem] = None
-    return Stands(tuple(images), tuple(unknown))
+    return Bases(tuple(images), tuple(unknown))
 
 
 def _automatic(platform: str, builder_platform: str, target: str) -> Dict[str, Optional[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from kubestorm.core.sections import read_section, invalid_setting
+from kubestorm.core.sections import invalid_setting, read_section
 
 
 @dataclass(frozen=True)

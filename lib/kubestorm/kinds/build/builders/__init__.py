@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, List, Mapping, NamedTuple, Protocol, Tuple
 
-from kubestorm.kinds.build.spec import ImageSpec, SourceSpec
 from kubestorm.core.naming import Identity
+from kubestorm.kinds.build.spec import ImageSpec, SourceSpec
 
 RUNNING, PUSHED, FAILED, GONE = "Running", "Pushed", "Failed", "Gone"
 
@@ -65,7 +65,7 @@ class Builder(Protocol):
         knows them.
         """
 
-    def look(self, order: Order) -> Progress:
+    def progress(self, order: Order) -> Progress:
         """How far it is; Gone when nothing of it is to be found."""
 
     def logs(self, order: Order, tail_bytes: int) -> str:

@@ -14,12 +14,6 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-from kubestorm.kinds.build.base_images.dockerfile import stands_on
-from kubestorm.kinds.build import logs as kept_logs
-from kubestorm.kinds.build.builders import FAILED, GONE, PUSHED, Order, Progress, Say, Stage
-from kubestorm.kinds.build.context import INLINE_DOCKERFILE
-from kubestorm.kinds.build.credentials import Logins, RegistryLogin, docker_config, hidden_texts
-from kubestorm.kinds.build.failures import judge, last_line
 from kubestorm.clients.host.processes import (
     CanceledError,
     Ended,
@@ -27,9 +21,15 @@ from kubestorm.clients.host.processes import (
     TimedOutError,
     clean_environment,
 )
-from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.clients.host.workspace import Workspace, collect
 from kubestorm.core.errors import PermanentError, TemporaryError
+from kubestorm.kinds.build import logs as kept_logs
+from kubestorm.kinds.build.base_images.dockerfile import find_bases
+from kubestorm.kinds.build.builders import FAILED, GONE, PUSHED, Order, Progress, Say, Stage
+from kubestorm.kinds.build.context import INLINE_DOCKERFILE
+from kubestorm.kinds.build.credentials import Logins, RegistryLogin, docker_config, hidden_texts
+from kubestorm.kinds.build.failures import judge, last_line
+from kubestorm.kinds.build.settings import BuildSettings
 
 SERVICE = "Build host"
 LOCAL_NAME = "localhost/kubestorm-build:latest"
@@ -73,7 +73,7 @@ class HostBuilder:
                 self._check_out, stage
             )
 
-    def look(self, order: Order) -> Progress:
+    def progress(self, order: Order) -> Progress:
         """Whoever builds here does so within `start`: from outside there is nothing to be seen but
         its Lease.
         """
@@ -219,7 +219,7 @@ class _Build:
         """Base images come first, then RUN has a network of its own with nothing in it."""
         image = self._order.image
         text = (context / self._order.dockerfile).read_text(errors="replace")
-        for base in stands_on(text, image.build_args, image.target).images:
+        for base in find_bases(text, image.build_args, image.target).images:
             pulled = self._run(
                 [*self._buildah("pull"), f"--authfile={self._auth}", "--policy=missing", "--", base]
             )

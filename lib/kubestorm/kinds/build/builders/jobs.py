@@ -8,7 +8,13 @@ import contextlib
 import datetime as dt
 from typing import Any, Dict, List, Mapping, Optional
 
+from kubestorm.clients.git.credentials import GitCredentials
+from kubestorm.clients.kube import KubeClient, Resource
+from kubestorm.clients.kube_errors import Request
 from kubestorm.core import untrusted
+from kubestorm.core.conditions import TRUE, condition_in
+from kubestorm.core.errors import ConflictError, Error, NotFoundError, PermanentError
+from kubestorm.core.naming import Identity
 from kubestorm.kinds.build.builders import (
     FAILED,
     GONE,
@@ -20,15 +26,9 @@ from kubestorm.kinds.build.builders import (
     Stage,
 )
 from kubestorm.kinds.build.builders import manifests as m
-from kubestorm.clients.git.credentials import GitCredentials
 from kubestorm.kinds.build.credentials import Logins, docker_config
 from kubestorm.kinds.build.failures import judge
 from kubestorm.kinds.build.settings import BuildSettings
-from kubestorm.core.conditions import TRUE, condition_in
-from kubestorm.core.errors import ConflictError, Error, NotFoundError, PermanentError
-from kubestorm.clients.kube import KubeClient, Resource
-from kubestorm.clients.kube_errors import Request
-from kubestorm.core.naming import Identity
 
 JOBS = Resource("batch", "v1", "jobs")
 PODS = Resource("", "v1", "pods")
@@ -87,7 +87,7 @@ class JobBuilder:
         say(f"Job {self._namespace}/{name} builds {order.image.name}.")
         return Progress(RUNNING, job=name, message=f"Job {self._namespace}/{name} is at work.")
 
-    def look(self, order: Order) -> Progress:
+    def progress(self, order: Order) -> Progress:
         name = self._name(order)
         try:
             job = self._kube.get(JOBS, name, self._namespace)

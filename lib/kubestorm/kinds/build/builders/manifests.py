@@ -16,13 +16,13 @@ import re
 import shlex
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from kubestorm.core import naming
 from kubestorm.clients.git.address import is_commit
-from kubestorm.kinds.build.builders import Order
 from kubestorm.clients.git.credentials import GitCredentials
-from kubestorm.kinds.build.settings import BUILDAH, BUILDKIT, KANIKO, BuildSettings
+from kubestorm.core import naming
 from kubestorm.core.naming import Identity
 from kubestorm.core.secrets import Secret
+from kubestorm.kinds.build.builders import Order
+from kubestorm.kinds.build.settings import BUILDAH, BUILDKIT, KANIKO, BuildSettings
 
 Object = Dict[str, Any]
 LABEL_UID = naming.IMAGE_BUILD_UID_LABEL

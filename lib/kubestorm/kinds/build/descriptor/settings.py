@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
-from kubestorm.core.sections import read_section, section_values, invalid_setting
+from kubestorm.core.sections import invalid_setting, read_section, section_values
 
 DEFAULT_HEALTH: Mapping[str, Any] = {"http": {"path": "/healthz"}}
 DEFAULT_RESOURCES: Mapping[str, Any] = {

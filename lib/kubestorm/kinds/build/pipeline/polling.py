@@ -11,14 +11,15 @@ import functools
 import logging
 from typing import Optional, Sequence, Set
 
-from kubestorm.kinds.application.values import ApplicationSpec
-from kubestorm.kinds.build.commands import IMAGE_BUILDS
+from kubestorm.clients.kube import Object
+from kubestorm.clients.services import Services
 from kubestorm.core.dispatching import Dispatch
 from kubestorm.core.errors import Error
-from kubestorm.clients.kube import Object
-from kubestorm.kinds.build.pipeline import stages as pipeline
-from kubestorm.kinds.build.pipeline.steps import START_SECONDS, advance, is_under_way, list_specs
-from kubestorm.clients.services import Services
+from kubestorm.kinds.application.values import ApplicationSpec
+from kubestorm.kinds.build.pipeline import plan as pipeline
+from kubestorm.kinds.build.pipeline.act import advance, is_under_way
+from kubestorm.kinds.build.pipeline.observe import START_SECONDS, list_specs
+from kubestorm.kinds.build.spec import IMAGE_BUILDS
 
 UNDER_WAY_SECONDS = 5.0
 IDLE_SECONDS = 30.0

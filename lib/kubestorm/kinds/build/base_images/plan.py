@@ -36,7 +36,7 @@ class BuiltImage:
     key: ImageKey
     produces: FrozenSet[str]
     """The names under which it is pushed: `registry/repository:tag`."""
-    stands_on: Mapping[str, str]
+    bases: Mapping[str, str]
     """Name of a base -> the digest it was built on; empty where that is not known."""
     failed_on: Mapping[str, str] = field(default_factory=dict)
     """The same for a later build that failed: it is not tried again on the same bases."""
@@ -102,7 +102,7 @@ def decide(
         else:
             start.append(key)
     missing = {
-        image.key: tuple(sorted(base for base in image.stands_on if not digests.get(base)))
+        image.key: tuple(sorted(base for base in image.bases if not digests.get(base)))
         for image in images
     }
     unknown = {key: bases for key, bases in missing.items() if bases}
@@ -111,8 +111,7 @@ def decide(
 
 def _is_outdated(image: BuiltImage, digests: Mapping[str, str]) -> bool:
     return any(
-        digests.get(base) and digests[base] != built_on
-        for base, built_on in image.stands_on.items()
+        digests.get(base) and digests[base] != built_on for base, built_on in image.bases.items()
     )
 
 
@@ -129,7 +128,7 @@ def _parents(images: Sequence[BuiltImage]) -> Dict[ImageKey, Set[ImageKey]]:
         for name in image.produces:
             makers.setdefault(name, set()).add(image.key)
     return {
-        image.key: {maker for base in image.stands_on for maker in makers.get(base, ())}
+        image.key: {maker for base in image.bases for maker in makers.get(base, ())}
         for image in images
     }
 

@@ -12,29 +12,28 @@ import contextlib
 import posixpath
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from kubestorm.core import untrusted
-from kubestorm.kinds.application.spec import parse as parse_application
 from kubestorm.clients.git.address import repository_key
-from kubestorm.kinds.build.commands import IMAGE_BUILDS
 from kubestorm.clients.git.credentials import git_credentials
-from kubestorm.kinds.build.branch_tracking import follows, note_push
-from kubestorm.clients.host.processes import Runner
-from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.clients.git.source import GitClient, kept_repository
-from kubestorm.kinds.build.spec import SourceSpec, parse_image_build
+from kubestorm.clients.host.processes import Runner
 from kubestorm.clients.host.workspace import Workspace
-from kubestorm.kinds.build.descriptor.convert import (
+from kubestorm.clients.kube import Resource
+from kubestorm.clients.services import Services
+from kubestorm.core import untrusted
+from kubestorm.core.errors import ConflictError, DefinitionError, Error
+from kubestorm.core.naming import GROUP, VERSION
+from kubestorm.kinds.application.spec import parse as parse_application
+from kubestorm.kinds.build.branch_tracking import follows, note_push
+from kubestorm.kinds.build.descriptor.plan import (
     DESCRIPTOR_ANNOTATION,
     Manifest,
     applications,
     image_build,
 )
-from kubestorm.kinds.build.descriptor.model import Descriptor, parse
 from kubestorm.kinds.build.descriptor.settings import DescriptorSettings
-from kubestorm.core.errors import ConflictError, DefinitionError, Error
-from kubestorm.clients.kube import Resource
-from kubestorm.core.naming import GROUP, VERSION
-from kubestorm.clients.services import Services
+from kubestorm.kinds.build.descriptor.spec import Descriptor, parse
+from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.spec import IMAGE_BUILDS, SourceSpec, parse_image_build
 
 APPLICATIONS = Resource(GROUP, VERSION, "applications")
 DEFAULT_FILE = "default.json"
@@ -195,7 +194,9 @@ def _read(
 def _git(services: Services, source: SourceSpec, settings: BuildSettings) -> Iterator[GitClient]:
     with Workspace(settings.work_folder) as workspace:
         credentials = git_credentials(services.vault, source.vault_path, source.address)
-        yield GitClient(workspace, source.address, credentials, settings.source, Runner(workspace.path))
+        yield GitClient(
+            workspace, source.address, credentials, settings.source, Runner(workspace.path)
+        )
 
 
 def _check(services: Services, build: Manifest, made: Sequence[Manifest]) -> None:

@@ -13,10 +13,18 @@ from dataclasses import dataclass
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.core import untrusted
-from kubestorm.kinds.build import records
 from kubestorm.core.conditions import FALSE, TRUE, condition_in
-from kubestorm.kinds.application.rollout.values import (COMPLETE, TERMINAL)
-from kubestorm.kinds.application.rollout.status import (NOT_ASKED, TESTED)
+from kubestorm.kinds.application.rollout.status import NOT_ASKED, TESTED
+from kubestorm.kinds.application.rollout.values import COMPLETE, TERMINAL
+from kubestorm.kinds.build.status import (
+    SPEC_VALID,
+    ImageState,
+    Outcome,
+    Phase,
+    Reason,
+    images_of,
+    read_request,
+)
 
 BUILD, TEST, PUSH, ROLLOUT, POST_DEPLOY_TEST = (
     "build",
@@ -53,21 +61,19 @@ def build_stages(
     build = untrusted.mapping(status.get("build"))
     if build.get("requestId") != request_id:
         return _waiting((BUILD, TEST, PUSH), "The build has not begun.")
-    images = [
-        each for each in records.images_of(status) if each.get("build") == build.get("number")
-    ]
+    images = [each for each in images_of(status) if each.get("build") == build.get("number")]
     message = str(build.get("message") or "")
-    if build.get("phase") != records.FINISHED:
+    if build.get("phase") != Phase.FINISHED:
         return _under_way(images, message, has_test=has_test)
     outcome = build.get("outcome")
-    if outcome == records.NOTHING_TO_DO:
+    if outcome == Outcome.NOTHING_TO_DO:
         return tuple(
             Stage(name, SKIPPED, "No image had to be built.") for name in (BUILD, TEST, PUSH)
         )
-    if outcome == records.SUCCEEDED:
+    if outcome == Outcome.SUCCEEDED:
         return Stage(BUILD, SUCCEEDED, message), _test(has_test), Stage(PUSH, SUCCEEDED, message)
     failed: Mapping[str, Any] = next(
-        (each for each in images if each.get("state") == records.IMAGE_FAILED), {}
+        (each for each in images if each.get("state") == ImageState.FAILED), {}
     )
     where = str(failed.get("failedStage") or BUILD)
     why = f"{failed['name']}: {failed.get('message', '')}" if failed else message
@@ -86,9 +92,9 @@ def _under_way(
     images: Sequence[Mapping[str, Any]], message: str, *, has_test: bool
 ) -> Tuple[Stage, ...]:
     states = {str(each.get("state")) for each in images}
-    if not images or states & {records.WAITING, records.BUILDING}:
+    if not images or states & {ImageState.WAITING, ImageState.BUILDING}:
         return _waiting((BUILD, TEST, PUSH), message or "It is being built.")
-    if records.TESTING in states:
+    if ImageState.TESTING in states:
         return Stage(BUILD, SUCCEEDED), Stage(TEST, WAITING, "The test runs."), Stage(PUSH, WAITING)
     return Stage(BUILD, SUCCEEDED), _test(has_test), Stage(PUSH, WAITING, "It is being pushed.")
 
@@ -145,14 +151,14 @@ def why_stopped(resource: Mapping[str, Any], request_id: str) -> str:
     status, metadata = untrusted.status(resource), resource["metadata"]
     if untrusted.mapping(status.get("build")).get("requestId") == request_id:
         return ""
-    asked = records.read_request(untrusted.texts(metadata.get("annotations")))
+    asked = read_request(untrusted.texts(metadata.get("annotations")))
     if asked is None:
         return "The request for its build was taken away."
     if asked.id != request_id:
         return f"{asked.by or 'Somebody'} asked for another build in the meantime."
-    valid = condition_in(status, records.SPEC_VALID)
+    valid = condition_in(status, SPEC_VALID)
     is_about_it = valid.get("observedGeneration") == metadata.get("generation")
-    if valid.get("reason") == records.INVALID_SPEC and is_about_it:
+    if valid.get("reason") == Reason.INVALID_SPEC and is_about_it:
         return str(valid.get("message") or "The ImageBuild's spec is refused.")
     return ""
 

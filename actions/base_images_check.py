@@ -6,13 +6,13 @@ from typing import Any, Tuple
 
 from kubestorm.core.image_names import ImageName
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.build.base_images.rebuild_check import look
+from kubestorm.kinds.build.base_images.rebuild_check import check
 from st2common.runners.base_action import Action
 
 
-class BaseImagesLook(Action):  # type: ignore[misc]
+class BaseImagesCheck(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(self, registry: str = "", repository: str = "") -> Tuple[bool, Any]:
         pushed = ImageName(registry, repository) if repository else None
-        return run_with_services(lambda services: look(services, pushed), self.config)
+        return run_with_services(lambda services: check(services, pushed), self.config)

@@ -7,40 +7,29 @@ the ImageBuild. When the last one is told, a rule has the inquiry answered.
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import functools
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from kubestorm.clients.engine_api import EngineApi
+from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
-from kubestorm.kinds.application.spec import InvalidSpecError, parse
-from kubestorm.kinds.application.values import ApplicationSpec
-from kubestorm.kinds.build import commands, records
-from kubestorm.kinds.build.commands import IMAGE_BUILDS
 from kubestorm.core.conditions import format_time
 from kubestorm.core.dispatching import Dispatch
-from kubestorm.clients.engine_api import EngineApi
 from kubestorm.core.errors import DefinitionError, NotFoundError, TemporaryError
-from kubestorm.kinds.build.pipeline import stages as pipeline
-from kubestorm.kinds.build.pipeline.stages import Follower, Stage
-from kubestorm.core.image_names import split_reference
-from kubestorm.clients import resources
-from kubestorm.kinds.application.image_policy import follows
-from kubestorm.clients.services import Services
+from kubestorm.kinds.build import commands
+from kubestorm.kinds.build.pipeline import plan as pipeline
+from kubestorm.kinds.build.pipeline.observe import Specs, list_specs, read_stages
+from kubestorm.kinds.build.pipeline.plan import Stage
+from kubestorm.kinds.build.spec import IMAGE_BUILDS
 
 STAGE_ENDED = "kubestorm.pipeline_stage_ended"
 STATUS_FIELD = "pipeline"
 PIPELINE = "kubestorm.delivery_pipeline"
 INQUIRY = "core.ask"
-START_SECONDS = 120.0
-"""How long an Application may take to begin the rollout of what it follows, before it counts as one
-that does not.
-"""
 ANSWER_ATTEMPTS = 60
 """Looks for the workflow's inquiry, one a second: a delivery may fail before it is opened."""
 RUN_ENDED = frozenset(("succeeded", "failed", "timeout", "abandoned", "canceled"))
-
 Result = Dict[str, Any]
 
 
@@ -94,19 +83,6 @@ def is_under_way(build: Mapping[str, Any]) -> bool:
     return bool(known.get("runId")) and known.get("outcome") == pipeline.WAITING
 
 
-Specs = Callable[[], Sequence[ApplicationSpec]]
-"""The Applications of the cluster, asked for only once the images are pushed."""
-
-
-def list_specs(services: Services) -> List[ApplicationSpec]:
-    """The specs of all Applications that have a valid one."""
-    found: List[ApplicationSpec] = []
-    for resource in services.kube.list_all(resources.APPLICATIONS):
-        with contextlib.suppress(InvalidSpecError):
-            found.append(parse(resource, services.settings))
-    return found
-
-
 def advance(
     services: Services,
     build: Mapping[str, Any],
@@ -125,7 +101,7 @@ def advance(
     stages = (
         pipeline.stopped_stages(_recorded(build), why)
         if why
-        else _stages(services, build, request_id, specs)
+        else read_stages(services, build, request_id, specs)
     )
     _tell(services, build, stages, dispatch)
     _write(services, build, _run_of(build), stages)
@@ -198,69 +174,6 @@ def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
         raise NotFoundError(
             f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes"
         ) from error
-
-
-def _stages(
-    services: Services, build: Mapping[str, Any], request_id: str, specs: Specs
-) -> Tuple[Stage, ...]:
-    status = untrusted.status(build)
-    has_test = any(each.get("test") for each in build["spec"].get("images") or ())
-    first = pipeline.build_stages(status, request_id, has_test=has_test)
-    if pipeline.outcome_of(first) == pipeline.FAILED:
-        return (*first, *pipeline.skipped_rollout("Nothing was pushed."))
-    if pipeline.outcome_of(first) == pipeline.WAITING:
-        return (*first, *(Stage(name, pipeline.WAITING) for name in pipeline.NAMES[3:]))
-    return (*first, *pipeline.rollout_stages(_followers(services, status, specs())))
-
-
-def _followers(
-    services: Services, status: Mapping[str, Any], specs: Sequence[ApplicationSpec]
-) -> List[Follower]:
-    """The Applications that follow what the build pushed; one that has not begun within its time is
-    left out.
-    """
-    pushed = _pushed(status)
-    finished = untrusted.moment(untrusted.mapping(status.get("build")).get("finishedAt"))
-    is_late = finished is not None and services.now() - finished > dt.timedelta(
-        seconds=START_SECONDS
-    )
-    found: List[Follower] = []
-    for spec in specs:
-        for repository, tags, digest in pushed:
-            if repository != f"{spec.registry}/{spec.repository}" or not any(
-                follows(spec, tag) for tag in tags
-            ):
-                continue
-            rollout = _rollout(services, spec.namespace, spec.name, digest)
-            if rollout is not None or not is_late:
-                found.append(Follower(f"{spec.namespace}/{spec.name}", digest, rollout))
-    return found
-
-
-def _pushed(status: Mapping[str, Any]) -> Set[Tuple[str, Tuple[str, ...], str]]:
-    """(registry/repository, tags, digest) of each image that the build pushed."""
-    number = untrusted.mapping(status.get("build")).get("number")
-    return {
-        (
-            split_reference(str(each["reference"]))[0],
-            tuple(each.get("tags") or ()),
-            str(each["digest"]),
-        )
-        for each in records.images_of(status)
-        if each.get("build") == number and each.get("state") == records.PUSHED
-    }
-
-
-def _rollout(services: Services, namespace: str, application: str, digest: str) -> Any:
-    """The newest Rollout of an image to an Application, or None."""
-    found = [
-        each
-        for each in services.kube.list_all(
-            resources.ROLLOUTS, namespace, label_selector=resources.selector(application)
-        )
-        if each["spec"]["image"]["digest"] == digest
-    ]
-    return max(found, key=lambda each: each["metadata"]["creationTimestamp"], default=None)
 
 
 def _run_of(build: Mapping[str, Any]) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, List
 
-from kubestorm.kinds.build.tags import followed
-from kubestorm.kinds.build.descriptor.model import Descriptor, Service, Step
-from kubestorm.kinds.build.descriptor.settings import DescriptorSettings, TypeSettings
 from kubestorm.core.naming import GROUP, VERSION
+from kubestorm.kinds.build.descriptor.settings import DescriptorSettings, TypeSettings
+from kubestorm.kinds.build.descriptor.spec import Descriptor, Service, Step
+from kubestorm.kinds.build.tags import followed
 
 DESCRIPTOR_ANNOTATION = "kubestorm.io/descriptor"
 VERSION_ANNOTATION = "kubestorm.io/application-version"
