@@ -327,15 +327,19 @@ class Environment:
         self._registry_config = {
             "registries": {
                 "listener": {"port": port},
-                "connections": [{"host": registry.host, "insecure_http": True}],
+                "default": registry.host,
+                "hosts": [
+                    {
+                        "host": registry.host,
+                        "insecure_http": True,
+                        "access": [{"namespaces": ["*"]}],
+                    }
+                ],
                 "sources": [source],
             },
-            "application": {"registry": registry.host},
             # Sources of this machine, built by it: what a sandbox is for, and nothing else.
             "build": {
                 "builder": "host-buildah",
-                "default_registry": registry.host,
-                "registries": [{"host": registry.host, "insecure": True}],
                 "folder": str(self.folder / "builds"),
                 "source": {"protocols": ["file", "https", "ssh"], "poll": {"interval_seconds": 2}},
                 "host": {"enabled": True, "allow_root": True},

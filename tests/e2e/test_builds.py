@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from sandbox.registry import RegistryProcess, is_installed
+from tests.declared import section
 from tests.e2e.conftest import World
 from tests.integration.building.conftest import BUSYBOX, is_static
 from tests.integration.building.git_servers import Repository
@@ -52,15 +53,14 @@ class BuildingWorld(World):
         path = self.environment.folder / "configs" / "kubestorm.yaml"
         config = yaml.safe_load(path.read_text())
         config["lease"] = {"duration_seconds": 5}
+        entry = {"host": self.registry.host, "insecure_http": True}
+        login = {"push_vault_path": "registries/main"}
+        config["registries"] = section([{**entry, **login}], self.registry.host)
         config["build"] = {
             "builder": "host-buildah",
             "builders": ["buildkit"],
             "folder": str(self.builds),
             "host": {"enabled": True, "allow_root": True},
-            "default_registry": self.registry.host,
-            "registries": [
-                {"host": self.registry.host, "insecure": True, "vault_path": "registries/main"}
-            ],
             "source": {"protocols": ["file", "https"], "poll": {"interval_seconds": 2}},
             "webhooks": {
                 "listener": {"port": self.hook_port},

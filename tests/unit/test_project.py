@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from kubestorm.entrypoints import config_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -20,6 +21,16 @@ def test_links_between_pages_lead_somewhere(page):
     """Every relative link in the docs names a file that exists."""
     targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_configurations_schema_and_reference_are_current():
+    """config.schema.yaml and docs/configuration.md say what the settings classes say, and every
+    setting is described.
+    """
+    assert config_schema.main(["--check"]) == 0
+    bare = re.findall(r"^\| (`.*`) \|.*\|  \|$", config_schema.DOCS_FILE.read_text(), re.MULTILINE)
+    assert bare == []
+    assert config_schema.schema()["cluster"]["required"] is True
 
 
 def test_make_help_lists_every_target():

@@ -30,7 +30,7 @@ from kubestorm.clients.kube_errors import ExpiredError, ForbiddenError, Request,
 from kubestorm.core import parts, untrusted
 from kubestorm.core.errors import ConflictError, DefinitionError, NotFoundError, TemporaryError
 from kubestorm.core.naming import GROUP, LABEL
-from kubestorm.core.sections import invalid_setting, read_section, section_values
+from kubestorm.core.sections import invalid_setting, read_section, setting
 from kubestorm.core.times import format_time
 
 __all__ = [
@@ -100,9 +100,7 @@ def decode_page(data: bytes) -> Any:
 
 @dataclass(frozen=True)
 class KubeSettings:
-    """Where the cluster is and how long to wait for it; holds no credential, only where one is
-    found.
-    """
+    """How the Kubernetes API is reached."""
 
     kubeconfig: str = ""
     """Path of a kubeconfig. Empty: the in-cluster account if there is one, else $KUBECONFIG or
@@ -111,39 +109,38 @@ class KubeSettings:
     context: str = ""
     """Context within it; empty for its current one."""
     in_cluster: Optional[bool] = None
-    """Use the pod's service account; None decides by the environment."""
+    """Use the pod's service account; not set: decided by the environment."""
     namespace: str = "kubestorm"
     """The pack's own namespace, where its Leases live."""
     namespaces: Tuple[str, ...] = ()
     """The namespaces that the pack serves; none: all of them. What would be listed or watched in
     all is then asked of each of these, so that no right beyond them is needed."""
-    left_out: Tuple[str, ...] = ()
+    left_out: Tuple[str, ...] = setting((), internal=True)
     """Kinds of ours, by their plural, that the setting `parts` leaves out: none is asked for, and
     there seem to be no objects of them."""
     verify_tls: bool = True
+    """Check the API server's certificate."""
     connect_timeout_seconds: float = 5.0
+    """Seconds to wait for a connection."""
     read_timeout_seconds: float = 30.0
+    """Seconds to wait for an answer."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> KubeSettings:
         """Read the pack configuration's `kubernetes` section; raises DefinitionError naming a key
         it does not know.
         """
-        section = section_values(config.get("kubernetes"), "kubernetes")
-        if "left_out" in section:
-            raise DefinitionError(
-                "Unknown setting kubernetes.left_out; use parts.", field="kubernetes.left_out"
-            )
-        settings = read_section(cls, section, "kubernetes")
-        if not all(LABEL.fullmatch(one) for one in settings.namespaces):
-            raise invalid_setting(
-                "kubernetes.namespaces", "a list of names of namespaces", settings.namespaces
-            )
+        settings = read_section(cls, config.get("kubernetes"), "kubernetes")
         return replace(
             settings,
             namespaces=tuple(dict.fromkeys(settings.namespaces)),
             left_out=parts.left_out(config),
         )
+
+    def validate(self, where: str) -> None:
+        for one in self.namespaces:
+            if not LABEL.fullmatch(one):
+                raise invalid_setting(f"{where}.namespaces", "a list of names of namespaces", one)
 
     def places(self, namespace: str = "") -> Tuple[str, ...]:
         """Where to list and watch what is asked of one namespace, or (empty) of all: a tuple of

@@ -116,11 +116,10 @@ class Services:
         """Image registries."""
         if self._registry is None:
             from kubestorm.clients.registry.client import RegistryClient
-            from kubestorm.sources.registry.settings import RegistrySettings
+            from kubestorm.clients.registry.settings import declared
 
-            settings = RegistrySettings.from_config(self.settings.raw)
             self._registry = RegistryClient(
-                settings,
+                declared(self.settings.raw),
                 vault=lambda: VaultStore(self.settings.vault),
                 aws=self.settings.aws,
                 now=self.now,

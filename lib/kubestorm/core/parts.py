@@ -22,7 +22,7 @@ KINDS: Dict[str, Tuple[str, ...]] = {
 }
 SECTIONS: Dict[str, Tuple[str, ...]] = {
     DATABASES: ("aws", "database"),
-    APPLICATIONS: ("application", "registries", "rollout"),
+    APPLICATIONS: ("application", "rollout"),
     BUILDS: ("base_images", "build", "descriptor"),
     ANNOUNCEMENTS: ("announcements", "slack"),
 }

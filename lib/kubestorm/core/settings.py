@@ -10,45 +10,56 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping, Optional, Tuple, TypeVar
+from typing import Any, Iterable, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import read_section
+from kubestorm.core.sections import invalid_setting, read_section, setting
 
+DELETION_POLICIES = ("Retain", "Snapshot", "Delete")
 CLUSTER_PATTERN = re.compile(r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
 
 
 @dataclass(frozen=True)
 class LeaseSettings:
-    duration_seconds: int = 60
+    """The Leases that keep two runs for one resource apart."""
+
+    duration_seconds: int = setting(60, least=5)
     """How long a run that died keeps its object locked; each step of a living run renews it."""
 
 
 @dataclass(frozen=True)
 class AwsSettings:
+    """How AWS is reached. Credentials come from boto3's own chain (profile, environment, instance
+    role, IRSA).
+    """
+
     region: Optional[str] = None
-    """None leaves it to the profile or the environment."""
+    """Not set: that of the profile or the environment."""
     profile: Optional[str] = None
-    """A name in ~/.aws/config; None uses boto3's own chain (environment, instance role, IRSA)."""
+    """A name in ~/.aws/config; not set: boto3's own chain (environment, instance role, IRSA)."""
     credentials_file: Optional[str] = None
-    """A file of profiles with their keys; None is ~/.aws/credentials of the user that runs us."""
+    """A file of profiles with their keys; not set: ~/.aws/credentials of the user that runs
+    actions.
+    """
     role_arn: Optional[str] = None
     """A role to assume with those credentials, for instance in the account that holds the
     databases.
     """
     external_id: Optional[str] = None
+    """External id for that role."""
     endpoint_url: Optional[str] = None
     """Where the API is, if not at Amazon: a VPC endpoint, or a stand-in."""
     ca_file: Optional[str] = None
+    """Path of a file with the certificate authorities to trust."""
     timeout_seconds: float = 15.0
     """Per connection and per answer; a step has to return within seconds."""
-    watch_seconds: float = 15.0
+    watch_seconds: float = setting(15.0, least=0.05)
     """Between two looks of the sensor at all instances and snapshots while RDS is busy with one of
     ours.
     """
-    watch_idle_seconds: float = 300.0
+    watch_idle_seconds: float = setting(300.0, least=1)
     """The same while nothing is under way."""
-    attempts: int = 4
+    attempts: int = setting(4, least=1)
     """Calls including the first, with botocore's standard back-off, before the step leaves it to
     the resync.
     """
@@ -56,38 +67,60 @@ class AwsSettings:
 
 @dataclass(frozen=True)
 class VaultAuth:
-    method: str = "token"
+    """How the pack logs in to Vault."""
+
+    method: str = setting("token", one_of=("token", "approle", "kubernetes"))
     """`token`, `approle` or `kubernetes`."""
     mount: Optional[str] = None
-    """Where the method is mounted; None is its usual place (`approle`, `kubernetes`)."""
+    """Where the method is mounted; not set: its usual place (`approle`, `kubernetes`)."""
     token_file: Optional[str] = None
+    """For token: path of the file that holds it."""
     role: Optional[str] = None
+    """For kubernetes: the role."""
     role_id: Optional[str] = None
+    """For approle: the role id, which is a name and no secret."""
     secret_id_file: Optional[str] = None
+    """For approle: path of the file that holds the secret id."""
     jwt_file: str = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    """For kubernetes: path of the service account's token."""
 
 
 @dataclass(frozen=True)
 class VaultSettings:
+    """How Vault is reached."""
+
     url: str = "https://127.0.0.1:8200"
+    """Vault's address."""
     namespace: Optional[str] = None
     """Vault Enterprise's namespace."""
     mount: str = "secret"
     """Where the KV version 2 engine is mounted."""
     ca_file: Optional[str] = None
+    """Path of a file with the certificate authorities to trust."""
     verify_tls: bool = True
+    """Check Vault's certificate."""
     timeout_seconds: float = 10.0
-    auth: VaultAuth = field(default_factory=VaultAuth)
+    """Seconds to wait for an answer."""
+    auth: VaultAuth = VaultAuth()
+    """How the pack proves to Vault who it is."""
 
 
 @dataclass(frozen=True)
 class ConsulSettings:
+    """How Consul is reached."""
+
     url: str = "http://127.0.0.1:8500"
+    """Consul's address."""
     token_file: Optional[str] = None
+    """Path of the file that holds the ACL token."""
     datacenter: Optional[str] = None
+    """Datacenter to write to; the agent's own if not set."""
     ca_file: Optional[str] = None
+    """Path of a file with the certificate authorities to trust."""
     verify_tls: bool = True
+    """Check Consul's certificate."""
     timeout_seconds: float = 10.0
+    """Seconds to wait for an answer."""
 
 
 @dataclass(frozen=True)
@@ -97,19 +130,33 @@ class EngineOffer:
     versions: Tuple[str, ...]
     """What `spec.version` may say. "16" stands for whatever minor version RDS prefers."""
     default_version: Optional[str] = None
-    """Used where the resource names none; None is the first of `versions`."""
+    """Used where the resource names none. Not set: the first of `versions`."""
+
+    def validate(self, where: str) -> None:
+        if not self.versions:
+            raise DefinitionError(f"{where}.versions is empty; name at least one version.")
+        if self.default_version is not None and self.default_version not in self.versions:
+            raise invalid_setting(
+                f"{where}.default_version",
+                f"one of {', '.join(self.versions)}",
+                self.default_version,
+            )
 
 
 @dataclass(frozen=True)
 class NamespaceLimits:
-    """What resources in some namespaces may ask for. None means: whatever is offered."""
+    """What resources in some namespaces may ask for."""
 
     namespaces: Tuple[str, ...] = ("*",)
     """Shell patterns; the first entry of the list with a pattern that fits the namespace counts."""
     sizes: Optional[Tuple[str, ...]] = None
+    """Names of `database.sizes` that may be used here. Not set: all."""
     engines: Optional[Tuple[str, ...]] = None
+    """Names of `database.engines` that may be used here. Not set: all."""
     max_storage_gib: Optional[int] = None
-    deletion_policies: Optional[Tuple[str, ...]] = None
+    """Highest `storage.sizeGiB`, in GiB."""
+    deletion_policies: Optional[Tuple[str, ...]] = setting(None, one_of=DELETION_POLICIES)
+    """Policies that may be used here. Not set: all."""
     fixed_fields: Tuple[str, ...] = ()
     """Fields of `spec` that only operations decide here (`subnetGroup`, `multiAZ`, ...)."""
     allowed_values: Mapping[str, Tuple[Any, ...]] = field(default_factory=dict)
@@ -120,27 +167,60 @@ class NamespaceLimits:
     """Shell patterns of snapshots and instances that may be restored here though their tags do not
     say that they are of the namespace; none by default."""
 
+    def validate(self, where: str) -> None:
+        _check_fields((*self.fixed_fields, *self.allowed_values, *self.ranges), where)
+        for name, values in self.allowed_values.items():
+            if not values:
+                raise invalid_setting(f"{where}.allowed_values.{name}", "a list of values", values)
+        for name, ends in self.ranges.items():
+            if ends[0] > ends[1]:
+                raise invalid_setting(f"{where}.ranges.{name}", "[least, most]", list(ends))
+
 
 @dataclass(frozen=True)
 class DatabaseDefaults:
     """What a resource gets that does not say otherwise. The units are those of `spec`."""
 
     size: Optional[str] = None
-    storage_gib: int = 20
-    storage_type: str = "gp3"
+    """One of sizes; the first if not set."""
+    storage_gib: int = setting(20, least=20)
+    """GiB."""
+    storage_type: str = setting("gp3", one_of=("gp2", "gp3", "io1", "io2"))
+    """RDS storage type."""
     max_storage_gib: Optional[int] = None
+    """GiB up to which RDS may grow the disk by itself; not set, it may not."""
     multi_az: bool = False
-    backup_retention_days: int = 7
+    """Whether RDS keeps a standby in another zone."""
+    backup_retention_days: int = setting(7, most=35)
+    """Days; 0 turns automated backups off."""
     backup_window: Optional[str] = None
+    """UTC, for instance 03:00-04:00; RDS chooses if not set."""
     maintenance_window: Optional[str] = None
-    deletion_policy: str = "Retain"
+    """UTC, for instance sun:05:00-sun:06:00; RDS chooses if not set."""
+    deletion_policy: str = setting("Retain", one_of=DELETION_POLICIES)
+    """What happens to the instance when its resource is deleted."""
     deletion_protection: bool = False
+    """Whether RDS refuses to delete the instance."""
     subnet_group: Optional[str] = None
+    """RDS subnet group."""
     security_groups: Tuple[str, ...] = ()
+    """Ids of VPC security groups."""
     parameter_group: Optional[str] = None
+    """RDS parameter group."""
     encryption_key: Optional[str] = None
-    monitoring_interval_seconds: int = 0
+    """KMS key id or ARN; RDS's own key if not set."""
+    monitoring_interval_seconds: int = setting(0, one_of=(0, 1, 5, 10, 15, 30, 60))
+    """Seconds between readings of enhanced monitoring; 0 turns it off."""
     monitoring_role_arn: Optional[str] = None
+    """The role with which enhanced monitoring writes its readings."""
+
+    def validate(self, where: str) -> None:
+        if self.monitoring_interval_seconds and not self.monitoring_role_arn:
+            raise DefinitionError(
+                f"{where}.monitoring_interval_seconds needs monitoring_role_arn, the role that "
+                "writes readings.",
+                field=f"{where}.monitoring_role_arn",
+            )
 
 
 # The fields of `spec`, as limits, labels and mappings name them.
@@ -194,19 +274,28 @@ class KindMapping:
     """Another kind of resource that asks for a database, in words of its own."""
 
     group: str
+    """Its API group, for instance mysqldbs.prsn.io."""
     version: str
+    """The version of its API that the pack uses."""
     plural: str
+    """Its plural name in the API."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Its field (dotted, from the top of the object) -> the field of our `spec`."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Field of our `spec` (dotted) -> what it always is, for instance engine: mysql."""
-    status: str = "subresource"
+    status: str = setting("subresource", one_of=("subresource", "object"))
     """`subresource`, or `object` where its CRD has no status subresource: then `generation` counts
-    our own writes too and is not looked at."""
+    the pack's own writes too and is ignored.
+    """
+
+    def validate(self, where: str) -> None:
+        _check_fields((*self.fields.values(), *self.values), where)
 
 
 @dataclass(frozen=True)
 class DatabaseSettings:
+    """What developers may ask of Databases, and what they get without asking."""
+
     identifier_prefix: str = "ks"
     """First part of every RDS identifier; short, because RDS allows 63 characters in all."""
     username: str = "dbadmin"
@@ -215,8 +304,13 @@ class DatabaseSettings:
     sizes: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT_SIZES))
     """Name that developers use -> RDS instance class."""
     engines: Mapping[str, EngineOffer] = field(default_factory=lambda: dict(DEFAULT_ENGINES))
-    defaults: DatabaseDefaults = field(default_factory=DatabaseDefaults)
+    """Engines on offer, each with its versions. What is given replaces the pack's own list."""
+    defaults: DatabaseDefaults = DatabaseDefaults()
+    """What a new database gets whose resource does not say otherwise. Units as in spec."""
     limits: Tuple[NamespaceLimits, ...] = ()
+    """What resources in some namespaces may ask for. The first entry with a pattern that
+    fits the namespace counts.
+    """
     label_overrides: Mapping[str, str] = field(default_factory=dict)
     """Label -> the field of `spec` it sets where `spec` itself says nothing, dotted
     (`storage.sizeGiB`).
@@ -226,7 +320,14 @@ class DatabaseSettings:
     kinds: Tuple[KindMapping, ...] = ()
     """Kinds other than Database that are to be understood as one."""
     apply_immediately: bool = True
-    """Change at once; False leaves it to the maintenance window, and the condition says so."""
+    """Change at once; false leaves it to the maintenance window, and the condition says so."""
+
+    def validate(self, where: str) -> None:
+        if self.defaults.size is not None and self.defaults.size not in self.sizes:
+            raise invalid_setting(
+                f"{where}.defaults.size", f"one of {', '.join(self.sizes)}", self.defaults.size
+            )
+        _check_fields(self.label_overrides.values(), f"{where}.label_overrides")
 
 
 @dataclass(frozen=True)
@@ -235,16 +336,13 @@ class Settings:
     """The word for this Kubernetes cluster in every name outside it. Never change it: names follow
     from it.
     """
-    lease: LeaseSettings = field(default_factory=LeaseSettings)
-    aws: AwsSettings = field(default_factory=AwsSettings)
-    vault: VaultSettings = field(default_factory=VaultSettings)
-    consul: ConsulSettings = field(default_factory=ConsulSettings)
-    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    lease: LeaseSettings = LeaseSettings()
+    aws: AwsSettings = AwsSettings()
+    vault: VaultSettings = VaultSettings()
+    consul: ConsulSettings = ConsulSettings()
+    database: DatabaseSettings = DatabaseSettings()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The configuration as it came, for the parts that read their own keys."""
-
-
-T = TypeVar("T")
 
 
 def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
@@ -263,81 +361,15 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
             "configs/kubestorm.yaml.",
             field="cluster",
         )
-    vault = dict(config.get("vault") or {})
-    auth = read_section(VaultAuth, vault.pop("auth", None), "vault.auth")
-    if auth.method not in ("token", "approle", "kubernetes"):
-        raise DefinitionError(
-            f"vault.auth.method is {auth.method!r}; it is one of token, approle, kubernetes.",
-            field="vault.auth.method",
-        )
     return Settings(
         cluster=cluster,
         lease=read_section(LeaseSettings, config.get("lease"), "lease"),
         aws=read_section(AwsSettings, config.get("aws"), "aws"),
-        vault=read_section(VaultSettings, {**vault, "auth": auth}, "vault"),
+        vault=read_section(VaultSettings, config.get("vault"), "vault"),
         consul=read_section(ConsulSettings, config.get("consul"), "consul"),
-        database=_database(config.get("database") or {}),
+        database=read_section(DatabaseSettings, config.get("database"), "database"),
         raw=dict(config),
     )
-
-
-def _database(raw: Mapping[str, Any]) -> DatabaseSettings:
-    values = dict(raw)
-    engines = values.pop("engines", None)
-    if engines:
-        values["engines"] = {name: _engine(name, offer) for name, offer in engines.items()}
-    values["defaults"] = read_section(DatabaseDefaults, values.get("defaults"), "database.defaults")
-    values["limits"] = tuple(
-        _limits(item, f"database.limits[{index}]")
-        for index, item in enumerate(values.get("limits") or ())
-    )
-    values["kinds"] = tuple(
-        read_section(KindMapping, item, f"database.kinds[{index}]")
-        for index, item in enumerate(values.get("kinds") or ())
-    )
-    settings = read_section(DatabaseSettings, values, "database")
-    if settings.defaults.size is not None and settings.defaults.size not in settings.sizes:
-        raise DefinitionError(
-            f"database.defaults.size is {settings.defaults.size!r}; database.sizes offers "
-            f"{', '.join(settings.sizes)}.",
-            field="database.defaults.size",
-        )
-    if settings.defaults.monitoring_interval_seconds and not settings.defaults.monitoring_role_arn:
-        message = (
-            "database.defaults.monitoring_interval_seconds needs monitoring_role_arn, the role "
-            "that writes readings."
-        )
-        raise DefinitionError(message, field="database.defaults.monitoring_role_arn")
-    for index, kind in enumerate(settings.kinds):
-        _check_fields((*kind.fields.values(), *kind.values), f"database.kinds[{index}]")
-    _check_fields(settings.label_overrides.values(), "database.label_overrides")
-    wrong = next(
-        (kind for kind in settings.kinds if kind.status not in ("subresource", "object")), None
-    )
-    if wrong is not None:
-        message = (
-            f"database.kinds: status of {wrong.plural}.{wrong.group} is {wrong.status!r}; "
-            "subresource or object."
-        )
-        raise DefinitionError(message, field="database.kinds")
-    return settings
-
-
-def _limits(raw: Any, where: str) -> NamespaceLimits:
-    limits = read_section(NamespaceLimits, raw, where)
-    _check_fields((*limits.fixed_fields, *limits.allowed_values, *limits.ranges), where)
-    for name, values in limits.allowed_values.items():
-        if not isinstance(values, (list, tuple)) or not values:
-            raise DefinitionError(
-                f"{where}.allowed_values.{name} is {values!r}; it is a list of values.", field=where
-            )
-    for name, ends in limits.ranges.items():
-        numbers = isinstance(ends, (list, tuple)) and all(type(end) is int for end in ends)
-        if not numbers or len(ends) != 2 or ends[0] > ends[1]:
-            raise DefinitionError(
-                f"{where}.ranges.{name} is {ends!r}; it is [least, most].", field=where
-            )
-    return limits
 
 
 def _check_fields(names: Iterable[str], where: str) -> None:
@@ -350,17 +382,3 @@ def _check_fields(names: Iterable[str], where: str) -> None:
         ):
             message = f"{where} names {name}, which is no field of a Database's spec; there are: "
             raise DefinitionError(message + ", ".join(sorted(SPEC_FIELDS)) + ".", field=where)
-
-
-def _engine(name: str, raw: Any) -> EngineOffer:
-    offer = read_section(EngineOffer, raw, f"database.engines.{name}")
-    if not offer.versions:
-        raise DefinitionError(
-            f"database.engines.{name}.versions is empty; name at least one version."
-        )
-    if offer.default_version is not None and offer.default_version not in offer.versions:
-        raise DefinitionError(
-            f"database.engines.{name}.default_version is {offer.default_version!r}; "
-            f"its versions are {', '.join(offer.versions)}."
-        )
-    return offer

@@ -29,6 +29,7 @@ from kubestorm.kinds.build.status import images_of
 
 from sandbox.registry import RegistryProcess, is_installed
 from sandbox.vault.server import VaultServer
+from tests.declared import section
 from tests.integration.building.git_servers import Repository
 from tests.kube_fixtures import Kube, eventually, http_client
 
@@ -108,8 +109,14 @@ class World:
         self._runs = itertools.count(1)
 
     def services(self, **build: Any) -> Services:
-        """Fresh clients, as each action of a run has; keywords replace settings of `build`."""
-        return Services(load_settings({**self.config, "build": {**self.config["build"], **build}}))
+        """Fresh clients, as each action of a run has; keywords replace settings of `build`, and
+        `registries` the registries: the first one's host is the default.
+        """
+        config = {**self.config}
+        entries = build.pop("registries", None)
+        if entries:
+            config["registries"] = section(entries, entries[0]["host"])
+        return Services(load_settings({**config, "build": {**self.config["build"], **build}}))
 
     @property
     def folder(self) -> Path:
@@ -214,7 +221,13 @@ class World:
 
 @contextlib.contextmanager
 def a_world(
-    kube: Kube, vault: VaultServer, tmp_path: Path, registry: str, **build: Any
+    kube: Kube,
+    vault: VaultServer,
+    tmp_path: Path,
+    registry: str,
+    *,
+    registries: list[dict[str, Any]] | None = None,
+    **build: Any,
 ) -> Iterator[World]:
     """A namespace of its own on one Kubernetes API, with an ImageBuild's CRD."""
     (tmp_path / "git").mkdir()
@@ -223,6 +236,7 @@ def a_world(
     token.write_text(vault.root_token)
     store(vault, "registries/main", {"username": USER, "password": PASSWORD})
     namespace = f"test-{secrets.token_hex(4)}"
+    main = {"host": registry, "insecure_http": True, "push_vault_path": "registries/main"}
     config = {
         "cluster": "test",
         "kubernetes": {"kubeconfig": str(kube.kubeconfig), "namespace": namespace},
@@ -233,10 +247,9 @@ def a_world(
             "host": {"enabled": True, "allow_root": True},
             "source": {"protocols": ["file", "http", "ssh"], "hosts": ["*", "127.0.0.1"]},
             "retry_seconds": 0.01,
-            "default_registry": registry,
-            "registries": [{"host": registry, "insecure": True, "vault_path": "registries/main"}],
             **build,
         },
+        "registries": section(registries or [main], registry),
     }
     with http_client(kube, kube.token) as http:
         install_crd(http, "imagebuilds")

@@ -29,15 +29,8 @@ def shop(world: World, registry: RegistryProcess) -> World:
     """An image of others, an image java that stands on it, and two images that stand on java; all
     are built.
     """
-    world.config["registries"] = {
-        "connections": [
-            {
-                "host": registry.host,
-                "insecure_http": True,
-                "credentials": {"vault_path": "registries/main"},
-            }
-        ]
-    }
+    (declared,) = world.config["registries"]["hosts"]
+    declared["credentials"] = {"vault_path": "registries/main"}
     world.config["base_images"] = {
         "concurrency": 50
     }  # other tests' namespaces are on the same API server

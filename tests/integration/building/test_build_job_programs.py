@@ -18,6 +18,7 @@ from kubestorm.kinds.build.builders.manifests import BUILDKIT_SCRIPT, FETCH, bui
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.spec import ImageBuildSpec, parse_image_build
 
+from tests.declared import section
 from tests.integration.building.git_servers import (
     PASSWORD,
     USER,
@@ -26,19 +27,19 @@ from tests.integration.building.git_servers import (
     http_server,
 )
 
+REGISTRY = {"host": "registry.test:5000", "insecure_http": True}
 IDENTITY = Identity("test", "kubestorm.io", "v1alpha1", "imagebuilds", "shop", "shop", "u-1")
 SETTINGS = BuildSettings.from_config(
     {
+        "registries": section([REGISTRY], "registry.test:5000"),
         "build": {
-            "default_registry": "registry.test:5000",
-            "registries": [{"host": "registry.test:5000", "insecure": True}],
             "source": {
                 "protocols": ["http", "ssh", "file", "https"],
                 "hosts": ["*", "127.0.0.1"],
             },
             "builder": "buildah",
             "builders": ["buildkit", "kaniko"],
-        }
+        },
     }
 )
 

@@ -303,16 +303,16 @@ def test_a_registry_that_lets_nobody_in_is_not_tried_again(world: World, vault, 
 
 def test_a_registry_that_is_away_is_tried_again(world: World, source):
     """As often as the settings say, then the build has failed."""
-    gone = [{"host": "127.0.0.1:1", "insecure": True}]
+    gone = [{"host": "127.0.0.1:1", "insecure_http": True}]
     world.apply()
-    world.reconcile(default_registry="127.0.0.1:1", registries=gone, attempts=2)
-    first = run_build(world.run(default_registry="127.0.0.1:1", registries=gone, attempts=2))
+    world.reconcile(registries=gone, attempts=2)
+    first = run_build(world.run(registries=gone, attempts=2))
     assert (first["phase"], world.image()["reason"], world.image()["state"]) == (
         "Requested",
         "NetworkFailed",
         "Waiting",
     )
-    second = run_build(world.run(default_registry="127.0.0.1:1", registries=gone, attempts=2))
+    second = run_build(world.run(registries=gone, attempts=2))
     assert (second["outcome"], world.image()["attempts"]) == ("Failed", 2)
 
 

@@ -49,13 +49,12 @@ def test_builds_need_what_their_part_grants_and_no_more(
     types = {"tiny": {"base_image": "registry.test:5000/base/tiny:1"}}
     cluster.config.update(
         parts=["builds", "announcements"],
-        application={"registry": "registry.test:5000"},
         descriptor={"types": types},
         chat={"ask": "#platform"},
     )
     cluster.config["kubernetes"]["namespaces"] = [cluster.namespace]
-    (registry, *_) = cluster.config["build"]["registries"]
-    registry["pull_vault_path"] = "registries/main-pull"
+    (registry, *_) = cluster.config["registries"]["hosts"]
+    registry["access"][0]["pull_vault_path"] = "registries/main-pull"
     wish = Wish(extra=["pull-secrets"])
     told: list[object] = []
     with (

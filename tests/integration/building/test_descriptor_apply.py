@@ -38,7 +38,6 @@ def team(world: World, registry: RegistryProcess) -> World:
         "the CRD is served",
     )
     base = f"{registry.host}/{world.namespace}/base:stable"
-    world.config["application"] = {"registry": registry.host}
     world.config["descriptor"] = {
         "types": {"tiny": {"base_image": base}},
         "shell": ["/bin/busybox", "sh", "-ec"],

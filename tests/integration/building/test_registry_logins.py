@@ -30,23 +30,23 @@ def entries(host: str) -> list[dict[str, Any]]:
     return [
         {
             "host": host,
-            "insecure": True,
+            "insecure_http": True,
             "namespaces": ["test-*"],
             "repositories": ["{namespace}/*"],
-            "vault_path": "registries/a",
+            "push_vault_path": "registries/a",
             "pull_vault_path": "registries/a-pull",
         },
         {
             "host": host,
-            "insecure": True,
+            "insecure_http": True,
             "namespaces": ["team-b"],
             "repositories": ["team-b/*"],
-            "vault_path": "registries/b",
+            "push_vault_path": "registries/b",
             "pull_vault_path": "registries/b-pull",
         },
         {
             "host": host,
-            "insecure": True,
+            "insecure_http": True,
             "repositories": ["base/*"],
             "pull_vault_path": "registries/base-pull",
         },
@@ -182,7 +182,7 @@ def test_a_login_that_pushes_is_copied_only_where_operations_say_so(teams: World
     place = f"/api/v1/namespaces/{teams.namespace}/secrets/kubestorm-registry"
     ensure_pull_secret(teams.services(), teams.namespace)
     before = teams.http.get(place).json()
-    one = {"host": HOST, "insecure": True, "vault_path": "registries/a"}
+    one = {"host": HOST, "insecure_http": True, "push_vault_path": "registries/a"}
     with pytest.raises(DefinitionError, match="has only a login that pushes"):
         ensure_pull_secret(teams.services(registries=[one]), teams.namespace)
     assert teams.http.get(place).json() == before

@@ -76,18 +76,18 @@ def test_check_reads_the_configuration_too(tmp_path: Path) -> None:
     assert (wrong.returncode, "kubestorm.yaml: 'cluster' must be" in wrong.stderr) == (1, True), (
         wrong.stderr
     )
-    registry = "host: r.test, vault_path: a"
+    registry = "push_vault_path: a"
     for entry, code, said in (
         (
             registry,
             0,
-            "warning: configs/kubestorm.yaml: build.registries[0] (r.test) has one login",
+            "warning: configs/kubestorm.yaml: registries.hosts[0].access[0] (r.test) has one login",
         ),
         (registry + ", pull_vault_path: b", 0, ""),
-        ("host: r.test, copy_push_login: true", 1, "copy_push_login is for an entry"),
+        ("copy_push_login: true", 1, "copy_push_login is for an entry"),
     ):
         (tmp_path / "kubestorm.yaml").write_text(
-            f"cluster: here\nbuild: {{registries: [{{{entry}}}]}}"
+            f"cluster: here\nregistries: {{hosts: [{{host: r.test, access: [{{{entry}}}]}}]}}"
         )
         judged = _command("check", pack, "--configs", str(tmp_path))
         assert (judged.returncode, said in judged.stderr) == (code, True), judged.stderr

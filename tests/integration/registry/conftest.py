@@ -20,7 +20,7 @@ needs_registry = pytest.mark.skipif(
 
 def client_of(*connections: dict[str, Any], now: Any = None, vault: Any = None) -> RegistryClient:
     """A client as the pack's configuration makes it."""
-    settings = RegistrySettings.from_config({"registries": {"connections": list(connections)}})
+    settings = RegistrySettings.from_config({"registries": {"hosts": list(connections)}})
     clock = now or (lambda: dt.datetime.now(dt.UTC))
     return RegistryClient(
         settings, vault=lambda: vault, aws=AwsSettings(region="eu-west-1"), now=clock

@@ -107,7 +107,7 @@ def test_a_registry_with_a_password_and_tls(tmp_path):
             client_of({**trusted, "credentials": {"vault_path": "none"}}, vault=Vault()).resolve(
                 image, "1.0.0"
             )
-        with pytest.raises(PermanentError, match=r"registries\.connections"):
+        with pytest.raises(PermanentError, match=r"registries\.hosts"):
             client_of(trusted).resolve(image, "1.0.0")
         with pytest.raises(PermanentError, match="ca_file"):
             client_of({"host": host}).resolve(image, "1.0.0")
@@ -351,9 +351,7 @@ def test_services_have_the_registry(registry):
     """Actions and sensors reach it as all else, by the pack's configuration."""
     with registry.client() as pusher:
         digest = push_image(pusher, "team/served", "1.0.0")
-    services = open_services(
-        {"cluster": "dev", "registries": {"connections": [insecure(registry.host)]}}
-    )
+    services = open_services({"cluster": "dev", "registries": {"hosts": [insecure(registry.host)]}})
     assert services.registry.resolve(ImageName(registry.host, "team/served"), "1.0.0") == digest
     assert services.registry is services.registry
     assert httpx.get(f"{registry.url}/v2/").status_code == 200

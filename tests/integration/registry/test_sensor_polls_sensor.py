@@ -17,7 +17,7 @@ def test_pushes_are_found_by_looking(registry):
     repository = f"{registry.host}/team/polled"
     config = {
         "registries": {
-            "connections": [{"host": registry.host, "insecure_http": True}],
+            "hosts": [{"host": registry.host, "insecure_http": True}],
             "polling": {"interval_seconds": 1, "repositories": [{"repository": repository}]},
         }
     }

@@ -39,8 +39,13 @@ def application(spec: dict[str, Any] | None = None, **metadata: Any) -> dict[str
 
 
 def pack_settings(**application_section: Any) -> Settings:
-    """The pack's configuration with an `application` section."""
-    return load_settings({"cluster": "test", "application": application_section})
+    """The pack's configuration with an `application` section, and a registry for images that name
+    none where there is one.
+    """
+    config = {"cluster": "test", "application": application_section}
+    if application_section:
+        config["registries"] = {"default": "registry.example.com"}
+    return load_settings(config)
 
 
 @pytest.fixture

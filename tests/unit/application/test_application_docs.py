@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kubestorm.core.sections import settings_of
 from kubestorm.core.settings import load_settings
 from kubestorm.kinds.application.settings import ApplicationSettings
 from kubestorm.kinds.application.spec import parse
@@ -70,7 +71,7 @@ def test_the_page_names_every_field():
 def test_every_setting_is_in_the_schema_with_the_packs_default():
     """What StackStorm fills in is what the pack would take."""
     schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["application"]
-    assert set(schema["properties"]) == set(ApplicationSettings.__dataclass_fields__)
+    assert set(schema["properties"]) == set(settings_of(ApplicationSettings))
     assert schema["properties"]["look_seconds"]["default"] == ApplicationSettings().look_seconds
     ingress = schema["properties"]["ingress"]["properties"]
     assert set(ingress) == set(type(ApplicationSettings().ingress).__dataclass_fields__)

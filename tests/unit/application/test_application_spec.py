@@ -197,7 +197,6 @@ def test_all_problems_are_told_at_once():
 
 
 SECTION = {
-    "registry": "registry.example.com",
     "allowed_registries": ["registry.example.com/team/*"],
     "pull_secret": "pull",
     "ingress": {
@@ -390,10 +389,14 @@ def test_the_canonical_form_is_the_same_amount(number, suffix):
 
 
 SETTINGS = {
-    "unknown": ({"registri": "x"}, r"Unknown setting application\.registri"),
+    "unknown": (
+        {"pull_secre": "x"},
+        "application.pull_secre; did you mean pull_secret",
+    ),
+    "moved": ({"registry": "x"}, "application.registry is now registries.default"),
     "unknown below": ({"ingress": {"klass": "x"}}, r"Unknown setting application\.ingress\.klass"),
-    "quantity": ({"limits": [{"max_cpu": "lots"}]}, r"limits\[0\]\.max_cpu is 'lots'"),
-    "exposure": ({"limits": [{"exposures": ["public"]}]}, r"limits\[0\]\.exposures has 'public'"),
+    "quantity": ({"limits": [{"max_cpu": "lots"}]}, r"limits\[0\]\.max_cpu must be a quantity"),
+    "exposure": ({"limits": [{"exposures": ["public"]}]}, r"limits\[0\]\.exposures must be one of"),
     "shape": ({"limits": ["x"]}, r"limits\[0\] must be a mapping"),
     "look": ({"look_seconds": 0.5}, "look_seconds must be"),
 }
@@ -408,7 +411,7 @@ def test_a_wrong_setting_is_named(section, words):
 
 def test_what_stackstorm_fills_in_counts_as_not_said():
     """Empty objects and lists are what the operator left out."""
-    empty = {"ingress": {}, "limits": [], "sources": [], "allowed_registries": [], "registry": ""}
+    empty = {"ingress": {}, "limits": [], "sources": [], "allowed_registries": []}
     assert ApplicationSettings.from_config({"application": empty}) == ApplicationSettings()
 
 

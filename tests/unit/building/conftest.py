@@ -8,17 +8,18 @@ import pytest
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.spec import ImageBuildSpec, parse_image_build
 
+from tests.declared import section
+
 CONFIG = {
+    "registries": section(
+        [{"host": "registry.test:5000"}, {"host": "other.test", "repositories": ["*"]}],
+        "registry.test:5000",
+    ),
     "build": {
-        "default_registry": "registry.test:5000",
-        "registries": [
-            {"host": "registry.test:5000"},
-            {"host": "other.test", "repositories": ["*"]},
-        ],
         "source": {"protocols": ["https", "ssh", "file"]},
         "builders": ["buildah", "kaniko", "host-buildah"],
         "host": {"enabled": True},
-    }
+    },
 }
 
 

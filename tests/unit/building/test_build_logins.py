@@ -14,22 +14,24 @@ from kubestorm.core.image_names import ImageName
 from kubestorm.kinds.build.logins import build_grants, config_warnings, namespace_grants, push_entry
 from kubestorm.kinds.build.settings import BuildSettings
 
+from tests.declared import section
+
 ROOT, EXAMPLE = Path(__file__).parents[3], "kubestorm.yaml.example"
 HOST = "r.test"
-OWN = {"vault_path": "own", "pull_vault_path": "own-pull"}
+OWN = {"push_vault_path": "own", "pull_vault_path": "own-pull"}
 TEAM_B = {
     "namespaces": ["team-b"],
     "repositories": ["team-b/*"],
-    "vault_path": "b",
+    "push_vault_path": "b",
     "pull_vault_path": "b-pull",
 }
 BASE = {"repositories": ["base/*"], "pull_vault_path": "base-pull"}
-ONE = {"vault_path": "one"}
+ONE = {"push_vault_path": "one"}
 
 
 def settings_of(*entries: dict[str, Any]) -> BuildSettings:
     registries = [{"host": HOST, **entry} for entry in entries]
-    return BuildSettings.from_config({"build": {"registries": registries}})
+    return BuildSettings.from_config({"registries": section(registries)})
 
 
 def name(text: str) -> ImageName:
@@ -111,10 +113,10 @@ def build(
         ),
         pytest.param(
             [
-                {"repositories": ["*"], "vault_path": "all"},
-                {"repositories": ["team-a/*"], "vault_path": "team"},
-                {"repositories": ["team-a/cart"], "vault_path": "cart"},
-                {"repositories": ["team-?/cart*"], "vault_path": "odd"},
+                {"repositories": ["*"], "push_vault_path": "all"},
+                {"repositories": ["team-a/*"], "push_vault_path": "team"},
+                {"repositories": ["team-a/cart"], "push_vault_path": "cart"},
+                {"repositories": ["team-?/cart*"], "push_vault_path": "odd"},
             ],
             "team-a/cart team-a/cartoon team-b/cartoon else/x",
             "",
@@ -224,7 +226,7 @@ def test_pods_of_a_namespace_pull_with_what_only_pulls(entries, allowed, keys):
     "entries",
     [
         [ONE],
-        [OWN, {"repositories": ["more/*"], "vault_path": "more"}],
+        [OWN, {"repositories": ["more/*"], "push_vault_path": "more"}],
         [ONE, {"repositories": ["base/*"], "pull_vault_path": "pull"}],
         [ONE, {"repositories": ["team-?/*"], "pull_vault_path": "pull"}],
     ],
@@ -234,7 +236,7 @@ def test_a_login_that_pushes_is_not_copied_unasked(entries):
     """The refusal says which entry, and both ways out."""
     with pytest.raises(DefinitionError, match=r"\[\d\]\.pull_vault_path, or copy_push_login") as it:
         namespace_grants(settings_of(*entries), "team-a")
-    assert it.value.field.startswith("build.registries[")
+    assert it.value.field.startswith("registries.hosts[0].access[")
 
 
 @pytest.mark.parametrize(
@@ -261,9 +263,8 @@ def test_check_says_what_one_login_means(entries, said):
 @pytest.mark.parametrize(
     "second, said",
     [
-        ({"insecure": True}, "same insecure and ca_file"),
-        ({"copy_push_login": True}, "copy_push_login is for an entry with vault_path"),
-        ({**OWN, "copy_push_login": True}, "copy_push_login is for an entry with vault_path"),
+        ({"copy_push_login": True}, "copy_push_login is for an entry with push_vault_path"),
+        ({**OWN, "copy_push_login": True}, "copy_push_login is for an entry with push_vault_path"),
     ],
 )
 def test_entries_that_contradict_are_refused(second, said):
@@ -275,7 +276,7 @@ def test_a_narrower_entry_that_only_pulls_protects_its_repositories():
     """The most specific pattern counts also where it forbids."""
     settings = settings_of(OWN, {"repositories": ["{namespace}/base/*"], "pull_vault_path": "p"})
     assert push_entry(settings, name("team-a/base/os"), "team-a") is None
-    assert push_entry(settings, name("team-a/cart"), "team-a").vault_path == "own"
+    assert push_entry(settings, name("team-a/cart"), "team-a").push_vault_path == "own"
 
 
 SHOWN = re.findall(
@@ -291,6 +292,6 @@ SHOWN = re.findall(
 def test_a_configuration_that_is_shown_needs_no_warning(text):
     """It fits the schema, and each of its logins does what it has to."""
     config = yaml.safe_load(text)
-    schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["build"]
-    jsonschema.Draft7Validator(schema).validate(config["build"])
+    schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())
+    jsonschema.Draft3Validator({"properties": schema}).validate({"cluster": "x", **config})
     assert config_warnings(BuildSettings.from_config(config)) == []

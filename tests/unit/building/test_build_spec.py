@@ -160,7 +160,8 @@ def test_a_test_command_needs_a_builder_that_runs_it(parse, builder, ok):
         ({"source": {"poll": {"x": 1}}}, "build.source.poll.x"),
         ({"source": {"protocols": ["ext"]}}, "build.source.protocols"),
         ({"builder": "docker"}, "build.builder"),
-        ({"registries": [{"host": "a/b"}]}, "build.registries[0].host"),
+        ({"registries": [{"host": "a/b"}]}, "build.registries"),
+        ({"default_registry": "a"}, "build.default_registry"),
         (
             {"webhooks": {"hooks": [{"name": "a", "kind": "svn", "secret_file": "/x"}]}},
             "build.webhooks.hooks[0].kind",

@@ -40,12 +40,15 @@ WRONG = {
     ),
     "no list": (
         {"limits": [{"allowed_values": {"storage.type": "gp3"}}]},
-        "it is a list of values",
+        "must be a list",
     ),
-    "a range of one": ({"limits": [{"ranges": {"storage.iops": [1]}}]}, "it is [least, most]"),
+    "a range of one": (
+        {"limits": [{"ranges": {"storage.iops": [1]}}]},
+        "must be a list of 2",
+    ),
     "a range upside down": (
         {"limits": [{"ranges": {"storage.iops": [2, 1]}}]},
-        "it is [least, most]",
+        "must be [least, most]",
     ),
     "no list of patterns": (
         {"limits": [{"restore_from": "*"}]},

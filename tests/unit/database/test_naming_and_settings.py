@@ -68,7 +68,7 @@ def _schema():
 def test_the_example_configuration_is_one():
     """It fits the schema, and the library reads it."""
     example = yaml.safe_load((ROOT / "kubestorm.yaml.example").read_text())
-    jsonschema.Draft7Validator(_schema()).validate(example)
+    jsonschema.Draft3Validator(_schema()).validate(example)
     settings = load_settings(example)
     assert settings.database.sizes["huge"] == "db.r6i.2xlarge"
     assert settings.vault.auth.method == "approle"

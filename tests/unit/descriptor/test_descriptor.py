@@ -203,7 +203,7 @@ def test_the_example_can_be_used() -> None:
     text = (Path(__file__).resolve().parents[3] / "examples" / "default.json").read_text()
     found = parse(text, ["java"])
     assert set(read(text).value) == set(SCHEMA["properties"])
-    config = {**CONFIG, "application": {"registry": "registry.example.com"}}
+    config = {**CONFIG, "registries": {"default": "registry.example.com"}}
     made = applications(found, SETTINGS, branch="main", file="default.json")
     assert [parse_application(each, load_settings(config)).name for each in made] == [
         "cart",
@@ -242,7 +242,7 @@ def test_each_service_becomes_an_application_that_is_accepted() -> None:
     from kubestorm.kinds.application.spec import parse as parse_application
 
     made = applications(parse(WHOLE, ["java"]), SETTINGS, branch="main", file="default.json")
-    config = {**CONFIG, "application": {"registry": "registry.example.com"}}
+    config = {**CONFIG, "registries": {"default": "registry.example.com"}}
     cart, worker = (parse_application(each, load_settings(config)) for each in made)
     assert (cart.repository, cart.replicas.min, cart.replicas.max) == ("shop/cart", 2, 6)
     assert cart.exposure.hosts == ("cart.example.com",)

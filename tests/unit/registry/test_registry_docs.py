@@ -27,7 +27,7 @@ SHOWN = [document for document in map(yaml.safe_load, BLOCKS) if "registries" in
 def test_a_configuration_in_the_docs_can_be_used(document):
     """It fits the schema, and the library reads it."""
     schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["registries"]
-    jsonschema.Draft7Validator(schema).validate(document["registries"])
+    jsonschema.Draft3Validator(schema).validate(document["registries"])
     RegistrySettings.from_config(document)
 
 

@@ -118,32 +118,33 @@ class Datastore:
             "registries.sources[0].pubsub.subscription",
             "subscription",
         ),
-        ({"connections": [{"host": "https://x"}]}, "registries.connections[0].host", "port"),
+        ({"connections": [{"host": "x.y"}]}, "registries.connections", "now registries.hosts"),
+        ({"hosts": [{"host": "https://x"}]}, "registries.hosts[0].host", "port"),
         (
-            {"connections": [{"host": "x.y", "url": "http://x.y"}]},
-            "registries.connections[0].url",
+            {"hosts": [{"host": "x.y", "url": "http://x.y"}]},
+            "registries.hosts[0].url",
             "insecure_http",
         ),
-        ({"connections": [{"host": "x.y"}, {"host": "x.y"}]}, "registries.connections", "twice"),
+        ({"hosts": [{"host": "x.y"}, {"host": "x.y"}]}, "registries.hosts", "twice"),
         (
-            {"connections": [{"host": "x.y", "credentials": {"username": "a"}}]},
-            "registries.connections[0].credentials.password_file",
+            {"hosts": [{"host": "x.y", "credentials": {"username": "a"}}]},
+            "registries.hosts[0].credentials.password_file",
             "both",
         ),
         (
-            {"connections": [{"host": "x.y", "credentials": {"vault_path": "a", "cloud": "ecr"}}]},
-            "registries.connections[0].credentials",
+            {"hosts": [{"host": "x.y", "credentials": {"vault_path": "a", "cloud": "ecr"}}]},
+            "registries.hosts[0].credentials",
             "keep one",
         ),
         (
-            {"connections": [{"host": "x.y", "credentials": {"cloud": "azure"}}]},
-            "registries.connections[0].credentials.cloud",
+            {"hosts": [{"host": "x.y", "credentials": {"cloud": "azure"}}]},
+            "registries.hosts[0].credentials.cloud",
             "google",
         ),
         ({"polling": {"interval_seconds": 0}}, "registries.polling.interval_seconds", "1"),
         ({"polling": {"jitter": 2}}, "registries.polling.jitter", "between"),
         (
-            {"polling": {"repositories": ["cart"]}},
+            {"polling": {"repositories": [{"repository": "cart"}]}},
             "registries.polling.repositories[0].repository",
             "registry",
         ),
@@ -152,7 +153,7 @@ class Datastore:
             "registries.polling.repositories[0].follow.semver",
             "range",
         ),
-        ({"listener": {"port": -1}}, "registries.listener.port", "0 or more"),
+        ({"listener": {"port": -1}}, "registries.listener.port", "between 0 and"),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )
@@ -183,7 +184,7 @@ def filled(schema: dict[str, Any], value: Any) -> Any:
 
 EVERYTHING = {
     "listener": {"host": "0.0.0.0", "port": 8443, "certificate_file": "/a", "key_file": "/b"},
-    "connections": [
+    "hosts": [
         {"host": "registry.example.com:5000", "insecure_http": True},
         {"host": "docker.io", "credentials": {"username": "ci", "password_file": "/c"}},
         {"host": "111122223333.dkr.ecr.eu-west-1.amazonaws.com", "credentials": {"cloud": "ecr"}},
@@ -218,7 +219,7 @@ EVERYTHING = {
 def test_the_schema_takes_it_and_what_stackstorm_fills_in_changes_nothing(section):
     """A left out `auth`, `sqs` or `follow` comes as {} and stays left out."""
     schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["registries"]
-    jsonschema.Draft7Validator(schema).validate(section)
+    jsonschema.Draft3Validator(schema).validate(section)
     assert RegistrySettings.from_config({"registries": filled(schema, section)}) == settings(
         **section
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Tuple
 
-from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import read_section, section_values
+from kubestorm.core.sections import read_section, section_values, setting
 
 SECTION = "build.source"
 PROTOCOLS = ("https", "ssh", "http", "file")
@@ -30,7 +29,7 @@ class PollSettings:
 class GitSettings:
     """Which git servers may be talked to, and how."""
 
-    protocols: Tuple[str, ...] = ("https", "ssh")
+    protocols: Tuple[str, ...] = setting(("https", "ssh"), one_of=PROTOCOLS)
     """Of https, ssh, http and file. `http` sends source in the clear, `file` reads this machine's
     disk.
     """
@@ -52,18 +51,11 @@ class GitSettings:
     """For the question which commit a branch is at: a step has to return within seconds."""
     keep_days: float = 14.0
     """How long a fetched repository that nobody builds from is kept on the host."""
-    poll: PollSettings = field(default_factory=PollSettings)
+    poll: PollSettings = PollSettings()
+    """How branches are followed where nobody calls us."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> GitSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = section_values(
-            section_values(config.get("build"), "build").get("source"), SECTION
-        )
-        section["poll"] = read_section(PollSettings, section.get("poll"), f"{SECTION}.poll")
-        settings = read_section(cls, section, SECTION)
-        for name in settings.protocols:
-            if name not in PROTOCOLS:
-                message = f"{SECTION}.protocols: {name!r} must be one of {', '.join(PROTOCOLS)}."
-                raise DefinitionError(message, field=f"{SECTION}.protocols")
-        return settings
+        section = section_values(config.get("build"), "build")
+        return read_section(cls, section.get("source"), SECTION)

@@ -25,12 +25,12 @@ from kubestorm.clients.registry.challenges import (
     retry_after_seconds,
 )
 from kubestorm.clients.registry.credentials import Login, read_login
+from kubestorm.clients.registry.settings import ConnectionSettings, Registries
 from kubestorm.core.errors import Error, NotFoundError, PermanentError, TemporaryError
 from kubestorm.core.image_names import DIGEST, DOCKER_HUB, ImageName
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import AwsSettings
 from kubestorm.core.times import parse_time
-from kubestorm.sources.registry.settings import ConnectionSettings, RegistrySettings
 
 SERVICE = "Registry"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -87,7 +87,7 @@ class RegistryClient:
 
     def __init__(
         self,
-        settings: RegistrySettings,
+        settings: Registries,
         *,
         vault: Callable[[], Any],
         aws: AwsSettings,
@@ -374,7 +374,7 @@ class _Host:
             )
         if status in (401, 403):
             return PermanentError(
-                f"{host} does not let the pack read {what} ({status}): set registries.connections "
+                f"{host} does not let the pack read {what} ({status}): set registries.hosts "
                 "with the host "
                 f"{host} and its credentials.",
                 service=SERVICE,
@@ -404,7 +404,7 @@ class _Host:
         except requests.exceptions.SSLError as error:
             raise PermanentError(
                 f"The certificate of {host} is not trusted; set ca_file of its entry in "
-                "registries.connections, or "
+                "registries.hosts, or "
                 "insecure_http where it speaks plain HTTP.",
                 service=SERVICE,
             ) from error

@@ -11,10 +11,10 @@ from typing import Any, Callable, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 from kubestorm.clients import aws as aws_clients
+from kubestorm.clients.registry.settings import ECR, GOOGLE, ConnectionSettings
 from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError, TemporaryError
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import AwsSettings
-from kubestorm.sources.registry.settings import ECR, GOOGLE, ConnectionSettings
 
 METADATA_URL = (
     "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
@@ -36,7 +36,7 @@ def read_login(
     """The login of a registry, None where there is none. Raises the pack's errors where it cannot
     be had.
     """
-    credentials = connection.credentials
+    credentials = connection.reader
     if credentials.vault_path:
         return _from_vault(credentials.vault_path, vault())
     if credentials.cloud == ECR:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import invalid_setting, read_section
+from kubestorm.core.sections import read_section, setting
 
 OFF, HTTP, SOCKET = "off", "http", "socket"
 MODES = (OFF, HTTP, SOCKET)
@@ -16,7 +16,9 @@ MODES = (OFF, HTTP, SOCKET)
 
 @dataclass(frozen=True)
 class SlackSettings:
-    mode: str = OFF
+    """Slack without a bot between. Credentials are in files or in Vault, never here."""
+
+    mode: str = setting(OFF, one_of=MODES)
     """`http`: Slack calls the listener; `socket`: Socket Mode, where it cannot; `off`: nobody
     listens.
     """
@@ -27,41 +29,38 @@ class SlackSettings:
     app_token_file: str = ""
     """For Socket Mode: file with the token that begins with xapp-."""
     app_token_vault: str = ""
+    """The same in Vault, as PATH#KEY."""
     signing_secret_file: str = ""
     """For http: file with the app's signing secret."""
     signing_secret_vault: str = ""
+    """The same in Vault, as PATH#KEY."""
     host: str = "127.0.0.1"
     """Where the listener listens; something that ends TLS stands before it."""
     port: int = 8085
+    """For http, the port."""
     base_url: str = "https://slack.com/api/"
     """Slack's Web API; a stand-in or a proxy elsewhere."""
     ca_file: str = ""
+    """Path of a file with the certificate authorities to trust for it."""
     timeout_seconds: float = 10.0
+    """Seconds to wait for its answer."""
     teams: Tuple[str, ...] = ()
     """Ids of the workspaces that may ask; empty is any that holds the signing secret."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SlackSettings:
         """Raises DefinitionError naming the key that is wrong. No file is read."""
-        settings = read_section(cls, config.get("slack"), "slack")
-        if settings.mode not in MODES:
-            raise invalid_setting("slack.mode", f"one of {', '.join(MODES)}", settings.mode)
-        settings.check()
-        return settings
+        return read_section(cls, config.get("slack"), "slack")
 
-    def check(self) -> None:
-        """Whether a mode has the credentials that it needs."""
-        if self.mode != OFF and not (self.bot_token_file or self.bot_token_vault):
-            raise _wrong(
-                "bot_token_file", f"is needed with mode {self.mode}: the file with the token xoxb-…"
-            )
-        if self.mode == HTTP and not (self.signing_secret_file or self.signing_secret_vault):
-            raise _wrong(
-                "signing_secret_file", "is needed with mode http: what Slack calls Signing Secret"
-            )
-        if self.mode == SOCKET and not (self.app_token_file or self.app_token_vault):
-            raise _wrong("app_token_file", "is needed with mode socket: the app-level token xapp-…")
-
-
-def _wrong(key: str, what: str) -> DefinitionError:
-    return DefinitionError(f"slack.{key} of the pack configuration {what}.", field=f"slack.{key}")
+    def validate(self, where: str) -> None:
+        for mode, key, what in (
+            (self.mode, "bot_token", "the token xoxb-…"),
+            (HTTP, "signing_secret", "what Slack calls Signing Secret"),
+            (SOCKET, "app_token", "the app-level token xapp-…"),
+        ):
+            given = getattr(self, f"{key}_file") or getattr(self, f"{key}_vault")
+            if self.mode == mode != OFF and not given:
+                raise DefinitionError(
+                    f"{where}.{key}_file is needed with mode {mode}: the file with {what}.",
+                    field=f"{where}.{key}_file",
+                )

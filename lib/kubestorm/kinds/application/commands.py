@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from kubestorm.clients.api_versions import discover_api_versions
 from kubestorm.clients.kube import KubeClient, Resource
+from kubestorm.clients.registry.settings import declared
 from kubestorm.clients.resources import APPLICATIONS, DEPLOYMENTS, SERVICES
 from kubestorm.clients.services import Services
 from kubestorm.core import conditions, untrusted
@@ -21,10 +22,8 @@ from kubestorm.kinds.application.image_policy import desired_image_of
 from kubestorm.kinds.application.observe import active_track
 from kubestorm.kinds.application.rollout.commands import history_table
 from kubestorm.kinds.application.rollout.observe import failure_of, read_freeze, read_history
-from kubestorm.kinds.application.settings import ApplicationSettings
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
 from kubestorm.kinds.application.status import ORDER
-from kubestorm.sources.registry.settings import RegistrySettings
 
 View = Dict[str, Any]
 
@@ -170,9 +169,8 @@ def list_tags(services: Services, repository: str, most: int = MOST_TAGS) -> Dic
     """`repository`, `total` and the first `most` of `tags`. DefinitionError where the registry is
     not known.
     """
-    config = services.settings.raw
-    hosts = [each.host for each in RegistrySettings.from_config(config).connections]
-    image = image_meant(repository, ApplicationSettings.from_config(config).registry or "", hosts)
+    registries = declared(services.settings.raw)
+    image = image_meant(repository, registries.default, [each.host for each in registries.hosts])
     tags = newest_first([tag for tag in services.registry.tags(image) if not is_attached(tag)])
     return {"repository": str(image), "total": len(tags), "tags": tags[: max(1, most)]}
 
@@ -187,7 +185,7 @@ def image_meant(text: str, default: str, hosts: Sequence[str]) -> ImageName:
     if slash and host in known:
         registry, repository = host, path
     elif slash and ("." in host or ":" in host or host == "localhost"):
-        offered = ", ".join(known) or "none; see registries.connections"
+        offered = ", ".join(known) or "none; see registries.hosts"
         raise DefinitionError(
             f"The registry {host} is not one that the configuration names; there is {offered}.",
             field="repository",
@@ -195,7 +193,7 @@ def image_meant(text: str, default: str, hosts: Sequence[str]) -> ImageName:
     elif len(known) == 1 or default:
         registry, repository = default or known[0], bare
     else:
-        offered = ", ".join(known) or "none; see registries.connections"
+        offered = ", ".join(known) or "none; see registries.hosts"
         raise DefinitionError(
             f"Say which registry {bare} is in; there is {offered}.", field="repository"
         )

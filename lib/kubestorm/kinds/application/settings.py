@@ -4,13 +4,13 @@ Application.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any, ClassVar, Mapping, Optional, Tuple
 
-from kubestorm.core.errors import DefinitionError
+from kubestorm.clients.registry.settings import declared
 from kubestorm.core.quantity import parse_quantity
-from kubestorm.core.sections import read_section
+from kubestorm.core.sections import invalid_setting, read_section, setting
 from kubestorm.core.untrusted import Network, networks
 
 INTERNAL, NODE_PORT, LOAD_BALANCER, INGRESS = "internal", "nodePort", "loadBalancer", "ingress"
@@ -21,20 +21,28 @@ DEFAULT_SOURCES = ("kubestorm/{cluster}/{namespace}/*",)
 
 @dataclass(frozen=True)
 class ApplicationLimits:
-    """What Applications in some namespaces may ask for. None means: no limit."""
+    """What Applications in some namespaces may ask for. What is not set is not limited."""
 
     namespaces: Tuple[str, ...] = ("*",)
     """Shell patterns; the first entry of the list with a pattern that fits the namespace counts."""
     max_cpu: Optional[str] = None
     """Highest `resources.limits.cpu` of one pod, a quantity."""
     max_memory: Optional[str] = None
+    """The highest limit of memory for one pod, for instance 1Gi."""
     max_replicas: Optional[int] = None
-    exposures: Optional[Tuple[str, ...]] = None
+    """The most pods of one Application."""
+    exposures: Optional[Tuple[str, ...]] = setting(None, one_of=EXPOSURES)
     """Which of internal, nodePort, loadBalancer, ingress may be used."""
     hosts: Optional[Tuple[str, ...]] = None
     """Shell patterns that every ingress host has to fit; `{namespace}` stands for the
     Application's.
     """
+
+    def validate(self, where: str) -> None:
+        for name in ("max_cpu", "max_memory"):
+            value = getattr(self, name)
+            if value is not None and parse_quantity(value) is None:
+                raise invalid_setting(f"{where}.{name}", "a quantity such as 2 or 512Mi", value)
 
     def hosts_of(self, namespace: str) -> Optional[Tuple[str, ...]]:
         """The patterns of hosts for one namespace; None where every host is allowed."""
@@ -58,14 +66,18 @@ class ApplicationSources:
 
 @dataclass(frozen=True)
 class IngressSettings:
+    """How ingress hosts are served."""
+
     ingress_class: Optional[str] = None
-    """Where an Application names none; None leaves it to the cluster's default class."""
+    """Where an Application names none; not set: the cluster's default class."""
     domain: Optional[str] = None
-    """An Application that names no host gets `<name>.<namespace>.<domain>`; None demands a host."""
+    """An Application that names no host gets `<name>.<namespace>.<domain>`; not set: it has to name
+    one.
+    """
     tls: bool = True
     """Whether hosts are served over TLS unless an Application says otherwise."""
     tls_secret: Optional[str] = None
-    """Secret with the certificate in the Application's namespace; None is `<name>-tls`, as
+    """Secret with the certificate in the Application's namespace; not set: `<name>-tls`, as
     cert-manager would fill.
     """
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -77,6 +89,9 @@ class IngressSettings:
     private_networks: Tuple[str, ...] = ()
     """Networks (10.0.5.0/24) of private addresses that these hosts may resolve to. Without one,
     only public addresses are requested."""
+
+    def validate(self, where: str) -> None:
+        _ = self.networks  # refuses what is none
 
     def may_be_tested(self, host: str) -> bool:
         """Whether post-deploy tests may request a host, by its name."""
@@ -91,49 +106,38 @@ class IngressSettings:
 
 @dataclass(frozen=True)
 class ApplicationSettings:
-    registry: Optional[str] = None
-    """Where an image is whose repository names no registry, as `host` or `host:port`."""
+    """What developers may ask of Applications, and what they get without asking."""
+
+    MOVED: ClassVar[Mapping[str, str]] = {"registry": "is now registries.default."}
+
+    registry: str = setting("", internal=True)
+    """`registries.default`."""
     allowed_registries: Tuple[str, ...] = ()
     """Shell patterns of `registry/repository` that images may come from; empty allows every one."""
     pull_secret: Optional[str] = None
     """The secret in the Application's namespace that pulls images, unless the Application names
     one.
     """
-    ingress: IngressSettings = field(default_factory=IngressSettings)
+    ingress: IngressSettings = IngressSettings()
+    """How ingress hosts are served."""
     limits: Tuple[ApplicationLimits, ...] = ()
+    """What Applications in some namespaces may ask for. The first entry that fits counts."""
     sources: Tuple[ApplicationSources, ...] = ()
+    """What Applications in some namespaces may read of Consul and Vault, beside
+    kubestorm/CLUSTER/NAMESPACE/, which is theirs. Every entry that fits counts. The pack's
+    own policies there have to allow it too.
+    """
     allow_patch: Tuple[str, ...] = ()
     """Namespaces (shell patterns) whose Applications may use `spec.patch`."""
-    look_seconds: int = 300
+    look_seconds: int = setting(300, least=1)
     """How often one pass over all Applications looks whether Consul or Vault have something else
     for one, a host is free that another had, or a load balancer has an address."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        values = dict(config.get("application") or {})
-        values["ingress"] = read_section(
-            IngressSettings, values.get("ingress"), "application.ingress"
-        )
-        for key, kind in (("limits", ApplicationLimits), ("sources", ApplicationSources)):
-            items: List[Any] = values.get(key) or []
-            values[key] = tuple(
-                read_section(kind, item, f"application.{key}[{index}]")
-                for index, item in enumerate(items)
-            )
-        settings = read_section(cls, values, "application")
-        _ = settings.ingress.networks  # refuses what is none
-        for index, limits in enumerate(settings.limits):
-            _check_limits(limits, f"application.limits[{index}]")
-        if (
-            isinstance(settings.look_seconds, bool)
-            or not isinstance(settings.look_seconds, int)
-            or settings.look_seconds < 1
-        ):
-            raise DefinitionError(
-                "application.look_seconds must be 1 or more", field="application.look_seconds"
-            )
-        return settings
+        settings = read_section(cls, config.get("application"), "application")
+        return replace(settings, registry=declared(config).default)
 
     def limits_for(self, namespace: str) -> ApplicationLimits:
         """The first limits whose pattern fits the namespace; without one, no limits."""
@@ -172,15 +176,3 @@ def is_allowed(path: str, patterns: Tuple[str, ...]) -> bool:
 
 def _fits(namespace: str, patterns: Tuple[str, ...]) -> bool:
     return any(fnmatchcase(namespace, pattern) for pattern in patterns)
-
-
-def _check_limits(limits: ApplicationLimits, where: str) -> None:
-    for name in ("max_cpu", "max_memory"):
-        value = getattr(limits, name)
-        if value is not None and parse_quantity(value) is None:
-            message = f"{where}.{name} is {value!r}; write a quantity such as 2 or 512Mi."
-            raise DefinitionError(message, field=f"{where}.{name}")
-    wrong = [word for word in limits.exposures or () if word not in EXPOSURES]
-    if wrong:
-        message = f"{where}.exposures has {wrong[0]!r}; there are {', '.join(EXPOSURES)}."
-        raise DefinitionError(message, field=f"{where}.exposures")

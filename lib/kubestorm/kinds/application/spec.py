@@ -200,7 +200,7 @@ class _Parser(SpecReader):
             )
             return "", ""
         named, repository = split_image(text)
-        registry = named or self._settings.registry or ""
+        registry = named or self._settings.registry
         if not registry:
             self.wrong(
                 "image.repository",

@@ -1,7 +1,7 @@
 """Which login a build gets of a registry, and which a namespace's pods get. Pure: Vault is read by
 credentials.py, by the paths that are chosen here.
 
-An entry of `build.registries` is of one host, for some namespaces, and for the repositories that
+An entry of `registries.hosts[].access` is of one host, for some namespaces, and for the repositories that
 its patterns cover. Of several that cover a repository the one with the most specific pattern counts
 (decision 0125).
 
@@ -19,7 +19,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.image_names import DOCKER_HUB, ImageName
-from kubestorm.kinds.build.settings import BUILDKIT, KANIKO, BuildSettings, RegistrySettings
+from kubestorm.kinds.build.settings import BUILDKIT, KANIKO, BuildSettings, RegistryAccess
 
 ONE_LOGIN_A_HOST = (BUILDKIT, KANIKO)
 """Builders that look for a login by its host alone."""
@@ -46,7 +46,7 @@ class _Rule(NamedTuple):
     """A pattern of an entry, `{namespace}` filled in."""
 
     pattern: str
-    entry: RegistrySettings
+    entry: RegistryAccess
 
     @property
     def rank(self) -> Tuple[bool, int, int, bool, bool]:
@@ -60,7 +60,7 @@ class _Rule(NamedTuple):
 
 def push_entry(
     settings: BuildSettings, image: ImageName, namespace: str
-) -> Optional[RegistrySettings]:
+) -> Optional[RegistryAccess]:
     """The entry by which an ImageBuild of that namespace pushes there; None where it may not."""
     found = _covering(settings, image, namespace)
     return found[0] if found and found[0].is_pushed_to else None
@@ -87,10 +87,10 @@ def build_grants(
     grants: Dict[str, Grant] = {}
     for image in pushes:
         entry = push_entry(settings, image, namespace)
-        path = entry.vault_path if entry else None
+        path = entry.push_vault_path if entry else None
         _add(grants, image.registry, image.repository, path)
     if pulls is None:
-        for grant in _pull_grants(settings, namespace, lambda rule: rule.entry.vault_path):
+        for grant in _pull_grants(settings, namespace, lambda rule: rule.entry.push_vault_path):
             grants.setdefault(grant.key, grant)
     for image in pulls or ():
         path = _pull_path(_covering(settings, image, namespace))
@@ -118,8 +118,8 @@ def namespace_grants(
     def single(rule: _Rule) -> Optional[str]:
         entry = rule.entry
         if entry.copy_push_login:
-            return entry.vault_path
-        where = f"build.registries[{settings.registries.index(entry)}]"
+            return entry.push_vault_path
+        where = entry.where
         raise DefinitionError(
             f"{where} ({entry.host}, {rule.pattern}) has only a login that pushes, and that is not "
             f"copied into namespace {namespace}: set {where}.pull_vault_path, or "
@@ -138,14 +138,14 @@ def namespace_grants(
 def config_warnings(settings: BuildSettings) -> List[str]:
     """A sentence for each entry whose logins give more than they need to."""
     found: List[str] = []
-    for index, entry in enumerate(settings.registries):
-        where = f"build.registries[{index}] ({entry.host})"
+    for entry in settings.registries:
+        where = f"{entry.where} ({entry.host})"
         rules = [_Rule(pattern, entry) for pattern in entry.repositories]
         everyone = [each for each in entry.repositories if "{namespace}" not in each]
         if entry.is_pushed_to and everyone and "*" in entry.namespaces:
             found.append(
                 f"{where} lets every namespace push to {', '.join(everyone)}. Name its namespaces, "
-                "or leave out vault_path where it is only pulled from."
+                "or leave out push_vault_path where it is only pulled from."
             )
         if entry.copy_push_login:
             found.append(
@@ -180,10 +180,10 @@ def _pull_grants(
 
 
 def _has_only_push(
-    rule: _Rule, entries: Sequence[RegistrySettings], namespace: Optional[str] = None
+    rule: _Rule, entries: Sequence[RegistryAccess], namespace: Optional[str] = None
 ) -> bool:
     """Whether nothing pulls what a pattern covers but the login that pushes there."""
-    if rule.entry.vault_path is None or rule.entry.pull_vault_path is not None:
+    if rule.entry.push_vault_path is None or rule.entry.pull_vault_path is not None:
         return False
     for entry in entries:
         if entry.host != rule.entry.host or entry.pull_vault_path is None:
@@ -203,17 +203,17 @@ def _is_within(pattern: str, wider: str) -> bool:
     return not set("?[") & set(wider) and fnmatchcase(pattern, wider)
 
 
-def _pull_path(entries: Sequence[RegistrySettings]) -> Optional[str]:
+def _pull_path(entries: Sequence[RegistryAccess]) -> Optional[str]:
     """Of the entries that cover a repository, the login to pull it with. One that pushes only where
     operations gave no other.
     """
-    if not entries or entries[0].vault_path is None:
+    if not entries or entries[0].push_vault_path is None:
         return entries[0].pull_vault_path if entries else None
     pulling = (each.pull_vault_path for each in entries if each.pull_vault_path is not None)
-    return next(pulling, entries[0].vault_path)
+    return next(pulling, entries[0].push_vault_path)
 
 
-def _covering(settings: BuildSettings, image: ImageName, namespace: str) -> List[RegistrySettings]:
+def _covering(settings: BuildSettings, image: ImageName, namespace: str) -> List[RegistryAccess]:
     """The entries that cover a repository for a namespace, the most specific first."""
     of_host = [each for each in settings.registries if each.host == image.registry]
     return [
@@ -223,7 +223,7 @@ def _covering(settings: BuildSettings, image: ImageName, namespace: str) -> List
     ]
 
 
-def _rules(entries: Iterable[RegistrySettings], namespace: str) -> List[_Rule]:
+def _rules(entries: Iterable[RegistryAccess], namespace: str) -> List[_Rule]:
     """The patterns that hold for a namespace, the most specific first; of equals the first."""
     found = [_Rule(pattern, entry) for entry in entries for pattern in entry.patterns(namespace)]
     return sorted(found, key=lambda rule: rule.rank, reverse=True)

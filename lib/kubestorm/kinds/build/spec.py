@@ -372,13 +372,12 @@ class _Parser:
         if not host:
             self._wrong(
                 field,
-                f"{shown(text)} names no registry, and operations have set no "
-                "build.default_registry",
+                f"{shown(text)} names no registry, and operations have set no registries.default",
             )
             return host, repository
         registry = self._settings.registry(host)
         if registry is None:
-            hosts = dict.fromkeys(each.host for each in self._settings.registries)
+            hosts = [each.host for each in self._settings.hosts]
             known = ", ".join(hosts) or "none"
             self._wrong(
                 field, f"{host} is not a registry that operations have set up; there is {known}"

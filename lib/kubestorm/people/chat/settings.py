@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import read_section, section_values
+from kubestorm.core.sections import read_section
 
 VIEWER, DEVELOPER, DEPLOYER, DBA, ADMIN, APPROVER = (
     "viewer",
@@ -71,6 +71,7 @@ class ChatSettings:
     """Who may say what, where, and what they mean by short names."""
 
     people: Tuple[PersonEntry, ...] = ()
+    """Who is who. An account that is nobody's has the default roles alone."""
     roles: Mapping[str, Role] = field(default_factory=lambda: dict(DEFAULT_ROLES))
     """Beside the pack's own; one of the same name replaces it."""
     default_roles: Tuple[str, ...] = ()
@@ -105,23 +106,8 @@ class ChatSettings:
         """Raises DefinitionError naming the key that is wrong. Empty objects and lists count as not
         given.
         """
-        section = section_values(config.get("chat"), "chat")
-        people = tuple(
-            read_section(PersonEntry, item, f"chat.people[{index}]")
-            for index, item in enumerate(section.pop("people", ()))
-        )
-        channels = tuple(
-            read_section(ChannelEntry, item, f"chat.channels[{index}]")
-            for index, item in enumerate(section.pop("channels", ()))
-        )
-        own = {
-            name: read_section(Role, item, f"chat.roles.{name}")
-            for name, item in section_values(section.pop("roles", None), "chat.roles").items()
-        }
-        roles = {**DEFAULT_ROLES, **own}
-        settings = read_section(
-            cls, {**section, "people": people, "channels": channels, "roles": roles}, "chat"
-        )
+        settings = read_section(cls, config.get("chat"), "chat")
+        settings = replace(settings, roles={**DEFAULT_ROLES, **settings.roles})
         _check_roles(settings)
         _check_accounts(settings)
         return settings

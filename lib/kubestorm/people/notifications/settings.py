@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Tuple
 
-from kubestorm.core.sections import invalid_setting, read_section, section_values
+from kubestorm.core.sections import read_section, setting
 
 AUTO, SLACK, CHATOPS, OFF = "auto", "slack", "chatops", "off"
 WAYS = (AUTO, SLACK, CHATOPS, OFF)
@@ -18,23 +18,29 @@ class ChannelRule:
     """The channel of some namespaces."""
 
     channel: str
+    """For instance "#team-shop"; "none" is silence."""
     namespaces: Tuple[str, ...] = ("*",)
     """Shell patterns; the first entry with one that fits counts."""
 
 
 @dataclass(frozen=True)
 class AnnounceSettings:
-    through: str = AUTO
+    """Who is notified of rollouts, builds, databases and drift."""
+
+    through: str = setting(AUTO, one_of=WAYS)
     """`slack` (Web API), `chatops` (the engine's announcements, for Hubot and err-stackstorm),
     `off`; `auto` is Slack where a bot token is configured, else chatops."""
     route: str = "chatops"
     """The route of announcements for `chatops`: `chatops` for Hubot, `errbot` for err-stackstorm.
     """
-    tell: Tuple[str, ...] = TELL
+    tell: Tuple[str, ...] = setting(TELL, one_of=TELL)
     """What is told: kinds by their plural, and `drift`."""
     channel: str = ""
     """For namespaces that nothing else says a channel for; empty says nothing there."""
     channels: Tuple[ChannelRule, ...] = ()
+    """Channels by namespace; the first entry with a pattern that fits counts. The channel
+    "none" is silence.
+    """
     by_namespace: bool = True
     """Whether the label or annotation kubestorm.io/channel of a namespace is followed before the
     configuration.
@@ -54,19 +60,7 @@ class AnnounceSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AnnounceSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        values = section_values(config.get("announcements"), "announcements")
-        values["channels"] = tuple(
-            _channel_rule(item, f"announcements.channels[{index}]")
-            for index, item in enumerate(values.get("channels") or ())
-        )
-        settings = read_section(cls, values, "announcements")
-        if settings.through not in WAYS:
-            right = f"one of {', '.join(WAYS)}"
-            raise invalid_setting("announcements.through", right, settings.through)
-        if not set(settings.tell) <= set(TELL):
-            right = f"a list of {', '.join(TELL)}"
-            raise invalid_setting("announcements.tell", right, settings.tell)
-        return settings
+        return read_section(cls, config.get("announcements"), "announcements")
 
     @property
     def is_silent(self) -> bool:
@@ -81,10 +75,3 @@ def way(config: Mapping[str, Any]) -> str:
         return settings.through
     slack = config.get("slack") or {}
     return SLACK if slack.get("bot_token_file") or slack.get("bot_token_vault") else CHATOPS
-
-
-def _channel_rule(item: Any, where: str) -> ChannelRule:
-    rule = read_section(ChannelRule, item, where)
-    if not rule.channel:
-        raise invalid_setting(f"{where}.channel", "a channel, for example #team-shop", rule.channel)
-    return rule

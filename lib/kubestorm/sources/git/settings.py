@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import read_section, section_values
+from kubestorm.core.sections import read_section, section_values, setting
 
 SECTION = "build.webhooks"
 KINDS = ("github", "gitea", "gitlab")
@@ -18,12 +18,18 @@ class HookSettings:
 
     name: str = ""
     """The last part of its path: /git/NAME."""
-    kind: str = "github"
+    kind: str = setting("github", one_of=KINDS)
     """`github`, `gitea` or `gitlab`."""
     secret_file: Optional[str] = None
     """File with the shared secret (GitHub, Gitea) or the token (GitLab)."""
     vault_path: Optional[str] = None
-    """Or where in Vault its field `secret` is."""
+    """Path in Vault, without the mount, of a secret with the field `secret`."""
+
+    def validate(self, where: str) -> None:
+        if not self.name or bool(self.secret_file) == bool(self.vault_path):
+            raise DefinitionError(
+                f"{where} needs a name, and either secret_file or vault_path.", field=where
+            )
 
 
 @dataclass(frozen=True)
@@ -35,29 +41,10 @@ class WebhooksSettings:
     listener.
     """
     hooks: Tuple[HookSettings, ...] = ()
+    """One for each git server."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> WebhooksSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = section_values(
-            section_values(config.get("build"), "build").get("webhooks"), SECTION
-        )
-        section["hooks"] = tuple(
-            _hook(item, f"{SECTION}.hooks[{index}]")
-            for index, item in enumerate(section.get("hooks") or ())
-        )
-        return read_section(cls, section, SECTION)
-
-
-def _hook(raw: Any, where: str) -> HookSettings:
-    hook = read_section(HookSettings, raw, where)
-    if hook.kind not in KINDS:
-        raise DefinitionError(
-            f"{where}.kind must be one of {', '.join(KINDS)}, not {hook.kind!r}.",
-            field=f"{where}.kind",
-        )
-    if not hook.name or bool(hook.secret_file) == bool(hook.vault_path):
-        raise DefinitionError(
-            f"{where} needs a name, and either secret_file or vault_path.", field=where
-        )
-    return hook
+        section = section_values(config.get("build"), "build")
+        return read_section(cls, section.get("webhooks"), SECTION)

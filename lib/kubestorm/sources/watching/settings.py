@@ -7,7 +7,7 @@ from typing import Any, Mapping, Tuple
 
 from kubestorm.clients.kube import KubeSettings
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import invalid_setting, read_section
+from kubestorm.core.sections import invalid_setting, read_section, setting
 from kubestorm.core.settings import AwsSettings, load_settings
 
 OWN_GROUP = "kubestorm.io"
@@ -32,17 +32,22 @@ class ResyncSettings:
     all_seconds: float = 3600.0
     """Every object of the kinds whose trigger asks for resync, Ready or not; 0 turns it off. Kinds
     of ours are left to the drift poll instead."""
-    jitter: float = 0.1
+    jitter: float = setting(0.1, most=1)
     """Share of a delay that is random, so that objects made together are not resynced together."""
+
+    def validate(self, where: str) -> None:
+        for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
+            if not getattr(self, name):  # it would resync without a pause
+                raise invalid_setting(f"{where}.{name}", "more than 0", 0)
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How one list-and-watch behaves towards the API server."""
+    """How resources are watched."""
 
-    page_size: int = 500
+    page_size: int = setting(500, least=1)
     """Objects a page; client-go's number."""
-    timeout_seconds: int = 300
+    timeout_seconds: int = setting(300, least=1)
     """The server ends the watch after this and it is resumed: a load balancer forgets idle
     connections later.
     """
@@ -51,7 +56,9 @@ class LoopSettings:
     watch.
     """
     backoff_initial_seconds: float = 1.0
+    """Seconds before the first new try after a failure; doubled each time."""
     backoff_max_seconds: float = 60.0
+    """Seconds between tries at most."""
     absent_seconds: float = 15.0
     """Between tries of a resource that the API does not serve yet."""
     forbidden_seconds: float = 60.0
@@ -105,15 +112,10 @@ class WatchSettings:
         key that is wrong.
         """
         settings = load_settings(config)
-        resync = read_section(ResyncSettings, config.get("resync"), "resync")
-        for name in ("initial_seconds", "max_seconds", "unheard_seconds"):
-            if not getattr(resync, name):
-                # It would resync without a pause while anything is not Ready.
-                raise invalid_setting(f"resync.{name}", "more than 0", 0)
         return cls(
             cluster=settings.cluster,
             kubernetes=KubeSettings.from_config(config),
-            resync=resync,
+            resync=read_section(ResyncSettings, config.get("resync"), "resync"),
             watch=read_section(LoopSettings, config.get("watch"), "watch"),
             aws=settings.aws,
             build_namespace=build_namespace,

@@ -10,7 +10,7 @@ from typing import Any, Mapping, Tuple
 from urllib.parse import urlsplit
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.sections import invalid_setting, read_section
+from kubestorm.core.sections import invalid_setting, read_section, setting
 
 ROLLOUT, DELETE, PROMOTE = "rollout", "delete", "promote"
 APPROVABLE = (ROLLOUT, DELETE, PROMOTE)
@@ -18,6 +18,8 @@ APPROVABLE = (ROLLOUT, DELETE, PROMOTE)
 
 @dataclass(frozen=True)
 class RolloutSettings:
+    """How images are rolled out, beside what each Application says in its strategy."""
+
     patience_seconds: float = 30.0
     """How long pods of a new image may be in trouble before that is a failure; what only time can
     tell has until the strategy's deadline."""
@@ -26,25 +28,24 @@ class RolloutSettings:
     for so long. A push that stands alone is rolled out at once unless a rollout is under way."""
     settle_max_seconds: float = 600.0
     """After so long the newest push is rolled out even if they never cease."""
-    history: int = 10
+    history: int = setting(10, least=1)
     """Rollouts kept for each Application; the one that is running now always is."""
-    test_timeout_seconds: float = 5.0
+    test_timeout_seconds: float = setting(5.0, least=0.1)
     """For one request of a post-deploy test where the Application says nothing."""
     ingress_address: str = ""
     """Where ingress hosts are reached from here (`https://10.0.0.5`); empty leaves it to DNS."""
     verify_ingress_tls: bool = True
+    """Check the certificates of ingress hosts in post-deploy tests."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RolloutSettings:
         """Read the section `rollout`; raises DefinitionError naming the key that is wrong."""
-        settings = read_section(cls, config.get("rollout"), "rollout")
-        if settings.ingress_address and not _is_address(settings.ingress_address):
-            raise invalid_setting(
-                "rollout.ingress_address",
-                "http:// or https:// and a host, without a path",
-                settings.ingress_address,
-            )
-        return settings
+        return read_section(cls, config.get("rollout"), "rollout")
+
+    def validate(self, where: str) -> None:
+        if self.ingress_address and not _is_address(self.ingress_address):
+            right = "http:// or https:// and a host, without a path"
+            raise invalid_setting(f"{where}.ingress_address", right, self.ingress_address)
 
 
 def _is_address(text: str) -> bool:

@@ -21,6 +21,7 @@ from typing import (
 )
 
 from kubestorm.clients.kube import Object
+from kubestorm.clients.registry.settings import declared
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
 from kubestorm.core.errors import DefinitionError, Error
@@ -39,7 +40,6 @@ from kubestorm.kinds.build.status import (
     is_progressing,
     read_request,
 )
-from kubestorm.sources.registry.settings import RegistrySettings
 
 UNKNOWN = "unknown"
 """Written to a status for an unknown digest; empty text would be left out there."""
@@ -90,8 +90,8 @@ def current_digest(services: Services, name: Optional[BaseName]) -> str:
     """The digest that a base has now; empty where its registry is not configured or does not
     answer.
     """
-    connections = RegistrySettings.from_config(services.settings.raw).connections
-    if name is not None and name.image.registry in {each.host for each in connections}:
+    hosts = declared(services.settings.raw).hosts
+    if name is not None and name.image.registry in {each.host for each in hosts}:
         with contextlib.suppress(Error):
             return services.registry.resolve(name.image, name.tag)
     return ""

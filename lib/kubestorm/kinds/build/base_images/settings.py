@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from kubestorm.core.sections import invalid_setting, read_section
+from kubestorm.core.sections import read_section, setting
 
 
 @dataclass(frozen=True)
 class BaseImageSettings:
-    concurrency: int = 2
+    """How images are rebuilt because a base image of theirs is new."""
+
+    concurrency: int = setting(2, least=1)
     """Images that are built at a time because a base of theirs is new."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> BaseImageSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        settings = read_section(cls, config.get("base_images"), "base_images")
-        if settings.concurrency < 1 or settings.concurrency != int(settings.concurrency):
-            raise invalid_setting(
-                "base_images.concurrency", "a whole number of 1 or more", settings.concurrency
-            )
-        return settings
+        return read_section(cls, config.get("base_images"), "base_images")

@@ -295,7 +295,7 @@ class _Build:
 
     def _plainly(self) -> List[str]:
         registry = self._settings.registry(self._order.image.registry)
-        return ["--tls-verify=false"] if registry is not None and registry.insecure else []
+        return ["--tls-verify=false"] if registry is not None and registry.insecure_http else []
 
     def _certificates(self, host: str) -> List[str]:
         registry = self._settings.registry(host)
@@ -312,7 +312,7 @@ class _Build:
         env["TMPDIR"] = env["BUILDAH_TMPDIR"] = str(self._workspace.folder("tmp"))
         env["XDG_RUNTIME_DIR"] = str(self._workspace.folder("xdg"))
         env["REGISTRY_AUTH_FILE"] = str(self._auth)
-        insecure = dict.fromkeys(each.host for each in self._settings.registries if each.insecure)
+        insecure = [each.host for each in self._settings.hosts if each.insecure_http]
         if insecure:
             text = "".join(
                 f'[[registry]]\nlocation = "{host}"\ninsecure = true\n\n' for host in insecure

@@ -431,7 +431,7 @@ _BUILDERS = {BUILDKIT: _buildkit, BUILDAH: _buildah, KANIKO: _kaniko}
 
 def _is_insecure(order: Order, settings: BuildSettings) -> bool:
     registry: Optional[Any] = settings.registry(order.image.registry)
-    return bool(registry and registry.insecure)
+    return bool(registry and registry.insecure_http)
 
 
 def _env(values: Mapping[str, str]) -> List[Dict[str, str]]:

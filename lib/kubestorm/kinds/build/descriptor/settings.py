@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
-from kubestorm.core.sections import invalid_setting, read_section, section_values
+from kubestorm.core.sections import read_section
 
 DEFAULT_HEALTH: Mapping[str, Any] = {"http": {"path": "/healthz"}}
 DEFAULT_RESOURCES: Mapping[str, Any] = {
@@ -25,8 +25,9 @@ class TypeSettings:
     base_image: str
     """What the image stands on, for instance registry.example.com/base/java:17."""
     build_image: Optional[str] = None
-    """Where the build steps run; None is the base image itself."""
+    """Where the build steps run; not set: the base image itself."""
     port: int = 8080
+    """The port that its services listen on."""
     health: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_HEALTH))
     """As `spec.health` of an Application."""
     resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
@@ -37,6 +38,10 @@ class TypeSettings:
 
 @dataclass(frozen=True)
 class DescriptorSettings:
+    """What operations decide for each type of application that a build descriptor (default.json) may
+    name.
+    """
+
     types: Mapping[str, TypeSettings] = field(default_factory=dict)
     """Name of a type, as `application.type` says it."""
     shell: Tuple[str, ...] = ("/bin/sh", "-ec")
@@ -45,12 +50,4 @@ class DescriptorSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DescriptorSettings:
         """Raises DefinitionError naming the key that is wrong."""
-        section = section_values(config.get("descriptor"), "descriptor")
-        types = section.pop("types", {})
-        if not isinstance(types, Mapping):
-            raise invalid_setting("descriptor.types", "an object of types by name", types)
-        section["types"] = {
-            name: read_section(TypeSettings, raw, f"descriptor.types.{name}")
-            for name, raw in types.items()
-        }
-        return read_section(cls, section, "descriptor")
+        return read_section(cls, config.get("descriptor"), "descriptor")

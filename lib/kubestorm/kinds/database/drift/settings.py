@@ -10,7 +10,7 @@ from kubestorm.core.sections import read_section
 
 @dataclass(frozen=True)
 class DriftSettings:
-    """How often everything is compared."""
+    """How often what Databases ask for is compared with what exists."""
 
     interval_seconds: float = 900.0
     """Between two looks; a look lists all instances, keys and secrets of the cluster. 0 turns the
