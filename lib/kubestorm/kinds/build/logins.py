@@ -1,9 +1,9 @@
 """Which login a build gets of a registry, and which a namespace's pods get. Pure: Vault is read by
 credentials.py, by the paths that are chosen here.
 
-An entry of `registries.hosts[].access` is of one host, for some namespaces, and for the repositories that
-its patterns cover. Of several that cover a repository the one with the most specific pattern counts
-(decision 0125).
+An entry of `registries.hosts[].access` is for some namespaces, and for the repositories of the host
+that its patterns cover. Of several that cover a repository the one with the most specific pattern
+counts (decision 0125).
 
 What programs make of a key of config.json: containers-auth.json(5) for buildah ("a single hostname
 or a namespace", the most specific first); "Interpretation of config.json" in Kubernetes'

@@ -131,9 +131,9 @@ class BuildSettings:
     """
     pull_secret_name: str = "kubestorm-registry"  # noqa: S105 (the name of one)
     """The Secret that `pull_secret_ensure` makes."""
-    source: GitSettings = GitSettings()
+    source: GitSettings = setting(GitSettings())
     """Which git servers may be talked to, and how."""
-    webhooks: WebhooksSettings = WebhooksSettings()
+    webhooks: WebhooksSettings = setting(WebhooksSettings())
     """Where push webhooks of git servers come in; without hooks nothing listens."""
     host: HostSettings = HostSettings()
     """Builds by buildah on this host, for trusted sources only."""
@@ -141,8 +141,8 @@ class BuildSettings:
     """Builds as Jobs in one namespace that operations own."""
 
     MOVED: ClassVar[Mapping[str, str]] = {
-        "registries": "is now registries.hosts, with namespaces, repositories and logins (vault_path "
-        "is push_vault_path) in its access.",
+        "registries": "is now registries.hosts, with namespaces, repositories and logins "
+        "(vault_path is push_vault_path) in its access.",
         "default_registry": "is now registries.default.",
     }
 

@@ -38,9 +38,7 @@ class TypeSettings:
 
 @dataclass(frozen=True)
 class DescriptorSettings:
-    """What operations decide for each type of application that a build descriptor (default.json) may
-    name.
-    """
+    """What operations decide for each type of application that a default.json may name."""
 
     types: Mapping[str, TypeSettings] = field(default_factory=dict)
     """Name of a type, as `application.type` says it."""
