@@ -8,6 +8,7 @@ from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_step
 from kubestorm.kinds.database.steps import DatabaseRun
 from kubestorm.kinds.database.teardown import tear_down
+from kubestorm.people.approval import gate
 from st2common.runners.base_action import Action
 
 
@@ -25,4 +26,6 @@ class DatabaseTeardown(Action):  # type: ignore[misc]
         uid: str,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_step(tear_down, DatabaseRun, self.config, identity)
+        return run_step(
+            lambda run: tear_down(run, gate.deletion), DatabaseRun, self.config, identity
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubestorm.kinds.database.plan import ObservedInstance
+from kubestorm.clients.rds import ObservedInstance
 
 
 def make_instance(**changes: Any) -> ObservedInstance:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from dataclasses import dataclass, field
 from typing import (
     Any,
     Callable,
@@ -26,17 +27,14 @@ from typing import (
 from kubestorm.clients import aws
 from kubestorm.core.errors import (
     ConflictError,
-    DefinitionError,
     Error,
     NotFoundError,
     PermanentError,
     TemporaryError,
 )
+from kubestorm.core.naming import TAG_UID
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import AwsSettings
-from kubestorm.kinds.database.deletion import ObservedSnapshot
-from kubestorm.kinds.database.plan import Change, ObservedInstance, is_major_upgrade
-from kubestorm.kinds.database.spec import DatabaseSpec
 
 SERVICE = "AWS RDS"
 KEPT_SECONDS = 1800.0
@@ -76,31 +74,61 @@ CREDENTIAL_CODES = frozenset(
         "UnrecognizedClientException",
     )
 )
-# Parameters of ModifyDBInstance that a change may carry; anything else in a plan is a mistake of
-# ours.
-MODIFIABLE = frozenset(
-    (
-        "AllocatedStorage",
-        "BackupRetentionPeriod",
-        "DBInstanceClass",
-        "DBParameterGroupName",
-        "DeletionProtection",
-        "EngineVersion",
-        "Iops",
-        "MaxAllocatedStorage",
-        "MonitoringInterval",
-        "MultiAZ",
-        "PreferredBackupWindow",
-        "PreferredMaintenanceWindow",
-        "StorageThroughput",
-        "StorageType",
-        "VpcSecurityGroupIds",
-    )
-)
-
-
 # Source: ModifyDBParameterGroup in the RDS API reference.
 PARAMETERS_A_CALL = 20
+
+
+@dataclass(frozen=True)
+class ObservedInstance:
+    """An RDS instance as DescribeDBInstances reports it; sizes in GiB."""
+
+    identifier: str
+    status: str
+    engine: str
+    version: str
+    instance_class: str
+    storage_gib: int
+    storage_type: str
+    iops: Optional[int]
+    max_storage_gib: Optional[int]
+    multi_az: bool
+    backup_retention_days: int
+    backup_window: Optional[str]
+    maintenance_window: Optional[str]
+    database_name: Optional[str]
+    username: str
+    deletion_protection: bool
+    subnet_group: Optional[str]
+    security_groups: Tuple[str, ...]
+    parameter_group: Optional[str]
+    encryption_key: Optional[str]
+    monitoring_interval_seconds: int
+    host: Optional[str]
+    port: Optional[int]
+    tags: Mapping[str, str]
+    pending: Mapping[str, Any] = field(default_factory=dict)
+    """PendingModifiedValues, by RDS's parameter names; the password is left out."""
+    pending_reboot: bool = False
+    """A parameter group waits for a reboot."""
+    arn: str = ""
+    throughput_mibps: Optional[int] = None
+    """Of gp3; None where RDS does not say."""
+    password_pending: bool = False
+    """RDS has taken a new master password and is still applying it."""
+
+    @property
+    def owner_uid(self) -> Optional[str]:
+        """The uid of the Database it belongs to, None for an instance that is not ours."""
+        return self.tags.get(TAG_UID)
+
+
+@dataclass(frozen=True)
+class ObservedSnapshot:
+    """A snapshot; `status` is RDS's word (`creating`, `available`, `failed`)."""
+
+    identifier: str
+    status: str
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class ObservedParameter(NamedTuple):
@@ -146,100 +174,78 @@ class RdsClient:
 
     def create(
         self,
-        spec: DatabaseSpec,
         identifier: str,
+        parameters: Mapping[str, Any],
         *,
         username: str,
         password: Secret,
         tags: Mapping[str, str],
     ) -> None:
-        """Make it. ConflictError when the name is taken: describe again."""
+        """CreateDBInstance; `parameters` by RDS's names. ConflictError when the name is taken."""
         with self._writing("CreateDBInstance"):
             self._client.create_db_instance(
-                **_common(spec, identifier, tags),
-                AllocatedStorage=spec.storage_gib,
-                BackupRetentionPeriod=spec.backup_retention_days,
-                EngineVersion=spec.version,
+                DBInstanceIdentifier=identifier,
                 MasterUsername=username,
                 MasterUserPassword=password.reveal(),
-                StorageEncrypted=True,
-                DBName=spec.database_name,
-                MonitoringInterval=spec.monitoring_interval_seconds,
-                **_given(
-                    KmsKeyId=spec.encryption_key,
-                    MaxAllocatedStorage=spec.max_storage_gib or None,
-                    PreferredBackupWindow=spec.backup_window,
-                    PreferredMaintenanceWindow=spec.maintenance_window,
-                    MonitoringRoleArn=spec.monitoring_role_arn
-                    if spec.monitoring_interval_seconds
-                    else None,
-                ),
+                Tags=_tag_list(tags),
+                **parameters,
             )
 
-    def restore(self, spec: DatabaseSpec, identifier: str, *, tags: Mapping[str, str]) -> None:
-        """Make it from the snapshot or the point in time that the spec names; the rest is modified
-        later. Whether the data may be had is judged before (`restoring.refusal`).
+    def restore_snapshot(
+        self,
+        identifier: str,
+        snapshot: str,
+        parameters: Mapping[str, Any],
+        *,
+        tags: Mapping[str, str],
+    ) -> None:
+        """RestoreDBInstanceFromDBSnapshot. Any snapshot of the account: whether the caller may have
+        it is checked before. ConflictError when the name is taken.
         """
-        common = _common(spec, identifier, tags)
-        if spec.restore_snapshot:
-            with self._writing("RestoreDBInstanceFromDBSnapshot"):
-                self._client.restore_db_instance_from_db_snapshot(
-                    DBSnapshotIdentifier=spec.restore_snapshot, **common
-                )
-            return
-        if spec.restore_point is None:
-            raise DefinitionError(
-                "spec.restoreFrom names nothing to restore.", field="spec.restoreFrom"
+        with self._writing("RestoreDBInstanceFromDBSnapshot"):
+            self._client.restore_db_instance_from_db_snapshot(
+                DBInstanceIdentifier=identifier,
+                DBSnapshotIdentifier=snapshot,
+                Tags=_tag_list(tags),
+                **parameters,
             )
-        common["TargetDBInstanceIdentifier"] = common.pop("DBInstanceIdentifier")
-        moment = (
-            {"RestoreTime": spec.restore_point.time}
-            if spec.restore_point.time
-            else {"UseLatestRestorableTime": True}
-        )
+
+    def restore_point_in_time(
+        self,
+        identifier: str,
+        source: str,
+        at: Optional[str],
+        parameters: Mapping[str, Any],
+        *,
+        tags: Mapping[str, str],
+    ) -> None:
+        """RestoreDBInstanceToPointInTime from the backups of instance `source`; `at` is RFC 3339,
+        None the latest restorable. As `restore_snapshot`.
+        """
+        when = {"RestoreTime": at} if at else {"UseLatestRestorableTime": True}
         with self._writing("RestoreDBInstanceToPointInTime"):
             self._client.restore_db_instance_to_point_in_time(
-                SourceDBInstanceIdentifier=spec.restore_point.source_instance, **common, **moment
+                SourceDBInstanceIdentifier=source,
+                TargetDBInstanceIdentifier=identifier,
+                Tags=_tag_list(tags),
+                **when,
+                **parameters,
             )
 
     def modify(
-        self,
-        identifier: str,
-        engine: str,
-        changes: Sequence[Change],
-        *,
-        immediately: bool = True,
-        beside: Optional[Mapping[str, Any]] = None,
+        self, identifier: str, parameters: Mapping[str, Any], *, immediately: bool = True
     ) -> None:
-        """Carry out the changes of a plan. `beside`: what RDS wants to be told with them though it
-        stays the same.
+        """ModifyDBInstance; `parameters` by RDS's names. Not immediately: in the maintenance
+        window.
         """
-        unknown = [change.parameter for change in changes if change.parameter not in MODIFIABLE]
-        if unknown:
-            raise PermanentError(
-                f"{unknown[0]} is no parameter that can be modified.", service=SERVICE
-            )
-        values: Dict[str, Any] = dict(beside or {})
-        values.update(
-            (change.parameter, list(change.new) if isinstance(change.new, tuple) else change.new)
-            for change in changes
-        )
-        version = next((change for change in changes if change.parameter == "EngineVersion"), None)
-        if version is not None and is_major_upgrade(engine, version.old, version.new):
-            values["AllowMajorVersionUpgrade"] = True
         with self._writing("ModifyDBInstance"):
             self._client.modify_db_instance(
-                DBInstanceIdentifier=identifier, ApplyImmediately=immediately, **values
+                DBInstanceIdentifier=identifier, ApplyImmediately=immediately, **parameters
             )
 
     def set_password(self, identifier: str, password: Secret) -> None:
-        """Give it this master password; RDS does so at once."""
-        with self._writing("ModifyDBInstance"):
-            self._client.modify_db_instance(
-                DBInstanceIdentifier=identifier,
-                MasterUserPassword=password.reveal(),
-                ApplyImmediately=True,
-            )
+        """Set the master password; RDS applies it at once."""
+        self.modify(identifier, {"MasterUserPassword": password.reveal()})
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         """Add or replace these tags."""
@@ -456,29 +462,6 @@ def observed_instance(raw: Mapping[str, Any]) -> ObservedInstance:
     )
 
 
-def _common(spec: DatabaseSpec, identifier: str, tags: Mapping[str, str]) -> Dict[str, Any]:
-    """What creating and restoring have in common."""
-    return {
-        "DBInstanceIdentifier": identifier,
-        "DBInstanceClass": spec.instance_class,
-        "Engine": spec.engine,
-        "StorageType": spec.storage_type,
-        "MultiAZ": spec.multi_az,
-        "PubliclyAccessible": False,
-        "AutoMinorVersionUpgrade": True,
-        "CopyTagsToSnapshot": True,
-        "DeletionProtection": spec.deletion_protection,
-        "Tags": _tag_list(tags),
-        **_given(
-            Iops=spec.iops,
-            StorageThroughput=spec.throughput_mibps,
-            DBSubnetGroupName=spec.subnet_group,
-            DBParameterGroupName=spec.parameter_group,
-            VpcSecurityGroupIds=list(spec.security_groups) or None,
-        ),
-    }
-
-
 def _method(static: bool) -> str:
     return "pending-reboot" if static else "immediate"
 
@@ -490,10 +473,6 @@ def _maintenance_phrase(raw: Mapping[str, Any]) -> str:
     )
     text = f"{raw.get('Action', 'maintenance')}: {raw.get('Description') or 'by AWS'}"
     return f"{text}, from {when:%Y-%m-%d}" if when else text
-
-
-def _given(**values: Any) -> Dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _tags_of(raw: Mapping[str, Any]) -> Mapping[str, str]:

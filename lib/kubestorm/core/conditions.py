@@ -15,6 +15,8 @@ from kubestorm.core.times import format_time as format_time  # until callers imp
 
 READY = "Ready"
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+AWAITING_APPROVAL = "AwaitingApproval"
+"""The reason of a condition that waits for people; the sensor then has somebody asked."""
 # etcd is no place for a service's long answer, and kubectl describe shows it in one line.
 MESSAGE_LENGTH = 1024
 # What ends these is watched (RDS, the pods and Jobs that we own, other objects of ours), or a time.
@@ -76,7 +78,7 @@ WAITS_FOR_PEOPLE = frozenset(
         "AbortedByRequest",
         "ApprovalExpired",
         "ApprovalRefused",
-        "AwaitingApproval",
+        AWAITING_APPROVAL,
         "AwaitingPromotion",
         "BaseImageMissing",
         "BuildFailed",
@@ -114,7 +116,7 @@ WAITS_FOR_PEOPLE = frozenset(
 # A condition with one of these reasons is under way; any other False one is worth a warning.
 UNDER_WAY = PROGRESSING | frozenset(
     (
-        "AwaitingApproval",
+        AWAITING_APPROVAL,
         "AwaitingPromotion",
         "Frozen",
         "Paused",

@@ -29,6 +29,7 @@ from kubestorm.core.settings import load_settings
 from kubestorm.kinds.database import steps
 from kubestorm.kinds.database.steps import DatabaseRun
 from kubestorm.kinds.database.teardown import tear_down
+from kubestorm.people.approval import gate
 
 from sandbox.aws.server import AwsServer
 from sandbox.aws.wsgi import read_body
@@ -140,7 +141,7 @@ STEPS: list[Step] = [
     ("instance", steps.ensure_instance),
     ("publish", steps.publish),
 ]
-TEARDOWN: list[Step] = [("teardown", tear_down)]
+TEARDOWN: list[Step] = [("teardown", lambda run: tear_down(run, gate.deletion))]
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import boto3
 import pytest
-from kubestorm.clients.rds import RdsClient, connect
+from kubestorm.clients.rds import ObservedInstance, RdsClient, connect
 from kubestorm.core.secrets import make_password
 from kubestorm.core.settings import AwsSettings, DatabaseDefaults, DatabaseSettings, NamespaceLimits
 from kubestorm.core.spec_reader import InvalidSpecError
@@ -15,10 +15,10 @@ from kubestorm.kinds.database.own_parameters import with_own_group
 from kubestorm.kinds.database.plan import (
     Create,
     Modify,
-    ObservedInstance,
     Refuse,
     Tag,
-    companions,
+    create_parameters,
+    modify_parameters,
     plan_instance,
 )
 from kubestorm.kinds.database.spec import DatabaseSpec, parse_database
@@ -196,12 +196,17 @@ class Instance:
                         )
                     password = make_password()
                     self.client.create(
-                        spec, IDENTIFIER, username="dbadmin", password=password, tags=tags
+                        IDENTIFIER,
+                        create_parameters(spec),
+                        username="dbadmin",
+                        password=password,
+                        tags=tags,
                     )
                 assert observed or not isinstance(decision, (Modify, Tag))
                 if observed and isinstance(decision, Modify):
-                    beside = companions(spec, decision.changes, observed)
-                    self.client.modify(IDENTIFIER, observed.engine, decision.changes, beside=beside)
+                    self.client.modify(
+                        IDENTIFIER, modify_parameters(spec, decision.changes, observed)
+                    )
                 if observed and isinstance(decision, Tag):
                     self.client.tag(observed.arn, decision.tags)
             self._clock.advance(100)

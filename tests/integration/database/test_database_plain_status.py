@@ -13,6 +13,7 @@ from kubestorm.core.naming import identity_of
 from kubestorm.kinds.database import steps
 from kubestorm.kinds.database.steps import DatabaseRun
 from kubestorm.kinds.database.teardown import tear_down
+from kubestorm.people.approval import gate
 
 from tests.integration.database.conftest import ROOT
 from tests.kube_fixtures import eventually
@@ -57,7 +58,7 @@ class Plain:
         identity = identity_of("test", "mysqldbs", self.get())
         run = DatabaseRun(self.world.services(), identity, "run")
         if self.get()["metadata"].get("deletionTimestamp"):
-            return run.handle.while_leased(lambda: tear_down(run))
+            return run.handle.while_leased(lambda: tear_down(run, gate.deletion))
         result = {}
         for step in (steps.ensure_credentials, steps.ensure_instance, steps.publish):
             found = run.handle.while_leased(functools.partial(step, run))

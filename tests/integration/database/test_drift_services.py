@@ -20,6 +20,7 @@ from kubestorm.kinds.database.drift.observe import Scope, inspect
 from kubestorm.kinds.database.drift.poller import DriftPoller
 from kubestorm.kinds.database.drift.report import as_result, payload
 from kubestorm.kinds.database.steps import DatabaseRun
+from kubestorm.people.notifications.drift import announce
 
 from tests.integration.database.conftest import ROOT
 from tests.kube_fixtures import eventually
@@ -310,7 +311,7 @@ def test_a_drift_is_told_once_and_again_after_it_changed_or_came_back(world, key
     right = keys.get(key)[1]["Value"].decode()
 
     def look(**more):
-        poller = DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test")
+        poller = DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test", announce)
         before = len(memory.told)
         poller.poll(world.services(**more))
         return [one["found"] for payload in memory.told[before:] for one in payload["differences"]]
@@ -336,7 +337,7 @@ def test_a_wrong_section_for_announcements_repeats_nothing(world, keys, caplog):
     world.until_ready()
     keys.put(f"kubestorm/test/{world.namespace}/orders/host", "elsewhere")
     memory = Memory()
-    poller = DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test")
+    poller = DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test", announce)
     for _ in range(2):
         poller.poll(world.services(announcements={"nonsense": True}))
     assert len(memory.told) == 1
@@ -354,7 +355,9 @@ def test_no_secret_is_in_what_is_told(world, secrets, keys):
     keys.put(f"{path}/theirs", "pl4nted")
     keys.put(f"{path}/host", "elsewhere")
     memory = Memory()
-    DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test").poll(world.services())
+    DriftPoller(memory, memory.dispatch, logging.getLogger("drift"), "test", announce).poll(
+        world.services()
+    )
     text = json.dumps([memory.told, memory.values, as_result(inspect(world.services()))])
     assert "elsewhere" in text
     assert password not in text

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.core.errors import DefinitionError
+from kubestorm.kinds.common.approval import EXPIRED, GRANTED, REFUSED, WAITING
 from kubestorm.people.approval import record as records
 from kubestorm.people.approval.deciding import (
     Ask,
@@ -24,7 +25,7 @@ from kubestorm.people.approval.deciding import (
     minutes_left,
     next_step,
 )
-from kubestorm.people.approval.record import EXPIRED, GRANTED, REFUSED, WAITING, Record
+from kubestorm.people.approval.record import Record
 from kubestorm.people.approval.settings import ApprovalSettings, Rule
 from kubestorm.people.chat.people import Person, find_person
 from kubestorm.people.chat.settings import ChatSettings

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from kubestorm.kinds.application.rollout.approval import approval_hash
+from kubestorm.kinds.common.approval import GRANTED
 from kubestorm.people.approval.observer import MAX_TRIES, RETRY_SECONDS, ApprovalObserver
 from kubestorm.people.approval.proposal import deletion_hash
-from kubestorm.people.approval.record import GRANTED, Record, fields, stamp
+from kubestorm.people.approval.record import Record, fields, stamp
 
 BEGINNING = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 RULE = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from kubestorm.core.naming import Identity
+from kubestorm.kinds.common.approval import NOT_NEEDED, Approval
 from kubestorm.kinds.database.deletion import Blocked, DeletionState, next_step
 from kubestorm.people.approval import gate, messages
 from kubestorm.people.approval.proposal import Proposal, deletion_hash, of_deletion, of_rollout
@@ -142,7 +143,7 @@ def with_record(state: str, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "database,config,state",
     [
-        pytest.param(DATABASE, {}, gate.NOT_NEEDED, id="no rule"),
+        pytest.param(DATABASE, {}, NOT_NEEDED, id="no rule"),
         pytest.param(DATABASE, CONFIG, "waiting", id="not asked yet"),
         pytest.param(with_record("waiting"), CONFIG, "waiting", id="asked"),
         pytest.param(with_record("granted"), CONFIG, "granted", id="granted"),
@@ -172,12 +173,12 @@ def test_where_a_deletion_stands(
 @pytest.mark.parametrize(
     "standing,reason",
     [
-        (gate.Standing("waiting"), "AwaitingApproval"),
-        (gate.Standing("refused", "grace"), "ApprovalRefused"),
-        (gate.Standing("expired"), "ApprovalExpired"),
+        (Approval("waiting"), "AwaitingApproval"),
+        (Approval("refused", "grace"), "ApprovalRefused"),
+        (Approval("expired"), "ApprovalExpired"),
     ],
 )
-def test_no_data_is_destroyed_without_the_approval(standing: gate.Standing, reason: str) -> None:
+def test_no_data_is_destroyed_without_the_approval(standing: Approval, reason: str) -> None:
     """Confirmed or not: the step is to wait, with a sentence."""
     state = DeletionState(
         "orders", "d1", "Delete", {"kubestorm.io/confirm-delete": "orders"}, False, None, None, None
@@ -185,9 +186,7 @@ def test_no_data_is_destroyed_without_the_approval(standing: gate.Standing, reas
     step = next_step(DeletionState(**{**vars(state), "approval": standing}))
     assert isinstance(step, Blocked)
     assert step.reason == reason
-    granted = next_step(
-        DeletionState(**{**vars(state), "approval": gate.Standing("granted", "grace")})
-    )
+    granted = next_step(DeletionState(**{**vars(state), "approval": Approval("granted", "grace")}))
     assert not isinstance(granted, Blocked)
     retained = next_step(DeletionState(**{**vars(state), "approval": standing, "policy": "Retain"}))
     assert not isinstance(retained, Blocked)

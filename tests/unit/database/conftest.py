@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kubestorm.clients.rds import ObservedInstance
 from kubestorm.core.settings import DatabaseSettings
-from kubestorm.kinds.database.plan import ObservedInstance
 from kubestorm.kinds.database.spec import DatabaseSpec, parse_database
 
 from tests.unit.instances import make_instance

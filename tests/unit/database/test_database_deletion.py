@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from kubestorm.clients.rds import ObservedInstance, ObservedSnapshot
 from kubestorm.kinds.database.deletion import (
     Blocked,
     CreateSnapshot,
     DeleteInstance,
     DeletionState,
     Finish,
-    ObservedSnapshot,
     WaitFor,
     next_step,
 )
-from kubestorm.kinds.database.plan import ObservedInstance
 
 UID = "11111111-2222-3333-4444-555555555555"
 CONFIRMED = {"kubestorm.io/confirm-delete": "orders"}

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from kubestorm.clients.rds import ObservedParameter
+from kubestorm.clients.rds import ObservedInstance, ObservedParameter
 from kubestorm.core.settings import DatabaseSettings, EngineOffer
 from kubestorm.kinds.database.drift.values import RDS, Difference, Wish
-from kubestorm.kinds.database.plan import Modify, ObservedInstance, Refuse, Tag, Wait, plan_instance
+from kubestorm.kinds.database.plan import Modify, Refuse, Tag, Wait, plan_instance
 from kubestorm.kinds.database.spec import parse_database
 
 from tests.unit.drift.conftest import (

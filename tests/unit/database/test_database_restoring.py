@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
-from kubestorm.clients.rds import RdsClient
+from kubestorm.clients.rds import ObservedSnapshot, RdsClient
 from kubestorm.core.naming import Identity
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.database.deletion import ObservedSnapshot
 from kubestorm.kinds.database.restoring import REFUSED, refusal
 
 from tests.unit.instances import make_instance

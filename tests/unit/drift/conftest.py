@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kubestorm.clients.rds import ObservedInstance
 from kubestorm.core.settings import DatabaseSettings
 from kubestorm.kinds.database.drift.compare import compare
 from kubestorm.kinds.database.drift.values import Place, Report, Wish, World
-from kubestorm.kinds.database.plan import ObservedInstance
 from kubestorm.kinds.database.spec import parse_database
 
 from tests.unit.instances import make_instance as observed_instance

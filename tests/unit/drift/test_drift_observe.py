@@ -9,8 +9,8 @@ import pytest
 from kubestorm.clients.services import Services
 from kubestorm.core.settings import load_settings
 from kubestorm.kinds.database.drift.observe import Listed, wish_of
-from kubestorm.kinds.database.drift.poller import key_of, remaining
-from kubestorm.kinds.database.drift.report import payload
+from kubestorm.kinds.database.drift.poller import remaining
+from kubestorm.kinds.database.drift.report import key_of, payload
 
 from tests.unit.drift.conftest import PLACE, PUBLISHED, UID, judge, make_world
 

@@ -6,8 +6,15 @@ import dataclasses
 
 import pytest
 from kubestorm.core.errors import DefinitionError
-from kubestorm.kinds.database.drift.poller import key_of, remaining
-from kubestorm.kinds.database.drift.report import as_result, digests, payload, sentence, summary
+from kubestorm.kinds.database.drift.poller import remaining
+from kubestorm.kinds.database.drift.report import (
+    as_result,
+    digests,
+    key_of,
+    payload,
+    sentence,
+    summary,
+)
 from kubestorm.kinds.database.drift.settings import DriftSettings
 from kubestorm.kinds.database.drift.values import CONSUL, RDS, VAULT, World
 

@@ -92,8 +92,10 @@ def drift(config: Config, context: Context) -> Optional[Poll]:
     if not interval:
         return None
     from kubestorm.kinds.database.drift.poller import DriftPoller
+    from kubestorm.people.notifications.drift import announce
 
-    poller = DriftPoller(context.store, context.dispatch, context.log, str(config["cluster"]))
+    cluster = str(config["cluster"])
+    poller = DriftPoller(context.store, context.dispatch, context.log, cluster, announce)
     return Poll(interval, WithServices(config, poller.poll))
 
 

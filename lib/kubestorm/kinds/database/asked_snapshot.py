@@ -11,11 +11,10 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, Mapping, Optional
 
-from kubestorm.clients.rds import RdsClient
+from kubestorm.clients.rds import ObservedInstance, ObservedSnapshot, RdsClient
 from kubestorm.core import naming, untrusted
 from kubestorm.core.errors import DefinitionError, NotFoundError, PermanentError
-from kubestorm.kinds.database.deletion import SNAPSHOT_POSSIBLE, ObservedSnapshot
-from kubestorm.kinds.database.plan import ObservedInstance
+from kubestorm.kinds.database.deletion import SNAPSHOT_POSSIBLE
 
 STATUS_FIELD = "requestedSnapshot"
 PENDING, CREATING, AVAILABLE, FAILED, REFUSED = (

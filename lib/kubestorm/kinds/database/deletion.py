@@ -11,13 +11,14 @@ simply run again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Mapping, NamedTuple, Optional, Union
 
+from kubestorm.clients.rds import ObservedInstance, ObservedSnapshot
+from kubestorm.core.conditions import AWAITING_APPROVAL
 from kubestorm.core.naming import CONFIRM_DELETE_ANNOTATION
-from kubestorm.kinds.database.plan import ObservedInstance
+from kubestorm.kinds.common.approval import EXPIRED, NO_APPROVAL_NEEDED, REFUSED, Approval
 from kubestorm.kinds.database.spec import DELETE, RETAIN, SNAPSHOT
-from kubestorm.people.approval.gate import Standing, deletion_reason, deletion_sentence
 
 # A snapshot can be made of an instance in these states only. Source: CreateDBSnapshot in the RDS
 # API reference.
@@ -38,15 +39,6 @@ BUSY = frozenset(
 
 
 @dataclass(frozen=True)
-class ObservedSnapshot:
-    """A snapshot; `status` in RDS's words (`creating`, `available`, `failed`)."""
-
-    identifier: str
-    status: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class DeletionState:
     """All that the decision needs."""
 
@@ -60,7 +52,7 @@ class DeletionState:
     final_snapshot: Optional[ObservedSnapshot]
     destroyed_before: bool = False
     """Status says that this object had an instance, so its absence now means that we deleted it."""
-    approval: Standing = field(default_factory=Standing)
+    approval: Approval = NO_APPROVAL_NEEDED
     """Whether people have agreed, where they have to be asked."""
 
 
@@ -134,9 +126,7 @@ def next_step(state: DeletionState) -> Step:
         )
         return Blocked("ConfirmationMissing", message)
     if policy == DELETE and not state.approval.is_open:
-        return Blocked(
-            deletion_reason(state.approval), deletion_sentence(state.approval, state.name)
-        )
+        return _unapproved(state.approval, state.name)
     if instance is None:
         return _after_instance(state, policy)
     if instance.status == "deleting":
@@ -226,6 +216,24 @@ def _after_instance(state: DeletionState, policy: str) -> Step:
             "Vault.",
         )
     return Finish(True, True, "There was no RDS instance yet; nothing is left behind.")
+
+
+def _unapproved(approval: Approval, name: str) -> Blocked:
+    again = (
+        f"To ask again: kubectl patch databases.kubestorm.io {name} --subresource=status "
+        """--type=merge -p '{"status": {"approval": null}}'"""
+    )
+    if approval.state == REFUSED:
+        return Blocked(
+            "ApprovalRefused",
+            f"{approval.by or 'Somebody'} refused the deletion of the data. {again}",
+        )
+    if approval.state == EXPIRED:
+        return Blocked("ApprovalExpired", f"Nobody approved the deletion in time. {again}")
+    return Blocked(
+        AWAITING_APPROVAL,
+        "Waiting for approval: another person has to approve the deletion of the data.",
+    )
 
 
 def describe_step(step: Step) -> Mapping[str, Any]:

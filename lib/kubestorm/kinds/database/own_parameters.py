@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional
 
-from kubestorm.clients.rds import ObservedParameter, RdsClient
+from kubestorm.clients.rds import ObservedInstance, ObservedParameter, RdsClient
 from kubestorm.core import naming
 from kubestorm.core.spec_reader import InvalidSpecError, Problem
-from kubestorm.kinds.database.plan import ObservedInstance, major_of, version_meets
+from kubestorm.kinds.database.plan import major_of, version_meets
 from kubestorm.kinds.database.spec import DatabaseSpec
 
 

@@ -8,9 +8,9 @@ refused before any call, so that a resource is never partly its old and partly i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
+from kubestorm.clients.rds import ObservedInstance
 from kubestorm.core.naming import RECREATE_ANNOTATION, TAG_CREDENTIALS_VERSION, TAG_UID
 from kubestorm.kinds.database.spec import DISKS, PROVISIONED_IOPS_TYPES, DatabaseSpec, least_ceiling
 
@@ -54,50 +54,6 @@ REASON_OF_STATUS = {
     "resetting-master-credentials": "Modifying",
     "storage-optimization": "Optimizing",
 }
-
-
-@dataclass(frozen=True)
-class ObservedInstance:
-    """An RDS instance as DescribeDBInstances tells it, in our words; sizes in GiB."""
-
-    identifier: str
-    status: str
-    engine: str
-    version: str
-    instance_class: str
-    storage_gib: int
-    storage_type: str
-    iops: Optional[int]
-    max_storage_gib: Optional[int]
-    multi_az: bool
-    backup_retention_days: int
-    backup_window: Optional[str]
-    maintenance_window: Optional[str]
-    database_name: Optional[str]
-    username: str
-    deletion_protection: bool
-    subnet_group: Optional[str]
-    security_groups: Tuple[str, ...]
-    parameter_group: Optional[str]
-    encryption_key: Optional[str]
-    monitoring_interval_seconds: int
-    host: Optional[str]
-    port: Optional[int]
-    tags: Mapping[str, str]
-    pending: Mapping[str, Any] = field(default_factory=dict)
-    """PendingModifiedValues, by RDS's parameter names; the password is left out."""
-    pending_reboot: bool = False
-    """A parameter group waits for a reboot."""
-    arn: str = ""
-    throughput_mibps: Optional[int] = None
-    """Of gp3; None where RDS does not say."""
-    password_pending: bool = False
-    """RDS has taken a new master password and is still applying it."""
-
-    @property
-    def owner_uid(self) -> Optional[str]:
-        """The uid of the Database it belongs to, None for an instance that is not ours."""
-        return self.tags.get(TAG_UID)
 
 
 class Change(NamedTuple):
@@ -290,32 +246,88 @@ def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change,
     return tuple(changes)
 
 
-def companions(
+def modify_parameters(
     spec: DatabaseSpec, changes: Sequence[Change], observed: ObservedInstance
 ) -> Mapping[str, Any]:
-    """What RDS wants to be told beside a change, though it stays as it is; by RDS's parameter
-    names.
+    """What ModifyDBInstance is given for these changes, by RDS's parameter names: the new values,
+    and those that RDS requires with them though they stay the same.
 
-    Source: StorageType, Iops and MonitoringRoleArn of ModifyDBInstance in the RDS API reference.
+    Source: AllowMajorVersionUpgrade, StorageType, Iops and MonitoringRoleArn of ModifyDBInstance in
+    the RDS API reference.
     """
-    changing = {change.parameter: change.new for change in changes}
-    beside: Dict[str, Any] = {}
-    if changing.keys() & {"AllocatedStorage", "Iops", "StorageThroughput", "StorageType"}:
-        kind = changing.get("StorageType", observed.storage_type)
-        size = changing.get("AllocatedStorage", observed.storage_gib)
-        rules, iops = DISKS.get(kind), changing.get("Iops", observed.iops)
-        # gp3 reports IOPS also where nobody chose them; what is below the least that can be chosen
-        # is not sent back.
+    new: Dict[str, Any] = {
+        change.parameter: list(change.new) if isinstance(change.new, tuple) else change.new
+        for change in changes
+    }
+    same: Dict[str, Any] = {}
+    if new.keys() & {"AllocatedStorage", "Iops", "StorageThroughput", "StorageType"}:
+        kind = new.get("StorageType", observed.storage_type)
+        size = new.get("AllocatedStorage", observed.storage_gib)
+        rules, iops = DISKS.get(kind), new.get("Iops", observed.iops)
+        # gp3 reports IOPS that nobody chose, too; what is below the least that can be chosen is not
+        # sent back.
         if rules is not None and size >= rules.least_gib and iops and iops >= rules.iops[0]:
-            beside = {"AllocatedStorage": size, "Iops": iops}
+            same = {"AllocatedStorage": size, "Iops": iops}
             if kind == "gp3" and observed.throughput_mibps and rules.throughput_mibps:
                 chosen = observed.throughput_mibps >= rules.throughput_mibps[0]
-                beside["StorageThroughput"] = observed.throughput_mibps if chosen else None
-    if changing.get("MonitoringInterval"):
-        beside["MonitoringRoleArn"] = spec.monitoring_role_arn
-    return {
-        name: value for name, value in beside.items() if name not in changing and value is not None
+                same["StorageThroughput"] = observed.throughput_mibps if chosen else None
+    if new.get("MonitoringInterval"):
+        same["MonitoringRoleArn"] = spec.monitoring_role_arn
+    if "EngineVersion" in new and is_major_upgrade(
+        observed.engine, observed.version, new["EngineVersion"]
+    ):
+        same["AllowMajorVersionUpgrade"] = True
+    return {**_given(same), **new}
+
+
+def create_parameters(spec: DatabaseSpec) -> Mapping[str, Any]:
+    """What CreateDBInstance is given, by RDS's parameter names; without identifier, username,
+    password and tags.
+    """
+    monitored = spec.monitoring_interval_seconds != 0
+    more = {
+        "KmsKeyId": spec.encryption_key,
+        "MaxAllocatedStorage": spec.max_storage_gib or None,
+        "PreferredBackupWindow": spec.backup_window,
+        "PreferredMaintenanceWindow": spec.maintenance_window,
+        "MonitoringRoleArn": spec.monitoring_role_arn if monitored else None,
     }
+    return {
+        **restore_parameters(spec),
+        "AllocatedStorage": spec.storage_gib,
+        "BackupRetentionPeriod": spec.backup_retention_days,
+        "EngineVersion": spec.version,
+        "StorageEncrypted": True,
+        "DBName": spec.database_name,
+        "MonitoringInterval": spec.monitoring_interval_seconds,
+        **_given(more),
+    }
+
+
+def restore_parameters(spec: DatabaseSpec) -> Mapping[str, Any]:
+    """What both ways to restore are given; the rest of the spec is modified once it is there."""
+    more = {
+        "Iops": spec.iops,
+        "StorageThroughput": spec.throughput_mibps,
+        "DBSubnetGroupName": spec.subnet_group,
+        "DBParameterGroupName": spec.parameter_group,
+        "VpcSecurityGroupIds": list(spec.security_groups) or None,
+    }
+    return {
+        "DBInstanceClass": spec.instance_class,
+        "Engine": spec.engine,
+        "StorageType": spec.storage_type,
+        "MultiAZ": spec.multi_az,
+        "PubliclyAccessible": False,
+        "AutoMinorVersionUpgrade": True,
+        "CopyTagsToSnapshot": True,
+        "DeletionProtection": spec.deletion_protection,
+        **_given(more),
+    }
+
+
+def _given(values: Mapping[str, Any]) -> Dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, NamedTuple, Optional, Tuple, Union
 
+from kubestorm.clients.rds import ObservedInstance
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
 from kubestorm.core.errors import ConflictError
@@ -15,7 +16,6 @@ from kubestorm.core.naming import (
     TAG_CREDENTIALS_VERSION,
 )
 from kubestorm.kinds.database import rotation
-from kubestorm.kinds.database.plan import ObservedInstance
 
 STATUS_FIELD = "credentialsRotation"
 # Store, set, promote, conclude; more only when others write at the same time.

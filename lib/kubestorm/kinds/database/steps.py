@@ -12,6 +12,7 @@ import contextlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kubestorm.clients.lease import LeaseLostError
+from kubestorm.clients.rds import ObservedInstance
 from kubestorm.clients.services import Services
 from kubestorm.core import naming, untrusted
 from kubestorm.core.conditions import FALSE, READY, TRUE, Condition, condition_in, is_true
@@ -32,13 +33,14 @@ from kubestorm.kinds.database.plan import (
     Create,
     Decision,
     Modify,
-    ObservedInstance,
     Refuse,
     RotatePassword,
     Tag,
     Wait,
-    companions,
+    create_parameters,
+    modify_parameters,
     plan_instance,
+    restore_parameters,
     state_of,
     whats_pending,
 )
@@ -419,10 +421,8 @@ def _carry_out(
         return None
     if isinstance(decision, Modify):
         immediately = run.services.settings.database.apply_immediately
-        beside = companions(spec, decision.changes, observed)
-        run.services.rds.modify(
-            identifier, observed.engine, decision.changes, immediately=immediately, beside=beside
-        )
+        parameters = modify_parameters(spec, decision.changes, observed)
+        run.services.rds.modify(identifier, parameters, immediately=immediately)
         changes = ", ".join(str(change) for change in decision.changes)
         return Condition(
             INSTANCE_AVAILABLE, FALSE, "Modifying", f"Changing {changes}; this takes minutes."
@@ -437,9 +437,8 @@ def _create(run: DatabaseRun, spec: DatabaseSpec, identifier: str) -> Condition:
     if spec.restore_snapshot or spec.restore_point:
         # Version 0 is none that Vault has: once it is available, it is given our password instead
         # of its old one.
-        run.services.rds.restore(
-            spec, identifier, tags={**tags, naming.TAG_CREDENTIALS_VERSION: "0"}
-        )
+        tags[naming.TAG_CREDENTIALS_VERSION] = "0"
+        _restore(run, spec, identifier, tags)
         return Condition(
             INSTANCE_AVAILABLE,
             FALSE,
@@ -449,11 +448,27 @@ def _create(run: DatabaseRun, spec: DatabaseSpec, identifier: str) -> Condition:
     credentials = run.services.vault.read(run.vault_path)
     tags[naming.TAG_CREDENTIALS_VERSION] = str(credentials.version)
     run.services.rds.create(
-        spec, identifier, username=credentials.username, password=credentials.password, tags=tags
+        identifier,
+        create_parameters(spec),
+        username=credentials.username,
+        password=credentials.password,
+        tags=tags,
     )
     return Condition(
         INSTANCE_AVAILABLE, FALSE, "Creating", f"RDS creates {identifier}; this takes minutes."
     )
+
+
+def _restore(
+    run: DatabaseRun, spec: DatabaseSpec, identifier: str, tags: Mapping[str, str]
+) -> None:
+    rds, parameters, point = run.services.rds, restore_parameters(spec), spec.restore_point
+    if spec.restore_snapshot:
+        rds.restore_snapshot(identifier, spec.restore_snapshot, parameters, tags=tags)
+    elif point:
+        rds.restore_point_in_time(
+            identifier, point.source_instance, point.time, parameters, tags=tags
+        )
 
 
 def _give_password(run: DatabaseRun, identifier: str, observed: ObservedInstance) -> Condition:

@@ -12,6 +12,7 @@ from typing import Any, Dict, Mapping, Optional
 from kubestorm.core import naming, untrusted
 from kubestorm.core.conditions import FALSE, READY, Condition
 from kubestorm.core.errors import Error
+from kubestorm.kinds.common.approval import DeletionGate
 from kubestorm.kinds.common.resource import Object
 from kubestorm.kinds.database.deletion import (
     Blocked,
@@ -26,10 +27,9 @@ from kubestorm.kinds.database.deletion import (
 )
 from kubestorm.kinds.database.spec import DELETE, RETAIN, SNAPSHOT, policy_of
 from kubestorm.kinds.database.steps import INSTANCE_AVAILABLE, DatabaseRun, Result
-from kubestorm.people.approval import gate
 
 
-def tear_down(run: DatabaseRun) -> Result:
+def tear_down(run: DatabaseRun, approval: DeletionGate) -> Result:
     """Take the one next step, write it into status, release the finalizer when nothing is left to
     do.
     """
@@ -37,7 +37,7 @@ def tear_down(run: DatabaseRun) -> Result:
         resource = run.handle.read()
         if resource is None or not resource["metadata"].get("deletionTimestamp"):
             return {"finished": resource is None, "step": "none"}
-        state, identifier = _observe(run, resource)
+        state, identifier = _observe(run, resource, approval)
         step = next_step(state)
         fields = _carry_out(run, step, state, identifier, resource)
         if isinstance(step, Finish):
@@ -52,7 +52,9 @@ def tear_down(run: DatabaseRun) -> Result:
         return {"finished": isinstance(step, Finish), **describe_step(step)}
 
 
-def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
+def _observe(
+    run: DatabaseRun, resource: Object, approval: DeletionGate
+) -> tuple[DeletionState, str]:
     metadata, status = resource["metadata"], untrusted.status(resource)
     identifier = status.get("instanceIdentifier") or (
         run.as_database(resource).get("spec") or {}
@@ -78,7 +80,7 @@ def _observe(run: DatabaseRun, resource: Object) -> tuple[DeletionState, str]:
         if snapshots
         else None,
         destroyed_before=bool(status.get("instanceIdentifier")),
-        approval=gate.deletion(resource, run.services.settings.raw),
+        approval=approval(resource, run.services.settings.raw),
     )
     return state, identifier
 

@@ -11,18 +11,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Optional, Sequence, Union
 
 from kubestorm.core import untrusted
-from kubestorm.people.approval.record import (
-    EXPIRED,
-    GRANTED,
-    MAX_COMMENT,
-    NO,
-    REFUSED,
-    WAITING,
-    YES,
-    Record,
-    Vote,
-    stamp,
-)
+from kubestorm.kinds.common.approval import EXPIRED, GRANTED, REFUSED, WAITING
+from kubestorm.people.approval.record import MAX_COMMENT, NO, YES, Record, Vote, stamp
 from kubestorm.people.approval.settings import ROLE_PREFIX, Rule
 from kubestorm.people.chat.people import Person
 

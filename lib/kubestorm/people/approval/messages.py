@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Dict, List, Sequence, Tuple
 
 from kubestorm.core.naming import GROUP, Identity
+from kubestorm.kinds.common.approval import EXPIRED, GRANTED, REFUSED, WAITING
 from kubestorm.people.approval.deciding import approvers_text
 from kubestorm.people.approval.proposal import Proposal
-from kubestorm.people.approval.record import EXPIRED, GRANTED, NO, REFUSED, WAITING, YES, Record
+from kubestorm.people.approval.record import NO, YES, Record
 from kubestorm.people.approval.settings import DELETE, Rule
 from kubestorm.people.chat.formatting import slack_escape
 from kubestorm.people.notifications.slack_blocks import MAX_BLOCKS, cut, facts, section

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from kubestorm.core import untrusted
+from kubestorm.core.conditions import AWAITING_APPROVAL
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.naming import GROUP, VERSION, Identity, identity_of, is_ours
 from kubestorm.kinds.application.rollout.approval import approval_hash, pending_approval
-from kubestorm.people.approval.gate import AWAITING
+from kubestorm.kinds.common.approval import WAITING
 from kubestorm.people.approval.proposal import deletion_hash, requester
-from kubestorm.people.approval.record import WAITING, Record, read
+from kubestorm.people.approval.record import Record, read
 from kubestorm.people.approval.settings import DELETE, ApprovalSettings, Rule
 
 TRIGGER = "kubestorm.approval_wanted"
@@ -194,7 +195,7 @@ def open_question(
         content_hash = approval_hash(obj, what) if what else ""
     else:
         conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
-        what = DELETE if any(one.get("reason") == AWAITING for one in conditions) else ""
+        what = DELETE if any(one.get("reason") == AWAITING_APPROVAL for one in conditions) else ""
         content_hash = deletion_hash(obj) if what else ""
     rule = settings.rule_for(str(obj["metadata"].get("namespace") or ""), what) if what else None
     if rule is None:

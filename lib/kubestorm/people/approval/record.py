@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from kubestorm.core import untrusted
+from kubestorm.kinds.common.approval import EXPIRED, GRANTED, REFUSED, WAITING
 
 FIELD = "approval"
-WAITING, GRANTED, REFUSED, EXPIRED = "waiting", "granted", "refused", "expired"
 YES, NO = "approve", "refuse"
 MAX_COMMENT = 300
 MAX_ANSWERS = 20

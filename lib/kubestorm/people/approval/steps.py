@@ -17,6 +17,7 @@ from kubestorm.clients.lease import default_holder
 from kubestorm.clients.services import Services
 from kubestorm.core.errors import ConflictError, Error, NotFoundError, PermanentError
 from kubestorm.core.naming import Identity
+from kubestorm.kinds.common.approval import WAITING
 from kubestorm.people.approval import deciding, messages
 from kubestorm.people.approval.deciding import (
     Ask,
@@ -28,7 +29,7 @@ from kubestorm.people.approval.deciding import (
     approvers_text,
 )
 from kubestorm.people.approval.proposal import Proposal
-from kubestorm.people.approval.record import WAITING, Record
+from kubestorm.people.approval.record import Record
 from kubestorm.people.approval.settings import ApprovalSettings, Rule
 from kubestorm.people.approval.subjects import Subject, all_open, find, save
 from kubestorm.people.chat.formatting import slack_escape

@@ -9,13 +9,13 @@ from kubestorm.clients.kube import KubeClient, Resource
 from kubestorm.clients.kube_errors import ForbiddenError
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
+from kubestorm.core.conditions import AWAITING_APPROVAL
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.core.naming import GROUP, VERSION, Identity, identity_of
 from kubestorm.kinds.common.resource import ResourceHandle
 from kubestorm.kinds.database.kinds import as_database, mapping_for
 from kubestorm.people.approval import proposal as proposals
 from kubestorm.people.approval.deciding import Question
-from kubestorm.people.approval.gate import AWAITING
 from kubestorm.people.approval.proposal import Proposal
 from kubestorm.people.approval.record import FIELD, Record, fields, read
 from kubestorm.people.approval.settings import DELETE
@@ -115,7 +115,7 @@ def _what(services: Services, obj: Mapping[str, Any], *, is_rollout: bool) -> st
         return pending_approval(obj, services.settings.raw)
     # The teardown says when it waits: it alone knows whether data would be destroyed.
     conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
-    return DELETE if any(item.get("reason") == AWAITING for item in conditions) else ""
+    return DELETE if any(item.get("reason") == AWAITING_APPROVAL for item in conditions) else ""
 
 
 def all_open(services: Services) -> Iterator[Subject]:

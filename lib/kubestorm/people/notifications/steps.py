@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.clients.services import Services
+from kubestorm.core.dispatching import Dispatch
 from kubestorm.core.errors import PermanentError, TemporaryError
 from kubestorm.kinds.common.resource import NAMESPACES
 from kubestorm.people.notifications.notifications import INFO, News
-from kubestorm.people.notifications.observer import Dispatch, find_channel
+from kubestorm.people.notifications.observer import find_channel
 from kubestorm.people.notifications.outbox import Item, Message, decide
 from kubestorm.people.notifications.posting import TRIGGER, EnginePoster, Poster, payloads
 from kubestorm.people.notifications.settings import OFF, SLACK, AnnounceSettings, way

@@ -29,8 +29,7 @@ from kubestorm.core.errors import Error
 from kubestorm.core.settings import AwsSettings
 
 if TYPE_CHECKING:
-    from kubestorm.clients.rds import ListedSnapshot, RdsClient
-    from kubestorm.kinds.database.plan import ObservedInstance
+    from kubestorm.clients.rds import ListedSnapshot, ObservedInstance, RdsClient
 
 # Statuses of an instance or a snapshot during which its owner can do nothing.
 # Source: "Viewing Amazon RDS DB instance status" in the RDS user guide.

@@ -11,7 +11,15 @@ import datetime as dt
 from typing import Any, Mapping, NamedTuple, Optional
 
 from kubestorm.core import untrusted
-from kubestorm.core.conditions import POD_TROUBLE, READY, TRUE, WAITS_FOR_PEOPLE, WATCHED, find
+from kubestorm.core.conditions import (
+    AWAITING_APPROVAL,
+    POD_TROUBLE,
+    READY,
+    TRUE,
+    WAITS_FOR_PEOPLE,
+    WATCHED,
+    find,
+)
 from kubestorm.core.times import parse_time
 
 SETTLED, USER_ACTION, IN_PROGRESS, FAILED, UNANSWERED = (
@@ -21,7 +29,6 @@ SETTLED, USER_ACTION, IN_PROGRESS, FAILED, UNANSWERED = (
     "failed",
     "unanswered",
 )
-AWAITING_APPROVAL = "AwaitingApproval"
 # Reasons for which a deletion waits for people.
 DELETION_WAITS = frozenset(
     (

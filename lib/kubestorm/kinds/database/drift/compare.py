@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from kubestorm.clients.rds import ObservedInstance
 from kubestorm.core import naming
 from kubestorm.kinds.database import own_parameters
 from kubestorm.kinds.database.drift.values import (
@@ -26,7 +27,6 @@ from kubestorm.kinds.database.drift.values import (
     World,
 )
 from kubestorm.kinds.database.plan import (
-    ObservedInstance,
     Refuse,
     differences,
     is_pending,

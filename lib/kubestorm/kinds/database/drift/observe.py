@@ -24,7 +24,7 @@ from typing import (
 )
 
 from kubestorm.clients.kube import KubeSettings, Resource
-from kubestorm.clients.rds import ObservedParameter
+from kubestorm.clients.rds import ObservedInstance, ObservedParameter
 from kubestorm.clients.services import Services
 from kubestorm.core import conditions, naming, untrusted
 from kubestorm.core.conditions import UNDER_WAY
@@ -46,7 +46,6 @@ from kubestorm.kinds.database.drift.values import (
 )
 from kubestorm.kinds.database.kinds import as_database
 from kubestorm.kinds.database.own_parameters import with_own_group
-from kubestorm.kinds.database.plan import ObservedInstance
 from kubestorm.kinds.database.spec import parse_database
 from kubestorm.kinds.database.views import DATABASES, resource_of
 

@@ -8,25 +8,22 @@ the dispatch: a crash in between tells again, and never not at all.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import logging
-from typing import Any, Callable, Dict, Mapping
+from typing import Callable, Dict, List, Mapping, Sequence
 
 from kubestorm.clients.services import Services
+from kubestorm.core.dispatching import Dispatch
 from kubestorm.core.errors import Error
 from kubestorm.kinds.database.drift.observe import inspect
-from kubestorm.kinds.database.drift.report import digests, payload, sentence
-from kubestorm.kinds.database.drift.values import DATABASE, Finding, Place, Report
-from kubestorm.people.notifications.notifications import WARNING, News
-from kubestorm.people.notifications.settings import DRIFT
-from kubestorm.people.notifications.steps import dispatch_news
+from kubestorm.kinds.database.drift.report import KIND_MARK, ORPHAN_MARK, digests, key_of, payload
+from kubestorm.kinds.database.drift.values import Finding, Place, Report
 from kubestorm.sources.datastore import Store
 
 TRIGGER = "kubestorm.drift_detected"
-ORPHAN_MARK = "orphan:"
-KIND_MARK = "@"
 
+Announce = Callable[[Services, Sequence[Finding], Dispatch], None]
+"""Notify people of new findings."""
 Told = Dict[str, Dict[str, str]]
 """Database or orphan -> service -> fingerprint of what was told."""
 
@@ -37,11 +34,13 @@ class DriftPoller:
     def __init__(
         self,
         store: Store,
-        dispatch: Callable[[str, Mapping[str, Any]], object],
+        dispatch: Dispatch,
         log: logging.Logger,
         cluster: str,
+        announce: Announce,
     ) -> None:
         self._store, self._dispatch, self._log, self._cluster = store, dispatch, log, cluster
+        self._announce = announce
         self._unknown: Mapping[str, str] = {}
 
     def poll(self, services: Services) -> None:
@@ -60,16 +59,16 @@ class DriftPoller:
     def _tell(self, report: Report, services: Services) -> None:
         told = self._load()
         now = remaining(told, report)
-        news = []
+        new: List[Finding] = []
         for finding in report.findings:
             key, found = key_of(finding), digests(finding)
             if found.items() - told.get(key, {}).items():
                 self._dispatch(TRIGGER, payload(finding, self._cluster))
                 self._log.info("drift.detected: %s in %s", finding.place, ", ".join(sorted(found)))
-                news.append(news_of(finding, services.now()))
+                new.append(finding)
             now.setdefault(key, {}).update(found)
         try:
-            dispatch_news(services, DRIFT, news, self._dispatch)
+            self._announce(services, new, self._dispatch)
         except Error as error:  # a wrong section of the configuration: rules have been told
             self._log.warning("drift.not_announced: %s", error)
         if now != told:
@@ -96,32 +95,6 @@ class DriftPoller:
             if service not in unknown:
                 self._log.info("drift.recovered: %s", service)
         self._unknown = dict(unknown)
-
-
-def news_of(finding: Finding, now: dt.datetime) -> News:
-    """What the channel of its namespace is told; another time, when it went and came back."""
-    told = sentence(finding)
-    return News(
-        subject=f"drift/{key_of(finding)}",
-        state=told,
-        topic="databases with drift",
-        tone=WARNING,
-        namespace=finding.place.namespace,
-        name=finding.place.name,
-        sentence=told,
-        since=now,
-    )
-
-
-def key_of(finding: Finding) -> str:
-    """The name of a Database, or of what is left of one, in what is remembered. Another kind is
-    part of it: two objects of one name would take turns in being told.
-    """
-    if finding.orphan:
-        return f"{ORPHAN_MARK}{finding.place}"
-    kind = f"{finding.origin.plural}.{finding.origin.group}"
-    ours = kind == f"{DATABASE.plural}.{DATABASE.group}"
-    return str(finding.place) if ours else f"{finding.place}{KIND_MARK}{kind}"
 
 
 def remaining(told: Told, report: Report) -> Told:

@@ -7,6 +7,7 @@ import json
 from typing import Any, Dict, Iterable, List, Mapping
 
 from kubestorm.kinds.database.drift.values import (
+    DATABASE,
     EXTRA,
     MISSING,
     Difference,
@@ -14,6 +15,9 @@ from kubestorm.kinds.database.drift.values import (
     Payload,
     Report,
 )
+
+ORPHAN_MARK = "orphan:"
+KIND_MARK = "@"
 
 
 def payload(finding: Finding, cluster: str) -> Payload:
@@ -60,6 +64,17 @@ def sentence(finding: Finding) -> str:
         f"{finding.origin.kind} {finding.place}: {told}. A person has to decide; nothing is "
         "changed."
     )
+
+
+def key_of(finding: Finding) -> str:
+    """The name of a Database, or of what is left of one, in what is remembered. Another kind is
+    part of it: two objects of one name would take turns in being told.
+    """
+    if finding.orphan:
+        return f"{ORPHAN_MARK}{finding.place}"
+    kind = f"{finding.origin.plural}.{finding.origin.group}"
+    ours = kind == f"{DATABASE.plural}.{DATABASE.group}"
+    return str(finding.place) if ours else f"{finding.place}{KIND_MARK}{kind}"
 
 
 def digests(finding: Finding) -> Dict[str, str]:

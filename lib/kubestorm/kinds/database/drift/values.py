@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Tuple
 
-from kubestorm.clients.rds import ObservedParameter
+from kubestorm.clients.rds import ObservedInstance, ObservedParameter
 from kubestorm.core import naming
-from kubestorm.kinds.database.plan import ObservedInstance
 from kubestorm.kinds.database.spec import DatabaseSpec
 
 RDS, VAULT, CONSUL = "AWS RDS", "Vault", "Consul"
