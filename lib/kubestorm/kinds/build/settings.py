@@ -24,6 +24,7 @@ from kubestorm.core.sections import read_section, setting
 from kubestorm.sources.git.settings import WebhooksSettings
 
 HOST_BUILDAH, BUILDKIT, BUILDAH, KANIKO = "host-buildah", "buildkit", "buildah", "kaniko"
+_SOURCE, _WEBHOOKS = GitSettings(), WebhooksSettings()
 BUILDERS = (BUILDKIT, BUILDAH, KANIKO, HOST_BUILDAH)
 
 
@@ -131,9 +132,9 @@ class BuildSettings:
     """
     pull_secret_name: str = "kubestorm-registry"  # noqa: S105 (the name of one)
     """The Secret that `pull_secret_ensure` makes."""
-    source: GitSettings = setting(GitSettings())
+    source: GitSettings = _SOURCE
     """Which git servers may be talked to, and how."""
-    webhooks: WebhooksSettings = setting(WebhooksSettings())
+    webhooks: WebhooksSettings = _WEBHOOKS
     """Where push webhooks of git servers come in; without hooks nothing listens."""
     host: HostSettings = HostSettings()
     """Builds by buildah on this host, for trusted sources only."""
