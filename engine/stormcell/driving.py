@@ -367,11 +367,10 @@ class Driver:
 
     def _apply(self, run: Run, step: Step, batch: Batch) -> None:
         """Carry out a step. A child that cannot be made is answered at once, within the same
-        transaction.
+        transaction: one refusal after the other, each on the state that the one before it left.
         """
-        steps = deque([step])
-        while steps:
-            step = steps.popleft()
+        refusals: deque[TaskRefused] = deque()
+        while True:
             if step.changes:
                 batch.ops.append(
                     step_op(self._core.store.sealer, run.execution.id, run.steps, step.changes)
@@ -381,7 +380,10 @@ class Driver:
             for decision in step.decisions:
                 refused = self._carry_out(run, decision, batch)
                 if refused is not None:
-                    steps.append(self._decide(run, refused))
+                    refusals.append(refused)
+            if not refusals:
+                return
+            step = self._decide(run, refusals.popleft())
 
     def _carry_out(self, run: Run, decision: Any, batch: Batch) -> TaskRefused | None:
         if isinstance(decision, StartTask):

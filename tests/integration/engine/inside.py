@@ -21,6 +21,17 @@ PACKS = Path(__file__).parents[2] / "packs"
 _DEADLINE_SECONDS = 60.0
 
 
+def written_pack(folder: Path, files: dict[str, str], *, ref: str = "sample") -> Path:
+    """Write a pack of these files (path below the pack -> content); its folder."""
+    pack = folder / ref
+    meta = f"name: {ref}\ndescription: d\nversion: 0.1.0\nauthor: a\nemail: a@example.org\n"
+    for name, text in {"pack.yaml": meta, **files}.items():
+        file = pack / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return pack
+
+
 @asynccontextmanager
 async def engine_over(data: Path, *packs: str | Path, **settings: Any) -> AsyncIterator[Engine]:
     """Start an engine over a data folder and stop it, without grace, at the end."""
