@@ -34,6 +34,7 @@ from stormcell.conducting import (
 from stormcell.content.models import Action
 from stormcell.core import Core, move
 from stormcell.errors import ConflictError, Error, NotFoundError
+from stormcell.expressions.budget import STEP_SECONDS, Scope
 from stormcell.leaves import Leaves
 from stormcell.notifying import Notifier
 from stormcell.policies import Gate
@@ -205,12 +206,11 @@ class Driver:
             context["action"] = execution.action_ref
         if execution.runner_type == "action-chain":
             context["runner_parameters"] = runner
-        return run.conductor.begin(
-            inputs=own,
-            context=context,
-            lookups=self._core.lookups,
-            rerun=self._rerun(execution.context.get("re-run")),
-        )
+        rerun = self._rerun(execution.context.get("re-run"))
+        with Scope(STEP_SECONDS):
+            return run.conductor.begin(
+                inputs=own, context=context, lookups=self._core.lookups, rerun=rerun
+            )
 
     def _rerun(self, asked: Mapping[str, Any] | None) -> Rerun | None:
         if not asked or "tasks" not in asked:
@@ -356,7 +356,8 @@ class Driver:
 
     def _decide(self, run: Run, event: Event) -> Step:
         try:
-            return run.conductor.advance(run.state, event, lookups=self._core.lookups)
+            with Scope(STEP_SECONDS):
+                return run.conductor.advance(run.state, event, lookups=self._core.lookups)
         except Exception as error:
             log.exception("workflow.broken", extra=log_fields(run.execution))
             finish = Finish(

@@ -20,6 +20,7 @@ from stormcell.catalog import Catalog
 from stormcell.configs import Configs
 from stormcell.core import SYSTEM_USER, Core
 from stormcell.errors import InvalidInputError, NotFoundError, TemporaryError
+from stormcell.expressions import budget
 from stormcell.expressions.params import render_live_parameters
 from stormcell.inquiries import Inquiries
 from stormcell.lookups import EngineLookups
@@ -83,6 +84,7 @@ class Engine:
 
     async def start(self) -> None:
         """Go on with what an earlier process left, then be ready."""
+        budget.start()
         for instance in self.store.events.unfinished_instances():
             taken = self._reactor.take_again(instance)
             await self.store.writer.submit(taken.ops)
@@ -105,6 +107,7 @@ class Engine:
         self.trees.stop()
         self.core.stream.close()
         self.store.writer.flush()
+        budget.stop()
 
     # Events
 

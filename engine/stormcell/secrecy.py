@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stormcell.expressions.budget import CRITERIA_SECONDS, OverBudgetError, Scope
+
 
 def part_of(schema: Mapping[str, Any], place: str | int) -> Any:
     """The schema of a property or an item; None where nothing is said of it. As in StackStorm,
@@ -35,8 +37,9 @@ def _of_item(schema: Mapping[str, Any], index: int) -> Any:
 
 def _fits(pattern: str, name: str) -> bool:
     try:
-        return re.search(pattern, name) is not None
-    except re.error:
+        with Scope(CRITERIA_SECONDS):
+            return re.search(pattern, name) is not None
+    except (re.error, OverBudgetError):
         return True  # a mistyped pattern must not uncover what it was to hide
 
 

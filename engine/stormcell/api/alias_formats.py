@@ -19,6 +19,7 @@ import msgspec
 
 from stormcell.content.models import ActionAlias
 from stormcell.errors import InvalidInputError
+from stormcell.expressions.budget import EXPRESSION_SECONDS, Scope
 
 LONGEST_COMMAND_CHARACTERS = 4096
 """Formats are expressions of their authors, and their cost grows with a power of the command's
@@ -88,6 +89,11 @@ def matching(command: str, aliases: Iterable[ActionAlias]) -> Representation:
     be held against any.
     """
     _short_enough(command)
+    with Scope(EXPRESSION_SECONDS):
+        return _matching(command, aliases)
+
+
+def _matching(command: str, aliases: Iterable[ActionAlias]) -> Representation:
     known = [item for alias in aliases if alias.enabled for item in representations(alias)]
     for multiple, word in ((False, ""), (True, " (multi)")):
         fitting = [
@@ -104,6 +110,11 @@ def parameters_of(text: str, command: str, *, match_multiple: bool = False) -> l
     """Return the parameters a command has by a format: one set, or as many as it matches.
     InvalidInputError.
     """
+    with Scope(EXPRESSION_SECONDS):
+        return _parameters_of(text, command, match_multiple)
+
+
+def _parameters_of(text: str, command: str, match_multiple: bool) -> list[dict[str, str]]:
     form = compiled(text)
     rest, pairs = _without_pairs(_short_enough(command))
     stream = f" {rest} "
@@ -148,7 +159,7 @@ def compiled(text: str) -> Format:
 
 def _fits(text: str, command: str) -> bool:
     try:
-        return bool(parameters_of(text, command))
+        return bool(_parameters_of(text, command, False))
     except InvalidInputError:
         return False
 

@@ -21,6 +21,7 @@ from stormcell.api.documents import execution_document
 from stormcell.content.models import ActionAlias
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
+from stormcell.expressions.budget import EXPRESSION_SECONDS, Scope
 from stormcell.expressions.datastore import datastore_context
 from stormcell.expressions.errors import ExpressionError
 from stormcell.expressions.jinja import render_values
@@ -59,13 +60,14 @@ class _Aliases:
             wanted = re.compile(query.get("filter", ""), re.IGNORECASE)
         except (re.error, OverflowError) as error:
             raise InvalidInputError(f"The filter is not a regular expression: {error}.") from error
-        lines = [
-            {"pack": alias.pack, "display": display, "description": alias.description}
-            for alias in self._aliases()
-            if alias.enabled and query.get("pack") in (None, "", alias.pack)
-            for display in displays(alias)
-            if wanted.search(display)
-        ]
+        with Scope(EXPRESSION_SECONDS):
+            lines = [
+                {"pack": alias.pack, "display": display, "description": alias.description}
+                for alias in self._aliases()
+                if alias.enabled and query.get("pack") in (None, "", alias.pack)
+                for display in displays(alias)
+                if wanted.search(display)
+            ]
         part = lines[offset : offset + limit if limit > 0 else None]
         return answer({"available": len(lines), "helpstrings": part})
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from stormcell.content.checking import dotted
 from stormcell.errors import InvalidInputError
+from stormcell.expressions.budget import EXPRESSION_SECONDS, OverBudgetError, Scope
 from stormcell.expressions.dialect import ANY_TYPE, allowing_null, violations, with_defaults
 
 JsonObject = dict[str, Any]
@@ -38,8 +39,9 @@ class CompiledSchema:
         """Raises InvalidInputError where `schema` is not a JSON schema."""
         try:
             self.schema = allowing_null(schema)
-            self._has_defaults = _mentions_default(self.schema)
+            self._has_defaults = _mentions(self.schema, _DEFAULTS)
             self._accept = _compile(self.schema)
+            self._has_patterns = _mentions(self.schema, _PATTERNS)
         except (re.error, TypeError, AttributeError, KeyError, ValueError) as error:
             raise InvalidInputError(f"not a usable JSON schema: {error}") from error
 
@@ -58,6 +60,15 @@ class CompiledSchema:
         """Return what does not fit, as sentences without the offending values; empty when it fits."""
         if defaults and self._has_defaults:
             instance = with_defaults(instance, self.schema)
+        if not self._has_patterns:
+            return self._problems(instance)
+        try:
+            with Scope(EXPRESSION_SECONDS):
+                return self._problems(instance)
+        except OverBudgetError as error:
+            return [f"could not be checked by its patterns: {error}"]
+
+    def _problems(self, instance: Any) -> list[str]:
         if self._accept(instance):
             return []
         try:
@@ -86,10 +97,17 @@ def _sentence(error: Any) -> str:
     return f"{place}breaks the schema's rule {kind}: {value}"
 
 
-def _mentions_default(schema: Any) -> bool:
+_DEFAULTS: Final = frozenset({"default"})
+_PATTERNS: Final = frozenset({"pattern", "patternProperties"})
+
+
+def _mentions(schema: Any, keywords: frozenset[str]) -> bool:
+    """Whether a schema has one of these keywords (or a property of that name), at any depth."""
     if isinstance(schema, dict):
-        return "default" in schema or any(map(_mentions_default, schema.values()))
-    return isinstance(schema, list) and any(map(_mentions_default, schema))
+        return not keywords.isdisjoint(schema) or any(
+            _mentions(part, keywords) for part in schema.values()
+        )
+    return isinstance(schema, list) and any(_mentions(part, keywords) for part in schema)
 
 
 # -- the fast way

@@ -4,14 +4,16 @@ of a start's time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
 import jinja2
 import jinja2.meta
+import jinja2.nodes
 import jinja2.sandbox
 
+from stormcell.expressions import budget
 from stormcell.expressions.datastore import KeyReference, decrypt_kv
 from stormcell.expressions.functions import FUNCTIONS, to_complex
 
@@ -44,14 +46,56 @@ _STRICT = _environment(jinja2.StrictUndefined)
 _LENIENT = _environment(jinja2.Undefined)
 
 
+_LIGHT_NODES = (
+    jinja2.nodes.Template,
+    jinja2.nodes.Output,
+    jinja2.nodes.TemplateData,
+    jinja2.nodes.Name,
+    jinja2.nodes.Const,
+    jinja2.nodes.Getattr,
+    jinja2.nodes.Getitem,
+)
+_LIGHT_FILTERS = frozenset(
+    {
+        *("d", "default", "int", "float", "string", "lower", "upper", "trim", "length"),
+        *("first", "last", "to_complex", "use_none", "decrypt_kv"),
+    }
+)
+
+
+def is_light(tree: jinja2.nodes.Node, calls: Collection[str] = ()) -> bool:
+    """Whether a template only looks values up, so that it cannot take long and needs no budget.
+    `calls`: functions that only look up, too."""
+    return all(_is_light(node, calls) for node in (tree, *tree.find_all(jinja2.nodes.Node)))
+
+
+def _is_light(node: jinja2.nodes.Node, calls: Collection[str]) -> bool:
+    if isinstance(node, jinja2.nodes.Filter):
+        return node.name in _LIGHT_FILTERS
+    if isinstance(node, jinja2.nodes.Call):
+        return isinstance(node.node, jinja2.nodes.Name) and node.node.name in calls
+    return isinstance(node, _LIGHT_NODES)
+
+
 @lru_cache(maxsize=8192)
-def _compile(text: str, lenient: bool) -> jinja2.Template:
-    return (_LENIENT if lenient else _STRICT).from_string(text)
+def _compile(text: str, lenient: bool) -> tuple[jinja2.Template, bool]:
+    environment = _LENIENT if lenient else _STRICT
+    light = is_light(environment.parse(text))
+    if light:
+        return environment.from_string(text), light
+    # Compiling works out what is constant, such as `10 ** 10 ** 10`.
+    template: jinja2.Template = budget.limited(environment.from_string, text)
+    return template, light
 
 
 def render(text: str, context: Mapping[str, Any], *, lenient: bool) -> str:
-    """Return what a template renders to; raises whatever goes wrong inside. Compiled once and kept."""
-    return _compile(text, lenient).render(context)
+    """Return what a template renders to; raises whatever goes wrong inside, OverBudgetError where
+    it takes too much. Compiled once and kept."""
+    template, light = _compile(text, lenient)
+    if light:
+        return template.render(context)
+    text = budget.limited(template.render, context)
+    return budget.checked_result(text)
 
 
 @lru_cache(maxsize=8192)

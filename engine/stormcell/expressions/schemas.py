@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from stormcell.errors import DefinitionError, InvalidInputError
+from stormcell.expressions.budget import EXPRESSION_SECONDS, Scope
 from stormcell.expressions.dialect import ANY_TYPE, allowing_null, violations, with_defaults
 from stormcell.expressions.functions import NONE_MARK
 from stormcell.secrecy import holds_secret, part_of
@@ -92,7 +93,8 @@ def validate(value: Any, schema: Mapping[str, Any], *, what: str = "parameter") 
     """Check a value against a schema of StackStorm's dialect; raise InvalidInputError with the
     first error.
     """
-    error = next(violations(schema, value), None)
+    with Scope(EXPRESSION_SECONDS):
+        error = next(violations(schema, value), None)
     if error is None:
         return
     place = ".".join(str(part) for part in error.path)

@@ -1,8 +1,8 @@
 """YAQL, the expression language of Orquesta, with the functions that a caller registers.
 
-An expression is parsed once and kept. What it evaluates to is plain JSON types again. Bounded: an
-expression that would iterate for ever, or build something huge, is stopped. (Orquesta itself sets
-no bounds.)
+An expression is parsed once and kept. What it evaluates to is plain JSON types again. Bounded in
+time, memory and the size of the result (`stormcell.expressions.budget`; Orquesta itself sets no
+bounds).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import yaql.language.exceptions
 import yaql.language.factory
 import yaql.language.utils
 
+from stormcell.expressions import budget
 from stormcell.expressions.functions import plain
 
 MAX_ITERATIONS = 1_000_000
-MEMORY_BYTES = 256 * 1024 * 1024
 
 _ENGINE: Any = yaql.language.factory.YaqlFactory().create(
-    options={"yaql.limitIterators": MAX_ITERATIONS, "yaql.memoryQuota": MEMORY_BYTES}
+    options={"yaql.limitIterators": MAX_ITERATIONS, "yaql.memoryQuota": budget.MEMORY_BYTES}
 )
 
 GRAMMAR_ERRORS: tuple[type[Exception], ...] = (
@@ -51,12 +51,16 @@ def parse(expression: str) -> Any:
 
 def evaluate(expression: str, root: Any, variables: Mapping[str, Any]) -> Any:
     """Return the value of an expression in a child of `root` that has `variables`. Raises what its
-    functions raise.
+    functions raise, and OverBudgetError.
     """
     context = root.create_child_context()
     for name, value in variables.items():
         context[name] = value
-    result = parse(expression).evaluate(context=context)
+    return budget.checked_result(budget.limited(_evaluate, parse(expression), context))
+
+
+def _evaluate(expression: Any, context: Any) -> Any:
+    result = expression.evaluate(context=context)
     return plain(list(result) if inspect.isgenerator(result) else result)
 
 

@@ -16,7 +16,8 @@ import jinja2
 import jinja2.parser
 import jinja2.sandbox
 
-from stormcell.expressions import yaql
+from stormcell.expressions import budget, yaql
+from stormcell.expressions.environment import is_light
 from stormcell.expressions.errors import ExpressionError
 from stormcell.expressions.functions import plain
 from stormcell.orquesta.scope import CONTEXT_FUNCTIONS, PLAIN_FUNCTIONS, Scope, ctx
@@ -151,7 +152,7 @@ def _evaluate_jinja(text: str, scope: Scope) -> Any:
     names = _jinja_names(scope)
     if _JINJA_BLOCK.search(text):
         try:
-            return _template(text).render(names)
+            return budget.checked_result(budget.limited(_template(text).render, names))
         except Exception as error:  # as above
             raise _error("Jinja", text, error) from error
     return _text_or_value(text, _JINJA, lambda one: _evaluate_jinja_expression(one, names))
@@ -159,13 +160,21 @@ def _evaluate_jinja(text: str, scope: Scope) -> Any:
 
 def _evaluate_jinja_expression(expression: str, names: dict[str, Any]) -> Any:
     try:
-        value = _jinja_expression(_strip(expression))(**names)
+        evaluator, light = _jinja_expression(_strip(expression))
+        value = evaluator(**names) if light else budget.limited(_listed, evaluator, names)
+        if not light:
+            budget.checked_result(value)
     except Exception as error:  # as above
         raise _error("Jinja", expression, error) from error
     if isinstance(value, jinja2.Undefined):
         message = f"There are unresolved variables: {_strip(expression)}"
         raise ExpressionError(message, expression=expression, kind="JinjaEvaluationException")
-    return plain(list(value) if inspect.isgenerator(value) else value)
+    return plain(value)
+
+
+def _listed(evaluator: Any, names: dict[str, Any]) -> Any:
+    value = evaluator(**names)
+    return list(value) if inspect.isgenerator(value) else value
 
 
 def _jinja_names(scope: Scope) -> dict[str, Any]:
@@ -177,13 +186,16 @@ def _jinja_names(scope: Scope) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8192)
-def _jinja_expression(expression: str) -> Any:
-    return _ENVIRONMENT.compile_expression(expression, undefined_to_none=False)
+def _jinja_expression(expression: str) -> tuple[Any, bool]:
+    # Compiling works out what is constant, such as `10 ** 10 ** 10`.
+    evaluator = budget.limited(_ENVIRONMENT.compile_expression, expression, undefined_to_none=False)
+    tree = _ENVIRONMENT.parse("{{ " + expression + " }}")
+    return evaluator, is_light(tree, CONTEXT_FUNCTIONS)
 
 
 @lru_cache(maxsize=1024)
 def _template(text: str) -> jinja2.Template:
-    return _ENVIRONMENT.from_string(text)
+    return budget.limited(_ENVIRONMENT.from_string, text)
 
 
 def _strip(expression: str) -> str:

@@ -107,7 +107,7 @@ class Criterion:
             try:
                 return bool(self._operator(self._find(payload), self.pattern, around.now))
             except Exception as error:  # any operator meets any value; the reason is recorded
-                raise self._unjudged(error) from error
+                raise CriterionError(self.unjudged(error)) from error
         pattern = self.rendered(payload, around)
         return bool(self._judge(self.value(payload, around), pattern, around))
 
@@ -155,12 +155,11 @@ class Criterion:
         try:
             return bool(self._operator(value, pattern, around.now))
         except Exception as error:  # as in holds
-            raise self._unjudged(error) from error
+            raise CriterionError(self.unjudged(error)) from error
 
-    def _unjudged(self, error: Exception) -> CriterionError:
-        return CriterionError(
-            f"There might be a problem with the criterion {self.key} ({self.type}): {error}"
-        )
+    def unjudged(self, error: Exception) -> str:
+        """Why the criterion could not be judged, as a sentence."""
+        return f"There might be a problem with the criterion {self.key} ({self.type}): {error}"
 
 
 def _render_pattern(pattern: str, scope: dict[str, Any]) -> Any:

@@ -20,6 +20,7 @@ import msgspec
 
 from stormcell.conducting import Lookups
 from stormcell.content.models import Rule
+from stormcell.expressions.budget import CRITERIA_SECONDS, Interrupted, Scope
 from stormcell.rules.criteria import Criterion, CriterionError, CriterionResult, Surroundings
 from stormcell.rules.operators import OPERATORS, equals
 from stormcell.rules.paths import Find, find_plain
@@ -117,29 +118,43 @@ class _Pass:
                 candidates = candidates + found
         if not candidates:
             return []
-        matched = [
-            candidate for candidate in candidates if _holds(candidate, payload, around, failures)
-        ]
+        with Scope(CRITERIA_SECONDS) as scope:
+            matched = [
+                candidate
+                for candidate in candidates
+                if _holds(candidate, payload, around, failures, scope)
+            ]
         if len(matched) > 1:
             matched.sort(key=lambda candidate: candidate.position)
         return [candidate.rule for candidate in matched]
 
 
 def _holds(
-    candidate: _Compiled, payload: Any, around: Surroundings, failures: list[Failure]
+    candidate: _Compiled,
+    payload: Any,
+    around: Surroundings,
+    failures: list[Failure],
+    scope: Scope,
 ) -> bool:
     if candidate.criteria and not payload:
         return False
+    scope.spent = 0  # the time is for each rule
     try:
         for criterion in candidate.criteria:
             if not criterion.holds(payload, around):
                 return False
     except CriterionError as error:
-        failures.append(
-            Failure(candidate.rule, f'Failed to match rule "{candidate.rule.ref}": {error}')
-        )
-        return False
-    return True
+        reason = str(error)
+    except Interrupted as error:
+        if error.scope is not scope:
+            raise
+        reason = criterion.unjudged(scope.over())
+    else:
+        return True
+    failures.append(
+        Failure(candidate.rule, f'Failed to match rule "{candidate.rule.ref}": {reason}')
+    )
+    return False
 
 
 class _Group:
@@ -218,8 +233,24 @@ def _attempt(
         )
     if compiled.criteria and not payload:
         return Attempt(rule, False, (), "The payload is empty, so no criterion can hold.")
-    results = tuple(criterion.examine(payload, around) for criterion in compiled.criteria)
+    with Scope(CRITERIA_SECONDS) as scope:
+        results = tuple(
+            _examine(criterion, payload, around, scope) for criterion in compiled.criteria
+        )
     return Attempt(rule, all(result.passed for result in results), results)
+
+
+def _examine(
+    criterion: Criterion, payload: Any, around: Surroundings, scope: Scope
+) -> CriterionResult:
+    scope.spent = 0
+    try:
+        return criterion.examine(payload, around)
+    except Interrupted as error:
+        if error.scope is not scope:
+            raise
+        reason = criterion.unjudged(scope.over())
+    return CriterionResult(criterion.key, criterion.type, criterion.pattern, None, False, reason)
 
 
 def _trigger_key(trigger_type: str, parameters: Mapping[str, Any]) -> tuple[str, bytes]:

@@ -39,8 +39,12 @@ def test_a_workflow_ends_although_several_tasks_are_refused_at_once(
     pack = written_pack(
         tmp_path,
         {
-            "actions/count.yaml": "name: count\nrunner_type: noop\nparameters: {number: {type: integer}}\n",
-            "actions/flow.yaml": "name: flow\nrunner_type: orquesta\nentry_point: workflows/flow.yaml\n",
+            "actions/count.yaml": (
+                "name: count\nrunner_type: noop\nparameters: {number: {type: integer}}\n"
+            ),
+            "actions/flow.yaml": (
+                "name: flow\nrunner_type: orquesta\nentry_point: workflows/flow.yaml\n"
+            ),
             "actions/workflows/flow.yaml": (
                 "version: 1.0\nvars: [{text: many}, {many: [1, 2, 3]}]\ntasks:\n" + WORKFLOWS[name]
             ),
