@@ -16,9 +16,8 @@ from typing import Final
 from stormcell.bootstrap import make_conductor
 from stormcell.catalog import WORKFLOW_RUNNERS, trigger_for
 from stormcell.content.checking import dotted
-from stormcell.content.config import PackConfig
 from stormcell.content.loader import load_pack, read_pack
-from stormcell.content.models import Pack, PackContent, Rule
+from stormcell.content.models import JsonObject, Pack, PackContent, Rule
 from stormcell.content.registry import Content, DefinitionWarning, check_content
 from stormcell.errors import DefinitionError, Error
 from stormcell.packs import BUILT_IN_PACKS
@@ -47,10 +46,10 @@ def check_folders(folders: Iterable[Path]) -> list[DefinitionError]:
     return found
 
 
-def check_config(pack: Pack, config: PackConfig) -> list[DefinitionError]:
+def check_config(pack: Pack, values: JsonObject) -> list[DefinitionError]:
     """Return what the pack itself says of its configuration, where it has a `config_check.py`.
 
-    That program reads the configuration as JSON, its expressions unresolved, and writes a line of
+    That program reads the configuration as JSON, as the operator wrote it, and writes a line of
     JSON with `message` and `warning` (true or false) for each fault. It imports from the pack's
     `lib`.
     """
@@ -61,7 +60,7 @@ def check_config(pack: Pack, config: PackConfig) -> list[DefinitionError]:
     try:
         said = subprocess.run(
             [OWN_INTERPRETER.python, str(program)],
-            input=json.dumps(config.values),
+            input=json.dumps(values),
             env=env,
             capture_output=True,
             text=True,

@@ -10,7 +10,7 @@ import click
 
 from stormcell.checks import check_config, check_folders
 from stormcell.cli.client import Client, connection_options
-from stormcell.content.config import load_config
+from stormcell.content.config import check_schema, read_values, unknown_settings
 from stormcell.content.loader import load_pack
 from stormcell.content.registry import DefinitionWarning
 from stormcell.errors import DefinitionError, Error
@@ -46,17 +46,30 @@ def check(folder: tuple[Path, ...], configs: Path | None) -> None:
     if wrong:
         click.echo(f"{len(wrong)} {'problem' if len(wrong) == 1 else 'problems'} found.", err=True)
         sys.exit(1)
-    click.echo("Nothing is wrong.")
+    click.echo(f"No problems; {len(faults)} to consider." if faults else "Nothing is wrong.")
 
 
 def _config_faults(folder: Path, configs: Path) -> list[Error]:
     pack = load_pack(folder).pack
     if not (configs / f"{pack.ref}.yaml").is_file():
         return [DefinitionError("does not exist.", file=str(configs / f"{pack.ref}.yaml"))]
+    file = f"configs/{pack.ref}.yaml"
     try:
-        return [*check_config(pack, load_config(pack, configs))]
+        values = read_values(pack, configs)
     except DefinitionError as error:
         return [error]
+    faults: list[Error] = [*check_config(pack, values)]
+    if any(not isinstance(fault, DefinitionWarning) for fault in faults):
+        return faults  # the pack's own sentences say the same better than its schema
+    faults += [
+        DefinitionError(f"Unknown setting {key}.", file=file, remedy=hint)
+        for key, hint in unknown_settings(pack, values)
+    ]
+    try:
+        check_schema(pack, values, configs)
+    except DefinitionError as error:
+        faults.append(error)
+    return faults
 
 
 @click.command("backup")

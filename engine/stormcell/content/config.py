@@ -74,7 +74,22 @@ def load_config(pack: Pack, configs_dir: Path | None) -> PackConfig:
     """Return a pack's configuration from `CONFIGS/PACK.yaml`; defaults alone where there is no such
     file.
 
-    Raises DefinitionError with everything that does not fit the pack's config.schema.yaml.
+    Raises DefinitionError with everything that does not fit the pack's config.schema.yaml. A
+    setting that the schema does not know is logged, as StackStorm ignores it.
+    """
+    values = read_values(pack, configs_dir)
+    check_schema(pack, values, configs_dir)
+    for key, hint in unknown_settings(pack, values):
+        log.warning(
+            "config.unknown_setting", extra={"pack": pack.ref, "setting": key, "hint": hint}
+        )
+    complete = with_config_defaults(values, pack.config_schema)
+    return PackConfig(pack=pack.ref, values=complete, schema=pack.config_schema)
+
+
+def read_values(pack: Pack, configs_dir: Path | None) -> JsonObject:
+    """Return what `CONFIGS/PACK.yaml` says; nothing where there is no such file. Raises
+    DefinitionError.
     """
     file = configs_dir / f"{pack.ref}.yaml" if configs_dir is not None else None
     values: Any = {}
@@ -87,22 +102,33 @@ def load_config(pack: Pack, configs_dir: Path | None) -> PackConfig:
             raise DefinitionError(
                 f"must be a mapping of settings to values, and is {describe(values)}.", file=name
             )
+    found: JsonObject = values
+    return found
+
+
+def check_schema(pack: Pack, values: JsonObject, configs_dir: Path | None) -> None:
+    """Raises DefinitionError with everything that does not fit the pack's config.schema.yaml."""
     problems = _problems(values, pack.config_schema)
     if problems:
-        missing = "" if file is not None and file.is_file() else " The file does not exist yet."
+        name = f"configs/{pack.ref}.yaml"
+        is_there = configs_dir is not None and (configs_dir / f"{pack.ref}.yaml").is_file()
+        missing = "" if is_there else " The file does not exist yet."
         raise DefinitionError(
             f"{'; '.join(problems)}.",
             file=name,
             remedy=f"The pack's config.schema.yaml says what fits.{missing}",
         )
-    for key in values:
-        if pack.config_schema and key not in pack.config_schema:
-            hint = closest(str(key), pack.config_schema)
-            log.warning(
-                "config.unknown_setting", extra={"pack": pack.ref, "setting": key, "hint": hint}
-            )
-    complete = with_config_defaults(values, pack.config_schema)
-    return PackConfig(pack=pack.ref, values=complete, schema=pack.config_schema)
+
+
+def unknown_settings(pack: Pack, values: JsonObject) -> list[tuple[str, str]]:
+    """Return the settings that the schema does not know, each with a remedy: the nearest one."""
+    if not pack.config_schema:
+        return []
+    return [
+        (str(key), closest(str(key), pack.config_schema))
+        for key in values
+        if key not in pack.config_schema
+    ]
 
 
 def _problems(values: JsonObject, schema: JsonObject) -> list[str]:

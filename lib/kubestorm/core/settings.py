@@ -84,6 +84,14 @@ class VaultAuth:
     jwt_file: str = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     """For kubernetes: path of the service account's token."""
 
+    def validate(self, where: str) -> None:
+        needed = {"approle": ("role_id", "secret_id_file"), "kubernetes": ("role",)}
+        for name in needed.get(self.method, ()):
+            if not getattr(self, name):
+                raise DefinitionError(
+                    f"{where}.method {self.method} needs {where}.{name}.", field=f"{where}.{name}"
+                )
+
 
 @dataclass(frozen=True)
 class VaultSettings:
@@ -354,11 +362,11 @@ def load_settings(config: Optional[Mapping[str, Any]]) -> Settings:
     config = config or {}
     cluster = config.get("cluster")
     if not isinstance(cluster, str) or not CLUSTER_PATTERN.match(cluster):
+        proposed = re.sub(r"[^a-z0-9]+", "-", str(cluster or "").lower()).strip("-")[:32]
         raise DefinitionError(
-            "The pack's configuration needs `cluster`: a word of small letters, digits and "
-            "hyphens that names this "
-            f"Kubernetes cluster, up to 32 characters (found: {cluster!r}). Set it in "
-            "configs/kubestorm.yaml.",
+            "cluster must be a name for this Kubernetes cluster of lower-case letters, digits and "
+            f"hyphens, up to 32 characters{f', for example {proposed}' if proposed else ''} "
+            f"(found: {cluster!r}). Set it in configs/kubestorm.yaml.",
             field="cluster",
         )
     return Settings(

@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.engine.serving import PACKS, Served, eventually
 
+PACK = str(Path(__file__).parents[3])
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -70,10 +72,9 @@ def test_check_reads_the_configuration_too(tmp_path: Path) -> None:
     """A value of the wrong type, what the pack itself refuses and an absent file exit 1 with a
     sentence that names the file; what the pack warns of is told.
     """
-    pack = str(Path(__file__).parents[3])
     (tmp_path / "kubestorm.yaml").write_text("cluster: [here]")
-    wrong = _command("check", pack, "--configs", str(tmp_path))
-    assert (wrong.returncode, "kubestorm.yaml: 'cluster' must be" in wrong.stderr) == (1, True), (
+    wrong = _command("check", PACK, "--configs", str(tmp_path))
+    assert (wrong.returncode, "kubestorm.yaml: cluster must be" in wrong.stderr) == (1, True), (
         wrong.stderr
     )
     registry = "push_vault_path: a"
@@ -89,12 +90,53 @@ def test_check_reads_the_configuration_too(tmp_path: Path) -> None:
         (tmp_path / "kubestorm.yaml").write_text(
             f"cluster: here\nregistries: {{hosts: [{{host: r.test, access: [{{{entry}}}]}}]}}"
         )
-        judged = _command("check", pack, "--configs", str(tmp_path))
+        judged = _command("check", PACK, "--configs", str(tmp_path))
         assert (judged.returncode, said in judged.stderr) == (code, True), judged.stderr
         assert said or not judged.stderr
     (tmp_path / "kubestorm.yaml").unlink()
-    absent = _command("check", pack, "--configs", str(tmp_path))
+    absent = _command("check", PACK, "--configs", str(tmp_path))
     assert (absent.returncode, "does not exist" in absent.stderr) == (1, True), absent.stderr
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("valut: {}", "Unknown setting valut; did you mean vault?"),
+        ("kubernetes: {namespase: x}", "Unknown setting kubernetes.namespase; did you mean nam"),
+        ("rollout: {history: 0}", "rollout.history must be an integer of 1 or more (found: 0)"),
+        ("drift: {interval_seconds: often}", "drift.interval_seconds must be a number"),
+        ("cluster: Prod_EU", "for example prod-eu (found: 'Prod_EU')"),
+        ("consul: {token_file: /absent/token}", "consul.token_file names /absent/token, which"),
+        ("kubernetes: {kubeconfig: /absent}", "kubernetes.kubeconfig names /absent, which does"),
+        (
+            "registries: {listener: {certificate_file: /absent/a, key_file: /absent/b}}",
+            "registries.listener.certificate_file names /absent/a, which does not exist",
+        ),
+        ("vault: {auth: {method: approle}}", "vault.auth.method approle needs vault.auth.role_id"),
+        ("vault: {url: https://vault.test}", "set vault.auth.token_file"),
+        ("parts: [databases]", "set vault.auth.token_file"),
+        ("parts: [database]", "parts is ['database']"),
+        ("build: {default_registry: r.test}", "build.default_registry is now registries.default"),
+        ("aws: {role_arn: 'arn:aws:iam::123456789012:role/kubestorm'}", "aws.role_arn still have"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    """With the place and the remedy, and exit code 1."""
+    text = text if text.startswith("cluster") else f"cluster: here\n{text}"
+    (tmp_path / "kubestorm.yaml").write_text(text)
+    judged = _command("check", PACK, "--configs", str(tmp_path))
+    assert (judged.returncode, said in judged.stderr) == (1, True), judged.stderr
+    assert "configs/kubestorm.yaml: " in judged.stderr
+    assert "Nothing is wrong" not in judged.stdout
+
+
+def test_the_untouched_example_is_refused(tmp_path: Path) -> None:
+    """It has files, accounts and addresses of nobody."""
+    (tmp_path / "kubestorm.yaml").write_text((Path(PACK) / "kubestorm.yaml.example").read_text())
+    judged = _command("check", PACK, "--configs", str(tmp_path))
+    assert judged.returncode == 1
+    for said in ("vault.ca_file names", "still have the values of kubestorm.yaml.example"):
+        assert said in judged.stderr
 
 
 def test_serve_refuses_a_data_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_only_files_of_the_folder_are_actions(actions: PackActions, name: str) -
 @pytest.mark.parametrize(
     "config, sentence",
     [
-        ({}, "The pack's configuration needs `cluster`"),
+        ({}, "cluster must be a name"),
         (
             {**CONFIG, "chat": {"people": [{"name": "ana", "roles": ["emperor"]}]}},
             "names the role 'emperor'",
