@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 EXECUTION_CREATED = "st2.execution__create"
 EXECUTION_UPDATED = "st2.execution__update"
 EXECUTION_OUTPUT = "st2.execution.output__create"
@@ -27,8 +29,30 @@ execution's.
 ANNOUNCEMENT_PREFIX = "st2.announcement__"
 _KEPT_EVENTS = 1_000
 
-Event = tuple[str, Callable[[], Any]]
-"""A name and how to make its body: nobody pays for a document that nobody reads."""
+
+class Event:
+    """A name and a body, which is made when it is first read: nobody pays for a document that
+    nobody reads. `texts` is for readers to share what they write of it."""
+
+    __slots__ = ("_body", "_make", "name", "texts")
+
+    def __init__(self, name: str, make: Callable[[], Any]) -> None:
+        self.name = name
+        self._make: Callable[[], Any] | None = make
+        self._body: Any = None
+        self.texts: dict[str, str] = {}
+
+    @property
+    def body(self) -> Any:
+        if self._make is not None:
+            self._body, self._make = self._make(), None
+        return self._body
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """Stands where a listener that did not keep up has lost events."""
+
+    count: int
 
 
 class Listener:
@@ -36,10 +60,13 @@ class Listener:
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
+        self._dropped = 0
         self._arrived = asyncio.Event()
         self._closed = False
 
     def put(self, event: Event) -> None:
+        if len(self._events) == _KEPT_EVENTS:
+            self._dropped += 1
         self._events.append(event)
         self._arrived.set()
 
@@ -47,10 +74,16 @@ class Listener:
         self._closed = True
         self._arrived.set()
 
-    async def events(self, *, idle_seconds: float) -> AsyncIterator[Event | None]:
-        """Yield events as they come, and None after each `idle_seconds` without one, until closed."""
+    async def events(self, *, idle_seconds: float) -> AsyncIterator[Event | Dropped | None]:
+        """Yield events as they come, `Dropped` where some are missing, and None after each
+        `idle_seconds` without one, until closed. Others get their turn before each event: one
+        listener's backlog must not hold up the loop, nor hide from it that the client has left."""
         while True:
             while self._events:
+                await asyncio.sleep(0)
+                if self._dropped:
+                    dropped, self._dropped = Dropped(self._dropped), 0
+                    yield dropped
                 yield self._events.popleft()
             if self._closed:
                 return
@@ -73,8 +106,10 @@ class EventStream:
         return len(self._listeners)
 
     def publish(self, name: str, body: Callable[[], Any]) -> None:
-        for listener in self._listeners:
-            listener.put((name, body))
+        if self._listeners:
+            event = Event(name, body)
+            for listener in self._listeners:
+                listener.put(event)
 
     @contextmanager
     def listening(self) -> Iterator[Listener]:

@@ -5,6 +5,7 @@ Source of behaviour: st2api/controllers/v1/actionexecutions.py of StackStorm 3.9
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -200,6 +201,7 @@ class _Executions:
                 ):
                     after = number
                     if wanted in (None, "all", stream):
+                        await asyncio.sleep(0)  # else nobody notices that the client has left
                         yield _chunk(execution, number, stream, at, data)
                 if ended:
                     break

@@ -4,6 +4,7 @@ StackStorm 3.9.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from fnmatch import fnmatchcase
 from typing import Any
@@ -17,9 +18,18 @@ from stormcell.api.documents import execution_document
 from stormcell.engine import Engine
 from stormcell.errors import NotFoundError
 from stormcell.store import Execution
-from stormcell.stream import ANNOUNCEMENT_PREFIX, EXECUTION_UPDATED, LIVEACTION_OF
+from stormcell.stream import (
+    ANNOUNCEMENT_PREFIX,
+    EXECUTION_UPDATED,
+    LIVEACTION_OF,
+    Dropped,
+    Event,
+)
+
+log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
+_SHARED_CHARACTERS = 16 * 1024
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 SSE_TYPE = "text/event-stream"
 _DEFAULT_EVENTS = (f"{ANNOUNCEMENT_PREFIX}*", *LIVEACTION_OF, *LIVEACTION_OF.values())
@@ -93,12 +103,25 @@ class _Stream:
                 if event is None:
                     yield "\n"
                     continue
-                name, body = event[0], event[1]()
-                for told in (name, LIVEACTION_OF.get(name)):
-                    if told is not None and wanted.takes(told, body):
-                        yield self._event(told, body)
-                if wanted.ends_with(name, body):
+                if isinstance(event, Dropped):
+                    log.warning("stream.dropped", extra={"events": event.count})
+                    yield f": {event.count} events dropped, this client reads too slowly\n\n"
+                    continue
+                for told in (event.name, LIVEACTION_OF.get(event.name)):
+                    if told is not None and wanted.takes(told, event.body):
+                        yield self._shared(event, told)
+                if wanted.ends_with(event.name, event.body):
                     return
+
+    def _shared(self, event: Event, name: str) -> str:
+        """The text of an event, made once for all clients; a large one is made for each, for it
+        would be kept for as long as the slowest has not read it."""
+        text = event.texts.get(name)
+        if text is None:
+            text = self._event(name, event.body)
+            if len(text) <= _SHARED_CHARACTERS:
+                event.texts[name] = text
+        return text
 
     def _already_ended(self, execution_id: str) -> Execution | None:
         if not execution_id:
