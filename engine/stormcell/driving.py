@@ -33,7 +33,7 @@ from stormcell.conducting import (
 )
 from stormcell.content.models import Action
 from stormcell.core import Core, move
-from stormcell.errors import ConflictError, Error, NotFoundError
+from stormcell.errors import ConflictError, Error, InvalidInputError, NotFoundError
 from stormcell.expressions.budget import STEP_SECONDS, Scope
 from stormcell.leaves import Leaves
 from stormcell.notifying import Notifier
@@ -55,6 +55,7 @@ from stormcell.runs import (
 )
 from stormcell.statuses import TERMINAL, ExecutionStatus
 from stormcell.store import Execution
+from stormcell.store.encoding import encoded
 from stormcell.store.executions import apply_changes, insert_op, outcome_op, status_op, step_op
 from stormcell.times import elapsed_seconds, now, parse_instant
 
@@ -63,6 +64,7 @@ log = logging.getLogger(__name__)
 _ROOTS_AT_ONCE = (
     200  # workflows nobody waits for; sub-workflows are not counted, for their parents hold a place
 )
+UNKEPT = "The result cannot be kept: it is nested too deeply or has text that is not valid Unicode."
 INQUIRY_TRIGGER = "core.st2.generic.inquiry"
 
 
@@ -235,7 +237,9 @@ class Driver:
 
     def _wait_for_answer(self, execution: Execution, result: Any, batch: Batch) -> None:
         execution.result = self._seal_result(execution, result)
-        batch.ops.append(outcome_op(execution, log_added=move(execution, ExecutionStatus.PENDING)))
+        kept = encoded(execution.result, "The question")
+        added = move(execution, ExecutionStatus.PENDING)
+        batch.ops.append(outcome_op(execution, kept, log_added=added))
         batch.after.append(lambda: self._core.announce(execution))
         batch.after.append(lambda: self._keep_time(execution))
         if self._reactor.is_wanted(INQUIRY_TRIGGER):
@@ -296,13 +300,10 @@ class Driver:
         timer = self._timers.pop(execution.id, None)
         if timer is not None:
             timer.cancel()
-        fault = output_fault_of(self._core, execution, status, result)
-        if fault is not None:
-            status, result = ExecutionStatus.FAILED, fault
-        execution.result = self._seal_result(execution, result)
+        status, execution.result, kept = self._outcome(execution, status, result)
         added = move(execution, status)
         execution.ended_at = now()
-        batch.ops.append(outcome_op(execution, log_added=added))
+        batch.ops.append(outcome_op(execution, kept, log_added=added))
         batch.after.append(lambda: self._after_end(execution))
         self._runs.pop(execution.id, None)
         self._release(execution, batch)
@@ -326,12 +327,30 @@ class Driver:
         )
         self._advance(parent, event, batch)
 
+    def _outcome(
+        self, execution: Execution, status: ExecutionStatus, result: Any
+    ) -> tuple[ExecutionStatus, Any, bytes | None]:
+        """Status and sealed result as they are kept: failed, where the result does not fit or
+        cannot be kept. Nothing has changed before that is known."""
+        try:
+            fault = output_fault_of(self._core, execution, status, result)
+            if fault is not None:
+                status, result = ExecutionStatus.FAILED, fault
+            sealed = self._seal_result(execution, result)
+            kept = None if sealed is None else encoded(sealed, "The result")
+        except (InvalidInputError, RecursionError, UnicodeEncodeError) as error:
+            message = str(error) if isinstance(error, InvalidInputError) else UNKEPT
+            log.warning("result.refused", extra={**log_fields(execution), "reason": message})
+            status, sealed = ExecutionStatus.FAILED, error_result(message)
+            kept = encoded(sealed, "The result")
+        return status, sealed, kept
+
     def _retry(self, execution: Execution, batch: Batch) -> None:
         again = retried(self._core, execution)
         if again is not None:
             log.info("execution.retried", extra={**log_fields(execution), "retried_as": again.id})
             batch.ops.append(insert_op(again))
-            batch.after.append(lambda: self._child_committed(again))
+            batch.after.append(lambda: self.begin(again))
 
     def _seal_result(self, execution: Execution, result: Any) -> Any:
         return sealed_result(self._core, self._runs.get(execution.id), execution, result)
@@ -360,11 +379,7 @@ class Driver:
                 return run.conductor.advance(run.state, event, lookups=self._core.lookups)
         except Exception as error:
             log.exception("workflow.broken", extra=log_fields(run.execution))
-            finish = Finish(
-                status=ExecutionStatus.FAILED,
-                result=error_result(f"{type(error).__name__}: {error}"),
-            )
-            return Step(decisions=(Cancel(), finish))
+            return _broken(f"{type(error).__name__}: {error}")
 
     def _apply(self, run: Run, step: Step, batch: Batch) -> None:
         """Carry out a step. A child that cannot be made is answered at once, within the same
@@ -373,11 +388,14 @@ class Driver:
         refusals: deque[TaskRefused] = deque()
         while True:
             if step.changes:
-                batch.ops.append(
-                    step_op(self._core.store.sealer, run.execution.id, run.steps, step.changes)
-                )
-                apply_changes(run.state, step.changes)
-                run.steps += 1
+                try:
+                    op = step_op(self._core.store.sealer, run.execution.id, run.steps, step.changes)
+                except InvalidInputError as error:
+                    step = _broken(str(error))
+                else:
+                    batch.ops.append(op)
+                    apply_changes(run.state, step.changes)
+                    run.steps += 1
             for decision in step.decisions:
                 refused = self._carry_out(run, decision, batch)
                 if refused is not None:
@@ -406,14 +424,19 @@ class Driver:
         child = child_of(self._core, run, task)
         if isinstance(child, TaskRefused):
             return child
+        try:
+            op = insert_op(child)
+        except InvalidInputError as error:
+            return TaskRefused(key=task.key, message=str(error), at=now())
         run.children[task.key] = child.id
-        batch.ops.append(insert_op(child))
-        batch.after.append(lambda: self._child_committed(child))
+        batch.ops.append(op)
+        batch.after.append(lambda: self.begin(child))
         return None
 
-    def _child_committed(self, child: Execution) -> None:
-        self._core.announce(child, created=True)
-        self.start(child)
+    def begin(self, execution: Execution) -> None:
+        """Go on with a new execution that is committed."""
+        self._core.announce(execution, created=True)
+        self.start(execution)
 
     def _set_status(self, execution: Execution, status: ExecutionStatus, batch: Batch) -> None:
         if execution.status is status or execution.is_finished:
@@ -439,9 +462,15 @@ class Driver:
     def _commit(self, batch: Batch) -> None:
         """Write a batch, for as long as it takes, then act on it."""
 
-        def act(_: asyncio.Future[None]) -> None:
+        def act(written: asyncio.Future[None]) -> None:
+            if not written.cancelled() and (error := written.exception()) is not None:
+                log.error("store.fact_lost", extra={"error": str(error)})
             for effect in batch.after:
-                effect()
+                try:
+                    effect()
+                except Exception:
+                    # What else follows must not suffer for it.
+                    log.exception("effect.failed")
 
         self._core.store.writer.record(batch.ops).add_done_callback(act)
 
@@ -527,3 +556,9 @@ class Driver:
                 self.cancel(execution_id)
             except ConflictError:
                 continue  # it ended in the meantime: what was wanted
+
+
+def _broken(message: str) -> Step:
+    """The step of a workflow that cannot go on."""
+    finish = Finish(status=ExecutionStatus.FAILED, result=error_result(message))
+    return Step(decisions=(Cancel(), finish))

@@ -9,17 +9,19 @@ consequences.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from stormcell.catalog import Catalog
 from stormcell.configs import Configs
 from stormcell.core import SYSTEM_USER, Core
-from stormcell.errors import InvalidInputError, NotFoundError, TemporaryError
+from stormcell.errors import Error, InvalidInputError, NotFoundError, TemporaryError
 from stormcell.expressions import budget
 from stormcell.expressions.params import render_live_parameters
 from stormcell.inquiries import Inquiries
@@ -124,8 +126,8 @@ class Engine:
         taken = self._take_in(trigger, payload, trace)
         if taken is None:
             return None
-        await self.store.writer.submit(taken.ops)
-        self.trees.react(taken)
+        # Whoever asks may be gone before the write is done; what is written is acted upon anyway.
+        await self.store.writer.submit(taken.ops, then=partial(self.trees.react, taken))
         return taken.instance
 
     async def dispatch_many(
@@ -147,8 +149,8 @@ class Engine:
             if taken is not None:
                 batch.append(taken)
         if batch:
-            await self.store.writer.submit(by_statement(op for taken in batch for op in taken.ops))
-        self.trees.react(*batch)
+            ops = by_statement(op for taken in batch for op in taken.ops)
+            await self.store.writer.submit(ops, then=partial(self.trees.react, *batch))
 
     def _take_in(
         self, trigger: str | Mapping[str, Any], payload: Any, trace: str, at: str | None = None
@@ -211,9 +213,9 @@ class Engine:
             live = self.core.plain_parameters(action, parameters)
         due_at = time.time() + delay_seconds if delay_seconds > 0 else None
         execution = self.core.new_execution(action, live, context=full, due_at=due_at)
-        await self.store.writer.submit([insert_op(execution)])
-        self.core.announce(execution, created=True)
-        self.trees.start(execution)
+        await self.store.writer.submit(
+            [insert_op(execution)], then=partial(self.trees.begin, execution)
+        )
         return execution
 
     async def rerun(
@@ -259,7 +261,8 @@ class Engine:
                 pruned_at = time.monotonic()
                 self._prune(self._keep_days)
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            await self.store.writer.record([self.store.datastore.expire_op()])
+            with contextlib.suppress(Error):  # the writer has said why
+                await self.store.writer.record([self.store.datastore.expire_op()])
             self.core.metrics.write_failures.set(self.store.writer.failures)
 
     def _prune(self, days: int) -> None:

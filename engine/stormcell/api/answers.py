@@ -21,6 +21,7 @@ from stormcell.errors import (
     NotFoundError,
     TemporaryError,
 )
+from stormcell.store.encoding import check_levels
 from stormcell.times import format_instant, parse_instant
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,9 @@ async def read_body(request: Request, *, kind: type = dict) -> Any:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"The body is not JSON: {error}.") from error
+    except RecursionError as error:
+        raise InvalidInputError("The body is nested too deeply.") from error
+    check_levels(raw, body, "The body")
     if not isinstance(body, kind):
         raise InvalidInputError(
             f"The body must be a JSON {'object' if kind is dict else kind.__name__}."

@@ -6,14 +6,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from stormcell.statuses import TriggerInstanceStatus
+from stormcell.store.encoding import decoded, encoded
 from stormcell.store.records import Enforcement, TriggerInstance
 from stormcell.store.writing import Op
-
-_encode = msgspec.json.Encoder(enc_hook=str).encode
-_decode = msgspec.json.Decoder().decode
 
 _INSTANCE = "SELECT id, trigger_ref, status, occurred_at, payload, trace FROM trigger_instances"
 _ENFORCEMENT = "SELECT id, trigger_instance_id, rule_ref, execution_id, failure_reason, enforced_at FROM rule_enforcements"
@@ -33,6 +29,7 @@ _ENFORCEMENT_FILTERS = {
 
 
 def insert_instance_op(instance: TriggerInstance) -> Op:
+    """InvalidInputError for a payload that cannot be kept."""
     return (
         "INSERT INTO trigger_instances VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -40,7 +37,7 @@ def insert_instance_op(instance: TriggerInstance) -> Op:
             instance.trigger_ref,
             instance.status.value,
             instance.occurred_at,
-            _encode(instance.payload),
+            encoded(instance.payload, "The payload"),
             instance.trace,
         ),
     )
@@ -131,7 +128,7 @@ def _read_instance(row: tuple[Any, ...]) -> TriggerInstance:
         trigger_ref=row[1],
         status=TriggerInstanceStatus(row[2]),
         occurred_at=row[3],
-        payload=_decode(row[4]),
+        payload=decoded(row[4]),
         trace=row[5],
     )
 

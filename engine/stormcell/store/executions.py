@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from stormcell.statuses import TERMINAL, ExecutionStatus
+from stormcell.store.encoding import STATE_LEVELS, decoded, encoded
 from stormcell.store.records import Execution
 from stormcell.store.sealing import Sealer
 from stormcell.store.writing import Op
 
-_encode = msgspec.json.Encoder(enc_hook=str).encode
 _decode = msgspec.json.Decoder().decode
 
 _STEP = "#"  # no key of a conductor begins so
@@ -44,6 +44,7 @@ _FILTERS = {
 
 
 def insert_op(execution: Execution) -> Op:
+    """InvalidInputError for parameters that cannot be kept."""
     return _INSERT, (
         execution.id,
         execution.action_ref,
@@ -58,9 +59,9 @@ def insert_op(execution: Execution) -> Op:
         execution.trigger_instance_id,
         execution.rule_ref,
         execution.user,
-        _encode(execution.parameters),
-        _encode(execution.context),
-        None if execution.result is None else _encode(execution.result),
+        encoded(execution.parameters, "Parameters"),
+        encoded(execution.context, "The context"),
+        None if execution.result is None else encoded(execution.result, "The result"),
         execution.log,
     )
 
@@ -73,15 +74,15 @@ def status_op(execution: Execution, *, log_added: str) -> Op:
     )
 
 
-def outcome_op(execution: Execution, *, log_added: str) -> Op:
-    """Write status, result, context and end."""
+def outcome_op(execution: Execution, result: bytes | None, *, log_added: str) -> Op:
+    """Write status, result, context and end. `result`: as `encoded` gives it."""
     return (
         "UPDATE executions SET status = ?, ended_at = ?, context = ?, result = ?, log = log || ? WHERE id = ?",
         (
             execution.status.value,
             execution.ended_at,
-            _encode(execution.context),
-            None if execution.result is None else _encode(execution.result),
+            encoded(execution.context, "The context"),
+            result,
             log_added,
             execution.id,
         ),
@@ -90,10 +91,12 @@ def outcome_op(execution: Execution, *, log_added: str) -> Op:
 
 def step_op(sealer: Sealer, execution_id: str, number: int, changes: Mapping[str, Any]) -> Op:
     """Write what a step changed (None: the key is gone) behind the steps before it; numbers rise
-    from 0. Encrypted whole: a workflow's state holds its inputs, secret ones too."""
+    from 0. Encrypted whole: a workflow's state holds its inputs, secret ones too. InvalidInputError
+    for a state that cannot be kept."""
+    data = encoded(changes, "The workflow's state", levels=STATE_LEVELS)
     return (
         "INSERT INTO workflow_state VALUES (?, ?, ?)",
-        (execution_id, f"{_STEP}{number:08x}", sealer.encrypt(_encode(changes))),
+        (execution_id, f"{_STEP}{number:08x}", sealer.encrypt(data)),
     )
 
 
@@ -264,8 +267,8 @@ def _read(row: tuple[Any, ...]) -> Execution:
         trigger_instance_id=row[10],
         rule_ref=row[11],
         user=row[12],
-        parameters=_decode(row[13]),
-        context=_decode(row[14]),
-        result=None if row[15] is None else _decode(row[15]),
+        parameters=decoded(row[13]),
+        context=decoded(row[14]),
+        result=None if row[15] is None else decoded(row[15]),
         log=row[16],
     )

@@ -17,11 +17,13 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any
 
-from stormcell.errors import ConflictError, TemporaryError
+from stormcell.errors import ConflictError, InvalidInputError, TemporaryError
 
 log = logging.getLogger(__name__)
 
 Op = tuple[str, tuple[Any, ...]]
+_OF_VALUES = (UnicodeError, OverflowError, sqlite3.ProgrammingError, sqlite3.DataError)
+"""What is wrong with a value rather than with the disk: trying again does not help."""
 _SQL, _VALUES = itemgetter(0), itemgetter(1)
 _FIRST_RETRY_SECONDS = 0.1
 _LAST_RETRY_SECONDS = 5.0
@@ -39,14 +41,20 @@ def by_statement(ops: Iterable[Op]) -> list[Op]:
 class _Unit:
     """Operations that are committed together or not at all."""
 
-    __slots__ = ("future", "is_fact", "ops")
+    __slots__ = ("future", "is_fact", "ops", "then")
 
     def __init__(
-        self, ops: Sequence[Op], future: asyncio.Future[None] | None, *, is_fact: bool
+        self,
+        ops: Sequence[Op],
+        future: asyncio.Future[None] | None,
+        *,
+        is_fact: bool,
+        then: Callable[[], None] | None = None,
     ) -> None:
         self.ops = ops
         self.future = future
         self.is_fact = is_fact
+        self.then = then
 
 
 class GroupCommit:
@@ -60,11 +68,13 @@ class GroupCommit:
         self.failures = 0
         self.commits = 0
 
-    def submit(self, ops: Sequence[Op]) -> asyncio.Future[None]:
-        """Ask for a write. The future raises TemporaryError (disk full, locked) or ConflictError
-        (exists already).
-        """
-        return self._add(ops, is_fact=False)
+    def submit(
+        self, ops: Sequence[Op], *, then: Callable[[], None] | None = None
+    ) -> asyncio.Future[None]:
+        """Ask for a write. The future raises TemporaryError (disk full, locked), ConflictError
+        (exists already) or InvalidInputError (a value that SQLite does not take). `then` is called
+        once it is on disk, whether or not anybody waits for the future any more."""
+        return self._add(ops, is_fact=False, then=then)
 
     def record(self, ops: Sequence[Op]) -> asyncio.Future[None]:
         """Write down what has happened; waits for as long as the disk refuses."""
@@ -74,10 +84,12 @@ class GroupCommit:
         """Return once all that was handed in so far is on disk: what an answer may promise."""
         await self.record(())
 
-    def _add(self, ops: Sequence[Op], *, is_fact: bool) -> asyncio.Future[None]:
+    def _add(
+        self, ops: Sequence[Op], *, is_fact: bool, then: Callable[[], None] | None = None
+    ) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._pending.append(_Unit(ops, future, is_fact=is_fact))
+        self._pending.append(_Unit(ops, future, is_fact=is_fact, then=then))
         if self._scheduled is None:
             self._scheduled = loop.call_soon(self.flush)
         return future
@@ -93,6 +105,8 @@ class GroupCommit:
             self._run([_Unit(ops, None, is_fact=False)])
         except sqlite3.IntegrityError as error:
             raise ConflictError(str(error)) from error
+        except _OF_VALUES as error:
+            raise InvalidInputError(f"A value cannot be kept: {error}") from error
         except sqlite3.Error as error:
             raise _refused(error) from error
 
@@ -106,7 +120,7 @@ class GroupCommit:
             return
         try:
             self._run(units)
-        except sqlite3.IntegrityError:
+        except (sqlite3.IntegrityError, *_OF_VALUES):
             self._run_one_by_one(units)
         except sqlite3.Error as error:
             self._put_off(units, error)
@@ -130,12 +144,14 @@ class GroupCommit:
         self.commits += 1
 
     def _run_one_by_one(self, units: Sequence[_Unit]) -> None:
-        """One unit breaks a constraint; find it, so that the others do not suffer for it."""
+        """One unit breaks a constraint or has a value that cannot be written; find it, so that the others do not suffer for it."""
         for position, unit in enumerate(units):
             try:
                 self._run([unit])
             except sqlite3.IntegrityError as error:
                 _fail(unit, ConflictError(f"The database refused a row: {error}"))
+            except _OF_VALUES as error:
+                _fail(unit, InvalidInputError(f"A value cannot be kept: {error}"))
             except sqlite3.Error as error:
                 self._put_off(units[position:], error)
                 return
@@ -168,6 +184,11 @@ def _refused(error: sqlite3.Error) -> TemporaryError:
 def _resolve(unit: _Unit) -> None:
     if unit.future is not None and not unit.future.done():
         unit.future.set_result(None)
+    if unit.then is not None:
+        try:
+            unit.then()
+        except Exception:
+            log.exception("effect.failed")
 
 
 def _fail(unit: _Unit, error: Exception) -> None:
