@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -188,9 +187,7 @@ def test_the_sensor_tells_of_a_new_base_and_of_nothing_else(
 ) -> None:
     """An execution is begun only where a build is due; soon looked at again while others wait."""
     told: list[list[str]] = []
-    poller = BaseImagePoller(
-        lambda trigger, payload: told.append(payload["images"]), logging.Logger("sensor")
-    )
+    poller = BaseImagePoller(lambda trigger, payload: told.append(payload["images"]))
     now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
     def poll(seconds: float) -> list[str]:

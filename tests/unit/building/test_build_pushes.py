@@ -10,10 +10,11 @@ import pytest
 from kubestorm.clients.git.address import repository_key
 from kubestorm.clients.git.settings import PollSettings
 from kubestorm.core.errors import DefinitionError
-from kubestorm.kinds.build.branch_tracking import delay_seconds, follows
+from kubestorm.kinds.build.branch_tracking import follows
 from kubestorm.sources.git.hooks import delivery_key
 from kubestorm.sources.git.pushes import Ignored, Push, read_push
 from kubestorm.sources.listener.messages import Request
+from kubestorm.sources.poll_failures import delay_seconds
 
 from tests.unit.building.conftest import image_build
 
@@ -231,9 +232,9 @@ def test_github_tells_no_cases_apart():
 def test_looks_spread_and_back_off():
     """No two sources keep step, and one that does not answer is asked ever less often."""
     settings = PollSettings(interval_seconds=60, jitter=0.2, max_backoff_seconds=900)
-    assert delay_seconds(settings, 0, 0.0) == 60
-    assert [delay_seconds(settings, 0, share) for share in (-1.0, 1.0)] == [48.0, 72.0]
-    assert [delay_seconds(settings, failures, 0.0) for failures in (1, 2, 10, 1000)] == [
+    assert delay_seconds(60, 0, settings, 0.0) == 60
+    assert [delay_seconds(60, 0, settings, share) for share in (-1.0, 1.0)] == [48.0, 72.0]
+    assert [delay_seconds(60, failures, settings, 0.0) for failures in (1, 2, 10, 1000)] == [
         120,
         240,
         900,

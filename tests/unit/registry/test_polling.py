@@ -13,9 +13,9 @@ from kubestorm.clients.registry.client import Look
 from kubestorm.core.errors import NotFoundError, TemporaryError
 from kubestorm.core.image_names import ImageName
 from kubestorm.core.tag_policy import parse_follow
+from kubestorm.sources.poll_failures import delay_seconds
 from kubestorm.sources.registry.polling import (
     RegistryPoller,
-    delay_seconds,
     differences,
     looked_at,
     pushed_between,

@@ -68,7 +68,7 @@ def base_images(config: Config, context: Context) -> Optional[Poll]:
     """Base images of built images."""
     from kubestorm.kinds.build.base_images.polling import BaseImagePoller
 
-    poller = BaseImagePoller(context.dispatch, context.log)
+    poller = BaseImagePoller(context.dispatch)
     return Poll(poller.tick_seconds, WithServices(config, poller.poll))
 
 

@@ -15,10 +15,9 @@ import random
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence
 
 from kubestorm.clients.git.address import repository_key
-from kubestorm.clients.git.settings import PollSettings
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
-from kubestorm.core.errors import DefinitionError, Error, NotFoundError
+from kubestorm.core.errors import DefinitionError, NotFoundError
 from kubestorm.core.naming import identity_of
 from kubestorm.kinds.build.run import BuildRun
 from kubestorm.kinds.build.settings import BuildSettings
@@ -26,8 +25,10 @@ from kubestorm.kinds.build.spec import IMAGE_BUILDS, PLURAL, ImageBuildSpec
 from kubestorm.kinds.build.status import PUSHED_ANNOTATION
 from kubestorm.kinds.common.resource import Object
 from kubestorm.sources.git.pushes import TRIGGER, Push
+from kubestorm.sources.poll_failures import PollFailures, delay_seconds
 
 POLLING = "polling"
+LISTING = "ImageBuilds"
 WORKERS = 8
 
 Dispatch = Callable[[str, Mapping[str, Any]], object]
@@ -99,15 +100,6 @@ class Followed(NamedTuple):
         return "\n".join((self.url, self.branch, self.vault_path))
 
 
-def delay_seconds(settings: PollSettings, failures: int, share: float) -> float:
-    """Until the next look at a branch: the interval, doubled with each failure, and some jitter.
-    Pure.
-    """
-    interval = settings.interval_seconds
-    doubled = min(interval * 2.0 ** min(failures, 16), max(settings.max_backoff_seconds, interval))
-    return doubled * (1.0 + settings.jitter * share)
-
-
 class BranchPoller:
     """What the sensor does now and then. Raises nothing: the next look tries again."""
 
@@ -122,8 +114,7 @@ class BranchPoller:
         self._settings, self._dispatch, self._log, self._share = settings, dispatch, log, share
         self._told: Dict[str, str] = {}
         self._due: Dict[str, dt.datetime] = {}
-        self._failures: Dict[str, int] = {}
-        self._listing_failed = False
+        self._failures = PollFailures(log, "following")
 
     @property
     def tick_seconds(self) -> float:
@@ -135,17 +126,12 @@ class BranchPoller:
         other.
         """
         now = services.now()
-        try:
-            found = self._followed(services)
-        except Error as error:
-            if not self._listing_failed:
-                self._log.warning("following.not_listed: %s", error)
-            self._listing_failed = True
+        found: List[Any] = []
+        if self._failures.run(LISTING, lambda: found.extend(self._followed(services))):
             return
-        self._listing_failed = False
         keys = {followed.key for followed, _ in found}
         self._due = {key: when for key, when in self._due.items() if key in keys}
-        self._failures = {key: count for key, count in self._failures.items() if key in keys}
+        self._failures.retain({*keys, LISTING})
         self._told = {key: commit for key, commit in self._told.items() if key in keys}
         due = [each for each in found if now >= self._due.get(each[0].key, now)]
         with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
@@ -177,19 +163,15 @@ class BranchPoller:
     def _look(self, services: Services, followed: Followed, reader: Any) -> Any:
         """Look at one branch; the seconds until it is looked at again."""
         run, spec = reader
-        try:
+
+        def poll() -> None:
             with run.git(spec) as git:
                 head = git.head(spec.source.branch)
             self._compare(services, followed, head.branch, head.commit)
-        except Error as error:
-            self._failed(followed, str(error))
-        except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next look repeats it)
-            self._failed(followed, f"{type(error).__name__}; the next look tries again")
-        else:
-            if self._failures.pop(followed.key, 0):
-                self._log.info("following.recovered: %s", followed.url)
-        failures = self._failures.get(followed.key, 0)
-        return followed, delay_seconds(self._settings.source.poll, failures, self._share())
+
+        self._failures.run(followed.key, poll, followed.url)
+        failures, settings = self._failures.count(followed.key), self._settings.source.poll
+        return followed, delay_seconds(settings.interval_seconds, failures, settings, self._share())
 
     def _compare(self, services: Services, followed: Followed, branch: str, commit: str) -> None:
         """Tell what neither the ImageBuild knows nor was told before. A process that has just begun
@@ -204,11 +186,6 @@ class BranchPoller:
         self._dispatch(TRIGGER, push.payload(source=POLLING, now=services.now()))
         self._told[followed.key] = commit
         self._log.info("following.told: %s of %s is at %s", branch, followed.url, commit)
-
-    def _failed(self, followed: Followed, why: str) -> None:
-        if not self._failures.get(followed.key):
-            self._log.warning("following.failed: %s", why)
-        self._failures[followed.key] = self._failures.get(followed.key, 0) + 1
 
 
 def _followed_by(resource: Object, spec: ImageBuildSpec) -> Followed:

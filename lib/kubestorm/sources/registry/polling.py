@@ -31,6 +31,7 @@ from kubestorm.core.tag_policy import (
 )
 from kubestorm.core.times import format_time, parse_time
 from kubestorm.sources.datastore import Store
+from kubestorm.sources.poll_failures import PollFailures, delay_seconds
 from kubestorm.sources.registry.pushed import PushedImage, identity
 from kubestorm.sources.registry.receiving import TRIGGER, Dispatch
 from kubestorm.sources.registry.settings import PolledSettings, PollingSettings
@@ -89,24 +90,8 @@ def natural(tag: str) -> Tuple[Tuple[bool, int, str], ...]:
     return tuple((number is not None, number or 0, part) for number, part in parts)
 
 
-def delay_seconds(
-    interval: float,
-    failures: int,
-    settings: PollingSettings,
-    share: float,
-    retry_after: Optional[float] = None,
-) -> float:
-    """Until the next look: the interval, doubled with each failure, not before the registry said,
-    and some jitter.
-
-    `share` is random, between -1 and 1. Pure.
-    """
-    doubled = min(interval * 2.0 ** min(failures, 16), max(settings.max_backoff_seconds, interval))
-    return max(doubled, retry_after or 0.0) * (1.0 + settings.jitter * share)
-
-
 class RegistryPoller:
-    """What the sensor does now and then. Raises nothing: the next look tries again."""
+    """Polls repositories. Raises nothing: the next poll tries again."""
 
     def __init__(
         self,
@@ -125,7 +110,7 @@ class RegistryPoller:
             share,
         )
         self._due: Dict[ImageName, dt.datetime] = {}
-        self._failures: Dict[ImageName, int] = {}
+        self._failures = PollFailures(log, "polling")
 
     @property
     def tick_seconds(self) -> float:
@@ -146,20 +131,14 @@ class RegistryPoller:
         self, registry: Registry, polled: PolledSettings, image: ImageName, now: dt.datetime
     ) -> float:
         """Look at one repository; return the seconds until it is looked at again."""
-        retry_after = None
-        try:
-            self._compare(registry, polled, image, now)
-        except Error as error:
-            retry_after = error.retry_after_seconds if isinstance(error, TemporaryError) else None
-            self._failed(image, str(error))
-        except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next look repeats it)
-            self._failed(image, f"{type(error).__name__}; the next look tells again")
-        else:
-            if self._failures.pop(image, 0):
-                self._log.info("polling.recovered: %s", image)
-        failures = self._failures.get(image, 0)
+        error = self._failures.run(str(image), lambda: self._compare(registry, polled, image, now))
+        retry_after = error.retry_after_seconds if isinstance(error, TemporaryError) else None
         return delay_seconds(
-            self._interval(polled), failures, self._settings, self._share(), retry_after
+            self._interval(polled),
+            self._failures.count(str(image)),
+            self._settings,
+            self._share(),
+            retry_after,
         )
 
     def _compare(
@@ -238,11 +217,6 @@ class RegistryPoller:
         )
         self._dispatch(TRIGGER, pushed.payload(source=SOURCE, now=now))
         self._log.info("polling.told: %s:%s@%s", image, tag, digest)
-
-    def _failed(self, image: ImageName, why: str) -> None:
-        if not self._failures.get(image):
-            self._log.warning("polling.failed: %s: %s", image, why)
-        self._failures[image] = self._failures.get(image, 0) + 1
 
     def _interval(self, polled: PolledSettings) -> float:
         return polled.interval_seconds or self._settings.interval_seconds

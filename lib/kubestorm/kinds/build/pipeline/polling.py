@@ -9,17 +9,17 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import logging
-from typing import Optional, Sequence, Set
+from typing import Iterator, List, Optional, Sequence
 
 from kubestorm.clients.kube import Object
 from kubestorm.clients.services import Services
 from kubestorm.core.dispatching import Dispatch
-from kubestorm.core.errors import Error
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.build.pipeline import plan as pipeline
 from kubestorm.kinds.build.pipeline.act import advance, is_under_way
 from kubestorm.kinds.build.pipeline.observe import START_SECONDS, list_specs
 from kubestorm.kinds.build.spec import IMAGE_BUILDS
+from kubestorm.sources.poll_failures import PollFailures
 
 UNDER_WAY_SECONDS = 5.0
 IDLE_SECONDS = 30.0
@@ -30,51 +30,44 @@ LISTED_SECONDS = START_SECONDS / 2
 
 
 class DeliveryPoller:
-    """What the sensor does now and then. Raises nothing: the next look tries again."""
+    """Advances all deliveries. Raises nothing: the next poll tries again."""
 
     tick_seconds = UNDER_WAY_SECONDS
 
     def __init__(self, dispatch: Dispatch, log: logging.Logger) -> None:
-        self._dispatch, self._log = dispatch, log
+        self._dispatch = dispatch
         self._due: Optional[dt.datetime] = None
         self._specs: Sequence[ApplicationSpec] = ()
         self._listed_at: Optional[dt.datetime] = None
-        self._failed: Set[str] = set()
+        self._failures = PollFailures(log, "deliveries")
 
     def poll(self, services: Services) -> None:
-        """Look at all deliveries under way, where it is time to."""
+        """Advance all deliveries where that is due."""
         now = services.now()
         if self._due is not None and now < self._due:
             return
-        seconds = IDLE_SECONDS
-        try:
-            for build in services.kube.list_all(IMAGE_BUILDS):
-                # The teardown tells the end of a delivery whose ImageBuild is being deleted.
-                is_deleting = build["metadata"].get("deletionTimestamp")
-                if is_under_way(build) and not is_deleting and self._is_waiting(services, build):
-                    seconds = UNDER_WAY_SECONDS
-        except Error as error:
-            self._report("ImageBuilds", str(error))
-        else:
-            self._failed.discard("ImageBuilds")
-        self._due = now + dt.timedelta(seconds=seconds)
+        self._due = now + dt.timedelta(seconds=IDLE_SECONDS)
+        waiting: List[Object] = []
+        self._failures.run("ImageBuilds", lambda: waiting.extend(self._waiting(services)))
+        if waiting:
+            self._due = now + dt.timedelta(seconds=UNDER_WAY_SECONDS)
 
-    def _is_waiting(self, services: Services, build: Object) -> bool:
-        """Bring one delivery on; whether it has not ended."""
-        metadata = build["metadata"]
-        what = f"{metadata['namespace']}/{metadata['name']}"
-        try:
-            outcome = advance(
-                services, build, self._dispatch, functools.partial(self._listed, services)
-            )
-        except Error as error:
-            self._report(what, str(error))
-            return True
-        except Exception as error:  # noqa: BLE001 (any message bus: the next look repeats it)
-            self._report(what, f"{type(error).__name__}; the next look tries again")
-            return True
-        self._failed.discard(what)
-        return outcome == pipeline.WAITING
+    def _waiting(self, services: Services) -> Iterator[Object]:
+        """Advance all deliveries; those that have not ended."""
+        listed = functools.partial(self._listed, services)
+        for build in services.kube.list_all(IMAGE_BUILDS):
+            metadata = build["metadata"]
+            # The teardown reports a delivery whose ImageBuild is being deleted.
+            if metadata.get("deletionTimestamp") or not is_under_way(build):
+                continue
+            outcomes: List[str] = []
+
+            def poll(build: Object = build, outcomes: List[str] = outcomes) -> None:
+                outcomes.append(advance(services, build, self._dispatch, listed))
+
+            failed = self._failures.run(f"{metadata['namespace']}/{metadata['name']}", poll)
+            if failed or outcomes == [pipeline.WAITING]:
+                yield build
 
     def _listed(self, services: Services) -> Sequence[ApplicationSpec]:
         """The Applications, listed once for all deliveries and kept for a while."""
@@ -82,8 +75,3 @@ class DeliveryPoller:
         if self._listed_at is None or (now - self._listed_at).total_seconds() >= LISTED_SECONDS:
             self._specs, self._listed_at = list_specs(services), now
         return self._specs
-
-    def _report(self, what: str, why: str) -> None:
-        if what not in self._failed:
-            self._log.warning("deliveries.not_looked_at: %s: %s", what, why)
-        self._failed.add(what)
