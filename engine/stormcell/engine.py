@@ -26,6 +26,7 @@ from stormcell.expressions import budget
 from stormcell.expressions.params import render_live_parameters
 from stormcell.inquiries import Inquiries
 from stormcell.lookups import EngineLookups
+from stormcell.rbac import FOLDER, Roles
 from stormcell.reacting import Reactor, Taken
 from stormcell.runners.registry import Runners
 from stormcell.store import Execution, Store, TriggerInstance
@@ -62,12 +63,13 @@ class Engine:
         """`keep_days`: history that ended longer ago is removed, at the start and each hour; None
         keeps all.
         """
+        self.roles = Roles(store.folder / FOLDER, report=_role_refused)
         self.core = Core(
             store, catalog, lookups, stream or EventStream(), validate_output=validate_output
         )
         self._reactor = Reactor(self.core)
         self.trees = Trees(self.core, self._reactor, runners, concurrency or {})
-        self.inquiries = Inquiries(self.core, self.trees)
+        self.inquiries = Inquiries(self.core, self.trees, self.roles)
         self.timers = Timers(self._on_timer, clock=clock)
         self.configs = configs
         self.sensor_status: Callable[[str], dict[str, Any] | None] = _unwatched
@@ -210,7 +212,7 @@ class Engine:
             live = {**kept, **rendered}
             self.catalog.check_parameters(action, live)
         else:
-            live = self.core.plain_parameters(action, parameters)
+            live = self.core.plain_parameters(action, {**(values or {}), **parameters})
         due_at = time.time() + delay_seconds if delay_seconds > 0 else None
         execution = self.core.new_execution(action, live, context=full, due_at=due_at)
         await self.store.writer.submit(
@@ -228,6 +230,7 @@ class Engine:
         reset: list[str],
         merge: bool = True,
         delay_seconds: float = 0.0,
+        templates: bool = True,
     ) -> Execution:
         """Run an action again with the parameters of an earlier run, changed as asked; a workflow
         from some tasks.
@@ -252,6 +255,7 @@ class Engine:
             user=user,
             context={"re-run": again},
             delay_seconds=delay_seconds,
+            templates=templates,
         )
 
     async def _keep_house(self) -> None:
@@ -275,6 +279,10 @@ class Engine:
             return
         if any(counts.values()):
             log.info("history.pruned", extra={"keep_days": days, **counts})
+
+
+def _role_refused(file: str, reason: str) -> None:
+    log.error("rbac.refused", extra={"file": file, "reason": reason})
 
 
 def _unwatched(ref: str) -> dict[str, Any] | None:

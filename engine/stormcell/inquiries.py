@@ -16,6 +16,7 @@ import msgspec
 from stormcell.core import SYSTEM_USER, Core
 from stormcell.errors import ForbiddenError, InvalidInputError, NotFoundError
 from stormcell.expressions.schemas import validate_object
+from stormcell.rbac import Roles
 from stormcell.running import RunResult
 from stormcell.statuses import ExecutionStatus
 from stormcell.store import Execution
@@ -41,9 +42,10 @@ class Inquiry(msgspec.Struct, frozen=True, kw_only=True):
 class Inquiries:
     """Finds and answers inquiries."""
 
-    def __init__(self, core: Core, trees: Trees) -> None:
+    def __init__(self, core: Core, trees: Trees, roles: Roles) -> None:
         self._core = core
         self._trees = trees
+        self._roles = roles
 
     def waiting(self) -> list[Inquiry]:
         """All that wait for an answer, oldest first."""
@@ -110,11 +112,8 @@ class Inquiries:
 
     def _check_user(self, inquiry: Inquiry, user: str) -> None:
         allowed = not inquiry.users or user in inquiry.users
-        known = self._core.store.api_keys.roles()
-        # Where no key has roles there is no role-based access, and as in StackStorm without it,
-        # everybody has any role.
-        if inquiry.roles and known:
-            allowed = allowed and not known.get(user, frozenset()).isdisjoint(inquiry.roles)
+        if inquiry.roles:
+            allowed = allowed and not self._roles.of(user).isdisjoint(inquiry.roles)
         if not allowed:
             raise ForbiddenError(
                 f'User "{user}" does not have permission to respond to inquiry "{inquiry.id}".'

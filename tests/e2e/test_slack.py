@@ -14,6 +14,7 @@ import pytest
 
 from sandbox.slack import Post
 from tests.e2e.office import Office, opened
+from tests.integration.engine.serving import login
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +100,8 @@ def test_an_approval_outlives_the_engine(office: Office) -> None:
 
 
 def key_of(office: Office, user: str) -> dict[str, str]:
-    """A key of the engine's API for somebody."""
-    made = office.engine.client.post("/v1/apikeys", json={"user": user, "metadata": {}})
-    made.raise_for_status()
-    return {"St2-Api-Key": made.json()["key"]}
+    """A login to the engine's API for somebody."""
+    return login(office.engine.url, office.engine.data, user, "operator")
 
 
 def test_an_inquiry_is_answered_as_a_button_is(office: Office) -> None:

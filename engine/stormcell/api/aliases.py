@@ -18,6 +18,7 @@ from stormcell.api.alias_formats import displays, matching, parameters_of, repre
 from stormcell.api.answers import answer, read_body
 from stormcell.api.content_documents import alias_document, content_id
 from stormcell.api.documents import execution_document
+from stormcell.api.permissions import action_uids, name_in_chat, require
 from stormcell.content.models import ActionAlias
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
@@ -111,9 +112,10 @@ class _Aliases:
     ) -> list[dict[str, Any]]:
         if not alias.enabled:
             raise InvalidInputError(f'Action alias with name "{alias.name}" is disabled.')
+        require(self._engine, request, "action_execute", *action_uids(alias.action_ref))
         context = {
             "action_alias_ref": {"id": content_id("action_alias", alias.ref), "name": alias.name},
-            "api_user": body.get("user"),
+            "api_user": name_in_chat(request, body.get("user")),
             "user": user_of(request),
             "source_channel": body.get("source_channel"),
         }

@@ -18,6 +18,7 @@ from stormcell.api import (
     executions,
     inquiries,
     keys,
+    permissions,
     streaming,
     system,
     traces,
@@ -63,6 +64,7 @@ def make_app(
         *configs.routes(engine, contents),
         *routes,
     ]
+    routes = permissions.routed(engine, routes)
     gate = Middleware(
         Gate,
         identify=identity.of,

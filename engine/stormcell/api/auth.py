@@ -18,9 +18,10 @@ from starlette.routing import Route
 from stormcell.api.access import caller_of, user_of
 from stormcell.api.answers import answer, fault, listing, page_of, read_body, shaped
 from stormcell.api.identity import Identity, Token
+from stormcell.api.permissions import check_scopes, is_admin
 from stormcell.engine import Engine
-from stormcell.errors import InvalidInputError, NotFoundError
-from stormcell.store.access import ApiKey, ApiKeys
+from stormcell.errors import ForbiddenError, InvalidInputError, NotFoundError
+from stormcell.store.access import ApiKey
 from stormcell.store.sealing import MASK
 from stormcell.times import from_timestamp
 
@@ -29,11 +30,12 @@ _CREATED = 201
 
 def routes(engine: Engine, identity: Identity) -> list[Route]:
     tokens = _Tokens(identity)
-    keys = _Keys(engine.store.api_keys)
+    keys = _Keys(engine, identity)
+    who = _Who(engine)
     return [
         Route("/v1/tokens", tokens.create, methods=["POST"]),
         Route("/v1/tokens/validate", tokens.validate, methods=["POST"]),
-        Route("/v1/user", _user, methods=["GET"]),
+        Route("/v1/user", who.user, methods=["GET"]),
         Route("/v1/apikeys", keys.list, methods=["GET"]),
         Route("/v1/apikeys", keys.create, methods=["POST"]),
         Route("/v1/apikeys/{id}", keys.get, methods=["GET"]),
@@ -72,24 +74,40 @@ class _Tokens:
         return answer({"valid": self._identity.of(token) is not None})
 
 
-async def _user(request: Request) -> Response:
-    caller = caller_of(request)
-    authentication: dict[str, Any] = {"method": caller.method, "location": caller.location}
-    if caller.expires_at is not None:
-        authentication["token_expire"] = from_timestamp(caller.expires_at)
-    rbac = {"enabled": False, "roles": [], "is_admin": True}
-    return answer({"username": caller.user, "authentication": authentication, "rbac": rbac})
+class _Who:
+    def __init__(self, engine: Engine) -> None:
+        self._roles = engine.roles
+
+    async def user(self, request: Request) -> Response:
+        caller = caller_of(request)
+        authentication: dict[str, Any] = {"method": caller.method, "location": caller.location}
+        if caller.expires_at is not None:
+            authentication["token_expire"] = from_timestamp(caller.expires_at)
+        rbac = {
+            "enabled": True,
+            "roles": sorted(self._roles.of(caller.user)),
+            "is_admin": self._roles.is_admin(caller.user),
+        }
+        return answer({"username": caller.user, "authentication": authentication, "rbac": rbac})
 
 
 class _Keys:
-    def __init__(self, api_keys: ApiKeys) -> None:
-        self._api_keys = api_keys
+    """A key is its maker's own; administrators see all, and may switch off and delete them."""
+
+    def __init__(self, engine: Engine, identity: Identity) -> None:
+        self._engine = engine
+        self._api_keys = engine.store.api_keys
+        self._identity = identity
 
     async def list(self, request: Request) -> Response:
         page = page_of(request)
         user = request.query_params.get("user")
         found = sorted(
-            (key for key in self._api_keys.list() if user in (None, key.user)),
+            (
+                key
+                for key in self._api_keys.list()
+                if user in (None, key.user) and self._may_see(request, key)
+            ),
             key=lambda key: key.user,
         )
         part = found[page.offset : None if page.limit < 0 else page.offset + page.limit]
@@ -104,32 +122,32 @@ class _Keys:
         user, metadata = body.get("user") or user_of(request), body.get("metadata") or {}
         if not isinstance(user, str) or not isinstance(metadata, dict):
             raise InvalidInputError("user must be a name, metadata an object.")
+        check_scopes(metadata)
+        account = self._identity.account_for_key(caller_of(request), user)
         if body.get("key_hash"):
             raise InvalidInputError(
                 "A key is made here; its hash cannot be brought along. Leave key_hash out."
             )
-        clear, key = self._api_keys.create(user, metadata)
+        clear, key = self._api_keys.create(user, metadata, account=account)
         if body.get("enabled") is False:
-            key = self._api_keys.change(key.id, user=user, metadata=metadata, enabled=False)
+            key = self._api_keys.change(key.id, metadata=metadata, enabled=False)
         document = {name: value for name, value in _key_document(key).items() if name != "key_hash"}
         return answer({**document, "key": clear}, _CREATED)
 
     async def change(self, request: Request) -> Response:
         key = self._find(request)
         body = await read_body(request)
-        user, metadata = body.get("user") or key.user, body.get("metadata", key.metadata)
-        enabled = body.get("enabled", key.enabled)
-        if (
-            not isinstance(user, str)
-            or not isinstance(metadata or {}, dict)
-            or not isinstance(enabled, bool)
-        ):
-            raise InvalidInputError(
-                "user must be a name, metadata an object, enabled true or false."
-            )
+        metadata, enabled = body.get("metadata", key.metadata), body.get("enabled", key.enabled)
+        if not isinstance(metadata or {}, dict) or not isinstance(enabled, bool):
+            raise InvalidInputError("metadata must be an object, enabled true or false.")
+        check_scopes(metadata or {})
+        if body.get("user") not in (None, "", key.user):
+            raise InvalidInputError("The user of a key cannot be changed. Make another key.")
+        if metadata != key.metadata and key.user != user_of(request):
+            raise ForbiddenError(f"Only {key.user} may change the metadata of this key.")
         if body.get("key_hash") not in (None, "", MASK, key.key_hash):
             raise InvalidInputError("The hash of a key cannot be changed. Make another key.")
-        changed = self._api_keys.change(key.id, user=user, metadata=metadata or {}, enabled=enabled)
+        changed = self._api_keys.change(key.id, metadata=metadata or {}, enabled=enabled)
         return answer(_key_document(changed))
 
     async def delete(self, request: Request) -> Response:
@@ -140,9 +158,12 @@ class _Keys:
         """By id, or by the key itself, as StackStorm allows."""
         wanted = request.path_params["id"]
         key = self._api_keys.find(wanted)
-        if key is None:
+        if key is None or not self._may_see(request, key):
             raise NotFoundError("ApiKey with this reference or id not found.")
         return key
+
+    def _may_see(self, request: Request, key: ApiKey) -> bool:
+        return key.user == user_of(request) or is_admin(self._engine, request)
 
 
 def _key_document(key: ApiKey) -> dict[str, Any]:

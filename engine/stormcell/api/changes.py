@@ -17,9 +17,12 @@ from stormcell.api.content_documents import (
     rule_document,
     sensor_document,
 )
+from stormcell.api.permissions import action_uids, require
+from stormcell.catalog import WEBHOOK_TYPE
+from stormcell.content.models import Rule
 from stormcell.content.registry import Content
 from stormcell.content.rules_of_kinds import POLICY_TYPES, RULE_TYPES
-from stormcell.contents import Contents, Kind
+from stormcell.contents import Contents, Kind, rule_of
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
 
@@ -65,7 +68,17 @@ class _Changes:
         )
 
     async def create_rule(self, request: Request) -> Response:
-        rule = await self._contents.put_rule(await read_body(request))
+        body = await read_body(request)
+        made = rule_of(body)
+        require(
+            self._engine,
+            request,
+            "rule_create",
+            f"rule:{made.pack}:{made.name}",
+            f"pack:{made.pack}",
+        )
+        self._check_rule(request, made)
+        rule = await self._contents.put_rule(body)
         return answer(rule_document(rule), 201)
 
     async def change_rule(self, request: Request) -> Response:
@@ -80,15 +93,28 @@ class _Changes:
                 "rules", rule.ref, bool(body.get("enabled", rule.enabled))
             )
         else:
-            await self._contents.put_rule({**present, **body}, instead_of=rule.ref)
+            body = {**present, **body}
+            self._check_rule(request, rule_of(body))
+            await self._contents.put_rule(body, instead_of=rule.ref)
         return answer(rule_document(self._engine.catalog.content.rules[rule.ref]))
+
+    def _check_rule(self, request: Request, rule: Rule) -> None:
+        """Whoever makes a rule has to have its webhook and its action: it does not run as them.
+        Source: assert_user_has_rule_trigger_and_action_permission of st2rbac_backend/utils.py."""
+        if rule.trigger.type == WEBHOOK_TYPE:
+            url = str(rule.trigger.parameters.get("url", "")).strip("/")
+            require(self._engine, request, "webhook_create", f"webhook:{url}")
+        require(self._engine, request, "action_execute", *action_uids(rule.action.ref))
 
     async def delete_rule(self, request: Request) -> Response:
         await self._contents.delete("rules", self._find("rules", request))
         return Response(status_code=204)
 
     async def create_action(self, request: Request) -> Response:
-        action = await self._contents.put_action(await read_body(request))
+        body = await read_body(request)
+        pack, name = body.get("pack") or "default", body.get("name")
+        require(self._engine, request, "action_create", f"action:{pack}:{name}", f"pack:{pack}")
+        action = await self._contents.put_action(body)
         return answer(action_document(action), 201)
 
     async def change_action(self, request: Request) -> Response:

@@ -24,6 +24,7 @@ from stormcell.api.answers import (
 )
 from stormcell.api.content_documents import content_id
 from stormcell.api.documents import enforcement_document, instance_document
+from stormcell.api.permissions import require
 from stormcell.catalog import WEBHOOK_TYPE
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
@@ -177,6 +178,7 @@ class WebhookCalls:
 
 
 async def _received(engine: Engine, name: str, request: Request) -> Response:
+    require(engine, request, "webhook_send", f"webhook:{name}")
     trigger = engine.catalog.webhooks.get(name)
     if trigger is None:
         raise NotFoundError(

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from stormcell.api.access import user_of
 from stormcell.api.answers import (
     answer,
     fault,
@@ -27,6 +26,13 @@ from stormcell.api.answers import (
     shaped,
 )
 from stormcell.api.documents import execution_document
+from stormcell.api.permissions import (
+    action_uids,
+    check_parameters_of,
+    require,
+    speaks_for_others,
+    user_to_run_as,
+)
 from stormcell.engine import Engine
 from stormcell.errors import ConflictError, InvalidInputError, NotFoundError
 from stormcell.statuses import ExecutionStatus
@@ -95,12 +101,14 @@ class _Executions:
         parameters = body.get("parameters") or {}
         if not isinstance(body.get("action"), str) or not isinstance(parameters, dict):
             raise InvalidInputError('The body must be {"action": "pack.name", "parameters": {…}}.')
+        require(self._engine, request, "action_execute", *action_uids(body["action"]))
         execution = await self._engine.request(
             body["action"],
             parameters,
-            user=str(body.get("user") or user_of(request)),
+            user=user_to_run_as(request, body.get("user")),
             context=self._traced(_context(request, body)),
             delay_seconds=_delay_seconds(body),
+            templates=check_parameters_of(self._engine, request, body["action"], parameters),
         )
         return answer(execution_document(execution, self._core), 201)
 
@@ -158,11 +166,12 @@ class _Executions:
         execution = await self._engine.rerun(
             earlier.id,
             parameters,
-            user=str(body.get("user") or user_of(request)),
+            user=user_to_run_as(request, body.get("user")),
             tasks=tasks,
             reset=reset,
             merge=not flag(request, "no_merge"),
             delay_seconds=_delay_seconds(body),
+            templates=check_parameters_of(self._engine, request, earlier.action_ref, parameters),
         )
         return answer(execution_document(execution, self._core), 201)
 
@@ -258,6 +267,8 @@ def _context(request: Request, body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInputError("The context must be an object.")
     # The engine's own keys decide what an execution hangs on and may do; no caller sets them.
     own = {"trigger_instance", "rule", "parent", "user", "pack", "re-run", "chain", "orquesta"}
+    if not speaks_for_others(request):
+        own |= {"api_user", "source_channel", "inquiry"}
     return {key: value for key, value in {**given, **sent}.items() if key not in own}
 
 

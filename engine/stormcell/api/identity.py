@@ -20,15 +20,18 @@ from pathlib import Path
 
 import msgspec
 
-from stormcell.errors import InvalidInputError
+from stormcell.errors import ForbiddenError, InvalidInputError
 from stormcell.ids import new_id
+from stormcell.rbac import SYSTEM_USERS
 from stormcell.store import Store
+from stormcell.store.access import ApiKey
 from stormcell.store.sealing import load_key
 from stormcell.store.store import KEY
 
 USERS_FILE = "users"
 LONGEST_TOKEN_SECONDS = 24 * 60 * 60
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # 16 MB and some 50 ms for each guess
+_NO_PASSWORD = "!"  # noqa: S105 - the sign that there is none
 _PURPOSE = b"stormcell tokens v1"
 
 
@@ -39,6 +42,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     expires_at: float | None = None
     location: str = "header"
+    scopes: tuple[str, ...] = ()
+    """What the key is narrowed down to; none: all that the user may do."""
+    is_person: bool = True
+    """Whether this is somebody with a password: a person speaks for nobody else."""
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,17 +77,25 @@ class Identity:
         """The caller behind an API key or a token; None for anything else, and for what has
         expired.
         """
-        user = self._api_keys.user_of(credential)
-        if user is not None:
-            return Caller(user=user, method="api key")
+        key = self._api_keys.enabled(credential)
+        if key is not None:
+            return self._caller(key) if self._is_present(key) else None
         claims = self._claims(credential)
-        if claims is None or claims.expires_at <= time.time() or not self._stands(claims):
+        if claims is None or claims.expires_at <= time.time():
             return None
-        return Caller(user=claims.user, method="authentication token", expires_at=claims.expires_at)
+        caller = self._behind(claims)
+        if caller is None:
+            return None
+        return msgspec.structs.replace(
+            caller, method="authentication token", expires_at=claims.expires_at
+        )
 
     def of_key(self, name: str, password: str) -> str | None:
         """Check an API key given as the password of its user. Return what a token for it hangs on."""
-        return _of_key(password) if self._api_keys.user_of(password) == name else None
+        key = self._api_keys.enabled(password)
+        if key is None or key.user != name or not self._is_present(key):
+            return None
+        return _fingerprint(key.key_hash)
 
     def of_password(self, name: str, password: str) -> str | None:
         """Check a password of the file of users; return what a token for it hangs on. Slow on
@@ -101,6 +116,21 @@ class Identity:
         text = f"{body}.{self._signature(body)}"
         return Token(id=claims.id, user=user, text=text, expires_at=claims.expires_at)
 
+    def account_for_key(self, caller: Caller, user: str) -> str:
+        """Check that a caller may make a key for a user; return the id of the user's entry.
+
+        ForbiddenError for anybody's key but one's own; stormcell's own user makes those of service
+        accounts.
+        """
+        account = self._users.account(user)
+        is_own = user == caller.user
+        if not is_own and (caller.user not in SYSTEM_USERS or account is None or account.is_person):
+            raise ForbiddenError(
+                "A key is its maker's own. For a program, "
+                "`stormcell user add NAME --service` and `stormcell user key NAME`."
+            )
+        return account.id if account is not None else ""
+
     def _claims(self, text: str) -> _Claims | None:
         body, dot, signature = text.partition(".")
         if not dot or not hmac.compare_digest(
@@ -116,21 +146,40 @@ class Identity:
     def _signature(self, body: str) -> str:
         return hmac.digest(self._key, body.encode("utf-8", "replace"), "sha256").hex()
 
-    def _stands(self, claims: _Claims) -> bool:
-        """Whether the credential a token was given for is still there."""
+    def _behind(self, claims: _Claims) -> Caller | None:
+        """Who a token was given to, where the credential it was given for is still there."""
         if claims.credential == self._users.fingerprint(claims.user):
+            return Caller(user=claims.user, method="")
+        for key in self._api_keys.list():
+            if _fingerprint(key.key_hash) == claims.credential and key.user == claims.user:
+                return self._caller(key) if key.enabled and self._is_present(key) else None
+        return None
+
+    def _caller(self, key: ApiKey) -> Caller:
+        account = self._users.account(key.user)
+        is_person = account is not None and account.is_person
+        return Caller(user=key.user, method="api key", scopes=key.scopes, is_person=is_person)
+
+    def _is_present(self, key: ApiKey) -> bool:
+        """Whether the user that a key was made for is still there."""
+        if key.user in SYSTEM_USERS:
             return True
-        return any(
-            key.enabled
-            and key.user == claims.user
-            and _fingerprint(key.key_hash) == claims.credential
-            for key in self._api_keys.list()
-        )
+        account = self._users.account(key.user)
+        return account is not None and account.id == key.account
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the file of users."""
+
+    id: str
+    """Of this entry: a name that is removed and added again has another."""
+    is_person: bool
+    """Whether there is a password; a service account has keys alone."""
 
 
 class Users:
-    """The file DATA/users: lines `name:salt:hash`, read again when it changes. `stormcell user`
-    writes it.
+    """The file DATA/users: lines `name:salt:hash:id`, read again when it changes. `stormcell user`
+    writes it. A service account has `!` for salt and hash.
     """
 
     def __init__(self, file: Path) -> None:
@@ -143,23 +192,42 @@ class Users:
         of who exists.
         """
         line = self._present().get(name, "")
-        salt, _, expected = line.partition(":")
+        salt, expected, _ = _parts(line)
         given = _scrypt(password, salt or "00" * 16)
-        return _fingerprint(line) if line and hmac.compare_digest(given, expected) else None
+        fits = given and hmac.compare_digest(given, expected)
+        return _fingerprint(line) if line and fits else None
+
+    def account(self, name: str) -> Account | None:
+        line = self._present().get(name)
+        if line is None:
+            return None
+        salt, _, account_id = _parts(line)
+        return Account(id=account_id, is_person=salt != _NO_PASSWORD)
 
     def fingerprint(self, name: str) -> str | None:
         line = self._present().get(name)
         return None if line is None else _fingerprint(line)
 
-    def put(self, name: str, password: str) -> None:
-        """Add a user or change the password."""
+    def put(self, name: str, password: str | None) -> None:
+        """Add a user or change the password; without one it is a service account.
+
+        InvalidInputError for a name that cannot be, or that of a person for a service account.
+        """
         if not name or any(character in name for character in ":\n\r"):
             raise InvalidInputError(
                 "The name of a user has at least one character, and neither a colon nor a new line."
             )
+        if name in SYSTEM_USERS:
+            raise InvalidInputError(f"{name} is a user of stormcell itself. Choose another name.")
+        present = self.account(name)
+        if present is not None and present.is_person != (password is not None):
+            raise InvalidInputError(f"{name} is there already. Remove that user first.")
         salt = secrets.token_hex(16)
-        lines = {**self._present(), name: f"{salt}:{_scrypt(password, salt)}"}
-        self._write(lines)
+        hashed = f"{_NO_PASSWORD}:{_NO_PASSWORD}"
+        if password is not None:
+            hashed = f"{salt}:{_scrypt(password, salt)}"
+        account_id = new_id() if present is None else present.id
+        self._write({**self._present(), name: f"{hashed}:{account_id}"})
 
     def remove(self, name: str) -> bool:
         lines = dict(self._present())
@@ -203,8 +271,10 @@ def _scrypt(password: str, salt: str) -> str:
         return ""  # a line that somebody wrote by hand
 
 
-def _of_key(clear: str) -> str:
-    return _fingerprint(hashlib.sha256(clear.encode("utf-8", "replace")).hexdigest())
+def _parts(line: str) -> tuple[str, str, str]:
+    """Salt, hash and id; lines of older versions have no id."""
+    salt, hashed, account_id = [*line.split(":"), "", "", ""][:3]
+    return salt, hashed, account_id
 
 
 def _fingerprint(text: str) -> str:

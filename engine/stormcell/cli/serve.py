@@ -25,6 +25,7 @@ from stormcell.engine import Engine
 from stormcell.expressions import jinja
 from stormcell.logs import set_up_logging
 from stormcell.ports import PackDispatch
+from stormcell.rbac import OWNER
 from stormcell.sensors.supervisor import SensorSupervisor
 from stormcell.store import Store
 from stormcell.store.store import open_store
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 DEFAULT_PORT = 9101  # where StackStorm's own API listens
 _SERVER_GRACE_SECONDS = 2
 _BACKLOG = 1024
-_ADMIN = "st2admin"
 
 
 @click.command()
@@ -261,9 +261,9 @@ def _ensure_key(store: Store, data: Path) -> str:
     file = data / KEY_FILE
     if file.exists():
         key = file.read_text().strip()
-        if store.api_keys.user_of(key) is not None:
+        if store.api_keys.enabled(key) is not None:
             return key
-    key, _ = store.api_keys.create(_ADMIN, {"made_by": "serve"})
+    key, _ = store.api_keys.create(OWNER, {"made_by": "serve"})
     _write(file, key)
     return key
 

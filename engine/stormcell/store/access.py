@@ -16,6 +16,7 @@ from stormcell.store.writing import GroupCommit
 from stormcell.times import now
 
 _KEY_BYTES = 32
+_KEY_COLUMNS = "id, key_hash, user, metadata, enabled, created_at, account"
 
 
 class ApiKey(msgspec.Struct, kw_only=True, frozen=True):
@@ -27,6 +28,13 @@ class ApiKey(msgspec.Struct, kw_only=True, frozen=True):
     metadata: dict[str, Any]
     enabled: bool
     created_at: str
+    account: str = ""
+    """Id of the user's entry in the file of users; with the entry the key ends."""
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What the key is narrowed down to; none: all that its user may do."""
+        return tuple(self.metadata.get("scopes") or ())
 
 
 class ApiKeys:
@@ -35,11 +43,11 @@ class ApiKeys:
     def __init__(self, connection: sqlite3.Connection, writer: GroupCommit) -> None:
         self._connection = connection
         self._writer = writer
-        self._users: dict[str, str] | None = (
-            None  # by hash, of the enabled keys; nobody else writes this table
-        )
+        self._enabled: dict[str, ApiKey] | None = None  # by hash; nobody else writes this table
 
-    def create(self, user: str, metadata: dict[str, Any] | None = None) -> tuple[str, ApiKey]:
+    def create(
+        self, user: str, metadata: dict[str, Any] | None = None, *, account: str = ""
+    ) -> tuple[str, ApiKey]:
         """Make a key and return it in clear, for the only time, with its record."""
         clear = secrets.token_hex(_KEY_BYTES)
         key = ApiKey(
@@ -49,29 +57,27 @@ class ApiKeys:
             metadata=metadata or {},
             enabled=True,
             created_at=now(),
+            account=account,
         )
+        metadata_json = msgspec.json.encode(key.metadata)
         self._write(
-            "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?)",
-            (key.id, key.key_hash, user, msgspec.json.encode(key.metadata), 1, key.created_at),
+            f"INSERT INTO api_keys ({_KEY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            (key.id, key.key_hash, user, metadata_json, 1, key.created_at, account),
         )
         return clear, key
 
-    def user_of(self, clear: str) -> str | None:
-        """The user a key stands for, None where it is unknown or disabled."""
-        if self._users is None:
-            self._users = dict(
-                self._connection.execute("SELECT key_hash, user FROM api_keys WHERE enabled = 1")
-            )
-        return self._users.get(_hash(clear))
+    def enabled(self, clear: str) -> ApiKey | None:
+        """The record of a key in clear, None where it is unknown or disabled."""
+        if self._enabled is None:
+            self._enabled = {key.key_hash: key for key in self.list() if key.enabled}
+        return self._enabled.get(_hash(clear))
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> None:
         self._writer.write_now([(statement, values)])
-        self._users = None
+        self._enabled = None
 
     def list(self) -> list[ApiKey]:
-        rows = self._connection.execute(
-            "SELECT id, key_hash, user, metadata, enabled, created_at FROM api_keys"
-        )
+        rows = self._connection.execute(f"SELECT {_KEY_COLUMNS} FROM api_keys")  # noqa: S608
         return [
             ApiKey(
                 id=row[0],
@@ -80,20 +86,10 @@ class ApiKeys:
                 metadata=msgspec.json.decode(row[3]),
                 enabled=bool(row[4]),
                 created_at=row[5],
+                account=row[6],
             )
             for row in rows
         ]
-
-    def roles(self) -> dict[str, frozenset[str]]:
-        """User -> the `roles` in the metadata of that user's enabled keys; users without any are
-        not in it.
-        """
-        found: dict[str, frozenset[str]] = {}
-        for key in self.list():
-            roles = key.metadata.get("roles")
-            if key.enabled and isinstance(roles, list) and roles:
-                found[key.user] = found.get(key.user, frozenset()) | frozenset(map(str, roles))
-        return found
 
     def find(self, id_or_key: str) -> ApiKey | None:
         """By its id, or by the key in clear."""
@@ -102,10 +98,10 @@ class ApiKeys:
             (key for key in self.list() if id_or_key == key.id or hashed == key.key_hash), None
         )
 
-    def change(self, key_id: str, *, user: str, metadata: dict[str, Any], enabled: bool) -> ApiKey:
-        """Change all of a key but the key; it must be there."""
-        statement = "UPDATE api_keys SET user = ?, metadata = ?, enabled = ? WHERE id = ?"
-        self._write(statement, (user, msgspec.json.encode(metadata), int(enabled), key_id))
+    def change(self, key_id: str, *, metadata: dict[str, Any], enabled: bool) -> ApiKey:
+        """Change the metadata of a key, or switch it on or off; it must be there."""
+        statement = "UPDATE api_keys SET metadata = ?, enabled = ? WHERE id = ?"
+        self._write(statement, (msgspec.json.encode(metadata), int(enabled), key_id))
         return next(key for key in self.list() if key.id == key_id)
 
     def delete(self, key_id: str) -> bool:

@@ -67,10 +67,15 @@ _TRACES = (
         WHERE parent IS NULL AND trigger_instance_id IS NULL""",
 )
 
+# The user a key belongs to is an entry of the file of users, not a name: a name that is given to
+# somebody else later does not bring the keys of the first.
+_KEYS_OF_ACCOUNTS = ("ALTER TABLE api_keys ADD COLUMN account TEXT NOT NULL DEFAULT ''",)
+
 MIGRATIONS: Sequence[tuple[str, Sequence[str]]] = (
     ("first tables", _FIRST),
     ("unfinished executions by runner", _UNFINISHED_BY_RUNNER),
     ("traces by tag", _TRACES),
+    ("keys of accounts", _KEYS_OF_ACCOUNTS),
 )
 
 

@@ -28,7 +28,7 @@ def test_a_token_ends_with_its_user(served: Served) -> None:
     assert _token(served, "long-enough").status_code == 401
     assert _user(served, "add", "ann", password="short\n").returncode == 1
     assert _user(served, "add", "ann", password="long-enough\n").returncode == 0
-    assert _user(served, "list").stdout == "ann\n"
+    assert _user(served, "list").stdout == "ann  observer\n"
     assert (served.data / "users").stat().st_mode & 0o777 == 0o600
     assert _token(served, "long-enough", ttl=10**9).status_code == 400
     given = _token(served, "long-enough", ttl=60)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from stormcell.api.identity import USERS_FILE, Users
+from stormcell.rbac import FOLDER, Roles
 
 from tests.integration.engine.serving import PACKS, Served, eventually
 
@@ -146,6 +148,8 @@ def test_who_runs_a_command_is_in_its_context(
     """As in StackStorm: the authenticated user beside what a bot says of its chat, for the run and
     for the tasks of a workflow.
     """
+    Users(chat.data / USERS_FILE).put("ada", None)
+    Roles(chat.data / FOLDER).assign("ada", ["operator"])
     key = chat.http.post("/v1/apikeys", json={"user": "ada", "metadata": {}}).json()["key"]
     answered = chat.http.post(
         "/v1/aliasexecution/match_and_execute",

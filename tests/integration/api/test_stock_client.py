@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from stormcell.api.identity import USERS_FILE, Users
+from stormcell.rbac import FOLDER, Roles
 
 from tests.integration.api.stock_client import Printed, StockClient, Unavailable, install
 from tests.integration.engine.serving import PACKS, Served, eventually
@@ -456,6 +458,8 @@ def test_an_inquiry_is_answered(st2: StockClient, engine: Served) -> None:
 
 def test_people_log_in_and_keys_are_made(st2: StockClient, engine: Served) -> None:
     """auth, login and whoami with a password, and API keys that are made, disabled and deleted."""
+    Users(engine.data / USERS_FILE).put("ann", None)
+    Roles(engine.data / FOLDER).assign("ann", ["observer"])
     wrong, token, login, made = st2(
         "auth st2admin -p wrong",
         f"auth st2admin -p {engine.key} -t",

@@ -15,6 +15,7 @@ import pytest
 
 from tests.integration.building.git_servers import Repository
 from tests.integration.chat.conftest import ChatWorld, answer_of, eventually
+from tests.integration.engine.serving import login
 
 CART: dict[str, Any] = {
     "apiVersion": "kubestorm.io/v1alpha1",
@@ -247,8 +248,7 @@ def test_without_a_chat_account_whoever_is_logged_in_asks(world: ChatWorld) -> N
     """`st2 action-alias execute` without -u: the authenticated user, also where a workflow follows;
     each simple command is one execution.
     """
-    made = world.http.post("/v1/apikeys", json={"user": "ana", "metadata": {}}).raise_for_status()
-    key = {"St2-Api-Key": made.json()["key"]}
+    key = login(world.engine.url, world.engine.data, "ana", "operator")
 
     def execute(command: str) -> str:
         body = {"command": command, "user": "", "source_channel": "cli"}

@@ -17,6 +17,7 @@ from kubestorm.people.notifications.outbox import Message
 from kubestorm.people.notifications.posting import payloads
 
 from tests.integration.chat.conftest import ChatWorld, eventually
+from tests.integration.engine.serving import login
 
 MYSQLDB = Path(__file__).resolve().parents[3] / "examples" / "mysqldb"
 PEOPLE = [
@@ -95,9 +96,8 @@ class Asked(ChatWorld):
     def respond(self, name: str, decision: str) -> None:
         """As `st2 inquiry respond` does, by somebody's own key."""
         (inquiry,) = eventually(lambda: self.http.get("/v1/inquiries").json())
-        made = self.http.post("/v1/apikeys", json={"user": name, "metadata": {}})
         body = {"id": inquiry["id"], "response": {"decision": decision}}
-        headers = {"St2-Api-Key": made.json()["key"]}
+        headers = login(self.engine.url, self.engine.data, name, "operator")
         self.http.put(
             f"/v1/inquiries/{inquiry['id']}", json=body, headers=headers
         ).raise_for_status()

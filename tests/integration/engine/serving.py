@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from stormcell.api.identity import USERS_FILE, Users
+from stormcell.rbac import FOLDER, Roles
 
 PACKS = Path(__file__).parents[2] / "packs"
 READY_SECONDS = 120.0
 _POLL_SECONDS = 0.05
+_PASSWORD = "correct horse"
 
 
 def eventually(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
@@ -28,6 +31,21 @@ def eventually(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
         if time.monotonic() > deadline:
             raise AssertionError(f"It did not come true within {seconds} s: {condition}")
         time.sleep(_POLL_SECONDS)
+
+
+def login(url: str, data: Path, name: str, *roles: str) -> dict[str, str]:
+    """Add a person with a password and these roles, who makes a key; return a call's headers."""
+    users = Users(data / USERS_FILE)
+    if users.account(name) is None:
+        users.put(name, _PASSWORD)
+    Roles(data / FOLDER).assign(name, roles)
+    given = httpx.post(
+        f"{url}/auth/v1/tokens", auth=(name, _PASSWORD), trust_env=False, timeout=120
+    )
+    assert given.status_code == 201, given.text
+    token = {"X-Auth-Token": given.json()["token"]}
+    made = httpx.post(f"{url}/v1/apikeys", headers=token, json={}, trust_env=False, timeout=120)
+    return {"St2-Api-Key": made.raise_for_status().json()["key"]}
 
 
 class Served:
@@ -93,6 +111,11 @@ class Served:
             return found if "end_timestamp" in found else None
 
         return eventually(look)
+
+    def client_of(self, name: str, *roles: str) -> httpx.Client:
+        """A client of a person with these roles."""
+        headers = login(self.url, self.data, name, *roles)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=120, trust_env=False)
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""

@@ -110,12 +110,19 @@ def test_only_those_who_are_asked_may_answer(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
-def test_roles_are_those_of_the_users_keys(tmp_path: Path) -> None:
-    """Once a key carries roles, an inquiry for a role takes answers of users that have it only."""
+def test_roles_are_those_that_are_assigned(tmp_path: Path) -> None:
+    """An inquiry for a role takes answers of users that have it only, whatever their keys say."""
 
     async def play() -> None:
         async with engine_over(tmp_path, "engine_people") as engine:
-            engine.store.api_keys.create("ada", {"roles": ["approver"]})
+            engine.store.api_keys.create("eve", {"roles": ["approver"]})
+            for part, text in (
+                ("roles/approver", "name: approver"),
+                ("assignments/ada", "{username: ada, roles: [approver]}"),
+            ):
+                file = tmp_path / "rbac" / f"{part}.yaml"
+                file.parent.mkdir(parents=True)
+                file.write_text(text)
             inquiry = await engine.request("core.ask", {"roles": ["approver"]})
             await reaches(engine, inquiry.id, ExecutionStatus.PENDING)
             with pytest.raises(ForbiddenError):
