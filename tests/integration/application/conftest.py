@@ -134,7 +134,7 @@ class World:
         found: dict[str, Any] = answer.json()
         return found
 
-    def wish(self, letter: str = "a", name: str = "cart") -> None:
+    def want_image(self, letter: str = "a", name: str = "cart") -> None:
         """A Rollout of the image with that digest has come to all pods."""
         resource = self.get("applications", name)
         assert resource is not None

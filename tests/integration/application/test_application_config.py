@@ -68,7 +68,7 @@ def test_configuration_and_secrets_reach_the_pods_and_changes_roll_them(world, k
         config=[{"prefix": f"{world.own}/flags"}],
         secrets=[{"path": f"{world.own}/stripe", "envPrefix": "STRIPE_"}],
     )
-    world.wish()
+    world.want_image()
     results = world.reconcile()
     assert results["configuration"]["versions"] == {f"{world.own}/stripe": 1}
     assert values(world, "configmaps", "cart-config") == {"LOG_LEVEL": "info"}
@@ -93,7 +93,7 @@ def test_a_folder_of_the_consul_ui_is_passed_over(world, kv):
     kv.key(f"{world.own}/f2/sub/", "")
     kv.key(f"{world.own}/f2/log-level", "info")
     world.apply(config=[{"prefix": f"{world.own}/f2/"}])
-    world.wish()
+    world.want_image()
     world.reconcile()
     assert world.condition("Applied")[0] == "True"
     assert values(world, "configmaps", "cart-config") == {"LOG_LEVEL": "info"}
@@ -104,7 +104,7 @@ def test_bytes_in_consul_are_a_file_as_they_are_and_no_variable(world, kv):
     wish = {"key": f"{world.own}/key.p12", "file": "/etc/cart/key.p12"}
     kv.key(wish["key"], "a text at first")
     world.apply(config=[wish])
-    world.wish()
+    world.want_image()
     world.reconcile()
     assert values(world, "configmaps", "cart-files") == {"etc.cart.key.p12": "a text at first"}
     before = pod_hash(world)
@@ -125,7 +125,7 @@ def test_null_in_a_secret_is_absent(world, kv):
     """Of a whole secret it gives no variable; asked for by its key, it is waited for."""
     kv.secret(f"{world.own}/stripe", key=PASSWORD, old=None, retries=3)
     world.apply(secrets=[{"path": f"{world.own}/stripe"}])
-    world.wish()
+    world.want_image()
     world.reconcile()
     assert values(world, "secrets", "cart-secrets") == {"KEY": PASSWORD, "RETRIES": "3"}
     world.apply(secrets=[{"path": f"{world.own}/stripe", "key": "old", "env": "OLD"}])
@@ -143,7 +143,7 @@ def test_what_is_no_longer_read_is_removed(world, kv):
         config=[{"key": f"{world.own}/a"}],
         secrets=[{"path": f"{world.own}/b", "key": "key", "file": "/etc/b"}],
     )
-    world.wish()
+    world.want_image()
     world.reconcile()
     assert values(world, "secrets", "cart-secret-files") == {"etc.b": "2"}
     world.apply()
@@ -158,7 +158,7 @@ def test_what_is_no_longer_read_is_removed(world, kv):
 def test_a_missing_key_is_waited_for_and_pods_keep_what_they_have(world, kv):
     """The condition says what is missing where; a new Application gets no pods before that."""
     world.apply(config=[{"key": f"{world.own}/late", "env": "LATE"}])
-    world.wish()
+    world.want_image()
     world.reconcile()
     status, reason, message = world.condition("Applied")
     assert (status, reason) == ("False", "ConfigurationMissing")
@@ -184,7 +184,7 @@ def test_a_missing_key_is_waited_for_and_pods_keep_what_they_have(world, kv):
 def test_a_database_is_waited_for_bound_and_its_rotation_rolls_the_pods(world, kv):
     """Address in the ConfigMap, credentials in the Secret; a new version is a new template."""
     world.apply(databases=[{"name": "orders"}])
-    world.wish()
+    world.want_image()
     world.reconcile()
     assert world.condition("Applied")[:2] == ("False", "WaitingForDatabase")
     assert "there is no Database orders" in world.condition("Applied")[2]
@@ -214,12 +214,12 @@ def test_a_sealed_vault_stops_no_other_change(world, kv):
     """The pods keep their secrets, the condition names Vault, and another image still comes."""
     kv.secret(f"{world.own}/stripe", key="1")
     world.apply(secrets=[{"path": f"{world.own}/stripe"}])
-    world.wish("a")
+    world.want_image("a")
     world.reconcile()
     before = pod_hash(world)
     kv.seal()
     try:
-        world.wish("b")
+        world.want_image("b")
         world.reconcile()
         status, reason, _message = world.condition("Applied")
         assert (status, reason) == ("False", "VaultUnavailable")
@@ -238,7 +238,7 @@ def test_a_secret_is_in_no_result_status_or_event(world, kv):
     kv.secret(f"{world.own}/stripe", key=PASSWORD)
     database(world, serves=True)
     world.apply(databases=[{"name": "orders"}], secrets=[{"path": f"{world.own}/stripe"}])
-    world.wish()
+    world.want_image()
     told: list[Any] = [
         world.reconcile(),
         world.get(),

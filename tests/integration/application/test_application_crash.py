@@ -45,7 +45,7 @@ def test_a_run_that_died_is_finished_by_the_next(world, died_after):
     host = f"crash.{world.namespace}.example.com"
     spec = {"replicas": {"min": 2, "max": 3}, "expose": {"type": "ingress", "hosts": [host]}}
     world.apply(**spec)
-    world.wish()
+    world.want_image()
     names = list(STEPS)
     if died_after:
         run_steps(world, names[: names.index(died_after) + 1])
@@ -63,7 +63,7 @@ def test_steps_in_any_order_come_to_the_same(world, kube):
     if kube.is_real:
         pytest.skip("the order of our own steps has nothing to do with whose API it is")
     world.apply(replicas={"min": 2})
-    world.wish()
+    world.want_image()
     world.reconcile()
     expected = {plural: wished(world.get(plural)) for plural in KINDS}
     for order in itertools.permutations(STEPS):

@@ -28,7 +28,7 @@ def unique(world, spec):
 def test_an_application_becomes_its_objects_and_a_second_look_writes_nothing(world):
     """All are owned by it; nothing is sent where nothing differs."""
     uid = world.apply(**unique(world, FULL))["metadata"]["uid"]
-    world.wish()
+    world.want_image()
     world.reconcile()
     made = {plural: world.get(plural) for plural in KINDS}
     for plural, found in made.items():
@@ -60,7 +60,7 @@ def versions(world):
 def test_what_is_no_longer_wished_is_removed(world):
     """And only that."""
     world.apply(**unique(world, FULL))
-    world.wish()
+    world.want_image()
     world.reconcile()
     world.apply(replicas={"min": 1})
     results = world.reconcile()
@@ -78,7 +78,7 @@ def test_what_is_no_longer_wished_is_removed(world):
 def test_a_field_that_is_no_longer_wished_goes(world):
     """Server-side apply takes back what was ours alone."""
     world.apply(env={"A": "1", "B": "2"})
-    world.wish()
+    world.want_image()
     world.reconcile()
     world.apply(env={"A": "1"})
     world.reconcile()
@@ -97,7 +97,7 @@ def test_an_object_of_that_name_that_is_not_ours_is_not_touched(world):
     assert world.http.post(world.url("services", "").rstrip("/"), json=service).is_success
     before = world.get("services")
     world.apply()
-    world.wish()
+    world.want_image()
     assert "error" in world.reconcile()
     status, reason, message = world.condition("Applied")
     assert (status, reason) == ("False", "ForeignObject")
@@ -133,7 +133,7 @@ def test_exposure_can_change(world, before, after, type_):
 def test_what_others_add_stays(world):
     """Annotations, labels and variables of another field manager survive a change of ours."""
     world.apply(env={"A": "1"})
-    world.wish()
+    world.want_image()
     world.reconcile()
     theirs = {
         "apiVersion": "apps/v1",
@@ -166,7 +166,7 @@ def test_a_person_who_scales_keeps_the_number_and_it_is_told(world, kube, subres
     if kube.is_real and subresource:
         pytest.skip("1.20 keeps no account of who used the scale subresource (later versions do)")
     world.apply(replicas={"min": 2})
-    world.wish()
+    world.want_image()
     world.reconcile()
     url = world.url("deployments", "cart") + subresource
     patch(
@@ -214,7 +214,7 @@ def test_a_field_that_another_tool_took_is_told_by_name_and_not_forced(world):
 def test_the_image_is_the_packs_alone(world):
     """`kubectl set image` does not last: the pods run what the Application says they run."""
     world.apply()
-    world.wish("a")
+    world.want_image("a")
     world.reconcile()
     body = {"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "evil:1"}]}}}}
     patch(
@@ -232,7 +232,7 @@ def test_the_image_is_the_packs_alone(world):
 def test_the_number_of_pods_is_handed_over_to_an_autoscaler_without_a_drop(world):
     """From a fixed number to an autoscaled one and on: never back to 1 in between."""
     world.apply(replicas={"min": 3})
-    world.wish()
+    world.want_image()
     world.reconcile()
     world.apply(replicas={"min": 2, "max": 6})
     world.reconcile()
@@ -257,7 +257,7 @@ def test_a_fixed_number_of_pods_follows_an_autoscaled_one(world, scaled):
     again.
     """
     world.apply(replicas={"min": 2, "max": 6})
-    world.wish()
+    world.want_image()
     world.reconcile()
     world.reconcile()
     if scaled:
@@ -297,7 +297,7 @@ def test_an_application_without_an_image_waits_and_says_so(world):
 def test_an_invalid_spec_touches_nothing(world):
     """What runs goes on as it was."""
     world.apply()
-    world.wish()
+    world.want_image()
     world.reconcile()
     before = world.get("deployments")["metadata"]["generation"]
     world.apply(health=None)
@@ -317,7 +317,7 @@ def test_the_active_track_is_the_services(world):
     patch(
         world.http, world.url("services", "cart"), body, "merge", fieldManager="kubestorm"
     ).raise_for_status()
-    world.wish()
+    world.want_image()
     world.reconcile()
     assert world.get("deployments") is None
     assert world.get("deployments", "cart-green") is not None
@@ -330,7 +330,7 @@ def test_a_wish_begins_a_rollout_and_leaves_it_its_objects(world):
     alone.
     """
     world.apply(replicas={"min": 2, "max": 4})
-    world.wish("a")
+    world.want_image("a")
     world.reconcile()
     wish = (
         f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", '
@@ -361,7 +361,7 @@ def carry_out(world, *effects):
     api = discover_api_versions(services.kube)
     spec = parse(resource, services.settings)
     observed = observe(services.kube, resource, autoscalers=api.autoscalers)
-    EffectExecutor(services.kube, resource, spec, api, config_hash="", tags={}).do(
+    EffectExecutor(services.kube, resource, spec, api, config_hash="", tags={}).execute(
         effects, observed
     )
     services.close()
@@ -376,7 +376,7 @@ def finish(world, name):
 def test_a_frozen_application_says_who_froze_it(world):
     """Its pods are well, and a newer image waits."""
     world.apply()
-    world.wish("a")
+    world.want_image("a")
     world.reconcile()
     wish = (
         f'{{"tag": "1.b", "digest": "sha256:{"b" * 64}", "pushed_at": "2026-01-01T00:00:00Z", '

@@ -16,7 +16,7 @@ from kubestorm.kinds.application.commands import (
 def test_a_list_a_status_and_the_whole(world):
     """The same facts in three sizes, each naming what is wrong."""
     world.apply(replicas={"min": 2}, databases=[{"name": "orders"}])
-    world.wish()
+    world.want_image()
     world.reconcile()
     world.apply("other", health=None)
     world.reconcile("other")
@@ -55,7 +55,7 @@ def test_an_application_that_is_well_is_said_to_be(world, kube):
             "a real controller writes the Deployment's status, and there is no node for its pods"
         )
     world.apply()
-    world.wish()
+    world.want_image()
     world.reconcile()
     status = {
         "observedGeneration": 1,

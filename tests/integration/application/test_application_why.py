@@ -11,7 +11,7 @@ def test_only_the_events_and_rollouts_of_the_object_are_read(world):
     for name in ("cart", "neighbour"):
         resource = world.apply(name)
         services.kube.create_event(resource, reason="Odd", message=f"About {name}.", type="Warning")
-    world.wish("a", "neighbour")
+    world.want_image("a", "neighbour")
     found = [
         (one["title"], one["text"]) for one in why(services, world.namespace, "cart")["findings"]
     ]

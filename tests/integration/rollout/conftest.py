@@ -38,7 +38,7 @@ from kubestorm.kinds.application.status import ORDER
 from kubestorm.kinds.common.resource import ResourceHandle
 from kubestorm.sources.watching.change_detection import Detection, detect_changes
 from kubestorm.sources.watching.fingerprint import PathTable
-from kubestorm.sources.watching.owned_state import is_worth_a_look, telling_state
+from kubestorm.sources.watching.owned_state import NOTHING, state_of, wakes_owner
 
 from sandbox.kubernetes import podlife
 from sandbox.kubernetes.controllers import Controllers
@@ -192,14 +192,14 @@ class World:
         states = {}
         for kind, plural in KINDS.items():
             for one in self.list(plural):
-                states[one["metadata"]["uid"]] = telling_state(kind, one)
+                states[one["metadata"]["uid"]] = state_of(kind, one)
         told, self.told = self.told, states
         rollout = self.get("rollouts", name)
         requeue_at = untrusted.moment((rollout.get("status") or {}).get("requeueAt"))
         return (
             bool(self._judge(rollout).changes)
             or (requeue_at is not None and requeue_at <= utc_now())
-            or any(is_worth_a_look(told.get(uid, ""), states[uid]) for uid in states)
+            or any(wakes_owner(told.get(uid, NOTHING), states[uid]) for uid in states)
         )
 
     def rollouts(self) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ def test_the_wishes_of_people(world):
     assert world.get("applications")["spec"]["replicas"] == {"min": 2}
     done, said = run("application_history", world.config, **here)
     assert (done, said["rollouts"]) == (True, [])
-    assert said["wishes"]["image"]["actor"] == "bob"
+    assert said["requests"]["image"]["actor"] == "bob"
     done, said = run("application_logs", world.config, **here)
     assert (done, said["pods"]) == (True, {})
     done, said = run("application_promote", world.config, **here)
@@ -98,7 +98,7 @@ def test_a_push_is_routed(world):
         event_id="e1",
     )
     assert done, said
-    assert f"{world.namespace}/cart" in said["wished"]
+    assert f"{world.namespace}/cart" in said["updated"]
     assert (
         run("image_route", world.config, registry="r", repository="x", digest="latest")[0] is False
     )

@@ -231,11 +231,11 @@ def test_a_push_reaches_those_who_follow_it(world):
     services = world.services()
     where = f"{world.namespace}/cart"
     assert where not in route(services, payload(world, 3))["followers"]
-    assert where in route(services, payload(world, 7))["wished"]
+    assert where in route(services, payload(world, 7))["updated"]
     again = route(services, payload(world, 7))
     assert where in again["followers"]
-    assert where not in again["wished"]
-    assert where not in route(services, payload(world, 6))["wished"]
+    assert where not in again["updated"]
+    assert where not in route(services, payload(world, 6))["updated"]
     elsewhere = {**payload(world, 9), "repository": "team/other"}
     assert where not in route(services, elsewhere)["followers"]
     wish = json.loads(

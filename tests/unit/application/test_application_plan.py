@@ -31,23 +31,23 @@ def past(number: int, digest: str, phase: str = "Complete", **more: object) -> P
     values = {
         "name": f"cart-{number}",
         "created_at": LONG_AGO,
-        "wish": f"w{number}",
+        "desired_id": f"w{number}",
         "tag": f"1.{number}",
         **more,
     }
     return PastRollout(number=number, digest=digest, phase=phase, **values)  # type: ignore[arg-type]
 
 
-def wish(digest: str, ident: str = "new", **more: object) -> DesiredImage:
+def image(digest: str, ident: str = "new", **more: object) -> DesiredImage:
     values = {"tag": "2.0", "recorded_at": NOW - dt.timedelta(seconds=60), "by": "ann", **more}
     return DesiredImage(digest, id=ident, **values)  # type: ignore[arg-type]
 
 
-def planned(*pasts: PastRollout, wished: DesiredImage | None = None, **more: object) -> Plan:
+def planned(*pasts: PastRollout, desired: DesiredImage | None = None, **more: object) -> Plan:
     values: dict = {"rollback": None, "retry": "", "freeze": None, **more}
     running = values.pop("running", "")
     return plan_rollout(
-        wished,
+        desired,
         values["rollback"],
         values["retry"],
         values["freeze"],
@@ -73,77 +73,79 @@ def test_a_wish_becomes_the_next_rollout():
         previous_tag="1.1",
         cause="push",
         requested_by="ann",
-        wish="new",
+        desired_id="new",
     )
-    assert planned(GOOD, wished=wish(B)).new == expected
+    assert planned(GOOD, desired=image(B)).new == expected
 
 
 def test_the_first_one_returns_to_what_runs():
     """An Application whose history is gone still has a good image: the one on its pods."""
-    made = planned(wished=wish(B), running=A).new
+    made = planned(desired=image(B), running=A).new
     assert made is not None
     assert made.previous == A
-    nothing = planned(wished=wish(B)).new
+    nothing = planned(desired=image(B)).new
     assert nothing is not None
     assert nothing.previous == ""
 
 
 @pytest.mark.parametrize(
-    "pasts, wished, more, reason",
+    "pasts, desired, more, reason",
     [
-        pytest.param((GOOD,), None, {}, "", id="nothing is wished"),
-        pytest.param((GOOD,), wish(A), {}, "", id="it runs already"),
-        pytest.param((GOOD, past(2, B, "Progressing")), wish(B), {}, "", id="it is under way"),
+        pytest.param((GOOD,), None, {}, "", id="nothing is desired"),
+        pytest.param((GOOD,), image(A), {}, "", id="it runs already"),
+        pytest.param((GOOD, past(2, B, "Progressing")), image(B), {}, "", id="it is under way"),
         pytest.param(
-            (past(1, A), past(2, B, wish="new"), past(3, A)),
-            wish(B),
+            (past(1, A), past(2, B, desired_id="new"), past(3, A)),
+            image(B),
             {},
             "",
             id="answered, then gone back",
         ),
-        pytest.param((GOOD, FAILED), wish(B), {}, "DigestRefused", id="it failed"),
-        pytest.param((GOOD, ABORTED), wish(B), {}, "DigestRefused", id="it was aborted"),
-        pytest.param((GOOD,), wish(B), {"freeze": Freeze("carol", "audit")}, "Frozen", id="frozen"),
+        pytest.param((GOOD, FAILED), image(B), {}, "DigestRefused", id="it failed"),
+        pytest.param((GOOD, ABORTED), image(B), {}, "DigestRefused", id="it was aborted"),
+        pytest.param(
+            (GOOD,), image(B), {"freeze": Freeze("carol", "audit")}, "Frozen", id="frozen"
+        ),
         pytest.param(
             (GOOD, FAILED),
-            wish(B),
+            image(B),
             {"retry": B, "freeze": Freeze("carol", "audit")},
             "Frozen",
             id="retried in a freeze",
         ),
     ],
 )
-def test_what_leads_to_no_rollout(pasts, wished, more, reason):
+def test_what_leads_to_no_rollout(pasts, desired, more, reason):
     """And what is said of it."""
-    found = planned(*pasts, wished=wished, **more)
+    found = planned(*pasts, desired=desired, **more)
     assert found.new is None
     assert found.reason == reason
 
 
 @pytest.mark.parametrize(
-    "pasts, wished, more",
+    "pasts, desired, more",
     [
-        pytest.param((GOOD, FAILED), wish(B), {"retry": B}, id="retried on demand"),
-        pytest.param((GOOD, FAILED), wish(B, cause="person"), {}, id="a person chose it"),
+        pytest.param((GOOD, FAILED), image(B), {"retry": B}, id="retried on demand"),
+        pytest.param((GOOD, FAILED), image(B, cause="person"), {}, id="a person chose it"),
         pytest.param(
-            (past(1, A), past(2, B), past(3, A)), wish(B), {}, id="pushed anew after going back"
+            (past(1, A), past(2, B), past(3, A)), image(B), {}, id="pushed anew after going back"
         ),
         pytest.param(
-            (GOOD, past(2, B, "Superseded", wish="new")),
-            wish(B),
+            (GOOD, past(2, B, "Superseded", desired_id="new")),
+            image(B),
             {},
             id="superseded before it ended",
         ),
         pytest.param(
-            (GOOD, past(2, B, "Progressing")), wish(A), {}, id="back while another is under way"
+            (GOOD, past(2, B, "Progressing")), image(A), {}, id="back while another is under way"
         ),
     ],
 )
-def test_what_leads_to_one(pasts, wished, more):
+def test_what_leads_to_one(pasts, desired, more):
     """The same digest may be right the second time."""
-    made = planned(*pasts, wished=wished, **more).new
+    made = planned(*pasts, desired=desired, **more).new
     assert made is not None
-    assert made.digest == wished.digest
+    assert made.digest == desired.digest
 
 
 @pytest.mark.parametrize(
@@ -168,17 +170,17 @@ def test_where_a_rollback_leads(target, digest):
 def test_a_rollback_is_a_rollout_that_answers_the_wish():
     """So that the push it undoes does not come again."""
     found = planned(
-        past(1, A), past(2, B), wished=wish(B, "w2"), rollback=RollbackRequest("previous", "bob")
+        past(1, A), past(2, B), desired=image(B, "w2"), rollback=RollbackRequest("previous", "bob")
     )
     assert found.new is not None
-    assert (found.new.digest, found.new.cause, found.new.requested_by, found.new.wish) == (
+    assert (found.new.digest, found.new.cause, found.new.requested_by, found.new.desired_id) == (
         A,
         "rollback",
         "bob",
         "w2",
     )
     assert status_requests.ROLLBACK_TO in found.consume
-    after = planned(past(1, A), past(2, B), past(3, A, wish="w2"), wished=wish(B, "w2"))
+    after = planned(past(1, A), past(2, B), past(3, A, desired_id="w2"), desired=image(B, "w2"))
     assert after.new is None
 
 
@@ -188,7 +190,7 @@ def test_a_rollback_is_answered_once(target):
     again = RollbackRequest(target, "bob", "r-1")
     for phase in ("Pending", "Complete"):
         made = past(3, A, phase, request="r-1")
-        found = planned(past(1, A), past(2, B), made, wished=wish(B, "w2"), rollback=again)
+        found = planned(past(1, A), past(2, B), made, desired=image(B, "w2"), rollback=again)
         assert (found.new, found.consume) == (None, (status_requests.ROLLBACK_TO,))
     other = planned(
         past(1, A), past(2, B), past(3, A, request="r-1"), rollback=RollbackRequest(B, "bob", "r-2")
@@ -240,11 +242,11 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
         if seen:
             last = times[seen - 1]
             digest = f"sha256:{seen:064x}"
-            wished = DesiredImage(
+            desired = DesiredImage(
                 digest, f"1.{seen}", f"e{seen}", NOW + dt.timedelta(seconds=last), follows=seen > 1
             )
             found = plan_rollout(
-                wished, None, "", None, history, SETTINGS, NOW + dt.timedelta(seconds=clock)
+                desired, None, "", None, history, SETTINGS, NOW + dt.timedelta(seconds=clock)
             )
             if found.new is not None:
                 if history and history[-1].phase == "Progressing":
@@ -257,7 +259,7 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
                         made.digest,
                         made.tag,
                         "Progressing",
-                        wish=made.wish,
+                        desired_id=made.desired_id,
                         created_at=NOW + dt.timedelta(seconds=clock),
                     )
                 )
@@ -267,5 +269,5 @@ def test_a_storm_of_500_pushes_makes_at_most_three_rollouts_and_the_last_one_win
             break
         clock += 1.0
     assert len(history) <= 3, [one.created_at for one in history]
-    assert history[-1].wish == "e500"
+    assert history[-1].desired_id == "e500"
     assert history[-1].phase == "Complete"

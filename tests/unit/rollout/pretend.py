@@ -107,7 +107,7 @@ class Cluster:
                 state = "Failed" if self.fails_test else PASSED
                 self.test = TestView(effect.key, state, "asked")
             elif isinstance(effect, ClearRequest):
-                self.consumed.append(effect.intent)
+                self.consumed.append(effect.request)
             self.served.append(self.serving())
 
     def move(self, name: str) -> None:
@@ -185,7 +185,7 @@ class Run:
                 if isinstance(effect, ClearRequest):
                     self.intents = replace(
                         self.intents,
-                        **{"abort": ""} if effect.intent == "abort" else {"promote": None},
+                        **{"abort": ""} if effect.request == "abort" else {"promote": None},
                     )
         return decision
 

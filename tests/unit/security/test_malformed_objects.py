@@ -322,7 +322,7 @@ def databases(obj: dict[str, Any]) -> None:
 def owned(obj: dict[str, Any]) -> None:
     """What is asked of Deployments, ReplicaSets, Pods and Jobs whenever one of them changes."""
     for kind in ("Deployment", "ReplicaSet", "Pod", "Job"):
-        owned_state.telling_state(kind, obj)
+        owned_state.state_of(kind, obj)
         owned_state.owner_of(kind, obj)
     pod_failures.diagnose(pod_failures.Evidence(obj, [obj], [obj]))
     pod_failures.needs_log(pod_failures.Evidence(obj, [obj], [obj]))

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.sources.watching.owned_state import Owner, is_worth_a_look, owner_of, telling_state
+from kubestorm.sources.watching.owned_state import (
+    NOTHING,
+    OwnedState,
+    Owner,
+    owner_of,
+    state_of,
+    wakes_owner,
+)
 
 from tests.unit.rollout.test_rollout_diagnose import UNSCHEDULABLE, ended, pod, waiting
 
@@ -63,76 +70,115 @@ OFTEN = pod(waiting("CrashLoopBackOff"), restartCount=7, lastState=ended(3), pha
 @pytest.mark.parametrize(
     "kind, obj, state",
     [
-        pytest.param("Deployment", deployment(), "settled 5", id="all pods are there"),
-        pytest.param("Deployment", deployment(observed=4), "", id="not observed yet"),
-        pytest.param("Deployment", deployment(4, 1), "", id="pods are replaced"),
-        pytest.param("Deployment", deployment(available=2), "", id="a pod is not available"),
+        pytest.param("Deployment", deployment(), OwnedState("settled", 5), id="all pods are there"),
+        pytest.param("Deployment", deployment(observed=4), NOTHING, id="not observed yet"),
+        pytest.param("Deployment", deployment(4, 1), NOTHING, id="pods are replaced"),
+        pytest.param("Deployment", deployment(available=2), NOTHING, id="a pod is not available"),
         pytest.param(
             "Deployment",
             deployment(available=2, reason="ProgressDeadlineExceeded"),
-            "stalled",
+            OwnedState("stalled"),
             id="no progress within the deadline",
         ),
         pytest.param(
-            "Deployment", deployment(deletionTimestamp=BEFORE), "deleting", id="it is being deleted"
+            "Deployment",
+            deployment(deletionTimestamp=BEFORE),
+            OwnedState("deleting"),
+            id="it is being deleted",
         ),
-        pytest.param("ReplicaSet", replica_set("False", ""), "", id="pods are made"),
+        pytest.param("ReplicaSet", replica_set("False", ""), NOTHING, id="pods are made"),
         pytest.param(
-            "ReplicaSet", replica_set("True", "exceeded quota"), "QuotaExceeded", id="quota"
-        ),
-        pytest.param("ReplicaSet", replica_set("True", "denied"), "PodsRefused", id="refused"),
-        pytest.param("Pod", pod(), "", id="a pod begins"),
-        pytest.param("Pod", pod({"running": {}}, phase="Running"), "", id="a pod runs"),
-        pytest.param("Pod", pod(waiting("ErrImagePull")), "ImagePullFailed", id="no image"),
-        pytest.param("Pod", pod(waiting("ImagePullBackOff")), "ImagePullFailed", id="still none"),
-        pytest.param(
-            "Pod", pod(waiting("InvalidImageName")), "ImagePullFailed, final", id="no image's name"
+            "ReplicaSet",
+            replica_set("True", "exceeded quota"),
+            OwnedState("QuotaExceeded"),
+            id="quota",
         ),
         pytest.param(
-            "Pod", pod(waiting("CreateContainerConfigError")), "ContainerCannotStart", id="config"
+            "ReplicaSet", replica_set("True", "denied"), OwnedState("PodsRefused"), id="refused"
         ),
-        pytest.param("Pod", CRASHED, "CrashLoop", id="crashed once"),
-        pytest.param("Pod", BETWEEN, "CrashLoop", id="runs again after a crash"),
-        pytest.param("Pod", OFTEN, "CrashLoop, final", id="crashed often"),
-        pytest.param("Pod", pod(conditions=UNSCHEDULABLE), "Unschedulable", id="no node"),
-        pytest.param("Pod", unready(BEFORE), "", id="not ready since it was started"),
-        pytest.param("Pod", unready(AFTER), "unready", id="was ready, and is no longer"),
-        pytest.param("Pod", going(CRASHED), "", id="a pod that is being deleted"),
+        pytest.param("Pod", pod(), NOTHING, id="a pod begins"),
+        pytest.param("Pod", pod({"running": {}}, phase="Running"), NOTHING, id="a pod runs"),
         pytest.param(
-            "Pod", never(pod(ended(1), phase="Failed")), "", id="a pod whose Job tells the end"
+            "Pod", pod(waiting("ErrImagePull")), OwnedState("ImagePullFailed"), id="no image"
         ),
-        pytest.param("Pod", never(pod(waiting("ErrImagePull"))), "ImagePullFailed", id="of a Job"),
-        pytest.param("Job", job(), "", id="a Job runs"),
-        pytest.param("Job", job("Complete"), "Complete", id="a Job is done"),
-        pytest.param("Job", job("Failed"), "Failed", id="a Job failed"),
         pytest.param(
-            "Job", job("Complete", deletionTimestamp=BEFORE), "Complete", id="removed in its time"
+            "Pod", pod(waiting("ImagePullBackOff")), OwnedState("ImagePullFailed"), id="still none"
         ),
-        pytest.param("Job", job(deletionTimestamp=BEFORE), "deleting", id="removed before its end"),
-        pytest.param("Service", {"metadata": {"name": "cart"}}, "", id="another kind"),
+        pytest.param(
+            "Pod",
+            pod(waiting("InvalidImageName")),
+            OwnedState("ImagePullFailed", final=True),
+            id="no image's name",
+        ),
+        pytest.param(
+            "Pod",
+            pod(waiting("CreateContainerConfigError")),
+            OwnedState("ContainerCannotStart"),
+            id="config",
+        ),
+        pytest.param("Pod", CRASHED, OwnedState("CrashLoop"), id="crashed once"),
+        pytest.param("Pod", BETWEEN, OwnedState("CrashLoop"), id="runs again after a crash"),
+        pytest.param("Pod", OFTEN, OwnedState("CrashLoop", final=True), id="crashed often"),
+        pytest.param(
+            "Pod", pod(conditions=UNSCHEDULABLE), OwnedState("Unschedulable"), id="no node"
+        ),
+        pytest.param("Pod", unready(BEFORE), NOTHING, id="not ready since it was started"),
+        pytest.param(
+            "Pod", unready(AFTER), OwnedState("unready"), id="was ready, and is no longer"
+        ),
+        pytest.param("Pod", going(CRASHED), NOTHING, id="a pod that is being deleted"),
+        pytest.param(
+            "Pod", never(pod(ended(1), phase="Failed")), NOTHING, id="a pod whose Job tells the end"
+        ),
+        pytest.param(
+            "Pod", never(pod(waiting("ErrImagePull"))), OwnedState("ImagePullFailed"), id="of a Job"
+        ),
+        pytest.param("Job", job(), NOTHING, id="a Job runs"),
+        pytest.param("Job", job("Complete"), OwnedState("Complete"), id="a Job is done"),
+        pytest.param("Job", job("Failed"), OwnedState("Failed"), id="a Job failed"),
+        pytest.param(
+            "Job",
+            job("Complete", deletionTimestamp=BEFORE),
+            OwnedState("Complete"),
+            id="removed in its time",
+        ),
+        pytest.param(
+            "Job",
+            job(deletionTimestamp=BEFORE),
+            OwnedState("deleting"),
+            id="removed before its end",
+        ),
+        pytest.param("Service", {"metadata": {"name": "cart"}}, NOTHING, id="another kind"),
     ],
 )
 def test_what_an_object_tells(kind, obj, state):
     """Nothing, unless its owner may have something to decide."""
-    assert telling_state(kind, obj) == state
+    assert state_of(kind, obj) == state
 
 
 @pytest.mark.parametrize(
     "before, after, wakes",
     [
-        pytest.param("", "", False, id="nothing"),
-        pytest.param("", "settled 5", True, id="all pods are there"),
-        pytest.param("settled 5", "", False, id="pods begin to be replaced"),
-        pytest.param("settled 5", "settled 6", True, id="the time between was missed"),
-        pytest.param("", "CrashLoop", True, id="trouble"),
-        pytest.param("CrashLoop", "CrashLoop, final", True, id="worse trouble"),
-        pytest.param("CrashLoop", "", True, id="out of trouble"),
-        pytest.param("stalled", "settled 5", True, id="late, but there"),
+        pytest.param(NOTHING, NOTHING, False, id="nothing"),
+        pytest.param(NOTHING, OwnedState("settled", 5), True, id="all pods are there"),
+        pytest.param(OwnedState("settled", 5), NOTHING, False, id="pods begin to be replaced"),
+        pytest.param(
+            OwnedState("settled", 5),
+            OwnedState("settled", 6),
+            True,
+            id="the time between was missed",
+        ),
+        pytest.param(NOTHING, OwnedState("CrashLoop"), True, id="trouble"),
+        pytest.param(
+            OwnedState("CrashLoop"), OwnedState("CrashLoop", final=True), True, id="worse trouble"
+        ),
+        pytest.param(OwnedState("CrashLoop"), NOTHING, True, id="out of trouble"),
+        pytest.param(OwnedState("stalled"), OwnedState("settled", 5), True, id="late, but there"),
     ],
 )
 def test_what_wakes_the_owner(before, after, wakes):
     """Every change but the beginning of one that somebody has just made."""
-    assert is_worth_a_look(before, after) is wakes
+    assert wakes_owner(before, after) is wakes
 
 
 BUILD = {

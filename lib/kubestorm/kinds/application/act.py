@@ -49,6 +49,7 @@ from kubestorm.kinds.application.status import (
     ROLLED_OUT,
     SPEC_VALID,
     VALID,
+    Reason,
     applied_condition,
     deployment_condition,
     pod_fields,
@@ -82,39 +83,44 @@ class ApplicationRun:
             return _skipped("The Application is gone.")
         generation = self.handle.generation(resource)
         try:
-            look = ParsedApplication(resource, parse(resource, self.services.settings), generation)
+            parsed = ParsedApplication(
+                resource, parse(resource, self.services.settings), generation
+            )
         except InvalidSpecError as error:
-            invalid = Condition(SPEC_VALID, FALSE, "InvalidSpec", str(error))
+            invalid = Condition(SPEC_VALID, FALSE, Reason.INVALID_SPEC, str(error))
             self.handle.write_status(invalid, generation=generation)
             return _skipped(f"InvalidSpec: {error}")
         try:
-            return work(look)
+            return work(parsed)
         except LeaseLostError:
             raise
         except Error as error:
             with contextlib.suppress(Error):
-                self.write(look, Condition(condition_type, FALSE, _reason(error), str(error)))
+                self.write(parsed, Condition(condition_type, FALSE, _reason(error), str(error)))
             raise
 
     def write(
-        self, look: ParsedApplication, *told: Condition, fields: Optional[Mapping[str, Any]] = None
+        self,
+        parsed: ParsedApplication,
+        *told: Condition,
+        fields: Optional[Mapping[str, Any]] = None,
     ) -> None:
         """Write what a step has found of a spec that is valid."""
-        self.handle.write_status(VALID, *told, fields=fields, generation=look.generation)
+        self.handle.write_status(VALID, *told, fields=fields, generation=parsed.generation)
 
     def ensure(
-        self, manifest: render.Manifest, look: ParsedApplication, live: Optional[Object] = None
+        self, manifest: render.Manifest, parsed: ParsedApplication, live: Optional[Object] = None
     ) -> Outcome:
         """Bring one object to its manifest."""
         return apply.ensure(
-            self.services.kube, manifest, uid=look.app.uid, live=live, take=look.takes
+            self.services.kube, manifest, uid=parsed.app.uid, live=live, take=parsed.takes
         )
 
     def remove(
-        self, resource: Resource, kind: str, name: str, look: ParsedApplication
+        self, resource: Resource, kind: str, name: str, parsed: ParsedApplication
     ) -> List[Outcome]:
         """Remove one object if it is there and ours."""
-        kube, app = self.services.kube, look.app
+        kube, app = self.services.kube, parsed.app
         found = apply.remove(kube, resource, kind, name, app.namespace, uid=app.uid)
         return [found] if found else []
 
@@ -126,25 +132,25 @@ def ensure_configuration(run: ApplicationRun) -> Result:
     What is not there yet, or cannot be asked, leaves the pods what they have; `waitingFor` in the
     status says it.
     """
-    return run.step(APPLIED, lambda look: _configure(run, look))
+    return run.step(APPLIED, lambda parsed: _configure(run, parsed))
 
 
-def _configure(run: ApplicationRun, look: ParsedApplication) -> Result:
-    found = _contents(run, look.app)
+def _configure(run: ApplicationRun, parsed: ParsedApplication) -> Result:
+    found = _contents(run, parsed.app)
     outcomes: List[Outcome] = []
     fields: Dict[str, Any] = {"waitingFor": found.told if isinstance(found, Waiting) else None}
     if not isinstance(found, Waiting):
-        manifests = config.manifests(look.app, found)
-        outcomes = [run.ensure(manifest, look) for manifest in manifests]
-        fields["configHash"] = config.hash_of(look.app, manifests)
-        fields["secretVersions"] = _replacing(look.status.get("secretVersions"), found.versions)
-    for kind, name, wished in config.names_of(look.app):
-        if not wished:
-            outcomes += run.remove(CONFIG_RESOURCES[kind], kind, name, look)
+        manifests = config.manifests(parsed.app, found)
+        outcomes = [run.ensure(manifest, parsed) for manifest in manifests]
+        fields["configHash"] = config.hash_of(parsed.app, manifests)
+        fields["secretVersions"] = _replacing(parsed.status.get("secretVersions"), found.versions)
+    for kind, name, wanted in config.names_of(parsed.app):
+        if not wanted:
+            outcomes += run.remove(CONFIG_RESOURCES[kind], kind, name, parsed)
     if isinstance(found, Waiting):
-        run.write(look, Condition(APPLIED, FALSE, found.reason, found.message), fields=fields)
+        run.write(parsed, Condition(APPLIED, FALSE, found.reason, found.message), fields=fields)
         return {"complete": False, **_as_result(outcomes), "waiting_for": found.told}
-    run.write(look, fields=fields)
+    run.write(parsed, fields=fields)
     return {"complete": True, **_as_result(outcomes), "versions": dict(found.versions)}
 
 
@@ -155,20 +161,20 @@ def ensure_objects(run: ApplicationRun) -> Result:
     While a Rollout goes on, Service and autoscaler are its to change, and are made here only where
     they are missing.
     """
-    return run.step(APPLIED, lambda look: _apply(run, look))
+    return run.step(APPLIED, lambda parsed: _apply(run, parsed))
 
 
-def _apply(run: ApplicationRun, look: ParsedApplication) -> Result:
-    kube, app = run.services.kube, look.app
+def _apply(run: ApplicationRun, parsed: ParsedApplication) -> Result:
+    kube, app = run.services.kube, parsed.app
     api = discover_api_versions(kube)
     has_ingress = app.exposure.type == INGRESS
     ingress = apply.read(kube, api.ingresses, app.name, app.namespace) if has_ingress else None
-    claimed, granted = _claim_hosts(run, look, api, ingress)
+    claimed, granted = _claim_hosts(run, parsed, api, ingress)
     service = apply.read(kube, SERVICES, app.name, app.namespace)
-    track = active_track(look.resource, service)
+    track = active_track(parsed.resource, service)
     target = render.deployment_name(app.name, track)
     going_on = read_history(kube, app.namespace, app.name, app.uid).active is not None
-    wished = [
+    wanted = [
         (
             SERVICES,
             "Service",
@@ -191,15 +197,15 @@ def _apply(run: ApplicationRun, look: ParsedApplication) -> Result:
     ]
     outcomes: List[Outcome] = []
     found = {"Service": service, "Ingress": ingress}
-    for resource, kind, manifest, spared in wished:
+    for resource, kind, manifest, spared in wanted:
         if manifest is None:
-            outcomes += run.remove(resource, kind, app.name, look)
+            outcomes += run.remove(resource, kind, app.name, parsed)
         elif not spared or apply.read(kube, resource, app.name, app.namespace) is None:
-            outcomes.append(run.ensure(manifest, look, found.get(kind)))
-    applied = applied_condition(look, outcomes, unsupported(app, api))
+            outcomes.append(run.ensure(manifest, parsed, found.get(kind)))
+    applied = applied_condition(parsed, outcomes, unsupported(app, api))
     served = next((each.live for each in outcomes if each.kind == "Service"), service)
     fields = {"url": url_of(app, granted, served), "hosts": list(granted) or None}
-    run.write(look, claimed, applied, fields=fields)
+    run.write(parsed, claimed, applied, fields=fields)
     refused = [claimed.message] if claimed.status == FALSE else []
     return {**_as_result(outcomes), "hosts": list(granted), "refused": refused}
 
@@ -210,13 +216,13 @@ def ensure_deployment(run: ApplicationRun) -> Result:
 
     The image is the good one of the last Rollout: another comes by a Rollout alone.
     """
-    return run.step(ROLLED_OUT, lambda look: _deploy(run, look))
+    return run.step(ROLLED_OUT, lambda parsed: _deploy(run, parsed))
 
 
-def _deploy(run: ApplicationRun, look: ParsedApplication) -> Result:
-    kube, app = run.services.kube, look.app
+def _deploy(run: ApplicationRun, parsed: ParsedApplication) -> Result:
+    kube, app = run.services.kube, parsed.app
     service = apply.read(kube, SERVICES, app.name, app.namespace) if app.port is not None else None
-    track = active_track(look.resource, service)
+    track = active_track(parsed.resource, service)
     name = render.deployment_name(app.name, track)
     live = apply.read(kube, DEPLOYMENTS, name, app.namespace)
     hashed, missing = current_hash(run, app)
@@ -226,20 +232,20 @@ def _deploy(run: ApplicationRun, look: ParsedApplication) -> Result:
     told: List[Condition] = []
     if missing:
         message = f"Waiting for {missing}; see the condition Applied."
-        told = [Condition(ROLLED_OUT, FALSE, "WaitingForConfiguration", message)]
+        told = [Condition(ROLLED_OUT, FALSE, Reason.WAITING_FOR_CONFIGURATION, message)]
     elif due["active"]:
         pass  # the Rollout changes the Deployments and tells
     elif image is None:
         told = [waiting_for_image(app, due)]
     else:
-        outcomes, live = _bring_up_to_date(run, look, track, image, hashed, live)
-        told = [_rolled_out(run, look, due, outcomes, live)]
+        outcomes, live = _bring_up_to_date(run, parsed, track, image, hashed, live)
+        told = [_rolled_out(run, parsed, due, outcomes, live)]
     fields = {
         **pod_fields(app, track, live),
-        **_requeue(run, look, due.get("look_at")),
+        **_requeue(run, parsed, due.get("look_at")),
     }
-    run.write(look, *told, fields=fields)
-    if look.takes:
+    run.write(parsed, *told, fields=fields)
+    if parsed.takes:
         run.handle.remove_annotation(resources.TAKE_FIELDS)
     words = {"reason": told[0].reason, "message": told[0].message} if told else {}
     return {**_as_result(outcomes), "track": track, "rollout": due.get("active", ""), **words}
@@ -247,20 +253,20 @@ def _deploy(run: ApplicationRun, look: ParsedApplication) -> Result:
 
 def _bring_up_to_date(
     run: ApplicationRun,
-    look: ParsedApplication,
+    parsed: ParsedApplication,
     track: str,
     image: Image,
     hashed: str,
     live: Optional[Object],
 ) -> Tuple[List[Outcome], Optional[Object]]:
-    kube, app = run.services.kube, look.app
+    kube, app = run.services.kube, parsed.app
     if live is not None and app.replicas.autoscaled:
         apply.hand_over_replicas(kube, live)
     manifest = active_deployment(app, track, image, hashed, live)
     fixed_again = live is not None and not app.replicas.autoscaled and apply.was_autoscaled(live)
     take_field = apply.REPLICAS if fixed_again else ""
     outcome = apply.ensure(
-        kube, manifest, uid=app.uid, live=live, take=look.takes, take_field=take_field
+        kube, manifest, uid=app.uid, live=live, take=parsed.takes, take_field=take_field
     )
     if live is not None and fixed_again:
         apply.forget_autoscaler(kube, live)
@@ -269,21 +275,21 @@ def _bring_up_to_date(
 
 def _rolled_out(
     run: ApplicationRun,
-    look: ParsedApplication,
+    parsed: ParsedApplication,
     due: Mapping[str, Any],
     outcomes: Sequence[Outcome],
     live: Optional[Object],
 ) -> Condition:
     if live is None:
-        return waiting_for_image(look.app, due)
+        return waiting_for_image(parsed.app, due)
     condition = deployment_condition(live)
     if condition.status != TRUE:
         failure = failure_of(run.services.kube, live)
         if failure is not None:
             condition = condition._replace(reason=failure.reason, message=failure.message)
     elif due["reason"] in REFUSALS:
-        condition = refused(due, look.status)
-    return with_left_fields(look, condition, outcomes)
+        condition = refused(due, parsed.status)
+    return with_left_fields(parsed, condition, outcomes)
 
 
 def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
@@ -292,13 +298,13 @@ def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
     """
     hashes: List[str] = []
     missing = ""
-    for kind, name, wished in config.names_of(app):
+    for kind, name, wanted in config.names_of(app):
         live = (
             apply.read(run.services.kube, CONFIG_RESOURCES[kind], name, app.namespace)
-            if wished
+            if wanted
             else None
         )
-        if wished and live is None:
+        if wanted and live is None:
             missing = missing or f"{kind} {name}"
         annotations = untrusted.annotations_of(live) if live else {}
         hashes.append(str(annotations.get(render.CONFIG_HASH_ANNOTATION, "")))
@@ -318,29 +324,29 @@ def _contents(run: ApplicationRun, app: ApplicationSpec) -> Any:
 
 
 def _claim_hosts(
-    run: ApplicationRun, look: ParsedApplication, api: ApiVersions, live: Optional[Object]
+    run: ApplicationRun, parsed: ParsedApplication, api: ApiVersions, live: Optional[Object]
 ) -> Tuple[Condition, Tuple[str, ...]]:
     """Which hosts it may have. The claims of the whole cluster are read where it wants others than
     it has: what it has, it keeps until `outside` finds that an older Application wants it.
     """
-    if look.app.exposure.type != INGRESS:
+    if parsed.app.exposure.type != INGRESS:
         return NO_HOST, ()
-    mine = claim_of(look.resource, run.settings)
+    mine = claim_of(parsed.resource, run.settings)
     verdict = Verdict(mine.hosts, ())
     if mine.hosts and not _serves(
-        look, render.ingress(look.app, api, hosts=mine.hosts), mine.hosts, live
+        parsed, render.ingress(parsed.app, api, hosts=mine.hosts), mine.hosts, live
     ):
         verdict = decide(mine, list_claims(run.services.kube, run.settings))
     if verdict.refused:
         refused = "; ".join(map(str, verdict.refused))
         message = f"{refused}. Choose another host, or wait until that one releases it."
-        return Condition(HOST_CLAIMED, FALSE, "HostTaken", message), verdict.granted
+        return Condition(HOST_CLAIMED, FALSE, Reason.HOST_TAKEN, message), verdict.granted
     claimed = f"Serving {', '.join(verdict.granted)}."
-    return Condition(HOST_CLAIMED, TRUE, "Claimed", claimed), verdict.granted
+    return Condition(HOST_CLAIMED, TRUE, Reason.CLAIMED, claimed), verdict.granted
 
 
 def _serves(
-    look: ParsedApplication,
+    parsed: ParsedApplication,
     wanted: Optional[render.Manifest],
     claimed: Sequence[str],
     live: Optional[Mapping[str, Any]],
@@ -351,19 +357,19 @@ def _serves(
     return (
         wanted is not None
         and live is not None
-        and apply.is_owned(live, look.app.uid)
-        and untrusted.words(look.status.get("hosts")) == list(claimed)
+        and apply.is_owned(live, parsed.app.uid)
+        and untrusted.words(parsed.status.get("hosts")) == list(claimed)
         and apply.is_same(wanted["spec"]["rules"], untrusted.mapping(live.get("spec")).get("rules"))
     )
 
 
-def _requeue(run: ApplicationRun, look: ParsedApplication, due: Optional[str]) -> Dict[str, Any]:
+def _requeue(run: ApplicationRun, parsed: ParsedApplication, due: Optional[str]) -> Dict[str, Any]:
     """When a Rollout is due that waits for its time. Everything else is watched for.
 
     Written anew only when that moment has come or comes earlier, as a look that finds all in order
     leaves no trace.
     """
-    planned, now = str(look.status.get("requeueAt") or ""), format_time(run.services.now())
+    planned, now = str(parsed.status.get("requeueAt") or ""), format_time(run.services.now())
     if not due:
         return {"requeueAt": None} if planned else {}
     return {} if now < planned <= due else {"requeueAt": due}
@@ -380,7 +386,9 @@ def _skipped(message: str) -> Result:
 
 
 def _reason(error: Error) -> str:
-    return "ForeignObject" if isinstance(error, apply.ForeignObjectError) else reason_of(error)
+    return (
+        Reason.FOREIGN_OBJECT if isinstance(error, apply.ForeignObjectError) else reason_of(error)
+    )
 
 
 def _as_result(outcomes: Sequence[Outcome]) -> Result:

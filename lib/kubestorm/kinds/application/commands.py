@@ -41,7 +41,7 @@ def application_status(services: Services, namespace: str, name: str) -> View:
     resource = services.kube.get(APPLICATIONS, name, namespace)
     status: Mapping[str, Any] = untrusted.status(resource)
     told = {item.get("type"): item for item in untrusted.mappings(status.get("conditions"))}
-    wish, freeze = desired_image_of(resource), read_freeze(resource)
+    desired, freeze = desired_image_of(resource), read_freeze(resource)
     line = _line(resource)
     return {
         **line,
@@ -55,7 +55,7 @@ def application_status(services: Services, namespace: str, name: str) -> View:
             if kind in told
         ],
         "rollout": status.get("rollout"),
-        "wanted": {"tag": wish.tag, "digest": wish.digest} if wish else None,
+        "wanted": {"tag": desired.tag, "digest": desired.digest} if desired else None,
         "frozen": {"owner": freeze.owner, "reason": freeze.reason} if freeze else None,
         "waiting_for": status.get("waitingFor"),
     }
@@ -128,21 +128,21 @@ def _objects(services: Services, resource: Mapping[str, Any]) -> List[View]:
     kube, api = services.kube, discover_api_versions(services.kube)
     service = apply.read(kube, SERVICES, app.name, app.namespace)
     track = active_track(resource, service)
-    wished: List[Tuple[Resource, str, str, bool]] = [
+    wanted: List[Tuple[Resource, str, str, bool]] = [
         (DEPLOYMENTS, "Deployment", render.deployment_name(app.name, track), True),
         (SERVICES, "Service", app.name, app.port is not None),
         (api.ingresses, "Ingress", app.name, bool(app.exposure.hosts)),
         (api.autoscalers, "HorizontalPodAutoscaler", app.name, app.replicas.autoscaled),
         (api.disruption_budgets, "PodDisruptionBudget", app.name, app.replicas.max > 1),
     ]
-    wished += [
-        (CONFIG_RESOURCES[kind], kind, name, is_wished)
-        for kind, name, is_wished in config.names_of(app)
+    wanted += [
+        (CONFIG_RESOURCES[kind], kind, name, is_wanted)
+        for kind, name, is_wanted in config.names_of(app)
     ]
     found: List[View] = []
-    for where, kind, name, is_wished in wished:
-        live = apply.read(kube, where, name, app.namespace) if is_wished else None
-        if is_wished:
+    for where, kind, name, is_wanted in wanted:
+        live = apply.read(kube, where, name, app.namespace) if is_wanted else None
+        if is_wanted:
             found.append(
                 {"kind": kind, "name": name, "exists": live is not None, **_owned(live, app.uid)}
             )

@@ -21,6 +21,7 @@ from kubestorm.core.errors import NotFoundError
 from kubestorm.core.secrets import Secret
 from kubestorm.kinds.application import render
 from kubestorm.kinds.application.spec import ENV_NAME, env_name
+from kubestorm.kinds.application.status import Reason
 from kubestorm.kinds.application.values import (
     ApplicationSpec,
     ConfigSource,
@@ -30,7 +31,6 @@ from kubestorm.kinds.application.values import (
 from kubestorm.kinds.database.views import DATABASES
 
 URL_SCHEMES = {"postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
-WAITING_FOR_DATABASE = "WaitingForDatabase"
 SERVING = ("CredentialsStored", "Published")
 
 
@@ -120,7 +120,7 @@ def _database(
         resource = services.kube.get(DATABASES, binding.name, namespace)
     except NotFoundError:
         message = f"spec.databases: there is no Database {binding.name} in {namespace}."
-        return Waiting(WAITING_FOR_DATABASE, message)
+        return Waiting(Reason.WAITING_FOR_DATABASE, message)
     waiting = is_waiting(resource)
     if waiting is not None:
         return waiting
@@ -132,7 +132,8 @@ def _database(
     credentials = services.vault.find_values(path)
     if not address.get("host") or credentials is None:
         return Waiting(
-            WAITING_FOR_DATABASE, f"Database {binding.name} has not published its address yet."
+            Reason.WAITING_FOR_DATABASE,
+            f"Database {binding.name} has not published its address yet.",
         )
     return DatabaseFacts(
         str((resource.get("spec") or {}).get("engine")), address, credentials, path
@@ -149,10 +150,10 @@ def is_waiting(database: Mapping[str, Any]) -> Optional[Waiting]:
         return None
     name = database["metadata"]["name"]
     if database["metadata"].get("deletionTimestamp"):
-        return Waiting(WAITING_FOR_DATABASE, f"Database {name} is being deleted.")
+        return Waiting(Reason.WAITING_FOR_DATABASE, f"Database {name} is being deleted.")
     ready = find(conditions, READY) or {}
     why = f" ({ready.get('reason')}: {ready.get('message')})" if ready.get("reason") else ""
-    return Waiting(WAITING_FOR_DATABASE, f"Database {name} is not Ready yet{why}.")
+    return Waiting(Reason.WAITING_FOR_DATABASE, f"Database {name} is not Ready yet{why}.")
 
 
 def assemble(app: ApplicationSpec, gathered: Gathered) -> Union[Contents, Waiting]:
@@ -172,7 +173,7 @@ def assemble(app: ApplicationSpec, gathered: Gathered) -> Union[Contents, Waitin
         if isinstance(facts, DatabaseFacts):
             found.add_database(binding, facts)
     if found.missing:
-        return Waiting("ConfigurationMissing", " ".join(found.missing))
+        return Waiting(Reason.CONFIGURATION_MISSING, " ".join(found.missing))
     return found.contents()
 
 

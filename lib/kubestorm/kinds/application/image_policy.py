@@ -54,17 +54,17 @@ def desired_image_of(application: Mapping[str, Any]) -> Optional[DesiredImage]:
     )
 
 
-def desired_image_annotation(wish: DesiredImage) -> str:
+def desired_image_annotation(desired: DesiredImage) -> str:
     """The other way round; at most one line of JSON."""
     said = {
-        "digest": wish.digest,
-        "tag": wish.tag,
-        "event_id": wish.id,
-        "recorded_at": format_milliseconds(wish.recorded_at),
-        "pushed_at": format_milliseconds(wish.pushed_at),
-        "actor": wish.by,
-        "cause": wish.cause,
-        "follows": wish.follows,
+        "digest": desired.digest,
+        "tag": desired.tag,
+        "event_id": desired.id,
+        "recorded_at": format_milliseconds(desired.recorded_at),
+        "pushed_at": format_milliseconds(desired.pushed_at),
+        "actor": desired.by,
+        "cause": desired.cause,
+        "follows": desired.follows,
     }
     return json.dumps({key: value for key, value in said.items() if value}, sort_keys=True)
 
@@ -91,9 +91,9 @@ def route(services: Services, pushed: Mapping[str, Any]) -> Mapping[str, Any]:
             "A push names a repository and a digest (sha256:...).", field="digest"
         )
     followers: List[str] = []
-    wished: List[str] = []
+    wanted: List[str] = []
     if tag:
-        wish = _pushed_image(services, pushed, tag, digest)
+        desired = _pushed_image(services, pushed, tag, digest)
         for resource in services.kube.list_all(resources.APPLICATIONS):
             if not _may_follow(resource, repository):
                 continue
@@ -104,9 +104,9 @@ def route(services: Services, pushed: Mapping[str, Any]) -> Mapping[str, Any]:
                 continue
             where = f"{spec.namespace}/{spec.name}"
             followers.append(where)
-            if record_desired_image(services, resource, spec, wish):
-                wished.append(where)
-    return {"tag": tag, "digest": digest, "followers": followers, "wished": wished}
+            if record_desired_image(services, resource, spec, desired):
+                wanted.append(where)
+    return {"tag": tag, "digest": digest, "followers": followers, "updated": wanted}
 
 
 def _pushed_image(
@@ -145,20 +145,22 @@ def follows(spec: ApplicationSpec, tag: str) -> bool:
 
 
 def record_desired_image(
-    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, wish: DesiredImage
+    services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, desired: DesiredImage
 ) -> bool:
     """Write a wish on one Application unless it has a newer one; whether it was written."""
     for _ in range(ATTEMPTS):
         present = desired_image_of(resource)
-        if present is not None and present.id == wish.id:
+        if present is not None and present.id == desired.id:
             return False
         if not is_newer(
-            parse_follow(spec.follow or {}), _candidate(wish), _current(resource, present)
+            parse_follow(spec.follow or {}), _candidate(desired), _current(resource, present)
         ):
             return False
         try:
             write_desired_image(
-                services, resource, wish._replace(follows=_is_of_storm(services, wish, present))
+                services,
+                resource,
+                desired._replace(follows=_is_of_storm(services, desired, present)),
             )
         except NotFoundError:
             return False
@@ -171,29 +173,31 @@ def record_desired_image(
     )
 
 
-def _is_of_storm(services: Services, wish: DesiredImage, present: Optional[DesiredImage]) -> bool:
-    if present is None or present.recorded_at is None or wish.recorded_at is None:
+def _is_of_storm(
+    services: Services, desired: DesiredImage, present: Optional[DesiredImage]
+) -> bool:
+    if present is None or present.recorded_at is None or desired.recorded_at is None:
         return False
     settle = RolloutSettings.from_config(services.settings.raw).settle_seconds
-    return (wish.recorded_at - present.recorded_at).total_seconds() < settle
+    return (desired.recorded_at - present.recorded_at).total_seconds() < settle
 
 
 def write_desired_image(
-    services: Services, resource: Mapping[str, Any], wish: DesiredImage
+    services: Services, resource: Mapping[str, Any], desired: DesiredImage
 ) -> None:
     """Write the wish; ConflictError where the object has changed since it was read."""
     metadata = resource["metadata"]
     body = {
         "metadata": {
-            "annotations": {resources.WANTED_IMAGE: desired_image_annotation(wish)},
+            "annotations": {resources.WANTED_IMAGE: desired_image_annotation(desired)},
             "resourceVersion": metadata["resourceVersion"],
         }
     }
     services.kube.patch(resources.APPLICATIONS, metadata["name"], body, metadata["namespace"])
 
 
-def _candidate(wish: DesiredImage) -> Candidate:
-    return Candidate(wish.tag, wish.digest, wish.pushed_at)
+def _candidate(desired: DesiredImage) -> Candidate:
+    return Candidate(desired.tag, desired.digest, desired.pushed_at)
 
 
 def _current(resource: Mapping[str, Any], present: Optional[DesiredImage]) -> Optional[Candidate]:

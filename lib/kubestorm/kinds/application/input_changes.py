@@ -22,6 +22,7 @@ from kubestorm.kinds.application.hosts import claim_of, decide_all
 from kubestorm.kinds.application.plan import url_of
 from kubestorm.kinds.application.settings import INGRESS, LOAD_BALANCER, ApplicationSettings
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
+from kubestorm.kinds.application.status import Reason
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.common.resource import ResourceHandle, reason_of
 
@@ -127,7 +128,7 @@ class _Pass:
                 raise
             found = Waiting(reason_of(error), str(error))
         if isinstance(found, Waiting):
-            if found.reason == config.WAITING_FOR_DATABASE:
+            if found.reason == Reason.WAITING_FOR_DATABASE:
                 # How far a Database has come is in the sentence, and changes nothing for the pods.
                 return bool(found.reason != told.get("reason"))
             return bool(found.told != told)

@@ -32,6 +32,7 @@ from kubestorm.kinds.application.rollout.values import (
     good_rollout,
 )
 from kubestorm.kinds.application.settings import INGRESS, LOAD_BALANCER
+from kubestorm.kinds.application.status import Reason
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.common.resource import Object
 
@@ -53,11 +54,11 @@ class Plan:
 
 
 def plan_rollout(
-    wish: Optional[DesiredImage],
+    desired: Optional[DesiredImage],
     rollback: Optional[RollbackRequest],
     retry: str,
     freeze: Optional[Freeze],
-    pasts: Sequence[PastRollout],
+    rollouts: Sequence[PastRollout],
     settings: RolloutSettings,
     now: dt.datetime,
     *,
@@ -67,35 +68,35 @@ def plan_rollout(
     """What comes next. `running` is the digest on the active track, for an Application whose
     history is gone; `alone_seconds` is how long the Application wants a rollout left alone before a
     newer push supersedes it."""
-    history = sorted(pasts, key=lambda past: past.number)
+    history = sorted(rollouts, key=lambda past: past.number)
     newest = history[-1] if history else None
     active = newest if newest is not None and not newest.is_over else None
     good = good_rollout(history)
     prune = excess_rollouts(history, settings.history)
     if rollback is not None:
-        return _roll_back(rollback, history, active, good, wish, prune)
-    if wish is None:
+        return _roll_back(rollback, history, active, good, desired, prune)
+    if desired is None:
         return Plan(prune=prune)
     previous = good.digest if good is not None else running
     previous_tag = good.tag if good is not None else ""
-    said = _reason_not_to(wish, retry, freeze, history, active, previous)
+    said = _reason_not_to(desired, retry, freeze, history, active, previous)
     if said is not None:
         return Plan(prune=prune, reason=said[0], message=said[1])
-    wait = _seconds_to_settle(wish, newest, active, settings, alone_seconds, now)
+    wait = _seconds_to_settle(desired, newest, active, settings, alone_seconds, now)
     if wait > 0:
-        message = f"Waiting for further pushes before rolling out {wish.shown}."
-        return Plan(prune=prune, look_after_seconds=wait, reason="Settling", message=message)
+        message = f"Waiting for further pushes before rolling out {desired.shown}."
+        return Plan(prune=prune, look_after_seconds=wait, reason=Reason.SETTLING, message=message)
     new = NewRollout(
         number=_next_number(history),
-        digest=wish.digest,
-        tag=wish.tag,
+        digest=desired.digest,
+        tag=desired.tag,
         previous=previous,
         previous_tag=previous_tag,
-        cause=wish.cause,
-        requested_by=wish.by,
-        wish=wish.id,
+        cause=desired.cause,
+        requested_by=desired.by,
+        desired_id=desired.id,
     )
-    consumed = (resources.RETRY_DIGEST,) if retry == wish.digest else ()
+    consumed = (resources.RETRY_DIGEST,) if retry == desired.digest else ()
     return Plan(new=new, consume=consumed, prune=prune)
 
 
@@ -138,7 +139,7 @@ def _roll_back(
     history: Sequence[PastRollout],
     active: Optional[PastRollout],
     good: Optional[PastRollout],
-    wish: Optional[DesiredImage],
+    desired: Optional[DesiredImage],
     prune: Tuple[str, ...],
 ) -> Plan:
     over = (status_requests.ROLLBACK_TO,)
@@ -148,7 +149,7 @@ def _roll_back(
     if target is None:
         known = ", ".join(past.shown for past in history if past.phase == COMPLETE) or "none"
         message = f"There is no good rollout {rollback.target!r} to return to; there are: {known}."
-        return Plan(consume=over, prune=prune, reason="NoSuchRollout", message=message)
+        return Plan(consume=over, prune=prune, reason=Reason.NO_SUCH_ROLLOUT, message=message)
     if active is None and good is not None and target.digest == good.digest:
         return Plan(consume=over, prune=prune)  # that is what runs
     new = NewRollout(
@@ -159,14 +160,14 @@ def _roll_back(
         previous_tag=good.tag if good is not None else target.tag,
         cause=ROLLBACK,
         requested_by=rollback.by,
-        wish=wish.id if wish is not None else "",
+        desired_id=desired.id if desired is not None else "",
         request=rollback.id,
     )
     return Plan(new=new, consume=over, prune=prune)
 
 
 def _reason_not_to(
-    wish: DesiredImage,
+    desired: DesiredImage,
     retry: str,
     freeze: Optional[Freeze],
     history: Sequence[PastRollout],
@@ -174,20 +175,22 @@ def _reason_not_to(
     previous: str,
 ) -> Optional[Tuple[str, str]]:
     """A reason (empty: all is as wished) why the wish leads to no rollout; None where it does."""
-    answered = [past for past in history if past.wish == wish.id and past.phase != SUPERSEDED]
-    ended_badly = _ended_badly(wish, history)
-    if ended_badly is not None and retry == wish.digest:
+    answered = [
+        past for past in history if past.desired_id == desired.id and past.phase != SUPERSEDED
+    ]
+    ended_badly = _ended_badly(desired, history)
+    if ended_badly is not None and retry == desired.digest:
         return _frozen(freeze)
-    if ended_badly is not None and (wish.cause != PERSON or answered):
+    if ended_badly is not None and (desired.cause != PERSON or answered):
         how = "failed" if ended_badly.phase == FAILED else "was aborted"
         message = (
-            f"{wish.shown} {how} as {ended_badly.name}: {ended_badly.message} "
+            f"{desired.shown} {how} as {ended_badly.name}: {ended_badly.message} "
             f"Not tried again unless requested."
         )
-        return "DigestRefused", message
-    if answered or (active is not None and active.digest == wish.digest):
+        return Reason.DIGEST_REFUSED, message
+    if answered or (active is not None and active.digest == desired.digest):
         return "", ""
-    if active is None and wish.digest == previous:
+    if active is None and desired.digest == previous:
         return "", ""
     return _frozen(freeze)
 
@@ -195,38 +198,38 @@ def _reason_not_to(
 def _frozen(freeze: Optional[Freeze]) -> Optional[Tuple[str, str]]:
     if freeze is None:
         return None
-    return "Frozen", f"Frozen by {freeze.owner}: {freeze.reason}"
+    return Reason.FROZEN, f"Frozen by {freeze.owner}: {freeze.reason}"
 
 
-def _ended_badly(wish: DesiredImage, history: Sequence[PastRollout]) -> Optional[PastRollout]:
+def _ended_badly(desired: DesiredImage, history: Sequence[PastRollout]) -> Optional[PastRollout]:
     ofits = [
         past
         for past in history
-        if past.digest == wish.digest and past.phase in (FAILED, ABORTED, COMPLETE)
+        if past.digest == desired.digest and past.phase in (FAILED, ABORTED, COMPLETE)
     ]
     last = max(ofits, key=lambda past: past.number, default=None)
     return last if last is not None and last.phase in (FAILED, ABORTED) else None
 
 
 def _seconds_to_settle(
-    wish: DesiredImage,
+    desired: DesiredImage,
     newest: Optional[PastRollout],
     active: Optional[PastRollout],
     settings: RolloutSettings,
     alone_seconds: float,
     now: dt.datetime,
 ) -> float:
-    if wish.cause == PERSON or newest is None or newest.created_at is None:
+    if desired.cause == PERSON or newest is None or newest.created_at is None:
         return 0.0
     age = (now - newest.created_at).total_seconds()
     alone = alone_seconds - age if active is not None else 0.0
     if age >= settings.settle_max_seconds:
         return alone
-    if active is None and not wish.follows:
+    if active is None and not desired.follows:
         return 0.0
     quiet = (
-        (now - wish.recorded_at).total_seconds()
-        if wish.recorded_at is not None
+        (now - desired.recorded_at).total_seconds()
+        if desired.recorded_at is not None
         else settings.settle_seconds
     )
     return max(settings.settle_seconds - quiet, alone)

@@ -33,8 +33,8 @@ from kubestorm.kinds.application.rollout.observe import (
 from kubestorm.kinds.application.rollout.plan import decide
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
 from kubestorm.kinds.application.rollout.spec import read_spec, rollout_manifest
+from kubestorm.kinds.application.rollout.status import Reason as RolloutReason
 from kubestorm.kinds.application.rollout.status import (
-    INVALID_SPEC,
     read_status,
     record_event,
     status_fields,
@@ -52,6 +52,7 @@ from kubestorm.kinds.application.rollout.values import (
     RolloutRequests,
 )
 from kubestorm.kinds.application.spec import parse
+from kubestorm.kinds.application.status import Reason
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.common.resource import ResourceHandle, reason_of
 
@@ -61,7 +62,7 @@ Result = Dict[str, Any]
 class _FirstImage(NamedTuple):
     """What an Application without a wish begins with, or why there is nothing."""
 
-    wish: Optional[DesiredImage] = None
+    desired: Optional[DesiredImage] = None
     reason: str = ""
     message: str = ""
 
@@ -84,14 +85,14 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
     past = read_history(kube, metadata["namespace"], metadata["name"], metadata["uid"])
     running = "" if past.good is not None else _running(services, resource)
     first = _FirstImage(desired_image_of(resource))
-    if first.wish is None and not past.pasts and not running:
+    if first.desired is None and not past.rollouts and not running:
         first = _first_image(services, resource, spec, now)
     planned = plan_rollout(
-        first.wish,
+        first.desired,
         read_rollback_request(resource),
         untrusted.annotations_of(resource).get(resources.RETRY_DIGEST, ""),
         read_freeze(resource),
-        past.pasts,
+        past.rollouts,
         settings,
         now,
         running=running,
@@ -105,7 +106,7 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
             kube.create(resources.ROLLOUTS, body, metadata["namespace"])
         by = f", requested by {planned.new.requested_by}" if planned.new.requested_by else ""
         message = f"Created {made} for {planned.new.shown}{by}."
-        application.event(resource, "RolloutCreated", message)
+        application.event(resource, Reason.ROLLOUT_CREATED, message)
     if resources.RETRY_DIGEST in planned.consume:
         application.remove_annotation(resources.RETRY_DIGEST)
     if status_requests.ROLLBACK_TO in planned.consume:
@@ -116,7 +117,7 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
     active = made or (past.active.name if past.active is not None else "")
     if not active:
         _remove_stray_canary(kube, resource)
-    for older in past.pasts:
+    for older in past.rollouts:
         if active and older.name != active and not older.is_over:
             _supersede(services, application, resource, older, active)
     if not made and past.active is not None and _concerns(resource, past.active):
@@ -138,9 +139,9 @@ def _concerns(resource: Mapping[str, Any], active: PastRollout) -> bool:
     """Whether the Application says something now that the Rollout under way has not acted upon: it
     waits for events of its own and does not watch the Application.
     """
-    if active.reason == INVALID_SPEC:
+    if active.reason == RolloutReason.INVALID_SPEC:
         return True
-    was_frozen, held = active.reason == "Frozen", read_freeze(resource) is not None
+    was_frozen, held = active.reason == RolloutReason.FROZEN, read_freeze(resource) is not None
     may_be_held = active.phase == PENDING and active.cause != ROLLBACK
     return was_frozen != held and (was_frozen or may_be_held)
 
@@ -159,12 +160,14 @@ def _supersede(
         found = services.kube.get(resources.ROLLOUTS, older.name, resource["metadata"]["namespace"])
         identity = identity_of(application.identity.cluster, resources.ROLLOUTS.plural, found)
         settings = RolloutSettings.from_config(services.settings.raw)
-        request, status = read_spec(found, settings), read_status(found)
-        intents = RolloutRequests(superseded_by=newer, latest=False)
-        decision = decide(request, status, ObservedState(), intents, Approval(), services.now())
+        rollout_spec, status = read_spec(found, settings), read_status(found)
+        requests = RolloutRequests(superseded_by=newer, latest=False)
+        decision = decide(
+            rollout_spec, status, ObservedState(), requests, Approval(), services.now()
+        )
         handle = ResourceHandle(services, identity, application.run_id)
-        fields = status_fields(request, decision.status, None)
-        write_rollout(handle, found, request, decision.status, fields)
+        fields = status_fields(rollout_spec, decision.status, None)
+        write_rollout(handle, found, rollout_spec, decision.status, fields)
         record_event(application, resource, found, status, decision.status)
 
 
@@ -192,18 +195,18 @@ def _first_image(
     if not spec.follow:
         return _FirstImage()
     try:
-        wish = first_desired_image(services, spec, now)
+        desired = first_desired_image(services, spec, now)
     except TemporaryError as error:
         return _FirstImage(None, reason_of(error), f"Cannot list the tags of {spec.image}: {error}")
     except Error as error:
         message = f"Cannot list the tags of {spec.image}: {error} Waiting for the next push."
-        return _FirstImage(None, "WaitingForPush", message)
-    if wish is None:
+        return _FirstImage(None, Reason.WAITING_FOR_PUSH, message)
+    if desired is None:
         message = f"{spec.image} has no tag yet that spec.follow selects; waiting for a push."
-        return _FirstImage(None, "WaitingForPush", message)
+        return _FirstImage(None, Reason.WAITING_FOR_PUSH, message)
     with contextlib.suppress(ConflictError):  # a push came first; it is read by the next run
-        write_desired_image(services, resource, wish)
-        return _FirstImage(wish)
+        write_desired_image(services, resource, desired)
+        return _FirstImage(desired)
     return _FirstImage()
 
 
@@ -218,8 +221,8 @@ def _running(services: Services, resource: Mapping[str, Any]) -> str:
     """
     api = discover_api_versions(services.kube)
     observed = observe(services.kube, resource, autoscalers=api.autoscalers)
-    deployment = observed.deployments.get(observed.world.active)
-    view = observed.world.tracks.get(observed.world.active)
+    deployment = observed.deployments.get(observed.state.active)
+    view = observed.state.tracks.get(observed.state.active)
     if deployment is None or view is None or not view.available:
         return ""
     return digest_of(deployment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from kubestorm.clients import resources
@@ -17,31 +18,63 @@ from kubestorm.core.conditions import (
 from kubestorm.kinds.application import apply, render
 from kubestorm.kinds.application.apply import Outcome
 from kubestorm.kinds.application.observe import ParsedApplication, current_image
+from kubestorm.kinds.application.rollout.values import ABORTED, FAILED
 from kubestorm.kinds.application.values import ApplicationSpec
+
+
+class Reason(str, Enum):
+    """Why an Application's conditions are as they are; also the reasons of its Events."""
+
+    VALID = "Valid"
+    INVALID_SPEC = "InvalidSpec"
+    NO_HOST = "NoHost"
+    CLAIMED = "Claimed"
+    HOST_TAKEN = "HostTaken"
+    APPLIED = "Applied"
+    NOT_SUPPORTED_BY_CLUSTER = "NotSupportedByCluster"
+    FIELDS_OWNED_BY_OTHERS = "FieldsOwnedByOthers"
+    FOREIGN_OBJECT = "ForeignObject"
+    CONFIGURATION_MISSING = "ConfigurationMissing"
+    WAITING_FOR_CONFIGURATION = "WaitingForConfiguration"
+    WAITING_FOR_DATABASE = "WaitingForDatabase"
+    WAITING_FOR_IMAGE = "WaitingForImage"
+    WAITING_FOR_PUSH = "WaitingForPush"
+    ROLLING_OUT = "RollingOut"
+    ROLLED_OUT = "RolledOut"
+    ROLLOUT_CREATED = "RolloutCreated"
+    SETTLING = "Settling"
+    FROZEN = "Frozen"
+    UNFROZEN = "Unfrozen"
+    DIGEST_REFUSED = "DigestRefused"
+    NO_SUCH_ROLLOUT = "NoSuchRollout"
+
+    def __str__(self) -> str:
+        return self.value
+
 
 SPEC_VALID, HOST_CLAIMED, APPLIED = "SpecValid", "HostClaimed", "Applied"
 ROLLED_OUT = "RolledOut"
 ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
-VALID = Condition(SPEC_VALID, TRUE, "Valid", "Spec is valid.")
-NO_HOST = Condition(HOST_CLAIMED, TRUE, "NoHost", "No ingress host requested.")
+VALID = Condition(SPEC_VALID, TRUE, Reason.VALID, "Spec is valid.")
+NO_HOST = Condition(HOST_CLAIMED, TRUE, Reason.NO_HOST, "No ingress host requested.")
 
 
 def applied_condition(
-    look: ParsedApplication, outcomes: Sequence[Outcome], unsupported: str
+    parsed: ParsedApplication, outcomes: Sequence[Outcome], unsupported: str
 ) -> Condition:
-    waiting = look.status.get("waitingFor")
+    waiting = parsed.status.get("waitingFor")
     if isinstance(waiting, Mapping):
         return Condition(APPLIED, FALSE, str(waiting.get("reason")), str(waiting.get("message")))
     if unsupported:
-        return Condition(APPLIED, FALSE, "NotSupportedByCluster", unsupported)
+        return Condition(APPLIED, FALSE, Reason.NOT_SUPPORTED_BY_CLUSTER, unsupported)
     left = apply.told(outcomes)
     if left:
-        return Condition(APPLIED, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
-    return Condition(APPLIED, TRUE, "Applied", "All objects are up to date.")
+        return Condition(APPLIED, FALSE, Reason.FIELDS_OWNED_BY_OTHERS, _left_message(parsed, left))
+    return Condition(APPLIED, TRUE, Reason.APPLIED, "All objects are up to date.")
 
 
 def with_left_fields(
-    look: ParsedApplication, condition: Condition, outcomes: Sequence[Outcome]
+    parsed: ParsedApplication, condition: Condition, outcomes: Sequence[Outcome]
 ) -> Condition:
     """The Deployment's condition, with the fields that are left to others. A number of pods is
     anybody's to set.
@@ -50,12 +83,14 @@ def with_left_fields(
     if not left:
         return condition
     if apply.is_serious(outcomes):
-        return Condition(ROLLED_OUT, FALSE, "FieldsOwnedByOthers", _left_message(look, left))
-    return condition._replace(message=f"{condition.message} {_left_message(look, left)}")
+        return Condition(
+            ROLLED_OUT, FALSE, Reason.FIELDS_OWNED_BY_OTHERS, _left_message(parsed, left)
+        )
+    return condition._replace(message=f"{condition.message} {_left_message(parsed, left)}")
 
 
-def _left_message(look: ParsedApplication, left: Sequence[str]) -> str:
-    name = look.app.name
+def _left_message(parsed: ParsedApplication, left: Sequence[str]) -> str:
+    name = parsed.app.name
     return (
         f"{'; '.join(left)}. To take it back: kubectl annotate applications.kubestorm.io {name} "
         f"{resources.TAKE_FIELDS}=yes"
@@ -63,7 +98,7 @@ def _left_message(look: ParsedApplication, left: Sequence[str]) -> str:
 
 
 # Why an image that is wished for is not rolled out, though nothing hinders the pods.
-REFUSALS = frozenset(("DigestRefused", "Frozen"))
+REFUSALS = frozenset((Reason.DIGEST_REFUSED, Reason.FROZEN))
 
 
 def deployment_condition(deployment: Mapping[str, Any]) -> Condition:
@@ -77,14 +112,16 @@ def deployment_condition(deployment: Mapping[str, Any]) -> Condition:
     if untrusted.integer(status.get("observedGeneration")) < untrusted.integer(
         metadata.get("generation")
     ):
-        return Condition(ROLLED_OUT, FALSE, "RollingOut", "The Deployment has just been changed.")
+        return Condition(
+            ROLLED_OUT, FALSE, Reason.ROLLING_OUT, "The Deployment has just been changed."
+        )
     total, updated, available = (
         untrusted.integer(status.get(key))
         for key in ("replicas", "updatedReplicas", "availableReplicas")
     )
     if total == updated == available == wanted:
         return Condition(
-            ROLLED_OUT, TRUE, "RolledOut", f"{_pods(wanted)} up to date and available."
+            ROLLED_OUT, TRUE, Reason.ROLLED_OUT, f"{_pods(wanted)} up to date and available."
         )
     conditions = untrusted.mappings(status.get("conditions"))
     for kind in ("ReplicaFailure", "Progressing"):
@@ -94,25 +131,28 @@ def deployment_condition(deployment: Mapping[str, Any]) -> Condition:
                 ROLLED_OUT, FALSE, str(found.get("reason") or kind), str(found.get("message") or "")
             )
     message = f"{updated} of {wanted} pods are up to date, {available} available."
-    return Condition(ROLLED_OUT, FALSE, "RollingOut", message)
+    return Condition(ROLLED_OUT, FALSE, Reason.ROLLING_OUT, message)
 
 
 def waiting_for_image(app: ApplicationSpec, due: Mapping[str, Any]) -> Condition:
     """No image is known yet, or none may be rolled out now."""
     if due.get("message"):
         return Condition(
-            ROLLED_OUT, UNKNOWN, str(due.get("reason") or "WaitingForPush"), str(due["message"])
+            ROLLED_OUT,
+            UNKNOWN,
+            str(due.get("reason") or Reason.WAITING_FOR_PUSH),
+            str(due["message"]),
         )
     if app.follow is None:
         message = (
             "No image is chosen: spec.follow is left out, so a person chooses one with "
             "application_rollout."
         )
-        return Condition(ROLLED_OUT, UNKNOWN, "WaitingForImage", message)
+        return Condition(ROLLED_OUT, UNKNOWN, Reason.WAITING_FOR_IMAGE, message)
     message = (
         f"No image of {app.image} that spec.follow names is known yet; the next push brings one."
     )
-    return Condition(ROLLED_OUT, UNKNOWN, "WaitingForPush", message)
+    return Condition(ROLLED_OUT, UNKNOWN, Reason.WAITING_FOR_PUSH, message)
 
 
 def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
@@ -122,9 +162,9 @@ def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
     told = condition_in(status, ROLLED_OUT)
     phase = untrusted.mapping(status.get("rollout")).get("phase")
     if (
-        due["reason"] == "DigestRefused"
+        due["reason"] == Reason.DIGEST_REFUSED
         and told.get("status") == FALSE
-        and phase in ("Failed", "Aborted")
+        and phase in (FAILED, ABORTED)
     ):
         return Condition(ROLLED_OUT, FALSE, str(told.get("reason")), str(told.get("message")))
     return Condition(ROLLED_OUT, FALSE, str(due["reason"]), str(due["message"]))

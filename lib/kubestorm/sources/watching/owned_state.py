@@ -1,9 +1,10 @@
-"""Which states of the Deployments, ReplicaSets, Pods and Jobs that we own are worth a look at their
-owner. Pure.
+"""Which states of the Deployments, ReplicaSets, Pods and Jobs that we own matter to their owner.
 
-A rolling update of three pods sends dozens of watch events, and two or three of them let its
-rollout decide something: all pods are available, or one is in trouble. `telling_state` names those,
-`is_worth_a_look` compares two of them, `owner_of` says whose an object is.
+Pure.
+
+A rolling update of three pods sends dozens of watch events, and two or three of them matter to its
+rollout: all pods are available, or one fails. `state_of` names those states, `wakes_owner` compares
+two of them, `owner_of` says whose an object is.
 """
 
 from __future__ import annotations
@@ -15,10 +16,24 @@ from kubestorm.core import naming, untrusted
 from kubestorm.core.conditions import TRUE, condition_in, find
 from kubestorm.core.pod_failures import failure_of_pod, failure_of_replica_set, is_observed
 
-NOTHING = ""
-DELETING, SETTLED, STALLED, UNREADY = "deleting", "settled", "stalled", "unready"
-GONE = "gone"
-"""For whoever sees that a Deployment or a Job was deleted; pods come and go."""
+DELETING, SETTLED, STALLED, UNREADY, GONE = "deleting", "settled", "stalled", "unready", "gone"
+
+
+class OwnedState(NamedTuple):
+    """What matters of one object to its owner; empty (and false) while nothing does."""
+
+    name: str = ""
+    """One of the words above, a failure's reason, or how a Job has ended."""
+    generation: int = 0
+    """Of a Deployment that has settled: tells two ends apart where the time between was missed."""
+    final: bool = False
+    """Of a failure: waiting will not help."""
+
+    def __bool__(self) -> bool:
+        return bool(self.name)
+
+
+NOTHING = OwnedState()
 
 
 class Owner(NamedTuple):
@@ -52,55 +67,51 @@ def owner_of(kind: str, obj: Mapping[str, Any]) -> Optional[Owner]:
     return Owner("applications", str(metadata.get("namespace") or ""), app) if app else None
 
 
-def telling_state(kind: str, obj: Mapping[str, Any]) -> str:
-    """A word that changes when the owner may have something new to decide; empty while nothing is
-    worth a look.
-    """
+def state_of(kind: str, obj: Mapping[str, Any]) -> OwnedState:
+    """What matters of the object to its owner."""
     judge = _JUDGES.get(kind)
     return judge(obj) if judge is not None else NOTHING
 
 
-def is_worth_a_look(before: str, after: str) -> bool:
-    """Whether the owner is to be woken. `before` is empty for an object that was not known.
+def wakes_owner(before: OwnedState, after: OwnedState) -> bool:
+    """Whether the owner is to be woken. `before` is NOTHING for an object that was not known.
 
-    That pods are out of trouble counts as well. That a Deployment begins to replace its pods does
-    not: whoever changed it waits for the end.
+    Pods that recover wake it as well. A Deployment that begins to replace its pods does not:
+    whoever changed it waits for the end.
     """
-    if before == after:
-        return False
-    return bool(after) or not before.startswith(SETTLED)
+    return before != after and (bool(after) or before.name != SETTLED)
 
 
-def _deployment(obj: Mapping[str, Any]) -> str:
+def _deployment(obj: Mapping[str, Any]) -> OwnedState:
     status = untrusted.status(obj)
     if obj["metadata"].get("deletionTimestamp"):
-        return DELETING
+        return OwnedState(DELETING)
     if not is_observed(obj):
         return NOTHING
     wanted = untrusted.integer(untrusted.mapping(obj.get("spec")).get("replicas"), 1)
     counts = {untrusted.integer(status.get(key)) for key in _COUNTS}
     if counts == {wanted}:
-        # The generation tells two ends apart where the time between them was missed.
-        return f"{SETTLED} {untrusted.integer(obj['metadata'].get('generation'))}"
+        return OwnedState(SETTLED, generation=untrusted.integer(obj["metadata"].get("generation")))
     progressing = condition_in(status, "Progressing")
-    return STALLED if progressing.get("reason") == "ProgressDeadlineExceeded" else NOTHING
+    stalled = progressing.get("reason") == "ProgressDeadlineExceeded"
+    return OwnedState(STALLED) if stalled else NOTHING
 
 
-def _replica_set(obj: Mapping[str, Any]) -> str:
+def _replica_set(obj: Mapping[str, Any]) -> OwnedState:
     failure = failure_of_replica_set(obj)
-    return failure.reason if failure is not None else NOTHING
+    return OwnedState(failure.reason) if failure is not None else NOTHING
 
 
-def _pod(obj: Mapping[str, Any]) -> str:
+def _pod(obj: Mapping[str, Any]) -> OwnedState:
     if obj["metadata"].get("deletionTimestamp"):
         return NOTHING
     ends_once = untrusted.mapping(obj.get("spec")).get("restartPolicy") == "Never"
     if ends_once and untrusted.status(obj).get("phase") == "Failed":
-        return NOTHING  # its Job tells
+        return NOTHING  # its Job has the outcome
     failure = failure_of_pod(obj)
     if failure is not None:
-        return f"{failure.reason}{', final' if failure.final else ''}"
-    return UNREADY if _has_lost_readiness(obj) else NOTHING
+        return OwnedState(failure.reason, final=failure.final)
+    return OwnedState(UNREADY) if _has_lost_readiness(obj) else NOTHING
 
 
 def _has_lost_readiness(pod: Mapping[str, Any]) -> bool:
@@ -122,12 +133,12 @@ def _has_lost_readiness(pod: Mapping[str, Any]) -> bool:
     )
 
 
-def _job(obj: Mapping[str, Any]) -> str:
+def _job(obj: Mapping[str, Any]) -> OwnedState:
     conditions = untrusted.mappings(untrusted.status(obj).get("conditions"))
     for kind in ("Complete", "Failed"):
         if (find(conditions, kind) or {}).get("status") == TRUE:
-            return kind
-    return DELETING if obj["metadata"].get("deletionTimestamp") else NOTHING
+            return OwnedState(kind)
+    return OwnedState(DELETING) if obj["metadata"].get("deletionTimestamp") else NOTHING
 
 
 _COUNTS = ("replicas", "updatedReplicas", "availableReplicas")

@@ -13,11 +13,13 @@ from kubestorm.sources.watching.api import Object, WatchKey
 from kubestorm.sources.watching.list_watch import ListWatch
 from kubestorm.sources.watching.owned_state import (
     GONE,
+    NOTHING,
     SETTLED,
+    OwnedState,
     Owner,
-    is_worth_a_look,
     owner_of,
-    telling_state,
+    state_of,
+    wakes_owner,
 )
 
 SELECTOR = "app.kubernetes.io/managed-by=kubestorm"
@@ -63,18 +65,18 @@ class OwnedWatch(ListWatch):
     ) -> None:
         super().__init__(key, *arguments, **more)
         self._kind, self._wake = kind, wake
-        self._states: Dict[str, str] = {}
+        self._states: Dict[str, OwnedState] = {}
         self._is_first_list = True
 
     def _on_object(self, obj: Object) -> str:
         key = change_detection.key_of(obj)
-        self._take(key, obj, telling_state(self._kind, obj))
+        self._take(key, obj, state_of(self._kind, obj))
         return key
 
     def _on_delete(self, obj: Object) -> None:
         key = change_detection.key_of(obj)
         if self._kind in ("Deployment", "Job"):
-            self._take(key, obj, GONE)
+            self._take(key, obj, OwnedState(GONE))
         self._states.pop(key, None)
 
     def _on_list(self, seen: Set[str]) -> None:
@@ -82,11 +84,11 @@ class OwnedWatch(ListWatch):
         for key in set(self._states) - seen:
             del self._states[key]
 
-    def _take(self, key: str, obj: Object, state: str) -> None:
-        before = self._states.get(key, "")
+    def _take(self, key: str, obj: Object, state: OwnedState) -> None:
+        before = self._states.get(key, NOTHING)
         self._states[key] = state
-        owner = owner_of(self._kind, obj) if is_worth_a_look(before, state) else None
+        owner = owner_of(self._kind, obj) if wakes_owner(before, state) else None
         if owner is not None:
             # Pods that become ready matter only to an owner that waits: autoscalers do it all day.
-            only_waiting = self._is_first_list or state.startswith(SETTLED)
+            only_waiting = self._is_first_list or state.name == SETTLED
             self._wake(owner, self._kind.lower(), only_waiting)

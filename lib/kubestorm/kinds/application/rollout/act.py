@@ -41,7 +41,7 @@ from kubestorm.kinds.application.rollout.post_deploy_test import TestRun, starte
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
 from kubestorm.kinds.application.rollout.spec import application_identity, read_spec
 from kubestorm.kinds.application.rollout.status import (
-    INVALID_SPEC,
+    Reason,
     patch_status,
     read_status,
     read_test,
@@ -90,9 +90,9 @@ class EffectExecutor:
         self._config_hash, self._tags = config_hash, tags
         self._namespace = application["metadata"]["namespace"]
 
-    def do(self, effects: Iterable[Effect], observed: Observed) -> None:
+    def execute(self, effects: Iterable[Effect], observed: Observed) -> None:
         """Carry effects out, in their order. Tests are run by the caller."""
-        active = observed.world.active
+        active = observed.state.active
         for effect in effects:
             if isinstance(effect, ApplyTrack):
                 self._apply(effect, observed.deployments.get(effect.track))
@@ -280,7 +280,7 @@ def _round(
     services, kube = run.services, run.services.kube
     spec = parse(resource, services.settings)
     api = discover_api_versions(kube)
-    request, status = read_spec(rollout, run.settings), read_status(rollout)
+    rollout_spec, status = read_spec(rollout, run.settings), read_status(rollout)
     observed = observe(
         kube,
         resource,
@@ -292,7 +292,7 @@ def _round(
         kube, resource["metadata"]["namespace"], resource["metadata"]["name"]
     ).newest
     is_latest = newest is None or newest.number <= untrusted.integer(rollout["spec"].get("number"))
-    wishes = read_requests(
+    requests = read_requests(
         resource,
         rollout,
         superseded_by="" if newest is None or is_latest else newest.name,
@@ -300,8 +300,8 @@ def _round(
     )
     approved = read_approval(rollout, services.settings.raw)
     now = _moment(rollout, services.now())
-    decision = decide(request, status, observed.world, wishes, approved, now)
-    hands = EffectExecutor(
+    decision = decide(rollout_spec, status, observed.state, requests, approved, now)
+    executor = EffectExecutor(
         kube,
         resource,
         spec,
@@ -309,21 +309,21 @@ def _round(
         config_hash=_config_hash(application, resource, spec),
         tags=_tags(rollout),
     )
-    hands.do(decision.effects, observed)
+    executor.execute(decision.effects, observed)
     decision, test = _test(run, rollout, spec, resource, decision, now)
     requeue_at = (
         now + dt.timedelta(seconds=AGAIN_SECONDS) if decision.again else decision.requeue_at
     )
-    fields = status_fields(request, decision.status, observed.world, requeue_at=requeue_at)
+    fields = status_fields(rollout_spec, decision.status, observed.state, requeue_at=requeue_at)
     # The Application is told first: a crash in between repeats that, and never leaves it out. Its
     # own run sees to its outcome where this one dies before `_conclude`.
     over = decision.status.phase in TERMINAL
     later = conditions.format_time(now + dt.timedelta(seconds=AGAIN_SECONDS))
     more = {"requeueAt": later} if over else {}
     update_application(application.handle, resource, rollout, status, decision.status, more)
-    done = (effect.intent for effect in decision.effects if isinstance(effect, ClearRequest))
+    done = (effect.request for effect in decision.effects if isinstance(effect, ClearRequest))
     fields = {**fields, **test, **status_requests.taken_back(rollout, *done)}
-    write_rollout(run.handle, rollout, request, decision.status, fields)
+    write_rollout(run.handle, rollout, rollout_spec, decision.status, fields)
     record_event(application.handle, resource, rollout, status, decision.status)
     return decision
 
@@ -425,7 +425,7 @@ def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
     the Rollout.
     """
     fields = {
-        "reason": INVALID_SPEC,
+        "reason": Reason.INVALID_SPEC,
         "message": message[: conditions.MESSAGE_LENGTH],
         "requeueAt": None,
     }

@@ -15,6 +15,7 @@ from kubestorm.core import untrusted
 from kubestorm.kinds.application.rollout.settings import PROMOTE, ROLLOUT, needs_approval
 from kubestorm.kinds.application.rollout.values import (
     ASKED,
+    AWAITING_APPROVAL,
     EXPIRED,
     GRANTED,
     NOT_NEEDED,
@@ -55,7 +56,7 @@ def pending_approval(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> s
     the asking.
     """
     status = untrusted.status(rollout)
-    if status.get("phase") != "AwaitingApproval":
+    if status.get("phase") != AWAITING_APPROVAL:
         return ""
     what = PROMOTE if status.get("base") else ROLLOUT
     answer = _answer(rollout, config, what)

@@ -36,11 +36,13 @@ from kubestorm.kinds.application.rollout.observe import (
 from kubestorm.kinds.application.rollout.redact import redact
 from kubestorm.kinds.application.rollout.status import wake
 from kubestorm.kinds.application.rollout.values import (
+    COMPLETE,
     PAUSED,
     PERSON,
     DesiredImage,
 )
 from kubestorm.kinds.application.spec import parse
+from kubestorm.kinds.application.status import Reason
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MOST_LOG_LINES = 500
@@ -64,10 +66,10 @@ def rollout(
         tag = wanted
         digest = services.registry.resolve(ImageName(spec.registry, spec.repository), tag)
     event = f"person {uuid.uuid4().hex}"
-    wish = DesiredImage(digest, tag, event, services.now(), services.now(), requested_by, PERSON)
+    asked = DesiredImage(digest, tag, event, services.now(), services.now(), requested_by, PERSON)
     for _ in range(5):
         try:
-            write_desired_image(services, resource, wish)
+            write_desired_image(services, resource, asked)
         except ConflictError:
             resource = _application(services, namespace, name)
             continue
@@ -87,18 +89,18 @@ def rollback(
     """
     resource = _application(services, namespace, name)
     past = _history(services, resource)
-    target = find_target(to.strip() or resources.PREVIOUS_WORD, past.pasts)
+    target = find_target(to.strip() or resources.PREVIOUS_WORD, past.rollouts)
     if target is None:
-        known = ", ".join(one.shown for one in past.pasts if one.phase == "Complete") or "none"
+        known = ", ".join(one.shown for one in past.rollouts if one.phase == COMPLETE) or "none"
         raise DefinitionError(
             f"{namespace}/{name} has no good rollout {to or resources.PREVIOUS_WORD!r}; its "
             f"history holds: {known}.",
             field="to",
         )
-    wish = status_requests.request(
+    asked = status_requests.request(
         requested_by, services.now(), to=target.digest, id=uuid.uuid4().hex
     )
-    _ask(services, resource, rollbackTo=wish)
+    _ask(services, resource, rollbackTo=asked)
     return _answer(
         resource,
         f"It goes back to {target.shown}.",
@@ -110,8 +112,8 @@ def abort(services: Services, namespace: str, name: str, requested_by: str = "")
     """End the rollout that is under way; all pods and requests go back to the last good image."""
     resource = _application(services, namespace, name)
     active = _active(services, resource)
-    wish = status_requests.request(requested_by, services.now())
-    _ask_rollout(services, namespace, active.name, abort=wish)
+    asked = status_requests.request(requested_by, services.now())
+    _ask_rollout(services, namespace, active.name, abort=asked)
     return _answer(resource, f"Aborting {active.name}.", rollout=active.name)
 
 
@@ -128,8 +130,8 @@ def promote(
             "`full` skips every pause to come."
         )
     stage = untrusted.integer(status.get("stage"))
-    wish = status_requests.request(requested_by, services.now(), stage=stage, full=bool(full))
-    _ask_rollout(services, namespace, active.name, promote=wish)
+    asked = status_requests.request(requested_by, services.now(), stage=stage, full=bool(full))
+    _ask_rollout(services, namespace, active.name, promote=asked)
     return _answer(resource, f"Promoting {active.name}.", rollout=active.name)
 
 
@@ -141,10 +143,10 @@ def freeze(services: Services, namespace: str, name: str, owner: str, reason: st
             field="reason",
         )
     resource = _application(services, namespace, name)
-    wish = status_requests.request(
+    asked = status_requests.request(
         owner, services.now(), owner=owner.strip(), reason=reason.strip()
     )
-    _ask(services, resource, freeze=wish)
+    _ask(services, resource, freeze=asked)
     return _answer(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
 
 
@@ -159,7 +161,7 @@ def unfreeze(
         told = f"Unfrozen by {requested_by or 'somebody'}{f': {reason}' if reason else '.'}"
         with contextlib.suppress(Error):
             services.kube.create_event(
-                resource, reason="Unfrozen", message=told, now=services.now()
+                resource, reason=Reason.UNFROZEN, message=told, now=services.now()
             )
         active = _history(services, resource).active
         if active is not None:
@@ -214,14 +216,14 @@ def show_history(services: Services, namespace: str, name: str) -> Result:
     """The rollouts of an Application, newest first, and what people wish of it."""
     resource = _application(services, namespace, name)
     past = _history(services, resource)
-    wish = desired_image_of(resource)
+    asked = desired_image_of(resource)
     return {
         "namespace": namespace,
         "name": name,
         "active": past.active.name if past.active is not None else "",
         "good": past.good.digest if past.good is not None else "",
-        "wanted": wish.tag or wish.digest if wish is not None else "",
-        "wishes": requests_shown(resource),
+        "wanted": asked.tag or asked.digest if asked is not None else "",
+        "requests": requests_shown(resource),
         "rollouts": history_table(past),
     }
 
@@ -283,23 +285,23 @@ def _refuse_while_frozen(resource: Mapping[str, Any]) -> None:
 
 
 def _tag_of(services: Services, namespace: str, name: str, digest: str) -> str:
-    known = read_history(services.kube, namespace, name).pasts
+    known = read_history(services.kube, namespace, name).rollouts
     return next((past.tag for past in reversed(known) if past.digest == digest), "")
 
 
-def _ask(services: Services, resource: Mapping[str, Any], **wishes: Optional[Object]) -> None:
+def _ask(services: Services, resource: Mapping[str, Any], **requests: Optional[Object]) -> None:
     metadata = resource["metadata"]
     services.kube.patch_status(
         resources.APPLICATIONS,
         metadata["name"],
-        status_requests.fields(**wishes),
+        status_requests.fields(**requests),
         metadata["namespace"],
     )
 
 
-def _ask_rollout(services: Services, namespace: str, rollout_name: str, **wishes: Object) -> None:
+def _ask_rollout(services: Services, namespace: str, rollout_name: str, **requests: Object) -> None:
     services.kube.patch_status(
-        resources.ROLLOUTS, rollout_name, status_requests.fields(**wishes), namespace
+        resources.ROLLOUTS, rollout_name, status_requests.fields(**requests), namespace
     )
 
 
@@ -332,5 +334,5 @@ def history_table(history: History) -> List[Object]:
             "why": past.message,
             "good": past is good,
         }
-        for past in reversed(history.pasts)
+        for past in reversed(history.rollouts)
     ]

@@ -50,11 +50,11 @@ Object = Dict[str, Any]
 class History(NamedTuple):
     """Oldest first."""
 
-    pasts: Tuple[PastRollout, ...]
+    rollouts: Tuple[PastRollout, ...]
 
     @property
     def newest(self) -> Optional[PastRollout]:
-        return self.pasts[-1] if self.pasts else None
+        return self.rollouts[-1] if self.rollouts else None
 
     @property
     def active(self) -> Optional[PastRollout]:
@@ -67,7 +67,7 @@ class History(NamedTuple):
     @property
     def good(self) -> Optional[PastRollout]:
         """The last one that came to all pods: what runs, or is returned to."""
-        return good_rollout(self.pasts)
+        return good_rollout(self.rollouts)
 
 
 def read_history(kube: KubeClient, namespace: str, app: str, uid: str = "") -> History:
@@ -91,7 +91,7 @@ requests.
 class Observed(NamedTuple):
     """The world, and the objects it was read from."""
 
-    world: ObservedState
+    state: ObservedState
     deployments: Mapping[str, Object]
     """By track."""
     service: Optional[Object]
@@ -119,14 +119,14 @@ def observe(
     selected: Optional[Tuple[str, ...]] = None
     if service is not None or wants_service:
         selected = _selected(service)
-    world = ObservedState(
+    state = ObservedState(
         tracks=views,
         active=active_track(application, service),
         selected=selected,
         autoscaler=_autoscaler(scaler, deployments),
         test=test,
     )
-    return Observed(world, deployments, service, scaler)
+    return Observed(state, deployments, service, scaler)
 
 
 def failure_of(kube: KubeClient, deployment: Mapping[str, Any]) -> Optional[PodFailure]:
@@ -358,7 +358,7 @@ def past_rollout(rollout: Mapping[str, Any]) -> PastRollout:
         reason=untrusted.text(status.get("reason")),
         message=untrusted.text(status.get("message")),
         cause=spec.get("cause") or PUSH,
-        wish=spec.get("wish") or "",
+        desired_id=spec.get("wish") or "",
         request=untrusted.text(spec.get("request")),
         requested_by=spec.get("requestedBy") or "",
         created_at=untrusted.moment(metadata.get("creationTimestamp")),

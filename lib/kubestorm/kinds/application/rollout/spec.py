@@ -13,7 +13,13 @@ from kubestorm.kinds.application.rollout.values import (
     NewRollout,
     RolloutSpec,
 )
-from kubestorm.kinds.application.values import CANARY, ROLLING_UPDATE, CanaryStep, Strategy
+from kubestorm.kinds.application.values import (
+    BLUE_GREEN,
+    CANARY,
+    ROLLING_UPDATE,
+    CanaryStep,
+    Strategy,
+)
 from kubestorm.kinds.common.resource import Object
 
 
@@ -26,7 +32,7 @@ def rollout_manifest(application: Mapping[str, Any], spec: Any, new: NewRollout)
     if new.cause == ROLLBACK and kind == CANARY:
         kind = ROLLING_UPDATE  # what ran well before needs no trial, and haste is wanted
     copied: Object = {"type": kind, "deadlineSeconds": strategy.deadline_seconds}
-    if kind == "BlueGreen":
+    if kind == BLUE_GREEN:
         waits = strategy.until_promoted and new.cause != ROLLBACK
         copied.update(keepSeconds=strategy.keep_seconds, untilPromoted=waits)
     if kind == CANARY:
@@ -59,7 +65,7 @@ def rollout_manifest(application: Mapping[str, Any], spec: Any, new: NewRollout)
         "cause": new.cause,
         "requestedBy": new.requested_by,
         **({"request": new.request} if new.request else {}),
-        "wish": new.wish,
+        "wish": new.desired_id,
     }
     owner = {
         "apiVersion": f"{GROUP}/{VERSION}",

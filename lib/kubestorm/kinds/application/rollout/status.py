@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from dataclasses import replace
+from enum import Enum
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from kubestorm.clients import resources
@@ -36,10 +37,34 @@ from kubestorm.kinds.application.rollout.values import (
 from kubestorm.kinds.application.status import ROLLED_OUT
 from kubestorm.kinds.common.resource import ResourceHandle
 
+
+class Reason(str, Enum):
+    """Why a Rollout's conditions are as they are; pod failures add `core.pod_failures`."""
+
+    INVALID_SPEC = "InvalidSpec"
+    FROZEN = "Frozen"
+    STRATEGY_REFUSED = "StrategyRefused"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    APPROVAL_EXPIRED = "ApprovalExpired"
+    APPROVAL_REFUSED = "ApprovalRefused"
+    AWAITING_PROMOTION = "AwaitingPromotion"
+    ABORTED_BY_REQUEST = "AbortedByRequest"
+    PAUSED = "Paused"
+    TESTING = "Testing"
+    TEST_FAILED = "TestFailed"
+    PASSED = "Passed"
+    UNTESTED = "Untested"
+    NOT_ASKED = "NotAsked"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    COMPLETE = "Complete"
+    SUPERSEDED = "Superseded"
+    READY = "Ready"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 PROGRESSING_CONDITION, TESTED, COMPLETE_CONDITION = "Progressing", "Tested", "Complete"
-NOT_ASKED = "NotAsked"
-TEST_FAILED = "TestFailed"
-AWAITING_PROMOTION = "AwaitingPromotion"
 Object = Dict[str, Any]
 
 _TIMES = {
@@ -83,9 +108,9 @@ def read_test(rollout: Mapping[str, Any]) -> Optional[TestView]:
 
 
 def status_fields(
-    request: RolloutSpec,
+    spec: RolloutSpec,
     status: Status,
-    world: Optional[ObservedState],
+    observed: Optional[ObservedState],
     *,
     requeue_at: Optional[dt.datetime] = None,
 ) -> Dict[str, Any]:
@@ -97,24 +122,24 @@ def status_fields(
     }
     fields.update({key: getattr(status, name) or None for key, name in _TEXTS.items()})
     fields.update({key: getattr(status, name) for key, name in _NUMBERS.items()})
-    stage = current_stage(request, status)
+    stage = current_stage(spec, status)
     fields["step"] = stage.name if stage is not None else None
-    if world is not None:
-        fields["pods"] = _pods(request, world)
+    if observed is not None:
+        fields["pods"] = _pods(spec, observed)
     fields["requeueAt"] = format_milliseconds(requeue_at)
     return fields
 
 
-def current_stage(request: RolloutSpec, status: Status) -> Optional[Stage]:
+def current_stage(spec: RolloutSpec, status: Status) -> Optional[Stage]:
     """The stage that it is in; None before it begins and after its end."""
     if not status.base or status.phase in TERMINAL:
         return None
     choose = strategies.way_back if status.phase == RETURNING else strategies.stages
-    way = choose(request, status.base, status.total)
+    way = choose(spec, status.base, status.total)
     return way[status.stage] if status.stage < len(way) else None
 
 
-def conditions_of(request: RolloutSpec, status: Status) -> Tuple[List[Condition], Condition]:
+def conditions_of(spec: RolloutSpec, status: Status) -> Tuple[List[Condition], Condition]:
     """Progressing, Tested and Complete; and Ready."""
     phase, message = status.phase, status.message
     moving = phase not in TERMINAL and phase not in WAITING and phase != PAUSED
@@ -124,36 +149,38 @@ def conditions_of(request: RolloutSpec, status: Status) -> Tuple[List[Condition]
     )
     complete = Condition(COMPLETE_CONDITION, FALSE, _why_not(status), message)
     if phase == COMPLETE:
-        complete = Condition(COMPLETE_CONDITION, TRUE, "Complete", message)
+        complete = Condition(COMPLETE_CONDITION, TRUE, Reason.COMPLETE, message)
     ready = Condition(
-        READY, complete.status, "Ready" if phase == COMPLETE else complete.reason, message
+        READY, complete.status, Reason.READY if phase == COMPLETE else complete.reason, message
     )
-    return [progressing, _tested(request, status), complete], ready
+    return [progressing, _tested(spec, status), complete], ready
 
 
 def _why_not(status: Status) -> str:
     """For a rollout that is over, what ended it; else what it does or waits for."""
     if status.phase in (FAILED, ABORTED, SUPERSEDED):
         return status.reason or status.phase
-    if status.phase in WAITING or status.reason == AWAITING_PROMOTION:
+    if status.phase in WAITING or status.reason == Reason.AWAITING_PROMOTION:
         return status.reason or status.phase
     return status.phase
 
 
-def _tested(request: RolloutSpec, status: Status) -> Condition:
-    if not request.tested:
-        return Condition(TESTED, TRUE, NOT_ASKED, "The Application has no post-deploy test.")
-    if status.reason == TEST_FAILED:
-        return Condition(TESTED, FALSE, TEST_FAILED, status.tested or status.message)
+def _tested(spec: RolloutSpec, status: Status) -> Condition:
+    if not spec.tested:
+        return Condition(TESTED, TRUE, Reason.NOT_ASKED, "The Application has no post-deploy test.")
+    if status.reason == Reason.TEST_FAILED:
+        return Condition(TESTED, FALSE, Reason.TEST_FAILED, status.tested or status.message)
     if status.phase == COMPLETE:
-        return Condition(TESTED, TRUE, "Passed", status.tested)
+        return Condition(TESTED, TRUE, Reason.PASSED, status.tested)
     if status.phase == TESTING:
-        return Condition(TESTED, UNKNOWN, "Testing", status.message)
-    return Condition(TESTED, UNKNOWN, "Untested", status.tested or "It was not run to its end.")
+        return Condition(TESTED, UNKNOWN, Reason.TESTING, status.message)
+    return Condition(
+        TESTED, UNKNOWN, Reason.UNTESTED, status.tested or "It was not run to its end."
+    )
 
 
-def _pods(request: RolloutSpec, world: ObservedState) -> Dict[str, int]:
-    tracks = [view for view in world.tracks.values() if view.digest == request.digest]
+def _pods(spec: RolloutSpec, observed: ObservedState) -> Dict[str, int]:
+    tracks = [view for view in observed.tracks.values() if view.digest == spec.digest]
     return {
         "wanted": sum(view.wanted for view in tracks),
         "updated": sum(view.updated for view in tracks),
@@ -161,20 +188,18 @@ def _pods(request: RolloutSpec, world: ObservedState) -> Dict[str, int]:
     }
 
 
-INVALID_SPEC = "InvalidSpec"
-"""Of a Rollout whose Application cannot be rendered any more."""
 WORDS_OF_WARNING = frozenset((FAILED, ABORTED, RETURNING))
 
 
 def write_rollout(
     handle: ResourceHandle,
     rollout: Mapping[str, Any],
-    request: RolloutSpec,
+    spec: RolloutSpec,
     status: Status,
     fields: Mapping[str, Any],
 ) -> None:
     """Write a Rollout's conditions and fields; nothing where nothing differs."""
-    told, ready = conditions_of(request, status)
+    told, ready = conditions_of(spec, status)
     handle.write_status(
         *told,
         fields=fields,

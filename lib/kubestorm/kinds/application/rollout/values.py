@@ -347,7 +347,7 @@ class RunTest:
 class ClearRequest:
     """Take an intent away that was acted upon (`abort`, `promote`)."""
 
-    intent: str
+    request: str
 
 
 Effect = Union[ApplyTrack, RemoveTrack, Select, Activate, Autoscale, RunTest, ClearRequest]
@@ -377,7 +377,8 @@ class PastRollout:
     reason: str = ""
     message: str = ""
     cause: str = "push"
-    wish: str = ""
+    desired_id: str = ""
+    """`DesiredImage.id` of the image that it was created for."""
     requested_by: str = ""
     request: str = ""
     created_at: Optional[dt.datetime] = None
@@ -404,7 +405,7 @@ class NewRollout:
     previous_tag: str
     cause: str
     requested_by: str
-    wish: str
+    desired_id: str
     request: str = ""
     """The id of the rollback that it answers."""
 

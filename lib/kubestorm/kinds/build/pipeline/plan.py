@@ -14,7 +14,8 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.core import untrusted
 from kubestorm.core.conditions import FALSE, TRUE, condition_in
-from kubestorm.kinds.application.rollout.status import NOT_ASKED, TESTED
+from kubestorm.kinds.application.rollout.status import TESTED
+from kubestorm.kinds.application.rollout.status import Reason as RolloutReason
 from kubestorm.kinds.application.rollout.values import COMPLETE, TERMINAL
 from kubestorm.kinds.build.status import (
     SPEC_VALID,
@@ -215,4 +216,8 @@ def _said(follower: Follower) -> str:
 def _tested(follower: Follower) -> str:
     """The status of the Rollout's condition Tested; empty where no test was asked for."""
     condition = condition_in(untrusted.status(follower.rollout), TESTED)
-    return "" if condition.get("reason") == NOT_ASKED else str(condition.get("status") or "")
+    return (
+        ""
+        if condition.get("reason") == RolloutReason.NOT_ASKED
+        else str(condition.get("status") or "")
+    )

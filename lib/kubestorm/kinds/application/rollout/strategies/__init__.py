@@ -24,32 +24,32 @@ from kubestorm.kinds.application.rollout.values import (
 from kubestorm.kinds.application.values import BLUE_GREEN, CANARY
 
 
-def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(spec: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """The way from the last good image on track `base` to the new one, with `total` pods."""
-    if not request.previous:
+    if not spec.previous:
         # There is nothing to protect yet, and nothing to compare with.
-        return in_place.stages(request, base, total)
-    if request.strategy.type == CANARY:
-        return canary.stages(request, base, total)
-    if request.strategy.type == BLUE_GREEN:
-        return blue_green.stages(request, base, total)
-    return in_place.stages(request, base, total)
+        return in_place.stages(spec, base, total)
+    if spec.strategy.type == CANARY:
+        return canary.stages(spec, base, total)
+    if spec.strategy.type == BLUE_GREEN:
+        return blue_green.stages(spec, base, total)
+    return in_place.stages(spec, base, total)
 
 
-def way_back(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
+def way_back(spec: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """The way to 100 % stable: all pods of the last good image, all requests to them, everything
     else gone.
     """
-    if not request.previous:
+    if not spec.previous:
         nothing = Layout({}, active=base, selected=(base,), scaled=base)
         return (Stage("Remove", RETURNING, nothing, 0),)
-    free = stable_layout(request, base, total)
-    if not (request.autoscaled and request.strategy.type == CANARY):
+    free = stable_layout(spec, base, total)
+    if not (spec.autoscaled and spec.strategy.type == CANARY):
         return (Stage("Return", RETURNING, free, 0),)
     # The autoscaler was held below the whole number: give the pods back first, then let it decide
     # again.
     held = Layout(
-        {base: TrackTarget(request.previous, total)},
+        {base: TrackTarget(spec.previous, total)},
         active=base,
         selected=(base,),
         scaled=base,
@@ -58,17 +58,17 @@ def way_back(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     return (Stage("Return", RETURNING, held, 0), Stage("Release", RETURNING, free, 0))
 
 
-def stable_layout(request: RolloutSpec, base: str, total: int) -> Layout:
+def stable_layout(spec: RolloutSpec, base: str, total: int) -> Layout:
     """100 % stable."""
-    replicas = None if request.autoscaled else total
+    replicas = None if spec.autoscaled else total
     return Layout(
-        {base: TrackTarget(request.previous, replicas)}, active=base, selected=(base,), scaled=base
+        {base: TrackTarget(spec.previous, replicas)}, active=base, selected=(base,), scaled=base
     )
 
 
-def waiting_layout(request: RolloutSpec, base: str, total: int) -> Layout:
+def waiting_layout(spec: RolloutSpec, base: str, total: int) -> Layout:
     """100 % stable, with pods that an earlier rollout keeps for an instant return left alone."""
-    layout = stable_layout(request, base, total)
+    layout = stable_layout(spec, base, total)
     spared = tuple(track for track in (STABLE, GREEN) if track != base)
     return Layout(layout.tracks, layout.active, layout.selected, spared=spared, scaled=base)
 

@@ -32,27 +32,27 @@ def other(track: str) -> str:
     return STABLE if track == GREEN else GREEN
 
 
-def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(spec: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """Preview, test, wait for whoever has to agree, switch, and look once more."""
     beside = other(base)
-    theirs = None if request.autoscaled else total
-    old, new = TrackTarget(request.previous, theirs), TrackTarget(request.digest, total)
+    theirs = None if spec.autoscaled else total
+    old, new = TrackTarget(spec.previous, theirs), TrackTarget(spec.digest, total)
     preview = Layout({base: old, beside: new}, active=base, selected=(base,), scaled=base)
     # The old pods serve no requests any more: their number is nobody's concern, so it is left as it
     # is.
     switched = Layout(
-        {beside: TrackTarget(request.digest, theirs), base: TrackTarget(request.previous, None)},
+        {beside: TrackTarget(spec.digest, theirs), base: TrackTarget(spec.previous, None)},
         active=beside,
         selected=(beside,),
         scaled=beside,
     )
     way: List[Stage] = [Stage("Preview", PROGRESSING, preview, 0)]
-    if request.tested:
+    if spec.tested:
         way.append(Stage("TestPreview", TESTING, preview, 0, Test("preview", beside)))
-    if request.strategy.until_promoted:
+    if spec.strategy.until_promoted:
         way.append(Stage("AwaitPromotion", PAUSED, preview, 0, Pause(None)))
     way.append(Stage("ApproveSwitch", AWAITING_APPROVAL, preview, 0, Approve()))
     way.append(Stage("Switch", PROMOTING, switched, 100))
-    if request.tested:
+    if spec.tested:
         way.append(Stage("Test", TESTING, switched, 100, Test("final", beside)))
     return tuple(way)

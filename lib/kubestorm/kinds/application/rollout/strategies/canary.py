@@ -28,23 +28,23 @@ from kubestorm.kinds.application.rollout.values import (
 from kubestorm.kinds.application.rollout.weights import PERCENT, pods_for
 
 
-def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(spec: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """The steps with a share of the pods, and the promotion. A last step of 100 % is the promotion
     itself.
     """
     way: List[Stage] = []
     stable, canary = total, 0
     for number, step in enumerate(
-        (step for step in request.strategy.steps if step.weight < PERCENT), start=1
+        (step for step in spec.strategy.steps if step.weight < PERCENT), start=1
     ):
         pods = pods_for(step.weight, total)
-        grown = _layout(request, base, max(stable, total - pods), max(canary, pods))
+        grown = _layout(spec, base, max(stable, total - pods), max(canary, pods))
         stable, canary = total - pods, pods
-        layout = _layout(request, base, stable, canary)
+        layout = _layout(spec, base, stable, canary)
         if grown != layout:
             way.append(Stage(f"Grow{number}", PROGRESSING, grown, step.weight))
         way.append(Stage(f"Step{number}", PROGRESSING, layout, step.weight))
-        if request.tested and step.test:
+        if spec.tested and step.test:
             way.append(
                 Stage(
                     f"TestStep{number}",
@@ -63,18 +63,18 @@ def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     weight = way[-1].weight if way else 0
     if way:
         way.append(Stage("ApprovePromotion", AWAITING_APPROVAL, way[-1].layout, weight, Approve()))
-    way += _promotion(request, base, total, canary)
+    way += _promotion(spec, base, total, canary)
     return tuple(way)
 
 
-def _promotion(request: RolloutSpec, base: str, total: int, canary: int) -> List[Stage]:
-    held = total if request.autoscaled else None
-    both: Dict[str, TrackTarget] = {base: TrackTarget(request.digest, total)}
+def _promotion(spec: RolloutSpec, base: str, total: int, canary: int) -> List[Stage]:
+    held = total if spec.autoscaled else None
+    both: Dict[str, TrackTarget] = {base: TrackTarget(spec.digest, total)}
     if canary:
-        both[CANARY_TRACK] = TrackTarget(request.digest, canary)
+        both[CANARY_TRACK] = TrackTarget(spec.digest, canary)
     promoted = Layout(both, active=base, selected=() if canary else (base,), scaled=base, held=held)
     alone = Layout(
-        {base: TrackTarget(request.digest, total)},
+        {base: TrackTarget(spec.digest, total)},
         active=base,
         selected=(base,),
         scaled=base,
@@ -85,24 +85,24 @@ def _promotion(request: RolloutSpec, base: str, total: int, canary: int) -> List
         Stage("RemoveCanary", PROMOTING, alone, PERCENT),
     ]
     final = alone
-    if request.autoscaled:
+    if spec.autoscaled:
         final = Layout(
-            {base: TrackTarget(request.digest, None)}, active=base, selected=(base,), scaled=base
+            {base: TrackTarget(spec.digest, None)}, active=base, selected=(base,), scaled=base
         )
         way.append(Stage("ReleaseAutoscaler", PROMOTING, final, PERCENT))
-    if request.tested:
+    if spec.tested:
         way.append(Stage("Test", TESTING, final, PERCENT, Test("final", base)))
     return way
 
 
-def _layout(request: RolloutSpec, base: str, stable: int, canary: int) -> Layout:
+def _layout(spec: RolloutSpec, base: str, stable: int, canary: int) -> Layout:
     return Layout(
         {
-            base: TrackTarget(request.previous, stable),
-            CANARY_TRACK: TrackTarget(request.digest, canary),
+            base: TrackTarget(spec.previous, stable),
+            CANARY_TRACK: TrackTarget(spec.digest, canary),
         },
         active=base,
         selected=(),
         scaled=base,
-        held=stable if request.autoscaled else None,
+        held=stable if spec.autoscaled else None,
     )

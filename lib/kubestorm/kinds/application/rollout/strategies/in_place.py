@@ -15,13 +15,13 @@ from kubestorm.kinds.application.rollout.values import (
 )
 
 
-def stages(request: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
+def stages(spec: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """Update the Deployment, then test it."""
-    replicas = None if request.autoscaled else total
+    replicas = None if spec.autoscaled else total
     layout = Layout(
-        {base: TrackTarget(request.digest, replicas)}, active=base, selected=(base,), scaled=base
+        {base: TrackTarget(spec.digest, replicas)}, active=base, selected=(base,), scaled=base
     )
     way: List[Stage] = [Stage("Update", PROGRESSING, layout, 100)]
-    if request.tested:
+    if spec.tested:
         way.append(Stage("Test", TESTING, layout, 100, Test("final", base)))
     return tuple(way)
