@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from stormcell.errors import (
@@ -69,6 +69,8 @@ def fault_of(error: Exception) -> Response:
             if isinstance(error, TemporaryError):
                 response.headers["Retry-After"] = str(round(error.retry_after_seconds or 1))
             return response
+    if isinstance(error, ClientDisconnect):
+        return fault(400, "The client left before its request was read.")
     log.error("api.broken", exc_info=error)
     return fault(500, "Internal Server Error")
 

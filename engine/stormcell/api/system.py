@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,15 +35,20 @@ class _System:
         self._engine = engine
 
     async def health(self, request: Request) -> Response:
-        """Open to all, so it names packs with a wrong configuration and leaves the sentences to the
-        log.
+        """Open to all, so it names what is wrong, such as packs with a wrong configuration, and
+        leaves the sentences to the log; 503 while nothing can be written.
         """
         if self._engine.core.stopping:
             return answer({"status": "stopping"}, 503)
-        faulty = sorted(self._engine.configs.faulty)
-        return answer(
-            {"status": "degraded", "wrong_configuration": faulty} if faulty else {"status": "ok"}
-        )
+        wrong: dict[str, Any] = {
+            "wrong_configuration": sorted(self._engine.configs.faulty),
+            "wrong_roles": sorted(self._engine.roles.faults),
+        }
+        wrong = {name: found for name, found in wrong.items() if found}
+        if self._engine.store.writer.failure:
+            wrong["database"] = "cannot be written"
+        status = "degraded" if wrong else "ok"
+        return answer({"status": status, **wrong}, 503 if "database" in wrong else 200)
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._engine.core.metrics.render(), media_type=_PROMETHEUS)

@@ -123,7 +123,13 @@ def serve(**options: Any) -> None:
     again at the next start.
     """
     set_up_logging(options["log_format"], options["log_level"])
-    asyncio.run(_serve(options))
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        raise click.ClickException(
+            f"{error.filename or options['data']} cannot be written: {error.strerror or error}. "
+            "Make room on the disk, or give another --data."
+        ) from error
 
 
 async def _serve(options: dict[str, Any]) -> None:

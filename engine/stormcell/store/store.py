@@ -38,7 +38,7 @@ class Store:
         self.sealer = sealer
         self._lock = lock
         self._connection = connection
-        self.writer = GroupCommit(connection)
+        self.writer = GroupCommit(connection, folder / DATABASE)
         self.executions = Executions(connection, sealer)
         self.events = Events(connection)
         self.traces = Traces(connection, self.events)
@@ -63,6 +63,7 @@ class Store:
             "AND status IN ('processed', 'processing_failed')",
         }
         self.writer.flush()
+        self.writer.check_file()
         counts = {}
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -88,6 +89,7 @@ def open_store(folder: Path, *, sync: Sync = "normal") -> Store:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _take_lock(folder)
     try:
+        _check_present(folder)
         connection = _connect(folder / DATABASE, sync)
         migrate(connection)
         sealer = Sealer(load_key(folder / KEY))
@@ -100,6 +102,17 @@ def open_store(folder: Path, *, sync: Sync = "normal") -> Store:
         lock.close()
         raise
     return Store(folder, lock, connection, sealer)
+
+
+def _check_present(folder: Path) -> None:
+    """A folder that was used has a database: its key is made after it."""
+    database = folder / DATABASE
+    if (folder / KEY).exists() and not (database.exists() and database.stat().st_size):
+        raise PermanentError(
+            f"{database} is missing, but {folder} was in use. Restore a backup of the database "
+            f"there; to begin with an empty one, remove {folder / KEY} too: secrets that were kept "
+            "can then no longer be read."
+        )
 
 
 def backup(folder: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from stormcell.errors import ConflictError, InvalidInputError, TemporaryError
@@ -60,13 +61,35 @@ class _Unit:
 class GroupCommit:
     """Collects units and commits them in the order they came."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, file: Path | None = None) -> None:
+        """`file`: the database's, which has to stay where it is; None for one in memory."""
         self._connection = connection
+        self._file = file
+        self._identity = None if file is None else _identity(file)
+        self._failure = ""
         self._pending: list[_Unit] = []
         self._scheduled: asyncio.Handle | None = None
         self._retry_seconds = _FIRST_RETRY_SECONDS
         self.failures = 0
         self.commits = 0
+
+    @property
+    def failure(self) -> str:
+        """Why nothing can be written at the moment; empty while it can."""
+        try:
+            self.check_file()
+        except sqlite3.Error as error:
+            return str(error)
+        return self._failure
+
+    def check_file(self) -> None:
+        """OperationalError where the file is no longer the one that was opened: SQLite would go on
+        to write to it, for nobody to read."""
+        if self._file is not None and _identity(self._file) != self._identity:
+            raise sqlite3.OperationalError(
+                f"{self._file} was removed or replaced while stormcell was running. "
+                "Put the file back, or stop stormcell and restore a backup"
+            )
 
     def submit(
         self, ops: Sequence[Op], *, then: Callable[[], None] | None = None
@@ -108,6 +131,7 @@ class GroupCommit:
         except _OF_VALUES as error:
             raise InvalidInputError(f"A value cannot be kept: {error}") from error
         except sqlite3.Error as error:
+            self._failure = str(error)
             raise _refused(error) from error
 
     def flush(self) -> None:
@@ -132,6 +156,7 @@ class GroupCommit:
     def _run(self, units: Sequence[_Unit]) -> None:
         execute: Callable[..., Any] = self._connection.execute
         many: Callable[..., Any] = self._connection.executemany
+        self.check_file()
         execute("BEGIN IMMEDIATE")
         try:
             for sql, same in groupby(chain.from_iterable(unit.ops for unit in units), _SQL):
@@ -142,6 +167,7 @@ class GroupCommit:
                 execute("ROLLBACK")
             raise
         self.commits += 1
+        self._failure = ""
 
     def _run_one_by_one(self, units: Sequence[_Unit]) -> None:
         """One unit breaks a constraint or has a value that cannot be written; find it, so that the others do not suffer for it."""
@@ -160,6 +186,7 @@ class GroupCommit:
 
     def _put_off(self, units: Sequence[_Unit], error: sqlite3.Error) -> None:
         self.failures += 1
+        self._failure = str(error)
         facts = [unit for unit in units if unit.is_fact]
         log.error(
             "store.write_failed",
@@ -172,6 +199,14 @@ class GroupCommit:
             self._pending = facts + self._pending
             self._scheduled = asyncio.get_running_loop().call_later(self._retry_seconds, self.flush)
             self._retry_seconds = min(self._retry_seconds * 2, _LAST_RETRY_SECONDS)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _refused(error: sqlite3.Error) -> TemporaryError:

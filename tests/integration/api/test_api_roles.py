@@ -116,6 +116,8 @@ def test_a_role_file_grants_by_pack_and_by_pattern(served: Served) -> None:
         assert client.post("/v1/webhooks/ci/built", json={}).status_code == 403
         file.write_text("name: greeter\npermission_grants: [{permission_types: [action_execute]}]")
         assert _run(client, "engine_demo.greet").status_code == 403
+    health = {"status": "degraded", "wrong_roles": ["roles/greeter.yaml"]}
+    assert served.get("/healthz") == health
     listed = _user(served, "list")
     assert "greta  greeter\n" in listed.stdout
     assert listed.stderr == (
