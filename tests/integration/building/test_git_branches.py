@@ -128,7 +128,10 @@ def test_a_cluster_that_does_not_answer_ends_nothing(polling):
     polling.world.config = config
     for _ in range(2):
         polling.look()
-    assert len([line for line in polling.lines if line.startswith("following.not_listed")]) == 1
+    assert (
+        len([line for line in polling.lines if line.startswith("following.failed: ImageBuilds")])
+        == 1
+    )
 
 
 def test_a_push_is_noted_where_it_concerns_somebody(polled):
