@@ -87,7 +87,8 @@ class ConsulStore:
         """Remove everything under a prefix, which has to end in a slash. Safe to repeat."""
         if not prefix.endswith("/") or prefix.count("/") < 3:
             raise PermanentError(
-                f"{prefix!r} is no prefix of one resource; nothing was deleted.", service=SERVICE
+                f"{prefix!r} is not the prefix of one resource; nothing was deleted.",
+                service=SERVICE,
             )
         with self._translated("delete", prefix):
             self._open().kv.delete(prefix, recurse=True)

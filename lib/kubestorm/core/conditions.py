@@ -175,7 +175,7 @@ def roll_up(
     for kind in order:
         item = by_type.get(kind)
         if item is None:
-            return Condition(READY, FALSE, "Reconciling", f"{kind} is not known yet.")
+            return Condition(READY, FALSE, "Reconciling", f"Waiting for {kind}.")
         if item.get("status") != TRUE:
             return Condition(
                 READY,
@@ -185,9 +185,9 @@ def roll_up(
             )
         if untrusted.integer(item.get("observedGeneration")) < generation:
             return Condition(
-                READY, FALSE, "Reconciling", f"{kind} does not answer for the latest change yet."
+                READY, FALSE, "Reconciling", f"{kind} has not observed the latest change yet."
             )
-    return Condition(READY, TRUE, "Ready", "Everything that was asked for is in place.")
+    return Condition(READY, TRUE, "Ready", "Ready.")
 
 
 def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Optional[Mapping[str, Any]]:

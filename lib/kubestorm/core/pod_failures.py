@@ -227,7 +227,9 @@ def _of_container(
     reason, said = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
     image = status.get("image") or "the image"
     if reason in _NAME_REASONS:
-        return PodFailure(IMAGE_PULL_FAILED, f"{image} is no image name: {_cut(said)}", final=True)
+        return PodFailure(
+            IMAGE_PULL_FAILED, f"{image} is not an image name: {_cut(said)}", final=True
+        )
     if reason in _PULL_REASONS:
         told = said if reason != "ImagePullBackOff" else _said(events, ("Failed",), "pull") or said
         return PodFailure(IMAGE_PULL_FAILED, f"{image} cannot be pulled: {_cut(told)}")

@@ -388,5 +388,7 @@ def _check_fields(names: Iterable[str], where: str) -> None:
         if name not in SPEC_FIELDS and not any(
             known.startswith(f"{name}.") for known in SPEC_FIELDS
         ):
-            message = f"{where} names {name}, which is no field of a Database's spec; there are: "
+            message = (
+                f"{where} names {name}, which is not a field of a Database's spec; the fields are: "
+            )
             raise DefinitionError(message + ", ".join(sorted(SPEC_FIELDS)) + ".", field=where)

@@ -280,7 +280,7 @@ def _parse_pattern(said: Mapping[str, Any], field: str) -> Follow:
         compiled = untrusted.compile_pattern(text)
     except DefinitionError as error:
         raise DefinitionError(
-            f"{field}.pattern: this is no regular expression: {error}.", field=f"{field}.pattern"
+            f"{field}.pattern: not a regular expression: {error}.", field=f"{field}.pattern"
         ) from error
     _check_pace(compiled, text, f"{field}.pattern")
     return Pattern(text, order, _group(compiled, said.get("group"), f"{field}.group"))

@@ -202,7 +202,7 @@ def _numbers(version: Version) -> Tuple[int, int, int]:
 
 def _no_range(text: str) -> DefinitionError:
     return DefinitionError(
-        f"{text.strip()!r} is no version range; write for instance ^1.2, ~1.2, 1.x, >=1.2 <2 or "
+        f"{text.strip()!r} is not a version range; examples: ^1.2, ~1.2, 1.x, >=1.2 <2 or "
         "1.2.3, several "
         "joined by ||"
     )

@@ -74,7 +74,7 @@ def _section(action: Action) -> Iterator[str]:
     if rows:
         yield "\n| parameter | type | default | |\n|---|---|---|---|\n"
         yield from (f"| {' | '.join(_row(key, one))} |\n" for key, one in rows)
-    yield f"\n```sh\n{example(action)}\n```\n"
+    yield f"\n```console\n$ {example(action)}\n```\n"
 
 
 def _row(name: str, parameter: Mapping[str, Any]) -> Sequence[str]:

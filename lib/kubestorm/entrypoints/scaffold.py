@@ -66,10 +66,10 @@ def scaffold(
     """
     if not _PLAIN.fullmatch(pack):
         raise DefinitionError(
-            f"{pack!r} is no name of a pack: letters, digits and underscores", field="pack"
+            f"{pack!r} is not a pack name: use letters, digits and underscores", field="pack"
         )
     if not _ACTION.fullmatch(action):
-        raise DefinitionError(f"{action!r} is no action: it is written PACK.NAME", field="action")
+        raise DefinitionError(f"{action!r} is not an action: write PACK.NAME", field="action")
     kind = read_kind(crd, version)
     fields = list(fields_of(kind.schema))
     name = f"{re.sub(r'[^a-z0-9_]', '_', kind.singular.lower())}_event"
@@ -81,9 +81,7 @@ def read_kind(crd: Any, version: str = "") -> Kind:
     v1beta1.
     """
     if not isinstance(crd, dict) or crd.get("kind") != "CustomResourceDefinition":
-        raise DefinitionError(
-            "this is no CustomResourceDefinition: its `kind` must say so", field="kind"
-        )
+        raise DefinitionError("not a CustomResourceDefinition: check its `kind`", field="kind")
     spec = crd.get("spec") or {}
     names = spec.get("names") or {}
     for path, value in (
@@ -273,7 +271,8 @@ def _description(kind: Kind, fields: Sequence[Field], name: str) -> str:
         *(f"| `{path}` | {text} | {meaning} |" for path, text, meaning in _PAYLOAD),
         "",
         (
-            "A change of `status` alone is no event. Of an object that was deleted while nobody "
+            "A change of `status` alone dispatches nothing. "
+            "Of an object that was deleted while nobody "
             "watched, `object` holds"
         ),
         "the identity and the labels.",
@@ -368,7 +367,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if path.is_file():
             crd = load_crd(path)
         elif "/" in asked.crd or path.suffix in (".yaml", ".yml", ".json"):
-            raise DefinitionError(f"there is no file {asked.crd}")
+            raise DefinitionError(f"file {asked.crd} does not exist")
         else:
             crd = fetch_crd(
                 connect(KubeSettings(kubeconfig=asked.kubeconfig, context=asked.context)), asked.crd

@@ -307,7 +307,7 @@ REFUSALS = {
         TemporaryError,
         "patience",
     ),
-    "trouble": (Response(status_code=503), TemporaryError, "cannot answer now"),
+    "trouble": (Response(status_code=503), TemporaryError, "unavailable"),
     "not found": (Response(status_code=404), NotFoundError, "no such image"),
     "forbidden": (Response(status_code=403), PermanentError, "credentials"),
     "odd": (Response(status_code=418), PermanentError, "418"),

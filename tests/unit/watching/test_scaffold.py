@@ -139,8 +139,8 @@ def test_definitions_of_the_older_form_are_read() -> None:
 @pytest.mark.parametrize(
     "thing,words",
     [
-        pytest.param({"kind": "Pod"}, "no CustomResourceDefinition", id="another kind"),
-        pytest.param(["x"], "no CustomResourceDefinition", id="no object"),
+        pytest.param({"kind": "Pod"}, "not a CustomResourceDefinition", id="another kind"),
+        pytest.param(["x"], "not a CustomResourceDefinition", id="no object"),
         pytest.param(
             {"kind": "CustomResourceDefinition", "spec": {}},
             r"has no spec\.group",
@@ -156,7 +156,7 @@ def test_what_is_no_definition_is_refused_with_a_sentence(thing: Any, words: str
 
 def test_names_that_would_break_the_rule_are_refused(crd: dict[str, Any]) -> None:
     """Pack and action are words, not YAML."""
-    with pytest.raises(DefinitionError, match="no name of a pack"):
+    with pytest.raises(DefinitionError, match="not a pack name"):
         scaffold(crd, pack="x\ny: z")
     with pytest.raises(DefinitionError, match=r"written PACK\.NAME"):
         scaffold(crd, action="noop")
@@ -174,4 +174,4 @@ def test_the_program_writes_both_files_once(
     assert "exists; add --force" in capsys.readouterr().err
     assert main([*arguments, "--force"]) == 0
     assert main([str(tmp_path / "nothing.yaml")]) == 1
-    assert "there is no file" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err

@@ -375,7 +375,9 @@ def from_git(said: str, url: str) -> Exception:
         word in text
         for word in ("repository not found", "does not appear to be a git", "not found")
     ):
-        return NotFoundError(f"There is no repository at {url} that we may read.", service=SERVICE)
+        return NotFoundError(
+            f"{url} does not exist or cannot be read with these credentials.", service=SERVICE
+        )
     return TemporaryError(f"git could not reach {url}: {short}", service=SERVICE)
 
 

@@ -374,23 +374,22 @@ class _Host:
             )
         if status in (401, 403):
             return PermanentError(
-                f"{host} does not let the pack read {what} ({status}): set registries.hosts "
-                "with the host "
+                f"{host} denies reading {what} ({status}): set registries.hosts with the host "
                 f"{host} and its credentials.",
                 service=SERVICE,
                 status_code=status,
             )
         if status == 429 or status >= 500 or status == 408:
             wait = retry_after_seconds(reply.headers.get("retry-after"), self._now())
-            why = "asks for patience" if status == 429 else "cannot answer now"
+            why = "rate limited" if status == 429 else "unavailable"
             return TemporaryError(
-                f"{host} {why} ({status}) when asked for {what}.",
+                f"{host}: {why} ({status}) while reading {what}.",
                 service=SERVICE,
                 status_code=status,
                 retry_after_seconds=wait,
             )
         return PermanentError(
-            f"{host} answered {status} when asked for {what}.", service=SERVICE, status_code=status
+            f"{host} answered {status} while reading {what}.", service=SERVICE, status_code=status
         )
 
     @contextlib.contextmanager
@@ -486,7 +485,7 @@ def _read(answer: Any, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise PermanentError(
-                f"An answer of more than {most} bytes is no manifest or list.", service=SERVICE
+                f"An answer of more than {most} bytes is not a manifest or a list.", service=SERVICE
             )
     return b"".join(parts)
 

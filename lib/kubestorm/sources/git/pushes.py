@@ -101,7 +101,7 @@ def read_push(kind: str, request: Request) -> Union[Push, Ignored]:
     header = EVENT_HEADERS[kind]
     event = request.headers.get(header, "")
     if not event:
-        raise DefinitionError(f"This is no event of {kind}: the header {header} is missing.")
+        raise DefinitionError(f"Not an event of {kind}: the header {header} is missing.")
     if event not in ("push", "Push Hook", SYSTEM_HOOK):
         return Ignored(f"{event[:100]} is not a push")
     body = request.json()

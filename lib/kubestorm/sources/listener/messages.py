@@ -79,7 +79,7 @@ def parse_json(body: bytes) -> Any:
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        raise DefinitionError("The body is no JSON.") from error
+        raise DefinitionError("The body must be JSON.") from error
 
 
 def check_depth(text: str) -> None:

@@ -125,5 +125,5 @@ def text(document: Any, *keys: str, required: bool = False) -> str:
             raise DefinitionError(f"The event has no {'.'.join(keys)}.")
         return ""
     if not isinstance(found, str):
-        raise DefinitionError(f"The event's {'.'.join(keys)} is no text.")
+        raise DefinitionError(f"The event's {'.'.join(keys)} must be a string.")
     return found

@@ -49,4 +49,4 @@ def _decoded(data: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DefinitionError("The message's data is no base64.") from error
+        raise DefinitionError("The message's data must be base64.") from error

@@ -26,7 +26,7 @@ def read(headers: Mapping[str, str], body: Any) -> List[PushedImage]:
         or len(tags) > MAX_EVENTS
         or not all(isinstance(tag, str) and tag for tag in tags)
     ):
-        raise DefinitionError("The event's updated_tags is no list of tags.")
+        raise DefinitionError("The event's updated_tags must be a list of strings.")
     host = text(body, "docker_url").partition("/")[0]
     repository = text(body, "repository", required=True)
     return [
