@@ -10,23 +10,19 @@ from st2common.runners.base_action import Action
 
 
 class ApprovalAnswer(Action):  # type: ignore[misc]
-    """Parameters in, one library call, result out.
-
-    `person` is no parameter of the action: a conversation that knows who asks gives it within the
-    same process.
-    """
+    """Parameters in, one library call, result out."""
 
     def run(
-        self, number: str, decision: str, comment: str = "", user: str = "", person: str = ""
+        self, number: str, decision: str, comment: str = "", user: str = "", via: str = "api"
     ) -> Tuple[bool, Any]:
         done, result = run_with_services(
             lambda services: respond(
                 services,
-                person=person_of(services, account=user, name=person),
+                person=person_of(services, account=user),
                 decision=decision,
                 number=number,
                 comment=comment,
-                via="chat" if person else "api",
+                via=via,
             ),
             self.config,
         )

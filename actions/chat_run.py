@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Tuple
 
 from kubestorm.people.chat.shell import answer_text
@@ -15,7 +14,4 @@ class ChatRun(Action):  # type: ignore[misc]
     def run(
         self, text: str, user: str = "", speaker: str = "", channel: str = "", **options: str
     ) -> Tuple[bool, Any]:
-        folder = Path(__file__).resolve().parent
-        return answer_text(
-            folder, self.config, self.action_service, text, user, channel, options, speaker
-        )
+        return answer_text(self.config, text, user, channel, options, speaker)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Tuple
 
 from kubestorm.clients.services import open_services
@@ -17,9 +16,8 @@ class SlackAnswer(Action):  # type: ignore[misc]
 
     def run(self, **asked: Any) -> Tuple[bool, Any]:
         try:
-            folder = Path(__file__).resolve().parent
             return answer(
-                open_services(self.config), folder, self.action_service, asked, config=self.config
+                open_services(self.config), self.action_service, asked, config=self.config
             )
         except Error as error:
             return False, failure(error)

@@ -53,9 +53,26 @@ class EngineApi:
         body = {"id": inquiry_id, "response": dict(response)}
         self._send("PUT", f"/inquiries/{quote(inquiry_id, safe='')}", body)
 
-    def start(self, action: str, parameters: Mapping[str, Any]) -> str:
-        """Start an execution of an action and return its id; does not wait for it."""
-        made = self._send("POST", "/executions", {"action": action, "parameters": dict(parameters)})
+    def start(
+        self,
+        action: str,
+        parameters: Mapping[str, Any],
+        *,
+        user: str = "",
+        context: Optional[Mapping[str, str]] = None,
+    ) -> str:
+        """Start an execution of an action and return its id; does not wait for it.
+
+        Another `user` than the token's needs an administrator's token where RBAC is on; else
+        PermanentError with `status_code` 403. `context` becomes part of the execution's context.
+        """
+        body = {
+            "action": action,
+            "parameters": dict(parameters),
+            **({"user": user} if user else {}),
+        }
+        headers = {"st2-context": json.dumps(context)} if context else {}
+        made = self._send("POST", "/executions", body, headers)
         return str((made or {}).get("id") or "")
 
     def execution(self, execution_id: str) -> Mapping[str, Any]:
@@ -68,8 +85,18 @@ class EngineApi:
         found = self._send("GET", f"/executions/{quote(execution_id, safe='')}/children?depth=1")
         return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
-    def _send(self, method: str, path: str, body: Optional[Dict[str, Any]] = None) -> Any:
-        headers = {"X-Auth-Token": self._token.reveal(), "Content-Type": "application/json"}
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Dict[str, Any]] = None,
+        more_headers: Optional[Mapping[str, str]] = None,
+    ) -> Any:
+        headers = {
+            "X-Auth-Token": self._token.reveal(),
+            "Content-Type": "application/json",
+            **(more_headers or {}),
+        }
         data = json.dumps(body).encode() if body is not None else None
         try:
             answer = self._pool.request(method, f"{self._url}{path}", body=data, headers=headers)

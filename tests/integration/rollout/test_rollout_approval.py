@@ -41,7 +41,7 @@ def say(world: Any, name: str, decision: str) -> dict[str, Any]:
     services = world.services()
     about = identity_of("test", "rollouts", world.newest())
     return respond(
-        services, person=person_of(services, name=name), decision=decision, identity=about
+        services, person=person_of(services, account=name), decision=decision, identity=about
     )
 
 

@@ -251,7 +251,7 @@ def test_answers_at_the_same_moment_are_judged_against_each_other(case: Case) ->
 
     def say(name: str) -> None:
         services = case.services
-        person = person_of(services, name=name)
+        person = person_of(services, account=name)
         results.append(respond(services, person=person, decision="approve", number=number))
 
     threads = [threading.Thread(target=say, args=(name,)) for name in ("grace", "linus")]
@@ -352,7 +352,7 @@ def test_a_channel_that_is_missing_keeps_nobody_from_answering(case: Case) -> No
     assert case.ask(about)["state"] == "waiting"
     services = case.services
     done = respond(
-        services, person=person_of(services, name="grace"), decision="approve", identity=about
+        services, person=person_of(services, account="grace"), decision="approve", identity=about
     )
     assert done["state"] == "granted"
 

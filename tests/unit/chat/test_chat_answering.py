@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kubestorm.people.chat.answering import Answer, Asked, Conversation, as_result
 from kubestorm.people.chat.formatting import Outcome, plain
+from kubestorm.people.chat.people import Person
 from kubestorm.people.chat.settings import ChatSettings
 from kubestorm.people.chat.targets import Target
 
@@ -38,7 +39,7 @@ class Recorder:
         self.runs: list[tuple[str, dict[str, Any]]] = []
         self.result: tuple[bool, Any] = (True, {"message": "Done so."})
 
-    def run(self, action: str, parameters: Mapping[str, Any]) -> tuple[bool, Any]:
+    def run(self, action: str, parameters: Mapping[str, Any], person: Person) -> tuple[bool, Any]:
         self.runs.append((action, dict(parameters)))
         return self.result
 
@@ -213,7 +214,8 @@ def test_a_failure_says_the_reason_and_the_next_step(recorder: Recorder) -> None
     assert "Tell an operator" in answer.message.next_step
     recorder.result = (False, None)
     assert (
-        say(recorder, "show db orders").message.sentence == "`database_show` failed without a word."
+        say(recorder, "show db orders").message.sentence
+        == "`database_show` failed without an error message."
     )
 
 

@@ -147,15 +147,9 @@ def respond(
     )
 
 
-def person_of(services: Services, *, account: str = "", name: str = "") -> Person:
-    """The person behind an account; or the one of that name, where a conversation has found out who
-    it is.
-    """
-    settings = ChatSettings.from_config(services.settings.raw)
-    entry = next(
-        (one for one in settings.people if name and one.name == name and one.accounts), None
-    )
-    return find_person(settings, entry.accounts[0] if entry is not None else account or name)
+def person_of(services: Services, *, account: str) -> Person:
+    """The person behind a chat account."""
+    return find_person(ChatSettings.from_config(services.settings.raw), account)
 
 
 def open_list(services: Services) -> Result:

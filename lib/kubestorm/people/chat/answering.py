@@ -132,7 +132,7 @@ class Conversation:
             if command.follow == "rollout"
             else ()
         )
-        well, result = self._runner.run(command.action, parameters)
+        well, result = self._runner.run(command.action, parameters, person)
         if not well:
             return Answer(
                 replies.failed(command, result, placed), person.name, command.name, parameters

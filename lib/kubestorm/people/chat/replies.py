@@ -49,8 +49,9 @@ _HIDDEN = frozenset(
 def failed(command: Command, result: Any, values: Values) -> Message:
     """An action's refusal or failure: its own sentence, and what can be done now; never a trace."""
     known = _mapping(result)
-    sentence = str(known.get("message") or f"`{command.name}` failed without a word.").strip()
-    return Message(sentence, Outcome.FAILED, next_step=_next_step(command, known, _object(values)))
+    sentence = str(known.get("message") or f"`{command.name}` failed without an error message.")
+    outcome = Outcome.WARNING if known.get("unfinished") else Outcome.FAILED
+    return Message(sentence.strip(), outcome, next_step=_next_step(command, known, _object(values)))
 
 
 def _next_step(command: Command, known: Mapping[str, Any], what: str) -> str:

@@ -1,92 +1,109 @@
-"""Runs one of the pack's actions inside the execution that answers a command.
+"""Runs an action of the pack as an execution of its own, through the engine's API.
 
-The action is the pack's own file, as `st2 run` would run it. It is not made an execution of its
-own: its result would then travel as a parameter to whatever formats it, and StackStorm renders
-parameters as templates and puts them on a command line (decision 0104).
+RBAC, policies, rules on `core.st2.generic.actiontrigger` and the history of the engine therefore
+hold for what is asked for in a chat (decision 0130). Not safe to repeat: each call starts an
+execution.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import logging
-import re
-import sys
-from pathlib import Path
-from typing import Any, Mapping, Optional, Protocol, Tuple
+import time
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Tuple
 
-from kubestorm.core.errors import DefinitionError, Error
+from kubestorm.clients.engine_api import SERVICE, EngineApi
+from kubestorm.core.errors import Error, PermanentError, TemporaryError
+from kubestorm.people.chat.people import Person
 
-log = logging.getLogger(__name__)
-_NAME = re.compile(r"^[a-z][a-z0-9_]{0,60}$")
+PACK = "kubestorm"
+WAIT_SECONDS = 60.0
+"""An execution that takes longer is answered with its id."""
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
+_FORBIDDEN = 403
+_ENDED = frozenset(("succeeded", "failed", "timeout", "canceled", "abandoned"))
 
 Result = Tuple[bool, Any]
 
 
 class Runner(Protocol):
-    """Runs actions by name."""
+    """Runs actions of the pack by name."""
 
-    def run(self, action: str, parameters: Mapping[str, Any]) -> Result:
-        """Whether it went well, and its result; an error is a result, too."""
+    def run(self, action: str, parameters: Mapping[str, Any], person: Person) -> Result:
+        """Whether it succeeded, and its result; an error is a result, too."""
         ...
 
 
-class PackActions:
-    """The actions in a folder, with the configuration and the service that the outer action was
-    given.
-    """
+class EngineActions:
+    """Runs actions by the engine's API. `api` is None outside of an execution."""
 
     def __init__(
-        self, folder: Path, config: Optional[Mapping[str, Any]], action_service: Any = None
+        self, api: Optional[EngineApi], *, pause: Callable[[float], None] = time.sleep
     ) -> None:
-        self._folder = folder
-        self._config = config
-        self._service = action_service
+        self._api, self._pause = api, pause
 
-    def run(self, action: str, parameters: Mapping[str, Any]) -> Result:
-        """Run it. A fault of ours is logged with its trace, and is one sentence in the result."""
+    def run(self, action: str, parameters: Mapping[str, Any], person: Person) -> Result:
+        """Start the execution and wait for it, at most `WAIT_SECONDS`.
+
+        One that is not done by then gives `(False, {"unfinished": True, "message", "next_step"})`.
+        """
         try:
-            return _pair(self._make(action).run(**parameters))
+            if self._api is None:
+                raise PermanentError(
+                    "This process has no access to StackStorm's API; nothing was started.",
+                    service=SERVICE,
+                )
+            execution_id = self._start(self._api, f"{PACK}.{action}", parameters, person)
+            return _result(action, execution_id, self._ended(self._api, execution_id))
         except Error as error:
-            return False, {
-                "reason": type(error).__name__,
-                "message": str(error),
-                "service": error.service,
-            }
-        except Exception as error:
-            log.exception("chat.action_failed", extra={"action": action})
-            return False, {
-                "reason": "Fault",
-                "message": f"{action} has a fault ({type(error).__name__}).",
-            }
+            reason = type(error).__name__
+            return False, {"reason": reason, "message": str(error), "service": error.service}
 
-    def _make(self, action: str) -> Any:
-        file = self._folder / f"{action}.py"
-        if not _NAME.match(action) or not file.is_file():
-            raise DefinitionError(
-                f"The pack has no action {action}; its installation is not complete."
-            )
-        name = f"kubestorm_action_{action}"
-        spec = importlib.util.spec_from_file_location(name, file)
-        if spec is None or spec.loader is None:
-            raise DefinitionError(
-                f"{file} cannot be loaded; the pack's installation is not complete."
-            )
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            del sys.modules[name]
-        kinds = [
-            kind
-            for _name, kind in inspect.getmembers(module, inspect.isclass)
-            if kind.__module__ == name and hasattr(kind, "run")
-        ]
-        return kinds[0](config=self._config, action_service=self._service)
+    def _start(
+        self, api: EngineApi, ref: str, parameters: Mapping[str, Any], person: Person
+    ) -> str:
+        """As the person where the API allows that, and else as the user of this execution.
+
+        StackStorm lets administrators name a user (st2api/controllers/v1/actionexecutions.py). An
+        account that the configuration does not list is never taken for a user.
+        """
+        context = {"api_user": person.account} if person.account else {}
+        if person.known:
+            try:
+                return api.start(ref, parameters, user=person.name, context=context)
+            except PermanentError as error:
+                if error.status_code != _FORBIDDEN:
+                    raise
+        return api.start(ref, parameters, context=context)
+
+    def _ended(self, api: EngineApi, execution_id: str) -> Mapping[str, Any]:
+        """The execution, ended or as it is after `WAIT_SECONDS`."""
+        deadline, pause = time.monotonic() + WAIT_SECONDS, _FIRST_PAUSE_SECONDS
+        found: Mapping[str, Any] = {}
+        while time.monotonic() < deadline:
+            try:
+                found = api.execution(execution_id)
+            except TemporaryError:
+                found = {}
+            if found.get("status") in _ENDED:
+                break
+            self._pause(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        return found
 
 
-def _pair(result: Any) -> Result:
-    if isinstance(result, tuple) and len(result) == 2:
-        return bool(result[0]), result[1]
-    return True, result
+def _result(action: str, execution_id: str, execution: Mapping[str, Any]) -> Result:
+    status, outer = execution.get("status"), execution.get("result")
+    result = outer.get("result") if isinstance(outer, Mapping) else None
+    if status == "succeeded":
+        return True, result
+    show = f"`st2 execution get {execution_id}` shows it."
+    if status not in _ENDED:
+        sentence = f"{action} has not finished after {WAIT_SECONDS:.0f} seconds."
+        return False, {"unfinished": True, "message": sentence, "next_step": show}
+    if status == "failed" and isinstance(result, Mapping) and result.get("message"):
+        return False, result
+    sentence = {
+        "failed": f"{action} failed without an error message.",
+        "timeout": f"{action} timed out.",
+    }.get(str(status), f"{action} was {status}.")
+    failed: Dict[str, Any] = {"reason": "Fault", "message": sentence, "next_step": show}
+    return False, failed

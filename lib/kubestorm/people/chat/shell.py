@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from kubestorm.clients.engine_api import EngineApi
 from kubestorm.clients.kube import Object, Resource
 from kubestorm.clients.resources import ROLLOUTS, selector
 from kubestorm.clients.services import Services, open_services
@@ -30,32 +30,27 @@ from kubestorm.people.chat.progress import (
     judge_object,
     next_look,
 )
-from kubestorm.people.chat.running import PackActions
+from kubestorm.people.chat.running import EngineActions
 from kubestorm.people.chat.settings import ChatSettings
 
 log = logging.getLogger(__name__)
 
 
 def answer_text(
-    folder: Path,
     config: Optional[Mapping[str, Any]],
-    action_service: Any,
     text: str,
     user: str,
     channel: str = "",
     options: Optional[Mapping[str, str]] = None,
     speaker: str = "",
 ) -> Tuple[bool, Dict[str, Any]]:
-    """Answer a text. `folder` holds the pack's actions. Not succeeded is what failed, not what was
-    refused.
-    """
+    """Answer a text. The first value is False where something failed, not where it was refused."""
     try:
         services = open_services(config)
         settings = ChatSettings.from_config(services.settings.raw)
-        runner = PackActions(folder, config, action_service)
         conversation = Conversation(
             settings,
-            runner,
+            EngineActions(EngineApi.of_this_action()),
             targets_by_kube(services.kube),
             cluster=services.settings.cluster,
             list_rollouts=lambda place: [

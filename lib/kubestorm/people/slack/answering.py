@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from kubestorm.clients.engine_api import EngineApi
@@ -85,16 +84,14 @@ class Place:
 
 
 def answer(
-    services: Services, folder: Path, action_service: Any, asked: Mapping[str, Any], *, config: Any
+    services: Services, action_service: Any, asked: Mapping[str, Any], *, config: Any
 ) -> Tuple[bool, Result]:
     """Answer a command or a mention; what is still under way gets its outcome in the thread."""
     check(asked, Credentials.of(services.settings).bot_token(), services.now().timestamp())
     place = place_of(services, action_service, asked)
     text = _with_number(services, str(asked["text"]), str(asked.get("thread") or ""))
     channel = str(asked.get("channel_name") or asked["channel"])
-    well, result = shell.answer_text(
-        folder, config, action_service, text, str(asked["user"]), channel
-    )
+    well, result = shell.answer_text(config, text, str(asked["user"]), channel)
     if result.get("silent"):
         return True, {"message": "Bots are not answered."}
     shown = result["slack"]
