@@ -158,7 +158,7 @@ def test_names_that_would_break_the_rule_are_refused(crd: dict[str, Any]) -> Non
     """Pack and action are words, not YAML."""
     with pytest.raises(DefinitionError, match="not a pack name"):
         scaffold(crd, pack="x\ny: z")
-    with pytest.raises(DefinitionError, match=r"written PACK\.NAME"):
+    with pytest.raises(DefinitionError, match=r"write PACK\.NAME"):
         scaffold(crd, action="noop")
 
 
