@@ -81,6 +81,24 @@ def check_config(pack: Pack, values: JsonObject) -> list[DefinitionError]:
     return [DefinitionError(f"failed: {why}.", file=f"{pack.ref}/{CONFIG_CHECK}")]
 
 
+def connect_config(pack: Pack, values: JsonObject) -> bool:
+    """Have a pack's `config_check.py` try what its configuration names (`--connect`); it writes to
+    the terminal itself. Whether all of it works.
+    """
+    program = pack.path / CONFIG_CHECK
+    if not program.is_file():
+        return True
+    env = child_env(OWN_INTERPRETER) | {"PYTHONPATH": str(pack.path / "lib")}
+    done = subprocess.run(
+        [OWN_INTERPRETER.python, str(program), "--connect"],
+        input=json.dumps(values),
+        env=env,
+        text=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
 def _check_actions(pack: PackContent, content: Content) -> Iterator[DefinitionError]:
     for action in pack.actions:
         if content.runner_type(action.runner_type).name in WORKFLOW_RUNNERS:

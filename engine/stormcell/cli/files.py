@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stormcell.checks import check_config, check_folders
+from stormcell.checks import check_config, check_folders, connect_config
 from stormcell.cli.client import Client, connection_options
 from stormcell.content.config import check_schema, read_values, unknown_settings
 from stormcell.content.loader import load_pack
@@ -27,13 +27,19 @@ from stormcell.times import format_instant
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with PACK.yaml, the configuration of each pack; checked too.",
 )
-def check(folder: tuple[Path, ...], configs: Path | None) -> None:
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Also try every address, token and right that the configuration needs.",
+)
+def check(folder: tuple[Path, ...], configs: Path | None, connect: bool) -> None:
     """Check the pack in FOLDER: every file, with a sentence for each fault. Exit code 1 where there
     is one. What StackStorm would refuse is refused, without a StackStorm.
 
     \b
     stormcell check .
     stormcell check . --configs /etc/stormcell/configs
+    stormcell check . --configs /etc/stormcell/configs --connect
     """
     faults: list[Error] = [*check_folders(folder)]
     if configs and not any(not isinstance(fault, DefinitionWarning) for fault in faults):
@@ -42,6 +48,14 @@ def check(folder: tuple[Path, ...], configs: Path | None) -> None:
         click.echo(
             ("warning: " if isinstance(fault, DefinitionWarning) else "") + str(fault), err=True
         )
+    if connect:
+        if configs is None:
+            raise click.UsageError("--connect needs --configs.")
+        packs = [load_pack(each).pack for each in folder]
+        # All of them are tried, also after one that does not work.
+        working = [connect_config(pack, read_values(pack, configs)) for pack in packs]
+        if not all(working):
+            sys.exit(1)
     wrong = [fault for fault in faults if not isinstance(fault, DefinitionWarning)]
     if wrong:
         click.echo(f"{len(wrong)} {'problem' if len(wrong) == 1 else 'problems'} found.", err=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 from kubestorm.clients.kube import decode
+from kubestorm.core.errors import DefinitionError, PermanentError, TemporaryError
 from kubestorm.core.settings import AwsSettings
 
 
@@ -47,6 +48,30 @@ def open_client(
     if endpoint_url:
         options["endpoint_url"] = endpoint_url
     return session.client(service, **options)
+
+
+def caller(settings: AwsSettings) -> str:
+    """The ARN that the credentials stand for, by STS, which asks for no right of its own. Raises
+    DefinitionError where there are no credentials or no region, PermanentError and TemporaryError.
+    """
+    from botocore import exceptions
+
+    try:
+        return str(open_client(settings, "sts").get_caller_identity()["Arn"])
+    except (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.ProfileNotFound,
+    ) as error:
+        raise DefinitionError(f"There are no AWS credentials: {error}.", field="aws") from error
+    except exceptions.NoRegionError as error:
+        raise DefinitionError("There is no AWS region.", field="aws.region") from error
+    except exceptions.ClientError as error:
+        answer = error.response.get("Error") or {}
+        message = f"AWS refused the credentials ({answer.get('Code')}): {answer.get('Message')}"
+        raise PermanentError(message, service="AWS") from error
+    except exceptions.BotoCoreError as error:
+        raise TemporaryError(f"AWS cannot be reached: {error}", service="AWS") from error
 
 
 class _Descriptions:

@@ -70,6 +70,13 @@ class ConsulStore:
             _, entry = self._open().kv.get(key)
         return None if entry is None else _value(entry["Value"])
 
+    def check_write(self, key: str) -> None:
+        """Whether a key may be written: asks to delete it, which must not be there. Raises as a
+        write does.
+        """
+        with self._translated("write", key):
+            self._open().kv.delete(key)
+
     def ensure_tree(self, prefix: str, values: Mapping[str, str]) -> PublishResult:
         """Bring these keys to these values, all or none; nothing is written when nothing differs.
         Others stay.

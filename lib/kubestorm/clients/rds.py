@@ -27,6 +27,7 @@ from typing import (
 from kubestorm.clients import aws
 from kubestorm.core.errors import (
     ConflictError,
+    DefinitionError,
     Error,
     NotFoundError,
     PermanentError,
@@ -500,13 +501,15 @@ def _translated(operation: str) -> Iterator[None]:
         exceptions.PartialCredentialsError,
         exceptions.ProfileNotFound,
     ) as error:
-        message = (
-            f"There are no AWS credentials to use for {operation}: {error}. Set aws.profile or "
-            "aws.role_arn."
-        )
-        raise PermanentError(message, service=SERVICE) from error
+        # AWS was not asked, and so has refused nothing.
+        raise DefinitionError(
+            f"There are no AWS credentials to use for {operation}: {error}. Set "
+            "aws.credentials_file, aws.profile or an instance role.",
+            field="aws",
+        ) from error
     except exceptions.NoRegionError as error:
-        raise PermanentError("No AWS region is known; set aws.region.", service=SERVICE) from error
+        message = "No AWS region is known; set aws.region."
+        raise DefinitionError(message, field="aws.region") from error
     except (
         exceptions.BotoCoreError
     ) as error:  # connections refused, reset, timed out, names not found, TLS

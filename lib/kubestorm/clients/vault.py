@@ -12,7 +12,18 @@ import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from kubestorm.clients import retrying
 from kubestorm.core.errors import (
@@ -226,6 +237,18 @@ class VaultStore:
                 yield from self.list_paths(f"{folder}/{key}")
             else:
                 yield f"{folder}/{key}"
+
+    def capabilities(self, paths: Sequence[str]) -> Dict[str, List[str]]:
+        """What the pack's token may do at whole paths (with the mount and `data/`), after logging
+        in and looking at the mount's version. Source: sys/capabilities-self of Vault's API.
+        """
+        with self._translated("ask for its capabilities at", ""):
+            self._kv()
+            body = {"paths": list(paths)}
+            answer = self._client.adapter.post("/v1/sys/capabilities-self", json=body)
+        found = answer if isinstance(answer, dict) else answer.json()
+        held = found.get("data") or found
+        return {path: list(held.get(path) or held.get("capabilities") or ()) for path in paths}
 
     def delete(self, path: str) -> None:
         """Destroy every version and the metadata. Safe to repeat."""

@@ -168,6 +168,13 @@ class RegistryClient:
                 return None
         return None
 
+    def check(self, host: str) -> None:
+        """Whether a registry answers and takes the login. Source: `GET /v2/` of the OCI
+        distribution specification. Raises the pack's errors.
+        """
+        image = ImageName(host, "kubestorm/doctor")
+        self._host(image).ask("GET", "/v2/", image, headers={"Accept": "application/json"})
+
     def close(self) -> None:
         """Give up pooled connections. Safe to repeat; a later use opens them again."""
         with self._lock:
