@@ -9,7 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from kubestorm.entrypoints import action_docs, config_schema
+from kubestorm.entrypoints.config_check import find_faults
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,6 +48,16 @@ def test_the_page_of_actions_is_current():
     internal = {action["name"] for action in actions if action_docs.is_internal(action)}
     assert {"rollout_advance", "build_run", "chat_run"} <= internal
     assert "VALUE" not in action_docs.PAGE.read_text(), "a parameter without an example"
+
+
+def test_fifteen_lines_make_databases_work():
+    """The lines that docs/configuration.md begins with lack nothing but the files of the reader."""
+    page = config_schema.DOCS_FILE.read_text()
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown.splitlines()) == 15
+    faults = [fault.message for fault in find_faults(yaml.safe_load(shown))]
+    assert len(faults) == 4
+    assert all("/etc/kubestorm/" in one or "kubestorm.yaml.example" in one for one in faults)
 
 
 def test_make_help_lists_every_target():
