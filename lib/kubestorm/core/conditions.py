@@ -11,7 +11,7 @@ import datetime as dt
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.core import untrusted
-from kubestorm.core.times import format_time as format_time  # until callers import it there
+from kubestorm.core.times import format_time
 
 READY = "Ready"
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"

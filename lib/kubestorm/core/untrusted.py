@@ -21,7 +21,6 @@ from urllib.parse import unquote_to_bytes
 from urllib3.util import parse_url
 
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.times import parse_time
 
 MAX_PATH = 1024
 MAX_HEADERS = 20
@@ -441,9 +440,6 @@ def number(value: Any, default: float = 0.0) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return default
     return float(value) if -MAX_INTEGER <= value <= MAX_INTEGER else default
-
-
-moment = parse_time  # until callers import it from core.times
 
 
 def json_value(value: Any) -> Any:

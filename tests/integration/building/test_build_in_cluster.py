@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from kubestorm.clients.lease import LeaseTakenError
-from kubestorm.core import untrusted
 from kubestorm.core.naming import Identity
+from kubestorm.core.times import parse_time
 from kubestorm.kinds.build import commands, slots
 from kubestorm.kinds.build.builders import manifests
 from kubestorm.kinds.build.execution import run_build
@@ -301,8 +301,8 @@ def test_a_job_is_looked_at_by_time_only_when_it_is_overdue(cluster: World):
     cluster.apply(timeoutSeconds=900)
     begin(cluster)
     status = cluster.get()["status"]
-    due = untrusted.moment(status["requeueAt"])
-    assert (due - untrusted.moment(status["build"]["startedAt"])).total_seconds() >= 900
+    due = parse_time(status["requeueAt"])
+    assert (due - parse_time(status["build"]["startedAt"])).total_seconds() >= 900
     (job,) = jobs(cluster)
     assert job["metadata"]["labels"][manifests.LABEL_UID] == cluster.get()["metadata"]["uid"]
     finish(cluster, job, kind="Complete", said=DIGEST)

@@ -20,9 +20,9 @@ import pytest
 import yaml
 from kubestorm.clients import resources
 from kubestorm.clients.services import Services, utc_now
-from kubestorm.core import untrusted
 from kubestorm.core.naming import identity_of
 from kubestorm.core.settings import load_settings
+from kubestorm.core.times import parse_time
 from kubestorm.kinds.application.act import (
     ApplicationRun,
     ensure_configuration,
@@ -195,7 +195,7 @@ class World:
                 states[one["metadata"]["uid"]] = state_of(kind, one)
         told, self.told = self.told, states
         rollout = self.get("rollouts", name)
-        requeue_at = untrusted.moment((rollout.get("status") or {}).get("requeueAt"))
+        requeue_at = parse_time((rollout.get("status") or {}).get("requeueAt"))
         return (
             bool(self._judge(rollout).changes)
             or (requeue_at is not None and requeue_at <= utc_now())

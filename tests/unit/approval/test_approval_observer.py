@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from kubestorm.core.times import format_time
 from kubestorm.kinds.application.rollout.approval import approval_hash
 from kubestorm.kinds.common.approval import GRANTED
 from kubestorm.people.approval.observer import MAX_TRIES, RETRY_SECONDS, ApprovalObserver
 from kubestorm.people.approval.proposal import deletion_hash
-from kubestorm.people.approval.record import Record, fields, stamp
+from kubestorm.people.approval.record import Record, fields
 
 BEGINNING = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 RULE = {
@@ -83,8 +84,8 @@ class Sensor:
             what,
             content,
             "shown",
-            asked_at=stamp(self.now()),
-            expires_at=stamp(self.now() + dt.timedelta(minutes=60)),
+            asked_at=format_time(self.now()),
+            expires_at=format_time(self.now() + dt.timedelta(minutes=60)),
         )
 
 
@@ -167,10 +168,10 @@ def test_reminder_and_expiry_come_at_their_time(sensor: Sensor) -> None:
     assert sensor.events == []
     sensor.pass_time(1)
     assert sensor.reasons == ["due"]
-    reminded = replace(record, reminded_at=stamp(sensor.now()))
+    reminded = replace(record, reminded_at=format_time(sensor.now()))
     sensor.see(with_record(ROLLOUT, reminded))
     sensor.pass_time(20 * 60)
-    again = replace(record, reminded_at=stamp(sensor.now() + dt.timedelta(minutes=15)))
+    again = replace(record, reminded_at=format_time(sensor.now() + dt.timedelta(minutes=15)))
     sensor.see(with_record(ROLLOUT, again))
     sensor.pass_time(20 * 60)
     assert sensor.reasons == ["due", "due", "due"]

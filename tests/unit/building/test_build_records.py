@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.core.conditions import format_time
+from kubestorm.core.times import format_time
 from kubestorm.kinds.build.failures import judge
 from kubestorm.kinds.build.plan import (
     FinishBuild,

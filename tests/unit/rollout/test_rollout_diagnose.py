@@ -112,7 +112,7 @@ LIVENESS = event(
             [],
             "",
             "ImagePullFailed",
-            "no image name",
+            "not an image name",
             id="name",
         ),
         pytest.param(

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.core import status_requests, untrusted
+from kubestorm.core import status_requests
 from kubestorm.core.errors import DefinitionError
-from kubestorm.core.times import format_milliseconds
+from kubestorm.core.times import format_milliseconds, parse_time
 from kubestorm.kinds.application.image_policy import desired_image_annotation, desired_image_of
 from kubestorm.kinds.application.rollout.approval import approval_hash, read_approval
 from kubestorm.kinds.application.rollout.expectations import HttpAnswer, unmet
@@ -126,7 +126,7 @@ def test_a_wish_survives_its_annotation():
 def test_moments_survive_their_text(moment):
     """To the millisecond."""
     whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    assert untrusted.moment(format_milliseconds(moment)) == whole
+    assert parse_time(format_milliseconds(moment)) == whole
 
 
 def test_a_freeze_names_owner_and_reason():

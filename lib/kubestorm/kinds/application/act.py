@@ -21,9 +21,10 @@ from kubestorm.clients.lease import LeaseLostError
 from kubestorm.clients.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
-from kubestorm.core.conditions import FALSE, TRUE, Condition, format_time
+from kubestorm.core.conditions import FALSE, TRUE, Condition
 from kubestorm.core.errors import Error
 from kubestorm.core.naming import Identity
+from kubestorm.core.times import format_time
 from kubestorm.kinds.application import apply, config, render
 from kubestorm.kinds.application.apply import Outcome
 from kubestorm.kinds.application.config import Waiting

@@ -24,8 +24,8 @@ from kubestorm.core.tag_policy import (
     newest,
     parse_follow,
 )
-from kubestorm.core.times import format_milliseconds
-from kubestorm.core.untrusted import annotations_of, json_object, moment, text
+from kubestorm.core.times import format_milliseconds, parse_time
+from kubestorm.core.untrusted import annotations_of, json_object, text
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
 from kubestorm.kinds.application.rollout.values import (
     FOLLOW,
@@ -46,8 +46,8 @@ def desired_image_of(application: Mapping[str, Any]) -> Optional[DesiredImage]:
         digest=digest,
         tag=text(said.get("tag")),
         id=text(said.get("event_id"), digest),
-        recorded_at=moment(said.get("recorded_at")),
-        pushed_at=moment(said.get("pushed_at")),
+        recorded_at=parse_time(said.get("recorded_at")),
+        pushed_at=parse_time(said.get("pushed_at")),
         by=text(said.get("actor")),
         cause=text(said.get("cause"), PUSH),
         follows=bool(said.get("follows")),
@@ -117,7 +117,7 @@ def _pushed_image(
         tag=tag,
         id=str(pushed.get("event_id") or digest),
         recorded_at=services.now(),
-        pushed_at=untrusted.moment(pushed.get("pushed_at")),
+        pushed_at=parse_time(pushed.get("pushed_at")),
         by=str(pushed.get("actor") or ""),
         cause=PUSH,
     )

@@ -13,9 +13,10 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from kubestorm.clients.services import Services
 from kubestorm.core import status_requests as asked
 from kubestorm.core import untrusted
-from kubestorm.core.conditions import READY, UNKNOWN, condition_in, format_time
+from kubestorm.core.conditions import READY, UNKNOWN, condition_in
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError
 from kubestorm.core.naming import identity_of
+from kubestorm.core.times import format_time
 from kubestorm.kinds.build.builders import Builder
 from kubestorm.kinds.build.builders.host import HostBuilder
 from kubestorm.kinds.build.run import BuildRun, Result

@@ -16,10 +16,10 @@ from typing import Any, Dict, Mapping, Optional
 from kubestorm.clients.kube import Resource
 from kubestorm.clients.services import Services
 from kubestorm.core import conditions, naming, untrusted
-from kubestorm.core.conditions import format_time
 from kubestorm.core.errors import ConflictError, DefinitionError, Error, NotFoundError
 from kubestorm.core.settings import KindMapping
 from kubestorm.core.spec_reader import InvalidSpecError
+from kubestorm.core.times import format_time
 from kubestorm.kinds.database import asked_snapshot
 from kubestorm.kinds.database.kinds import as_database, in_their_words, patch_of, their_path
 from kubestorm.kinds.database.own_parameters import with_own_group

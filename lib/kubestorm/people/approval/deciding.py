@@ -10,9 +10,9 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Optional, Sequence, Union
 
-from kubestorm.core import untrusted
+from kubestorm.core.times import format_time, parse_time
 from kubestorm.kinds.common.approval import EXPIRED, GRANTED, REFUSED, WAITING
-from kubestorm.people.approval.record import MAX_COMMENT, NO, YES, Record, Vote, stamp
+from kubestorm.people.approval.record import MAX_COMMENT, NO, YES, Record, Vote
 from kubestorm.people.approval.settings import ROLE_PREFIX, Rule
 from kubestorm.people.chat.people import Person
 
@@ -77,11 +77,11 @@ def next_step(question: Question, record: Optional[Record], rule: Rule, now: dt.
     if record.state != WAITING:
         return Wait(record)
     if _is_past(record.expires_at, now):
-        return Expire(replace(record, state=EXPIRED, at=stamp(now)))
-    reminded = untrusted.moment(record.reminded_at or record.asked_at)
+        return Expire(replace(record, state=EXPIRED, at=format_time(now)))
+    reminded = parse_time(record.reminded_at or record.asked_at)
     due = dt.timedelta(minutes=rule.reminder_minutes)
     if rule.reminder_minutes and reminded is not None and now - reminded >= due:
-        return Remind(replace(record, reminded_at=stamp(now)))
+        return Remind(replace(record, reminded_at=format_time(now)))
     return Wait(record)
 
 
@@ -91,8 +91,8 @@ def _new(question: Question, rule: Rule, now: dt.datetime) -> Record:
         content_hash=question.content_hash,
         shown=question.shown,
         requested_by=question.requested_by,
-        asked_at=stamp(now),
-        expires_at=stamp(now + dt.timedelta(minutes=rule.expiry_minutes)),
+        asked_at=format_time(now),
+        expires_at=format_time(now + dt.timedelta(minutes=rule.expiry_minutes)),
         quorum=int(rule.quorum),
     )
 
@@ -156,7 +156,9 @@ def judge(
     before = next((vote for vote in record.answers if vote.by == person.name), None)
     if before is not None and before.decision == decision:
         return NotCounted(f"{person.name} has said {decision} already.")
-    vote = Vote(person.name, decision, stamp(now), via, " ".join(comment.split())[:MAX_COMMENT])
+    vote = Vote(
+        person.name, decision, format_time(now), via, " ".join(comment.split())[:MAX_COMMENT]
+    )
     kept = tuple(one for one in record.answers if one.by != person.name)
     return _counted(replace(record, answers=(*kept, vote)), vote, now)
 
@@ -165,7 +167,7 @@ def _counted(record: Record, vote: Vote, now: dt.datetime) -> Counted:
     because = f": {vote.comment}" if vote.comment else ""
     if vote.decision == NO:
         return Counted(
-            replace(record, state=REFUSED, by=vote.by, at=stamp(now)),
+            replace(record, state=REFUSED, by=vote.by, at=format_time(now)),
             f"{vote.by} has refused it{because or '.'}",
         )
     for_it = [one.by for one in record.answers if one.decision == YES]
@@ -176,7 +178,7 @@ def _counted(record: Record, vote: Vote, now: dt.datetime) -> Counted:
         )
     names = " and ".join(for_it)
     return Counted(
-        replace(record, state=GRANTED, by=names, at=stamp(now)),
+        replace(record, state=GRANTED, by=names, at=format_time(now)),
         f"{names} approved it{because or '.'}",
     )
 
@@ -231,12 +233,12 @@ def accounts_of(
 
 def minutes_left(record: Record, now: dt.datetime) -> int:
     """Until it expires, rounded up; at least one."""
-    until = untrusted.moment(record.expires_at)
+    until = parse_time(record.expires_at)
     if until is None:
         return 1
     return max(int(-(-(until - now).total_seconds() // 60)), 1)
 
 
 def _is_past(text: str, now: dt.datetime) -> bool:
-    until = untrusted.moment(text)
+    until = parse_time(text)
     return until is not None and until <= now

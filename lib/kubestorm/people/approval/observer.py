@@ -19,6 +19,7 @@ from kubestorm.core import untrusted
 from kubestorm.core.conditions import AWAITING_APPROVAL
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.naming import GROUP, VERSION, Identity, identity_of, is_ours
+from kubestorm.core.times import parse_time
 from kubestorm.kinds.application.rollout.approval import approval_hash, pending_approval
 from kubestorm.kinds.common.approval import WAITING
 from kubestorm.people.approval.proposal import deletion_hash, requester
@@ -172,8 +173,8 @@ class ApprovalObserver:
 
     def _next(self, rule: Rule, record: Record) -> Optional[float]:
         """When a reminder or the expiry is due, whichever comes first."""
-        times = [untrusted.moment(record.expires_at)]
-        reminded = untrusted.moment(record.reminded_at or record.asked_at)
+        times = [parse_time(record.expires_at)]
+        reminded = parse_time(record.reminded_at or record.asked_at)
         if rule.reminder_minutes and reminded is not None:
             times.append(reminded + dt.timedelta(minutes=rule.reminder_minutes))
         known = [at for at in times if at is not None]

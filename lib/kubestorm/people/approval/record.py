@@ -7,7 +7,6 @@ for those who ask.
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, Mapping, Optional, Tuple
@@ -102,8 +101,3 @@ def fields(record: Record) -> Dict[str, Any]:
         for vote in record.answers[-MAX_ANSWERS:]
     ]
     return {FIELD: {**data, "answers": answers or None}}
-
-
-def stamp(moment: dt.datetime) -> str:
-    """RFC 3339 to the second."""
-    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 from kubestorm.core import untrusted
 from kubestorm.core.conditions import FALSE, READY, TRUE, UNDER_WAY
+from kubestorm.core.times import parse_time
 
 GOOD, BAD, WARNING, INFO = "good", "bad", "warning", "info"
 Object = Mapping[str, Any]
@@ -62,7 +63,7 @@ def _rollout(plural: str, obj: Object) -> Optional[News]:
     why = str(status.get("message") or "").strip()
     if tone in (BAD, WARNING) and why:
         sentence += f": {why}"
-    since = untrusted.moment(
+    since = parse_time(
         status.get("finishedAt") or (status.get("startedAt") if phase == "Progressing" else None)
     )
     facts = [
@@ -107,7 +108,7 @@ def _conditioned(plural: str, obj: Object) -> Optional[News]:
         "subject": subject_of(plural, obj),
         "namespace": _namespace(obj),
         "name": _name(obj),
-        "since": untrusted.moment(ready.get("lastTransitionTime")),
+        "since": parse_time(ready.get("lastTransitionTime")),
     }
     deleting = bool((obj.get("metadata") or {}).get("deletionTimestamp"))
     if ready.get("status") == TRUE:

@@ -20,7 +20,7 @@ from kubestorm.clients.services import Services
 from kubestorm.core import conditions, status_requests, untrusted
 from kubestorm.core.errors import NotFoundError, PermanentError
 from kubestorm.core.naming import Identity
-from kubestorm.core.times import format_milliseconds
+from kubestorm.core.times import format_milliseconds, format_time, parse_time
 from kubestorm.kinds.application import apply, render
 from kubestorm.kinds.application.act import (
     ApplicationRun,
@@ -318,7 +318,7 @@ def _round(
     # The Application is told first: a crash in between repeats that, and never leaves it out. Its
     # own run sees to its outcome where this one dies before `_conclude`.
     over = decision.status.phase in TERMINAL
-    later = conditions.format_time(now + dt.timedelta(seconds=AGAIN_SECONDS))
+    later = format_time(now + dt.timedelta(seconds=AGAIN_SECONDS))
     more = {"requeueAt": later} if over else {}
     update_application(application.handle, resource, rollout, status, decision.status, more)
     done = (effect.request for effect in decision.effects if isinstance(effect, ClearRequest))
@@ -332,7 +332,7 @@ def _moment(rollout: Mapping[str, Any], now: dt.datetime) -> dt.datetime:
     """Now, or the moment that the Rollout is to be looked at, where whoever wakes it was a little
     early.
     """
-    planned = untrusted.moment(untrusted.status(rollout).get("requeueAt"))
+    planned = parse_time(untrusted.status(rollout).get("requeueAt"))
     early = dt.timedelta(seconds=EARLY_SECONDS)
     return planned if planned is not None and now < planned <= now + early else now
 
@@ -413,7 +413,7 @@ def _conclude(application: ApplicationRun) -> None:
         return
     observed = untrusted.integer(untrusted.status(resource).get("observedGeneration"))
     if observed < application.handle.generation(resource):
-        now = conditions.format_time(application.services.now())
+        now = format_time(application.services.now())
         application.handle.write_status(fields={"requeueAt": now}, generation=observed)
         return
     ensure_objects(application)

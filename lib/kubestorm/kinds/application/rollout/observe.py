@@ -26,6 +26,7 @@ from kubestorm.core.pod_failures import (
     needs_events,
     needs_log,
 )
+from kubestorm.core.times import parse_time
 from kubestorm.core.untrusted import integer, text
 from kubestorm.kinds.application.observe import active_track, digest_of
 from kubestorm.kinds.application.rollout.redact import last_lines
@@ -361,6 +362,6 @@ def past_rollout(rollout: Mapping[str, Any]) -> PastRollout:
         desired_id=spec.get("wish") or "",
         request=untrusted.text(spec.get("request")),
         requested_by=spec.get("requestedBy") or "",
-        created_at=untrusted.moment(metadata.get("creationTimestamp")),
-        finished_at=untrusted.moment(status.get("finishedAt")),
+        created_at=parse_time(metadata.get("creationTimestamp")),
+        finished_at=parse_time(status.get("finishedAt")),
     )

@@ -24,6 +24,7 @@ from kubestorm.clients.kube_errors import Request as Asked
 from kubestorm.core import untrusted
 from kubestorm.core.conditions import READY, TRUE, condition_in
 from kubestorm.core.errors import ConflictError, DefinitionError, Error, NotFoundError
+from kubestorm.core.times import parse_time
 from kubestorm.kinds.application import render
 from kubestorm.kinds.application.rollout.expectations import HttpAnswer, unmet
 from kubestorm.kinds.application.rollout.ingress_request import IngressRoute, get
@@ -329,7 +330,7 @@ def _no_answer(error: Exception) -> str:
 def started_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:
     """When the test of this stage was run first."""
     said = untrusted.mapping(untrusted.status(rollout).get("test"))
-    return untrusted.moment(said.get("since")) if said.get("key") == key else None
+    return parse_time(said.get("since")) if said.get("key") == key else None
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from kubestorm.core import conditions, untrusted
 from kubestorm.core.conditions import FALSE, READY, TRUE, UNKNOWN, Condition
 from kubestorm.core.errors import ConflictError, NotFoundError
 from kubestorm.core.image_names import short_digest
-from kubestorm.core.times import format_milliseconds
+from kubestorm.core.times import format_milliseconds, parse_time
 from kubestorm.kinds.application.rollout import strategies
 from kubestorm.kinds.application.rollout.values import (
     ABORTED,
@@ -90,7 +90,7 @@ _NUMBERS = {"stage": "stage", "weight": "weight", "total": "total"}
 def read_status(rollout: Mapping[str, Any]) -> Status:
     """What was remembered of it; a fresh one where nothing was."""
     said = untrusted.status(rollout)
-    values: Dict[str, Any] = {name: untrusted.moment(said.get(key)) for key, name in _TIMES.items()}
+    values: Dict[str, Any] = {name: parse_time(said.get(key)) for key, name in _TIMES.items()}
     values.update(
         {name: untrusted.text(said[key]) for key, name in _TEXTS.items() if said.get(key)}
     )

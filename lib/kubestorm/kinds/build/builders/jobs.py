@@ -15,6 +15,7 @@ from kubestorm.core import untrusted
 from kubestorm.core.conditions import TRUE, condition_in
 from kubestorm.core.errors import ConflictError, Error, NotFoundError, PermanentError
 from kubestorm.core.naming import Identity
+from kubestorm.core.times import parse_time
 from kubestorm.kinds.build.builders import (
     FAILED,
     GONE,
@@ -293,5 +294,5 @@ def _is_over(job: Mapping[str, Any]) -> bool:
 
 
 def _age_seconds(obj: Mapping[str, Any]) -> float:
-    made = untrusted.moment(obj["metadata"].get("creationTimestamp"))
+    made = parse_time(obj["metadata"].get("creationTimestamp"))
     return (dt.datetime.now(dt.timezone.utc) - made).total_seconds() if made else 0.0

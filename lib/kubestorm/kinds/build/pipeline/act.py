@@ -14,9 +14,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from kubestorm.clients.engine_api import EngineApi
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
-from kubestorm.core.conditions import format_time
 from kubestorm.core.dispatching import Dispatch
 from kubestorm.core.errors import DefinitionError, NotFoundError, TemporaryError
+from kubestorm.core.times import format_time
 from kubestorm.kinds.build import commands
 from kubestorm.kinds.build.pipeline import plan as pipeline
 from kubestorm.kinds.build.pipeline.observe import Specs, list_specs, read_stages

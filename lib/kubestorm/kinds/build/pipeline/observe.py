@@ -12,6 +12,7 @@ from kubestorm.clients import resources
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
 from kubestorm.core.image_names import split_reference
+from kubestorm.core.times import parse_time
 from kubestorm.kinds.application.image_policy import follows
 from kubestorm.kinds.application.spec import InvalidSpecError, parse
 from kubestorm.kinds.application.values import ApplicationSpec
@@ -56,7 +57,7 @@ def _followers(
     left out.
     """
     pushed = _pushed(status)
-    finished = untrusted.moment(untrusted.mapping(status.get("build")).get("finishedAt"))
+    finished = parse_time(untrusted.mapping(status.get("build")).get("finishedAt"))
     is_late = finished is not None and services.now() - finished > dt.timedelta(
         seconds=START_SECONDS
     )
