@@ -91,6 +91,8 @@ class TaskRefused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """When, as an instant of StackStorm's form."""
     unknown_action: bool = False
     """No such action: StackStorm's chains end there, without their `on-failure`."""
+    is_uncast: bool = False
+    """A parameter is not of its type: StackStorm's chains end there, too."""
 
 
 class TaskPaused(msgspec.Struct, frozen=True, kw_only=True, tag=True):

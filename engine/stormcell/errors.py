@@ -50,6 +50,10 @@ class InvalidInputError(Error):
     """
 
 
+class CastError(InvalidInputError):
+    """A value that cannot be read as the type of its parameter."""
+
+
 class ForbiddenError(Error):
     """Who asks may not do this; the message says who may."""
 

@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from stormcell.catalog import Trigger
-from stormcell.content.models import Rule
-from stormcell.core import SYSTEM_USER, Core
-from stormcell.errors import Error, NotFoundError
+from stormcell.content.models import Action, Rule
+from stormcell.core import SYSTEM_USER, Core, move
+from stormcell.errors import Error, InvalidInputError, NotFoundError
 from stormcell.ids import new_id
 from stormcell.rules.enforcing import render_action_parameters
-from stormcell.statuses import TriggerInstanceStatus
+from stormcell.statuses import ExecutionStatus, TriggerInstanceStatus
 from stormcell.store import Enforcement, Execution, TriggerInstance
 from stormcell.store.events import insert_enforcement_op, insert_instance_op, instance_status_op
 from stormcell.store.executions import insert_op
@@ -35,6 +35,14 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     instance: TriggerInstance
     ops: list[Op]
     executions: list[Execution]
+
+
+class _NotRenderedError(InvalidInputError):
+    """A rule's parameters failed to render; `execution` is the failed run to keep."""
+
+    def __init__(self, message: str, execution: Execution | None) -> None:
+        super().__init__(message)
+        self.execution = execution
 
 
 class Reactor:
@@ -113,7 +121,11 @@ class Reactor:
             try:
                 execution = self._enforce(rule, instance)
             except Error as error:
-                ops.append(self._failed_enforcement(rule, instance, str(error)))
+                failed = error.execution if isinstance(error, _NotRenderedError) else None
+                if failed is not None:
+                    ops.append(insert_op(failed))
+                reason = str(error)
+                ops.append(self._failed_enforcement(rule, instance, reason, failed))
                 continue
             ops.append(insert_op(execution))
             ops.append(_enforcement_op(rule, instance, execution.id, None))
@@ -142,23 +154,58 @@ class Reactor:
         catalog = self._core.catalog
         live = catalog.fixed_parameters(rule, action)
         if live is None:
-            live = render_action_parameters(
-                rule,
-                instance.payload,
-                schemas=catalog.schemas(action),
-                action_context=context,
-                lookups=self._core.lookups,
-            )
+            try:
+                live = render_action_parameters(
+                    rule,
+                    instance.payload,
+                    schemas=catalog.schemas(action),
+                    action_context=context,
+                    lookups=self._core.lookups,
+                )
+            except InvalidInputError as error:
+                failed = self._failed_run(rule, action, context, instance, str(error))
+                raise _NotRenderedError(str(error), failed) from error
             catalog.check_parameters(action, live)
         return self._core.new_execution(action, live, context=context, at=instance.occurred_at)
 
-    def _failed_enforcement(self, rule: Rule, instance: TriggerInstance, reason: str) -> Op:
+    def _failed_run(
+        self,
+        rule: Rule,
+        action: Action,
+        context: dict[str, Any],
+        instance: TriggerInstance,
+        reason: str,
+    ) -> Execution | None:
+        """What StackStorm leaves of a run whose parameters failed to render: an execution that
+        failed, with the parameters as the rule has them; nothing where they do not fit either.
+        Source: _invoke_action in st2reactor/rules/enforcer.py of StackStorm 3.9, whose enforcement
+        does not name that execution; ours does."""
+        given = rule.action.parameters
+        try:
+            self._core.catalog.check_parameters(action, given)
+        except InvalidInputError:
+            return None
+        execution = self._core.new_execution(
+            action, given, context=context, at=instance.occurred_at
+        )
+        move(execution, ExecutionStatus.FAILED)
+        execution.ended_at = now()
+        execution.result = {"error": reason, "traceback": "None\n"}
+        return execution
+
+    def _failed_enforcement(
+        self,
+        rule: Rule,
+        instance: TriggerInstance,
+        reason: str,
+        execution: Execution | None = None,
+    ) -> Op:
         self._core.metrics.enforcements_failed.inc()
         log.warning(
             "rule.failed",
             extra={"rule_ref": rule.ref, "trigger_instance_id": instance.id, "reason": reason},
         )
-        return _enforcement_op(rule, instance, None, reason)
+        return _enforcement_op(rule, instance, execution.id if execution else None, reason)
 
 
 def _enforcement_op(

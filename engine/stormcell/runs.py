@@ -12,7 +12,7 @@ from typing import Any
 
 from stormcell.conducting import Conductor, StartTask, TaskRefused
 from stormcell.core import Core
-from stormcell.errors import Error, NotFoundError
+from stormcell.errors import CastError, Error, NotFoundError
 from stormcell.notifying import notify_of_task
 from stormcell.outputs import output_fault, sealed_output
 from stormcell.policies import retry_of
@@ -63,7 +63,8 @@ def child_of(core: Core, run: Run, task: StartTask) -> Execution | TaskRefused:
     except NotFoundError as error:
         return TaskRefused(key=task.key, message=str(error), at=now(), unknown_action=True)
     except Error as error:
-        return TaskRefused(key=task.key, message=str(error), at=now())
+        is_uncast = isinstance(error, CastError)
+        return TaskRefused(key=task.key, message=str(error), at=now(), is_uncast=is_uncast)
     context: dict[str, Any] = {
         "user": parent.user,
         "pack": action.pack,

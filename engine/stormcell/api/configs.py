@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from stormcell.api.answers import answer, listing, page_of, read_body
 from stormcell.api.content_documents import content_id
+from stormcell.api.permissions import shows_secrets
 from stormcell.content.models import Pack
 from stormcell.contents import Contents
 from stormcell.engine import Engine
@@ -43,7 +44,8 @@ class _Configs:
         return listing([self._document(pack) for pack in part], len(packs), page)
 
     async def get(self, request: Request) -> Response:
-        return answer(self._document(self._pack(request)))
+        in_clear = shows_secrets(self._engine, request)
+        return answer(self._document(self._pack(request), in_clear=in_clear))
 
     async def put(self, request: Request) -> Response:
         """The body is the settings themselves; they are checked, written to the file of the pack,
@@ -70,9 +72,10 @@ class _Configs:
             raise NotFoundError(f'Unable to identify resource with pack_ref "{pack.ref}".')
         return answer(_schema_document(pack))
 
-    def _document(self, pack: Pack) -> dict[str, Any]:
+    def _document(self, pack: Pack, *, in_clear: bool = False) -> dict[str, Any]:
         try:
-            values = self._engine.configs.loaded(pack).masked()
+            config = self._engine.configs.loaded(pack)
+            values = config.values if in_clear else config.masked()
         except DefinitionError:
             values = {}  # told in the log at each use; a list of all must not fail for one
         return {"id": content_id("config", pack.ref), "pack": pack.ref, "values": values}

@@ -75,12 +75,17 @@ def key_document(entry: KeyValue, value: str, *, decrypted: bool = False) -> Jso
 
 
 def execution_document(
-    execution: Execution, core: Core, children: list[str] | None = None
+    execution: Execution,
+    core: Core,
+    children: list[str] | None = None,
+    *,
+    show_secrets: bool = False,
 ) -> JsonObject:
     """An execution with all that belongs to it. As in StackStorm, what is empty is left out."""
     catalog = core.catalog
-    parameters = mask(execution.parameters)
-    result = mask(execution.result)
+    shown = core.store.sealer.open if show_secrets else mask
+    parameters = shown(execution.parameters)
+    result = shown(execution.result)
     document: JsonObject = {
         "id": execution.id,
         "status": execution.status,
@@ -97,7 +102,7 @@ def execution_document(
             "runner_info": {},
         },
         "parameters": parameters,
-        "context": mask(execution.context),
+        "context": shown(execution.context),
         "result": result,
         "result_size": len(msgspec.json.encode(result, enc_hook=str)) if result is not None else 0,
         "parent": execution.parent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -121,7 +122,7 @@ class _Events:
         trigger, payload = body.get("trigger"), body.get("payload")
         if not isinstance(trigger, str | dict) or not isinstance(payload, dict):
             raise InvalidInputError('The body must be {"trigger": "pack.type", "payload": {…}}.')
-        instance = await self._engine.dispatch(trigger, payload, trace=_trace(request))
+        instance = await self._engine.dispatch(trigger, payload, trace=_trace(request, "st2"))
         if instance is None:
             raise InvalidInputError(
                 f"There is no trigger for {trigger}: the type takes parameters, and no rule asks for these. "
@@ -192,7 +193,9 @@ async def _received(engine: Engine, name: str, request: Request) -> Response:
         "headers": {_title(key): value for key, value in headers.items()},
         "headers_lower": headers,
     }
-    instance = await engine.dispatch(trigger.ref, {**payload, "body": body}, trace=_trace(request))
+    instance = await engine.dispatch(
+        trigger.ref, {**payload, "body": body}, trace=_trace(request, name)
+    )
     answered = {"X-Trigger-Instance-Id": instance.id} if instance else {}
     return answer(body, _ACCEPTED, answered)
 
@@ -206,8 +209,10 @@ async def _webhook_body(request: Request) -> Any:
     return await read_body(request, kind=object)
 
 
-def _trace(request: Request) -> str:
-    return request.headers.get("st2-trace-tag", "")
+def _trace(request: Request, hook: str) -> str:
+    """The caller's tag, or one of its own. Source: _create_trace_context in
+    st2api/controllers/v1/webhooks.py of StackStorm 3.9."""
+    return request.headers.get("st2-trace-tag") or f"webhook-{hook}-{uuid.uuid4().hex}"
 
 
 @lru_cache(maxsize=1024)

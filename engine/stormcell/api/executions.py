@@ -21,6 +21,7 @@ from stormcell.api.answers import (
     flag,
     listing,
     newest_first,
+    number,
     page_of,
     read_body,
     shaped,
@@ -30,6 +31,7 @@ from stormcell.api.permissions import (
     action_uids,
     check_parameters_of,
     require,
+    shows_secrets,
     speaks_for_others,
     user_to_run_as,
 )
@@ -176,8 +178,18 @@ class _Executions:
         return answer(execution_document(execution, self._core), 201)
 
     async def children(self, request: Request) -> Response:
-        found = self._core.store.executions.children(self._find(request).id)
+        """Everything below an execution, depth first, as deep as `depth` says; -1 is all. Source:
+        get_descendants in st2common/services/executions.py of StackStorm 3.9."""
+        depth = number(request, "depth", -1)
+        found: list[Execution] = []
+        self._descend(self._find(request).id, depth, found)
         return answer(self._documents(request, found))
+
+    def _descend(self, execution_id: str, depth: int, found: list[Execution]) -> None:
+        for child in self._core.store.executions.children(execution_id):
+            found.append(child)
+            if depth != 1:
+                self._descend(child.id, depth - 1, found)
 
     async def attribute(self, request: Request) -> Response:
         document = execution_document(self._find(request), self._core)
@@ -230,7 +242,15 @@ class _Executions:
     def _documents(self, request: Request, executions: list[Execution]) -> list[dict[str, Any]]:
         children = self._core.store.executions.child_ids([execution.id for execution in executions])
         return [
-            shaped(request, execution_document(execution, self._core, children.get(execution.id)))
+            shaped(
+                request,
+                execution_document(
+                    execution,
+                    self._core,
+                    children.get(execution.id),
+                    show_secrets=shows_secrets(self._engine, request),
+                ),
+            )
             for execution in executions
         ]
 

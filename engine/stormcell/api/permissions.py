@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stormcell.api.access import caller_of
+from stormcell.api.answers import flag
 from stormcell.api.content_documents import content_id
 from stormcell.api.identity import Caller
 from stormcell.engine import Engine
@@ -89,6 +90,12 @@ def is_admin(engine: Engine, request: Request) -> bool:
     caller = caller_of(request)
     narrowed = caller.scopes and ADMIN_SCOPE not in caller.scopes
     return not narrowed and engine.roles.is_admin(caller.user)
+
+
+def shows_secrets(engine: Engine, request: Request) -> bool:
+    """Whether secrets are asked for in clear, by an administrator; from others that counts for
+    nothing. Source: _get_mask_secrets in st2api/controllers/base.py of StackStorm 3.9."""
+    return flag(request, "show_secrets") and is_admin(engine, request)
 
 
 def speaks_for_others(request: Request) -> bool:

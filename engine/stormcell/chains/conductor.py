@@ -79,7 +79,7 @@ class ChainConductor:
                 ExecutionStatus.FAILED, f"Failed initializing ``vars`` in chain. {error}"
             )
         if not self._chain.default:
-            return walk.finish(ExecutionStatus.SUCCEEDED)
+            return walk.finish(ExecutionStatus.FAILED, "Failed to find default node in the chain.")
         return walk.enter(self._chain.default)
 
     def advance(self, state: State, event: Event, *, lookups: Lookups) -> Step:
@@ -147,6 +147,8 @@ class _Walk:
                 _unknown_action(self._chain.tasks[entry["name"]]),
                 entries=False,
             )
+        if isinstance(event, TaskRefused) and event.is_uncast:
+            return self.finish(ExecutionStatus.FAILED, event.message, entries=False)
         if self.place["status"] == "canceling" or status is ExecutionStatus.CANCELED:
             return self.finish(ExecutionStatus.CANCELED)
         if isinstance(event, TaskFinished):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from stormcell.errors import DefinitionError, InvalidInputError
+from stormcell.errors import CastError, DefinitionError, InvalidInputError
 from stormcell.expressions.budget import EXPRESSION_SECONDS, Scope
 from stormcell.expressions.dialect import ANY_TYPE, allowing_null, violations, with_defaults
 from stormcell.expressions.functions import NONE_MARK
@@ -175,7 +175,7 @@ def cast(name: str, value: Any, schema: Mapping[str, Any]) -> Any:
         return _CASTS[kind](value)
     except (ValueError, TypeError, SyntaxError) as error:
         shown = MASK if holds_secret(schema) else repr(value)
-        raise InvalidInputError(
+        raise CastError(
             f'Failed to cast value {shown} for parameter "{name}" of type "{kind}": {_reason(error, schema)}'
         ) from error
 

@@ -196,20 +196,27 @@ def _search(pattern: Any, condition: Any) -> Callable[[Any, Any, Surroundings], 
             raise CriterionError(
                 f"search needs a list or an object, and found {type(value).__name__}."
             )
-        return of_items(
-            [of_criteria([_quietly(one, item, around) for one in inner]) for item in items]
+        faults: list[CriterionError] = []
+        found = of_items(
+            [of_criteria([_holds(one, item, around, faults) for one in inner]) for item in items]
         )
+        if faults and not found:
+            raise faults[0]
+        return found
 
     return judge
 
 
-def _quietly(criterion: Criterion, item: Any, around: Surroundings) -> bool:
-    """An item on which a criterion cannot be judged does not match; it does not fail the whole
-    search.
+def _holds(
+    criterion: Criterion, item: Any, around: Surroundings, faults: list[CriterionError]
+) -> bool:
+    """An item on which a criterion cannot be judged does not match; others may, so it does not fail
+    the whole search.
     """
     try:
         return criterion.holds(item, around)
-    except CriterionError:
+    except CriterionError as error:
+        faults.append(error)
         return False
 
 

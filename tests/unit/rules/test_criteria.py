@@ -215,6 +215,19 @@ def test_what_cannot_be_judged_is_a_failed_match_with_a_reason(criteria: dict[st
     assert [bool(one.reason) for one in attempt.results] == [True]
 
 
+def test_what_cannot_be_judged_inside_a_search_is_recorded() -> None:
+    """_check_criterion of st2reactor/rules/filter.py: the item does not match, and why is recorded
+    unless another item does."""
+    spec = search("any", ("f", "gt", 3))
+    result = RuleIndex([rule(spec)]).match("p.t", {}, {"items": [{"f": "x"}]}, LOOKUPS)
+    (failure,) = result.failures
+    assert not result.matched
+    assert "There might be a problem with the criterion" in failure.reason
+    assert (
+        RuleIndex([rule(spec)]).match("p.t", {}, {"items": [{"f": "x"}, {"f": 4}]}, LOOKUPS).matched
+    )
+
+
 def test_explain_shows_pattern_and_value() -> None:
     """`why` prints each criterion with what was compared, also after the first that failed."""
     criteria = {
