@@ -155,7 +155,7 @@ def test_builds_of_people_come_first_and_failures_are_not_repeated(
     assert shop.image("java", "base")["state"] == "Failed"
     said = checked(shop)
     assert said["started"] == []
-    assert "its last build on these bases failed" in said["failed"]["base:java"]
+    assert "the last build on these bases failed" in said["failed"]["base:java"]
     assert "java is out of date" in shop.get("base")["status"]["baseImages"]["message"]
     push_os(shop, registry, "third")
     assert checked(shop)["started"] == ["base:java"]

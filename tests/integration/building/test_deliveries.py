@@ -174,7 +174,7 @@ def test_a_delivery_is_begun_in_the_name_of_who_asks(world: World, engine: Engin
 def test_what_cannot_begin_says_why(world: World, engine: Engine) -> None:
     """No such ImageBuild, no engine, or an engine that does not let the asker."""
     api = EngineApi(engine.url, Secret("another"))
-    with pytest.raises(NotFoundError, match="There is no ImageBuild"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         start(world.services(), world.namespace, "shop", by="anna", engine=api)
     world.apply()
     with pytest.raises(DefinitionError, match=r"run kubestorm\.delivery_pipeline instead"):
@@ -268,7 +268,7 @@ def test_another_request_ends_the_delivery(delivering: Delivering) -> None:
     delivering.begin()
     commands.start(delivering.world.services(), delivering.world.namespace, "shop", by="ben")
     assert delivering.look()[0] == ("build", "failed")
-    assert stages(delivering)[0]["message"] == "ben asked for another build in the meantime."
+    assert stages(delivering)[0]["message"] == "Replaced by another build, requested by ben."
 
 
 def test_a_deleted_image_build_ends_its_delivery(delivering: Delivering, engine: Engine) -> None:

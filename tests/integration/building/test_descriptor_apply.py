@@ -122,7 +122,9 @@ def test_a_wrong_descriptor_changes_nothing(team: World) -> None:
     apply(team.services(), team.namespace, team.repository.url, branch="main")
     before = team.get("cart")["spec"]
     team.repository.commit({"default.json": default_json(team, build_command=7)})
-    with pytest.raises(DescriptorError, match="line 8: build_command: 7 is no step"):
+    with pytest.raises(
+        DescriptorError, match="line 8: build_command: must be a shell command line"
+    ):
         apply(team.services(), team.namespace, team.repository.url, branch="main")
     failed = refresh(team.services(), [team.repository.url], "main")["failed"]
     assert "line 8" in failed[f"{team.namespace}/cart"]
@@ -132,7 +134,7 @@ def test_a_wrong_descriptor_changes_nothing(team: World) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
-    "a file outside": ({"file": "../default.json"}, "leaves the repository"),
+    "a file outside": ({"file": "../default.json"}, "must be a path below the repository"),
     "no such file": ({"file": "other.json"}, "has no file other.json"),
     "no UTF-8": ({"file": "latin1.json"}, "latin1.json at [0-9a-f]{8} is not UTF-8"),
     "credentials of others": ({"credentials_path": "builds/test/others/git"}, "credentials"),

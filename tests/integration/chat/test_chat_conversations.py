@@ -131,7 +131,7 @@ def test_a_day_of_a_build(world: ChatWorld, tmp_path: Path) -> None:
     assert say("build site").startswith("Build 1 of shop-prod/site is done.")
     assert "Pushed" in say("show build site")
     assert "STEP 1/" in say("build logs site")
-    assert say("cancel build site").startswith("No build is under way.")
+    assert say("cancel build site").startswith("No build is running.")
     assert say("deliver site").startswith("The delivery of shop-prod/site is done.")
     repository.commit({"Dockerfile": "FROM scratch\nCOPY gone /\n"})
     assert say("deliver site in prod").startswith(
@@ -139,7 +139,7 @@ def test_a_day_of_a_build(world: ChatWorld, tmp_path: Path) -> None:
     )
     assert say("deliver nowhere").startswith("There is no build nowhere")
     events = world.environment.read_all("v1", "Event", "shop-prod")
-    assert any(event["message"] == "ben asked for a build." for event in events)
+    assert any(event["message"] == "A build was requested by ben." for event in events)
 
 
 def test_a_registry_that_nobody_named_is_not_called(world: ChatWorld) -> None:

@@ -201,8 +201,8 @@ def test_a_platform_that_nobody_knows_is_said(text: str, variable: str) -> None:
     """The sentence names instruction, line and variable."""
     written = text.splitlines()[-1].replace(" AS final", "")
     assert find_bases(text, builder_platform="").unknown == (
-        f"{written} (line 3) depends on {variable}: the node that builds decides unless the "
-        "ImageBuild has platforms or build.cluster.node_selector has kubernetes.io/arch.",
+        f"{written} (line 3) depends on {variable}: set platforms in the ImageBuild, or "
+        "kubernetes.io/arch in build.cluster.node_selector, as otherwise the node decides.",
     )
 
 

@@ -92,7 +92,7 @@ def test_builds_that_people_wait_for_come_first() -> None:
     world.digests[OUTSIDE] = "os-2"
     assert world.look(5, interactive_waiting=2) == ()
     decision = decide(list(world.images.values()), world.digests, limit=5, interactive_waiting=2)
-    assert decision.waiting == {key("java"): "2 builds that people asked for come first"}
+    assert decision.waiting == {key("java"): "waiting for 2 builds that people requested"}
 
 
 def test_a_failed_build_is_not_tried_again_on_the_same_bases() -> None:
@@ -101,7 +101,7 @@ def test_a_failed_build_is_not_tried_again_on_the_same_bases() -> None:
     failed = image("java", {OUTSIDE: "os-1"}, failed_on=now)
     decision = decide([failed], now, limit=5)
     assert decision.start == ()
-    assert "its last build on these bases failed" in decision.failed[key("java")]
+    assert "the last build on these bases failed" in decision.failed[key("java")]
     assert decide([failed], {OUTSIDE: "os-3"}, limit=5).start == (key("java"),)
 
 

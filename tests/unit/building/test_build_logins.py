@@ -243,12 +243,12 @@ def test_a_login_that_pushes_is_not_copied_unasked(entries):
     "entries, said",
     [
         ([OWN, BASE, TEAM_B], []),
-        ([ONE], ["has one login: builds pull with the login that pushes"]),
-        ([{**ONE, "copy_push_login": True}], ["and copies it"]),
+        ([ONE], ["has only one login: builds pull with the login that pushes"]),
+        ([{**ONE, "copy_push_login": True}], ["copies its only login"]),
         ([ONE, {"repositories": ["*"], "pull_vault_path": "pull"}], []),
         (
             [ONE, {"repositories": ["*"], "pull_vault_path": "pull", "namespaces": ["a"]}],
-            ["has one login"],
+            ["has only one login"],
         ),
         ([{**OWN, "repositories": ["team-b/*"]}], ["lets every namespace push to team-b/*"]),
     ],

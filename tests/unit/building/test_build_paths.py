@@ -96,17 +96,17 @@ def test_all_of_the_context_counts_by_default(context: str) -> None:
 @pytest.mark.parametrize(
     "pattern, why",
     [
-        ("a\nb", "one line"),
+        ("a\nb", "single line"),
         ("#a", "comment"),
-        ("a/../b", "begins at the repository's root"),
-        ("./a", "begins at the repository's root"),
-        ("!../a", "begins at the repository's root"),
-        ("", "no path fits"),
-        ("!", "no path fits"),
-        ("/", "no path fits"),
-        ("a\\", "no path fits"),
-        ("[a", "no path fits"),
-        ("[[:word:]]", "no path fits"),
+        ("a/../b", "start at the repository's root"),
+        ("./a", "start at the repository's root"),
+        ("!../a", "start at the repository's root"),
+        ("", "no path can match"),
+        ("!", "no path can match"),
+        ("/", "no path can match"),
+        ("a\\", "no path can match"),
+        ("[a", "no path can match"),
+        ("[[:word:]]", "no path can match"),
     ],
 )
 def test_what_no_path_can_fit_is_refused(pattern: str, why: str) -> None:

@@ -117,14 +117,14 @@ def test_what_is_no_push_to_a_branch_is_left_alone(change, header, reason):
         ({"event_name": "repository_update", "refs": ["refs/heads/main"]}, "repository_update"),
         ({**SYSTEM, "event_name": "tag_push"}, "tag_push"),
         ({"object_kind": "merge_request"}, "merge_request"),
-        ({}, "another"),
+        ({}, "others"),
     ],
     ids=["project", "repository", "tag", "merge request", "no name"],
 )
 def test_other_system_hooks_are_ignored_in_words(body, what):
     """Whoever reads GitLab's log of deliveries sees that nothing was lost."""
     headers = {**HEADERS["gitlab"], "x-gitlab-event": "System Hook"}
-    reason = f"of GitLab's system hooks only push is used, and this is {what}"
+    reason = f"only push events of GitLab's system hooks are used, not {what}"
     assert read_push("gitlab", request(body, headers)) == Ignored(reason)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.core.times import format_time
-from kubestorm.kinds.build.failures import judge
+from kubestorm.kinds.build.failures import classify
 from kubestorm.kinds.build.plan import (
     FinishBuild,
     ImageDecision,
@@ -294,5 +294,5 @@ def test_a_status_holds_nothing_that_says_nothing():
 )
 def test_only_what_may_pass_by_itself_is_tried_again(stage, log, reason, again):
     """The network and the registry, never the Dockerfile or the test."""
-    verdict = judge(stage, log, 1)
+    verdict = classify(stage, log, 1)
     assert (verdict.reason, verdict.retryable) == (reason, again)

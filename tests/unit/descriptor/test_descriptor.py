@@ -71,57 +71,57 @@ def test_everything_that_it_may_say() -> None:
 
 HEAD = '{"namespace": "shop",\n "application": {"name": "cart", "type": "java"}'
 WRONG: dict[str, tuple[str, str]] = {
-    "no JSON": ('{\n  "namespace": shop\n}', "line 2: this is no JSON"),
+    "no JSON": ('{\n  "namespace": shop\n}', "line 2: invalid JSON"),
     "a comma too much": (
         '{"namespace": "shop",\n}',
-        "line 2: this is no JSON: .*a comma before a closing bracket",
+        "line 2: invalid JSON: .*a comma before a closing bracket",
     ),
-    "an open comment": ('{\n/* "namespace": 1}', "line 2: this is no JSON"),
-    "no number": (HEAD + ',\n "build_command": NaN}', "no JSON that can be read"),
-    "not an object": ("[1]", "line 1: .* is no object"),
+    "an open comment": ('{\n/* "namespace": 1}', "line 2: invalid JSON"),
+    "no number": (HEAD + ',\n "build_command": NaN}', "is invalid. invalid JSON"),
+    "not an object": ("[1]", "line 1: must be an object"),
     "missing": ('{"namespace": "shop"}', "application is missing"),
     "twice": (
         HEAD + ',\n "artifacts": [],\n "artifacts": []}',
-        "line 4: 'artifacts' is given twice",
+        "line 4: duplicate key 'artifacts'",
     ),
     "mistyped": (
         HEAD + ',\n "artefacts": []}',
-        "line 3: there is no 'artefacts' here; there are namespace, application",
+        "line 3: unknown field 'artefacts'; known fields are namespace, application",
     ),
     "a fact's name": (
         HEAD + ',\n "build": {\n "system_setup": {"buildfacts":\n {"a b": 1}}}}',
-        "line 4: build.system_setup.buildfacts: 'a b' does not fit",
+        "line 4: build.system_setup.buildfacts: must match .* not 'a b'",
     ),
     "a step": (
         HEAD + ',\n "build": {"build_steps": [\n "x", 7]}}',
-        r"line 4: build.build_steps\[1\]: 7 is no step",
+        r"line 4: build.build_steps\[1\]: must be a shell command line.* not 7",
     ),
     "a type that is not offered": (
         '{"namespace": "shop",\n"application": {"name": "cart",\n"type": "cobol"}}',
-        "line 3: application.type: 'cobol' has no standard base image; operations offer java",
+        "line 3: application.type: must be one of java .*, not 'cobol'",
     ),
     "an artifact outside": (
         HEAD + ',\n "artifacts": ["a",\n "../../etc/passwd"]}',
-        "line 4: .* leaves the repository",
+        "line 4: .* must be a path below the repository's root",
     ),
     "more than most": (
         HEAD + ',\n "services": [{"name": "a", "instances": {"min": 3,\n"max": 2}}]}',
-        r"line 4: services\[0\].instances.max: 2 is below min \(3\)",
+        r"line 4: services\[0\].instances.max: must not be below min \(3\), is 2",
     ),
     "another application": (
         HEAD + ',\n "services": [{"name": "a", "application": "b"}]}',
-        "line 3: .*'b' is not built here; there is 'cart'",
+        "line 3: .*must be 'cart', .*, not 'b'",
     ),
     "a service twice": (
         HEAD + ',\n "services": [{"name": "a"},\n{"name": "a"}]}',
-        "line 4: .*'a' is given twice",
+        "line 4: .*'a' is used twice",
     ),
     "no address": (
         HEAD + ',\n "services": [{"name": "a", "external_url": "ftp://x"}]}',
-        "line 3: .*is no address; write for example",
+        "line 3: .*must be a URL such as",
     ),
-    "too deep": ('{"a":' * 20_000, "no JSON that can be read|this is no JSON"),
-    "too long": (" " * 300_000, "at most 262144 are read"),
+    "too deep": ('{"a":' * 20_000, "invalid JSON"),
+    "too long": (" " * 300_000, "at most 262144 characters"),
 }
 
 

@@ -94,13 +94,13 @@ STOPPED: dict[str, tuple[dict[str, Any], str]] = {
     "it waits to begin": (image_build("r1", "r0"), ""),
     "another took its place": (
         image_build("r2", "r2"),
-        "ben asked for another build in the meantime.",
+        "Replaced by another build, requested by ben.",
     ),
     "another came before it began": (
         image_build("r2", "r0", by=""),
-        "Somebody asked for another build in the meantime.",
+        "Replaced by another build, requested by somebody.",
     ),
-    "it was taken away": (image_build("", "r0"), "The request for its build was taken away."),
+    "it was taken away": (image_build("", "r0"), "The request for the build was removed."),
     "the spec is refused": (image_build("r1", valid=("InvalidSpec", 2)), "Says why."),
     "an older spec was refused": (image_build("r1", valid=("InvalidSpec", 1)), ""),
     "Kubernetes was away for a moment": (image_build("r1", valid=("KubernetesUnavailable", 2)), ""),
@@ -138,7 +138,7 @@ def test_a_build_without_a_test() -> None:
     found = build_stages(status("Finished", "Succeeded", image("Pushed")), "r1", has_test=False)
     assert (found[1].outcome, found[1].message) == (
         "skipped",
-        "The ImageBuild names no test command.",
+        "The ImageBuild has no test command.",
     )
 
 
@@ -188,4 +188,4 @@ def test_the_sentence_says_what_is_waited_for() -> None:
         *rollout_stages([follower("")]),
     )
     assert outcome_of(found) == pipeline.WAITING
-    assert sentence(found) == "rollout: cart: its rollout has not begun"
+    assert sentence(found) == "rollout: cart: waiting for its rollout to start"

@@ -1,8 +1,7 @@
 """Addresses of git repositories and names of branches, checked before git sees them. Pure.
 
-Git takes more than addresses: options (`--upload-pack=…`), transports that run programs (`ext::`,
-`fd::`), hosts that are options of ssh. None of that is guessed at here: what is allowed is spelled
-out, and everything else refused.
+Git accepts more than addresses: options (`--upload-pack=…`), transports that run programs (`ext::`,
+`fd::`), hosts that are options of ssh. So what is allowed is listed, and everything else refused.
 """
 
 from __future__ import annotations
@@ -27,12 +26,10 @@ SAME_HOSTS = {
     "altssh.gitlab.com": "gitlab.com",
     "altssh.bitbucket.org": "bitbucket.org",
 }
-"""Other names of hosts; at `ssh.` and `altssh.` they take ssh on port 443, for networks that let
-nothing else out.
-"""
+"""Other names of hosts; `ssh.` and `altssh.` serve ssh on port 443, for restricted networks."""
 CASELESS_HOSTS = ("github.com", "gitlab.com", "bitbucket.org", "gitea.com", "codeberg.org")
-"""Their owners and repositories are one in whatever case they are written. Of a server that is not
-known it is not known either: there `Team/Shop` and `team/shop` may be two.
+"""Hosts whose names of owners and repositories ignore case. Elsewhere `Team/Shop` and `team/shop`
+may be two repositories.
 """
 CASELESS_DOMAINS = (".ghe.com",)
 """GitHub's hosts for enterprises."""
@@ -48,7 +45,7 @@ METADATA_HOSTS = frozenset(
 
 
 class GitAddress(NamedTuple):
-    """A checked address. `url` is what git gets, `key` the same for all spellings of one
+    """A checked address. `url` is passed to git; `key` is the same for all spellings of one
     repository.
     """
 
@@ -59,31 +56,31 @@ class GitAddress(NamedTuple):
 
 
 def parse_address(text: str, settings: GitSettings) -> GitAddress:
-    """Check an address. Raises DefinitionError with what would be right; passwords in it are
-    refused, never shown.
-    """
+    """Check an address. Raises DefinitionError, which never shows a password in the address."""
     _check_characters(text)
     address = _split(text)
     if address.protocol not in settings.protocols:
         offered = ", ".join(settings.protocols)
-        raise _wrong(f"git over {address.protocol} is not allowed here; operations allow {offered}")
+        raise _wrong(
+            f"git over {address.protocol} is not allowed; build.source.protocols has {offered}"
+        )
     if address.protocol != "file" and not any(
         fnmatchcase(address.host, each.lower()) for each in settings.hosts
     ):
         raise _wrong(
-            f"{address.host} is none of the git servers that operations allow: "
+            f"git server {address.host} is not allowed; build.source.hosts has "
             f"{', '.join(settings.hosts)}"
         )
     if _is_this_networks(address.host) and all(each == "*" for each in settings.hosts):
         raise _wrong(
-            f"{address.host} is an address or this machine; name a git server, or have operations "
-            "allow it in build.source.hosts"
+            f"{address.host} is an IP address or this machine; add it to build.source.hosts to "
+            "allow it"
         )
     return address
 
 
 def _is_this_networks(host: str) -> bool:
-    """Whether a host means an address, in whatever notation, or the machine or cloud that asks."""
+    """Whether a host is an IP address in any notation, this machine, or the cloud's metadata."""
     host = host.rstrip(".")
     last = host.rpartition(".")[2]
     return (
@@ -95,11 +92,11 @@ def _is_this_networks(host: str) -> bool:
 
 
 def repository_key(text: str) -> str:
-    """One word for a repository, however its address is spelled: a push event and an ImageBuild are
-    compared by it.
+    """An identifier for a repository, however its address is spelled, to compare push events with
+    ImageBuilds; empty for an invalid address.
 
     `git@host:team/shop.git`, `ssh://git@host/team/shop` and `https://host/team/shop.git/` are the
-    same repository; on hosts that are known to be so, `Team/Shop` is, too.
+    same repository; on hosts that ignore case, `Team/Shop` is, too.
     """
     try:
         address = _split(text)
@@ -109,9 +106,7 @@ def repository_key(text: str) -> str:
 
 
 def branch_problem(name: str) -> str:
-    """What is wrong with a branch's name by git's own rules (git-check-ref-format); empty when
-    nothing is.
-    """
+    """What is wrong with a branch's name (see git-check-ref-format); empty if nothing is."""
     if name.startswith("-"):
         return f"{name!r} is an option of git, not a branch"
     bad = (
@@ -122,32 +117,32 @@ def branch_problem(name: str) -> str:
         or any(part.startswith(".") or part.endswith(".lock") for part in name.split("/"))
         or name.startswith("/")
     )
-    return f"{name!r} is not a name that git gives a branch" if bad else ""
+    return f"{name!r} is not a valid name of a branch" if bad else ""
 
 
 def revision_problem(name: str) -> str:
-    """What is wrong with a tag or commit to build; empty when nothing is."""
+    """What is wrong with a tag or commit; empty if nothing is."""
     if re.fullmatch(r"[0-9a-f]{7,63}", name) and not COMMIT.fullmatch(name):
-        return f"{name!r} is part of a commit; give all 40 characters of it, or a tag"
+        return f"{name!r} is an abbreviated commit; set all 40 characters, or a tag"
     return branch_problem(name).replace("a branch", "a tag")
 
 
 def is_commit(text: str) -> bool:
-    """Whether it is a whole commit id."""
+    """Whether it is a full commit id."""
     return bool(COMMIT.fullmatch(text))
 
 
 def _check_characters(text: str) -> None:
     if not text:
         raise _wrong(
-            "say where the repository is, for instance https://git.example.com/team/shop.git"
+            "must be the address of a repository, such as https://git.example.com/team/shop.git"
         )
     if text.startswith("-"):
-        raise _wrong("this is an option of git, not an address")
+        raise _wrong("must be an address, not an option of git")
     if any(ord(char) <= 32 or ord(char) == 127 for char in text):
-        raise _wrong("an address has no spaces and no control characters")
+        raise _wrong("must not have spaces or control characters")
     if "::" in text.split("/")[0]:
-        raise _wrong("addresses with `::` name a program to run, which is refused")
+        raise _wrong("must not have `::`, which names a program to run")
 
 
 def _split(text: str) -> GitAddress:
@@ -157,35 +152,34 @@ def _split(text: str) -> GitAddress:
         parts = urlsplit(text)
         port, host, password = parts.port, (parts.hostname or "").lower(), parts.password
     except ValueError as error:
-        raise _wrong("this is not an address") from error
+        raise _wrong("must be an address") from error
     protocol = parts.scheme.lower()
     if parts.query or parts.fragment:
-        raise _wrong("an address of a repository has no `?` and no `#`")
+        raise _wrong("must not have `?` or `#`")
     path = parts.path.rstrip("/")
     _check_path(path)
     if protocol == "file":
         if parts.netloc:
-            raise _wrong("a file address has three slashes: file:///srv/git/shop.git")
+            raise _wrong("must have three slashes: file:///srv/git/shop.git")
         return GitAddress("file", "", text, f"file:{_trim(path)}")
     if protocol not in ("http", "https", "ssh"):
-        raise _wrong(f"git over {protocol or 'nothing'} is not known; use https or ssh")
+        raise _wrong(f"must start with https:// or ssh://, not {protocol or 'nothing'}")
     if password is not None or (parts.username and protocol != "ssh"):
         raise _wrong(
-            "an address holds no user or password; put them into Vault and name "
-            "spec.source.credentials"
+            "must not have a user or password; write them to Vault and set spec.source.credentials"
         )
     bracketed = f"[{host}]" if ":" in host else host
     if not HOST.fullmatch(bracketed) or (
         parts.username is not None and not USER.fullmatch(parts.username)
     ):
-        raise _wrong("its host or user is not one")
+        raise _wrong("must have a valid host and user")
     return GitAddress(protocol, host, text, _key(host, _port(protocol, port), path))
 
 
 def _split_scp(text: str) -> GitAddress:
     found = SCP_LIKE.fullmatch(text)
     if found is None:
-        raise _wrong("this is not an address; they begin with https://, ssh:// or user@host:")
+        raise _wrong("must start with https://, ssh:// or user@host:")
     path = found["path"]
     _check_path(path)
     host = found["host"].lower()
@@ -202,7 +196,7 @@ def _key(host: str, port: str, path: str) -> str:
 def _check_path(path: str) -> None:
     plain = unquote(path)
     if not plain.strip("/") or plain.lstrip("/~").startswith("-") or ".." in plain.split("/"):
-        raise _wrong("its path is not that of a repository")
+        raise _wrong("must have the path of a repository")
 
 
 def _trim(path: str) -> str:
@@ -211,9 +205,7 @@ def _trim(path: str) -> str:
 
 
 def _port(protocol: str, port: object) -> str:
-    """Servers offer one repository on several doors; an unusual port of HTTP is another server, one
-    of ssh is not.
-    """
+    """A port other than HTTP's default is another server; ssh's port is ignored."""
     usual = {"http": 80, "https": 443}
     return f":{port}" if port is not None and protocol in usual and port != usual[protocol] else ""
 

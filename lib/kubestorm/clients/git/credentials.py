@@ -20,7 +20,7 @@ from kubestorm.core.errors import DefinitionError, NotFoundError
 from kubestorm.core.secrets import Secret
 
 FIELD = "spec.source.credentials.vaultPath"
-# git asks on its standard words: "Username for 'https://…': " and "Password for 'https://…': ".
+# git's prompts: "Username for 'https://…': " and "Password for 'https://…': ".
 ASKPASS = """#!/bin/sh
 case "$1" in
   Username*) exec cat "$(dirname "$0")/git-username" ;;
@@ -31,9 +31,7 @@ esac
 
 @dataclass(frozen=True)
 class GitCredentials:
-    """What a git server is shown. Either user and password, or a key; `known_hosts` may come with a
-    key.
-    """
+    """Either user and password, or a key, which may have `known_hosts`."""
 
     username: str = ""
     password: Optional[Secret] = None
@@ -42,7 +40,7 @@ class GitCredentials:
 
     @property
     def texts(self) -> Tuple[str, ...]:
-        """What must not appear in any output."""
+        """The texts that must not appear in any output."""
         found = [self.password.reveal()] if self.password else []
         if self.ssh_private_key:
             found += [
@@ -54,19 +52,19 @@ class GitCredentials:
 
 
 def git_credentials(vault: VaultStore, path: Optional[str], address: GitAddress) -> GitCredentials:
-    """Read what a source needs. A secret that names a `host` is shown to no other one."""
+    """Read a source's credentials. A secret with a field `host` is used for that host only."""
     if path is None:
         return GitCredentials()
     values = vault.read_values(path)
     where = vault.full_path(path)
     if values is None:
-        raise NotFoundError(f"Vault has nothing at {where}, which {FIELD} names.", service="Vault")
+        raise NotFoundError(f"Vault has no secret at {where} ({FIELD}).", service="Vault")
     texts = {
         key: values[key].reveal() for key in ("username", "known_hosts", "host") if key in values
     }
     if texts.get("host") and not fnmatchcase(address.host, texts["host"].lower()):
         raise DefinitionError(
-            f"{FIELD}: the secret at {where} is for another git server than {address.host}",
+            f"{FIELD}: the secret at {where} is not for git server {address.host}",
             field=FIELD,
         )
     key, password = values.get("ssh_private_key"), values.get("password") or values.get("token")
@@ -85,9 +83,7 @@ def git_credentials(vault: VaultStore, path: Optional[str], address: GitAddress)
 def git_environment(
     workspace: Workspace, credentials: GitCredentials, address: GitAddress, settings: GitSettings
 ) -> Dict[str, str]:
-    """The environment in which git reaches one address with these credentials and nothing else of
-    this machine's.
-    """
+    """The environment in which git uses these credentials, and no configuration of this machine."""
     env = {
         "GIT_ALLOW_PROTOCOL": address.protocol,
         "GIT_PROTOCOL_FROM_USER": "0",
@@ -116,7 +112,7 @@ def git_environment(
 def _ssh_command(workspace: Workspace, credentials: GitCredentials, settings: GitSettings) -> str:
     if credentials.ssh_private_key is None:
         raise DefinitionError(
-            f"{FIELD}: git over SSH needs a secret with the field ssh_private_key", field=FIELD
+            f"{FIELD}: git over SSH needs a secret with a field ssh_private_key", field=FIELD
         )
     if credentials.known_hosts:
         known = workspace.write_private("known_hosts", credentials.known_hosts.rstrip("\n") + "\n")
@@ -124,7 +120,7 @@ def _ssh_command(workspace: Workspace, credentials: GitCredentials, settings: Gi
         known = Path(settings.known_hosts_file).expanduser()
     else:
         message = (
-            f"{FIELD}: git over SSH needs the server's key: a field known_hosts, or "
+            f"{FIELD}: git over SSH needs the server's host key: a field known_hosts, or "
             "build.source.known_hosts_file"
         )
         raise DefinitionError(message, field=FIELD)

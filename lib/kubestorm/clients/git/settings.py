@@ -13,46 +13,38 @@ PROTOCOLS = ("https", "ssh", "http", "file")
 
 @dataclass(frozen=True)
 class PollSettings:
-    """How branches are followed where nobody calls us."""
+    """How branches are polled where no webhook reports pushes."""
 
     interval_seconds: float = 60.0
-    """Between two looks at one branch. 0 turns polling off; push webhooks and commands go on."""
+    """Between two polls of one branch. 0 turns polling off; webhooks and commands still work."""
     jitter: float = 0.2
-    """Share of the interval by which a look may come earlier or later, so that sources are not
-    asked all at once.
-    """
+    """Share of the interval by which a poll may come earlier or later, to spread the load."""
     max_backoff_seconds: float = 900.0
-    """A source that does not answer is asked ever less often, up to this."""
+    """The interval doubles with each failure, up to this."""
 
 
 @dataclass(frozen=True)
 class GitSettings:
-    """Which git servers may be talked to, and how."""
+    """Which git servers may be used, and how."""
 
     protocols: Tuple[str, ...] = setting(("https", "ssh"), one_of=PROTOCOLS)
-    """Of https, ssh, http and file. `http` sends source in the clear, `file` reads this machine's
-    disk.
-    """
+    """Of https, ssh, http and file. `http` is unencrypted, `file` reads this machine's disk."""
     hosts: Tuple[str, ...] = ("*",)
     """Shell patterns of the git servers that an ImageBuild may name."""
     credentials_paths: Tuple[str, ...] = ("builds/{cluster}/{namespace}/*",)
-    """Shell patterns of Vault paths that an ImageBuild may name for its source; anything else is
-    refused.
-    """
+    """Shell patterns of the Vault paths that an ImageBuild may name for its source."""
     ca_file: Optional[str] = None
-    """PEM file with the git server's own authority."""
+    """PEM file with the CA of the git servers."""
     known_hosts_file: Optional[str] = None
-    """OpenSSH known_hosts with the keys of the git servers, where the secret has no `known_hosts`
-    of its own.
-    """
+    """OpenSSH known_hosts file, for secrets without a field `known_hosts`."""
     timeout_seconds: float = 300.0
     """For one fetch."""
     ask_timeout_seconds: float = 20.0
-    """For the question which commit a branch is at: a step has to return within seconds."""
+    """For reading which commit a branch is at: a step has to return within seconds."""
     keep_days: float = 14.0
-    """How long a fetched repository that nobody builds from is kept on the host."""
+    """How long an unused fetched repository is kept on a host."""
     poll: PollSettings = PollSettings()
-    """How branches are followed where nobody calls us."""
+    """How branches are polled where no webhook reports pushes."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> GitSettings:

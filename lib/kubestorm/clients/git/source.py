@@ -1,11 +1,9 @@
-"""Git repositories, by the git program: which commit a branch is at, what changed since, and the
-files to build from.
+"""Git repositories, by the git program: the commit of a branch, changed paths, and files.
 
-Git is started by argument list, with `--` before what comes from outside, in an environment without
-this machine's or a person's configuration, allowed to use the one protocol of the checked address.
-Fetched repositories are kept bare in the host's folder, one for each namespace, address and
-credentials: nobody builds from what another was let in to read. Submodules, hooks and filters (LFS)
-are never run.
+Git is started by argument list, with `--` before untrusted values, without any configuration of
+this machine or user, and may use only the protocol of the checked address. Fetched repositories are
+kept bare on the host, one for each namespace, address and credentials, so that no namespace builds
+from what it may not read. Submodules, hooks and filters (LFS) never run.
 """
 
 from __future__ import annotations
@@ -48,7 +46,7 @@ CONFIG = (
 
 
 class Head(NamedTuple):
-    """Where a branch or tag is. `branch` is its short name, also where HEAD was asked for."""
+    """The commit of a branch or tag. `branch` is the short name, also for HEAD."""
 
     branch: str
     commit: str
@@ -63,9 +61,7 @@ class TreeEntry(NamedTuple):
 
 
 class GitClient:
-    """One repository with its credentials, during one step. Use as a context manager: the
-    credentials are files.
-    """
+    """One repository with its credentials, which are files in the workspace."""
 
     def __init__(
         self,
@@ -83,12 +79,14 @@ class GitClient:
         )
         config = list(CONFIG)
         if credentials.password is not None:
-            # Git would show the credentials to whomever the server sends it.
+            # Git would send the credentials to wherever the server redirects.
             config.append("http.followRedirects=false")
         self._options = [word for each in config for word in ("-c", each)]
 
     def head(self, branch: str = "", revision: str = "") -> Head:
-        """Ask the server where the branch (or its default one) or the tag is now. Takes seconds."""
+        """Ask the server for the commit of the branch (or the default one) or tag. Takes
+        seconds.
+        """
         if is_commit(revision):
             return Head(revision, revision)
         wanted = revision or branch
@@ -112,9 +110,7 @@ class GitClient:
     def fetch(
         self, repository: Path, *, commit: str, branch: str, since: Sequence[str] = ()
     ) -> None:
-        """Have a commit, and as much of the history before it as leads back to the commits in
-        `since`.
-        """
+        """Fetch a commit, and the history back to the commits in `since` where it leads there."""
         timeout = self._settings.timeout_seconds
         if not (repository / "config").exists():
             shutil.rmtree(repository, ignore_errors=True)
@@ -137,8 +133,7 @@ class GitClient:
     def _fetch_commit(self, repository: Path, commit: str, branch: str, options: List[str]) -> None:
         self._fetch_refs(repository, self._refspecs(branch), options, missing_ok=True)
         if not self._has(repository, commit):
-            # Not at the branch any more, or a commit was asked for: most servers hand it out by its
-            # id.
+            # No longer on the branch, or not a branch: most servers serve a commit by its id.
             with contextlib.suppress(TemporaryError, NotFoundError):
                 self._fetch_refs(repository, [f"+{commit}:refs/kubestorm/wanted"], options)
         if not self._has(repository, commit):
@@ -148,7 +143,7 @@ class GitClient:
             )
         if not self._has(repository, commit):
             raise NotFoundError(
-                f"{self._address.url} does not have commit {commit} any more.", service=SERVICE
+                f"{self._address.url} no longer has commit {commit}.", service=SERVICE
             )
 
     @staticmethod
@@ -199,15 +194,13 @@ class GitClient:
         )
 
     def leads_back(self, repository: Path, commit: str, older: str) -> bool:
-        """Whether `older` is among the ancestors of `commit`, as far as is known here."""
+        """Whether `older` is an ancestor of `commit` in the fetched history."""
         return self._has(repository, older) and self._succeeds(
             repository, ["merge-base", "--is-ancestor", older, commit]
         )
 
     def changed_paths(self, repository: Path, older: str, commit: str) -> Optional[Tuple[str, ...]]:
-        """The paths that differ between two commits; None where the history does not lead from one
-        to the other.
-        """
+        """The paths that differ between two commits; None where `older` is not an ancestor."""
         if not is_commit(older) or not self.leads_back(repository, commit, older):
             return None
         command = [
@@ -225,12 +218,14 @@ class GitClient:
         return tuple(part.decode(errors="surrogateescape") for part in out.split(b"\0") if part)
 
     def tree(self, repository: Path, commit: str, folder: str) -> Tuple[TreeEntry, ...]:
-        """All files below a folder of a commit, paths from there. DefinitionError when there is no
-        such folder.
+        """All files below a folder of a commit, with paths relative to it. DefinitionError when
+        there is no such folder.
         """
         name = self._tree_name(commit, folder)
         if not self._is_tree(repository, name):
-            message = f"the source has no folder {folder} at {commit[:8]} (a symbolic link is none)"
+            message = (
+                f"the source has no folder {folder} at {commit[:8]} (symbolic links do not count)"
+            )
             raise DefinitionError(message, field="context")
         out = self._git(
             [f"--git-dir={repository}", "ls-tree", "-r", "-z", name],
@@ -249,7 +244,7 @@ class GitClient:
         return kind.strip() == b"tree"
 
     def links(self, repository: Path, entries: Sequence[TreeEntry]) -> Dict[str, str]:
-        """Where the symbolic links among them point, by path."""
+        """The targets of the symbolic links among the entries, by path."""
         links = [entry for entry in entries if entry.mode == "120000"]
         found: Dict[str, str] = {}
         if links:
@@ -266,9 +261,7 @@ class GitClient:
         return found
 
     def text(self, repository: Path, commit: str, path: str) -> str:
-        """A file of a commit, as text. DefinitionError when there is none, or it is not UTF-8: what
-        is made of it would hold other characters than its author wrote.
-        """
+        """A file of a commit, as text. DefinitionError when there is none, or it is not UTF-8."""
         command = [
             f"--git-dir={repository}",
             "cat-file",
@@ -285,11 +278,11 @@ class GitClient:
             return found.decode()
         except UnicodeDecodeError as error:
             raise DefinitionError(
-                f"{path} at {commit[:8]} is not UTF-8; save it as that", field="source"
+                f"{path} at {commit[:8]} must be UTF-8", field="source"
             ) from error
 
     def check_out(self, repository: Path, commit: str, folder: str, target: Path) -> None:
-        """Write the files of one folder of a commit, and nothing else of the repository."""
+        """Write the files of one folder of a commit into `target`."""
         env = {**self._env, "GIT_INDEX_FILE": str(self._workspace.path / f"index-{target.name}")}
         base = [f"--git-dir={repository}", f"--work-tree={target}", "-c", "core.bare=false"]
         timeout = self._settings.timeout_seconds
@@ -333,7 +326,7 @@ class GitClient:
 
 
 def from_git(said: str, url: str) -> Exception:
-    """What git said, as the error a caller acts upon."""
+    """Git's error output as one of the pack's errors."""
     text = said.lower()
     short = " ".join(line for line in said.split("\n") if line.strip())[-300:]
     if any(
@@ -382,8 +375,8 @@ def from_git(said: str, url: str) -> Exception:
 
 
 def parse_ls_remote(text: str) -> Tuple[Dict[str, str], str]:
-    """The answer of `git ls-remote --symref`: ref -> commit, and the short name of the branch that
-    HEAD names.
+    """The output of `git ls-remote --symref`: ref -> commit, and the short name of HEAD's
+    branch.
     """
     found: Dict[str, str] = {}
     head = ""
@@ -397,12 +390,12 @@ def parse_ls_remote(text: str) -> Tuple[Dict[str, str], str]:
 
 
 def _by_preference(patterns: Sequence[str]) -> List[str]:
-    """A tag's commit before the tag's own object."""
+    """A tag's commit comes before the tag object."""
     return sorted(patterns, key=lambda each: not each.endswith("^{}"))
 
 
 def parse_tree(out: bytes) -> Iterator[TreeEntry]:
-    """The answer of `git ls-tree -r -z`."""
+    """The entries in the output of `git ls-tree -r -z`."""
     for line in out.split(b"\0"):
         about, tab, path = line.partition(b"\t")
         if tab:
@@ -414,9 +407,7 @@ def parse_tree(out: bytes) -> Iterator[TreeEntry]:
 def kept_repository(
     base: Path, *, namespace: str, address: GitAddress, vault_path: Optional[str]
 ) -> Iterator[Path]:
-    """The folder of one fetched repository, locked against others of this host for the length of
-    the block.
-    """
+    """The folder of one fetched repository, locked on this host for the length of the block."""
     prepare(base)
     sources = base / SOURCES
     sources.mkdir(mode=0o700, exist_ok=True)
@@ -431,8 +422,8 @@ def kept_repository(
 
 
 def forget_unused(base: Path, *, keep_days: float) -> List[str]:
-    """Delete fetched repositories that nobody has used for some days. One that is in use is left
-    alone.
+    """Delete fetched repositories that were not used for `keep_days` and are not in use; their
+    names.
     """
     removed: List[str] = []
     for repository in sorted((base / SOURCES).glob("*.git")) if (base / SOURCES).is_dir() else ():

@@ -1,3 +1,1 @@
-"""Source becomes an image: what an ImageBuild asks for, where its source is, which images to build,
-and who builds.
-"""
+"""The kind ImageBuild: images built from the commits of a git repository."""

@@ -1,8 +1,8 @@
-"""Branches that are followed: looked at where no git server calls (`hooks` has those that do), and
-whose builds they concern.
+"""Tracks the branches that ImageBuilds follow: polls those whose git server sends no webhooks, and
+notes pushes on the ImageBuilds that they concern.
 
-An event says *look*: it is noted on each ImageBuild that follows the branch, and a run then asks
-the git server itself. So events may come twice, late, out of order or not at all.
+An event only says that a branch may have changed; a run of the ImageBuild then asks the git server.
+So events may come twice, late, out of order or not at all.
 """
 
 from __future__ import annotations
@@ -34,18 +34,17 @@ WORKERS = 8
 Dispatch = Callable[[str, Mapping[str, Any]], object]
 
 
-# Whose builds an event concerns.
+# Which ImageBuilds an event concerns.
 
 
 def follows(resource: Mapping[str, Any], keys: Sequence[str], branch: str) -> bool:
-    """Whether an ImageBuild follows a branch of a repository, known by its keys. Pure."""
+    """Whether an ImageBuild follows a branch of the repository with one of these keys. Pure."""
     source = (resource.get("spec") or {}).get("source") or {}
     if source.get("revision") or repository_key(str(source.get("url") or "")) not in keys:
         return False
     followed = source.get("branch")
     if not followed:
-        # Which branch the default one is, the last look found out; before it, any event is a reason
-        # to look.
+        # The default branch as the git server named it last; at first any branch may be it.
         followed = (
             untrusted.mapping(untrusted.status(resource).get("source")).get("branch") or branch
         )
@@ -61,9 +60,11 @@ def note_push(
     actor: str = "",
     event_id: str = "",
 ) -> Dict[str, Any]:
-    """Note a push on every ImageBuild that follows it and does not know it yet. Safe to repeat."""
+    """Note a push on every ImageBuild that follows the branch and has not seen it. Safe to
+    repeat.
+    """
     keys = [key for key in (repository_key(url) for url in urls) if key]
-    told: List[str] = []
+    noted: List[str] = []
     for resource in services.kube.list_all(IMAGE_BUILDS):
         known = untrusted.mapping(untrusted.status(resource).get("source")).get("commit")
         if known == commit or not follows(resource, keys, branch):
@@ -76,17 +77,17 @@ def note_push(
             try:
                 services.kube.patch(IMAGE_BUILDS, metadata["name"], body, metadata["namespace"])
             except NotFoundError:
-                continue  # deleted meanwhile
-        told.append(f"{metadata['namespace']}/{metadata['name']}")
-    return {"image_builds": told, "branch": branch, "commit": commit}
+                continue  # deleted in the meantime
+        noted.append(f"{metadata['namespace']}/{metadata['name']}")
+    return {"image_builds": noted, "branch": branch, "commit": commit}
 
 
-# Branches that are looked at.
+# Branches that are polled.
 
 
 class Followed(NamedTuple):
     """One branch of one repository with the credentials to read it, and the commit that its
-    ImageBuilds know of.
+    ImageBuilds know.
     """
 
     url: str
@@ -96,12 +97,12 @@ class Followed(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Tells one from another."""
+        """Identifies it."""
         return "\n".join((self.url, self.branch, self.vault_path))
 
 
 class BranchPoller:
-    """What the sensor does now and then. Raises nothing: the next look tries again."""
+    """One poll of the sensor. Raises nothing: the next one tries again."""
 
     def __init__(
         self,
@@ -112,9 +113,9 @@ class BranchPoller:
         share: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 (spreads load, guards nothing)
     ) -> None:
         self._settings, self._dispatch, self._log, self._share = settings, dispatch, log, share
-        self._told: Dict[str, str] = {}
+        self._dispatched: Dict[str, str] = {}
         self._due: Dict[str, dt.datetime] = {}
-        self._failures = PollFailures(log, "following")
+        self._failures = PollFailures(log, "branches")
 
     @property
     def tick_seconds(self) -> float:
@@ -122,9 +123,7 @@ class BranchPoller:
         return max(1.0, min(15.0, self._settings.source.poll.interval_seconds / 4))
 
     def poll(self, services: Services) -> None:
-        """Look at the branches whose time has come, several at a time: a slow server holds up no
-        other.
-        """
+        """Poll the branches that are due, several at a time: a slow server delays no other."""
         now = services.now()
         found: List[Any] = []
         if self._failures.run(LISTING, lambda: found.extend(self._followed(services))):
@@ -132,15 +131,15 @@ class BranchPoller:
         keys = {followed.key for followed, _ in found}
         self._due = {key: when for key, when in self._due.items() if key in keys}
         self._failures.retain({*keys, LISTING})
-        self._told = {key: commit for key, commit in self._told.items() if key in keys}
+        self._dispatched = {key: commit for key, commit in self._dispatched.items() if key in keys}
         due = [each for each in found if now >= self._due.get(each[0].key, now)]
         with concurrent.futures.ThreadPoolExecutor(max_workers=WORKERS) as pool:
-            for followed, seconds in pool.map(lambda each: self._look(services, *each), due):
+            for followed, seconds in pool.map(lambda each: self._poll_branch(services, *each), due):
                 self._due[followed.key] = now + dt.timedelta(seconds=seconds)
 
     def _followed(self, services: Services) -> List[Any]:
-        """The branches that ImageBuilds follow, each once, with a run that may read it. Wrong ones
-        are left out.
+        """The branches that ImageBuilds follow, each once, with a run that may read it. Invalid
+        ImageBuilds are left out.
         """
         found: Dict[str, Any] = {}
         for resource in services.kube.list_all(IMAGE_BUILDS):
@@ -151,17 +150,17 @@ class BranchPoller:
             try:
                 spec = run.parse(resource)
             except DefinitionError:
-                continue  # its own condition says so
-            except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are followed)
-                self._log.warning("following.left_out: %s: %s", identity, type(error).__name__)
+                continue  # its condition SpecValid says so
+            except Exception as error:  # noqa: BLE001 (one broken object must not stop the others)
+                self._log.warning("branches.skipped: %s: %s", identity, type(error).__name__)
                 continue
             if not spec.source.revision:
                 followed = _followed_by(resource, spec)
                 found.setdefault(followed.key, (followed, (run, spec)))
         return list(found.values())
 
-    def _look(self, services: Services, followed: Followed, reader: Any) -> Any:
-        """Look at one branch; the seconds until it is looked at again."""
+    def _poll_branch(self, services: Services, followed: Followed, reader: Any) -> Any:
+        """Poll one branch; the seconds until it is polled again."""
         run, spec = reader
 
         def poll() -> None:
@@ -174,18 +173,18 @@ class BranchPoller:
         return followed, delay_seconds(settings.interval_seconds, failures, settings, self._share())
 
     def _compare(self, services: Services, followed: Followed, branch: str, commit: str) -> None:
-        """Tell what neither the ImageBuild knows nor was told before. A process that has just begun
-        tells again what no ImageBuild has looked at yet, which does no harm.
+        """Dispatch a commit that neither the ImageBuild knows nor was dispatched before. After a
+        restart of the sensor it is dispatched again, which is harmless.
         """
-        before = self._told.get(followed.key) or followed.known
+        before = self._dispatched.get(followed.key) or followed.known
         if not before:
-            return  # the first look at the ImageBuild finds the commit itself
+            return  # the first reconcile of the ImageBuild finds the commit itself
         if commit in (before, followed.known):
             return
         push = Push((followed.url,), branch, commit, before=before)
         self._dispatch(TRIGGER, push.payload(source=POLLING, now=services.now()))
-        self._told[followed.key] = commit
-        self._log.info("following.told: %s of %s is at %s", branch, followed.url, commit)
+        self._dispatched[followed.key] = commit
+        self._log.info("branches.dispatched: %s of %s is at %s", branch, followed.url, commit)
 
 
 def _followed_by(resource: Object, spec: ImageBuildSpec) -> Followed:

@@ -1,5 +1,5 @@
-"""What people ask of ImageBuilds: build now, stop, show, logs. What is asked is written on the
-object, so that it waits for nobody.
+"""Commands on ImageBuilds: start and cancel a build, show it, read its logs. Requests are written
+to the object, and return at once.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import uuid
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from kubestorm.clients.services import Services
-from kubestorm.core import status_requests as asked
-from kubestorm.core import untrusted
+from kubestorm.core import status_requests, untrusted
 from kubestorm.core.conditions import READY, UNKNOWN, condition_in
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError
 from kubestorm.core.naming import identity_of
@@ -22,7 +21,14 @@ from kubestorm.kinds.build.builders.host import HostBuilder
 from kubestorm.kinds.build.run import BuildRun, Result
 from kubestorm.kinds.build.settings import HOST_BUILDAH
 from kubestorm.kinds.build.spec import IMAGE_BUILDS, PLURAL
-from kubestorm.kinds.build.status import REQUEST_ANNOTATION, ImageState, Phase, images_of
+from kubestorm.kinds.build.status import (
+    REQUEST_ANNOTATION,
+    ImageState,
+    Phase,
+    build_in,
+    images_of,
+    is_progressing,
+)
 from kubestorm.kinds.common.resource import Object
 
 DEFAULT_LOG_BYTES = 20000
@@ -39,15 +45,15 @@ def start(
     images: Sequence[str] = (),
     force: bool = True,
 ) -> Result:
-    """Ask for a build. With `force` also what has not changed is built; images are all, or those
-    named.
+    """Request a build of the named images, or of all. With `force` also unchanged images
+    are built.
     """
     resource = _read(services, namespace, name)
     known = [str(each.get("name")) for each in (resource.get("spec") or {}).get("images") or ()]
     unknown = [each for each in images if each not in known]
     if unknown:
         message = (
-            f"ImageBuild {namespace}/{name} has no image {', '.join(unknown)}; there are "
+            f"ImageBuild {namespace}/{name} has no image {', '.join(unknown)}; its images are "
             f"{', '.join(known)}."
         )
         raise DefinitionError(message, field="images")
@@ -59,10 +65,8 @@ def start(
         "at": format_time(services.now()),
     }
     _annotate(services, resource, {REQUEST_ANNOTATION: json.dumps(request)})
-    what = f" of {', '.join(images)}" if images else ""
-    _leave_event(
-        services, resource, "BuildRequested", f"{by or 'Somebody'} asked for a build{what}."
-    )
+    what = f"A build of {', '.join(images)}" if images else "A build"
+    _create_event(services, resource, "BuildRequested", f"{what} was requested{_by(by)}.")
     return {
         "namespace": namespace,
         "name": name,
@@ -74,27 +78,24 @@ def start(
 def cancel(
     services: Services, namespace: str, name: str, *, by: str = "", reason: str = ""
 ) -> Result:
-    """Ask the build under way to stop. The execution, or the next run, sees it within seconds."""
+    """Request that the running build stops, which takes seconds."""
     resource = _read(services, namespace, name)
-    build = untrusted.mapping(untrusted.status(resource).get("build"))
-    if build.get("phase") not in (Phase.REQUESTED, Phase.RUNNING):
+    build = build_in(untrusted.status(resource))
+    if not is_progressing(build):
         return {
             "namespace": namespace,
             "name": name,
             "canceled": False,
-            "message": "No build is under way.",
+            "message": "No build is running.",
         }
     number = untrusted.integer(build.get("number"))
-    wish = asked.request(by, services.now(), build=number, reason=reason)
-    services.kube.patch_status(IMAGE_BUILDS, name, asked.fields(cancel=wish), namespace)
+    request = status_requests.request(by, services.now(), build=number, reason=reason)
+    fields = status_requests.fields(cancel=request)
+    services.kube.patch_status(IMAGE_BUILDS, name, fields, namespace)
     why = f": {reason}" if reason else "."
-    _leave_event(
-        services,
-        resource,
-        "CancelRequested",
-        f"{by or 'Somebody'} asked build {number} to stop{why}",
-    )
-    message = f"Build {number} is asked to stop."
+    message = f"Cancellation of build {number} was requested{_by(by)}{why}"
+    _create_event(services, resource, "CancelRequested", message)
+    message = f"Canceling build {number}."
     return {
         "namespace": namespace,
         "name": name,
@@ -105,7 +106,7 @@ def cancel(
 
 
 def show(services: Services, namespace: str, name: str) -> Result:
-    """What is asked for, and how it stands: the conditions, the build, each image with why."""
+    """The source, the last build, each image with its reason, and the conditions."""
     resource = _read(services, namespace, name)
     status = untrusted.status(resource)
     conditions = untrusted.mappings(status.get("conditions"))
@@ -138,8 +139,8 @@ def read_logs(
     image: str = "",
     tail_bytes: int = DEFAULT_LOG_BYTES,
 ) -> Result:
-    """The end of the log of each image of the last build, or of one: from the host or the Job, else
-    from the status.
+    """The end of the log of each image of the last build, or of one image: from the host or the
+    Job, otherwise from the status.
     """
     resource = _read(services, namespace, name)
     status = untrusted.status(resource)
@@ -152,7 +153,7 @@ def read_logs(
         found[str(record["name"])] = _log_of(run, resource, build, record, tail_bytes)
     if image and not found:
         raise NotFoundError(
-            f"ImageBuild {namespace}/{name} has built no image {image}.", service="Kubernetes"
+            f"ImageBuild {namespace}/{name} has not built an image {image}.", service="Kubernetes"
         )
     return {
         "namespace": namespace,
@@ -174,20 +175,21 @@ def follow_logs(
     seconds: float,
     pause_seconds: float = FOLLOW_PAUSE_SECONDS,
 ) -> None:
-    """Pass on what the logs of the build under way gain, until it is over or the time is; up to one
-    MiB of each.
+    """Pass new lines of the running build's logs to `say`, until it is over or `seconds` have
+    passed; at most one MiB of each image.
 
-    A build on another host has its log there, in its execution's output: here only its end is seen.
+    The log of a build on another host is in its execution's output; here only the end of the build
+    is noticed.
     """
-    told: Dict[str, int] = {}
+    passed_on: Dict[str, int] = {}
     deadline = time.monotonic() + seconds
     while True:
         found = read_logs(services, namespace, name, image=image, tail_bytes=FOLLOW_BYTES)
         for each, text in found["logs"].items():
-            fresh = text[told.get(each, 0) :]
-            # A line that is not whole yet waits for its end.
+            fresh = text[passed_on.get(each, 0) :]
+            # An incomplete line waits for its end.
             whole = fresh[: fresh.rfind("\n") + 1]
-            told[each] = told.get(each, 0) + len(whole)
+            passed_on[each] = passed_on.get(each, 0) + len(whole)
             for line in whole.splitlines():
                 say(f"{each}: {line}" if len(found["logs"]) > 1 else line)
         if found["phase"] == Phase.FINISHED or time.monotonic() >= deadline:
@@ -224,12 +226,16 @@ def _read(services: Services, namespace: str, name: str) -> Object:
         return services.kube.get(IMAGE_BUILDS, name, namespace)
     except NotFoundError as error:
         raise NotFoundError(
-            f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes"
+            f"ImageBuild {namespace}/{name} does not exist.", service="Kubernetes"
         ) from error
 
 
-def _leave_event(services: Services, resource: Object, reason: str, message: str) -> None:
-    """Who asked for what, on the object; that it cannot be left stops nothing."""
+def _by(person: str) -> str:
+    return f" by {person}" if person else ""
+
+
+def _create_event(services: Services, resource: Object, reason: str, message: str) -> None:
+    """Best effort: a failure is ignored."""
     with contextlib.suppress(Error):
         services.kube.create_event(
             resource, reason=reason, message=message, type="Normal", now=services.now()

@@ -1,6 +1,6 @@
-"""What a build may see: its context's files, checked before anything is unpacked. Pure.
+"""Checks the files of a build's context before any is unpacked. Pure.
 
-A Dockerfile that is not in its context, and a symbolic link that leads out of it, are refused: on a
+A Dockerfile outside of the context, and a symbolic link that leads out of it, are refused: on a
 host they would name the host's own files.
 """
 
@@ -13,9 +13,7 @@ from kubestorm.clients.git.source import TreeEntry
 from kubestorm.core.errors import DefinitionError
 
 INLINE_DOCKERFILE = ".kubestorm.Dockerfile"
-"""Where a Dockerfile is written that stands in the ImageBuild; nothing of the source may have that
-name.
-"""
+"""Where `dockerfileText` of an ImageBuild is written; the source must have no file of that name."""
 MAX_LINKS = 40
 SHOWN = 5
 
@@ -29,10 +27,10 @@ def check_context(
     dockerfile: str,
     absolute_ok: bool = False,
 ) -> str:
-    """Check one image's context; the Dockerfile's real path below it. Raises DefinitionError naming
-    what is wrong.
+    """Check one image's context; returns the Dockerfile's path below it, links resolved. Raises
+    DefinitionError.
 
-    `links` are the symbolic links among the entries and where they point.
+    `links` are the symbolic links among the entries, and where they point.
     """
     escaping = escapes(links, absolute_ok=absolute_ok)
     if escaping:
@@ -46,7 +44,7 @@ def check_context(
         if any(entry.path.split("/", 1)[0] == INLINE_DOCKERFILE for entry in entries):
             message = (
                 f"the context {context} of image {image} has a file {INLINE_DOCKERFILE}; that "
-                "name is kept free"
+                "name is reserved"
             )
             raise DefinitionError(message, field="context")
         return INLINE_DOCKERFILE
@@ -59,9 +57,7 @@ def check_context(
 
 
 def escapes(links: Mapping[str, str], *, absolute_ok: bool = False) -> List[str]:
-    """The links that lead out of the folder in which they all are, by themselves or through each
-    other.
-    """
+    """The links that lead out of the context, directly or through other links."""
     found: List[str] = []
     for path, target in sorted(links.items()):
         if target.startswith("/"):
@@ -73,10 +69,8 @@ def escapes(links: Mapping[str, str], *, absolute_ok: bool = False) -> List[str]
 
 
 def resolve(path: str, links: Mapping[str, str]) -> Optional[str]:
-    """Where a path ends when links are followed step by step, as the kernel does; None when that is
-    outside.
-
-    A circle of links, and an absolute one, count as outside.
+    """The path with its links resolved, as the kernel does; None where that is outside of the
+    context. A loop of links and an absolute link count as outside.
     """
     todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
     here: List[str] = []

@@ -20,17 +20,17 @@ class RegistryLogin:
     """User and password of one registry, or of a part of it."""
 
     key: str
-    """As config.json names it: `host`, `host/folder` or `host/repository`."""
+    """In config.json: `host`, `host/folder` or `host/repository`."""
     username: str
     password: Secret
 
 
 Logins = Mapping[str, Sequence[RegistryLogin]]
-"""Of the images of an ImageBuild, by name."""
+"""By the names of an ImageBuild's images."""
 
 
 def registry_logins(vault: VaultStore, grants: Iterable[Grant]) -> List[RegistryLogin]:
-    """Read the logins that were chosen, each path once. NotFoundError where Vault has none."""
+    """Read the chosen logins, each path once. NotFoundError where Vault has none."""
     read: Dict[str, Mapping[str, Secret]] = {}
     found: List[RegistryLogin] = []
     for grant in grants:
@@ -38,7 +38,7 @@ def registry_logins(vault: VaultStore, grants: Iterable[Grant]) -> List[Registry
         values = read[path] if path in read else vault.read_values(path)
         if values is None or "username" not in values or "password" not in values:
             message = (
-                f"Vault has no username and password at {vault.full_path(path)} for the registry "
+                f"Vault has no username and password at {vault.full_path(path)} for registry "
                 f"{grant.key}."
             )
             raise NotFoundError(message, service="Vault")
@@ -48,8 +48,8 @@ def registry_logins(vault: VaultStore, grants: Iterable[Grant]) -> List[Registry
 
 
 def docker_config(logins: Iterable[RegistryLogin]) -> Secret:
-    """The text of a `config.json`, as containers-auth.json(5) and kubernetes.io/dockerconfigjson
-    have it.
+    """The text of a `config.json`; see containers-auth.json(5) and
+    kubernetes.io/dockerconfigjson.
     """
     auths: Dict[str, Any] = {}
     for login in logins:
@@ -59,7 +59,7 @@ def docker_config(logins: Iterable[RegistryLogin]) -> Secret:
 
 
 def hidden_texts(logins: Iterable[RegistryLogin]) -> List[str]:
-    """What of these must not appear in any output."""
+    """The texts that must not appear in any output."""
     found: List[str] = []
     for login in logins:
         password = login.password.reveal()

@@ -1,5 +1,5 @@
-"""Which failures of a build may pass by themselves: the network's and the registry's, never the
-Dockerfile's. Pure.
+"""Why a build failed, read from its log, and whether a retry may help: after failures of the
+network or a registry, never of the Dockerfile. Pure.
 """
 
 from __future__ import annotations
@@ -7,9 +7,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from kubestorm.kinds.build.status import Reason
+
 # Words of Go's net package, of containers/image, BuildKit and kaniko, curl and the package managers
 # that RUN starts.
-PASSING = re.compile(
+TRANSIENT = re.compile(
     r"connection (?:refused|reset|timed out)|i/o timeout|tls handshake timeout|no such host"
     r"|unexpected eof|temporary failure (?:in name resolution|resolving)"
     r"|could ?n[o']t? ?(?:resolve|connect to)|could not resolve host"
@@ -29,42 +31,46 @@ MISSING = re.compile(
 FULL = re.compile(r"no space left on device", re.I)
 
 
-class Verdict(NamedTuple):
-    """Why a build failed, in one word and one sentence, and whether the next try may go better."""
+class Failure(NamedTuple):
+    """Why a build failed, in one word and one sentence, and whether a retry may help."""
 
-    reason: str
+    reason: Reason
     message: str
     retryable: bool
 
 
-def judge(stage: str, log: str, code: int) -> Verdict:
-    """Judge the end of a log. `stage` is `build`, `test` or `push`; the last telling line is
-    quoted.
+def classify(stage: str, log: str, code: int) -> Failure:
+    """Classify a failure by the end of its log. `stage` is `build`, `test` or `push`; the message
+    quotes the last error, or the last line.
     """
-    said = last_line(log)
+    line = last_line(log)
     if stage == "test":
-        return Verdict("TestFailed", f"The test command failed ({code}): {said}", False)
+        return Failure(
+            Reason.TEST_FAILED, f"The test command failed (exit code {code}): {line}", False
+        )
     if FULL.search(log):
-        return Verdict("DiskFull", f"The disk of the builder is full: {said}", False)
+        return Failure(Reason.DISK_FULL, f"The builder's disk is full: {line}", False)
     if REFUSED.search(log):
-        where = "to push there" if stage == "push" else "to pull a base image"
-        return Verdict("RegistryDenied", f"The registry denies access {where}: {said}", False)
-    if PASSING.search(log_end(log)):
-        return Verdict("NetworkFailed", f"The network or a registry did not answer: {said}", True)
+        what = "the push" if stage == "push" else "a base image"
+        return Failure(
+            Reason.REGISTRY_DENIED, f"The registry denied access to {what}: {line}", False
+        )
+    if TRANSIENT.search(log_end(log)):
+        return Failure(Reason.NETWORK_FAILED, f"The network or a registry failed: {line}", True)
     if MISSING.search(log):
-        return Verdict("BaseImageMissing", f"A base image is not there: {said}", False)
+        return Failure(Reason.BASE_IMAGE_MISSING, f"Base image not found: {line}", False)
     if stage == "push":
-        return Verdict("PushFailed", f"The image could not be pushed ({code}): {said}", True)
-    return Verdict("BuildFailed", f"The Dockerfile failed ({code}): {said}", False)
+        return Failure(Reason.PUSH_FAILED, f"Push failed (exit code {code}): {line}", True)
+    return Failure(Reason.BUILD_FAILED, f"The Dockerfile failed (exit code {code}): {line}", False)
 
 
 def log_end(log: str) -> str:
-    """The part of a log that tells how it ended."""
+    """The last lines of a log."""
     return "\n".join(log.splitlines()[-25:])
 
 
 def last_line(log: str) -> str:
-    """The last line that says something, or the last error."""
+    """The last error of the last lines, or the last line that is not empty."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines[-15:] if re.match(r"(?i)(error|fatal|failed)\b", line)]
-    return (errors or lines or ["it said nothing"])[-1][:300]
+    return (errors or lines or ["no output"])[-1][:300]

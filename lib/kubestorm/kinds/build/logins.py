@@ -1,14 +1,14 @@
-"""Which login a build gets of a registry, and which a namespace's pods get. Pure: Vault is read by
-credentials.py, by the paths that are chosen here.
+"""Which registry logins a build gets, and which a namespace's pods get. Pure: credentials.py reads
+the chosen paths from Vault.
 
 An entry of `registries.hosts[].access` is for some namespaces, and for the repositories of the host
 that its patterns cover. Of several that cover a repository the one with the most specific pattern
 counts (decision 0125).
 
-What programs make of a key of config.json: containers-auth.json(5) for buildah ("a single hostname
-or a namespace", the most specific first); "Interpretation of config.json" in Kubernetes'
-documentation for pods' pull secrets (a prefix of the image); session/auth/authprovider of
-moby/buildkit and pkg/authn of google/go-containerregistry, as kaniko has it, for hosts alone.
+How programs read a key of config.json: containers-auth.json(5) for buildah ("a single hostname or a
+namespace", the most specific first); "Interpretation of config.json" in Kubernetes' documentation
+for pods' pull secrets (a prefix of the image); session/auth/authprovider of moby/buildkit and
+pkg/authn of google/go-containerregistry, as kaniko has it, for hosts alone.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from kubestorm.core.image_names import DOCKER_HUB, ImageName
 from kubestorm.kinds.build.settings import BUILDKIT, KANIKO, BuildSettings, RegistryAccess
 
 ONE_LOGIN_A_HOST = (BUILDKIT, KANIKO)
-"""Builders that look for a login by its host alone."""
+"""Builders that select a login by host only."""
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
-"""What those call Docker Hub, as `docker login` does."""
+"""Their key for Docker Hub, as `docker login` writes it."""
 _WILDCARD = re.compile(r"[*?\[]")
 
 
 class Grant(NamedTuple):
-    """A login that may be shown to a part of a registry."""
+    """A login for a part of a registry."""
 
     host: str
     path: str
-    """A repository, or a folder of them; empty: all of the host."""
+    """A repository, or a folder of repositories; empty: the whole host."""
     vault_path: str
 
     @property
@@ -50,8 +50,8 @@ class _Rule(NamedTuple):
 
     @property
     def rank(self) -> Tuple[bool, int, int, bool, bool]:
-        """The most specific pattern has the highest; of equal ones that of an entry for certain
-        namespaces, and then that which is pushed to.
+        """Highest for the most specific pattern; between equal ones for an entry with certain
+        namespaces, then for one that is pushed to.
         """
         start = _start(self.pattern)
         is_exact, is_for_some = start == self.pattern, "*" not in self.entry.namespaces
@@ -61,7 +61,7 @@ class _Rule(NamedTuple):
 def push_entry(
     settings: BuildSettings, image: ImageName, namespace: str
 ) -> Optional[RegistryAccess]:
-    """The entry by which an ImageBuild of that namespace pushes there; None where it may not."""
+    """The entry by which an ImageBuild of that namespace may push there, or None."""
     found = _covering(settings, image, namespace)
     return found[0] if found and found[0].is_pushed_to else None
 
@@ -79,10 +79,11 @@ def build_grants(
     pushes: Iterable[ImageName],
     pulls: Optional[Iterable[ImageName]],
 ) -> Tuple[Grant, ...]:
-    """The logins of one image's build: those that push where it goes, and those that pull what it
-    stands on. `pulls` is None where that cannot be known: then all that the namespace may pull.
+    """The logins of one image's build: those that push the image, and those that pull its base
+    images. `pulls` is None where the base images are not known: then all that the namespace may
+    pull.
 
-    A repository that no entry lets the namespace use gets none.
+    There is no login for a repository that no entry lets the namespace use.
     """
     grants: Dict[str, Grant] = {}
     for image in pushes:
@@ -97,7 +98,7 @@ def build_grants(
         _add(grants, image.registry, image.repository, path)
     if builder not in ONE_LOGIN_A_HOST:
         return tuple(grants.values())
-    # Where images are pushed comes first, so that it is not a base that decides.
+    # Destinations come first, so that their login wins over a base image's.
     by_host: Dict[str, Grant] = {}
     for grant in grants.values():
         host = DOCKER_HUB_KEY if grant.host == DOCKER_HUB else grant.host
@@ -111,8 +112,8 @@ def namespace_grants(
     """The logins with which a namespace's pods pull. `allowed` are the patterns of
     `registry/repository` that Applications may run; empty: all.
 
-    Raises DefinitionError where an entry has only a login that pushes and operations have not said
-    whether namespaces may have it.
+    Raises DefinitionError where an entry has only a login that pushes, and copy_push_login is not
+    set.
     """
 
     def single(rule: _Rule) -> Optional[str]:
@@ -121,9 +122,9 @@ def namespace_grants(
             return entry.push_vault_path
         where = entry.where
         raise DefinitionError(
-            f"{where} ({entry.host}, {rule.pattern}) has only a login that pushes, and that is not "
+            f"{where} ({entry.host}, {rule.pattern}) has only a login that pushes, which is not "
             f"copied into namespace {namespace}: set {where}.pull_vault_path, or "
-            "copy_push_login: true where pods may have it.",
+            "copy_push_login: true if pods may have that login.",
             field=f"{where}.pull_vault_path",
         )
 
@@ -136,7 +137,7 @@ def namespace_grants(
 
 
 def config_warnings(settings: BuildSettings) -> List[str]:
-    """A sentence for each entry whose logins give more than they need to."""
+    """A sentence for each entry whose logins allow more than needed."""
     found: List[str] = []
     for entry in settings.registries:
         where = f"{entry.where} ({entry.host})"
@@ -149,12 +150,12 @@ def config_warnings(settings: BuildSettings) -> List[str]:
             )
         if entry.copy_push_login:
             found.append(
-                f"{where} has one login, and copies it: whoever may read Secrets of a namespace "
-                "with a pull secret can push. Set pull_vault_path instead."
+                f"{where} copies its only login: whoever may read Secrets of a namespace with a "
+                "pull secret can push. Set pull_vault_path instead."
             )
         elif any(_has_only_push(rule, settings.registries) for rule in rules):
             found.append(
-                f"{where} has one login: builds pull with the login that pushes, and "
+                f"{where} has only one login: builds pull with the login that pushes, and "
                 "pull_secret_ensure fails for its namespaces. Set pull_vault_path, or "
                 "copy_push_login."
             )
@@ -167,7 +168,7 @@ def _pull_grants(
     single: Callable[[_Rule], Optional[str]],
     wanted: Callable[[_Rule], bool] = lambda rule: True,
 ) -> Tuple[Grant, ...]:
-    """By pattern, the most specific first; `single` is asked where there is only a login that
+    """By pattern, the most specific first; `single` decides where there is only a login that
     pushes.
     """
     grants: Dict[str, Grant] = {}
@@ -182,7 +183,7 @@ def _pull_grants(
 def _has_only_push(
     rule: _Rule, entries: Sequence[RegistryAccess], namespace: Optional[str] = None
 ) -> bool:
-    """Whether nothing pulls what a pattern covers but the login that pushes there."""
+    """Whether the only login for what a pattern covers is one that pushes."""
     if rule.entry.push_vault_path is None or rule.entry.pull_vault_path is not None:
         return False
     for entry in entries:
@@ -199,13 +200,13 @@ def _has_only_push(
 
 
 def _is_within(pattern: str, wider: str) -> bool:
-    """Whether `wider` fits all that `pattern` fits; a `*` takes another one as it takes letters."""
+    """Whether `wider` matches all that `pattern` matches; its `*` also matches a `*`."""
     return not set("?[") & set(wider) and fnmatchcase(pattern, wider)
 
 
 def _pull_path(entries: Sequence[RegistryAccess]) -> Optional[str]:
-    """Of the entries that cover a repository, the login to pull it with. One that pushes only where
-    operations gave no other.
+    """The login to pull a repository with, of the entries that cover it. One that pushes only where
+    there is no other.
     """
     if not entries or entries[0].push_vault_path is None:
         return entries[0].pull_vault_path if entries else None
@@ -224,7 +225,7 @@ def _covering(settings: BuildSettings, image: ImageName, namespace: str) -> List
 
 
 def _rules(entries: Iterable[RegistryAccess], namespace: str) -> List[_Rule]:
-    """The patterns that hold for a namespace, the most specific first; of equals the first."""
+    """The patterns for a namespace, the most specific first; equal ones in their order."""
     found = [_Rule(pattern, entry) for entry in entries for pattern in entry.patterns(namespace)]
     return sorted(found, key=lambda rule: rule.rank, reverse=True)
 
@@ -236,11 +237,11 @@ def _add(grants: Dict[str, Grant], host: str, path: str, vault_path: Optional[st
 
 
 def _start(pattern: str) -> str:
-    """What stands before the first wildcard."""
+    """The part before the first wildcard."""
     return _WILDCARD.split(pattern, 1)[0]
 
 
 def _folder(pattern: str) -> str:
-    """The narrowest path that a key can have for all that a pattern fits; empty for the host."""
+    """The narrowest path of a key for all that a pattern matches; empty for the host."""
     start = _start(pattern)
     return start if start == pattern else start.rpartition("/")[0]

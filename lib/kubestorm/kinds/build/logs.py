@@ -1,7 +1,5 @@
-"""Whole logs of builds on this host: one file for each image of a build, readable by its user
-alone, the last few kept.
-
-A log that grows beyond its limit is cut there: how a build ended is in the status.
+"""Complete logs of builds on this host: one file of mode 0600 for each image of a build. The last
+few builds' logs are kept. A log is cut at 10 MiB; how the build ended is in the status.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ def folder_of(settings: BuildSettings, identity: Identity) -> Path:
 def writer(
     settings: BuildSettings, identity: Identity, number: int, image: str
 ) -> Iterator[Callable[[str], None]]:
-    """Append lines to the log of one image of one build; older builds' logs are deleted."""
+    """Append lines to the log of one image of one build; deletes the oldest builds' logs."""
     prepare(settings.work_folder)
     folder = folder_of(settings, identity)
     path = folder / str(number) / f"{image}.log"
@@ -64,7 +62,7 @@ def read(
 
 
 def forget(settings: BuildSettings, identity: Identity) -> None:
-    """Delete the logs of an ImageBuild that is no more. Safe to repeat."""
+    """Delete the logs of an ImageBuild. Safe to repeat."""
     shutil.rmtree(folder_of(settings, identity), ignore_errors=True)
 
 

@@ -1,9 +1,9 @@
-"""Which images a change concerns: patterns of paths against the paths that changed. Pure.
+"""Matches changed paths against the patterns of an image. Pure.
 
 The patterns are those of a .gitignore at the repository's root, byte for byte (git's dir.c and
-wildmatch.c; a property test asks `git check-ignore`). So one without a slash, or with one at its
-end alone, fits at any depth; a folder that fits means all below it; and what `!` takes back is
-taken back only where no folder above it fits.
+wildmatch.c; a property test asks `git check-ignore`). So one without a slash, or with one only at
+its end, matches at any depth; a folder that matches includes all below it; and `!` excludes only
+where no folder above matches.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ CLASSES = {
 
 
 def problem(pattern: str) -> str:
-    """What is wrong with a pattern, in words to follow its field's name; empty if nothing is."""
+    """What is wrong with a pattern, to follow its field's name; empty if nothing is."""
     text = pattern[1:] if pattern.startswith("!") else pattern
     if any(char in text for char in "\0\n\r"):
-        return "a pattern is one line of text"
+        return "a pattern must be a single line"
     if pattern.startswith("#"):
-        return "it is a comment in a .gitignore; write \\# for a name that begins with #"
+        return "this is a comment in a .gitignore; write \\# for a name that begins with #"
     if {".", ".."} & set(text.split("/")):
-        return "a pattern begins at the repository's root, without `.` and `..`"
+        return "patterns start at the repository's root and must not have `.` or `..`"
     if _read(pattern) is None:
-        return "no path fits: it is empty, ends in a backslash, or has a bracket that is wrong"
+        return "no path can match: it is empty, ends in a backslash, or has an invalid bracket"
     return ""
 
 
 def default_patterns(context: str) -> Tuple[str, ...]:
-    """What an image is built from where nothing else is said: all of its context."""
+    """The patterns of an image that has none: all of its context."""
     if context in ("", "."):
         return (EVERYTHING,)
     return ("/" + re.sub(r"([*?\[\\])", r"\\\1", context.strip("/")) + "/**",)
@@ -72,11 +72,11 @@ class _Rule(NamedTuple):
     is_wanted: bool
     is_for_folders: bool
     is_for_names: bool
-    """Whether it is held against the last part of a path alone."""
+    """Whether only the last part of a path is matched."""
     plain: bytes
-    """What the path begins with."""
+    """The part before the first wildcard."""
     parts: Sequence[Part]
-    """The rest of it."""
+    """The rest of the pattern."""
 
     def fits(self, path: bytes) -> bool:
         if self.is_for_names:
@@ -85,14 +85,14 @@ class _Rule(NamedTuple):
 
 
 class PathFilter:
-    """Patterns, compiled. Those that no path fits are left out."""
+    """Compiled patterns. Those that no path can match are left out."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         found = (_read(pattern) for pattern in reversed(patterns))
         self._rules = [rule for rule in found if rule is not None]
 
     def matches(self, path: str) -> bool:
-        """Whether a file is wanted. The last pattern that fits decides: first for each folder above
+        """Whether a file matches. The last matching pattern decides: first for each folder above
         the file, from the root on, then for the file itself.
         """
         parts = _encoded(path).split(b"/")
@@ -102,7 +102,7 @@ class PathFilter:
         )
 
     def first(self, paths: Iterable[str]) -> Optional[str]:
-        """The first of the paths that is wanted, None when none is."""
+        """The first of the paths that matches, or None."""
         return next((path for path in paths if self.matches(path)), None)
 
     def _is_wanted(self, path: bytes, *, is_folder: bool) -> bool:
@@ -117,7 +117,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _read(line: str) -> Optional[_Rule]:
-    """One pattern; None for a comment, and for what no path fits."""
+    """One pattern; None for a comment, and for what no path can match."""
     text = _encoded(line)
     if text.startswith(b"#"):
         return None
@@ -129,8 +129,8 @@ def _read(line: str) -> Optional[_Rule]:
     text = text[:-1] if is_for_folders else text
     is_for_names = b"/" not in text
     text = text[1:] if text.startswith(b"/") else text
-    # git compares what stands before the first wildcard by itself, and then reads the rest as if it
-    # began there: `a**/b` is `a`, and then `**/b`.
+    # git compares the part before the first wildcard separately, and then reads the rest as if it
+    # started there: `a**/b` is `a`, and then `**/b`.
     plain = b"" if is_for_names else BEFORE_WILDCARDS.match(text)[0]  # type: ignore[index]
     parts = _parts(text[len(plain) :])
     if not text or parts is None:
@@ -139,7 +139,7 @@ def _read(line: str) -> Optional[_Rule]:
 
 
 def _parts(pattern: bytes) -> Optional[List[Part]]:
-    """A pattern with wildcards, part by part; None where nothing fits."""
+    """A pattern with wildcards, part by part; None where nothing can match."""
     parts: List[Part] = []
     start = at = 0
     chunks = [b""]
@@ -175,7 +175,7 @@ def _part(chunks: Sequence[bytes]) -> Pattern[bytes]:
 
 
 def _fit(pattern: Sequence[Part], parts: Sequence[bytes]) -> bool:
-    """Whether all of the parts fit. Comes back to the last `**` alone, so many take no longer."""
+    """Whether all parts match. Backtracks only to the last `**`, so that several take no longer."""
     at = here = 0
     again: Optional[Tuple[int, int]] = None
     while at < len(parts):
@@ -194,8 +194,8 @@ def _fit(pattern: Sequence[Part], parts: Sequence[bytes]) -> bool:
 
 
 def _bracket(pattern: bytes, at: int) -> Optional[Tuple[bytes, int]]:
-    """What stands after `[` as a regular expression, and where the pattern goes on; None where it
-    is not closed or names no class.
+    """The bracket after `[` as a regular expression, and where the pattern continues; None where it
+    is not closed or names an unknown class.
     """
     is_negated = pattern[at : at + 1] in (b"!", b"^")
     at += is_negated

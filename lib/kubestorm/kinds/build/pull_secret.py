@@ -1,4 +1,4 @@
-"""The Secret with which a namespace's pods pull from the registries that operations set up."""
+"""The Secret with which a namespace's pods pull from the configured registries."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LABELS = {"app.kubernetes.io/managed-by": "kubestorm"}
 def ensure_pull_secret(
     services: Services, namespace: str, *, name: str = "", service_account: Optional[str] = None
 ) -> Dict[str, Any]:
-    """Have the Secret in a namespace, and (where one is named) a service account that uses it. Safe
-    to repeat.
+    """Create or update the Secret in a namespace and, where one is named, add it to a service
+    account. Safe to repeat.
 
-    A Secret of that name that is not ours is left as it is. Written only where it differs, so that
-    a rotation in Vault reaches the namespace with the next call and nothing else changes. It holds
-    logins that only pull; DefinitionError, and the Secret stays as it is, where there is only one
-    that pushes and operations have not decided that namespaces may have it.
+    PermanentError for a Secret of that name that kubestorm does not manage. It is written only
+    where it differs, so that a rotation in Vault reaches the namespace with the next call. It holds
+    logins that only pull; DefinitionError, and the Secret stays as it is, where there is only a
+    login that pushes and the configuration does not allow namespaces to have it.
     """
     settings = BuildSettings.from_config(services.settings.raw)
     name = name or settings.pull_secret_name
@@ -57,8 +57,8 @@ def _ensure_secret(services: Services, wanted: Dict[str, Any]) -> bool:
             found = services.kube.get(SECRETS, metadata["name"], metadata["namespace"])
     if untrusted.labels_of(found).get("app.kubernetes.io/managed-by") != "kubestorm":
         message = (
-            f"Secret {metadata['namespace']}/{metadata['name']} is not ours; delete it, or name "
-            "another."
+            f"Secret {metadata['namespace']}/{metadata['name']} is not managed by kubestorm; "
+            "delete it, or choose another name."
         )
         raise PermanentError(message, service="Kubernetes")
     if found.get("type") != wanted["type"]:
@@ -74,7 +74,7 @@ def _ensure_secret(services: Services, wanted: Dict[str, Any]) -> bool:
 
 
 def _link(services: Services, namespace: str, name: str, account: str) -> bool:
-    """Add the Secret to a service account's imagePullSecrets; a strategic merge keeps others."""
+    """Add the Secret to a service account's imagePullSecrets; others are kept."""
     found = services.kube.get(ACCOUNTS, account, namespace)
     if any(each.get("name") == name for each in found.get("imagePullSecrets") or ()):
         return False

@@ -1,7 +1,7 @@
 """The `build` section of the pack's configuration: under each field its unit, default and reason.
 
-Operations own registries, builders and where credentials may be read from; an ImageBuild names
-values only. As everywhere, the configuration says where a credential is found, and holds none.
+The platform team decides about registries, builders and where credentials may be read from. The
+configuration has the Vault paths of credentials, never the credentials.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ class RegistryAccess(AccessSettings):
 
 @dataclass(frozen=True)
 class HostSettings:
-    """Builds by buildah on this host. For trusted sources only: chroot is no security boundary."""
+    """Builds with buildah on this host. For trusted sources only: chroot is no security
+    boundary.
+    """
 
     enabled: bool = False
     """Whether ImageBuilds may use host-buildah."""
     allow_root: bool = False
-    """Whether to build as root, where a Dockerfile's RUN is root on this machine. For the demo and
-    tests.
-    """
+    """Whether to build as root, where RUN is root on this machine. For the demo and tests."""
     buildah: str = "buildah"
     """The program."""
     storage_driver: str = setting("vfs", one_of=("vfs", "overlay"))
-    """vfs needs no kernel support and no privilege; overlay is faster where it works."""
+    """vfs needs no kernel support and no privileges; overlay is faster where it works."""
     network: bool = True
-    """Whether RUN may use the host's network. Without it base images are pulled first."""
+    """Whether RUN may use the host's network. If not, base images are pulled first."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class ResourceSettings:
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """Builds as Jobs, all in one namespace that operations own."""
+    """Builds as Jobs, all in one namespace of the platform team."""
 
     namespace: str = "kubestorm-builds"
     """Namespace of the Jobs."""
     service_account: str = "kubestorm-build"
     """Has no rights, and its token is not mounted."""
     git_image: str = "docker.io/alpine/git:2.47.2"
-    """Brings git for the source; it runs as an ordinary user."""
+    """Has git, which fetches the source; runs as user 1000."""
     buildkit_image: str = "docker.io/moby/buildkit:v0.21.1-rootless"
     """Image of BuildKit, rootless."""
     buildah_image: str = "quay.io/buildah/stable:v1.39.3"
@@ -92,9 +92,9 @@ class ClusterSettings:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     """Node selector of the pods."""
     image_pull_secret: Optional[str] = None
-    """Name of a Secret in that namespace for the images above."""
+    """Name of a Secret in that namespace, to pull the images above."""
     keep_seconds: int = setting(3600, least=60)
-    """How long a Job that is over stays, with its log."""
+    """How long a finished Job is kept, with its log."""
 
 
 @dataclass(frozen=True)
@@ -102,36 +102,37 @@ class BuildSettings:
     """How images are built from git repositories (docs/builds.md)."""
 
     builder: str = setting(BUILDKIT, one_of=BUILDERS)
-    """For an ImageBuild that names none: buildkit, buildah, kaniko (all in the cluster) or
+    """The default for ImageBuilds: buildkit, buildah, kaniko (all in the cluster) or
     host-buildah.
     """
     builders: Tuple[str, ...] = setting((), one_of=BUILDERS)
-    """Which other ones an ImageBuild may ask for."""
+    """The other builders that an ImageBuild may choose."""
     folder: str = ""
-    """Where the host keeps fetched sources, builds under way and logs; empty: kubestorm-UID below
+    """The folder for fetched sources, running builds and logs on a host; empty: kubestorm-UID in
     /var/tmp.
     """
     max_concurrent: int = setting(2, least=1)
-    """Builds at a time for each namespace of ImageBuilds."""
+    """Concurrent builds in each namespace of ImageBuilds."""
     timeout_seconds: int = setting(1800, least=1)
-    """For one image, unless the ImageBuild says less."""
+    """For one image, unless the ImageBuild sets another."""
     max_timeout_seconds: int = setting(7200, least=1)
-    """The most that an ImageBuild may ask for."""
+    """The most that an ImageBuild may set."""
     attempts: int = setting(3, least=1)
-    """Tries of an image whose failure may pass by itself (network, registry, an interrupted build).
+    """Attempts for an image whose failure may be transient (network, registry, an interrupted
+    build).
     """
     retry_seconds: float = 30.0
-    """Before the second try; it doubles."""
+    """Before the second attempt; doubles with each further one."""
     log_tail_bytes: int = setting(4000, most=32768)
-    """How much of the end of a log the ImageBuild's status shows."""
+    """How much of the end of a log is written to the ImageBuild's status."""
     keep_logs: int = 10
-    """How many builds' whole logs the host keeps of each ImageBuild."""
+    """For how many builds of each ImageBuild a host keeps the complete logs."""
     allow_absolute_links: bool = False
-    """Whether a context may hold symbolic links to absolute paths, as a root file system's overlay
-    does.
+    """Whether a context may have symbolic links to absolute paths, as an overlay of a root file
+    system has.
     """
     pull_secret_name: str = "kubestorm-registry"  # noqa: S105 (the name of one)
-    """The Secret that `pull_secret_ensure` makes."""
+    """The Secret that `pull_secret_ensure` creates."""
     source: GitSettings = _SOURCE
     """Which git servers may be talked to, and how."""
     webhooks: WebhooksSettings = _WEBHOOKS
@@ -177,31 +178,29 @@ class BuildSettings:
 
     @property
     def offered(self) -> Tuple[str, ...]:
-        """The builders that an ImageBuild may name."""
+        """The builders that an ImageBuild may choose."""
         return (self.builder, *(each for each in self.builders if each != self.builder))
 
     @property
     def in_cluster(self) -> bool:
-        """Whether a builder that may be named runs as Jobs."""
+        """Whether a builder that may be chosen runs as Jobs."""
         return any(builder != HOST_BUILDAH for builder in self.offered)
 
     @property
     def job_namespace(self) -> str:
-        """Where builds run as Jobs; empty where none does."""
+        """The namespace of Jobs; empty where no builder runs as Jobs."""
         return self.cluster.namespace if self.in_cluster else ""
 
     def platform_of(self, builder: str) -> str:
-        """What a builder makes where an ImageBuild names no platform; empty where that depends on
-        the node.
-        """
+        """The platform of images that set none; empty where that depends on the node."""
         selected = self.cluster.node_selector.get("kubernetes.io/arch", "")
         architecture = platform.machine() if builder == HOST_BUILDAH else selected
         return f"linux/{architecture}" if architecture else ""
 
     @property
     def work_folder(self) -> Path:
-        """Where this host's builds live."""
+        """The folder for builds on this host."""
         if self.folder:
             return Path(self.folder).expanduser()
-        base = Path("/var/tmp")  # noqa: S108 (a folder of this user alone; workspace.py checks whose it is)
+        base = Path("/var/tmp")  # noqa: S108 (a private folder; workspace.py checks its owner)
         return (base if base.is_dir() else Path(tempfile.gettempdir())) / f"kubestorm-{os.getuid()}"

@@ -1,9 +1,9 @@
-"""How many builds a namespace may have at a time, counted by Leases so that engines and machines
-share the count.
+"""Limits how many builds a namespace has at a time, by Leases, so that engines and machines share
+the count.
 
-A build on a host holds one of N Leases for as long as it works, renewed with its own; that of a
-build that died runs out. Jobs in the cluster are counted themselves, under a Lease that is held
-while they are made. A build that finds no room waits until one that ends calls it.
+A build on a host holds one of N Leases while it runs; that of a dead build expires. Jobs in the
+cluster are counted by listing them, under a Lease that is held while they are created. A build
+without a slot waits until one that ends starts it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kubestorm.core.naming import Identity
 from kubestorm.kinds.build.status import BUILD_REQUESTED
 
 COUNTING_WAIT_SECONDS = 30.0
-"""Making a Job takes a second or two."""
+"""Creating a Job takes a second or two."""
 
 
 def acquire(services: Services, limit: int, identity: Identity, holder: str) -> Optional[LeaseLock]:
@@ -31,14 +31,14 @@ def acquire(services: Services, limit: int, identity: Identity, holder: str) -> 
 
 
 def count_free(services: Services, limit: int, identity: Identity) -> int:
-    """How many slots of the object's namespace nobody holds now."""
+    """How many slots of the object's namespace are free now."""
     return sum(not lease.is_taken() for lease in _slots(services, limit, identity))
 
 
 @contextlib.contextmanager
 def counting(services: Services, identity: Identity, holder: str) -> Iterator[None]:
-    """Nobody else makes Jobs for this namespace meanwhile. Raises LeaseTakenError when somebody
-    does for long.
+    """Hold the Lease under which Jobs are created for this namespace. Raises LeaseTakenError where
+    another holds it for too long.
     """
     lease = services.lease(f"build-jobs.{identity.namespace}", holder)
     if not lease.acquire_within(COUNTING_WAIT_SECONDS):

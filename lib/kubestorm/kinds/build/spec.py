@@ -1,7 +1,7 @@
-"""What an ImageBuild asks for, parsed and checked against what operations offer.
+"""Parses an ImageBuild's spec and checks it against the configuration.
 
-The API server's schema has refused wrong shapes already; this module says what a schema cannot. All
-problems are found in one go, each with its field and what would be right. Pure: nothing is called.
+The API server's schema has refused wrong types already; this checks what a schema cannot. All
+problems are reported at once, each with its field. Pure.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """Where the source is. Either `branch` is followed, or `revision` (a tag or a commit) is built
+    """The git repository. Either `branch` is followed, or `revision` (a tag or a commit) is built
     once.
     """
 
     address: GitAddress
     branch: str
-    """Empty: what the repository's HEAD names."""
+    """Empty: the repository's default branch."""
     revision: str
     vault_path: Optional[str]
 
     @property
     def shown(self) -> str:
-        """What is followed, for a message and as the word `branch` in tags."""
+        """The revision or branch, for messages and as `{branch}` in tags."""
         return self.revision or self.branch or "HEAD"
 
 
@@ -80,9 +80,9 @@ class ImageSpec:
 
     name: str
     context: str
-    """Folder from the repository's root; `.` is the root."""
+    """Folder, relative to the repository's root; `.` is the root."""
     dockerfile: str
-    """Path below the context."""
+    """Path, relative to the context."""
     registry: str
     repository: str
     build_args: Mapping[str, str]
@@ -91,13 +91,11 @@ class ImageSpec:
     paths: Tuple[str, ...]
     tags: Tuple[str, ...]
     cache: str
-    """Reference of the repository that keeps layers between builds; empty: none."""
+    """`registry/repository` that caches layers between builds; empty: none."""
     test_command: Tuple[str, ...]
     test_timeout_seconds: int
     dockerfile_text: str = ""
-    """The Dockerfile itself, where the source has none; `dockerfile` then names the place where it
-    is written.
-    """
+    """The Dockerfile's text, instead of one in the source; it is written to `dockerfile`."""
 
     @property
     def reference(self) -> str:
@@ -106,7 +104,7 @@ class ImageSpec:
 
     @property
     def pushed_to(self) -> Tuple[ImageName, ...]:
-        """Where a build pushes: the image first, then what keeps its layers."""
+        """The repositories that a build pushes to: the image's first, then the cache."""
         host, _, repository = self.cache.partition("/")
         image = ImageName(self.registry, self.repository)
         return (image, ImageName(host, repository)) if self.cache else (image,)
@@ -114,9 +112,7 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class Notify:
-    """Who is told of what. The pack hands it on in the trigger kubestorm.build_finished; rules and
-    chat do the rest.
-    """
+    """Channels and outcomes to notify of, passed on in the trigger kubestorm.build_finished."""
 
     channels: Tuple[str, ...] = ()
     on: FrozenSet[str] = frozenset(NOTIFY_OUTCOMES)
@@ -132,25 +128,25 @@ class ImageBuildSpec:
     timeout_seconds: int
     """For one image."""
     suspend: bool
-    """Whether only a command starts a build."""
+    """Whether only commands start a build."""
     notify: Notify
 
     def image(self, name: str) -> Optional[ImageSpec]:
-        """The image of that name."""
+        """The image of that name, or None."""
         return next((each for each in self.images if each.name == name), None)
 
 
 def parse_image_build(
     resource: Mapping[str, Any], settings: BuildSettings, *, cluster: str
 ) -> ImageBuildSpec:
-    """Read an ImageBuild as the Kubernetes API returns it. Raises InvalidSpecError with every
-    problem.
+    """Parse an ImageBuild as the Kubernetes API returns it. Raises InvalidSpecError with all
+    problems.
     """
     return _Parser(resource, settings, cluster).parse()
 
 
 class _Parser:
-    """Reads one resource, and collects what is wrong with it on the way."""
+    """Parses one resource and collects its problems."""
 
     def __init__(self, resource: Mapping[str, Any], settings: BuildSettings, cluster: str) -> None:
         metadata = resource.get("metadata") or {}
@@ -189,7 +185,7 @@ class _Parser:
         if branch and revision:
             self._wrong(
                 "source.revision",
-                "say either the branch to follow or the revision to build, not both",
+                "set either the branch to follow or the revision to build, not both",
             )
         for field, value, check in (
             ("branch", branch, branch_problem),
@@ -214,20 +210,16 @@ class _Parser:
             places = " or ".join(allowed)
             self._wrong(
                 "source.credentials.vaultPath",
-                f"{shown(path)} may not be read for this namespace; it is {places}",
+                f"{shown(path)} is not allowed for this namespace; must match {places}",
             )
 
     def _builder(self) -> str:
         offered = self._settings.offered
         builder = str(self._spec.get("builder") or self._settings.builder)
         if builder not in offered:
-            self._wrong(
-                "builder", f"{shown(builder)} is not offered; there is {', '.join(offered)}"
-            )
+            self._wrong("builder", f"must be one of {', '.join(offered)}, not {shown(builder)}")
         elif builder == HOST_BUILDAH and not self._settings.host.enabled:
-            message = (
-                "builds on the host are turned off; operations allow them with build.host.enabled"
-            )
+            message = "builds on the host are turned off; build.host.enabled allows them"
             self._wrong("builder", f"{message}, for trusted sources only")
         return builder
 
@@ -238,7 +230,7 @@ class _Parser:
             return min(self._settings.timeout_seconds, most)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             self._wrong(
-                "timeoutSeconds", f"{shown(value)} is not a number of seconds from 1 to {most}"
+                "timeoutSeconds", f"must be an integer from 1 to {most}, not {shown(value)}"
             )
             return most
         return value
@@ -247,7 +239,9 @@ class _Parser:
         on = raw.get("on") or NOTIFY_OUTCOMES
         for word in on:
             if word not in NOTIFY_OUTCOMES:
-                self._wrong("notify.on", f"{shown(word)} is none of {', '.join(NOTIFY_OUTCOMES)}")
+                self._wrong(
+                    "notify.on", f"must be of {', '.join(NOTIFY_OUTCOMES)}, not {shown(word)}"
+                )
         return Notify(
             tuple(str(each) for each in raw.get("channels") or ()),
             frozenset(str(word) for word in on),
@@ -256,12 +250,12 @@ class _Parser:
     def _images(self, builder: str) -> Tuple[ImageSpec, ...]:
         raw = self._spec.get("images")
         if not isinstance(raw, list) or not raw:
-            self._wrong("images", "name at least one image")
+            self._wrong("images", "must have at least one image")
             return ()
         if len(raw) > MAX_IMAGES:
             self._wrong(
                 "images",
-                f"{len(raw)} images are more than {MAX_IMAGES}; split them over several "
+                f"must have at most {MAX_IMAGES} images, not {len(raw)}; split them over several "
                 "ImageBuilds",
             )
             return ()
@@ -278,7 +272,7 @@ class _Parser:
                     what = value if isinstance(value, str) else f"{value[0]} with the same tags"
                     self._wrong(
                         f"images[{index}].{field}",
-                        f"{what} is there already; each image has its own",
+                        f"{what} is used by another image of this ImageBuild",
                     )
         return tuple(images)
 
@@ -287,7 +281,7 @@ class _Parser:
         if not LABEL.fullmatch(name):
             self._wrong(
                 f"{where}.name",
-                f"{shown(name)} is not a word of small letters, digits and hyphens, up to 63",
+                f"must have at most 63 lowercase letters, digits and hyphens, not {shown(name)}",
             )
         context = self._path(raw.get("context"), f"{where}.context", ".")
         registry, repository = self._repository(
@@ -307,9 +301,7 @@ class _Parser:
         seconds = test.get("timeoutSeconds", DEFAULT_TEST_SECONDS)
         target = str(raw.get("target") or "")
         if target and not TARGET.fullmatch(target):
-            self._wrong(
-                f"{where}.target", f"{shown(target)} is not the name of a stage of a Dockerfile"
-            )
+            self._wrong(f"{where}.target", f"{shown(target)} is not a valid stage name")
         return ImageSpec(
             name=name,
             context=context,
@@ -331,13 +323,15 @@ class _Parser:
     def _dockerfile(self, raw: Mapping[str, Any], where: str) -> str:
         if raw.get("dockerfileText"):
             if raw.get("dockerfile"):
-                self._wrong(f"{where}.dockerfile", "give one of dockerfile and dockerfileText")
+                self._wrong(
+                    f"{where}.dockerfile", "set either dockerfile or dockerfileText, not both"
+                )
             return INLINE_DOCKERFILE
         return self._path(raw.get("dockerfile"), f"{where}.dockerfile", "Dockerfile")
 
     def _path(self, raw: Any, field: str, default: str) -> str:
-        """A path inside the repository (or the context), tidied; `..`, absolute and option-like
-        ones are refused.
+        """A normalized path inside of the repository (or the context); `..`, absolute paths and
+        options are refused.
         """
         text = str(raw or default)
         parts = text.split("/")
@@ -348,17 +342,17 @@ class _Parser:
         ):
             self._wrong(
                 field,
-                f"{shown(text)} leaves the place it begins at; it is a path below it, without `..`",
+                f"{shown(text)} must be a relative path without `..`",
             )
             return default
         if ".git" in parts:
-            self._wrong(field, f"{shown(text)} is inside git's own folder")
+            self._wrong(field, f"{shown(text)} must not be in .git")
             return default
         return posixpath.normpath(text)
 
     def _repository(self, text: str, field: str) -> Tuple[str, str]:
-        """Registry and repository. The registry is one that operations named, and the namespace may
-        push there.
+        """Registry and repository. Reports a registry that is not configured, and a repository that
+        the namespace may not push to.
         """
         first, slash, rest = text.partition("/")
         named = bool(slash) and ("." in first or ":" in first or first == "localhost")
@@ -366,13 +360,13 @@ class _Parser:
         if not REPOSITORY.fullmatch(repository) or not (HOST.fullmatch(host) or not host):
             self._wrong(
                 field,
-                f"{shown(text)} is not a repository such as shop/cart, without a tag or digest",
+                f"must be a repository such as shop/cart without tag and digest, not {shown(text)}",
             )
             return host, repository
         if not host:
             self._wrong(
                 field,
-                f"{shown(text)} names no registry, and operations have set no registries.default",
+                f"{shown(text)} names no registry, and registries.default is not set",
             )
             return host, repository
         registry = self._settings.registry(host)
@@ -380,7 +374,7 @@ class _Parser:
             hosts = [each.host for each in self._settings.hosts]
             known = ", ".join(hosts) or "none"
             self._wrong(
-                field, f"{host} is not a registry that operations have set up; there is {known}"
+                field, f"registry {host} is not configured in registries.hosts; there is {known}"
             )
         elif push_entry(self._settings, ImageName(host, repository), self._namespace) is None:
             allowed = ", ".join(push_patterns(self._settings, host, self._namespace)) or "nothing"
@@ -392,15 +386,15 @@ class _Parser:
     def _build_args(self, raw: Mapping[str, Any], field: str) -> Mapping[str, str]:
         for key, value in raw.items():
             if not BUILD_ARG.fullmatch(str(key)):
-                self._wrong(field, f"{shown(key)} is not the name of an ARG")
+                self._wrong(field, f"{shown(key)} is not a valid ARG name")
             if "\0" in str(value) or "\n" in str(value):
-                self._wrong(f"{field}.{key}", "a build argument is one line of text")
+                self._wrong(f"{field}.{key}", "must be a single line")
         return {str(key): str(value) for key, value in sorted(raw.items())}
 
     def _platforms(self, raw: Sequence[Any], field: str, builder: str) -> Tuple[str, ...]:
         for platform in raw:
             if not PLATFORM.fullmatch(str(platform)):
-                self._wrong(field, f"{shown(platform)} is not a platform such as linux/amd64")
+                self._wrong(field, f"must be a platform such as linux/amd64, not {shown(platform)}")
         if len(raw) > 1 and builder == "kaniko":
             self._wrong(field, "kaniko builds one platform at a time; name one, or another builder")
         return tuple(dict.fromkeys(str(each) for each in raw))

@@ -1,4 +1,4 @@
-"""What a built image is called: tags from templates. Pure."""
+"""Tags of built images, from templates. Pure."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _WORD = re.compile(r"\{([^{}]*)\}")
 
 
 def slug(branch: str) -> str:
-    """A branch as part of a tag: small letters, digits, `.`, `_` and single `-`; never empty.
+    """A branch as part of a tag: lowercase letters, digits, `.`, `_` and single `-`; never empty.
 
-    Different branches may have one slug (`a/b`, `a-b`): the commit beside it tells their images
-    apart.
+    Different branches may have the same slug (`a/b`, `a-b`); the commit in the tag distinguishes
+    their images.
     """
     clean = re.sub(r"-+", "-", re.sub(r"[^a-z0-9._-]", "-", branch.lower())).strip("-.")
     return clean or "branch-" + hashlib.sha256(branch.encode()).hexdigest()[:8]
 
 
 def followed(branch: str) -> str:
-    """What an Application follows to get a branch's builds: what stands before the commit in the
-    tags they have by default.
+    """What an Application follows to get a branch's builds: the part of the default tag before the
+    commit.
     """
     return fill(DEFAULT_TAG, branch=branch, commit="0" * SHORT_COMMIT, number=0)[
         : -SHORT_COMMIT - 1
@@ -35,23 +35,21 @@ def followed(branch: str) -> str:
 
 
 def problem(template: str) -> str:
-    """What is wrong with a tag's template, in words that go after its field's name; empty when
-    nothing is.
-    """
+    """What is wrong with a tag's template, to follow its field's name; empty if nothing is."""
     unknown = [word for word in _WORD.findall(template) if word not in WORDS]
     if unknown:
-        return f"{{{unknown[0]}}} is none of {', '.join('{' + word + '}' for word in WORDS)}"
+        return f"{{{unknown[0]}}} must be one of {', '.join('{' + word + '}' for word in WORDS)}"
     filled = fill(template, branch="main", commit="0" * 40, number=1)
     if not TAG.fullmatch(filled):
         return (
-            "a tag holds letters, digits, `_`, `.` and `-`, up to 128 of them, and begins with "
-            "none of the last two"
+            "a tag has at most 128 letters, digits, `_`, `.` and `-`, and must not begin with `.` "
+            "or `-`"
         )
     return ""
 
 
 def fill(template: str, *, branch: str, commit: str, number: int) -> str:
-    """One tag. A long branch is cut so that the whole fits; the commit never is."""
+    """One tag. A long branch is cut so that the tag fits; the commit never is."""
     values = {
         "commit": commit[:SHORT_COMMIT],
         "fullCommit": commit,
@@ -64,9 +62,7 @@ def fill(template: str, *, branch: str, commit: str, number: int) -> str:
 
 
 def fill_all(templates: Sequence[str], *, branch: str, commit: str, number: int) -> Tuple[str, ...]:
-    """The tags of one image, each once, in order; `<branch-slug>-<short commit>` where no template
-    says otherwise.
-    """
+    """The tags of one image, each once, in order; by DEFAULT_TAG where there is no template."""
     found: List[str] = []
     for template in templates or (DEFAULT_TAG,):
         tag = fill(template, branch=branch, commit=commit, number=number)

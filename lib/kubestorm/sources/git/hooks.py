@@ -1,7 +1,7 @@
-"""Push webhooks of git servers: each becomes a trigger that says *look* at a branch, once.
+"""Push webhooks of git servers: each is dispatched once as a trigger that a branch has changed.
 
-As for pushes to registries: the trigger is dispatched, then the delivery is remembered, then the
-git server is answered.
+As for pushes to registries: the trigger is dispatched, then the delivery is recorded, then the git
+server gets its answer.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from kubestorm.sources.listener import Answer, Listener, ListenerSettings, Reque
 
 DEFAULT_PORT = 8090
 TAKEN, TAKEN_SHARDS = "deliveries", 4
-"""Deliveries that were taken are remembered under this name; the last 500."""
+"""The last 500 accepted deliveries are recorded under this name."""
 
 Dispatch = Callable[[str, Mapping[str, Any]], object]
 
 
 class PushEvents:
-    """Listens for push webhooks and dispatches a trigger for each, also where it comes twice."""
+    """Listens for push webhooks and dispatches a trigger for each new delivery."""
 
     def __init__(
         self, services: Services, store: Store, dispatch: Dispatch, log: logging.Logger
     ) -> None:
-        """Binds the listener's address. Raises DefinitionError for settings that cannot be."""
+        """Binds the listener's address. Raises DefinitionError for invalid settings."""
         self._services, self._dispatch, self._log = services, dispatch, log
         self._taken = DedupStore(store, TAKEN, shards=TAKEN_SHARDS)
         settings = WebhooksSettings.from_config(services.settings.raw)
@@ -61,13 +61,13 @@ class PushEvents:
             return Answer.json(200, body, outcome="ignored")
         key = delivery_key(hook.name, push)
         with self._taken.exclusive(key):
-            # Without an id it cannot be told from a branch that went there and back again.
+            # Without an id it may also be a branch that was reset to an earlier commit.
             if push.event_id and self._taken.get(key) is not None:
                 return Answer.json(200, {"accepted": 0, "repeated": 1}, outcome="repeated")
             try:
                 self._dispatch(TRIGGER, push.payload(source=hook.name, now=self._services.now()))
             except Exception as error:
-                raise TemporaryError("The event could not be handed on; send it again.") from error
+                raise TemporaryError("The event could not be dispatched; send it again.") from error
             if push.event_id:
                 self._taken.add(key, "1")
         self._log.info("push.accepted: %s of %s", push.branch, push.urls[0])
@@ -75,8 +75,8 @@ class PushEvents:
 
 
 def delivery_key(hook: str, push: Push) -> str:
-    """What a delivery is remembered by. Not its id alone: GitLab gives the id of a webhook to those
-    that follow from it, and anybody can give any id.
+    """The key of a delivery. Not its id alone: GitLab reuses a webhook's id for subsequent ones,
+    and a sender may choose any id.
     """
     parts = [hook, push.event_id, push.branch, push.before, push.commit, *push.urls]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,8 +1,8 @@
-"""Push events of git servers: who may send them, and what they say. Pure but for the secrets'
-sources.
+"""Push events of git servers: how they are authenticated and parsed. Pure except for reading
+secrets.
 
 Shapes as GitHub ("push" of its webhook events), Gitea and GitLab ("Push events", also of its system
-hooks) document them. Only branches count: a tag is built once, when somebody asks for it.
+hooks) document them. Only pushes to branches are used; a tag is built by `spec.source.revision`.
 """
 
 from __future__ import annotations
@@ -37,17 +37,15 @@ EVENT_HEADERS = {"github": "x-github-event", "gitea": "x-gitea-event", "gitlab":
 DELIVERY_HEADERS = {
     "github": ("x-github-delivery",),
     "gitea": ("x-gitea-delivery",),
-    # The first is the same for each try of one delivery; older ones do not send it.
+    # The first is the same for each retry of a delivery; older versions do not send it.
     "gitlab": ("idempotency-key", "x-gitlab-event-uuid"),
 }
-"""Where a delivery's id is; for all of them also x-request-uuid, as Bitbucket calls it."""
+"""The headers with a delivery's id; in addition x-request-uuid, which Bitbucket sends."""
 
 
 @dataclass(frozen=True)
 class Push:
-    """A branch is at another commit. `urls` are the spellings of the repository's address that the
-    server gave.
-    """
+    """A push to a branch. `urls` are the repository's addresses in the event."""
 
     urls: Tuple[str, ...]
     branch: str
@@ -71,13 +69,13 @@ class Push:
 
 
 class Ignored(NamedTuple):
-    """Nothing is to be done, and the git server is told why."""
+    """An event that is not used, and why, for the answer to the git server."""
 
     reason: str
 
 
 def check_of(hook: HookSettings, vault: Callable[[], VaultStore], field: str) -> Check:
-    """How one door knows its git server: a hash over the raw body, or GitLab's token."""
+    """How a webhook's sender is authenticated: a hash of the raw body, or GitLab's token."""
     secrets: SecretSource
     if hook.secret_file:
         secrets = FileSecrets(hook.secret_file, field=f"{field}.secret_file")
@@ -93,10 +91,9 @@ def check_of(hook: HookSettings, vault: Callable[[], VaultStore], field: str) ->
 
 
 def read_push(kind: str, request: Request) -> Union[Push, Ignored]:
-    """The push that an event tells of; ignored are events of other kinds, tags, and branches that
-    were deleted.
+    """The push of an event; other events, tags and deleted branches are Ignored.
 
-    Raises DefinitionError for what is no event of this kind of server.
+    Raises DefinitionError for what is not an event of this kind of server.
     """
     header = EVENT_HEADERS[kind]
     event = request.headers.get(header, "")
@@ -106,13 +103,13 @@ def read_push(kind: str, request: Request) -> Union[Push, Ignored]:
         return Ignored(f"{event[:100]} is not a push")
     body = request.json()
     if not isinstance(body, dict):
-        raise DefinitionError("A push event is a JSON object.")
+        raise DefinitionError("A push event must be a JSON object.")
     if event == SYSTEM_HOOK:
-        # It tells of all that happens at the server; of pushes by both of these names.
+        # Sent for everything at the server; a push has one of these names.
         what = _text(body, "event_name") or _text(body, "object_kind")
         if what != "push":
             return Ignored(
-                f"of GitLab's system hooks only push is used, and this is {what[:100] or 'another'}"
+                f"only push events of GitLab's system hooks are used, not {what[:100] or 'others'}"
             )
     ref, commit = _text(body, "ref"), _text(body, "after")
     if not ref.startswith(BRANCH):
@@ -121,7 +118,7 @@ def read_push(kind: str, request: Request) -> Union[Push, Ignored]:
         return Ignored("the branch was deleted")
     urls = _urls(body)
     if not is_commit(commit) or not urls:
-        raise DefinitionError("A push event names a commit and a repository; this one does not.")
+        raise DefinitionError("A push event must have a commit and a repository.")
     return Push(
         urls=urls,
         branch=ref[len(BRANCH) :],

@@ -14,7 +14,7 @@ KINDS = ("github", "gitea", "gitlab")
 
 @dataclass(frozen=True)
 class HookSettings:
-    """One door for push webhooks of a git server."""
+    """One endpoint for push webhooks of a git server."""
 
     name: str = ""
     """The last part of its path: /git/NAME."""
@@ -34,12 +34,10 @@ class HookSettings:
 
 @dataclass(frozen=True)
 class WebhooksSettings:
-    """Where push webhooks are received. Without `hooks` nothing listens."""
+    """Where push webhooks are received. Without `hooks` there is no listener."""
 
     listener: Mapping[str, Any] = field(default_factory=dict)
-    """As it came: the listener's own settings are read where it is made, since actions need no
-    listener.
-    """
+    """Unparsed: the listener's settings are read where it is created."""
     hooks: Tuple[HookSettings, ...] = ()
     """One for each git server."""
 

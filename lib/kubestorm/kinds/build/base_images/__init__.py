@@ -1,1 +1,1 @@
-"""What images stand on, and which of them a new base image makes out of date."""
+"""Rebuilds images when their base images change."""

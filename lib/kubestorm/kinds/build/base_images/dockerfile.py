@@ -1,10 +1,10 @@
-"""Reads which images a Dockerfile stands on: FROM (with ARG), COPY --from and RUN --mount=from.
-Pure; the text is taken apart by syntax.py.
+"""Finds the base images of a Dockerfile: FROM (with ARG), COPY --from and RUN --mount=from. Pure;
+syntax.py parses the text.
 
 What variables and stage names mean follows the Dockerfile reference ("FROM", "ARG: Scope",
 "Automatic platform ARGs in the global scope", "COPY --from") and BuildKit: an ARG before the first
-FROM is to be used in FROM alone, a build argument replaces only what an ARG declares or a platform
-ARG, an ARG without a value is empty, and `--from` takes no variable.
+FROM is available in FROM alone, a build argument replaces only a declared ARG or a platform ARG, an
+ARG without a value is empty, and `--from` takes no variable.
 """
 
 from __future__ import annotations
@@ -31,36 +31,35 @@ DEFAULT_PLATFORM = "linux/amd64"
 ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
 VARIANTS = {("amd64", "v1"): "", ("arm64", "v8"): "", ("arm", ""): "v7"}
 NODE_DECIDES = (
-    "the node that builds decides unless the ImageBuild has platforms or "
-    "build.cluster.node_selector has kubernetes.io/arch"
+    "set platforms in the ImageBuild, or kubernetes.io/arch in build.cluster.node_selector, as "
+    "otherwise the node decides"
 )
 
 Values = Mapping[str, Optional[str]]
-"""Variables by name; None where only the build will know the value."""
+"""Variables by name; None where only the builder knows the value."""
 
 
 @dataclass(frozen=True)
 class Bases:
-    """What a Dockerfile stands on, each once, in the order of appearance."""
+    """A Dockerfile's base images, each once, in the order of appearance."""
 
     images: Tuple[str, ...] = ()
-    """Image names as written, variables filled in; without `scratch` and without the file's own
-    stages.
-    """
+    """Image names as written, variables filled in; without `scratch` and the file's own stages."""
     unknown: Tuple[str, ...] = ()
-    """A sentence for each instruction whose image cannot be known, with its line and its variable.
+    """A sentence for each instruction whose image cannot be determined, with its line and
+    variable.
     """
 
 
 class _Use(NamedTuple):
-    """An instruction that names an image or a stage."""
+    """An image or stage that an instruction names."""
 
     name: str
-    """Empty where it cannot be known."""
+    """Empty where it cannot be determined."""
     problem: str
-    """What is said of it where it is neither an image's name nor a stage's."""
+    """The sentence where it names neither an image nor a stage."""
     takes_number: bool = False
-    """Whether a number means a stage."""
+    """Whether a number is a stage's index."""
 
 
 @dataclass
@@ -78,12 +77,12 @@ def find_bases(
     platforms: Sequence[str] = (),
     builder_platform: str = DEFAULT_PLATFORM,
 ) -> Bases:
-    """Read a Dockerfile's text with the build arguments given, up to the stage `target` (the last
-    if empty), for all `platforms` together (the builder's own where there are none). An empty
-    `builder_platform` says that nobody knows it.
+    """Parse a Dockerfile with these build arguments, up to the stage `target` (empty: the last),
+    for all `platforms` together (the builder's own where there are none). `builder_platform` is
+    empty where it is unknown.
 
-    Stages that the target does not need do not count. Raises DefinitionError where no builder could
-    read it, where it has no FROM or no such stage.
+    Stages that the target does not need are left out. Raises DefinitionError where the Dockerfile
+    is invalid, has no FROM, or no such stage.
     """
     parsed = parse(text)
     images: Dict[str, None] = {}
@@ -103,7 +102,7 @@ def find_bases(
 
 
 def _automatic(platform: str, builder_platform: str, target: str) -> Dict[str, Optional[str]]:
-    """The ARGs that are there without being declared."""
+    """The predefined ARGs."""
     values: Dict[str, Optional[str]] = {"TARGETSTAGE": target or "default"}
     for prefix, each in (("BUILD", builder_platform), ("TARGET", platform)):
         system, architecture, variant = [*each.split("/"), "", ""][:3]
@@ -139,21 +138,19 @@ def _stages(parsed: Parsed, automatic: Values, given: Mapping[str, str]) -> List
         elif stages and each.name in ("COPY", "RUN"):
             stages[-1].uses += [_source(each, image) for image in _sources(each)]
     if not stages:
-        raise DefinitionError(
-            "The Dockerfile has no FROM; its first instruction is FROM (or ARG before it)."
-        )
+        raise DefinitionError("The Dockerfile has no FROM.")
     return stages
 
 
 def _from(instruction: Instruction) -> Tuple[str, str]:
-    """The image as it is written, and the stage's name (empty where it has none)."""
+    """The image as written, and the stage's name, or empty."""
     parts = SPACE.split(instruction.rest)
     if len(parts) == 3 and parts[1].upper() == "AS":
         return parts[0], parts[2]
     if len(parts) == 1 and parts[0]:
         return parts[0], ""
     raise DefinitionError(
-        f"The Dockerfile says FROM {instruction.rest!r}; it is FROM image, or FROM image AS name."
+        f"Invalid FROM {instruction.rest!r}; must be FROM image, or FROM image AS name."
     )
 
 
@@ -178,9 +175,9 @@ class _Filled(NamedTuple):
     text: Optional[str]
     """None where a variable is undecided."""
     unset: Tuple[str, ...]
-    """Its variables that have no value, or an empty one."""
+    """Variables without a value, or with an empty one."""
     undecided: Tuple[str, ...]
-    """Its variables that only the build will know."""
+    """Variables whose value only the builder knows."""
 
 
 def _fill(text: str, escape: str, values: Values) -> _Filled:
@@ -199,7 +196,7 @@ def _fill(text: str, escape: str, values: Values) -> _Filled:
 
 
 def _sources(instruction: Instruction) -> List[str]:
-    """What a COPY copies from, or a RUN mounts."""
+    """What COPY copies from, or RUN mounts."""
     if instruction.name == "COPY":
         return instruction.flag("from")
     found: List[str] = []
@@ -208,7 +205,7 @@ def _sources(instruction: Instruction) -> List[str]:
             fields = [field.partition("=") for field in next(csv.reader([mount]), [])]
         except csv.Error as error:
             raise DefinitionError(
-                f"The --mount in line {instruction.line} cannot be read: {error}."
+                f"Invalid --mount in line {instruction.line}: {error}."
             ) from error
         found += [value for key, _, value in fields if key.lower() == "from"]
     return found
@@ -223,7 +220,7 @@ def _source(instruction: Instruction, image: str) -> _Use:
 
 
 def _find(stages: Sequence[_Stage], use: _Use) -> Optional[_Stage]:
-    """The stage that is meant; names count whatever their case."""
+    """The stage of that name (without case) or number."""
     for stage in reversed(stages):
         if stage.name and stage.name.lower() == use.name.lower():
             return stage
@@ -232,7 +229,7 @@ def _find(stages: Sequence[_Stage], use: _Use) -> Optional[_Stage]:
 
 
 def _needed(stages: Sequence[_Stage], target: str) -> List[_Stage]:
-    """The target and every stage that it copies from or begins with, in the order of the file."""
+    """The target and all stages that it needs, in the order of the file."""
     last = _find(stages, _Use(target, "", takes_number=True)) if target else stages[-1]
     if last is None:
         names = ", ".join(stage.name for stage in stages if stage.name) or "none with a name"

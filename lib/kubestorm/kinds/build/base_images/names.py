@@ -1,4 +1,5 @@
-"""Names of images in Dockerfiles, so that the same image has one name wherever it is written. Pure.
+"""Full names of the images in Dockerfiles, so that an image has one name however it is written.
+Pure.
 
 Source: how Docker, BuildKit and buildah complete a short name (distribution/reference, "familiar
 names"): no registry means docker.io, there a name without a slash is below `library/`, and without
@@ -15,13 +16,13 @@ DEFAULT_TAG = "latest"
 
 
 class BaseName(NamedTuple):
-    """An image that a Dockerfile names."""
+    """An image that a Dockerfile uses."""
 
     image: ImageName
     tag: str
     """Empty where a digest alone pins it."""
     digest: str = ""
-    """Set where the Dockerfile pins it: a push of the tag then changes nothing."""
+    """Set where the image is pinned: a push of the tag then changes nothing."""
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
@@ -29,7 +30,7 @@ class BaseName(NamedTuple):
 
 
 def read_name(text: str) -> Optional[BaseName]:
-    """Read an image's name as it stands in a Dockerfile; None where it is no name of an image."""
+    """Parse an image's name as written in a Dockerfile; None where it is not a valid name."""
     rest, tag, digest = split_reference(text)
     head, slash, path = rest.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):

@@ -1,12 +1,11 @@
-"""Decides which images a new base makes out of date, and which of them to build now. Pure: values
-in, values out.
+"""Decides which images are out of date because of a new base, and which of them to build now. Pure.
 
-There is no plan that is worked off and could be lost: an image is out of date while a base has
-another digest than the one it was built on, so every look at the same world decides the same, and
-after a crash the next look goes on.
+No queue is kept that could be lost: an image is out of date while a base has another digest than
+the one it was built on, so every check of the same state decides the same, and after a crash the
+next check continues.
 
-- Parents first: an image waits while a base of it, near or far, is out of date or being built.
-- Each once, however many of its bases changed: only when all of them have come to rest.
+- Parents first: an image waits while a direct or indirect base is out of date or being built.
+- Each once, however many of its bases changed: only when all of them are up to date.
 - A few at a time, and none while a build that a person waits for is queued.
 """
 
@@ -35,28 +34,28 @@ class BuiltImage:
 
     key: ImageKey
     produces: FrozenSet[str]
-    """The names under which it is pushed: `registry/repository:tag`."""
+    """Its tags: `registry/repository:tag`."""
     bases: Mapping[str, str]
-    """Name of a base -> the digest it was built on; empty where that is not known."""
+    """Name of a base -> the digest at the last successful build; empty where unknown."""
     failed_on: Mapping[str, str] = field(default_factory=dict)
-    """The same for a later build that failed: it is not tried again on the same bases."""
+    """The same for a later build that failed, which is not repeated on the same bases."""
     state: str = IDLE
-    """`building` also while it is only asked for."""
+    """`building` also while a build is only requested."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now, and why the rest waits. A person reads `waiting`, `cycles` and `unknown`."""
+    """What to build now, and why the rest waits; `waiting` and `failed` have sentences for
+    people.
+    """
 
     start: Tuple[ImageKey, ...] = ()
     waiting: Mapping[ImageKey, str] = field(default_factory=dict)
     failed: Mapping[ImageKey, str] = field(default_factory=dict)
-    """Out of date, but not tried again: its build on these bases failed, or that of an image below
-    it.
-    """
+    """Out of date, but not built again: the build on these bases failed."""
     cycles: Tuple[Tuple[ImageKey, ...], ...] = ()
     unknown: Mapping[ImageKey, Tuple[str, ...]] = field(default_factory=dict)
-    """Bases whose digest nobody knows: no image of ours, and no registry that can be asked."""
+    """Bases whose digest is unknown, as their registry is not configured."""
 
 
 def decide(
@@ -66,8 +65,8 @@ def decide(
     limit: int,
     interactive_waiting: int = 0,
 ) -> Decision:
-    """Choose the builds to start. `digests` is what each base is now, by name; `limit` counts those
-    under way too.
+    """Choose the builds to start. `digests` has the current digest of each base, by name; `limit`
+    includes running builds.
     """
     by_key = {image.key: image for image in images}
     parents = _parents(images)
@@ -79,26 +78,25 @@ def decide(
     start: List[ImageKey] = []
     waiting: Dict[ImageKey, str] = {}
     failed: Dict[ImageKey, str] = {}
-    # What failed or stands on itself does not come to rest by waiting: nobody waits for it.
-    unsettled = _reached_from(
+    # What failed or is in a cycle does not become up to date by waiting: nothing waits for it.
+    pending = _reached_from(
         (outdated - failed_here - in_cycle) | building, parents, stop_at=in_cycle
     )
     room = limit - len(building)
     for key in sorted(outdated - building):
-        below = [parent for parent in sorted(parents[key]) if parent in unsettled and parent != key]
+        below = [parent for parent in sorted(parents[key]) if parent in pending and parent != key]
         if key in in_cycle:
             continue
         if key in failed_here:
             failed[key] = (
-                "its last build on these bases failed; it is built again when one of them or its "
-                "source changes"
+                "the last build on these bases failed; another base or commit triggers the next"
             )
         elif below:
-            waiting[key] = f"{below[0]} comes first"
+            waiting[key] = f"waiting for {below[0]}"
         elif interactive_waiting:
-            waiting[key] = f"{interactive_waiting} builds that people asked for come first"
+            waiting[key] = f"waiting for {interactive_waiting} builds that people requested"
         elif len(start) >= room:
-            waiting[key] = f"{limit} are built at a time"
+            waiting[key] = f"at most {limit} are built at a time"
         else:
             start.append(key)
     missing = {
@@ -122,7 +120,7 @@ def _has_failed_on_these(image: BuiltImage, digests: Mapping[str, str]) -> bool:
 
 
 def _parents(images: Sequence[BuiltImage]) -> Dict[ImageKey, Set[ImageKey]]:
-    """Which of our images each one stands on directly."""
+    """The images that each image is built on directly."""
     makers: Dict[str, Set[ImageKey]] = {}
     for image in images:
         for name in image.produces:
@@ -136,9 +134,7 @@ def _parents(images: Sequence[BuiltImage]) -> Dict[ImageKey, Set[ImageKey]]:
 def _reached_from(
     roots: Set[ImageKey], parents: Mapping[ImageKey, Set[ImageKey]], *, stop_at: Set[ImageKey]
 ) -> Set[ImageKey]:
-    """The roots and all that stands on them, near or far, but for what is reached only through
-    `stop_at`.
-    """
+    """The roots and all images built on them, directly or indirectly, except through `stop_at`."""
     children: Dict[ImageKey, List[ImageKey]] = {}
     for child, below in parents.items():
         for parent in below:
@@ -154,7 +150,7 @@ def _reached_from(
 
 
 def _cycles(parents: Mapping[ImageKey, Set[ImageKey]]) -> Tuple[Tuple[ImageKey, ...], ...]:
-    """The groups of images that stand on themselves, each sorted (Tarjan's strongly connected
+    """The groups of images that are built on themselves, each sorted (Tarjan's strongly connected
     components).
     """
     index: Dict[ImageKey, int] = {}
@@ -164,7 +160,7 @@ def _cycles(parents: Mapping[ImageKey, Set[ImageKey]]) -> Tuple[Tuple[ImageKey, 
     for root in sorted(parents):
         if root in index:
             continue
-        # An explicit stack: a chain of bases may be longer than Python lets a function call itself.
+        # An explicit stack: a chain of bases may be longer than Python's recursion limit.
         work = [(root, iter(sorted(parents[root])))]
         index[root] = low[root] = len(index)
         stack.append(root)

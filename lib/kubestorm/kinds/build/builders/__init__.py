@@ -1,6 +1,4 @@
-"""Who builds: one port, in the words of a build, with a builder on this host and builders in the
-cluster behind it.
-"""
+"""The interface of builders: one builds on this host, the others in the cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ Stage = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Order:
-    """One image to be made from one commit."""
+    """One image to be built from one commit."""
 
     identity: Identity
     number: int
@@ -40,7 +38,7 @@ class Order:
 
 
 class Progress(NamedTuple):
-    """How far an order is. `job` names what works on it in the cluster; `stage` is build, test or
+    """How far an order is. `job` is the name of its Job in the cluster; `stage` is build, test or
     push.
     """
 
@@ -55,24 +53,24 @@ class Progress(NamedTuple):
 
 
 class Builder(Protocol):
-    """Makes images. A method that fails because of the surroundings raises the pack's errors."""
+    """Builds images. Raises the pack's errors where the host, the cluster or a registry fails."""
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
-        """Begin, and return at once (Running) or when it is over. Safe to repeat: what is under way
-        is not begun again.
+        """Start, and return at once (Running) or when the build is over. Safe to repeat: a running
+        build is not started again.
 
         `say` gets the log's lines and `stage` the words build, test and push, where this builder
         knows them.
         """
 
     def progress(self, order: Order) -> Progress:
-        """How far it is; Gone when nothing of it is to be found."""
+        """How far the order is; Gone when the builder has no trace of it."""
 
     def logs(self, order: Order, tail_bytes: int) -> str:
-        """The end of its log, as far as it can be had."""
+        """The end of the log; empty where it cannot be read."""
 
     def cancel(self, order: Order) -> None:
-        """Stop the work and remove what it left. Safe to repeat."""
+        """Stop the build and remove what it left. Safe to repeat."""
 
     def collect(self) -> List[str]:
-        """Remove what builds that died have left; the names of it. Safe to repeat."""
+        """Remove what dead builds left; the names of what was removed. Safe to repeat."""

@@ -1,9 +1,9 @@
 """Images built on this host by buildah, with `--isolation chroot`.
 
-chroot is no security boundary: what a Dockerfile runs, it runs as this user on this machine. So it
-is off until operations turn it on, refused for root unless they say that too, and meant for sources
-they trust. Each image is built in a workspace of its own, with its own image storage, so that
-nothing is left when the workspace goes (decision 0099).
+chroot is no security boundary: a Dockerfile's RUN runs as this user on this machine. So this
+builder is off by default, refused for root unless that is allowed too, and meant for trusted
+sources. Each image is built in a workspace of its own, with its own image storage, so that nothing
+is left when the workspace is deleted (decision 0099).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from kubestorm.kinds.build.base_images.dockerfile import find_bases
 from kubestorm.kinds.build.builders import FAILED, GONE, PUSHED, Order, Progress, Say, Stage
 from kubestorm.kinds.build.context import INLINE_DOCKERFILE
 from kubestorm.kinds.build.credentials import Logins, RegistryLogin, docker_config, hidden_texts
-from kubestorm.kinds.build.failures import judge, last_line
+from kubestorm.kinds.build.failures import classify
 from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.status import Reason
 
 SERVICE = "Build host"
 LOCAL_NAME = "localhost/kubestorm-build:latest"
@@ -56,26 +57,28 @@ class HostBuilder:
         )
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
-        """Build, test and push; returns when it is over. Raises CanceledError, and TemporaryError
-        of the host.
+        """Build, test and push; returns when that is over. Raises CanceledError, and TemporaryError
+        where the host fails.
         """
         refuse_unsafe_host(self._settings)
         log = kept_logs.writer(self._settings, order.identity, order.number, order.image.name)
         with Workspace(self._settings.work_folder) as workspace, log as keep:
 
-            def tell(line: str) -> None:
+            def log_line(line: str) -> None:
                 keep(line)
                 say(line)
 
             logins = self._logins.get(order.image.name, ())
-            runner = Runner(workspace.path, say=tell, stop=self._stop, secrets=hidden_texts(logins))
+            runner = Runner(
+                workspace.path, say=log_line, stop=self._stop, secrets=hidden_texts(logins)
+            )
             return _Build(self._settings, order, workspace, runner, logins).run(
                 self._check_out, stage
             )
 
     def progress(self, order: Order) -> Progress:
-        """Whoever builds here does so within `start`: from outside there is nothing to be seen but
-        its Lease.
+        """Always Gone: a build on a host ends within `start`; from outside only its Lease is
+        visible.
         """
         return Progress(GONE)
 
@@ -85,7 +88,7 @@ class HostBuilder:
         )
 
     def cancel(self, order: Order) -> None:
-        """`stop` ends it from inside; what died is collected."""
+        """A live build ends by `stop`; what a dead one left is removed."""
         collect(self._settings.work_folder)
 
     def collect(self) -> List[str]:
@@ -96,15 +99,15 @@ def refuse_unsafe_host(settings: BuildSettings) -> None:
     """Raise PermanentError where this host must not build."""
     if not settings.host.enabled:
         raise PermanentError(
-            "Builds on this host are turned off; operations allow them with "
-            "build.host.enabled, for trusted sources.",
+            "Builds on this host are turned off; set build.host.enabled to allow them, for trusted "
+            "sources only.",
             service=SERVICE,
         )
     if os.geteuid() == 0 and not settings.host.allow_root:
         raise PermanentError(
-            "This host would build as root, and chroot is no security boundary: run the engine as "
-            "another user, build "
-            "in the cluster, or (demo and tests only) set build.host.allow_root.",
+            "Builds on this host would run as root, and chroot is no security boundary: run the "
+            "engine as another user, build in the cluster, or (demo and tests only) set "
+            "build.host.allow_root.",
             service=SERVICE,
         )
     if shutil.which(settings.host.buildah) is None:
@@ -141,8 +144,7 @@ class _Build:
         if check_out is not None:
             check_out(self._order, context)
         if self._order.image.dockerfile_text:
-            # The context was checked: the source has nothing of that name, so that this writes no
-            # link's target.
+            # The context was checked to have no such file: this follows no symbolic link.
             (context / INLINE_DOCKERFILE).write_text(
                 self._order.image.dockerfile_text, encoding="utf-8"
             )
@@ -156,21 +158,21 @@ class _Build:
                 stage(name)
                 ended = step()
                 if ended.code:
-                    verdict = judge(name, ended.output, ended.code)
+                    failure = classify(name, ended.output, ended.code)
                     return self._failed(
-                        name, ended, verdict.reason, verdict.message, verdict.retryable
+                        name, ended, failure.reason, failure.message, failure.retryable
                     )
         except CanceledError:
             raise
         except TimedOutError as error:
-            reason = "TestTimedOut" if name == "test" else "TimedOut"
+            reason = Reason.TEST_TIMED_OUT if name == "test" else Reason.TIMED_OUT
             return Progress(FAILED, reason=reason, message=str(error), stage=name)
         digest = self._digest()
         if not digest.startswith(DIGEST):
             return Progress(
                 FAILED,
-                reason="PushFailed",
-                message="buildah told no digest.",
+                reason=Reason.PUSH_FAILED,
+                message="buildah reported no digest.",
                 retryable=True,
                 stage="push",
             )
@@ -179,7 +181,7 @@ class _Build:
         )
 
     def _failed(
-        self, stage: str, ended: Ended, reason: str, message: str, retryable: bool
+        self, stage: str, ended: Ended, reason: Reason, message: str, retryable: bool
     ) -> Progress:
         tail = (
             ended.output[-self._settings.log_tail_bytes :] if self._settings.log_tail_bytes else ""
@@ -216,7 +218,7 @@ class _Build:
         return self._run(command)
 
     def _without_network(self, command: Sequence[str], context: Path) -> Ended:
-        """Base images come first, then RUN has a network of its own with nothing in it."""
+        """Pull the base images first, then run RUN in an empty network namespace."""
         image = self._order.image
         text = (context / self._order.dockerfile).read_text(errors="replace")
         for base in find_bases(text, image.build_args, image.target).images:
@@ -258,9 +260,9 @@ class _Build:
             options += self._certificates(self._order.image.registry)
             verb = [*self._buildah("push"), "--retry", "1", "--retry-delay", "1s"]
             if self._is_list:
-                # It knows no --retry in Debian's buildah (1.28), and takes "insecure" from its own
-                # flag alone.
-                verb = [*self._buildah("manifest"), "push", "--all", *self._plainly()]
+                # Debian's buildah (1.28) has no --retry here, and ignores "insecure" in
+                # registries.conf.
+                verb = [*self._buildah("manifest"), "push", "--all", *self._tls_options()]
             ended = self._run([*verb, *options, "--", LOCAL_NAME, f"docker://{reference}"])
             if ended.code:
                 return ended
@@ -293,7 +295,7 @@ class _Build:
             verb,
         ]
 
-    def _plainly(self) -> List[str]:
+    def _tls_options(self) -> List[str]:
         registry = self._settings.registry(self._order.image.registry)
         return ["--tls-verify=false"] if registry is not None and registry.insecure_http else []
 
@@ -324,8 +326,8 @@ class _Build:
 
 
 def isolated(command: Sequence[str], buildah: str) -> List[str]:
-    """The same command in a network namespace with nothing in it. A user needs a user namespace
-    around it.
+    """The same command in an empty network namespace; for users other than root within a user
+    namespace.
     """
     unshare = shutil.which("unshare")
     if unshare is None:
@@ -333,6 +335,3 @@ def isolated(command: Sequence[str], buildah: str) -> List[str]:
     if os.geteuid() == 0:
         return [unshare, "--net", "--", *command]
     return [buildah, "unshare", "--", unshare, "--net", "--", *command]
-
-
-__all__ = ["HostBuilder", "isolated", "last_line", "refuse_unsafe_host"]

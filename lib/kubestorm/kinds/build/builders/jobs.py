@@ -1,5 +1,5 @@
-"""Images built in the cluster: the life of a Job, from its Secret to its removal. What is in it is
-in manifests.py.
+"""Images built in the cluster: how Jobs and their Secrets are created, observed and removed. The
+manifests are in manifests.py.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from kubestorm.kinds.build.builders import (
 )
 from kubestorm.kinds.build.builders import manifests as m
 from kubestorm.kinds.build.credentials import Logins, docker_config
-from kubestorm.kinds.build.failures import judge
+from kubestorm.kinds.build.failures import classify
 from kubestorm.kinds.build.settings import BuildSettings
+from kubestorm.kinds.build.status import Reason
 
 JOBS = Resource("batch", "v1", "jobs")
 PODS = Resource("", "v1", "pods")
@@ -42,7 +43,7 @@ Object = Dict[str, Any]
 
 
 class JobBuilder:
-    """Builds by Jobs of one kind in the namespace that operations own."""
+    """Builds by Jobs of one builder in the namespace for builds."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class JobBuilder:
         self._namespace = settings.cluster.namespace
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
-        """Make the Secret and the Job, or find those that an earlier run made."""
+        """Create the Secret and the Job, or find those that an earlier run created."""
         name = self._name(order)
         config = docker_config(self._logins.get(order.image.name, ()))
         secret = m.secret(order, name, self._namespace, self._git, config)
@@ -73,8 +74,8 @@ class JobBuilder:
             made = self._kube.get(JOBS, name, self._namespace)
         except NotFoundError as error:
             message = (
-                f"There is no namespace {self._namespace}; kubestorm-rbac prints it with what "
-                "else builds in the cluster need."
+                f"Namespace {self._namespace} does not exist; kubestorm-rbac prints it with "
+                "everything else that builds in the cluster need."
             )
             raise PermanentError(message, service="Kubernetes") from error
         owner = {
@@ -86,7 +87,7 @@ class JobBuilder:
         self._kube.patch(SECRETS, name, {"metadata": {"ownerReferences": [owner]}}, self._namespace)
         stage("build")
         say(f"Job {self._namespace}/{name} builds {order.image.name}.")
-        return Progress(RUNNING, job=name, message=f"Job {self._namespace}/{name} is at work.")
+        return Progress(RUNNING, job=name, message=f"Job {self._namespace}/{name} is running.")
 
     def progress(self, order: Order) -> Progress:
         name = self._name(order)
@@ -95,7 +96,7 @@ class JobBuilder:
         except NotFoundError:
             return Progress(GONE, job=name)
         pod = self._pod(name)
-        return judge_job(job, pod, self._tail(pod) if _is_over(job) else "")._replace(job=name)
+        return job_progress(job, pod, self._tail(pod) if _is_over(job) else "")._replace(job=name)
 
     def logs(self, order: Order, tail_bytes: int) -> str:
         pod = self._pod(self._name(order))
@@ -105,7 +106,7 @@ class JobBuilder:
         self._delete(self._name(order))
 
     def collect(self) -> List[str]:
-        """Delete the Secrets whose Job was never made, and the Jobs whose ImageBuild is no more."""
+        """Delete the Secrets whose Job was never created; the names."""
         selector = ",".join(f"{key}={value}" for key, value in m.MANAGED_BY.items())
         jobs = {job["metadata"]["name"]: job for job in self._list(JOBS, selector)}
         removed: List[str] = []
@@ -117,7 +118,7 @@ class JobBuilder:
         return removed
 
     def remove_all(self, identity: Identity) -> List[str]:
-        """Delete every Job and Secret of an ImageBuild; the names of what was there. Safe to
+        """Delete every Job and Secret of an ImageBuild; the names of those found. Safe to
         repeat.
         """
         found = [
@@ -132,7 +133,7 @@ class JobBuilder:
         return list(dict.fromkeys(found))
 
     def active(self, namespace: str) -> int:
-        """How many Jobs of a namespace's ImageBuilds are not over."""
+        """How many Jobs of a namespace's ImageBuilds have not finished."""
         jobs = self._list(JOBS, f"{m.LABEL_NAMESPACE}={namespace},{m.MANAGED_BY_SELECTOR}")
         return sum(not _is_over(job) for job in jobs)
 
@@ -162,9 +163,7 @@ class JobBuilder:
         return self._log(pod, limit) if pod and limit else ""
 
     def _log(self, pod: Object, tail_bytes: int) -> str:
-        """The end of the log of the container that is, or was, last at work; what cannot be read is
-        empty.
-        """
+        """The end of the log of the container that ran last; empty where it cannot be read."""
         container = "build" if _state(pod, "build") in ("running", "terminated") else "source"
         with contextlib.suppress(Error):
             query = {"container": container, "tailLines": max(tail_bytes // 20, 20)}
@@ -176,67 +175,76 @@ class JobBuilder:
         return ""
 
 
-def judge_job(job: Mapping[str, Any], pod: Optional[Mapping[str, Any]], log: str) -> Progress:
-    """How far a Job is, from what Kubernetes says of it and of its pod. Pure."""
+def job_progress(job: Mapping[str, Any], pod: Optional[Mapping[str, Any]], log: str) -> Progress:
+    """How far a Job is, by its status and its pod's. Pure."""
     failed, complete = _ending(job, "Failed"), _ending(job, "Complete")
-    said = _last_words(pod)
+    last = _termination_message(pod)
     if complete:
-        digest = said.strip()
+        digest = last.strip()
         if digest.startswith(DIGEST):
             return Progress(PUSHED, digest=digest, message="Pushed.", log_tail=log)
-        message = "The Job succeeded, but its pod with the digest is gone; it is built again."
+        message = "The Job succeeded, but its pod with the digest is gone."
         return Progress(
-            FAILED, reason="DigestLost", message=message, retryable=True, stage="push", log_tail=log
+            FAILED,
+            reason=Reason.DIGEST_LOST,
+            message=message,
+            retryable=True,
+            stage="push",
+            log_tail=log,
         )
     if failed:
         if failed.get("reason") == "DeadlineExceeded":
-            message = "The Job took longer than it may."
+            message = "The Job exceeded its deadline (spec.timeoutSeconds)."
             return Progress(
-                FAILED, reason="TimedOut", message=message, stage="build", log_tail=log or said
+                FAILED,
+                reason=Reason.TIMED_OUT,
+                message=message,
+                stage="build",
+                log_tail=log or last,
             )
         lost = _lost(pod)
         if lost:
             return Progress(
                 FAILED,
-                reason="PodLost",
+                reason=Reason.POD_LOST,
                 message=lost,
                 retryable=True,
                 stage="build",
-                log_tail=log or said,
+                log_tail=log or last,
             )
-        verdict = judge("build", log or said, _exit_code(pod))
+        failure = classify("build", log or last, _exit_code(pod))
         return Progress(
             FAILED,
-            reason=verdict.reason,
-            message=verdict.message,
-            retryable=verdict.retryable,
+            reason=failure.reason,
+            message=failure.message,
+            retryable=failure.retryable,
             stage="build",
-            log_tail=log or said,
+            log_tail=log or last,
         )
     return Progress(RUNNING, message=_waiting(pod))
 
 
 def _waiting(pod: Optional[Mapping[str, Any]]) -> str:
-    """Why a pod does not run yet, in Kubernetes' own words."""
+    """Why a pod does not run yet, as Kubernetes reports it."""
     if pod is None:
-        return "Its pod has not been made yet."
+        return "Waiting for the pod."
     status = untrusted.status(pod)
     for item in untrusted.mappings(status.get("conditions")):
         if item.get("type") == "PodScheduled" and item.get("status") == "False":
-            return f"Its pod cannot be placed: {item.get('message', item.get('reason', ''))}"
+            return f"The pod cannot be scheduled: {item.get('message', item.get('reason', ''))}"
     for item in _containers(pod):
         waiting = (item.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
             return f"{item.get('name')}: {waiting['reason']} {waiting.get('message', '')}".strip()
-    return "Its pod is at work."
+    return "The pod is running."
 
 
 def _lost(pod: Optional[Mapping[str, Any]]) -> str:
-    """Whether the pod went for a reason that is not the build's: eviction, a node that went, memory
-    of the node.
+    """Why the pod was lost for a reason other than the build's own: eviction, a lost node; empty
+    where it was not.
     """
     if pod is None:
-        return "Its pod is gone."
+        return "The pod no longer exists."
     status = untrusted.status(pod)
     if status.get("reason") in (
         "Evicted",
@@ -246,7 +254,7 @@ def _lost(pod: Optional[Mapping[str, Any]]) -> str:
         "NodeShutdown",
         "Terminated",
     ):
-        return f"Its pod was taken away: {status.get('message') or status['reason']}"
+        return f"The pod was evicted: {status.get('message') or status['reason']}"
     return ""
 
 
@@ -266,7 +274,7 @@ def _state(pod: Mapping[str, Any], container: str) -> str:
 
 
 def _terminated(pod: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """How the last container ended: the builder, or the init container where that failed."""
+    """How the builder's container ended, or the init container where that failed."""
     found: Mapping[str, Any] = {}
     for item in _containers(pod or {}):
         ended = untrusted.mapping(untrusted.mapping(item.get("state")).get("terminated"))
@@ -275,7 +283,7 @@ def _terminated(pod: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
     return found
 
 
-def _last_words(pod: Optional[Mapping[str, Any]]) -> str:
+def _termination_message(pod: Optional[Mapping[str, Any]]) -> str:
     return str(_terminated(pod).get("message") or "")
 
 
@@ -284,7 +292,7 @@ def _exit_code(pod: Optional[Mapping[str, Any]]) -> int:
 
 
 def _ending(job: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """The condition that says that the Job ended so; empty where it did not."""
+    """The Job's condition Complete or Failed; empty where it is not True."""
     found = condition_in(untrusted.status(job), kind)
     return found if found.get("status") == TRUE else {}
 

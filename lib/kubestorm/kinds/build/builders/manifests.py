@@ -1,9 +1,8 @@
-"""The Jobs that build in the cluster, as manifests. Pure: an order and settings in, dictionaries
-out.
+"""The manifests of the Jobs that build in the cluster, and of their Secrets. Pure.
 
-All builders work without privilege. An init container fetches the one commit and unpacks the
-context alone; the builder does not see the git credentials. A builder writes the image's digest
-where Kubernetes looks for its last words, so that it is read from the pod's status. Sources:
+No builder is privileged. An init container fetches the commit and unpacks the context alone; the
+builder does not see the git credentials. A builder writes the image's digest as its termination
+message, so that it is read from the pod's status. Sources:
 examples/kubernetes/job.rootless.yaml of moby/buildkit, the man page buildah-build(1), and the
 README of GoogleContainerTools/kaniko (archived in 2025).
 """
@@ -39,7 +38,7 @@ TERMINATION_LOG = "/dev/termination-log"
 USER = 1000
 LABEL_LENGTH = 63
 
-# Everything that comes from outside is in variables; none of it is part of the program.
+# Untrusted values are in environment variables, never part of the script.
 FETCH = """set -eu
 umask 077
 export HOME=/tmp GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
@@ -82,8 +81,8 @@ sed -n 's/.*"containerimage.digest": *"\\([^"]*\\)".*/\\1/p' /tmp/metadata.json 
 
 
 def job_name(identity: Identity, image: str, number: int, attempt: int) -> str:
-    """One name for each try of an image of a build, so that a step that is repeated finds the Job
-    it made.
+    """One name for each attempt of an image of a build, so that a repeated step finds the Job it
+    created.
     """
     digest = hashlib.sha256(f"{identity.uid}/{image}/{number}/{attempt}".encode()).hexdigest()[:10]
     readable = re.sub(r"[^a-z0-9-]", "-", f"{identity.namespace}-{identity.name}-{image}".lower())[
@@ -93,7 +92,7 @@ def job_name(identity: Identity, image: str, number: int, attempt: int) -> str:
 
 
 def labels_of(identity: Identity) -> Dict[str, str]:
-    """What finds the objects of one ImageBuild, and of one namespace."""
+    """The labels by which the objects of one ImageBuild, and of one namespace, are listed."""
     return {
         **MANAGED_BY,
         LABEL_UID: identity.uid,
@@ -104,7 +103,7 @@ def labels_of(identity: Identity) -> Dict[str, str]:
 
 
 def label_value(text: str) -> str:
-    """A name as a label's value, which is shorter than a name may be."""
+    """A name as a label's value, which has at most 63 characters."""
     if len(text) <= LABEL_LENGTH:
         return text
     return f"{text[:52]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
@@ -154,7 +153,7 @@ def job(
             },
         },
         "spec": {
-            "backoffLimit": 0,  # the pack, which knows the reason, tries again
+            "backoffLimit": 0,  # the pack retries, by the reason
             "activeDeadlineSeconds": order.timeout_seconds,
             "ttlSecondsAfterFinished": cluster.keep_seconds,
             "template": {
@@ -166,7 +165,7 @@ def job(
 
 
 def _annotations(builder: str) -> Object:
-    """How Kubernetes before 1.30 is told that AppArmor must not stop a user namespace's mounts."""
+    """For Kubernetes before 1.30: AppArmor must not stop a user namespace's mounts."""
     if builder == KANIKO:
         return {}
     return {"annotations": {"container.apparmor.security.beta.kubernetes.io/build": "unconfined"}}
@@ -223,7 +222,7 @@ def _fetch(order: Order, settings: BuildSettings, private: bool) -> Object:
         "GIT_ALLOW_PROTOCOL": source.address.protocol,
     }
     if order.image.dockerfile_text:
-        # Kubernetes reads $(NAME) and $$ in values.
+        # Kubernetes expands $(NAME) and $$ in values.
         values["DOCKERFILE_TEXT"] = order.image.dockerfile_text.replace("$", "$$")
     mounts = [{"name": "workspace", "mountPath": WORKSPACE}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
     if private:
@@ -275,8 +274,8 @@ def _container(
 
 
 def _rootless() -> Object:
-    """An ordinary user who may make user namespaces: that needs set-uid helpers, and seccomp to let
-    it.
+    """A user other than root who may create user namespaces, which needs set-uid helpers and an
+    unconfined seccomp profile.
     """
     return {
         "runAsUser": USER,
@@ -352,7 +351,7 @@ def _buildah(order: Order, settings: BuildSettings) -> Object:
 
 
 def buildah_script(order: Order, settings: BuildSettings) -> str:
-    """Build, test, push; every word of it quoted for the shell."""
+    """Build, test and push; every argument is quoted for the shell."""
     image = order.image
     tls = ["--tls-verify=false"] if _is_insecure(order, settings) else []
     several = len(image.platforms) > 1

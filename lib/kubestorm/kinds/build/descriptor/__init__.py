@@ -1,3 +1,1 @@
-"""`default.json`, the build descriptor of a team: read, checked, and turned into an ImageBuild and
-Applications.
-"""
+"""`default.json`, a team's build descriptor, from which an ImageBuild and Applications are made."""

@@ -1,9 +1,8 @@
-"""Makes the ImageBuild and the Applications that a repository's descriptor asks for, and keeps them
-to it.
+"""Applies a repository's descriptor: creates and updates its ImageBuild and Applications.
 
-The caller names the namespace, and a descriptor that names another is refused: a repository must
-not decide where it runs. What the objects become is checked before anything is written, so that a
-wrong descriptor changes nothing.
+The caller names the namespace, and a descriptor with another one is refused: a repository must not
+decide where it runs. The objects are checked before any is written, so that an invalid descriptor
+changes nothing.
 """
 
 from __future__ import annotations
@@ -50,12 +49,11 @@ def apply(
     file: str = "",
     credentials_path: str = "",
 ) -> Result:
-    """Read the descriptor at the branch's newest commit and bring its objects to it. Safe to
-    repeat.
+    """Read the descriptor at the branch's newest commit and apply it. Safe to repeat.
 
     Raises DescriptorError with each problem and its line, DefinitionError for another namespace or
-    a source that operations do not allow, ConflictError where somebody else has set a field that
-    the descriptor decides.
+    a source that the configuration does not allow, ConflictError where a field that the descriptor
+    sets has been changed by others.
     """
     file = _checked(file or DEFAULT_FILE)
     source = _source(services, namespace, url, branch, credentials_path)
@@ -64,8 +62,7 @@ def apply(
     descriptor = parse(text, tuple(settings.types), file)
     if descriptor.namespace != namespace:
         raise DefinitionError(
-            f"{file} of {url} names the namespace {descriptor.namespace}, and it was to be "
-            f"applied in {namespace}.",
+            f"{file} of {url} is for namespace {descriptor.namespace}, not for {namespace}.",
             field="namespace",
         )
     build = image_build(
@@ -89,8 +86,8 @@ def apply(
 
 
 def refresh(services: Services, urls: Sequence[str], branch: str) -> Result:
-    """Apply the descriptors again whose branch was pushed to. One that cannot be used stops no
-    other.
+    """Apply the descriptors of a branch that was pushed to. An invalid one does not stop the
+    others.
     """
     keys = [key for key in (repository_key(url) for url in urls) if key]
     done: List[Result] = []
@@ -136,7 +133,7 @@ def follow_push(
     event_id: str = "",
 ) -> Result:
     """Apply the descriptors of a branch that was pushed to, then note the push on each ImageBuild
-    that follows it: its build finds the new spec with the new commit.
+    that follows it, so that its build has the new spec with the new commit.
     """
     descriptors = refresh(services, urls, branch)
     noted = note_push(services, urls, branch, commit, actor=actor, event_id=event_id)
@@ -146,7 +143,7 @@ def follow_push(
 def _checked(file: str) -> str:
     if file.startswith(("/", "-")) or ".." in file.split("/"):
         raise DefinitionError(
-            f"{file!r} leaves the repository; name a file below its root.", field="file"
+            f"file must be a path below the repository's root, not {file!r}.", field="file"
         )
     return posixpath.normpath(file)
 
@@ -154,8 +151,8 @@ def _checked(file: str) -> str:
 def _source(
     services: Services, namespace: str, url: str, branch: str, credentials_path: str
 ) -> SourceSpec:
-    """The source as an ImageBuild of that namespace might name it: the same servers and credentials
-    are allowed.
+    """The source, checked as that of an ImageBuild of the namespace: the same servers and
+    credentials are allowed.
     """
     source: Dict[str, Any] = {"url": url}
     if branch:
@@ -175,7 +172,7 @@ def _source(
 def _read(
     services: Services, namespace: str, source: SourceSpec, file: str
 ) -> Tuple[str, str, str]:
-    """The descriptor's text, the branch that it was read from, and the commit."""
+    """The descriptor's text, its branch and commit."""
     settings = BuildSettings.from_config(services.settings.raw)
     with _git(services, source, settings) as git:
         head = git.head(source.branch)
@@ -212,9 +209,8 @@ def _write(services: Services, resource: Resource, manifest: Manifest, file: str
         services.kube.apply(resource, manifest, metadata["namespace"], force=False)
     except ConflictError as error:
         raise ConflictError(
-            f"{manifest['kind']} {metadata['namespace']}/{metadata['name']} was changed by hand "
-            f"where {file} decides: "
-            f"{error} Change {file}, or take the change back.",
+            f"{manifest['kind']} {metadata['namespace']}/{metadata['name']} was changed by others "
+            f"in a field that {file} sets: {error} Change {file}, or revert that change.",
             service="Kubernetes",
         ) from error
 
@@ -222,8 +218,8 @@ def _write(services: Services, resource: Resource, manifest: Manifest, file: str
 def _left_over(
     services: Services, descriptor: Descriptor, made: Sequence[Mapping[str, Any]]
 ) -> List[str]:
-    """Applications of an earlier descriptor of this image that it names no more. They are told,
-    never deleted.
+    """Applications of an earlier descriptor of this image that are no longer in it. They are
+    reported, never deleted.
     """
     named = {each["metadata"]["name"] for each in made}
     found = []

@@ -1,7 +1,7 @@
-"""Turns a descriptor into a Dockerfile, an ImageBuild and one Application for each service. Pure.
+"""The Dockerfile, ImageBuild and Applications (one for each service) of a descriptor. Pure.
 
-Nothing of the descriptor is put into the Dockerfile but as a JSON string, in which Docker's syntax
-ends: a step, a path or a fact cannot become an instruction of its own.
+Values of the descriptor are written to the Dockerfile as JSON strings only, so that no step, path
+or fact can become an instruction.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Manifest = Dict[str, Any]
 
 
 def dockerfile(descriptor: Descriptor, settings: DescriptorSettings) -> str:
-    """The two stages: build steps in the type's build image, then its base image with the
+    """Two stages: the build steps in the type's build image, then its base image with the
     artifacts.
 
-    Packages among the artifacts (`*.deb`) are installed; without artifacts the whole source goes
-    into the image.
+    Packages among the artifacts (`*.deb`) are installed; without artifacts the whole source is
+    copied into the image.
     """
     kind = settings.types[descriptor.type]
     lines = [
@@ -60,9 +60,7 @@ def image_build(
     credentials_path: str,
     file: str,
 ) -> Manifest:
-    """The ImageBuild of the descriptor's one image, which follows the branch that the descriptor
-    was read from.
-    """
+    """The ImageBuild of the descriptor's image, which follows the descriptor's branch."""
     source: Dict[str, Any] = {"url": url}
     if branch:
         source["branch"] = branch
@@ -81,7 +79,7 @@ def image_build(
 def applications(
     descriptor: Descriptor, settings: DescriptorSettings, *, branch: str, file: str
 ) -> List[Manifest]:
-    """One Application for each service, which follows what is built from the branch."""
+    """One Application for each service, which follows the images built from the branch."""
     return [
         _object(
             "Application",
@@ -95,7 +93,7 @@ def applications(
 
 
 def repository(descriptor: Descriptor) -> str:
-    """Where the image goes: in the registry that operations set, below the namespace's name."""
+    """The image's repository, in the default registry, below the namespace's name."""
     return f"{descriptor.namespace}/{descriptor.name}"
 
 
@@ -143,9 +141,7 @@ def _command(step: Step, settings: DescriptorSettings) -> List[str]:
 
 
 def _env(value: str) -> str:
-    """A value in double quotes, with what Docker would read as a variable or an end of the line
-    taken away.
-    """
+    """A value in double quotes, on one line, with `$` escaped."""
     flat = " ".join(value.splitlines())
     escaped = flat.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'

@@ -1,6 +1,4 @@
-"""Reads JSON that people write: comments are tolerated, and every value knows the line that it
-stands on. Pure.
-"""
+"""Parses JSON with comments, and finds the line of every value. Pure."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ Path = Tuple[Union[str, int], ...]
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the line (from 1; 0 where it is nowhere), the path in the document,
-    and a sentence.
+    """A problem: the line (from 1; 0 for the whole document), the path in the document, and a
+    sentence.
     """
 
     line: int
@@ -34,25 +32,25 @@ class Problem(NamedTuple):
 
 
 class DescriptorError(DefinitionError):
-    """A descriptor that cannot be used. `problems` has all that was found, by line."""
+    """An invalid descriptor. `problems` has all that was found, by line."""
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         super().__init__(
-            f"{file} cannot be used. " + " ".join(f"{problem}." for problem in self.problems),
+            f"{file} is invalid. " + " ".join(f"{problem}." for problem in self.problems),
             field=file,
         )
 
 
 class Document(NamedTuple):
-    """What was read."""
+    """A parsed document."""
 
     value: Any
     lines: Mapping[Path, int]
-    """Path of a value -> the line that it stands on, counted from 1."""
+    """Path of a value -> its line, counted from 1."""
 
     def line_of(self, path: Sequence[Union[str, int]]) -> int:
-        """The line of a value, or of the nearest thing around it that is there."""
+        """The line of a value, or of the nearest parent that exists."""
         parts = tuple(path)
         while parts and parts not in self.lines:
             parts = parts[:-1]
@@ -60,9 +58,9 @@ class Document(NamedTuple):
 
 
 def read(text: str, file: str = "default.json") -> Document:
-    """Read a document. Raises DescriptorError naming the line where it is no JSON."""
+    """Parse a document. Raises DescriptorError with the line where it is not valid JSON."""
     if len(text) > MAX_CHARACTERS:
-        message = f"it has {len(text)} characters, and at most {MAX_CHARACTERS} are read"
+        message = f"must have at most {MAX_CHARACTERS} characters, has {len(text)}"
         raise DescriptorError(file, [Problem(0, "", message)])
     plain = without_comments(text[1:] if text.startswith("\ufeff") else text)
     duplicates: List[str] = []
@@ -81,21 +79,21 @@ def read(text: str, file: str = "default.json") -> Document:
             else ""
         )
         raise DescriptorError(
-            file, [Problem(error.lineno, "", f"this is no JSON: {error.msg}{hint}")]
+            file, [Problem(error.lineno, "", f"invalid JSON: {error.msg}{hint}")]
         ) from error
     except (RecursionError, ValueError) as error:
-        raise DescriptorError(file, [Problem(0, "", "this is no JSON that can be read")]) from error
+        raise DescriptorError(file, [Problem(0, "", "invalid JSON")]) from error
     document = Document(value, _lines(plain))
     if duplicates:
         problems = [
-            Problem(_last_line(plain, name), "", f"{name!r} is given twice") for name in duplicates
+            Problem(_last_line(plain, name), "", f"duplicate key {name!r}") for name in duplicates
         ]
         raise DescriptorError(file, problems)
     return document
 
 
 def without_comments(text: str) -> str:
-    """Blank comments out; every character that stays keeps its line and column."""
+    """Replace comments with spaces; other characters keep their line and column."""
 
     def blank(found: re.Match[str]) -> str:
         return re.sub(r"[^\n]", " ", found[0]) if found["comment"] else found[0]
@@ -104,7 +102,7 @@ def without_comments(text: str) -> str:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _has_trailing_comma(text: str, position: int) -> bool:
@@ -119,7 +117,7 @@ def _last_line(text: str, name: str) -> int:
 
 
 def _lines(text: str) -> Dict[Path, int]:
-    """JSON is YAML but for tabs, and PyYAML's nodes know where they stand."""
+    """JSON is YAML except for tabs, and PyYAML's nodes have their line."""
     lines: Dict[Path, int] = {}
     try:
         root = yaml.compose(text.replace("\t", " "), Loader=yaml.SafeLoader)

@@ -1,4 +1,4 @@
-"""The `descriptor` section of the pack's configuration: what operations decide for each type of
+"""The `descriptor` section of the pack's configuration: the standard of each type of
 application.
 """
 
@@ -18,12 +18,10 @@ DEFAULT_RESOURCES: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class TypeSettings:
-    """The standard of one type: what it is built with, what it stands on, and how it is known to be
-    well.
-    """
+    """The standard of one type: its images, port, health check and resources."""
 
     base_image: str
-    """What the image stands on, for instance registry.example.com/base/java:17."""
+    """The base image, for instance registry.example.com/base/java:17."""
     build_image: Optional[str] = None
     """Where the build steps run; not set: the base image itself."""
     port: int = 8080
@@ -33,7 +31,9 @@ class TypeSettings:
     resources: Mapping[str, Any] = field(default_factory=lambda: dict(DEFAULT_RESOURCES))
     """As `spec.resources` of an Application."""
     command: Tuple[str, ...] = ()
-    """What runs, where the base image does not say; `{name}` is the service's."""
+    """The container's command; `{name}` is replaced with the service's name. Empty: the image's
+    own.
+    """
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class DescriptorSettings:
     """What operations decide for each type of application that a default.json may name."""
 
     types: Mapping[str, TypeSettings] = field(default_factory=dict)
-    """Name of a type, as `application.type` says it."""
+    """By the values of `application.type`."""
     shell: Tuple[str, ...] = ("/bin/sh", "-ec")
-    """What runs a build step that is one line."""
+    """Runs a build step that is a command line."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DescriptorSettings:

@@ -1,4 +1,4 @@
-"""What a `default.json` says, checked against its schema and then for what a schema cannot say.
+"""Parses a `default.json`, and checks it against its schema and then for what a schema cannot say.
 Pure.
 
 {
@@ -32,6 +32,14 @@ import jsonschema
 from kubestorm.kinds.build.descriptor.reading import DescriptorError, Document, Problem, read
 
 NAME = {"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 40}
+TYPE_NAMES = {
+    "object": "an object",
+    "array": "a list",
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+}
 STEP = {
     "anyOf": [
         {"type": "string", "minLength": 1},
@@ -110,11 +118,11 @@ Step = Union[str, Tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Service:
-    """One thing that runs from the image."""
+    """One Application of the image."""
 
     name: str
     host: Optional[str] = None
-    """Of `external_url`; None is reached within the cluster alone."""
+    """Of `external_url`; None: reachable only within the cluster."""
     path: str = "/"
     tls: bool = True
     min_instances: int = 1
@@ -129,17 +137,16 @@ class Descriptor:
     version: Optional[str] = None
     buildfacts: Mapping[str, str] = field(default_factory=dict)
     steps: Tuple[Step, ...] = ()
-    """Each a line for the shell, or program and arguments."""
+    """Each a shell command line, or a program with its arguments."""
     artifacts: Tuple[str, ...] = ()
-    """Paths or patterns below the repository's root."""
+    """Paths or patterns, relative to the repository's root."""
     services: Tuple[Service, ...] = ()
 
 
 def parse(text: str, types: Sequence[str], file: str = "default.json") -> Descriptor:
-    """Read and check a descriptor; `types` are those that operations have a standard base image
-    for.
+    """Parse and check a descriptor; `types` are the names in `descriptor.types`.
 
-    Raises DescriptorError with every problem, each with its line.
+    Raises DescriptorError with all problems, each with its line.
     """
     document = read(text, file)
     problems = _by_schema(document) or _by_meaning(document, types)
@@ -167,27 +174,25 @@ def _extra(error: Any) -> List[str]:
 
 
 def _sentence(error: Any) -> str:
-    """The schema's complaint in words that say what would be right."""
+    """A schema error as a sentence with what would be right."""
     if error.validator == "additionalProperties":
         known = ", ".join(error.schema["properties"])
-        return f"there is no {', '.join(map(repr, _extra(error)))} here; there are {known}"
+        return f"unknown field {', '.join(map(repr, _extra(error)))}; known fields are {known}"
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     if error.validator == "anyOf":
         return (
-            f"{error.instance!r} is no step: a line for the shell, or a list of program and "
-            "arguments"
+            f"must be a shell command line, or a list of program and arguments, not "
+            f"{error.instance!r}"
         )
     if error.validator == "pattern":
-        return f"{error.instance!r} does not fit {error.validator_value}"
+        return f"must match {error.validator_value}, not {error.instance!r}"
     if error.validator == "type":
-        wanted = (
-            error.validator_value
-            if isinstance(error.validator_value, str)
-            else " or ".join(error.validator_value)
-        )
-        return f"{error.instance!r} is no {wanted}"
+        types = error.validator_value
+        kinds = [types] if isinstance(types, str) else types
+        names = " or ".join(TYPE_NAMES[each] for each in kinds)
+        return f"must be {names}, not {error.instance!r}"
     return str(error.message)
 
 
@@ -203,32 +208,34 @@ def _by_meaning(document: Document, types: Sequence[str]) -> List[Problem]:
         offered = ", ".join(sorted(types)) or "none yet"
         wrong(
             ("application", "type"),
-            f"{kind!r} has no standard base image; operations offer {offered}",
+            f"must be one of {offered} (descriptor.types), not {kind!r}",
         )
     for index, pattern in enumerate(value.get("artifacts") or ()):
         if pattern.startswith("/") or ".." in pattern.split("/"):
             wrong(
                 ("artifacts", index),
-                f"{pattern!r} leaves the repository; write a path below its root",
+                f"must be a path below the repository's root, not {pattern!r}",
             )
     services = value.get("services") or ()
     names = [service["name"] for service in services]
     for index, service in enumerate(services):
         where = ("services", index)
         if names.index(service["name"]) < index:
-            wrong((*where, "name"), f"{service['name']!r} is given twice")
+            wrong((*where, "name"), f"{service['name']!r} is used twice")
         if service.get("application", value["application"]["name"]) != value["application"]["name"]:
             message = (
-                f"{service['application']!r} is not built here; there is "
-                f"{value['application']['name']!r}"
+                f"must be {value['application']['name']!r}, the application of this file, not "
+                f"{service['application']!r}"
             )
             wrong((*where, "application"), message)
         instances = service.get("instances") or {}
         least, most = instances.get("min", 1), instances.get("max")
         if most is not None and most < least:
-            wrong((*where, "instances", "max"), f"{most} is below min ({least})")
+            wrong((*where, "instances", "max"), f"must not be below min ({least}), is {most}")
         if "external_url" in service and _url(service["external_url"]) is None:
-            message = f"{service['external_url']!r} is no address; write for example https://cart.example.com/"
+            message = (
+                f"must be a URL such as https://cart.example.com/, not {service['external_url']!r}"
+            )
             wrong((*where, "external_url"), message)
     return problems
 

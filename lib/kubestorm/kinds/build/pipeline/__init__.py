@@ -1,1 +1,1 @@
-"""From a commit to its post-deploy test as one run: each stage looked at, recorded and told."""
+"""Deliveries: build, test, push, rollout and post-deploy test as one run."""

@@ -1,8 +1,8 @@
-"""What is done about a delivery: it begins, is brought on, and ends.
+"""Starts, advances and ends deliveries.
 
-workflows/delivery_pipeline.yaml begins one and waits in an inquiry. A sensor (polling.py) brings it
-on: the stages that have ended are told by the trigger kubestorm.pipeline_stage_ended and written on
-the ImageBuild. When the last one is told, a rule has the inquiry answered.
+workflows/delivery_pipeline.yaml begins one and waits in an inquiry. A sensor (polling.py) advances
+it: for each stage that has ended it dispatches kubestorm.pipeline_stage_ended and writes the
+ImageBuild's status. After the last one, a rule has the inquiry answered.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STATUS_FIELD = "pipeline"
 PIPELINE = "kubestorm.delivery_pipeline"
 INQUIRY = "core.ask"
 ANSWER_ATTEMPTS = 60
-"""Looks for the workflow's inquiry, one a second: a delivery may fail before it is opened."""
+"""Checks for the workflow's inquiry, one a second: a delivery may fail before it is opened."""
 RUN_ENDED = frozenset(("succeeded", "failed", "timeout", "abandoned", "canceled"))
 Result = Dict[str, Any]
 
@@ -36,20 +36,20 @@ Result = Dict[str, Any]
 def start(
     services: Services, namespace: str, name: str, *, by: str, engine: Optional[EngineApi]
 ) -> Result:
-    """Begin a delivery of an ImageBuild, as an execution of its own; `run_id` is also its
+    """Start a delivery of an ImageBuild as an execution of its own; `run_id` is also its
     `status.pipeline.runId`.
 
     Raises NotFoundError when there is no such ImageBuild, DefinitionError outside of an engine.
     """
     _read(services, namespace, name)
     if engine is None:
-        raise DefinitionError(f"Only a running engine begins a delivery; run {PIPELINE} instead.")
+        raise DefinitionError(f"Only an engine can start a delivery; run {PIPELINE} instead.")
     parameters = {"namespace": namespace, "name": name, "requested_by": by}
     return {
         "namespace": namespace,
         "name": name,
         "run_id": engine.start(PIPELINE, parameters),
-        "message": f"The delivery of {namespace}/{name} has begun: {', '.join(pipeline.NAMES)}.",
+        "message": f"Started the delivery of {namespace}/{name}: {', '.join(pipeline.NAMES)}.",
     }
 
 
@@ -64,20 +64,25 @@ def begin(
     force: bool = True,
     dispatch: Dispatch,
 ) -> Result:
-    """Request the build of a delivery, and write on the ImageBuild that the delivery is under way.
+    """Request the build of a delivery, and write the delivery to the ImageBuild's status.
 
-    A delivery that is under way already ends here: the status has room for one.
+    A delivery that runs already is ended: the status has room for one.
     """
     build = _read(services, namespace, name)
     if _run_of(build) != run_id:
-        stop(services, build, f"{by or 'Somebody'} started another delivery.", dispatch)
+        stop(
+            services,
+            build,
+            f"Replaced by another delivery, started by {by or 'somebody'}.",
+            dispatch,
+        )
     request = commands.start(services, namespace, name, by=by, images=images, force=force)
     waiting = [Stage(each, pipeline.WAITING) for each in pipeline.NAMES]
     _write(services, build, run_id, waiting, request_id=request["request_id"])
     return {"request_id": request["request_id"], "images": request["images"]}
 
 
-def is_under_way(build: Mapping[str, Any]) -> bool:
+def is_running(build: Mapping[str, Any]) -> bool:
     """Whether a delivery of an ImageBuild has not ended."""
     known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     return bool(known.get("runId")) and known.get("outcome") == pipeline.WAITING
@@ -89,10 +94,10 @@ def advance(
     dispatch: Dispatch,
     specs: Optional[Specs] = None,
 ) -> str:
-    """Tell and write down each stage of the delivery under way that has ended since the last time;
-    its outcome now.
+    """Dispatch and write each stage of the running delivery that has ended since the last time; the
+    delivery's outcome now.
 
-    Dispatched first and written after: a crash in between tells it again.
+    Dispatched first and written after: a crash in between dispatches it again.
     """
     specs = specs or functools.partial(list_specs, services)
     known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
@@ -103,15 +108,15 @@ def advance(
         if why
         else read_stages(services, build, request_id, specs)
     )
-    _tell(services, build, stages, dispatch)
+    _dispatch_ended(services, build, stages, dispatch)
     _write(services, build, _run_of(build), stages)
     return pipeline.outcome_of(stages)
 
 
 def stop(services: Services, build: Mapping[str, Any], why: str, dispatch: Dispatch) -> None:
-    """Tell that the delivery under way, if there is one, does not go on."""
-    if is_under_way(build):
-        _tell(services, build, pipeline.stopped_stages(_recorded(build), why), dispatch)
+    """Dispatch the end of the running delivery, if there is one."""
+    if is_running(build):
+        _dispatch_ended(services, build, pipeline.stopped_stages(_recorded(build), why), dispatch)
 
 
 def end(
@@ -124,9 +129,9 @@ def end(
     pause: Callable[[float], None] = time.sleep,
 ) -> Result:
     """Answer the inquiry in which the workflow of a delivery waits, with the delivery's `outcome`,
-    `message` and `stages`. Safe to repeat: a workflow that waits no more is left alone.
+    `message` and `stages`. Safe to repeat: a workflow that has ended is left alone.
 
-    Raises TemporaryError when the workflow opens none within a minute.
+    Raises TemporaryError when the workflow opens no inquiry within a minute.
     """
     for _ in range(ANSWER_ATTEMPTS):
         answer = _answer(services, namespace, name, run_id)
@@ -137,7 +142,7 @@ def end(
         if engine.execution(run_id).get("status") in RUN_ENDED:
             return {"answered": False, "message": f"Execution {run_id} has ended already."}
         pause(1.0)
-    raise TemporaryError(f"Execution {run_id} opens no inquiry.", service="StackStorm")
+    raise TemporaryError(f"Execution {run_id} has not opened an inquiry.", service="StackStorm")
 
 
 def _is_waiting(execution: Mapping[str, Any]) -> bool:
@@ -146,13 +151,13 @@ def _is_waiting(execution: Mapping[str, Any]) -> bool:
 
 
 def _answer(services: Services, namespace: str, name: str, run_id: str) -> Optional[Result]:
-    """How a delivery ended; None while that is not written yet."""
+    """How a delivery ended; None while it runs."""
     try:
         build = _read(services, namespace, name)
     except NotFoundError as error:
         return _failed(str(error))
     if _run_of(build) != run_id:
-        return _failed(f"Another delivery of {namespace}/{name} was started.")
+        return _failed(f"Replaced by another delivery of {namespace}/{name}.")
     stages = _recorded(build)
     outcome = pipeline.outcome_of(stages)
     if outcome != pipeline.WAITING:
@@ -172,7 +177,7 @@ def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
         return services.kube.get(IMAGE_BUILDS, name, namespace)
     except NotFoundError as error:
         raise NotFoundError(
-            f"There is no ImageBuild {namespace}/{name}.", service="Kubernetes"
+            f"ImageBuild {namespace}/{name} does not exist.", service="Kubernetes"
         ) from error
 
 
@@ -182,7 +187,7 @@ def _run_of(build: Mapping[str, Any]) -> str:
 
 
 def _recorded(build: Mapping[str, Any]) -> Tuple[Stage, ...]:
-    """The stages as they were last written."""
+    """The stages as last written."""
     known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     return tuple(
         Stage(str(each["name"]), str(each["outcome"]), str(each.get("message") or ""))
@@ -196,13 +201,13 @@ def _listed(stages: Sequence[Stage]) -> List[Dict[str, str]]:
     ]
 
 
-def _tell(
+def _dispatch_ended(
     services: Services, build: Mapping[str, Any], stages: Sequence[Stage], dispatch: Dispatch
 ) -> None:
-    """Dispatch each stage that has ended since it was last written."""
-    told = {stage.name: stage.outcome for stage in _recorded(build)}
+    """Dispatch each stage that has ended since the last write."""
+    before = {stage.name: stage.outcome for stage in _recorded(build)}
     for stage in stages:
-        if stage.outcome in pipeline.DONE and told.get(stage.name) != stage.outcome:
+        if stage.outcome in pipeline.DONE and before.get(stage.name) != stage.outcome:
             dispatch(STAGE_ENDED, _payload(services, build, _run_of(build), stage, stages))
 
 
@@ -214,7 +219,7 @@ def _write(
     *,
     request_id: str = "",
 ) -> None:
-    """Write the stages where they differ; with `request_id`, as those of a delivery that begins."""
+    """Write the stages where they differ; with `request_id`, as those of a new delivery."""
     known = untrusted.mapping(untrusted.status(build).get(STATUS_FIELD))
     listed = _listed(stages)
     if not request_id and known.get("stages") == listed:

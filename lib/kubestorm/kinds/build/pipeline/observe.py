@@ -18,14 +18,14 @@ from kubestorm.kinds.application.spec import InvalidSpecError, parse
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.build.pipeline import plan as pipeline
 from kubestorm.kinds.build.pipeline.plan import Follower, Stage
-from kubestorm.kinds.build.status import ImageState, images_of
+from kubestorm.kinds.build.status import ImageState, build_in, images_of
 
 START_SECONDS = 120.0
-"""How long an Application may take to begin the rollout of what it follows, before it counts as one
-that does not.
+"""How long an Application may take to start the rollout of an image that it follows; after that it
+is left out.
 """
 Specs = Callable[[], Sequence[ApplicationSpec]]
-"""The Applications of the cluster, asked for only once the images are pushed."""
+"""Lists the Applications of the cluster; called only once the images are pushed."""
 
 
 def list_specs(services: Services) -> List[ApplicationSpec]:
@@ -53,11 +53,11 @@ def read_stages(
 def _followers(
     services: Services, status: Mapping[str, Any], specs: Sequence[ApplicationSpec]
 ) -> List[Follower]:
-    """The Applications that follow what the build pushed; one that has not begun within its time is
+    """The Applications that follow the pushed images; one whose rollout has not started in time is
     left out.
     """
     pushed = _pushed(status)
-    finished = parse_time(untrusted.mapping(status.get("build")).get("finishedAt"))
+    finished = parse_time(build_in(status).get("finishedAt"))
     is_late = finished is not None and services.now() - finished > dt.timedelta(
         seconds=START_SECONDS
     )
@@ -76,7 +76,7 @@ def _followers(
 
 def _pushed(status: Mapping[str, Any]) -> Set[Tuple[str, Tuple[str, ...], str]]:
     """(registry/repository, tags, digest) of each image that the build pushed."""
-    number = untrusted.mapping(status.get("build")).get("number")
+    number = build_in(status).get("number")
     return {
         (
             split_reference(str(each["reference"]))[0],

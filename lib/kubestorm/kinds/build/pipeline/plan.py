@@ -1,10 +1,9 @@
-"""Where a delivery is: its stages, as they follow from the ImageBuild and the Rollouts. Pure.
+"""The stages of a delivery, as they follow from the ImageBuild and the Rollouts. Pure.
 
     build -> test -> push -> rollout -> post-deploy test
 
-The first three are the ImageBuild's, whose test command runs in the built image before it is
-pushed. What is pushed is rolled out by the Applications that follow it; their Rollouts tell the
-rest.
+The first three are the ImageBuild's, whose test command runs in the built image before the push.
+The last two are those of the Rollouts of the Applications that follow the pushed images.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def build_stages(
     """build, test and push of the build that answers a request."""
     build = untrusted.mapping(status.get("build"))
     if build.get("requestId") != request_id:
-        return _waiting((BUILD, TEST, PUSH), "The build has not begun.")
+        return _waiting((BUILD, TEST, PUSH), "Waiting for the build to start.")
     images = [each for each in images_of(status) if each.get("build") == build.get("number")]
     message = str(build.get("message") or "")
     if build.get("phase") != Phase.FINISHED:
@@ -85,7 +84,7 @@ def _test(has_test: bool) -> Stage:
     return (
         Stage(TEST, SUCCEEDED)
         if has_test
-        else Stage(TEST, SKIPPED, "The ImageBuild names no test command.")
+        else Stage(TEST, SKIPPED, "The ImageBuild has no test command.")
     )
 
 
@@ -94,10 +93,10 @@ def _under_way(
 ) -> Tuple[Stage, ...]:
     states = {str(each.get("state")) for each in images}
     if not images or states & {ImageState.WAITING, ImageState.BUILDING}:
-        return _waiting((BUILD, TEST, PUSH), message or "It is being built.")
+        return _waiting((BUILD, TEST, PUSH), message or "Building.")
     if ImageState.TESTING in states:
-        return Stage(BUILD, SUCCEEDED), Stage(TEST, WAITING, "The test runs."), Stage(PUSH, WAITING)
-    return Stage(BUILD, SUCCEEDED), _test(has_test), Stage(PUSH, WAITING, "It is being pushed.")
+        return Stage(BUILD, SUCCEEDED), Stage(TEST, WAITING, "Testing."), Stage(PUSH, WAITING)
+    return Stage(BUILD, SUCCEEDED), _test(has_test), Stage(PUSH, WAITING, "Pushing.")
 
 
 def _failed_at(where: str, why: str, *, has_test: bool) -> Tuple[Stage, ...]:
@@ -113,23 +112,24 @@ def _failed_at(where: str, why: str, *, has_test: bool) -> Tuple[Stage, ...]:
 
 
 def rollout_stages(followers: Sequence[Follower]) -> Tuple[Stage, ...]:
-    """rollout and post-deploy test of all that follow what was pushed."""
+    """rollout and post-deploy test of all Applications that follow the pushed images."""
     if not followers:
         return tuple(
-            Stage(name, SKIPPED, "No Application follows what was pushed.")
+            Stage(name, SKIPPED, "No Application follows the pushed images.")
             for name in (ROLLOUT, POST_DEPLOY_TEST)
         )
-    open_ones = [each for each in followers if _phase(each) not in TERMINAL]
+    unfinished = [each for each in followers if _phase(each) not in TERMINAL]
     bad = [each for each in followers if _phase(each) in TERMINAL and _phase(each) != COMPLETE]
     untested = [each for each in bad if _tested(each) == FALSE]
     if bad:
-        why = "; ".join(f"{each.name}: {_said(each)}" for each in bad)
+        why = "; ".join(f"{each.name}: {_message(each)}" for each in bad)
         if len(untested) == len(bad):
             return Stage(ROLLOUT, SUCCEEDED), Stage(POST_DEPLOY_TEST, FAILED, why)
         return Stage(ROLLOUT, FAILED, why), Stage(POST_DEPLOY_TEST, SKIPPED, "The rollout failed.")
-    if open_ones:
+    if unfinished:
         where = "; ".join(
-            f"{each.name}: {_phase(each) or 'its rollout has not begun'}" for each in open_ones
+            f"{each.name}: {_phase(each) or 'waiting for its rollout to start'}"
+            for each in unfinished
         )
         return _waiting((ROLLOUT, POST_DEPLOY_TEST), where)
     names = ", ".join(each.name for each in followers)
@@ -137,35 +137,34 @@ def rollout_stages(followers: Sequence[Follower]) -> Tuple[Stage, ...]:
     after = (
         Stage(POST_DEPLOY_TEST, SUCCEEDED)
         if tested
-        else Stage(POST_DEPLOY_TEST, SKIPPED, "No Application has one.")
+        else Stage(POST_DEPLOY_TEST, SKIPPED, "No Application has a post-deploy test.")
     )
-    return Stage(ROLLOUT, SUCCEEDED, f"{names} run it."), after
+    return Stage(ROLLOUT, SUCCEEDED, f"Rolled out to {names}."), after
 
 
 def why_stopped(resource: Mapping[str, Any], request_id: str) -> str:
-    """Why the build that answers a request will not come (any more); empty while it may, or is
-    there.
+    """Why the requested build will not start; empty while it may, or has started.
 
-    The status has room for one build and the annotations for one request: whoever asks later takes
-    the place.
+    The status has room for one build and the annotations for one request: a later request replaces
+    an earlier one.
     """
     status, metadata = untrusted.status(resource), resource["metadata"]
     if untrusted.mapping(status.get("build")).get("requestId") == request_id:
         return ""
-    asked = read_request(untrusted.texts(metadata.get("annotations")))
-    if asked is None:
-        return "The request for its build was taken away."
-    if asked.id != request_id:
-        return f"{asked.by or 'Somebody'} asked for another build in the meantime."
+    request = read_request(untrusted.texts(metadata.get("annotations")))
+    if request is None:
+        return "The request for the build was removed."
+    if request.id != request_id:
+        return f"Replaced by another build, requested by {request.by or 'somebody'}."
     valid = condition_in(status, SPEC_VALID)
     is_about_it = valid.get("observedGeneration") == metadata.get("generation")
     if valid.get("reason") == Reason.INVALID_SPEC and is_about_it:
-        return str(valid.get("message") or "The ImageBuild's spec is refused.")
+        return str(valid.get("message") or "The ImageBuild's spec is invalid.")
     return ""
 
 
 def stopped_stages(before: Sequence[Stage], why: str) -> Tuple[Stage, ...]:
-    """A run that cannot go on: what was done stays so, the stage that it stood at failed."""
+    """The stages of a delivery that cannot continue: finished ones stay, the current one failed."""
     done = {stage.name: stage for stage in before if stage.outcome in DONE}
     stages: List[Stage] = []
     for name in NAMES:
@@ -177,19 +176,19 @@ def stopped_stages(before: Sequence[Stage], why: str) -> Tuple[Stage, ...]:
 
 
 def skipped_rollout(why: str) -> Tuple[Stage, ...]:
-    """The last two stages, where it does not come to them."""
+    """The last two stages, where they are not reached."""
     return tuple(Stage(name, SKIPPED, why) for name in (ROLLOUT, POST_DEPLOY_TEST))
 
 
 def outcome_of(stages: Sequence[Stage]) -> str:
-    """The whole run: failed as soon as a stage is, succeeded when all are done."""
+    """The delivery's outcome: failed as soon as a stage is, succeeded when all are done."""
     if any(stage.outcome == FAILED for stage in stages):
         return FAILED
     return SUCCEEDED if all(stage.outcome in DONE for stage in stages) else WAITING
 
 
 def sentence(stages: Sequence[Stage]) -> str:
-    """How far it is, for a person."""
+    """How far the delivery is, for people."""
     failed = next((stage for stage in stages if stage.outcome == FAILED), None)
     if failed:
         return f"{failed.name} failed: {failed.message}"
@@ -207,14 +206,14 @@ def _phase(follower: Follower) -> str:
     return untrusted.text(untrusted.status(follower.rollout).get("phase"))
 
 
-def _said(follower: Follower) -> str:
+def _message(follower: Follower) -> str:
     status = untrusted.status(follower.rollout)
-    said = (untrusted.text(status.get(field)) for field in ("message", "reason", "phase"))
-    return next(filter(None, said), "")
+    texts = (untrusted.text(status.get(field)) for field in ("message", "reason", "phase"))
+    return next(filter(None, texts), "")
 
 
 def _tested(follower: Follower) -> str:
-    """The status of the Rollout's condition Tested; empty where no test was asked for."""
+    """The status of the Rollout's condition Tested; empty where there is no test."""
     condition = condition_in(untrusted.status(follower.rollout), TESTED)
     return (
         ""

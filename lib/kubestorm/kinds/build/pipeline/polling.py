@@ -1,7 +1,7 @@
-"""Brings the deliveries under way on, from a sensor: a look costs no execution.
+"""Advances the running deliveries, from a sensor, without an execution.
 
-What a delivery waits for is written on the ImageBuild and on Rollouts, by whoever builds and rolls
-out. An ended stage is told within seconds, and nobody holds a worker meanwhile.
+A delivery waits for the status of its ImageBuild and of Rollouts. The end of a stage is dispatched
+within seconds, and no worker is held in the meantime.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from kubestorm.clients.services import Services
 from kubestorm.core.dispatching import Dispatch
 from kubestorm.kinds.application.values import ApplicationSpec
 from kubestorm.kinds.build.pipeline import plan as pipeline
-from kubestorm.kinds.build.pipeline.act import advance, is_under_way
+from kubestorm.kinds.build.pipeline.act import advance, is_running
 from kubestorm.kinds.build.pipeline.observe import START_SECONDS, list_specs
 from kubestorm.kinds.build.spec import IMAGE_BUILDS
 from kubestorm.sources.poll_failures import PollFailures
 
-UNDER_WAY_SECONDS = 5.0
+RUNNING_SECONDS = 5.0
 IDLE_SECONDS = 30.0
-"""A delivery that begins is found that late; it has nothing to tell before."""
+"""After which a new delivery is found; its first stage takes longer."""
 
 LISTED_SECONDS = START_SECONDS / 2
-"""How long a list of the Applications serves: one that follows since then is found in time."""
+"""How long a list of the Applications is used; shorter than a rollout may take to start."""
 
 
 class DeliveryPoller:
     """Advances all deliveries. Raises nothing: the next poll tries again."""
 
-    tick_seconds = UNDER_WAY_SECONDS
+    tick_seconds = RUNNING_SECONDS
 
     def __init__(self, dispatch: Dispatch, log: logging.Logger) -> None:
         self._dispatch = dispatch
@@ -50,7 +50,7 @@ class DeliveryPoller:
         waiting: List[Object] = []
         self._failures.run("ImageBuilds", lambda: waiting.extend(self._waiting(services)))
         if waiting:
-            self._due = now + dt.timedelta(seconds=UNDER_WAY_SECONDS)
+            self._due = now + dt.timedelta(seconds=RUNNING_SECONDS)
 
     def _waiting(self, services: Services) -> Iterator[Object]:
         """Advance all deliveries; those that have not ended."""
@@ -58,7 +58,7 @@ class DeliveryPoller:
         for build in services.kube.list_all(IMAGE_BUILDS):
             metadata = build["metadata"]
             # The teardown reports a delivery whose ImageBuild is being deleted.
-            if metadata.get("deletionTimestamp") or not is_under_way(build):
+            if metadata.get("deletionTimestamp") or not is_running(build):
                 continue
             outcomes: List[str] = []
 
@@ -70,7 +70,7 @@ class DeliveryPoller:
                 yield build
 
     def _listed(self, services: Services) -> Sequence[ApplicationSpec]:
-        """The Applications, listed once for all deliveries and kept for a while."""
+        """The Applications, listed once for all deliveries and kept for LISTED_SECONDS."""
         now = services.now()
         if self._listed_at is None or (now - self._listed_at).total_seconds() >= LISTED_SECONDS:
             self._specs, self._listed_at = list_specs(services), now
