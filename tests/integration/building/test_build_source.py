@@ -118,7 +118,7 @@ def test_a_commit_that_the_branch_has_left_is_fetched_by_its_id(client, reposito
     repository.commit({"b": "1"})
     with client(repository.url) as git, kept(base, repository.url) as folder:
         git.fetch(folder, commit=old, branch="main")
-        with pytest.raises(NotFoundError, match="any more"):
+        with pytest.raises(NotFoundError, match="no longer has commit"):
             git.fetch(folder, commit="1" * 40, branch="main")
 
 

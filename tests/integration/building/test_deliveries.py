@@ -25,7 +25,7 @@ from kubestorm.kinds.build.pipeline.plan import NAMES
 from kubestorm.kinds.build.pipeline.polling import (
     IDLE_SECONDS,
     LISTED_SECONDS,
-    UNDER_WAY_SECONDS,
+    RUNNING_SECONDS,
     DeliveryPoller,
 )
 from kubestorm.kinds.build.status import read_request
@@ -191,7 +191,7 @@ def test_a_sensor_brings_a_delivery_on(delivering: Delivering, engine: Engine) -
     assert [each["outcome"] for each in stages(delivering)] == ["waiting"] * len(NAMES)
     assert delivering.look() == []
     delivering.is_built(reference="registry.test:5000/x/cart@sha256:1", digest="sha256:1")
-    assert delivering.look(UNDER_WAY_SECONDS - 1) == []
+    assert delivering.look(RUNNING_SECONDS - 1) == []
     ended = [
         ("build", "succeeded"),
         ("test", "skipped"),
@@ -240,7 +240,7 @@ def test_the_applications_are_listed_once_a_minute(
         "waiting",
     ]
     for _ in range(5):
-        delivering.look(UNDER_WAY_SECONDS)
+        delivering.look(RUNNING_SECONDS)
     assert (applications.hits, selected.hits, others.hits) == (1, 6, 0)
     delivering.look(LISTED_SECONDS)
     assert applications.hits == 2
