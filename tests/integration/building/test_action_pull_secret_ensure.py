@@ -64,7 +64,7 @@ def test_a_secret_of_somebody_else_is_left_alone(cluster):
     cluster.http.post(
         f"/api/v1/namespaces/{cluster.namespace}/secrets", json=body
     ).raise_for_status()
-    with pytest.raises(PermanentError, match="is not ours"):
+    with pytest.raises(PermanentError, match="is not managed by kubestorm"):
         ensure_pull_secret(cluster.services(), cluster.namespace)
 
 
@@ -72,7 +72,7 @@ def test_wishes_are_checked_before_they_are_written(cluster):
     """An image that is not there is a sentence with those that are."""
     cluster.apply(source={"url": "ssh://git@git.test/shop", "branch": "main"})
     services = cluster.services()
-    with pytest.raises(DefinitionError, match=r"no image web; there are cart"):
+    with pytest.raises(DefinitionError, match=r"no image web; its images are cart"):
         commands.start(services, cluster.namespace, "shop", images=["web"])
     with pytest.raises(NotFoundError, match="no ImageBuild"):
         commands.start(services, cluster.namespace, "gone")

@@ -24,7 +24,7 @@ from kubestorm.kinds.build.execution import run_build
 from tests.integration.building.conftest import World
 from tests.kube_fixtures import eventually
 
-LEASE = {"lease": {"duration_seconds": 1}}
+LEASE = {"lease": {"duration_seconds": 5}}
 SLOW = (
     '["/bin/busybox", "sh", "-c", "test -e /go || { echo waiting here; exec /bin/busybox sleep '
     '300; }"]'

@@ -256,7 +256,7 @@ def test_another_delivery_ends_the_one_under_way(delivering: Delivering, engine:
     delivering.begin()
     delivering.begin("e2")
     assert [each["run_id"] for each in delivering.told] == ["e1"] * len(NAMES)
-    assert delivering.told[0]["message"] == "anna started another delivery."
+    assert delivering.told[0]["message"] == "Replaced by another delivery, started by anna."
     engine.ask("q1")
     delivering.end(engine)
     assert engine.answers["q1"]["outcome"] == "failed"
@@ -296,6 +296,6 @@ def test_a_workflow_that_waits_no_more_is_left_alone(
     engine.status = "canceled"
     assert not delivering.end(engine)["answered"]
     engine.status = "running"
-    with pytest.raises(TemporaryError, match="opens no inquiry"):
+    with pytest.raises(TemporaryError, match="has not opened an inquiry"):
         delivering.end(engine)
     assert engine.answers == {}

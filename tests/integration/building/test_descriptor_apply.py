@@ -136,7 +136,7 @@ def test_a_wrong_descriptor_changes_nothing(team: World) -> None:
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "a file outside": ({"file": "../default.json"}, "must be a path below the repository"),
     "no such file": ({"file": "other.json"}, "has no file other.json"),
-    "no UTF-8": ({"file": "latin1.json"}, "latin1.json at [0-9a-f]{8} is not UTF-8"),
+    "no UTF-8": ({"file": "latin1.json"}, "latin1.json at [0-9a-f]{8} must be UTF-8"),
     "credentials of others": ({"credentials_path": "builds/test/others/git"}, "credentials"),
     "an option for a branch": ({"branch": "--upload-pack=x"}, "branch"),
 }
@@ -157,7 +157,7 @@ def test_what_is_not_allowed_gets_a_sentence(
 def test_a_repository_does_not_choose_where_it_runs(team: World) -> None:
     """A descriptor of another namespace than the caller named is refused."""
     team.repository.commit({"default.json": default_json(team, namespace="kube-system")})
-    with pytest.raises(DefinitionError, match="names the namespace kube-system"):
+    with pytest.raises(DefinitionError, match="is for namespace kube-system"):
         apply(team.services(), team.namespace, team.repository.url, branch="main")
 
 
@@ -168,5 +168,5 @@ def test_what_people_changed_by_hand_is_not_overwritten(team: World) -> None:
     path = f"/apis/kubestorm.io/v1alpha1/namespaces/{team.namespace}/applications/cart"
     assert patch(team.http, path, {"spec": {"replicas": {"max": 9}}}, "merge").is_success
     team.repository.commit({"default.json": default_json(team, artifacts=[])})
-    with pytest.raises(ConflictError, match=r"Change default\.json, or take the change back"):
+    with pytest.raises(ConflictError, match=r"Change default\.json, or revert"):
         apply(team.services(), team.namespace, team.repository.url, branch="main")

@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_is_asked_ever_less_often(polling):
             [
                 line
                 for line in polling.lines
-                if line.startswith("following.failed") and str(polled.repository.path) in line
+                if line.startswith("branches.failed") and str(polled.repository.path) in line
             ]
         )
         == 1
@@ -119,7 +119,7 @@ def test_a_server_that_does_not_answer_is_asked_ever_less_often(polling):
     commit = polled.repository.commit({"a": "1"})
     assert polling.look(seconds=1) == []
     assert [each["commit"] for each in polling.look(seconds=900)] == [commit]
-    assert any(line.startswith("following.recovered") for line in polling.lines)
+    assert any(line.startswith("branches.recovered") for line in polling.lines)
 
 
 def test_a_cluster_that_does_not_answer_ends_nothing(polling):
@@ -129,7 +129,7 @@ def test_a_cluster_that_does_not_answer_ends_nothing(polling):
     for _ in range(2):
         polling.look()
     assert (
-        len([line for line in polling.lines if line.startswith("following.failed: ImageBuilds")])
+        len([line for line in polling.lines if line.startswith("branches.failed: ImageBuilds")])
         == 1
     )
 
