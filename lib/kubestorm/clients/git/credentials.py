@@ -64,8 +64,7 @@ def git_credentials(vault: VaultStore, path: Optional[str], address: GitAddress)
     }
     if texts.get("host") and not fnmatchcase(address.host, texts["host"].lower()):
         raise DefinitionError(
-            f"{FIELD}: the secret at {where} is not for git server {address.host}",
-            field=FIELD,
+            f"{FIELD}: the secret at {where} is not for git server {address.host}", field=FIELD
         )
     key, password = values.get("ssh_private_key"), values.get("password") or values.get("token")
     if address.protocol == "ssh" and key is None:

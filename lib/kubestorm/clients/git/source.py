@@ -31,6 +31,10 @@ HEAD = "HEAD"
 FIRST_DEPTH = 50
 DEEPEN = (200, 2000)
 A_DAY = 86400.0
+QUIETLY = (
+    *("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"),
+    *("--force", "--no-auto-gc"),
+)
 CONFIG = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -96,11 +100,9 @@ class GitClient:
             else []
         )
         patterns = patterns or ([f"refs/heads/{branch}"] if branch else [HEAD])
-        timeout = self._settings.ask_timeout_seconds
-        out = self._git(
-            ["ls-remote", "--symref", "--", self._address.url, *patterns], timeout
-        ).decode(errors="replace")
-        found, name = parse_ls_remote(out)
+        command = ["ls-remote", "--symref", "--", self._address.url, *patterns]
+        out = self._git(command, timeout=self._settings.ask_timeout_seconds)
+        found, name = parse_ls_remote(out.decode(errors="replace"))
         commit = next((found[each] for each in _by_preference(patterns) if each in found), "")
         if not commit:
             what = f"no branch or tag {wanted}" if wanted else "no commit"
@@ -111,18 +113,13 @@ class GitClient:
         self, repository: Path, *, commit: str, branch: str, since: Sequence[str] = ()
     ) -> None:
         """Fetch a commit, and the history back to the commits in `since` where it leads there."""
-        timeout = self._settings.timeout_seconds
         if not (repository / "config").exists():
             shutil.rmtree(repository, ignore_errors=True)
-            self._git(["init", "--quiet", "--bare", "--template=", "--", str(repository)], timeout)
-        fresh = not self._has(repository, commit)
-        if fresh:
-            shallow = (
-                []
-                if (repository / "shallow").exists() or self._any_ref(repository)
-                else [f"--depth={FIRST_DEPTH}"]
-            )
-            self._fetch_commit(repository, commit, branch, shallow)
+            self._git(["init", "--quiet", "--bare", "--template=", "--", str(repository)])
+        if not self._has(repository, commit):
+            is_new = not ((repository / "shallow").exists() or self._any_ref(repository))
+            options = [f"--depth={FIRST_DEPTH}"] if is_new else []
+            self._fetch_commit(repository, commit, branch, options)
         for depth in (*(f"--deepen={each}" for each in DEEPEN), "--unshallow"):
             missing = [each for each in since if not self.leads_back(repository, commit, each)]
             if not missing or not (repository / "shallow").exists():
@@ -162,25 +159,9 @@ class GitClient:
         *,
         missing_ok: bool = False,
     ) -> None:
-        quiet = [
-            "--quiet",
-            "--no-tags",
-            "--no-recurse-submodules",
-            "--no-write-fetch-head",
-            "--force",
-            "--no-auto-gc",
-        ]
-        command = [
-            f"--git-dir={repository}",
-            "fetch",
-            *quiet,
-            *options,
-            "--",
-            self._address.url,
-            *refspecs,
-        ]
+        command = ["fetch", *QUIETLY, *options, "--", self._address.url, *refspecs]
         try:
-            self._git(command, self._settings.timeout_seconds)
+            self._in(repository, *command)
         except NotFoundError:
             if not missing_ok:
                 raise
@@ -189,9 +170,7 @@ class GitClient:
         return self._succeeds(repository, ["cat-file", "-e", f"{commit}^{{commit}}"])
 
     def _any_ref(self, repository: Path) -> bool:
-        return bool(
-            self._git([f"--git-dir={repository}", "for-each-ref", "--count=1"], A_DAY).strip()
-        )
+        return bool(self._in(repository, "for-each-ref", "--count=1").strip())
 
     def leads_back(self, repository: Path, commit: str, older: str) -> bool:
         """Whether `older` is an ancestor of `commit` in the fetched history."""
@@ -203,18 +182,8 @@ class GitClient:
         """The paths that differ between two commits; None where `older` is not an ancestor."""
         if not is_commit(older) or not self.leads_back(repository, commit, older):
             return None
-        command = [
-            "diff-tree",
-            "-r",
-            "-z",
-            "--name-only",
-            "--no-renames",
-            "--no-ext-diff",
-            older,
-            commit,
-            "--",
-        ]
-        out = self._git([f"--git-dir={repository}", *command], self._settings.timeout_seconds)
+        options = ["-r", "-z", "--name-only", "--no-renames", "--no-ext-diff"]
+        out = self._in(repository, "diff-tree", *options, older, commit, "--")
         return tuple(part.decode(errors="surrogateescape") for part in out.split(b"\0") if part)
 
     def tree(self, repository: Path, commit: str, folder: str) -> Tuple[TreeEntry, ...]:
@@ -227,21 +196,13 @@ class GitClient:
                 f"the source has no folder {folder} at {commit[:8]} (symbolic links do not count)"
             )
             raise DefinitionError(message, field="context")
-        out = self._git(
-            [f"--git-dir={repository}", "ls-tree", "-r", "-z", name],
-            self._settings.timeout_seconds,
-        )
-        return tuple(parse_tree(out))
+        return tuple(parse_tree(self._in(repository, "ls-tree", "-r", "-z", name)))
 
     def _is_tree(self, repository: Path, name: str) -> bool:
         try:
-            kind = self._git(
-                [f"--git-dir={repository}", "cat-file", "-t", name],
-                self._settings.timeout_seconds,
-            )
+            return self._in(repository, "cat-file", "-t", name).strip() == b"tree"
         except (TemporaryError, NotFoundError, PermanentError):
             return False
-        return kind.strip() == b"tree"
 
     def links(self, repository: Path, entries: Sequence[TreeEntry]) -> Dict[str, str]:
         """The targets of the symbolic links among the entries, by path."""
@@ -254,22 +215,15 @@ class GitClient:
             for entry in links:
                 header, _, rest = rest.partition(b"\n")
                 size = int(header.split()[2])
-                found[entry.path], rest = (
-                    rest[:size].decode(errors="surrogateescape"),
-                    rest[size + 1 :],
-                )
+                found[entry.path] = rest[:size].decode(errors="surrogateescape")
+                rest = rest[size + 1 :]
         return found
 
     def text(self, repository: Path, commit: str, path: str) -> str:
         """A file of a commit, as text. DefinitionError when there is none, or it is not UTF-8."""
-        command = [
-            f"--git-dir={repository}",
-            "cat-file",
-            "blob",
-            f"{commit}:{posixpath.normpath(path)}",
-        ]
+        name = f"{commit}:{posixpath.normpath(path)}"
         try:
-            found = self._git(command, self._settings.timeout_seconds)
+            found = self._in(repository, "cat-file", "blob", name)
         except (TemporaryError, NotFoundError, PermanentError) as error:
             raise DefinitionError(
                 f"the source has no file {path} at {commit[:8]}", field="source"
@@ -285,11 +239,8 @@ class GitClient:
         """Write the files of one folder of a commit into `target`."""
         env = {**self._env, "GIT_INDEX_FILE": str(self._workspace.path / f"index-{target.name}")}
         base = [f"--git-dir={repository}", f"--work-tree={target}", "-c", "core.bare=false"]
-        timeout = self._settings.timeout_seconds
-        self._git([*base, "read-tree", self._tree_name(commit, folder)], timeout, env=env)
-        self._git(
-            [*base, "checkout-index", "--all", "--force", "--quiet"], timeout, env=env, cwd=target
-        )
+        self._git([*base, "read-tree", self._tree_name(commit, folder)], env=env)
+        self._git([*base, "checkout-index", "--all", "--force", "--quiet"], env=env, cwd=target)
 
     @staticmethod
     def _tree_name(commit: str, folder: str) -> str:
@@ -297,10 +248,13 @@ class GitClient:
 
     def _succeeds(self, repository: Path, command: Sequence[str]) -> bool:
         try:
-            self._git([f"--git-dir={repository}", *command], self._settings.timeout_seconds)
+            self._in(repository, *command)
         except (TemporaryError, NotFoundError, PermanentError):
             return False
         return True
+
+    def _in(self, repository: Path, *command: str) -> bytes:
+        return self._git([f"--git-dir={repository}", *command])
 
     def _command(self, command: Sequence[str]) -> List[str]:
         return ["git", *self._options, *command]
@@ -308,14 +262,17 @@ class GitClient:
     def _git(
         self,
         command: Sequence[str],
-        timeout: float,
         *,
+        timeout: Optional[float] = None,
         env: Optional[Dict[str, str]] = None,
         cwd: Optional[Path] = None,
     ) -> bytes:
         try:
             return self._runner.output(
-                self._command(command), env=env or self._env, timeout_seconds=timeout, cwd=cwd
+                self._command(command),
+                env=env or self._env,
+                timeout_seconds=timeout or self._settings.timeout_seconds,
+                cwd=cwd,
             )
         except TimedOutError as error:
             raise TemporaryError(

@@ -48,7 +48,7 @@ def start(
     """Request a build of the named images, or of all. With `force` also unchanged images
     are built.
     """
-    resource = _read(services, namespace, name)
+    resource = read(services, namespace, name)
     known = [str(each.get("name")) for each in (resource.get("spec") or {}).get("images") or ()]
     unknown = [each for each in images if each not in known]
     if unknown:
@@ -79,7 +79,7 @@ def cancel(
     services: Services, namespace: str, name: str, *, by: str = "", reason: str = ""
 ) -> Result:
     """Request that the running build stops, which takes seconds."""
-    resource = _read(services, namespace, name)
+    resource = read(services, namespace, name)
     build = build_in(untrusted.status(resource))
     if not is_progressing(build):
         return {
@@ -107,7 +107,7 @@ def cancel(
 
 def show(services: Services, namespace: str, name: str) -> Result:
     """The source, the last build, each image with its reason, and the conditions."""
-    resource = _read(services, namespace, name)
+    resource = read(services, namespace, name)
     status = untrusted.status(resource)
     conditions = untrusted.mappings(status.get("conditions"))
     images: List[Dict[str, Any]] = []
@@ -142,7 +142,7 @@ def read_logs(
     """The end of the log of each image of the last build, or of one image: from the host or the
     Job, otherwise from the status.
     """
-    resource = _read(services, namespace, name)
+    resource = read(services, namespace, name)
     status = untrusted.status(resource)
     build = untrusted.mapping(status.get("build"))
     run = BuildRun(services, identity_of(services.settings.cluster, PLURAL, resource), "logs")
@@ -221,7 +221,8 @@ def _log_of(
     return text or str(record.get("logTail") or record.get("message") or "")
 
 
-def _read(services: Services, namespace: str, name: str) -> Object:
+def read(services: Services, namespace: str, name: str) -> Object:
+    """The ImageBuild. Raises NotFoundError when there is none."""
     try:
         return services.kube.get(IMAGE_BUILDS, name, namespace)
     except NotFoundError as error:

@@ -29,10 +29,11 @@ from kubestorm.core.errors import ConflictError, DefinitionError, Error, Tempora
 from kubestorm.core.times import format_time, parse_time
 from kubestorm.kinds.build import builders, slots
 from kubestorm.kinds.build.base_images.observe import RecordedBases, record_bases
-from kubestorm.kinds.build.builders import Builder, Order, Progress
+from kubestorm.kinds.build.builders import Builder, Order
 from kubestorm.kinds.build.builders.host import HostBuilder, refuse_unsafe_host
 from kubestorm.kinds.build.context import check_context
 from kubestorm.kinds.build.credentials import Logins
+from kubestorm.kinds.build.failures import Failure
 from kubestorm.kinds.build.plan import due_images, is_planned, plan_images, planned, requeue_at
 from kubestorm.kinds.build.run import JOB_GRACE_SECONDS, BuildRun, Result
 from kubestorm.kinds.build.settings import HOST_BUILDAH
@@ -363,13 +364,7 @@ class _Execution:
         except CanceledError:
             raise
         except TemporaryError as error:
-            progress = Progress(
-                builders.FAILED,
-                reason=Reason.HOST_FAILED,
-                message=str(error),
-                retryable=True,
-                stage="build",
-            )
+            progress = builders.failed("build", Failure(Reason.HOST_FAILED, str(error), True))
         self._put(self._run.image_after(self._by_name[name], order, progress))
         self._run.say(f"--- {name}: {progress.message}")
         self._save()

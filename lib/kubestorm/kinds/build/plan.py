@@ -267,11 +267,7 @@ def _plan_image(
 
 
 def planned(
-    decisions: Sequence[ImageDecision],
-    before: Mapping[str, Record],
-    *,
-    number: int,
-    commit: str,
+    decisions: Sequence[ImageDecision], before: Mapping[str, Record], *, number: int, commit: str
 ) -> List[Record]:
     """The images' records at the start of a build; a skipped image keeps its last result."""
     found: List[Record] = []

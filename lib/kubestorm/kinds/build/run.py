@@ -5,17 +5,7 @@ status.
 from __future__ import annotations
 
 import contextlib
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-)
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.clients.git.credentials import GitCredentials, git_credentials
 from kubestorm.clients.git.source import GitClient
@@ -34,10 +24,11 @@ from kubestorm.kinds.build import builders, slots, tags
 from kubestorm.kinds.build.builders import Order, Progress
 from kubestorm.kinds.build.builders.jobs import JobBuilder
 from kubestorm.kinds.build.credentials import Logins, RegistryLogin, registry_logins
+from kubestorm.kinds.build.failures import Failure
 from kubestorm.kinds.build.logins import build_grants
 from kubestorm.kinds.build.plan import inputs_of
 from kubestorm.kinds.build.settings import BuildSettings
-from kubestorm.kinds.build.spec import ImageBuildSpec, parse_image_build
+from kubestorm.kinds.build.spec import ImageBuildSpec, SourceSpec, parse_image_build
 from kubestorm.kinds.build.status import (
     BUILD_FINISHED,
     CONDITIONS,
@@ -59,6 +50,22 @@ SILENT_LEASES = 3
 JOB_GRACE_SECONDS = 60.0
 LABEL_REVISION = "org.opencontainers.image.revision"
 LABEL_SOURCE = "org.opencontainers.image.source"
+
+
+@contextlib.contextmanager
+def open_git(
+    services: Services,
+    settings: BuildSettings,
+    source: SourceSpec,
+    stop: Callable[[], str] = lambda: "",
+) -> Iterator[GitClient]:
+    """A client of a source's repository; its credentials are in a workspace that is deleted
+    afterwards.
+    """
+    credentials = git_credentials(services.vault, source.vault_path, source.address)
+    with Workspace(settings.work_folder) as workspace:
+        runner = Runner(workspace.path, stop=stop)
+        yield GitClient(workspace, source.address, credentials, settings.source, runner)
 
 
 class HeldLease(NamedTuple):
@@ -175,18 +182,9 @@ class BuildRun:
     def git(
         self, spec: ImageBuildSpec, stop: Callable[[], str] = lambda: ""
     ) -> Iterator[GitClient]:
-        """A client of the spec's repository; its credentials are in a workspace that is deleted
-        afterwards.
-        """
-        with Workspace(self.settings.work_folder) as workspace:
-            runner = Runner(workspace.path, stop=stop)
-            yield GitClient(
-                workspace,
-                spec.source.address,
-                self.credentials(spec),
-                self.settings.source,
-                runner,
-            )
+        """A client of the spec's repository."""
+        with open_git(self.services, self.settings, spec.source, stop) as git:
+            yield git
 
     def job_builder(self, spec: ImageBuildSpec, logins: Optional[Logins] = None) -> JobBuilder:
         """The builder in the cluster; with credentials only where Jobs are to be made, for images
@@ -253,13 +251,8 @@ class BuildRun:
             done = {"state": ImageState.PUSHED, "message": progress.message, "lastGood": good}
             return with_duration({**record, **result, **done, "finishedAt": format_time(now)})
         if progress.state == builders.GONE:
-            progress = Progress(
-                builders.FAILED,
-                reason=Reason.JOB_GONE,
-                message="The Job no longer exists.",
-                retryable=True,
-                stage="build",
-            )
+            gone = Failure(Reason.JOB_GONE, "The Job no longer exists.", True)
+            progress = builders.failed("build", gone)
         out = failed(
             record,
             reason=progress.reason,

@@ -10,7 +10,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, FrozenSet, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, FrozenSet, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.clients.git.address import (
     GitAddress,
@@ -22,7 +22,7 @@ from kubestorm.clients.kube import Resource
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.image_names import ImageName
 from kubestorm.core.naming import GROUP, LABEL, VERSION
-from kubestorm.core.spec_reader import InvalidSpecError, Problem
+from kubestorm.core.spec_reader import InvalidSpecError, Problem, SpecReader
 from kubestorm.core.untrusted import shown
 from kubestorm.kinds.build import paths as path_patterns
 from kubestorm.kinds.build import tags as tag_templates
@@ -145,16 +145,14 @@ def parse_image_build(
     return _Parser(resource, settings, cluster).parse()
 
 
-class _Parser:
+class _Parser(SpecReader):
     """Parses one resource and collects its problems."""
 
     def __init__(self, resource: Mapping[str, Any], settings: BuildSettings, cluster: str) -> None:
         metadata = resource.get("metadata") or {}
         self._namespace = str(metadata.get("namespace", ""))
         self._settings, self._cluster = settings, cluster
-        self._problems: List[Problem] = []
-        spec = resource.get("spec")
-        self._spec: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
+        super().__init__(resource.get("spec"))
 
     def parse(self) -> ImageBuildSpec:
         source = self._source(_mapping(self._spec.get("source")))
@@ -168,22 +166,19 @@ class _Parser:
             suspend=bool(self._spec.get("suspend", False)),
             notify=self._notify(_mapping(self._spec.get("notify"))),
         )
-        if self._problems:
-            raise InvalidSpecError(self._problems)
+        if self.problems:
+            raise InvalidSpecError(self.problems)
         return spec
-
-    def _wrong(self, field: str, message: str) -> None:
-        self._problems.append(Problem(f"spec.{field}", message))
 
     def _source(self, raw: Mapping[str, Any]) -> SourceSpec:
         address = GitAddress("", "", "")
         try:
             address = parse_address(str(raw.get("url") or ""), self._settings.source)
         except DefinitionError as error:
-            self._wrong("source.url", str(error))
+            self.wrong("source.url", str(error))
         branch, revision = str(raw.get("branch") or ""), str(raw.get("revision") or "")
         if branch and revision:
-            self._wrong(
+            self.wrong(
                 "source.revision",
                 "set either the branch to follow or the revision to build, not both",
             )
@@ -193,7 +188,7 @@ class _Parser:
         ):
             found = check(value) if value else ""
             if found:
-                self._wrong(f"source.{field}", found)
+                self.wrong(f"source.{field}", found)
         credentials = _mapping(raw.get("credentials"))
         path = str(credentials.get("vaultPath") or "") or None
         if path is not None:
@@ -208,7 +203,7 @@ class _Parser:
         plain = VAULT_PATH.fullmatch(path) and not {".", ".."} & set(path.split("/"))
         if not plain or not any(fnmatchcase(path, each) for each in allowed):
             places = " or ".join(allowed)
-            self._wrong(
+            self.wrong(
                 "source.credentials.vaultPath",
                 f"{shown(path)} is not allowed for this namespace; must match {places}",
             )
@@ -217,29 +212,21 @@ class _Parser:
         offered = self._settings.offered
         builder = str(self._spec.get("builder") or self._settings.builder)
         if builder not in offered:
-            self._wrong("builder", f"must be one of {', '.join(offered)}, not {shown(builder)}")
+            self.wrong("builder", f"must be one of {', '.join(offered)}, not {shown(builder)}")
         elif builder == HOST_BUILDAH and not self._settings.host.enabled:
             message = "builds on the host are turned off; build.host.enabled allows them"
-            self._wrong("builder", f"{message}, for trusted sources only")
+            self.wrong("builder", f"{message}, for trusted sources only")
         return builder
 
     def _timeout(self) -> int:
         most = self._settings.max_timeout_seconds
-        value = self._spec.get("timeoutSeconds")
-        if value is None:
-            return min(self._settings.timeout_seconds, most)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            self._wrong(
-                "timeoutSeconds", f"must be an integer from 1 to {most}, not {shown(value)}"
-            )
-            return most
-        return value
+        return self.whole("timeoutSeconds", min(self._settings.timeout_seconds, most), 1, most)
 
     def _notify(self, raw: Mapping[str, Any]) -> Notify:
         on = raw.get("on") or NOTIFY_OUTCOMES
         for word in on:
             if word not in NOTIFY_OUTCOMES:
-                self._wrong(
+                self.wrong(
                     "notify.on", f"must be of {', '.join(NOTIFY_OUTCOMES)}, not {shown(word)}"
                 )
         return Notify(
@@ -250,10 +237,10 @@ class _Parser:
     def _images(self, builder: str) -> Tuple[ImageSpec, ...]:
         raw = self._spec.get("images")
         if not isinstance(raw, list) or not raw:
-            self._wrong("images", "must have at least one image")
+            self.wrong("images", "must have at least one image")
             return ()
         if len(raw) > MAX_IMAGES:
-            self._wrong(
+            self.wrong(
                 "images",
                 f"must have at most {MAX_IMAGES} images, not {len(raw)}; split them over several "
                 "ImageBuilds",
@@ -270,7 +257,7 @@ class _Parser:
             for index, value in enumerate(values):
                 if value in values[:index]:
                     what = value if isinstance(value, str) else f"{value[0]} with the same tags"
-                    self._wrong(
+                    self.wrong(
                         f"images[{index}].{field}",
                         f"{what} is used by another image of this ImageBuild",
                     )
@@ -279,7 +266,7 @@ class _Parser:
     def _image(self, raw: Mapping[str, Any], where: str, builder: str) -> ImageSpec:
         name = str(raw.get("name") or "")
         if not LABEL.fullmatch(name):
-            self._wrong(
+            self.wrong(
                 f"{where}.name",
                 f"must have at most 63 lowercase letters, digits and hyphens, not {shown(name)}",
             )
@@ -293,7 +280,7 @@ class _Parser:
         test = _mapping(raw.get("test"))
         command = tuple(str(part) for part in test.get("command") or ())
         if command and builder not in (HOST_BUILDAH, BUILDAH):
-            self._wrong(
+            self.wrong(
                 f"{where}.test",
                 f"{builder} cannot run a command in the built image; {BUILDAH} and {HOST_BUILDAH} "
                 "can",
@@ -301,7 +288,7 @@ class _Parser:
         seconds = test.get("timeoutSeconds", DEFAULT_TEST_SECONDS)
         target = str(raw.get("target") or "")
         if target and not TARGET.fullmatch(target):
-            self._wrong(f"{where}.target", f"{shown(target)} is not a valid stage name")
+            self.wrong(f"{where}.target", f"{shown(target)} is not a valid stage name")
         return ImageSpec(
             name=name,
             context=context,
@@ -323,7 +310,7 @@ class _Parser:
     def _dockerfile(self, raw: Mapping[str, Any], where: str) -> str:
         if raw.get("dockerfileText"):
             if raw.get("dockerfile"):
-                self._wrong(
+                self.wrong(
                     f"{where}.dockerfile", "set either dockerfile or dockerfileText, not both"
                 )
             return INLINE_DOCKERFILE
@@ -340,13 +327,10 @@ class _Parser:
             or ".." in parts
             or any(ord(char) < 32 or char == "\\" for char in text)
         ):
-            self._wrong(
-                field,
-                f"{shown(text)} must be a relative path without `..`",
-            )
+            self.wrong(field, f"{shown(text)} must be a relative path without `..`")
             return default
         if ".git" in parts:
-            self._wrong(field, f"{shown(text)} must not be in .git")
+            self.wrong(field, f"{shown(text)} must not be in .git")
             return default
         return posixpath.normpath(text)
 
@@ -358,27 +342,24 @@ class _Parser:
         named = bool(slash) and ("." in first or ":" in first or first == "localhost")
         host, repository = (first, rest) if named else (self._settings.default_registry, text)
         if not REPOSITORY.fullmatch(repository) or not (HOST.fullmatch(host) or not host):
-            self._wrong(
+            self.wrong(
                 field,
                 f"must be a repository such as shop/cart without tag and digest, not {shown(text)}",
             )
             return host, repository
         if not host:
-            self._wrong(
-                field,
-                f"{shown(text)} names no registry, and registries.default is not set",
-            )
+            self.wrong(field, f"{shown(text)} names no registry, and registries.default is not set")
             return host, repository
         registry = self._settings.registry(host)
         if registry is None:
             hosts = [each.host for each in self._settings.hosts]
             known = ", ".join(hosts) or "none"
-            self._wrong(
+            self.wrong(
                 field, f"registry {host} is not configured in registries.hosts; there is {known}"
             )
         elif push_entry(self._settings, ImageName(host, repository), self._namespace) is None:
             allowed = ", ".join(push_patterns(self._settings, host, self._namespace)) or "nothing"
-            self._wrong(
+            self.wrong(
                 field, f"this namespace may push to {allowed} of {host}, not to {repository}"
             )
         return host, repository
@@ -386,31 +367,31 @@ class _Parser:
     def _build_args(self, raw: Mapping[str, Any], field: str) -> Mapping[str, str]:
         for key, value in raw.items():
             if not BUILD_ARG.fullmatch(str(key)):
-                self._wrong(field, f"{shown(key)} is not a valid ARG name")
+                self.wrong(field, f"{shown(key)} is not a valid ARG name")
             if "\0" in str(value) or "\n" in str(value):
-                self._wrong(f"{field}.{key}", "must be a single line")
+                self.wrong(f"{field}.{key}", "must be a single line")
         return {str(key): str(value) for key, value in sorted(raw.items())}
 
     def _platforms(self, raw: Sequence[Any], field: str, builder: str) -> Tuple[str, ...]:
         for platform in raw:
             if not PLATFORM.fullmatch(str(platform)):
-                self._wrong(field, f"must be a platform such as linux/amd64, not {shown(platform)}")
+                self.wrong(field, f"must be a platform such as linux/amd64, not {shown(platform)}")
         if len(raw) > 1 and builder == "kaniko":
-            self._wrong(field, "kaniko builds one platform at a time; name one, or another builder")
+            self.wrong(field, "kaniko builds one platform at a time; name one, or another builder")
         return tuple(dict.fromkeys(str(each) for each in raw))
 
     def _patterns(self, raw: Sequence[Any], field: str) -> Tuple[str, ...]:
         for index, pattern in enumerate(raw):
             found = path_patterns.problem(str(pattern))
             if found:
-                self._wrong(f"{field}[{index}]", f"{shown(pattern)}: {found}")
+                self.wrong(f"{field}[{index}]", f"{shown(pattern)}: {found}")
         return tuple(str(each) for each in raw)
 
     def _tags(self, raw: Sequence[Any], field: str) -> Tuple[str, ...]:
         for index, template in enumerate(raw):
             found = tag_templates.problem(str(template))
             if found:
-                self._wrong(f"{field}[{index}]", f"{shown(template)}: {found}")
+                self.wrong(f"{field}[{index}]", f"{shown(template)}: {found}")
         return tuple(str(each) for each in raw)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Callable, List, Mapping, NamedTuple, Protocol, Tuple
 
 from kubestorm.core.naming import Identity
+from kubestorm.kinds.build.failures import Failure
 from kubestorm.kinds.build.spec import ImageSpec, SourceSpec
 
 RUNNING, PUSHED, FAILED, GONE = "Running", "Pushed", "Failed", "Gone"
@@ -50,6 +51,29 @@ class Progress(NamedTuple):
     stage: str = ""
     log_tail: str = ""
     job: str = ""
+
+
+def failed(stage: str, failure: Failure, log_tail: str = "") -> Progress:
+    """The progress of an order whose stage failed."""
+    reason, message, retryable = failure
+    return Progress(
+        FAILED, reason=reason, message=message, retryable=retryable, stage=stage, log_tail=log_tail
+    )
+
+
+def buildah_options(order: Order, folder: str) -> List[str]:
+    """The options of `buildah build` that are the same on hosts and in the cluster, up to the one
+    that takes the local name. `folder` has the context.
+    """
+    image = order.image
+    options = [f"--file={folder}/{order.dockerfile}"]
+    options += [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
+    options += [f"--label={name}={value}" for name, value in sorted(order.labels.items())]
+    options += [f"--target={image.target}"] if image.target else []
+    options += [f"--platform={','.join(image.platforms)}"] if image.platforms else []
+    if image.cache:
+        options += ["--layers", f"--cache-from={image.cache}", f"--cache-to={image.cache}"]
+    return [*options, "--manifest" if len(image.platforms) > 1 else "--tag"]
 
 
 class Builder(Protocol):

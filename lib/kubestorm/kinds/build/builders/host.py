@@ -14,21 +14,24 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-from kubestorm.clients.host.processes import (
-    CanceledError,
-    Ended,
-    Runner,
-    TimedOutError,
-    clean_environment,
-)
+from kubestorm.clients.host.processes import Ended, Runner, TimedOutError, clean_environment
 from kubestorm.clients.host.workspace import Workspace, collect
 from kubestorm.core.errors import PermanentError, TemporaryError
 from kubestorm.kinds.build import logs as kept_logs
 from kubestorm.kinds.build.base_images.dockerfile import find_bases
-from kubestorm.kinds.build.builders import FAILED, GONE, PUSHED, Order, Progress, Say, Stage
+from kubestorm.kinds.build.builders import (
+    GONE,
+    PUSHED,
+    Order,
+    Progress,
+    Say,
+    Stage,
+    buildah_options,
+    failed,
+)
 from kubestorm.kinds.build.context import INLINE_DOCKERFILE
 from kubestorm.kinds.build.credentials import Logins, RegistryLogin, docker_config, hidden_texts
-from kubestorm.kinds.build.failures import classify
+from kubestorm.kinds.build.failures import Failure, classify
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.status import Reason
 
@@ -49,12 +52,8 @@ class HostBuilder:
         logins: Optional[Logins] = None,
         stop: Callable[[], str] = lambda: "",
     ) -> None:
-        self._settings, self._check_out, self._logins, self._stop = (
-            settings,
-            check_out,
-            logins or {},
-            stop,
-        )
+        self._settings, self._check_out = settings, check_out
+        self._logins, self._stop = logins or {}, stop
 
     def start(self, order: Order, say: Say, stage: Stage) -> Progress:
         """Build, test and push; returns when that is over. Raises CanceledError, and TemporaryError
@@ -129,12 +128,8 @@ class _Build:
         runner: Runner,
         logins: Sequence[RegistryLogin],
     ) -> None:
-        self._settings, self._order, self._workspace, self._runner = (
-            settings,
-            order,
-            workspace,
-            runner,
-        )
+        self._settings, self._order = settings, order
+        self._workspace, self._runner = workspace, runner
         self._deadline = time.monotonic() + order.timeout_seconds
         self._auth = workspace.write_private("auth.json", docker_config(logins).reveal())
         self._env = self._environment()
@@ -158,36 +153,17 @@ class _Build:
                 stage(name)
                 ended = step()
                 if ended.code:
-                    failure = classify(name, ended.output, ended.code)
-                    return self._failed(
-                        name, ended, failure.reason, failure.message, failure.retryable
-                    )
-        except CanceledError:
-            raise
+                    limit = self._settings.log_tail_bytes
+                    tail = ended.output[-limit:] if limit else ""
+                    return failed(name, classify(name, ended.output, ended.code), tail)
         except TimedOutError as error:
             reason = Reason.TEST_TIMED_OUT if name == "test" else Reason.TIMED_OUT
-            return Progress(FAILED, reason=reason, message=str(error), stage=name)
+            return failed(name, Failure(reason, str(error), False))
         digest = self._digest()
         if not digest.startswith(DIGEST):
-            return Progress(
-                FAILED,
-                reason=Reason.PUSH_FAILED,
-                message="buildah reported no digest.",
-                retryable=True,
-                stage="push",
-            )
+            return failed("push", Failure(Reason.PUSH_FAILED, "buildah reported no digest.", True))
         return Progress(
             PUSHED, digest=digest, message=f"Pushed {', '.join(self._order.references)}."
-        )
-
-    def _failed(
-        self, stage: str, ended: Ended, reason: Reason, message: str, retryable: bool
-    ) -> Progress:
-        tail = (
-            ended.output[-self._settings.log_tail_bytes :] if self._settings.log_tail_bytes else ""
-        )
-        return Progress(
-            FAILED, reason=reason, message=message, retryable=retryable, stage=stage, log_tail=tail
         )
 
     def _build(self, context: Path) -> Ended:
@@ -203,15 +179,8 @@ class _Build:
             "1s",
         ]
         options += [f"--authfile={self._auth}", "--pull=true"]
-        options += [f"--file={context / self._order.dockerfile}"]
-        options += [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
-        options += [f"--label={name}={value}" for name, value in sorted(self._order.labels.items())]
-        options += [f"--target={image.target}"] if image.target else []
-        options += [f"--platform={','.join(image.platforms)}"] if image.platforms else []
-        options += self._certificates(image.registry)
-        if image.cache:
-            options += ["--layers", f"--cache-from={image.cache}", f"--cache-to={image.cache}"]
-        options += ["--manifest" if self._is_list else "--tag", LOCAL_NAME]
+        options += [*self._certificates(image.registry)]
+        options += [*buildah_options(self._order, str(context)), LOCAL_NAME]
         command = [*self._buildah("build"), *options, "--", str(context)]
         if not host.network:
             return self._without_network(command, context)
@@ -237,14 +206,8 @@ class _Build:
         )
         if made.code:
             return made
-        command = [
-            *self._buildah("run"),
-            "--isolation",
-            "chroot",
-            "--",
-            "test",
-            *self._order.image.test_command,
-        ]
+        command = [*self._buildah("run"), "--isolation", "chroot", "--", "test"]
+        command += self._order.image.test_command
         left = min(float(self._order.image.test_timeout_seconds), self._left)
         return self._runner.run(
             isolated(command, self._settings.host.buildah), env=self._env, timeout_seconds=left

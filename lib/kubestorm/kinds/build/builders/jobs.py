@@ -17,7 +17,6 @@ from kubestorm.core.errors import ConflictError, Error, NotFoundError, Permanent
 from kubestorm.core.naming import Identity
 from kubestorm.core.times import parse_time
 from kubestorm.kinds.build.builders import (
-    FAILED,
     GONE,
     PUSHED,
     RUNNING,
@@ -25,10 +24,11 @@ from kubestorm.kinds.build.builders import (
     Progress,
     Say,
     Stage,
+    failed,
 )
 from kubestorm.kinds.build.builders import manifests as m
 from kubestorm.kinds.build.credentials import Logins, docker_config
-from kubestorm.kinds.build.failures import classify
+from kubestorm.kinds.build.failures import Failure, classify
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.status import Reason
 
@@ -38,6 +38,7 @@ SECRETS = Resource("", "v1", "secrets")
 GIT_KEYS = ("username", "password", "ssh-key", "known_hosts")
 LEFT_OVER_SECONDS = 600.0
 DIGEST = "sha256:"
+LOST = ("Evicted", "NodeLost", "Preempting", "Shutdown", "NodeShutdown", "Terminated")
 
 Object = Dict[str, Any]
 
@@ -177,51 +178,22 @@ class JobBuilder:
 
 def job_progress(job: Mapping[str, Any], pod: Optional[Mapping[str, Any]], log: str) -> Progress:
     """How far a Job is, by its status and its pod's. Pure."""
-    failed, complete = _ending(job, "Failed"), _ending(job, "Complete")
-    last = _termination_message(pod)
-    if complete:
-        digest = last.strip()
-        if digest.startswith(DIGEST):
-            return Progress(PUSHED, digest=digest, message="Pushed.", log_tail=log)
+    last, ended = _termination_message(pod), _ending(job, "Failed")
+    if _ending(job, "Complete"):
+        if last.strip().startswith(DIGEST):
+            return Progress(PUSHED, digest=last.strip(), message="Pushed.", log_tail=log)
         message = "The Job succeeded, but its pod with the digest is gone."
-        return Progress(
-            FAILED,
-            reason=Reason.DIGEST_LOST,
-            message=message,
-            retryable=True,
-            stage="push",
-            log_tail=log,
-        )
-    if failed:
-        if failed.get("reason") == "DeadlineExceeded":
-            message = "The Job exceeded its deadline (spec.timeoutSeconds)."
-            return Progress(
-                FAILED,
-                reason=Reason.TIMED_OUT,
-                message=message,
-                stage="build",
-                log_tail=log or last,
-            )
-        lost = _lost(pod)
-        if lost:
-            return Progress(
-                FAILED,
-                reason=Reason.POD_LOST,
-                message=lost,
-                retryable=True,
-                stage="build",
-                log_tail=log or last,
-            )
+        return failed("push", Failure(Reason.DIGEST_LOST, message, True), log)
+    if not ended:
+        return Progress(RUNNING, message=_waiting(pod))
+    if ended.get("reason") == "DeadlineExceeded":
+        message = "The Job exceeded its deadline (spec.timeoutSeconds)."
+        failure = Failure(Reason.TIMED_OUT, message, False)
+    elif _lost(pod):
+        failure = Failure(Reason.POD_LOST, _lost(pod), True)
+    else:
         failure = classify("build", log or last, _exit_code(pod))
-        return Progress(
-            FAILED,
-            reason=failure.reason,
-            message=failure.message,
-            retryable=failure.retryable,
-            stage="build",
-            log_tail=log or last,
-        )
-    return Progress(RUNNING, message=_waiting(pod))
+    return failed("build", failure, log or last)
 
 
 def _waiting(pod: Optional[Mapping[str, Any]]) -> str:
@@ -246,14 +218,7 @@ def _lost(pod: Optional[Mapping[str, Any]]) -> str:
     if pod is None:
         return "The pod no longer exists."
     status = untrusted.status(pod)
-    if status.get("reason") in (
-        "Evicted",
-        "NodeLost",
-        "Preempting",
-        "Shutdown",
-        "NodeShutdown",
-        "Terminated",
-    ):
+    if status.get("reason") in LOST:
         return f"The pod was evicted: {status.get('message') or status['reason']}"
     return ""
 

@@ -20,7 +20,7 @@ from kubestorm.clients.git.credentials import GitCredentials
 from kubestorm.core import naming
 from kubestorm.core.naming import Identity
 from kubestorm.core.secrets import Secret
-from kubestorm.kinds.build.builders import Order
+from kubestorm.kinds.build.builders import Order, buildah_options
 from kubestorm.kinds.build.settings import BUILDAH, BUILDKIT, KANIKO, BuildSettings
 
 Object = Dict[str, Any]
@@ -355,34 +355,14 @@ def buildah_script(order: Order, settings: BuildSettings) -> str:
     image = order.image
     tls = ["--tls-verify=false"] if _is_insecure(order, settings) else []
     several = len(image.platforms) > 1
-    build = ["buildah", "build", "--format", "oci", f"--file={WORKSPACE}/{order.dockerfile}", *tls]
-    build += [f"--build-arg={key}={value}" for key, value in image.build_args.items()]
-    build += [f"--label={key}={value}" for key, value in sorted(order.labels.items())]
-    build += [f"--target={image.target}"] if image.target else []
-    build += [f"--platform={','.join(image.platforms)}"] if image.platforms else []
-    build += (
-        ["--layers", f"--cache-from={image.cache}", f"--cache-to={image.cache}"]
-        if image.cache
-        else []
-    )
-    build += ["--manifest" if several else "--tag", "localhost/built", "--", WORKSPACE]
+    build = ["buildah", "build", "--format", "oci", *tls, *buildah_options(order, WORKSPACE)]
+    build += ["localhost/built", "--", WORKSPACE]
     lines = ["set -eu", shlex.join(build)]
     if image.test_command:
-        lines.append(
-            shlex.join(
-                ["buildah", "from", "--pull-never", "--name", "test", "--", "localhost/built"]
-            )
-        )
-        test = [
-            "timeout",
-            str(image.test_timeout_seconds),
-            "buildah",
-            "unshare",
-            "--",
-            "unshare",
-            "--net",
-            "--",
-        ]
+        start = ["buildah", "from", "--pull-never", "--name", "test", "--", "localhost/built"]
+        lines.append(shlex.join(start))
+        test = ["timeout", str(image.test_timeout_seconds), "buildah", "unshare", "--"]
+        test += ["unshare", "--net", "--"]
         lines.append(shlex.join([*test, "buildah", "run", "--", "test", *image.test_command]))
     for reference in order.references:
         verb = ["manifest", "push", "--all"] if several else ["push"]

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from kubestorm.clients.git.address import repository_key
-from kubestorm.clients.git.credentials import git_credentials
-from kubestorm.clients.git.source import GitClient, kept_repository
-from kubestorm.clients.host.processes import Runner
-from kubestorm.clients.host.workspace import Workspace
+from kubestorm.clients.git.source import kept_repository
 from kubestorm.clients.kube import Resource
 from kubestorm.clients.services import Services
 from kubestorm.core import untrusted
@@ -31,13 +28,12 @@ from kubestorm.kinds.build.descriptor.plan import (
 )
 from kubestorm.kinds.build.descriptor.settings import DescriptorSettings
 from kubestorm.kinds.build.descriptor.spec import Descriptor, parse
+from kubestorm.kinds.build.run import Result, open_git
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.spec import IMAGE_BUILDS, SourceSpec, parse_image_build
 
 APPLICATIONS = Resource(GROUP, VERSION, "applications")
 DEFAULT_FILE = "default.json"
-
-Result = Dict[str, Any]
 
 
 def apply(
@@ -174,7 +170,7 @@ def _read(
 ) -> Tuple[str, str, str]:
     """The descriptor's text, its branch and commit."""
     settings = BuildSettings.from_config(services.settings.raw)
-    with _git(services, source, settings) as git:
+    with open_git(services, settings, source) as git:
         head = git.head(source.branch)
         kept = kept_repository(
             settings.work_folder,
@@ -185,15 +181,6 @@ def _read(
         with kept as repository:
             git.fetch(repository, commit=head.commit, branch=head.branch)
             return git.text(repository, head.commit, file), head.branch, head.commit
-
-
-@contextlib.contextmanager
-def _git(services: Services, source: SourceSpec, settings: BuildSettings) -> Iterator[GitClient]:
-    with Workspace(settings.work_folder) as workspace:
-        credentials = git_credentials(services.vault, source.vault_path, source.address)
-        yield GitClient(
-            workspace, source.address, credentials, settings.source, Runner(workspace.path)
-        )
 
 
 def _check(services: Services, build: Manifest, made: Sequence[Manifest]) -> None:

@@ -206,15 +206,11 @@ def _by_meaning(document: Document, types: Sequence[str]) -> List[Problem]:
     kind = value["application"]["type"]
     if kind not in types:
         offered = ", ".join(sorted(types)) or "none yet"
-        wrong(
-            ("application", "type"),
-            f"must be one of {offered} (descriptor.types), not {kind!r}",
-        )
+        wrong(("application", "type"), f"must be one of {offered} (descriptor.types), not {kind!r}")
     for index, pattern in enumerate(value.get("artifacts") or ()):
         if pattern.startswith("/") or ".." in pattern.split("/"):
             wrong(
-                ("artifacts", index),
-                f"must be a path below the repository's root, not {pattern!r}",
+                ("artifacts", index), f"must be a path below the repository's root, not {pattern!r}"
             )
     services = value.get("services") or ()
     names = [service["name"] for service in services]

@@ -21,6 +21,7 @@ from kubestorm.kinds.build import commands
 from kubestorm.kinds.build.pipeline import plan as pipeline
 from kubestorm.kinds.build.pipeline.observe import Specs, list_specs, read_stages
 from kubestorm.kinds.build.pipeline.plan import Stage
+from kubestorm.kinds.build.run import Result
 from kubestorm.kinds.build.spec import IMAGE_BUILDS
 
 STAGE_ENDED = "kubestorm.pipeline_stage_ended"
@@ -30,7 +31,6 @@ INQUIRY = "core.ask"
 ANSWER_ATTEMPTS = 60
 """Checks for the workflow's inquiry, one a second: a delivery may fail before it is opened."""
 RUN_ENDED = frozenset(("succeeded", "failed", "timeout", "abandoned", "canceled"))
-Result = Dict[str, Any]
 
 
 def start(
@@ -41,7 +41,7 @@ def start(
 
     Raises NotFoundError when there is no such ImageBuild, DefinitionError outside of an engine.
     """
-    _read(services, namespace, name)
+    commands.read(services, namespace, name)
     if engine is None:
         raise DefinitionError(f"Only an engine can start a delivery; run {PIPELINE} instead.")
     parameters = {"namespace": namespace, "name": name, "requested_by": by}
@@ -68,7 +68,7 @@ def begin(
 
     A delivery that runs already is ended: the status has room for one.
     """
-    build = _read(services, namespace, name)
+    build = commands.read(services, namespace, name)
     if _run_of(build) != run_id:
         stop(
             services,
@@ -89,10 +89,7 @@ def is_running(build: Mapping[str, Any]) -> bool:
 
 
 def advance(
-    services: Services,
-    build: Mapping[str, Any],
-    dispatch: Dispatch,
-    specs: Optional[Specs] = None,
+    services: Services, build: Mapping[str, Any], dispatch: Dispatch, specs: Optional[Specs] = None
 ) -> str:
     """Dispatch and write each stage of the running delivery that has ended since the last time; the
     delivery's outcome now.
@@ -153,7 +150,7 @@ def _is_waiting(execution: Mapping[str, Any]) -> bool:
 def _answer(services: Services, namespace: str, name: str, run_id: str) -> Optional[Result]:
     """How a delivery ended; None while it runs."""
     try:
-        build = _read(services, namespace, name)
+        build = commands.read(services, namespace, name)
     except NotFoundError as error:
         return _failed(str(error))
     if _run_of(build) != run_id:
@@ -170,15 +167,6 @@ def _answer(services: Services, namespace: str, name: str, run_id: str) -> Optio
 
 def _failed(message: str) -> Result:
     return {"outcome": pipeline.FAILED, "message": message, "stages": []}
-
-
-def _read(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
-    try:
-        return services.kube.get(IMAGE_BUILDS, name, namespace)
-    except NotFoundError as error:
-        raise NotFoundError(
-            f"ImageBuild {namespace}/{name} does not exist.", service="Kubernetes"
-        ) from error
 
 
 def _run_of(build: Mapping[str, Any]) -> str:
