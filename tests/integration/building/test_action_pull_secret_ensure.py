@@ -74,7 +74,7 @@ def test_wishes_are_checked_before_they_are_written(cluster):
     services = cluster.services()
     with pytest.raises(DefinitionError, match=r"no image web; its images are cart"):
         commands.start(services, cluster.namespace, "shop", images=["web"])
-    with pytest.raises(NotFoundError, match="no ImageBuild"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         commands.start(services, cluster.namespace, "gone")
     assert commands.cancel(services, cluster.namespace, "shop")["canceled"] is False
     asked = commands.start(services, cluster.namespace, "shop", images=["cart"], by="ada")

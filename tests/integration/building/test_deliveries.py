@@ -260,7 +260,7 @@ def test_another_delivery_ends_the_one_under_way(delivering: Delivering, engine:
     engine.ask("q1")
     delivering.end(engine)
     assert engine.answers["q1"]["outcome"] == "failed"
-    assert "Another delivery" in engine.answers["q1"]["message"]
+    assert "another delivery" in engine.answers["q1"]["message"]
 
 
 def test_another_request_ends_the_delivery(delivering: Delivering) -> None:
