@@ -302,10 +302,10 @@ def test_contents_that_do_not_fit_their_digest_are_not_believed(odd):
 
 ELSEWHERE = '<https://evil.example/x>; rel="next"'
 REFUSALS = {
-    "patience": (
+    "rate limit": (
         Response(status_code=429, headers={"Retry-After": "30"}),
         TemporaryError,
-        "patience",
+        "rate limited",
     ),
     "trouble": (Response(status_code=503), TemporaryError, "unavailable"),
     "not found": (Response(status_code=404), NotFoundError, "no such image"),
@@ -332,7 +332,7 @@ def test_what_the_registry_refuses_is_said(odd, name):
     with pytest.raises(kind, match=word) as caught:
         odd.client().tags(odd.image)
     assert caught.value.service == "Registry"
-    if name == "patience":
+    if name == "rate limit":
         assert caught.value.retry_after_seconds == 30
 
 

@@ -13,6 +13,7 @@ from kubestorm.clients.lease import LeaseLock
 from kubestorm.core.naming import Identity, owner_tags
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import AwsSettings
+from kubestorm.kinds.database.plan import create_parameters
 from kubestorm.sources.watching.settings import WatchSettings
 from kubestorm.sources.watching.watch_manager import WatchManager
 
@@ -98,8 +99,8 @@ def create_instance(client: rds.RdsClient, widget: dict[str, Any]) -> str:
     )
     identifier = f"ks-{metadata['name']}"
     client.create(
-        parse({"engine": "postgres", "version": "16", "size": "small"}),
         identifier,
+        create_parameters(parse({"engine": "postgres", "version": "16", "size": "small"})),
         username="dbadmin",
         password=Secret("p" * 20),
         tags=owner_tags(identity),
