@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from stormcell.api.content_documents import trigger_document
+from stormcell.api.identity import Identity
 from stormcell.catalog import Catalog, trigger_for
 from stormcell.chains import ChainConductor, parse_chain
 from stormcell.conducting import Conductor
@@ -22,6 +23,7 @@ from stormcell.content.loader import read_pack
 from stormcell.content.models import Action, Pack, PackContent
 from stormcell.content.registry import Content, refused_rules
 from stormcell.contents import Contents, apply_overrides
+from stormcell.core import SYSTEM_USER
 from stormcell.engine import Engine
 from stormcell.errors import DefinitionError, InvalidInputError
 from stormcell.lookups import EngineLookups
@@ -56,7 +58,6 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Whether an action fails whose output does not fit its `output_schema`."""
     url: str = ""
     """Where the API will answer, for actions that call it."""
-    api_key: str = ""
 
 
 def load_catalog(settings: Settings, overrides: Overrides) -> Catalog:
@@ -143,7 +144,6 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
         announce=announce,
         virtualenvs=settings.data / "virtualenvs",
         api_url=f"{settings.url}/v1" if settings.url else "",
-        auth_token=settings.api_key,
         workers=settings.workers,
     )
     engine = Engine(
@@ -157,6 +157,8 @@ def make_engine(settings: Settings, store: Store, dispatch: PackDispatch) -> Eng
         keep_days=settings.keep_days,
         validate_output=settings.validate_output,
     )
+    if settings.url:
+        engine.core.execution_token = Identity(store).execution_token
     dispatch.engine = engine
     holder.append(engine)
     runners.preload(catalog.content)
@@ -178,7 +180,7 @@ def make_sensors(engine: Engine, settings: Settings, dispatch: PackDispatch) -> 
         datastore=PackDatastore(engine.store.datastore),
         config_for=engine.core.lookups.pack_config,
         virtualenvs=settings.data / "virtualenvs",
-        env=_sensor_environment(settings),
+        env=_sensor_environment(settings, engine.store),
     )
     engine.sensor_status = sensors.status_of
     return sensors
@@ -212,9 +214,10 @@ def sensor_triggers(catalog: Catalog) -> list[dict[str, Any]]:
     ]
 
 
-def _sensor_environment(settings: Settings) -> dict[str, str]:
-    return (
-        {"ST2_API_URL": f"{settings.url}/v1", "ST2_AUTH_TOKEN": settings.api_key}
-        if settings.url
-        else {}
-    )
+def _sensor_environment(settings: Settings, store: Store) -> dict[str, str]:
+    if not settings.url:
+        return {}
+    return {
+        "ST2_API_URL": f"{settings.url}/v1",
+        "ST2_AUTH_TOKEN": Identity(store).session_token(SYSTEM_USER),
+    }

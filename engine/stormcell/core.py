@@ -5,7 +5,7 @@ executions.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stormcell.catalog import Catalog, Schemas
@@ -42,6 +42,8 @@ class Core:
         self.stream = stream
         self.metrics = Metrics()
         self.stopping = False
+        self.execution_token: Callable[[str, str], str] = lambda execution_id, user: ""
+        """(execution id, user) -> a token for the API that ends with the execution."""
         self.validate_output = validate_output
 
     def new_execution(

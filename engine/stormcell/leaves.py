@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _WINDOW = 1_000  # executions held in memory per runner while they wait
 _DEFAULT_TIMEOUT_SECONDS = 600.0
 _SHORT_OF_ALL = 100
+_WITH_ENVIRONMENT = frozenset({"python-script", "local-shell-cmd", "local-shell-script"})
 CONCURRENCY: Mapping[str, int] = {"noop": 500, "announcement": 500, "inquirer": 500}
 """Executions at once per runner; StackStorm's action runner has 60 slots for all. Others get
 `_SHORT_OF_ALL`.
@@ -203,7 +204,12 @@ class Leaves:
         runner = self._runners.get(execution.runner_type)
         request = self._request(execution, action)
         secrets = self._secrets(execution, action, request)
-        result = await runner.run(request, self._sink(execution, secrets))
+        shown = secrets | {request.auth_token} if request.auth_token else secrets
+        result = await runner.run(request, self._sink(execution, shown))
+        if request.auth_token:
+            result = msgspec.structs.replace(
+                result, result=_without(result.result, request.auth_token)
+            )
         # What was given is looked for where the result is kept; what came of defaults is known here
         # alone.
         return msgspec.structs.replace(
@@ -234,6 +240,9 @@ class Leaves:
             config=self._core.lookups.pack_config(action.pack),
             timeout_seconds=float(runner.get("timeout") or _DEFAULT_TIMEOUT_SECONDS),
             user=execution.user,
+            auth_token=self._core.execution_token(execution.id, execution.user)
+            if execution.runner_type in _WITH_ENVIRONMENT
+            else "",
         )
 
     def _sink(self, execution: Execution, secrets: set[str]) -> Any:
@@ -255,6 +264,17 @@ class Leaves:
             )
 
         return write
+
+
+def _without(value: Any, secret: str) -> Any:
+    """A value with a text in it masked wherever it shows."""
+    if isinstance(value, str):
+        return value.replace(secret, "********")
+    if isinstance(value, dict):
+        return {key: _without(item, secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without(item, secret) for item in value]
+    return value
 
 
 def _failure(message: str, *, trace: str = "") -> RunResult:

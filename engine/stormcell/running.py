@@ -36,6 +36,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The pack's configuration, datastore references resolved, secrets in clear. Never log it."""
     timeout_seconds: float
     user: str = ""
+    auth_token: str = ""
+    """For the API; it ends with the execution. Never log it."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):

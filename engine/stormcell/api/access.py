@@ -103,6 +103,8 @@ class Gate:
         caller = self._authenticate(scope, headers)
         if caller is None:
             return 401, "Unauthorized - One of Token or API key required."
+        if caller.is_pack_code and _is_for_people(scope):
+            return 403, "The token of an action or a sensor may not do this."
         scope.setdefault("state", {})["caller"] = caller
         return None
 
@@ -140,6 +142,14 @@ class Gate:
         except BodyTooLargeError:
             if not started:
                 await fault(413, self._too_large())(scope, receive, send)
+
+
+def _is_for_people(scope: Scope) -> bool:
+    """Keys, and what an operator alone decides: not for code of packs."""
+    path: str = scope["path"]
+    return path.startswith("/v1/apikeys") or (
+        scope["method"] != "GET" and path.startswith(("/v1/configs", "/v1/prune"))
+    )
 
 
 def normal_path(path: str) -> str:

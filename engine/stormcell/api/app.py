@@ -57,7 +57,8 @@ def make_app(
         )
         for part in module.routes(engine)
     ]
-    identity = Identity(engine.store)
+    leaves = engine.trees.leaves
+    identity = Identity(engine.store, is_running=lambda id_: leaves.active(id_) is not None)
     routes = [
         *auth.routes(engine, identity),
         *changes.routes(engine, contents),

@@ -16,6 +16,7 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,8 @@ USERS_FILE = "users"
 LONGEST_TOKEN_SECONDS = 24 * 60 * 60
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1, "dklen": 32}  # 16 MB and some 50 ms for each guess
 _NO_PASSWORD = "!"  # noqa: S105 - the sign that there is none
+_EXECUTION, _SESSION = "execution:", "session:"
+_PACK_CODE_SECONDS = 365 * 24 * 60 * 60  # they end earlier, with what they were given for
 _PURPOSE = b"stormcell tokens v1"
 
 
@@ -46,6 +49,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """What the key is narrowed down to; none: all that the user may do."""
     is_person: bool = True
     """Whether this is somebody with a password: a person speaks for nobody else."""
+    is_pack_code: bool = False
+    """An action or a sensor, by the token that it was given: it may do what its user may, except
+    for what decides who may do what."""
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +73,12 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 class Identity:
     """Knows callers and gives tokens."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, *, is_running: Callable[[str], bool] = lambda execution_id: False
+    ) -> None:
+        """`is_running`: whether the execution with this id runs, for its token ends with it."""
+        self._is_running = is_running
+        self._session = store.session
         self._api_keys = store.api_keys
         self._users = Users(store.folder / USERS_FILE)
         # A key of its own for each purpose, derived from the one that is in the data folder.
@@ -109,6 +120,17 @@ class Identity:
             raise InvalidInputError(
                 f"TTL specified {ttl} is greater than max allowed {LONGEST_TOKEN_SECONDS}."
             )
+        return self._signed(user, credential, ttl)
+
+    def execution_token(self, execution_id: str, user: str) -> str:
+        """A token for the time that an execution runs."""
+        return self._signed(user, f"{_EXECUTION}{execution_id}", _PACK_CODE_SECONDS).text
+
+    def session_token(self, user: str) -> str:
+        """A token for the time that this process has the data folder open."""
+        return self._signed(user, f"{_SESSION}{self._session}", _PACK_CODE_SECONDS).text
+
+    def _signed(self, user: str, credential: str, ttl: int) -> Token:
         claims = _Claims(
             id=new_id(), user=user, credential=credential, expires_at=time.time() + ttl
         )
@@ -147,7 +169,12 @@ class Identity:
         return hmac.digest(self._key, body.encode("utf-8", "replace"), "sha256").hex()
 
     def _behind(self, claims: _Claims) -> Caller | None:
-        """Who a token was given to, where the credential it was given for is still there."""
+        """Who a token was given to, where what it was given for is still there."""
+        if claims.credential.startswith(_EXECUTION):
+            is_there = self._is_running(claims.credential.removeprefix(_EXECUTION))
+            return Caller(user=claims.user, method="", is_pack_code=True) if is_there else None
+        if claims.credential == f"{_SESSION}{self._session}":
+            return Caller(user=claims.user, method="", is_pack_code=True)
         if claims.credential == self._users.fingerprint(claims.user):
             return Caller(user=claims.user, method="")
         for key in self._api_keys.list():

@@ -142,6 +142,7 @@ async def _serve(options: dict[str, Any]) -> None:
         ) from error
     try:
         with _listening(options["host"], options["port"]) as listener:
+            _ensure_key(store, data)
             url = _url(options["host"], listener)
             settings = Settings(
                 packs=options["packs"],
@@ -152,7 +153,6 @@ async def _serve(options: dict[str, Any]) -> None:
                 keep_days=options["keep_days"],
                 validate_output=options["validate_output"],
                 url=url,
-                api_key=_ensure_key(store, data),
             )
             dispatch = PackDispatch()
             engine = make_engine(settings, store, dispatch)
@@ -262,16 +262,13 @@ def _url(host: str, listener: socket.socket) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _ensure_key(store: Store, data: Path) -> str:
+def _ensure_key(store: Store, data: Path) -> None:
     """The key of the data folder's owner, made at the first start or when it was lost."""
     file = data / KEY_FILE
-    if file.exists():
-        key = file.read_text().strip()
-        if store.api_keys.enabled(key) is not None:
-            return key
+    if file.exists() and store.api_keys.enabled(file.read_text().strip()) is not None:
+        return
     key, _ = store.api_keys.create(OWNER, {"made_by": "serve"})
     _write(file, key)
-    return key
 
 
 def _write(file: Path, text: str) -> None:

@@ -44,13 +44,11 @@ class PythonRunner:
         virtualenvs: Path | None = None,
         services: Services | None = None,
         api_url: str = "",
-        auth_token: str = "",
     ) -> None:
         self._pool = pool
         self._virtualenvs = virtualenvs
         self._services = services
         self._api_url = api_url
-        self._auth_token = auth_token
 
     async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
         interpreter = interpreter_for(request.action.pack, self._virtualenvs)
@@ -103,11 +101,11 @@ class PythonRunner:
         action, root = request.action, request.pack_path
         given = request.runner_parameters.get("env") or {}
         env = {key: str(value) for key, value in given.items() if key.lower() != "pythonpath"}
-        env |= action_environment(request, api_url=self._api_url, auth_token=self._auth_token)
+        env |= action_environment(request, api_url=self._api_url)
         if self._api_url:
             env["ST2_API_URL"] = self._api_url
-        if self._auth_token:
-            env["ST2_AUTH_TOKEN"] = self._auth_token
+        if request.auth_token:
+            env["ST2_AUTH_TOKEN"] = request.auth_token
         return Job(
             pack=action.pack,
             file=str(root / "actions" / action.entry_point),
@@ -146,7 +144,7 @@ def _pack_paths(root: Path) -> list[str]:
     return list(dict.fromkeys([str(root), str(root.resolve())]))
 
 
-def action_environment(request: RunRequest, *, api_url: str, auth_token: str) -> dict[str, str]:
+def action_environment(request: RunRequest, *, api_url: str) -> dict[str, str]:
     """Return the ST2_ACTION_ variables that StackStorm gives to actions."""
     env = {
         "ST2_ACTION_PACK_NAME": request.action.pack,
@@ -155,8 +153,8 @@ def action_environment(request: RunRequest, *, api_url: str, auth_token: str) ->
     }
     if api_url:
         env["ST2_ACTION_API_URL"] = api_url
-    if auth_token:
-        env["ST2_ACTION_AUTH_TOKEN"] = auth_token
+    if request.auth_token:
+        env["ST2_ACTION_AUTH_TOKEN"] = request.auth_token
     return env
 
 

@@ -30,25 +30,23 @@ class Runners:
         services: Services | None = None,
         announce: Announce | None = None,
         api_url: str = "",
-        auth_token: str = "",
         workers: int = 4,
         warm_workers: int = 1,
     ) -> Runners:
         """Make all runners; call within the event loop. The first worker starts at once.
 
         `virtualenvs`: folder of the packs' virtual environments. `workers`: Python actions that may
-        run at once. `announce`: sends an announcement to the stream. `api_url` and `auth_token` go
-        into actions' environment.
+        run at once. `announce`: sends an announcement to the stream. `api_url` goes into
+        actions' environment.
         """
         pool = WorkerPool(size=workers, warm=warm_workers)
         pool.start()
-        shell = LocalShellRunner(api_url=api_url, auth_token=auth_token)
+        shell = LocalShellRunner(api_url=api_url)
         python = PythonRunner(
             pool=pool,
             virtualenvs=virtualenvs,
             services=services,
             api_url=api_url,
-            auth_token=auth_token,
         )
         return cls(
             {

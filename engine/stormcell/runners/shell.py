@@ -34,9 +34,8 @@ _STATUSES: Final = {
 class LocalShellRunner:
     """Runs shell commands and scripts."""
 
-    def __init__(self, *, api_url: str = "", auth_token: str = "") -> None:
+    def __init__(self, *, api_url: str = "") -> None:
         self._api_url = api_url
-        self._auth_token = auth_token
         self._running: set[ChildProcess] = set()
 
     async def run(self, request: RunRequest, output: OutputSink) -> RunResult:
@@ -108,7 +107,7 @@ class LocalShellRunner:
         env = {key: value for key, value in os.environ.items() if not key.startswith("STORMCELL_")}
         given = request.runner_parameters.get("env") or {}
         env |= {key: str(value) for key, value in given.items()}
-        return env | action_environment(request, api_url=self._api_url, auth_token=self._auth_token)
+        return env | action_environment(request, api_url=self._api_url)
 
 
 def script_command(script: Path, request: RunRequest) -> str:

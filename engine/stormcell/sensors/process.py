@@ -15,7 +15,14 @@ from stormcell.errors import Error
 from stormcell.sensors.triggers import Trigger, TriggerChanges
 from stormcell.workers.channel import Channel, Message
 from stormcell.workers.pool import child_argv, child_env, engine_packages, interpreter_for
-from stormcell.workers.ports import Dispatch, Dispatched, DispatchMany, Services, answer
+from stormcell.workers.ports import (
+    SENSOR_USER,
+    Dispatch,
+    Dispatched,
+    DispatchMany,
+    Services,
+    answer,
+)
 from stormcell.workers.processes import ChildProcess, LineSplitter
 
 log = logging.getLogger(__name__)
@@ -184,7 +191,7 @@ class SensorProcess:
         reply: Message = {"reply": message["ask"]}
         try:
             reply["value"] = await answer(
-                self._services, message["method"], message["arguments"], user="sensor_service"
+                self._services, message["method"], message["arguments"], user=SENSOR_USER
             )
         except Exception as error:  # noqa: BLE001 - whatever the port raises is told to the asking code
             reply["error"] = str(error) or type(error).__name__

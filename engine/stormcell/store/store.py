@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from stormcell.errors import ConflictError, PermanentError
+from stormcell.ids import new_id
 from stormcell.store.access import ApiKeys, Overrides
 from stormcell.store.datastore import Datastore
 from stormcell.store.events import Events
@@ -35,6 +36,8 @@ class Store:
         self, folder: Path, lock: IO[str], connection: sqlite3.Connection, sealer: Sealer
     ) -> None:
         self.folder = folder
+        self.session = new_id()
+        """Names this time that the folder is open."""
         self.sealer = sealer
         self._lock = lock
         self._connection = connection

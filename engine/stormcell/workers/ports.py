@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+SENSOR_USER = "sensor_service"
+"""StackStorm's name for whoever a sensor's questions come from."""
+
 
 class Datastore(Protocol):
     """Keys and values. Names are full (`PACK.CLASS:key` for what belongs to a sensor or action)."""

@@ -175,7 +175,7 @@ class Caller:
 
     async def _start(self, data: Path) -> None:
         key, _ = self.store.api_keys.create("st2admin")
-        chosen = Settings(packs=(PACKS / "client_demo",), data=data, api_key=key, workers=1)
+        chosen = Settings(packs=(PACKS / "client_demo",), data=data, workers=1)
         dispatch = PackDispatch()
         self.engine = make_engine(chosen, self.store, dispatch)
         sensors = make_sensors(self.engine, chosen, dispatch)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from stormcell.packs import CORE_PACK
 from stormcell.runners.python import PythonRunner
@@ -137,12 +138,13 @@ def test_the_environment_is_stackstorms() -> None:
     )
 
     async def go() -> RunResult:
-        async with _runner(api_url="http://127.0.0.1:1/v1", auth_token="t") as runner:
+        async with _runner(api_url="http://127.0.0.1:1/v1") as runner:
             request = requests(
                 "ends",
                 {"how": "environment", "text": names},
                 env={"OWN": 1, "PYTHONPATH": "/nowhere"},
             )
+            request = msgspec.structs.replace(request, auth_token="t")
             return await runner.run(request, requests.output)
 
     assert asyncio.run(go()).result["result"] == {
