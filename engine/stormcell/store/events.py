@@ -8,6 +8,7 @@ from typing import Any
 
 from stormcell.statuses import TriggerInstanceStatus
 from stormcell.store.encoding import decoded, encoded
+from stormcell.store.predicates import UNPROCESSED
 from stormcell.store.records import Enforcement, TriggerInstance
 from stormcell.store.writing import Op
 
@@ -73,9 +74,7 @@ class Events:
 
     def unfinished_instances(self) -> list[TriggerInstance]:
         """Instances that were committed but not yet taken through the rules, oldest first."""
-        rows = self._connection.execute(
-            f"{_INSTANCE} WHERE status IN ('pending', 'processing') ORDER BY rowid"
-        )
+        rows = self._connection.execute(f"{_INSTANCE} WHERE {UNPROCESSED} ORDER BY +rowid")
         return [_read_instance(row) for row in rows]
 
     def find_instances(

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from stormcell.statuses import TERMINAL, ExecutionStatus
+from stormcell.statuses import ExecutionStatus
 from stormcell.store.encoding import STATE_LEVELS, decoded, encoded
+from stormcell.store.predicates import UNFINISHED
 from stormcell.store.records import Execution
 from stormcell.store.sealing import Sealer
 from stormcell.store.writing import Op
@@ -27,7 +28,6 @@ _COLUMNS = (
 )
 _INSERT = f"INSERT INTO executions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - constants
 _SELECT = f"SELECT {_COLUMNS} FROM executions"  # noqa: S608 - constants
-_TERMINAL_LIST = ", ".join(f"'{status}'" for status in sorted(TERMINAL))
 _FILTERS = {
     "status": "status = ?",
     "action": "action_ref = ?",
@@ -155,18 +155,19 @@ class Executions:
         self, statuses: Iterable[ExecutionStatus], *, after: str = "", limit: int = -1
     ) -> list[Execution]:
         """Executions in these (not terminal) statuses, oldest first."""
+        # The sign has SQLite sort the few rather than read the whole table in its order.
         wanted = [status.value for status in statuses]
         marks = ",".join("?" * len(wanted))
         rows = self._connection.execute(
-            f"{_SELECT} WHERE status IN ({marks}) AND status NOT IN ({_TERMINAL_LIST}) AND id > ? "
-            "ORDER BY rowid LIMIT ?",
+            f"{_SELECT} WHERE status IN ({marks}) AND {UNFINISHED} AND id > ? "
+            "ORDER BY +rowid LIMIT ?",
             (*wanted, after, limit),
         )
         return [_read(row) for row in rows]
 
     def count_unfinished(self) -> dict[str, int]:
         rows = self._connection.execute(
-            f"SELECT status, count(*) FROM executions WHERE status NOT IN ({_TERMINAL_LIST}) GROUP BY status"  # noqa: S608
+            f"SELECT status, count(*) FROM executions WHERE {UNFINISHED} GROUP BY status"  # noqa: S608
         )
         return {str(status): int(count) for status, count in rows}
 
@@ -177,7 +178,7 @@ class Executions:
         skipped = set(excluding)
         rows = self._connection.execute(
             f"{_SELECT} WHERE status = 'requested' AND runner_type = ? "
-            f"AND status NOT IN ({_TERMINAL_LIST}) ORDER BY id LIMIT ?",
+            f"AND {UNFINISHED} ORDER BY id LIMIT ?",
             (runner_type, limit + len(skipped)),
         )
         return [execution for execution in map(_read, rows) if execution.id not in skipped][:limit]
@@ -186,7 +187,7 @@ class Executions:
         """How many executions wait, by runner."""
         rows = self._connection.execute(
             f"SELECT runner_type, count(*) FROM executions WHERE status = 'requested' "  # noqa: S608 - constants
-            f"AND status NOT IN ({_TERMINAL_LIST}) GROUP BY runner_type"
+            f"AND {UNFINISHED} GROUP BY runner_type"
         )
         return {str(runner_type): int(count) for runner_type, count in rows}
 
@@ -194,7 +195,7 @@ class Executions:
         """Requested executions of these runners that have a parent."""
         marks = ",".join("?" * len(runner_types))
         rows = self._connection.execute(
-            f"{_SELECT} WHERE status = 'requested' AND status NOT IN ({_TERMINAL_LIST}) "
+            f"{_SELECT} WHERE status = 'requested' AND {UNFINISHED} "
             f"AND runner_type IN ({marks}) AND parent IS NOT NULL ORDER BY rowid",
             tuple(runner_types),
         )

@@ -11,13 +11,14 @@ import sqlite3
 from collections.abc import Sequence
 
 from stormcell.errors import PermanentError
+from stormcell.store.predicates import UNFINISHED, UNPROCESSED
 from stormcell.times import now
 
 _FIRST = (
     """CREATE TABLE trigger_instances (
         id TEXT PRIMARY KEY, trigger_ref TEXT NOT NULL, status TEXT NOT NULL, occurred_at TEXT NOT NULL,
         payload BLOB NOT NULL, trace TEXT NOT NULL DEFAULT '')""",
-    "CREATE INDEX trigger_instances_unfinished ON trigger_instances(id) WHERE status IN ('pending', 'processing')",
+    f"CREATE INDEX trigger_instances_unfinished ON trigger_instances(id) WHERE {UNPROCESSED}",
     """CREATE TABLE rule_enforcements (
         id TEXT PRIMARY KEY, trigger_instance_id TEXT NOT NULL, rule_ref TEXT NOT NULL,
         execution_id TEXT, failure_reason TEXT, enforced_at TEXT NOT NULL)""",
@@ -29,8 +30,7 @@ _FIRST = (
         parameters BLOB NOT NULL, context BLOB NOT NULL, result BLOB, log TEXT NOT NULL)""",
     "CREATE INDEX executions_parent ON executions(parent, id) WHERE parent IS NOT NULL",
     "CREATE INDEX executions_root ON executions(root) WHERE parent IS NOT NULL",
-    """CREATE INDEX executions_unfinished ON executions(status, runner_type, id)
-        WHERE status NOT IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')""",
+    f"CREATE INDEX executions_unfinished ON executions(status, runner_type, id) WHERE {UNFINISHED}",
     """CREATE TABLE workflow_state (
         execution_id TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (execution_id, key)) WITHOUT ROWID""",
@@ -54,8 +54,7 @@ _FIRST = (
 # The status is left out: a change from one unfinished status to another need not touch the index.
 _UNFINISHED_BY_RUNNER = (
     "DROP INDEX executions_unfinished",
-    """CREATE INDEX executions_unfinished ON executions(runner_type, id)
-        WHERE status NOT IN ('succeeded', 'failed', 'timeout', 'abandoned', 'canceled')""",
+    f"CREATE INDEX executions_unfinished ON executions(runner_type, id) WHERE {UNFINISHED}",
 )
 
 # What is read of traces (stormcell.store.traces): events with a tag, and runs that somebody asked
