@@ -31,6 +31,10 @@ STOP_SECONDS: Final = 5.0
 """StackStorm's PROCESS_EXIT_TIMEOUT: what a sensor has for its cleanup after SIGTERM."""
 
 
+ANSWER_SECONDS: Final = 60.0
+"""How long a sensor's process may give no sign of life before it is replaced."""
+
+
 class SensorProcess:
     """Starts at once. `exited` holds the exit code when it has ended; `failure` what it said of the
     reason.
@@ -76,6 +80,7 @@ class SensorProcess:
                 on_stderr=lines[1].pass_on,
             )
         self._last_lines: list[str] = []
+        self._answered = False
         self.exited = self.process.exited
         self.exited.add_done_callback(lambda _: self.process.finish_output())
         self._all_read = asyncio.Event()
@@ -118,6 +123,19 @@ class SensorProcess:
             await asyncio.gather(self._dispatching, return_exceptions=True)
         self.channel.close()
 
+    async def ended(self) -> int | None:
+        """Wait for the end and return the exit code; None where the process is still there and has
+        not answered for `ANSWER_SECONDS` (stopped by a signal, or hung with Python's lock held)."""
+        while True:
+            self._answered = False
+            self.channel.send({"ping": True})
+            done, _ = await asyncio.wait({self.exited}, timeout=ANSWER_SECONDS)
+            if done:
+                return self.exited.result()
+            if not self._answered:
+                log.warning("sensor.unresponsive", extra={"sensor_ref": self.sensor.ref})
+                return None
+
     def last_words(self) -> str:
         """Return the last lines it wrote, for an end that it could not explain."""
         return "".join(self._last_lines[-10:])
@@ -136,6 +154,8 @@ class SensorProcess:
                 self._log(message["log"])
             elif "state" in message:
                 self._on_state(message["state"])
+            elif "pong" in message:
+                self._answered = True
             elif "failed" in message:
                 self.failure = message["failed"]
         if self._waiting and self._dispatching is None:

@@ -18,7 +18,7 @@ from stormcell.content.models import Sensor
 from stormcell.content.registry import Content
 from stormcell.errors import Error, NotFoundError
 from stormcell.sensors.backoff import Backoff
-from stormcell.sensors.process import SensorProcess
+from stormcell.sensors.process import ANSWER_SECONDS, SensorProcess
 from stormcell.sensors.triggers import Trigger, changes_between, triggers_for
 from stormcell.workers.ports import (
     ConfigFor,
@@ -98,6 +98,9 @@ class SensorSupervisor:
         self._backoff = backoff or Backoff()
         self._triggers: list[Trigger] = []
         self._watches: dict[str, _Watch] = {}
+        # One change at a time: of two at once each would start a process, and forget the other's.
+        self._changing = asyncio.Lock()
+        self._stopped = False
 
     async def start(self) -> None:
         """Start all enabled sensors. Returns once their processes are made, not once they are set
@@ -108,7 +111,9 @@ class SensorSupervisor:
 
     async def stop(self) -> None:
         """Stop all sensors, together. Safe to repeat."""
-        await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
+        async with self._changing:
+            self._stopped = True
+            await asyncio.gather(*(watch.stop() for watch in self._watches.values()))
 
     async def set_triggers(self, triggers: Sequence[Trigger]) -> None:
         """Say which triggers exist now (mappings with id, ref, type, parameters, ...). Each sensor
@@ -121,36 +126,41 @@ class SensorSupervisor:
         """Go over to new content: stop sensors that went, start those that came, restart those that
         changed.
         """
-        self._content = content
-        for ref, watch in list(self._watches.items()):
-            if ref not in content.sensors:
-                await watch.stop()
-                del self._watches[ref]
-        for ref, sensor in content.sensors.items():
-            known = self._watches.get(ref)
-            if known is None:
-                self._add(sensor)
-            elif known.needs_restart(sensor, self._path(sensor)):
-                await known.stop()
-                self._add(sensor)
+        async with self._changing:
+            self._content = content
+            for ref, watch in list(self._watches.items()):
+                if ref not in content.sensors:
+                    await watch.stop()
+                    del self._watches[ref]
+            for ref, sensor in content.sensors.items():
+                known = self._watches.get(ref)
+                if known is None:
+                    self._add(sensor)
+                elif known.needs_restart(sensor, self._path(sensor)):
+                    await known.stop()
+                    self._add(sensor)
 
     async def set_enabled(self, ref: str, enabled: bool) -> None:
         """Switch a sensor on or off. Raises NotFoundError."""
-        watch = self._watches.get(ref)
-        if watch is None:
-            raise NotFoundError(f"There is no sensor '{ref}'.")
-        await watch.stop()
-        sensor = msgspec.structs.replace(watch.sensor, enabled=enabled)
-        self._content.sensors[ref] = sensor
-        self._add(sensor)
+        async with self._changing:
+            watch = self._watch(ref)
+            await watch.stop()
+            sensor = msgspec.structs.replace(watch.sensor, enabled=enabled)
+            self._content.sensors[ref] = sensor
+            self._add(sensor)
 
     async def restart(self, ref: str) -> None:
         """Stop a sensor and start it anew. Raises NotFoundError."""
+        async with self._changing:
+            watch = self._watch(ref)
+            await watch.stop()
+            self._add(watch.sensor)
+
+    def _watch(self, ref: str) -> _Watch:
         watch = self._watches.get(ref)
         if watch is None:
             raise NotFoundError(f"There is no sensor '{ref}'.")
-        await watch.stop()
-        self._add(watch.sensor)
+        return watch
 
     def status(self) -> list[SensorStatus]:
         """Return how each sensor is, by ref."""
@@ -165,7 +175,7 @@ class SensorSupervisor:
         watch = _Watch(sensor, self._path(sensor), self._make, self._backoff, self._tell)
         watch.set_triggers(self._triggers)
         self._watches[sensor.ref] = watch
-        if sensor.enabled:
+        if sensor.enabled and not self._stopped:
             watch.start()
 
     def _path(self, sensor: Sensor) -> Path:
@@ -289,10 +299,13 @@ class _Watch:
         )
         process.tell(changes_between({}, self._known))
         await self._report(SPAWN_TRIGGER, pid=process.process.pid, cmd=" ".join(process.command))
-        code = await asyncio.shield(process.exited)
+        code = await process.ended()
         await process.stop()
         self._process = None
-        if code != 0:
+        if code is None:
+            code = 1
+            self._error, self._traceback = f"did not answer for {ANSWER_SECONDS:g} s", None
+        elif code != 0:
             failure = process.failure or {}
             words = process.last_words()
             self._error = (

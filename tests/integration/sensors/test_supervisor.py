@@ -18,9 +18,11 @@ from stormcell.content.loader import load_pack
 from stormcell.content.models import Sensor
 from stormcell.content.registry import Content
 from stormcell.errors import TemporaryError
+from stormcell.sensors import process
 from stormcell.sensors.backoff import Backoff
 from stormcell.sensors.supervisor import SensorState, SensorStatus, SensorSupervisor
 from stormcell.workers.ports import Dispatched
+from stormcell.workers.processes import process_tree
 
 from tests.integration.runners.conftest import MemoryStore, is_alive
 
@@ -267,6 +269,65 @@ def test_a_sensor_can_be_switched_on_and_off() -> None:
             assert not is_alive(running.pid)
             await supervisor.set_enabled(THING, True)
             await events.wait("run", 2)
+
+    asyncio.run(go())
+
+
+def test_changes_at_once_leave_one_process() -> None:
+    """Of several at the same time each waits for the one before; none outlives the stop."""
+
+    async def go() -> None:
+        events = Events()
+        async with _supervisor(THING, events=events) as supervisor:
+            await events.wait("run")
+            await asyncio.gather(
+                supervisor.set_enabled(THING, True),
+                supervisor.set_enabled(THING, True),
+                supervisor.restart(THING),
+                supervisor.reload(_content(THING)),
+            )
+            await _until(supervisor, THING, lambda item: item.state is SensorState.RUNNING)
+            assert len(_children("sensor")) == 1
+            late = asyncio.create_task(supervisor.set_enabled(THING, True))
+            await supervisor.stop()
+            await late
+            await supervisor.set_enabled(THING, True)
+        assert _children("sensor") == []
+
+    asyncio.run(go())
+
+
+def _children(module: str) -> list[int]:
+    """The processes below this one that host such a thing."""
+    found = []
+    for pid in process_tree(os.getpid()):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+        except OSError:
+            continue
+        if f"from stormcell_host import {module} as" in command:
+            found.append(pid)
+    return found
+
+
+def test_a_sensor_that_is_stopped_by_a_signal_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process is there and does nothing: it gives no sign of life, and the next one runs."""
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 3.0)
+
+    async def go() -> None:
+        events = Events()
+        async with _supervisor(THING, events=events) as supervisor:
+            await events.wait("run")
+            running = await _until(
+                supervisor, THING, lambda item: item.state is SensorState.RUNNING
+            )
+            assert running.pid is not None
+            os.kill(running.pid, signal.SIGSTOP)
+            await events.wait("run", 2)
+            status = await _until(supervisor, THING, lambda item: item.state is SensorState.RUNNING)
+            assert status.pid != running.pid
+            assert "did not answer" in (status.error or "")
+            assert not is_alive(running.pid)
 
     asyncio.run(go())
 

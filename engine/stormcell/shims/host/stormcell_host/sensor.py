@@ -109,7 +109,9 @@ class _Host:
                 self.link.close()
                 os.kill(os.getpid(), signal.SIGTERM)  # The engine is gone: stop as if it had asked.
                 return
-            if "triggers" in message:
+            if "ping" in message:
+                self._send_quietly({"pong": True})
+            elif "triggers" in message:
                 self._changes.put(message["triggers"])
             else:
                 self.link.settle(message)
