@@ -205,7 +205,7 @@ def test_a_run_leaves_no_mark_on_the_next() -> None:
     assert last == before
 
 
-REPLACED = {"a child process": "child", "a daemon thread": "daemon_thread"}
+REPLACED = {"a child process": "child", "a daemon thread": "daemon_thread", "memory": "memory"}
 
 
 @pytest.mark.parametrize("what", REPLACED.values(), ids=REPLACED.keys())

@@ -36,6 +36,7 @@ class Look(Action):
             else "mark" in __builtins__,
             "recursion": sys.getrecursionlimit(),
             "count": counting.count(),
+            "aws": getattr(sys.modules.get("boto3"), "DEFAULT_SESSION", None),
             "threads": threading.active_count(),
         }
 

@@ -19,7 +19,13 @@ class Mark(Action):
         getattr(self, what)()
         return os.getpid()
 
+    def memory(self):
+        sys.kept = b"x" * (300 << 20)
+
     def everything(self):
+        import boto3
+
+        boto3.DEFAULT_SESSION = "with somebody's credentials"
         os.chdir("/")
         os.environ["MARK"] = "left"
         os.environ.pop("HOME", None)
