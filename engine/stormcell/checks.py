@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from stormcell.api.alias_formats import compiled, representations
 from stormcell.bootstrap import make_conductor
 from stormcell.catalog import WORKFLOW_RUNNERS, trigger_for
 from stormcell.content.checking import dotted
 from stormcell.content.loader import load_pack, read_pack
-from stormcell.content.models import JsonObject, Pack, PackContent, Rule
+from stormcell.content.models import ActionAlias, JsonObject, Pack, PackContent, Rule
 from stormcell.content.registry import Content, DefinitionWarning, check_content
-from stormcell.errors import DefinitionError, Error
+from stormcell.content.schemas import CompiledSchema, parameters_schema
+from stormcell.errors import DefinitionError, Error, InvalidInputError
 from stormcell.packs import BUILT_IN_PACKS
 from stormcell.rules.checking import template_problems
 from stormcell.timers import TIMERS, schedule_of, utc_now
@@ -40,6 +42,7 @@ def check_folders(folders: Iterable[Path]) -> list[DefinitionError]:
     wrong = {problem.file for problem in found if not isinstance(problem, DefinitionWarning)}
     for pack in packs:
         found += _check_actions(pack, content)
+        found += [fault for alias in pack.aliases for fault in _check_alias(alias)]
         for rule in pack.rules:
             if f"{rule.pack}/{rule.file}" not in wrong:
                 found += _check_rule(rule)
@@ -101,11 +104,25 @@ def connect_config(pack: Pack, values: JsonObject) -> bool:
 
 def _check_actions(pack: PackContent, content: Content) -> Iterator[DefinitionError]:
     for action in pack.actions:
+        try:
+            CompiledSchema(parameters_schema(action.parameters))
+        except InvalidInputError as error:
+            yield DefinitionError(
+                f"{error}.", file=f"{action.pack}/{action.file}", path="parameters"
+            )
         if content.runner_type(action.runner_type).name in WORKFLOW_RUNNERS:
             try:
                 make_conductor(action, pack.pack, content)
             except DefinitionError as error:
                 yield error
+
+
+def _check_alias(alias: ActionAlias) -> Iterator[DefinitionError]:
+    for form in representations(alias):
+        try:
+            compiled(form.text)
+        except InvalidInputError as error:
+            yield DefinitionError(str(error), file=f"{alias.pack}/{alias.file}", path="formats")
 
 
 def _check_rule(rule: Rule) -> Iterator[DefinitionError]:

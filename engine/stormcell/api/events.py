@@ -180,8 +180,8 @@ class WebhookCalls:
 
 async def _received(engine: Engine, name: str, request: Request) -> Response:
     require(engine, request, "webhook_send", f"webhook:{name}")
-    trigger = engine.catalog.webhooks.get(name)
-    if trigger is None:
+    triggers = engine.catalog.webhooks.get(name)
+    if not triggers:
         raise NotFoundError(
             f'Webhook "{name}" not found. A rule with trigger {WEBHOOK_TYPE} and its url makes one.'
         )
@@ -189,14 +189,15 @@ async def _received(engine: Engine, name: str, request: Request) -> Response:
     headers = {
         key: value for key, value in request.headers.items() if key not in _CREDENTIAL_HEADERS
     }
-    payload = {
+    payload: dict[str, Any] = {
         "headers": {_title(key): value for key, value in headers.items()},
         "headers_lower": headers,
     }
-    instance = await engine.dispatch(
-        trigger.ref, {**payload, "body": body}, trace=_trace(request, name)
-    )
-    answered = {"X-Trigger-Instance-Id": instance.id} if instance else {}
+    payload["body"] = body
+    trace, instances = _trace(request, name), []
+    for trigger in triggers:
+        instances.append(await engine.dispatch(trigger.ref, payload, trace=trace))
+    answered = {"X-Trigger-Instance-Id": ",".join(one.id for one in instances if one)}
     return answer(body, _ACCEPTED, answered)
 
 

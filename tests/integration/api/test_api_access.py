@@ -122,6 +122,21 @@ def test_methods_that_are_not_http_do_no_harm(served: Served) -> None:
     assert served.get("/healthz") == {"status": "ok"}
 
 
+def test_webhook_urls_that_differ_by_a_slash_are_one_url(served: Served) -> None:
+    """Each rule's trigger happens, as in StackStorm."""
+    for number, url in enumerate(("slashed", "/slashed", "slashed/")):
+        trigger = {"type": "core.st2.webhook", "parameters": {"url": url}}
+        rule = {"name": f"slashed{number}", "pack": "default", "enabled": True, "trigger": trigger}
+        rule["action"] = {"ref": "core.noop"}
+        served.http.post("/v1/rules", json=rule).raise_for_status()
+    served.http.post("/v1/webhooks/slashed", json={"a": 1}).raise_for_status()
+    for number in range(3):
+        rule_ref = f"default.slashed{number}"
+        found = served.get("/v1/ruleenforcements", rule_ref=rule_ref)
+        assert [one["status"] for one in found] == ["succeeded"]
+        served.http.delete(f"/v1/rules/{rule_ref}").raise_for_status()
+
+
 def test_a_webhooks_body_has_the_same_limit(served: Served) -> None:
     """Webhooks go past the routes, and are held to the limit all the same: by stated length and by
     counting.

@@ -517,6 +517,11 @@ REFUSED: dict[str, dict[str, tuple[str, str, str]]] = {
             "name: say\naction_ref: core.noop\nformats: []\n",
             "formats (line 3): must have at least 1 item.",
         ),
+        "format that is no expression": (
+            "aliases/a.yaml",
+            "name: say\naction_ref: core.noop\nformats: ['([']\n",
+            'formats: The format "([" is not a regular expression: unterminated character set at position 5.',
+        ),
         "formats missing": (
             "aliases/say.yaml",
             "name: say\naction_ref: core.noop\n",
