@@ -106,10 +106,21 @@ class Catalog:
         return {trigger.ref: trigger for trigger in (*plain, *asked)}
 
     @cached_property
-    def webhooks(self) -> dict[str, Trigger]:
-        """The triggers of core.st2.webhook that an enabled rule asks for, by url."""
-        asked = self.asked_triggers((WEBHOOK_TYPE,))
-        return {str(trigger.parameters.get("url", "")).strip("/"): trigger for trigger in asked}
+    def webhooks(self) -> dict[str, list[Trigger]]:
+        """The triggers of core.st2.webhook that an enabled rule asks for, by url without slashes at
+        its ends: `a` and `/a` are two triggers of one url, as in StackStorm."""
+        found: dict[str, list[Trigger]] = {}
+        for trigger in self.asked_triggers((WEBHOOK_TYPE,)):
+            found.setdefault(str(trigger.parameters.get("url", "")).strip("/"), []).append(trigger)
+        return found
+
+    def runnable_action(self, ref: str) -> Action:
+        """The action of that ref. NotFoundError where there is none, InvalidInputError where it is
+        disabled."""
+        action = self.content.action(ref)
+        if not action.enabled:
+            raise InvalidInputError(f'Unable to execute. Action "{ref}" is disabled.')
+        return action
 
     def asked_triggers(self, types: Collection[str]) -> list[Trigger]:
         """The triggers of these types that an enabled rule asks for, each once."""

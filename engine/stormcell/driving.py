@@ -61,9 +61,9 @@ from stormcell.times import elapsed_seconds, now, parse_instant
 
 log = logging.getLogger(__name__)
 
-_ROOTS_AT_ONCE = (
-    200  # workflows nobody waits for; sub-workflows are not counted, for their parents hold a place
-)
+_ROOTS_AT_ONCE = 200
+"""Workflows that run and that nobody waits for. Sub-workflows are not counted, for their parents
+hold a place; neither are those that are paused or wait for an answer."""
 UNKEPT = "The result cannot be kept: it is nested too deeply or has text that is not valid Unicode."
 INQUIRY_TRIGGER = "core.st2.generic.inquiry"
 
@@ -142,7 +142,7 @@ class Driver:
         self._more_roots = False
         self._core.store.writer.flush()
         for runner_type in sorted(WORKFLOW_RUNNERS):
-            room = _ROOTS_AT_ONCE - len(self._active_roots)
+            room = max(0, _ROOTS_AT_ONCE - len(self._active_roots))
             found = self._core.store.executions.requested(
                 runner_type, limit=room + 1, excluding=self._runs
             )
@@ -366,6 +366,9 @@ class Driver:
         waiter = self._ended.pop(execution.id, None)
         if waiter is not None:
             waiter.set()
+        self._leave_place(execution)
+
+    def _leave_place(self, execution: Execution) -> None:
         self._active_roots.discard(execution.id)
         if self._more_roots and len(self._active_roots) < _ROOTS_AT_ONCE:
             self.start_waiting_roots()
@@ -448,8 +451,11 @@ class Driver:
             return
         if status is ExecutionStatus.PAUSED:
             self._release(execution, batch)
+            batch.after.append(lambda: self._leave_place(execution))
         else:
             self._gate.hold(execution)
+            if execution.parent is None:
+                self._active_roots.add(execution.id)
         parent = self._run_of(execution.parent)
         if parent is None:
             return
@@ -497,7 +503,7 @@ class Driver:
             if not child.is_finished:
                 run.children[child.task_key or ""] = child.id
         self._runs[execution_id] = run
-        if execution.parent is None:
+        if execution.parent is None and execution.status is not ExecutionStatus.PAUSED:
             self._active_roots.add(execution_id)
         return run
 

@@ -197,11 +197,9 @@ class Engine:
             raise TemporaryError(
                 "stormcell is stopping; ask again in a moment.", retry_after_seconds=1.0
             )
-        action = self.catalog.content.actions.get(action_ref)
-        if action is None:
+        if action_ref not in self.catalog.content.actions:
             raise InvalidInputError(f'Action "{action_ref}" cannot be found.')
-        if not action.enabled:
-            raise InvalidInputError(f'Unable to execute. Action "{action_ref}" is disabled.')
+        action = self.catalog.runnable_action(action_ref)
         full: dict[str, Any] = {**(context or {}), "user": user, "pack": action.pack}
         if templates:
             schemas = self.catalog.schemas(action)

@@ -142,7 +142,7 @@ class Reactor:
         return ops, executions
 
     def _enforce(self, rule: Rule, instance: TriggerInstance) -> Execution:
-        action = self._core.catalog.content.action(rule.action.ref)
+        action = self._core.catalog.runnable_action(rule.action.ref)
         context: dict[str, Any] = {
             "trigger_instance": {"id": instance.id, "name": None},
             "rule": {"id": rule.ref, "name": rule.name, "ref": rule.ref},

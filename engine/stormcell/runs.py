@@ -58,7 +58,7 @@ def child_of(core: Core, run: Run, task: StartTask) -> Execution | TaskRefused:
     """The execution of a workflow's task, or why there can be none."""
     parent = run.execution
     try:
-        action = core.catalog.content.action(task.action)
+        action = core.catalog.runnable_action(task.action)
         live = core.plain_parameters(action, task.parameters)
     except NotFoundError as error:
         return TaskRefused(key=task.key, message=str(error), at=now(), unknown_action=True)
@@ -102,7 +102,7 @@ def retried(core: Core, execution: Execution) -> Execution | None:
     """A new execution for one that ended, where a policy says that it is run again."""
     retry = retry_of(execution, core.catalog.policies_of(execution.action_ref))
     action = core.catalog.content.actions.get(execution.action_ref)
-    if retry is None or action is None:
+    if retry is None or action is None or not action.enabled:
         return None
     return core.new_execution(
         action,
