@@ -185,7 +185,7 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases")
 
 
 class Answer(NamedTuple):
-    """What somebody else's program answered; header names in small letters."""
+    """An HTTP response; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]

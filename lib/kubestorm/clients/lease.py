@@ -38,7 +38,7 @@ LEAST_TIMEOUT_SECONDS = 1.0
 TAKEN_POLL_SECONDS = 0.25
 WRITE_ATTEMPTS = 5
 UNUSED_SECONDS = 86400.0
-"""After a day that nobody has held it, a Lease is removed: whoever wants it makes it anew."""
+"""A Lease that was not held for a day is deleted; it is created again when needed."""
 
 
 def default_holder() -> str:
@@ -121,7 +121,7 @@ class LeaseLock:
         return lease is not None and self._is_taken(lease.get("spec") or {})
 
     def ended_since(self, moment: dt.datetime) -> bool:
-        """Whether somebody held it after a moment and has given it back; asks only."""
+        """Whether it was held after a moment and has been released. Read only."""
         spec = (self._read() or {}).get("spec") or {}
         renewed = parse_time(spec.get("renewTime"))
         return not spec.get("holderIdentity") and renewed is not None and renewed >= moment
@@ -154,7 +154,7 @@ class LeaseLock:
         return False
 
     def mark(self) -> bool:
-        """Ask the holder to see to it that somebody looks again; False when nobody holds it now."""
+        """Ask the holder for another run after its own; False when it is not held now."""
         for _ in range(WRITE_ATTEMPTS):
             lease = self._read()
             if lease is None or not self._is_taken(lease.get("spec") or {}):
@@ -365,7 +365,7 @@ def collect(client: KubeClient, now: dt.datetime) -> int:
 
 
 def _delete(client: KubeClient, lease: Dict[str, Any]) -> None:
-    """Delete a Lease, if nobody has changed it since it was read."""
+    """Delete a Lease, if it is unchanged since it was read."""
     metadata = lease["metadata"]
     client.delete(
         LEASES,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import requests
 
 TOTAL_SECONDS = 10.0
-"""How long a request may be put off in all; what takes longer is for the next look."""
+"""Total delay of a request by retries; anything longer is left to the next run."""
 ATTEMPTS = 4
 FIRST_SECONDS = 0.5
 TOO_MANY_REQUESTS = 429

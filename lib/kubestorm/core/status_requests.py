@@ -16,12 +16,12 @@ from kubestorm.core.times import format_time
 FIELD = "requests"
 ABORT, PROMOTE, ROLLBACK_TO, FREEZE, CANCEL = "abort", "promote", "rollbackTo", "freeze", "cancel"
 CONSUMED = (ABORT, PROMOTE, ROLLBACK_TO, CANCEL)
-"""Taken away by the step that has acted upon them. A freeze stays until somebody lifts it."""
+"""Removed by the step that has acted on them. A freeze stays until it is lifted."""
 SOMEBODY = "somebody"
 
 
 def read(obj: Any, name: str) -> Optional[Mapping[str, Any]]:
-    """What is asked of an object; None where nothing is. Raises nothing."""
+    """A request on an object; None where there is none. Never raises."""
     return in_status(untrusted.status(obj), name)
 
 
@@ -32,12 +32,12 @@ def in_status(status: Mapping[str, Any], name: str) -> Optional[Mapping[str, Any
 
 
 def by(request: Mapping[str, Any]) -> str:
-    """Who asked."""
+    """Who requested it."""
     return untrusted.text(request.get("by"), SOMEBODY)
 
 
 def request(who: str, now: dt.datetime, **more: Any) -> Dict[str, Any]:
-    """What one person asks; texts with nothing in them are left out."""
+    """A request of one person; empty strings are left out."""
     return {
         "by": who or SOMEBODY,
         "at": format_time(now),

@@ -140,7 +140,7 @@ class Account(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What `grant` is asked for beside the configuration."""
+    """What to grant in addition to the configuration."""
 
     namespaces: Tuple[str, ...] = ()
     """Instead of `kubernetes.namespaces`."""

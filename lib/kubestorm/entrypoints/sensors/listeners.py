@@ -12,7 +12,7 @@ Dispatch = Callable[[str, Mapping[str, Any]], object]
 
 
 class Listeners:
-    """Only what the configuration asks for is imported and begun."""
+    """Only what the configuration asks for is imported and started."""
 
     def __init__(self, service: Any, config: Optional[Config], log: logging.Logger) -> None:
         self._service, self._log = service, log

@@ -1,4 +1,4 @@
-"""Who is told of every object of ours that the watches see, beside the rules."""
+"""What gets every watched object of ours, in addition to the rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Dispatch = Callable[[str, Dict[str, Any]], object]
 def observers(
     config: Mapping[str, Any], client: KubeClient, dispatch: Dispatch, log: logging.Logger
 ) -> List[Observer]:
-    """Made anew with each configuration. Raises the pack's errors for a wrong one."""
+    """Created with each configuration. Raises DefinitionError for an invalid one."""
 
     def namespace(name: str) -> Optional[Dict[str, Any]]:
         with contextlib.suppress(NotFoundError):

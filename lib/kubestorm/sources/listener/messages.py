@@ -46,7 +46,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back. `outcome` is what is counted; by default the status tells it."""
+    """The response. `outcome` is what is counted; by default it follows from the status."""
 
     status: int
     body: bytes = b""

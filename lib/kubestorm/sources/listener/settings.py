@@ -34,7 +34,7 @@ class ListenerSettings:
     max_header_bytes: int = setting(32 * 1024, least=1)
     """Longer headers are refused."""
     max_connections: int = setting(512, least=1)
-    """When there are more, the one that has kept silent the longest is closed."""
+    """Above this, the connection that has been idle the longest is closed."""
     request_seconds: float = setting(15.0, least=1)
     """A request has to be here as a whole within this time after its first byte (408)."""
     idle_seconds: float = setting(75.0, least=1)
