@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.database import requests
+from kubestorm.kinds.database import commands
 from st2common.runners.base_action import Action
 
 
@@ -25,7 +25,7 @@ class DatabaseCreate(Action):  # type: ignore[misc]
         requested_by: str = "",
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.create(
+            lambda services: commands.create(
                 services,
                 namespace,
                 name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.database import requests
+from kubestorm.kinds.database import commands
 from st2common.runners.base_action import Action
 
 
@@ -21,7 +21,7 @@ class DatabaseDelete(Action):  # type: ignore[misc]
         kind: str = "",
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.delete(
+            lambda services: commands.delete(
                 services, namespace, name, confirm=confirm, requested_by=requested_by, kind=kind
             ),
             self.config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.database.views import list_databases
+from kubestorm.kinds.database.commands import list_databases
 from st2common.runners.base_action import Action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.kinds.database import requests
+from kubestorm.kinds.database import commands
 from st2common.runners.base_action import Action
 
 
@@ -22,7 +22,7 @@ class DatabaseResize(Action):  # type: ignore[misc]
         kind: str = "",
     ) -> Tuple[bool, Any]:
         return run_with_services(
-            lambda services: requests.resize(
+            lambda services: commands.resize(
                 services,
                 namespace,
                 name,

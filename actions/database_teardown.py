@@ -6,8 +6,8 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_step
-from kubestorm.kinds.database.steps import DatabaseRun
-from kubestorm.kinds.database.teardown import tear_down
+from kubestorm.kinds.database.act_deletion import tear_down
+from kubestorm.kinds.database.run import DatabaseRun
 from kubestorm.people.approval import gate
 from st2common.runners.base_action import Action
 

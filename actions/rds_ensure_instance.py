@@ -6,8 +6,8 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_step
-from kubestorm.kinds.database import steps
-from kubestorm.kinds.database.steps import DatabaseRun
+from kubestorm.kinds.database import act
+from kubestorm.kinds.database.run import DatabaseRun
 from st2common.runners.base_action import Action
 
 
@@ -25,4 +25,4 @@ class RdsEnsureInstance(Action):  # type: ignore[misc]
         uid: str,
     ) -> Tuple[bool, Any]:
         identity = Identity(cluster, group, version, plural, namespace, name, uid)
-        return run_step(steps.ensure_instance, DatabaseRun, self.config, identity)
+        return run_step(act.ensure_instance, DatabaseRun, self.config, identity)

@@ -8,7 +8,8 @@ absent reads as Unknown).
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+from enum import Enum
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from kubestorm.core import untrusted
 from kubestorm.core.times import format_time
@@ -127,6 +128,13 @@ UNDER_WAY = PROGRESSING | frozenset(
 )
 
 
+class StrEnum(str, Enum):
+    """Words of a status; each is the string that is stored."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 class Condition(NamedTuple):
     """What a step found. `reason` is one CamelCase word, `message` a sentence for the developer."""
 
@@ -148,7 +156,7 @@ def set_condition(
     entry = {
         "type": new.type,
         "status": new.status,
-        "reason": new.reason,
+        "reason": str(new.reason),
         "message": new.message[:MESSAGE_LENGTH],
         "observedGeneration": generation,
         "lastTransitionTime": format_time(now),
@@ -161,10 +169,10 @@ def set_condition(
 
 
 def roll_up(
-    conditions: Iterable[Mapping[str, Any]], order: Sequence[str], *, generation: int
+    conditions: Iterable[Mapping[str, Any]], order: Mapping[str, str], *, generation: int
 ) -> Condition:
-    """`Ready` out of the conditions in `order`: the first one that is not True, or answers for an
-    older spec, decides.
+    """`Ready` from the conditions that are the keys of `order`: the first one that is not True, or
+    answers for an older spec, decides. Its values are the messages while a condition is missing.
 
     A condition that was True for an earlier generation does not count: without that, `kubectl wait`
     would see Ready between the edit of a size and the call that changes it.
@@ -172,10 +180,10 @@ def roll_up(
     by_type = {
         untrusted.text(item.get("type")): item for item in untrusted.mappings(list(conditions))
     }
-    for kind in order:
+    for kind, waiting in order.items():
         item = by_type.get(kind)
         if item is None:
-            return Condition(READY, FALSE, "Reconciling", f"Waiting for {kind}.")
+            return Condition(READY, FALSE, "Reconciling", waiting)
         if item.get("status") != TRUE:
             return Condition(
                 READY,
@@ -187,7 +195,7 @@ def roll_up(
             return Condition(
                 READY, FALSE, "Reconciling", f"{kind} has not observed the latest change yet."
             )
-    return Condition(READY, TRUE, "Ready", "Ready.")
+    return Condition(READY, TRUE, READY, "Ready.")
 
 
 def find(conditions: Iterable[Mapping[str, Any]], kind: str) -> Optional[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from kubestorm.kinds.database.views import DATABASES
+from kubestorm.kinds.database.commands import DATABASES
 
 PASSWORD = "s3cret-Canary"
 

@@ -56,9 +56,9 @@ def test_a_day_by_the_api(world: ChatWorld) -> None:
     assert say("why is day-orders not ready").startswith(
         "Database shop-prod/day-orders is ready; nothing is wrong"
     )
-    assert say("rotate the password of day-orders").startswith("New credentials are asked for")
-    assert "is asked for" in say("snapshot database day-orders as before-sale")
-    assert "looked at" in say("drift in prod")
+    assert say("rotate the password of day-orders").startswith("New credentials requested")
+    assert "requested" in say("snapshot database day-orders as before-sale")
+    assert "checked" in say("drift in prod")
     assert say("delete database day-orders in prod").startswith("day-orders is being deleted")
 
 

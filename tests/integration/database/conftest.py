@@ -26,9 +26,9 @@ from kubestorm.core import conditions
 from kubestorm.core.errors import Error
 from kubestorm.core.naming import identity_of
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.database import steps
-from kubestorm.kinds.database.steps import DatabaseRun
-from kubestorm.kinds.database.teardown import tear_down
+from kubestorm.kinds.database import act as steps
+from kubestorm.kinds.database.act_deletion import tear_down
+from kubestorm.kinds.database.run import DatabaseRun
 from kubestorm.people.approval import gate
 
 from sandbox.aws.server import AwsServer

@@ -54,10 +54,10 @@ REFUSED = {
         {"engine": "postgres", "deletion_policy": "Keep"},
         "spec.deletionPolicy: 'Keep' is not offered",
     ),
-    "name": ({"engine": "postgres", "name": "My_Orders"}, "'My_Orders' is no name for a Database"),
+    "name": ({"engine": "postgres", "name": "My_Orders"}, "'My_Orders' is not a valid name"),
     "namespace": (
         {"engine": "postgres", "namespace": "not-there"},
-        "There is no namespace not-there",
+        "Namespace not-there does not exist",
     ),
 }
 
@@ -76,5 +76,5 @@ def test_another_database_of_that_name_is_left_as_it_is(world, act):
     world.apply(size="small")
     succeeded, result = act("database_create", engine="postgres", size="huge")
     assert not succeeded
-    assert "is there already" in result["message"]
+    assert "already exists" in result["message"]
     assert world.get()["spec"]["size"] == "small"

@@ -89,4 +89,4 @@ def test_what_is_not_there_is_said(act):
     """With kind, name and namespace."""
     succeeded, result = act("database_delete", name="nobody")
     assert not succeeded
-    assert "There is no databases.kubestorm.io nobody" in result["message"]
+    assert "databases.kubestorm.io nobody not found" in result["message"]

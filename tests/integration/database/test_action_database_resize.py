@@ -21,7 +21,7 @@ def test_a_larger_size_and_disk_are_written_on_the_resource(world, act):
     assert world.get()["spec"]["storage"] == {"sizeGiB": 40, "type": "gp3"}
     assert world.services().rds.describe(identifier).instance_class == "db.t3.small"
     (event,) = [each for each in world.events() if each["reason"] == "ResizeRequested"]
-    assert "alice asked for spec.size large (was small)" in event["message"]
+    assert "alice requested spec.size large (was small)" in event["message"]
     assert world.get()["metadata"]["annotations"]["kubestorm.io/requested-by"] == "alice"
     world.until_ready()
     observed = world.services().rds.describe(identifier)
@@ -43,11 +43,11 @@ REFUSED = {
         "spec.size: 'gigantic' is not offered here; allowed: small, medium",
     ),
     "shrink": ({"storage_gib": 20}, "RDS cannot shrink storage from 40 to 20 GiB"),
-    "nothing": ({}, "Say what it is to become"),
-    "unknown": ({"name": "nobody", "size": "large"}, "There is no databases.kubestorm.io nobody"),
+    "nothing": ({}, "Give size, storage_gib, or both"),
+    "unknown": ({"name": "nobody", "size": "large"}, "databases.kubestorm.io nobody not found"),
     "unknown-kind": (
         {"kind": "things.example.com", "size": "large"},
-        "things.example.com is no kind of database",
+        "has no things.example.com",
     ),
 }
 

@@ -46,7 +46,7 @@ def test_a_snapshot_is_made_once_for_a_word(ready, act, rds):
     ready.reconcile()
     assert told(ready) == "Available"
     assert any(
-        "alice asked for the snapshot before-upgrade" in each["message"] for each in ready.events()
+        "alice requested snapshot before-upgrade" in each["message"] for each in ready.events()
     )
     before = ready.get()
     rds.delete_db_snapshot(DBSnapshotIdentifier=result["snapshot"])
@@ -129,7 +129,7 @@ def test_the_refusal_of_aws_is_told_and_not_repeated(ready, act, rds, monkeypatc
 
 REFUSED = {
     "word": ({"snapshot": "no such/word"}, "cannot be part of a snapshot's name"),
-    "unknown": ({"name": "nobody"}, "There is no databases.kubestorm.io nobody"),
+    "unknown": ({"name": "nobody"}, "databases.kubestorm.io nobody not found"),
 }
 
 

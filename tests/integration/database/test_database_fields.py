@@ -11,16 +11,9 @@ from kubestorm.clients.rds import ObservedInstance, RdsClient, connect
 from kubestorm.core.secrets import make_password
 from kubestorm.core.settings import AwsSettings, DatabaseDefaults, DatabaseSettings, NamespaceLimits
 from kubestorm.core.spec_reader import InvalidSpecError
-from kubestorm.kinds.database.own_parameters import with_own_group
-from kubestorm.kinds.database.plan import (
-    Create,
-    Modify,
-    Refuse,
-    Tag,
-    create_parameters,
-    modify_parameters,
-    plan_instance,
-)
+from kubestorm.kinds.database.plan import Create, Modify, Tag, plan_instance
+from kubestorm.kinds.database.plan_changes import Refuse, create_parameters, modify_parameters
+from kubestorm.kinds.database.plan_parameters import with_own_group
 from kubestorm.kinds.database.spec import DatabaseSpec, parse_database
 
 from sandbox.aws.server import AwsServer
@@ -54,7 +47,7 @@ CASES = {
     ),
     "version": Case(
         lambda it: it.version.split(".")[0], {"version": "15"}, "15", {"version": "16"}, "16",
-        {"version": "14"}, "cannot go back",
+        {"version": "14"}, "cannot downgrade",
     ),
     "size": Case(
         lambda it: it.instance_class, {"size": "small"}, "db.t3.small", {"size": "huge"},
@@ -89,7 +82,7 @@ CASES = {
         lambda it: it.max_storage_gib, {"storage": {"sizeGiB": 20, "maxSizeGiB": 100}}, 100,
         {"storage": {"sizeGiB": 20, "maxSizeGiB": 200}}, 200,
         {"storage": {"sizeGiB": 20, "maxSizeGiB": 21}},
-        "21 is not a tenth above storage.sizeGiB (20); give 22",
+        "21 is less than a tenth above storage.sizeGiB (20); set 22",
     ),
     "storage.maxSizeGiB-off": Case(
         lambda it: it.max_storage_gib, {"storage": {"sizeGiB": 20, "maxSizeGiB": 100}}, 100,
@@ -108,14 +101,14 @@ CASES = {
     "backup.window": Case(
         lambda it: it.backup_window, {"backup": {"window": "03:00-04:00"}}, "03:00-04:00",
         {"backup": {"window": "23:45-00:30"}}, "23:45-00:30",
-        {"backup": {"window": "03:00-03:20"}}, "no window of half an hour",
+        {"backup": {"window": "03:00-03:20"}}, "must be a window of half an hour",
     ),
     "maintenanceWindow": Case(
         lambda it: it.maintenance_window, {"maintenanceWindow": "sun:05:00-sun:06:00"},
         "sun:05:00-sun:06:00",
         {"maintenanceWindow": "sat:23:30-sun:00:30"}, "sat:23:30-sun:00:30",
         {"maintenanceWindow": "sat:03:30-sat:04:30", "backup": {"window": "04:00-05:00"}},
-        "not be at the same time",
+        "must not overlap",
     ),
     "databaseName": Case(
         lambda it: it.database_name, {"databaseName": "shop"}, "shop", None, None,
@@ -138,7 +131,7 @@ CASES = {
     "parameterGroup": Case(
         lambda it: it.parameter_group, {"parameterGroup": "one"}, "one", {"parameterGroup": "two"},
         "two",
-        {"parameterGroup": "two", "parameters": {"work_mem": "1"}}, "give one of them",
+        {"parameterGroup": "two", "parameters": {"work_mem": "1"}}, "remove one of them",
     ),
     "parameters": Case(
         lambda it: it.parameter_group, {"parameters": {"work_mem": "4096"}},
@@ -152,7 +145,7 @@ CASES = {
     "monitoring.intervalSeconds": Case(
         lambda it: it.monitoring_interval_seconds, {"monitoring": {"intervalSeconds": 0}}, 0,
         {"monitoring": {"intervalSeconds": 30}}, 30,
-        {"monitoring": {"intervalSeconds": 7}}, "7 is none of 0, 1, 5",
+        {"monitoring": {"intervalSeconds": 7}}, "7 is not one of 0, 1, 5",
     ),
     "tags": Case(
         lambda it: (it.tags.get("team"), it.owner_uid),
@@ -272,7 +265,7 @@ TOO_LITTLE = {
     "iops of gp2": (
         {"storage": {"sizeGiB": 100, "type": "gp2"}},
         {"storage": {"iops": 12000}, "adopt": IDENTIFIER},
-        "type gp2 has none to choose",
+        "type gp2 has no IOPS",
     ),
     "io1 of a small disk": (
         {"storage": {"sizeGiB": 50}},
@@ -282,7 +275,7 @@ TOO_LITTLE = {
     "a ceiling below what it has": (
         {"storage": {"sizeGiB": 100}},
         {"storage": {"maxSizeGiB": 105}, "adopt": IDENTIFIER},
-        "105 GiB is too little for a disk of 100 GiB; give 110",
+        "105 GiB is too small for a disk of 100 GiB; give 110",
     ),
 }
 
@@ -338,7 +331,7 @@ LIMITED = {
     ),
     "fixed": (
         {"subnetGroup": "mine"},
-        "spec.subnetGroup: operations decide this in namespace default",
+        "spec.subnetGroup: is set by operations in namespace default",
     ),
     "type": (
         {"storage": {"type": "gp2"}},

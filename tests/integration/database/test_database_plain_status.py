@@ -10,9 +10,9 @@ import functools
 import pytest
 import yaml
 from kubestorm.core.naming import identity_of
-from kubestorm.kinds.database import steps
-from kubestorm.kinds.database.steps import DatabaseRun
-from kubestorm.kinds.database.teardown import tear_down
+from kubestorm.kinds.database import act as steps
+from kubestorm.kinds.database.act_deletion import tear_down
+from kubestorm.kinds.database.run import DatabaseRun
 from kubestorm.people.approval import gate
 
 from tests.integration.database.conftest import ROOT

@@ -6,7 +6,7 @@ import datetime as dt
 
 from kubestorm.clients.lease import collect
 from kubestorm.entrypoints.rbac import Wish
-from kubestorm.kinds.database import views
+from kubestorm.kinds.database import commands
 from kubestorm.people.chat.why import why
 
 from tests.kube_fixtures import eventually
@@ -34,8 +34,8 @@ def test_a_database_needs_what_its_part_grants_and_no_more(
         assert act("database_resize", size="medium")[0]
         world.until_ready()
         services = world.services()
-        views.list_databases(services, "")
-        views.show_database(services, world.namespace, "orders")
+        commands.list_databases(services, "")
+        commands.show_database(services, world.namespace, "orders")
         assert why(services, world.namespace, "orders")["message"]
         eventually(lambda: any(one[0] == "kubestorm.news" for one in told), "news is told")
         world.apply(size="medium", deletionPolicy="Delete")

@@ -11,7 +11,7 @@ from kubestorm.clients.rds import RdsClient
 from kubestorm.clients.vault import VaultStore
 from kubestorm.core.naming import ROTATE_ANNOTATION
 from kubestorm.core.secrets import make_password
-from kubestorm.kinds.database import requests, rotating
+from kubestorm.kinds.database import commands
 
 
 class Killed(BaseException):
@@ -74,7 +74,7 @@ EFFECTS = {
     "noted": (RdsClient, "tag", 1),
     "promoted": (VaultStore, "write", 1),
     "version-noted": (RdsClient, "tag", 2),
-    "recorded": (rotating, "forget", 0),
+    "recorded": (VaultStore, "delete_pending", 0),
     "forgotten": (VaultStore, "delete_pending", 1),
 }
 
@@ -153,12 +153,12 @@ def test_vault_sealed_in_the_middle_stops_nothing_for_ever(ready):
 
 def test_the_action_asks_by_annotation(ready):
     """What it writes is what a developer may write; the same word twice is one rotation."""
-    answer = requests.rotate(ready.services(), ready.namespace, "orders", "by-action")
+    answer = commands.rotate(ready.services(), ready.namespace, "orders", "by-action")
     assert answer["request"] == "by-action"
     ready.reconcile()
     ready.until_ready()
     version = current(ready).version
-    requests.rotate(ready.services(), ready.namespace, "orders", "by-action")
+    commands.rotate(ready.services(), ready.namespace, "orders", "by-action")
     ready.reconcile()
     assert current(ready).version == version
     assert ready.condition("Ready")[0] == "True"

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from kubestorm.core.errors import DefinitionError
 from kubestorm.core.naming import identity_of
-from kubestorm.kinds.database import steps
+from kubestorm.kinds.database import act as steps
 from kubestorm.kinds.database.drift.observe import Scope, inspect
 from kubestorm.kinds.database.drift.poller import DriftPoller
 from kubestorm.kinds.database.drift.report import as_result, payload
-from kubestorm.kinds.database.steps import DatabaseRun
+from kubestorm.kinds.database.run import DatabaseRun
 from kubestorm.people.notifications.drift import announce
 
 from tests.integration.database.conftest import ROOT
@@ -482,7 +482,7 @@ def test_another_kind_that_asks_for_a_database_owns_what_is_its_own(world, keys)
         for kind in ("", "Database", f"mysqldbs.{group}")
     }
     assert counted == {"": 2, "Database": 1, f"mysqldbs.{group}": 1}
-    with pytest.raises(DefinitionError, match="no kind of database"):
+    with pytest.raises(DefinitionError, match=r"has no things\.example\.com"):
         inspect(world.services(), Scope(kind="things.example.com"))
     world.http.delete(f"{url}/legacy").raise_for_status()
     assert drift(world, kind=f"mysqldbs.{group}") == []

@@ -21,8 +21,9 @@ from kubestorm.clients.services import utc_now
 from kubestorm.core.conditions import TRUE, Condition
 from kubestorm.core.errors import TemporaryError
 from kubestorm.core.naming import LEASE_OF_ANNOTATION, identity_of
-from kubestorm.kinds.database import steps
-from kubestorm.kinds.database.steps import DatabaseRun
+from kubestorm.kinds.database import act as steps
+from kubestorm.kinds.database.run import DatabaseRun
+from kubestorm.kinds.database.status import PUBLISHED
 
 from sandbox.faults import Fault, FaultMiddleware, Faults
 from sandbox.proxy import Proxy, Weather
@@ -193,7 +194,7 @@ def test_a_status_is_not_written_by_who_was_overtaken(world, first):
         working.set()
         assert overtaken.wait(PATIENCE_SECONDS)
         try:
-            run.write_status(Condition(steps.PUBLISHED, TRUE, "Late", "Written too late."))
+            run.write_status(Condition(PUBLISHED, TRUE, "Late", "Written too late."))
         except LeaseLostError as error:
             raised.append(error)
             raise
@@ -204,7 +205,7 @@ def test_a_status_is_not_written_by_who_was_overtaken(world, first):
     first.cut()
     second = second_run(world)
     assert second.handle.lease().acquire_within(PATIENCE_SECONDS)
-    second.write_status(Condition(steps.PUBLISHED, TRUE, "Published", "Written in time."))
+    second.write_status(Condition(PUBLISHED, TRUE, "Published", "Written in time."))
     first.mend()
     overtaken.set()
     assert first.end()["skipped"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubestorm.core.naming import Identity
 from kubestorm.kinds.common.approval import NOT_NEEDED, Approval
-from kubestorm.kinds.database.deletion import Blocked, DeletionState, next_step
+from kubestorm.kinds.database.plan_deletion import Blocked, DeletionState, next_step
 from kubestorm.people.approval import gate, messages
 from kubestorm.people.approval.proposal import Proposal, deletion_hash, of_deletion, of_rollout
 from kubestorm.people.approval.record import Record, fields

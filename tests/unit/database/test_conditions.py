@@ -10,7 +10,7 @@ from kubestorm.core.conditions import Condition, roll_up, set_condition
 
 EARLY = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
 LATE = EARLY + dt.timedelta(hours=1)
-ORDER = ("SpecValid", "InstanceAvailable")
+ORDER = {"SpecValid": "Waiting for the spec.", "InstanceAvailable": "Waiting for RDS."}
 
 
 def test_the_time_moves_only_with_the_status():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from kubestorm.clients.rds import ObservedInstance, ObservedSnapshot
-from kubestorm.kinds.database.deletion import (
+from kubestorm.kinds.database.plan_deletion import (
     Blocked,
     CreateSnapshot,
     DeleteInstance,

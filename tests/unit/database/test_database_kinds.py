@@ -9,7 +9,7 @@ import yaml
 from kubestorm.core.naming import identity_of
 from kubestorm.core.settings import load_settings
 from kubestorm.core.spec_reader import InvalidSpecError
-from kubestorm.kinds.database import kinds
+from kubestorm.kinds.database import spec_mapping as kinds
 from kubestorm.kinds.database.spec import parse_database
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "mysqldb"

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 from kubestorm.clients.rds import ObservedInstance, ObservedParameter
 from kubestorm.core.settings import DatabaseSettings, EngineOffer
-from kubestorm.kinds.database.drift.values import RDS, Difference, Wish
-from kubestorm.kinds.database.plan import Modify, Refuse, Tag, Wait, plan_instance
+from kubestorm.kinds.database.drift.values import RDS, Desired, Difference
+from kubestorm.kinds.database.plan import Modify, Tag, Wait, plan_instance
+from kubestorm.kinds.database.plan_changes import Refuse
 from kubestorm.kinds.database.spec import parse_database
 
 from tests.unit.drift.conftest import (
@@ -21,13 +22,13 @@ from tests.unit.drift.conftest import (
     TAGS,
     UID,
     judge,
+    make_desired,
     make_instance,
-    make_wish,
-    make_world,
+    make_state,
 )
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "databases.md"
-NOTHING, BACK = "nothing", "changed back"
+NOTHING, BACK = "nothing", "reverted"
 GROUP = f"{IDENTIFIER}-postgres16"
 GP3 = {"sizeGiB": 400, "type": "gp3", "iops": 16000, "throughputMiBps": 500}
 AS_GP3 = {"storage_gib": 400, "iops": 16000, "throughput_mibps": 500}
@@ -97,7 +98,7 @@ ROWS = [
 ]  # fmt: skip
 
 
-def wish_for(spec: dict[str, Any]) -> Wish:
+def wish_for(spec: dict[str, Any]) -> Desired:
     """The Database default/orders with this spec, where minor versions are offered too."""
     offered = {"postgres": EngineOffer(versions=("17", "16", "16.3", "15"))}
     resource = {
@@ -105,16 +106,16 @@ def wish_for(spec: dict[str, Any]) -> Wish:
         "spec": {"engine": "postgres", **spec},
     }
     parsed = parse_database(resource, DatabaseSettings(engines=offered))
-    return dataclasses.replace(make_wish(), spec=parsed)
+    return dataclasses.replace(make_desired(), spec=parsed)
 
 
-def rds_findings(wish: Wish, observed: ObservedInstance) -> list[Difference]:
+def rds_findings(desired: Desired, observed: ObservedInstance) -> list[Difference]:
     """What drift says of the instance; its own group holds another work_mem than any spec here."""
     parameters = {GROUP: {"work_mem": ObservedParameter("1", True, False)}}
-    world = make_world(instances=(observed,), parameters=parameters)
+    state = make_state(instances=(observed,), parameters=parameters)
     return [
         one
-        for finding in judge([wish], world).findings
+        for finding in judge([desired], state).findings
         for one in finding.differences
         if one.service == RDS
     ]
@@ -134,7 +135,7 @@ def rows_after(heading: str) -> list[tuple[str, ...]]:
 
 def test_the_table_in_the_docs_is_this_one():
     """Row for row."""
-    assert rows_after("### What others may change") == [
+    assert rows_after("### Changes made by others") == [
         (row.field, row.found, row.who, row.follows) for row in ROWS
     ]
 
@@ -143,7 +144,7 @@ def test_every_field_that_rds_has_is_in_the_table():
     """By the docs' own list of fields and RDS's parameters."""
     written = {
         name
-        for fields, parameter, *_ in rows_after("## What you may write")
+        for fields, parameter, *_ in rows_after("## Spec")
         for name in fields.split(", ")
         if parameter and not parameter.startswith("(RestoreDBInstance")
     }
@@ -153,10 +154,10 @@ def test_every_field_that_rds_has_is_in_the_table():
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.field}-{row.found}" for row in ROWS])
 def test_what_others_changed_is_left_changed_back_or_refused(row):
     """By the plan, and drift says the same: nothing, what a run mends, what a person decides."""
-    wish = wish_for(row.spec)
+    desired = wish_for(row.spec)
     observed = make_instance(**row.instance)
-    planned = plan_instance(wish.spec, observed, uid=UID, identifier=IDENTIFIER, tags=TAGS)
-    told = rds_findings(wish, observed)
+    planned = plan_instance(desired.spec, observed, uid=UID, identifier=IDENTIFIER, tags=TAGS)
+    told = rds_findings(desired, observed)
     if row.follows == NOTHING:
         assert planned == ()
         assert told == []
@@ -194,9 +195,9 @@ def test_what_others_changed_is_left_changed_back_or_refused(row):
 )
 def test_what_aws_did_does_not_keep_a_change_from_being_made(spec, instance):
     """The resize is the one thing that is done."""
-    wish = wish_for({"size": "huge", **spec})
+    desired = wish_for({"size": "huge", **spec})
     (decision,) = plan_instance(
-        wish.spec, make_instance(**instance), uid=UID, identifier=IDENTIFIER, tags=TAGS
+        desired.spec, make_instance(**instance), uid=UID, identifier=IDENTIFIER, tags=TAGS
     )
     assert isinstance(decision, Modify)
     assert [change.field for change in decision.changes] == ["size"]
@@ -217,9 +218,9 @@ def test_what_aws_did_does_not_keep_a_change_from_being_made(spec, instance):
 )
 def test_a_version_is_met_raised_or_refused_with_what_is_offered(version, found, follows):
     """A later minor version is none of our business; advice names only what can be written."""
-    wish = wish_for({"version": version})
+    desired = wish_for({"version": version})
     observed = make_instance(version=found)
-    planned = plan_instance(wish.spec, observed, uid=UID, identifier=IDENTIFIER, tags=TAGS)
+    planned = plan_instance(desired.spec, observed, uid=UID, identifier=IDENTIFIER, tags=TAGS)
     if follows == NOTHING:
         assert planned == ()
     elif follows == version:
@@ -230,10 +231,10 @@ def test_a_version_is_met_raised_or_refused_with_what_is_offered(version, found,
 
 def test_an_upgrade_that_rds_has_taken_for_its_window_is_not_asked_for_again():
     """RDS says which minor version will be there."""
-    wish = wish_for({"version": "16"})
+    desired = wish_for({"version": "16"})
     observed = make_instance(version="15.9", pending={"EngineVersion": "16.4"})
     (decision,) = plan_instance(
-        wish.spec,
+        desired.spec,
         observed,
         uid=UID,
         identifier=IDENTIFIER,
@@ -241,4 +242,4 @@ def test_an_upgrade_that_rds_has_taken_for_its_window_is_not_asked_for_again():
         apply_immediately=False,
     )
     assert (type(decision), decision.settled) == (Wait, True)
-    assert rds_findings(wish, observed) == []
+    assert rds_findings(desired, observed) == []

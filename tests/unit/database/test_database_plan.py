@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.kinds.database import plan
-from kubestorm.kinds.database.plan import (
-    Change,
-    Create,
-    Modify,
-    Refuse,
-    RotatePassword,
-    Tag,
-    Wait,
-    plan_instance,
-)
+from kubestorm.clients.rds import ObservedInstance
+from kubestorm.kinds.database import plan_changes
+from kubestorm.kinds.database.plan import Create, Modify, RotatePassword, Tag, Wait, plan_instance
+from kubestorm.kinds.database.plan_changes import Change, Refuse
 
 UID = "11111111-2222-3333-4444-555555555555"
 IDENTIFIER = "ks-test-default-orders"
@@ -194,7 +187,7 @@ def test_a_missing_instance_is_not_adopted(parsed):
 )
 def test_major_upgrades_are_told_from_minor_ones(engine, old, new, major):
     """RDS refuses a major one unless it is said to be one."""
-    assert plan.is_major_upgrade(engine, old, new) is major
+    assert plan_changes.is_major_upgrade(engine, old, new) is major
 
 
 @given(
@@ -226,7 +219,7 @@ def test_carrying_out_a_plan_leaves_nothing_to_plan(
         },
     }
     spec = parse_database(resource, DatabaseSettings())
-    instance = plan.ObservedInstance(
+    instance = ObservedInstance(
         identifier=IDENTIFIER, status="available", engine="mysql", version="8.0.36",
         instance_class="db.t3.small",
         storage_gib=found_storage, storage_type="gp3", iops=None, max_storage_gib=None,

@@ -9,7 +9,9 @@ import pytest
 from kubestorm.clients.rds import ObservedSnapshot, RdsClient
 from kubestorm.core.naming import Identity
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.database.restoring import REFUSED, refusal
+from kubestorm.kinds.database.observe import source_tags
+from kubestorm.kinds.database.plan import refuse_restore, restore_source
+from kubestorm.kinds.database.status import Reason
 
 from tests.unit.instances import make_instance
 
@@ -35,6 +37,14 @@ class Account:
         return None if self.tags is None else make_instance(identifier=identifier, tags=self.tags)
 
 
+def refusal(account, spec, identity, allowed):
+    """As the instance step finds it."""
+    source = restore_source(spec)
+    if source is None or source.is_allowed(allowed):
+        return None
+    return refuse_restore(source, source_tags(cast(RdsClient, account), source), identity)
+
+
 CASES: Mapping[str, tuple[Mapping[str, str] | None, bool]] = {
     "of this namespace": (OURS, True),
     "of another namespace": (THEIRS, False),
@@ -50,21 +60,19 @@ CASES: Mapping[str, tuple[Mapping[str, str] | None, bool]] = {
 def test_whose_it_is_is_told_by_its_tags(parsed, source, tags, may):
     """Nothing but both tags together makes it the namespace's own; a refusal names the field."""
     account = Account(tags)
-    found = refusal(cast(RdsClient, account), parsed(restoreFrom=source), IDENTITY, ())
+    found = refusal(account, parsed(restoreFrom=source), IDENTITY, ())
     assert len(account.asked) == 1
     assert (found is None) is may
     if found is not None:
         field = "snapshot" if "snapshot" in source else "pointInTime.sourceInstance"
         assert found.message.startswith(f"spec.restoreFrom.{field}: ")
-        assert (found.reason, found.change) == (REFUSED, True)
+        assert (found.reason, found.change) == (Reason.RESTORE_REFUSED, True)
 
 
 def test_a_refusal_does_not_tell_what_is_there(parsed):
     """Another's snapshot and none at all are told in the same words."""
     spec = parsed(restoreFrom=SNAPSHOT)
-    told = {
-        refusal(cast(RdsClient, Account(tags)), spec, IDENTITY, ()) for tags in (THEIRS, {}, None)
-    }
+    told = {refusal(Account(tags), spec, IDENTITY, ()) for tags in (THEIRS, {}, None)}
     assert len(told) == 1
 
 
@@ -75,16 +83,14 @@ def test_a_refusal_does_not_tell_what_is_there(parsed):
 )
 def test_operations_allow_more_by_name(parsed, patterns, may):
     """By shell patterns of identifiers, and RDS's names are the same in any case."""
-    found = refusal(
-        cast(RdsClient, Account(THEIRS)), parsed(restoreFrom=SNAPSHOT), IDENTITY, patterns
-    )
+    found = refusal(Account(THEIRS), parsed(restoreFrom=SNAPSHOT), IDENTITY, patterns)
     assert (found is None) is may
 
 
 def test_an_empty_beginning_asks_nothing(parsed):
     """RDS is asked only where something is to be restored."""
     account = Account(THEIRS)
-    assert refusal(cast(RdsClient, account), parsed(), IDENTITY, ()) is None
+    assert refusal(account, parsed(), IDENTITY, ()) is None
     assert account.asked == []
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kubestorm.kinds.database.rotation import (
+from kubestorm.kinds.database.plan_rotation import (
     Abandon,
     AwaitPassword,
     Conclude,

@@ -45,7 +45,7 @@ def test_the_least_resource_gets_what_operations_decided(resource):
     "spec, field, says",
     [
         pytest.param({"engine": "oracle"}, "spec.engine", "postgres, mysql", id="unknown-engine"),
-        pytest.param({"engine": None}, "spec.engine", "missing", id="no-engine"),
+        pytest.param({"engine": None}, "spec.engine", "is required", id="no-engine"),
         pytest.param({"version": "9.6"}, "spec.version", "16, 15", id="version-not-offered"),
         pytest.param({"size": "enormous"}, "spec.size", "small, huge", id="size-not-offered"),
         pytest.param(
@@ -64,7 +64,7 @@ def test_the_least_resource_gets_what_operations_decided(resource):
             id="ceiling-too-low",
         ),
         pytest.param(
-            {"storage": {"type": "io1"}}, "spec.storage.iops", "needs it", id="io1-without-iops"
+            {"storage": {"type": "io1"}}, "spec.storage.iops", "is required", id="io1-without-iops"
         ),
         pytest.param(
             {"storage": {"type": "gp2", "iops": 3000}},

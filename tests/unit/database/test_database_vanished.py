@@ -5,8 +5,8 @@ empty one.
 from __future__ import annotations
 
 import pytest
-from kubestorm.kinds.database.plan import Create, Refuse, plan_instance
-from kubestorm.kinds.database.steps import has_vanished
+from kubestorm.kinds.database.plan import Create, has_vanished, plan_instance
+from kubestorm.kinds.database.plan_changes import Refuse
 
 SERVED = {"endpoint": {"host": "orders.example.com", "port": 5432}}
 TOLD = {
@@ -54,7 +54,7 @@ def test_a_loss_needs_an_answer_given_after_it(resource, lost):
     """Only its own name in the annotation, or restoreFrom in a spec changed since the loss was
     told, are answers.
     """
-    assert has_vanished(resource) is lost
+    assert has_vanished(resource, resource["metadata"]["generation"]) is lost
 
 
 @pytest.mark.parametrize(

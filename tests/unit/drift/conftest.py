@@ -1,4 +1,4 @@
-"""A Database that is as it should be, and the world around it, to be taken apart by the tests."""
+"""A Database that is as it should be, and the state around it, to be taken apart by the tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from kubestorm.clients.rds import ObservedInstance
 from kubestorm.core.settings import DatabaseSettings
 from kubestorm.kinds.database.drift.compare import compare
-from kubestorm.kinds.database.drift.values import Place, Report, Wish, World
+from kubestorm.kinds.database.drift.values import Desired, ObservedState, Place, Report
 from kubestorm.kinds.database.spec import parse_database
 
 from tests.unit.instances import make_instance as observed_instance
@@ -40,7 +40,7 @@ def make_instance(**changes: Any) -> ObservedInstance:
     )
 
 
-def make_wish(*, spec: dict[str, Any] | None = None, **changes: Any) -> Wish:
+def make_desired(*, spec: dict[str, Any] | None = None, **changes: Any) -> Desired:
     stated = {"engine": "postgres", "version": "16", "size": "small", **(spec or {})}
     resource = {"metadata": {"name": "orders", "namespace": "default"}, "spec": stated}
     values: dict[str, Any] = {
@@ -55,20 +55,20 @@ def make_wish(*, spec: dict[str, Any] | None = None, **changes: Any) -> Wish:
         "port": 5432,
         "credentials_stored": True,
     }
-    return Wish(**{**values, **changes})
+    return Desired(**{**values, **changes})
 
 
-def make_world(**changes: Any) -> World:
+def make_state(**changes: Any) -> ObservedState:
     values: dict[str, Any] = {
         "instances": (make_instance(),),
         "published": {PLACE: PUBLISHED},
         "secrets": {PLACE: 1},
     }
-    return World(**{**values, **changes})
+    return ObservedState(**{**values, **changes})
 
 
-def judge(wishes: list[Wish], world: World) -> Report:
-    return compare(wishes, world, cluster="test", mount="secret", prefix="ks")
+def judge(databases: list[Desired], state: ObservedState) -> Report:
+    return compare(databases, state, cluster="test", mount="secret", prefix="ks")
 
 
 @pytest.fixture

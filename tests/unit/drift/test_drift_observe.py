@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from kubestorm.clients.services import Services
 from kubestorm.core.settings import load_settings
-from kubestorm.kinds.database.drift.observe import Listed, wish_of
+from kubestorm.kinds.database.drift.observe import Listed, desired_of
 from kubestorm.kinds.database.drift.poller import remaining
 from kubestorm.kinds.database.drift.report import key_of, payload
 
-from tests.unit.drift.conftest import PLACE, PUBLISHED, UID, judge, make_world
+from tests.unit.drift.conftest import PLACE, PUBLISHED, UID, judge, make_state
 
 GROUP = "db.example.com"
 KINDS = {
@@ -57,12 +57,12 @@ def listed(services: Services, plural: str) -> Listed:
 )
 def test_of_two_kinds_in_a_group_each_is_read_as_its_own(services, plural, engine):
     """And a run that repairs it is told the right plural."""
-    wish = wish_of(services, listed(services, plural))
-    assert wish.under_way == ""
-    assert wish.spec is not None
-    assert (wish.spec.engine, wish.spec.version) == (engine, RELEASES[plural])
-    lost = make_world(instances=(), published={}, secrets={})
-    (finding,) = judge([wish], lost).findings
+    desired = desired_of(services, listed(services, plural))
+    assert desired.under_way == ""
+    assert desired.spec is not None
+    assert (desired.spec.engine, desired.spec.version) == (engine, RELEASES[plural])
+    lost = make_state(instances=(), published={}, secrets={})
+    (finding,) = judge([desired], lost).findings
     told = payload(finding, "test")
     assert (told["group"], told["version"], told["plural"]) == (GROUP, "v1", plural)
 
@@ -71,12 +71,14 @@ def test_objects_of_two_kinds_and_one_name_are_remembered_apart(services):
     """They would be told in turns at each look otherwise; what was told of both is forgotten
     together with the drift.
     """
-    lost = make_world(instances=(), published={}, secrets={})
-    wishes = [wish_of(services, listed(services, plural)) for plural in KINDS]
-    keys = [key_of(finding) for finding in judge(wishes, lost).findings]
+    lost = make_state(instances=(), published={}, secrets={})
+    databases = [desired_of(services, listed(services, plural)) for plural in KINDS]
+    keys = [key_of(finding) for finding in judge(databases, lost).findings]
     assert keys == [f"default/orders@{plural}.{GROUP}" for plural in KINDS]
     told = {key: {"AWS RDS": "1"} for key in keys}
-    report = judge([dataclasses.replace(wish, under_way="it changes") for wish in wishes], lost)
+    report = judge(
+        [dataclasses.replace(desired, under_way="it changes") for desired in databases], lost
+    )
     assert PLACE in report.under_way
     assert remaining(told, report) == told
-    assert remaining(told, judge([], make_world(instances=(), published={}, secrets={}))) == {}
+    assert remaining(told, judge([], make_state(instances=(), published={}, secrets={}))) == {}

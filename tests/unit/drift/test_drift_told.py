@@ -16,16 +16,16 @@ from kubestorm.kinds.database.drift.report import (
     summary,
 )
 from kubestorm.kinds.database.drift.settings import DriftSettings
-from kubestorm.kinds.database.drift.values import CONSUL, RDS, VAULT, World
+from kubestorm.kinds.database.drift.values import CONSUL, RDS, VAULT, ObservedState
 
-from tests.unit.drift.conftest import PLACE, PUBLISHED, judge, make_wish, make_world
+from tests.unit.drift.conftest import PLACE, PUBLISHED, judge, make_desired, make_state
 
-WRONG_HOST = make_world(published={PLACE: {**PUBLISHED, "host": "elsewhere"}})
-LOST = make_world(instances=(), published={}, secrets={})
+WRONG_HOST = make_state(published={PLACE: {**PUBLISHED, "host": "elsewhere"}})
+LOST = make_state(instances=(), published={}, secrets={})
 
 
-def finding(world, wishes=None):
-    (found,) = judge([make_wish()] if wishes is None else wishes, world).findings
+def finding(state, databases=None):
+    (found,) = judge([make_desired()] if databases is None else databases, state).findings
     return found
 
 
@@ -60,10 +60,13 @@ def test_the_payload_names_the_object_and_the_difference():
     [
         (
             finding(WRONG_HOST),
-            ["Consul has host elsewhere instead of orders.example.com", "database_reconcile mends"],
+            [
+                "Consul has host elsewhere instead of orders.example.com",
+                "database_reconcile repairs",
+            ],
         ),
-        (finding(make_world(instances=())), ["AWS RDS has no instance", "spec.restoreFrom"]),
-        (finding(make_world(), []), ["Nothing asks for", "left alone"]),
+        (finding(make_state(instances=())), ["AWS RDS has no instance", "spec.restoreFrom"]),
+        (finding(make_state(), []), ["No Database for", "not changed"]),
     ],
     ids=["repairable", "lost instance", "orphan"],
 )
@@ -74,8 +77,8 @@ def test_a_finding_in_words(found, words):
 
 def test_the_result_says_what_is_unknown():
     """A service that cannot be asked is a line of its own, and the rest is judged."""
-    world = dataclasses.replace(WRONG_HOST, secrets=None, unknown={VAULT: "Vault is sealed."})
-    result = as_result(judge([make_wish()], world))
+    state = dataclasses.replace(WRONG_HOST, secrets=None, unknown={VAULT: "Vault is sealed."})
+    result = as_result(judge([make_desired()], state))
     assert [row["field"] for row in result["drift"]] == ["host"]
     assert result["unknown"] == [{"service": VAULT, "message": "Vault is sealed."}]
     assert "Unknown" in result["message"]
@@ -84,8 +87,8 @@ def test_the_result_says_what_is_unknown():
 def test_a_summary_of_nothing():
     """Nothing wrong is said as plainly."""
     assert (
-        summary(judge([make_wish()], make_world()))
-        == "1 Database looked at, none with drift, no orphans."
+        summary(judge([make_desired()], make_state()))
+        == "1 Database checked, none with drift, no orphans."
     )
 
 
@@ -93,30 +96,32 @@ def test_a_digest_follows_the_drift_alone():
     """The same for the same drift, another for another value, one for each service."""
     again = digests(finding(WRONG_HOST))
     assert digests(finding(WRONG_HOST)) == again
-    elsewhere = make_world(published={PLACE: {**PUBLISHED, "host": "third"}})
+    elsewhere = make_state(published={PLACE: {**PUBLISHED, "host": "third"}})
     assert digests(finding(elsewhere)) != again
     assert set(digests(finding(LOST))) == {RDS, VAULT, CONSUL}
 
 
 TOLD = {"default/orders": {CONSUL: "1", VAULT: "2"}, "orphan:default/old": {VAULT: "3"}}
 MEMORY_CASES = {
-    "all is well again": (judge([make_wish()], make_world()), {}),
+    "all is well again": (judge([make_desired()], make_state()), {}),
     "Consul cannot be asked": (
-        judge([make_wish()], make_world(published=None, unknown={CONSUL: "away"})),
+        judge([make_desired()], make_state(published=None, unknown={CONSUL: "away"})),
         {"default/orders": {CONSUL: "1"}},
     ),
     "the Database is under way": (
-        judge([make_wish(under_way="it changes")], make_world()),
+        judge([make_desired(under_way="it changes")], make_state()),
         {"default/orders": TOLD["default/orders"]},
     ),
     "RDS cannot be asked": (
-        judge([make_wish()], make_world(instances=None, unknown={RDS: "away"})),
+        judge([make_desired()], make_state(instances=None, unknown={RDS: "away"})),
         {"orphan:default/old": {VAULT: "3"}},
     ),
     "nothing can be asked": (
         judge(
-            [make_wish()],
-            World(None, frozenset(), None, None, dict.fromkeys((RDS, VAULT, CONSUL), "away")),
+            [make_desired()],
+            ObservedState(
+                None, frozenset(), None, None, dict.fromkeys((RDS, VAULT, CONSUL), "away")
+            ),
         ),
         TOLD,
     ),
@@ -131,7 +136,7 @@ def test_what_was_not_looked_at_stays_remembered(report, expected):
 
 def test_a_database_and_what_an_older_one_left_are_remembered_apart():
     """They have one place."""
-    assert key_of(finding(WRONG_HOST)) != key_of(finding(make_world(), []))
+    assert key_of(finding(WRONG_HOST)) != key_of(finding(make_state(), []))
 
 
 @pytest.mark.parametrize(

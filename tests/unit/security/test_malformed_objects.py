@@ -55,9 +55,9 @@ from kubestorm.kinds.build.base_images.plan import Decision
 from kubestorm.kinds.build.pipeline import plan as stages
 from kubestorm.kinds.build.settings import BuildSettings
 from kubestorm.kinds.build.spec import parse_image_build
-from kubestorm.kinds.database import asked_snapshot, rotating
-from kubestorm.kinds.database import steps as database_steps
-from kubestorm.kinds.database import views as database_views
+from kubestorm.kinds.database import commands as database_commands
+from kubestorm.kinds.database import plan as database_plan
+from kubestorm.kinds.database import plan_rotation, plan_snapshot
 from kubestorm.kinds.database.drift import observe as drift_observe
 from kubestorm.people.approval import deciding, gate, observer, proposal, record
 from kubestorm.people.approval.settings import ApprovalSettings
@@ -301,10 +301,10 @@ def applications(obj: dict[str, Any]) -> None:
 
 def databases(obj: dict[str, Any]) -> None:
     """What a run of a Database reads of it."""
-    rotating.requested(obj)
-    asked_snapshot.is_due(obj)
-    database_steps.has_vanished(obj)
-    database_views._line(obj)
+    plan_rotation.requested(obj)
+    plan_snapshot.requested(obj)
+    database_plan.has_vanished(obj, 0)
+    database_commands._line(obj)
     gate.deletion(obj, APPROVALS)
     proposal.requester(obj)
     observer.open_question("databases", obj, APPROVALS, ApprovalSettings.from_config(APPROVALS))
@@ -375,7 +375,7 @@ def conditioned(obj: dict[str, Any]) -> None:
     known = listed if isinstance(listed, list) else []
     new = conditions.Condition("SpecValid", "True", "Valid", "Spec is valid.")
     after = conditions.set_condition(known, new, generation=1, now=NOW)
-    conditions.roll_up(after, ("SpecValid", "Built"), generation=1)
+    conditions.roll_up(after, {"SpecValid": "", "Built": ""}, generation=1)
     conditions.is_true(after, "Built", generation=1)
     FOLLOW_UP.format(namespace="shop", name="cart")
 

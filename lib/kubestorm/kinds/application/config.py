@@ -28,7 +28,7 @@ from kubestorm.kinds.application.values import (
     DatabaseBinding,
     SecretSource,
 )
-from kubestorm.kinds.database.views import DATABASES
+from kubestorm.kinds.database.commands import DATABASES
 
 URL_SCHEMES = {"postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 SERVING = ("CredentialsStored", "Published")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any, Dict, Mapping, Optional, Sequence
 
 from kubestorm.clients import resources
@@ -12,6 +11,7 @@ from kubestorm.core.conditions import (
     TRUE,
     UNKNOWN,
     Condition,
+    StrEnum,
     condition_in,
     find,
 )
@@ -22,7 +22,7 @@ from kubestorm.kinds.application.rollout.values import ABORTED, FAILED
 from kubestorm.kinds.application.values import ApplicationSpec
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why an Application's conditions are as they are; also the reasons of its Events."""
 
     VALID = "Valid"
@@ -48,13 +48,16 @@ class Reason(str, Enum):
     DIGEST_REFUSED = "DigestRefused"
     NO_SUCH_ROLLOUT = "NoSuchRollout"
 
-    def __str__(self) -> str:
-        return self.value
-
 
 SPEC_VALID, HOST_CLAIMED, APPLIED = "SpecValid", "HostClaimed", "Applied"
 ROLLED_OUT = "RolledOut"
-ORDER = (SPEC_VALID, HOST_CLAIMED, APPLIED, ROLLED_OUT)
+ORDER: Mapping[str, str] = {
+    SPEC_VALID: "Waiting for the spec to be checked.",
+    HOST_CLAIMED: "Waiting for the ingress host to be checked.",
+    APPLIED: "Waiting for the objects to be applied.",
+    ROLLED_OUT: "Waiting for the rollout.",
+}
+"""The conditions that lead to Ready, and the message of Ready while one is not written yet."""
 VALID = Condition(SPEC_VALID, TRUE, Reason.VALID, "Spec is valid.")
 NO_HOST = Condition(HOST_CLAIMED, TRUE, Reason.NO_HOST, "No ingress host requested.")
 

@@ -5,23 +5,15 @@ conditions. Pure; times are passed in.
 from __future__ import annotations
 
 import datetime as dt
-from enum import Enum
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence
 
 from kubestorm.core import status_requests, untrusted
-from kubestorm.core.conditions import FALSE, TRUE, UNKNOWN, Condition
+from kubestorm.core.conditions import FALSE, TRUE, UNKNOWN, Condition, StrEnum
 from kubestorm.core.times import format_time, parse_time
 from kubestorm.kinds.build.spec import ImageBuildSpec
 
 
-class _Word(str, Enum):
-    """A word of the status: a `str` that is written as it is."""
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-class Phase(_Word):
+class Phase(StrEnum):
     """Of a build."""
 
     REQUESTED = "Requested"
@@ -29,7 +21,7 @@ class Phase(_Word):
     FINISHED = "Finished"
 
 
-class Outcome(_Word):
+class Outcome(StrEnum):
     """Of a finished build."""
 
     SUCCEEDED = "Succeeded"
@@ -38,7 +30,7 @@ class Outcome(_Word):
     NOTHING_TO_DO = "NothingToDo"
 
 
-class ImageState(_Word):
+class ImageState(StrEnum):
     """Of one image of a build."""
 
     WAITING = "Waiting"
@@ -51,7 +43,7 @@ class ImageState(_Word):
     CANCELED = "Canceled"
 
 
-class Cause(_Word):
+class Cause(StrEnum):
     """Why there is a build."""
 
     FIRST_BUILD = "FirstBuild"
@@ -60,7 +52,7 @@ class Cause(_Word):
     SPEC_CHANGE = "SpecChange"
 
 
-class Reason(_Word):
+class Reason(StrEnum):
     """Of conditions and of images."""
 
     VALID = "Valid"
@@ -106,7 +98,13 @@ FINAL = frozenset((ImageState.PUSHED, ImageState.SKIPPED, ImageState.FAILED, Ima
 UNDER_WAY = frozenset((ImageState.BUILDING, ImageState.TESTING, ImageState.PUSHING))
 
 SPEC_VALID, SOURCE_FETCHED, BUILT, PUSHED = "SpecValid", "SourceFetched", "Built", "Pushed"
-CONDITIONS = (SPEC_VALID, SOURCE_FETCHED, BUILT, PUSHED)
+CONDITIONS: Mapping[str, str] = {
+    SPEC_VALID: "Waiting for the spec to be checked.",
+    SOURCE_FETCHED: "Waiting for the git server.",
+    BUILT: "Waiting for the build.",
+    PUSHED: "Waiting for the push.",
+}
+"""The conditions that lead to Ready, and the message of Ready while one is not written yet."""
 """The types of the conditions, in the order in which they decide Ready."""
 REQUEST_ANNOTATION = "kubestorm.io/build-request"
 PUSHED_ANNOTATION = "kubestorm.io/source-pushed"

@@ -48,7 +48,11 @@ class ResourceHandle:
     """
 
     def __init__(
-        self, services: Services, identity: Identity, run_id: str, order: Sequence[str] = ()
+        self,
+        services: Services,
+        identity: Identity,
+        run_id: str,
+        order: Optional[Mapping[str, str]] = None,
     ) -> None:
         self.identity = identity
         self.run_id = run_id
@@ -56,7 +60,7 @@ class ResourceHandle:
         self._services = services
         self.is_gone = False
         """Whether a look has found that there is no such object any more."""
-        self._order = tuple(order)
+        self._order = order or {}
         kinds = services.settings.database.kinds
         self._plain_status = any(
             (kind.group, kind.plural, kind.status) == (identity.group, identity.plural, "object")
@@ -177,7 +181,8 @@ class ResourceHandle:
             self.is_gone = bool(metadata.get("deletionTimestamp")) and not changed
             return True
         raise ConflictError(
-            f"{self.identity} is changed by others all the time; try again.", service="Kubernetes"
+            f"{self.identity}: gave up after {CONFLICT_ATTEMPTS} update conflicts.",
+            service="Kubernetes",
         )
 
     def remove_annotation(self, key: str) -> None:
@@ -275,7 +280,8 @@ class ResourceHandle:
             self._leave_events(written, before, after)
             return written
         raise ConflictError(
-            f"{self.identity} is changed by others all the time; try again.", service="Kubernetes"
+            f"{self.identity}: gave up after {CONFLICT_ATTEMPTS} update conflicts.",
+            service="Kubernetes",
         )
 
     def report(self, condition_type: str, error: Error) -> None:

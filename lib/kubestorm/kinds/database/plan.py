@@ -1,79 +1,52 @@
 """What has to be done so that an RDS instance is what a Database asks for. Pure: values in, a list
-of decisions out.
+of decisions out. `plan_changes` compares the fields, `plan_rotation`, `plan_snapshot` and
+`plan_deletion` decide about credentials, requested snapshots and the end.
 
-Nothing is decided in halves: where one field asks for what AWS cannot do, the whole change is
-refused before any call, so that a resource is never partly its old and partly its new self.
+All or nothing: where one field asks for what AWS cannot do, the whole change is refused before any
+call, so that an instance never has half of a spec.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from fnmatch import fnmatchcase
+from typing import Any, Collection, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from kubestorm.clients.rds import ObservedInstance
-from kubestorm.core.naming import RECREATE_ANNOTATION, TAG_CREDENTIALS_VERSION, TAG_UID
-from kubestorm.kinds.database.spec import DISKS, PROVISIONED_IOPS_TYPES, DatabaseSpec, least_ceiling
-
-# Source: "Viewing Amazon RDS DB instance status" in the RDS user guide. In these a client can
-# connect.
-SERVING = frozenset(
-    (
-        "available",
-        "backing-up",
-        "storage-optimization",
-        "storage-config-upgrade",
-        "configuring-enhanced-monitoring",
-        "configuring-log-exports",
-    )
+from kubestorm.core import untrusted
+from kubestorm.core.conditions import condition_in
+from kubestorm.core.naming import (
+    RECREATE_ANNOTATION,
+    TAG_CLUSTER,
+    TAG_CREDENTIALS_VERSION,
+    TAG_NAMESPACE,
+    TAG_UID,
+    Identity,
 )
-BROKEN = frozenset(
-    (
-        "failed",
-        "restore-error",
-        "storage-full",
-        "inaccessible-encryption-credentials",
-        "incompatible-credentials",
-        "incompatible-network",
-        "incompatible-option-group",
-        "incompatible-parameters",
-        "incompatible-restore",
-        "insufficient-capacity",
-        "stopped",
-        "stopping",
-    )
+from kubestorm.kinds.database.plan_changes import (
+    Change,
+    Refuse,
+    differences,
+    is_pending,
+    refuse_impossible,
 )
-LAST_POSTGRES_WITH_TWO_NUMBERS = 9
-REASON_OF_STATUS = {
-    "creating": "Creating",
-    "modifying": "Modifying",
-    "upgrading": "Upgrading",
-    "rebooting": "Rebooting",
-    "backing-up": "BackingUp",
-    "deleting": "Deleting",
-    "starting": "Starting",
-    "resetting-master-credentials": "Modifying",
-    "storage-optimization": "Optimizing",
-}
-
-
-class Change(NamedTuple):
-    """One difference: the field of `spec`, RDS's parameter, from what to what."""
-
-    field: str
-    parameter: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return f"{self.field} from {self.old} to {self.new}"
+from kubestorm.kinds.database.spec import DatabaseSpec
+from kubestorm.kinds.database.status import (
+    BROKEN,
+    INSTANCE_AVAILABLE,
+    SERVING,
+    Reason,
+    busy_message,
+    busy_reason,
+    has_endpoint,
+)
 
 
 class Create(NamedTuple):
-    """There is none: make it (by restoring, where the spec says so)."""
+    """Create the instance, or restore it where the spec says so."""
 
 
 class Modify(NamedTuple):
-    """Bring these fields over."""
+    """Change these fields."""
 
     changes: Tuple[Change, ...]
 
@@ -91,24 +64,11 @@ class Tag(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """AWS is busy with it. `settled`: it serves, and what is left comes by itself in the
-    maintenance window.
-    """
+    """RDS is busy. `settled`: the instance serves; the rest follows in the maintenance window."""
 
     reason: str
     message: str
     settled: bool = False
-
-
-class Refuse(NamedTuple):
-    """It will not be done; a person has to decide. The message names the field and what can be
-    done.
-    """
-
-    reason: str
-    message: str
-    change: bool = False
-    """Only the change is refused: the instance goes on serving as it is."""
 
 
 Decision = Union[Create, Modify, RotatePassword, Tag, Wait, Refuse]
@@ -124,30 +84,28 @@ def plan_instance(
     credentials_version: Optional[int] = None,
     apply_immediately: bool = True,
     vanished: bool = False,
+    restore_refused: Optional[Refuse] = None,
 ) -> Tuple[Decision, ...]:
     """The decisions, in the order to carry out; empty when nothing differs and nothing is under
     way.
 
     `tags` are all that the instance should carry. `credentials_version` is the version of the Vault
-    secret, None where the password is not ours to set. `vanished`: there was an instance that
-    served, and nobody said yet that it may be replaced; it is not, because an empty database under
-    a known name hides that the data is gone.
+    secret, None where the password is not ours to set. `vanished`: see `has_vanished`; an empty
+    database under a known name would hide that the data is gone. `restore_refused`: why the source
+    that the spec names may not be restored.
     """
     if observed is None:
-        return (
-            (refuse_vanished(identifier),)
-            if vanished and not spec.adopt
-            else _plan_absent(spec, identifier)
-        )
-    refusal = _refuse_foreign(spec, observed, uid) or _refuse_impossible(spec, observed)
+        refusal = _refuse_absent(spec, identifier, vanished=vanished) or restore_refused
+        return (refusal,) if refusal else (Create(),)
+    refusal = _refuse_foreign(spec, observed, uid) or refuse_impossible(spec, observed)
     if refusal:
         return (refusal,)
     if observed.status in BROKEN:
         message = (
-            f"RDS says {observed.status} of instance {observed.identifier}; operations have to "
-            "look at it."
+            f"RDS instance {observed.identifier} is {observed.status}; operations have to "
+            "repair it in AWS."
         )
-        return (Refuse("InstanceBroken", message),)
+        return (Refuse(Reason.INSTANCE_BROKEN, message),)
     decisions: List[Decision] = []
     missing_tags = {key: value for key, value in tags.items() if observed.tags.get(key) != value}
     if missing_tags:
@@ -166,189 +124,15 @@ def plan_instance(
         decisions.append(RotatePassword(credentials_version))
     if waiting and not ready:
         if apply_immediately:
-            decisions.append(Wait("Modifying", f"RDS is about to change {_list(waiting)}."))
+            decisions.append(Wait(Reason.MODIFYING, f"Changing {listed(waiting)}."))
         else:
-            message = f"RDS will change {_list(waiting)} in the maintenance window."
-            decisions.append(Wait("PendingMaintenance", message, settled=True))
+            message = f"RDS will change {listed(waiting)} in the maintenance window."
+            decisions.append(Wait(Reason.PENDING_MAINTENANCE, message, settled=True))
     return tuple(decisions)
 
 
-def differences(spec: DatabaseSpec, observed: ObservedInstance) -> Tuple[Change, ...]:
-    """What differs and can be changed in place.
-
-    Only what the resource itself states is compared (decision 0066): the pack's defaults choose
-    what a new instance is like, and a changed default, or an adoption, must not resize or upgrade
-    what already holds data.
-    """
-    pairs: Sequence[Tuple[str, str, Any, Any]] = (
-        ("size", "DBInstanceClass", observed.instance_class, spec.instance_class),
-        (
-            "storage.sizeGiB",
-            "AllocatedStorage",
-            observed.storage_gib,
-            max(spec.storage_gib, observed.storage_gib),
-        ),
-        ("storage.type", "StorageType", observed.storage_type, spec.storage_type),
-        ("storage.iops", "Iops", observed.iops, spec.iops),
-        (
-            "storage.throughputMiBps",
-            "StorageThroughput",
-            observed.throughput_mibps,
-            spec.throughput_mibps,
-        ),
-        (
-            "storage.maxSizeGiB",
-            "MaxAllocatedStorage",
-            observed.max_storage_gib,
-            _ceiling(spec, observed),
-        ),
-        ("multiAZ", "MultiAZ", observed.multi_az, spec.multi_az),
-        (
-            "backup.retentionDays",
-            "BackupRetentionPeriod",
-            observed.backup_retention_days,
-            spec.backup_retention_days,
-        ),
-        ("backup.window", "PreferredBackupWindow", observed.backup_window, spec.backup_window),
-        (
-            "maintenanceWindow",
-            "PreferredMaintenanceWindow",
-            observed.maintenance_window,
-            spec.maintenance_window,
-        ),
-        (
-            "deletionProtection",
-            "DeletionProtection",
-            observed.deletion_protection,
-            spec.deletion_protection,
-        ),
-        ("parameterGroup", "DBParameterGroupName", observed.parameter_group, spec.parameter_group),
-        (
-            "securityGroups",
-            "VpcSecurityGroupIds",
-            tuple(sorted(observed.security_groups)),
-            tuple(sorted(spec.security_groups)),
-        ),
-        (
-            "monitoring.intervalSeconds",
-            "MonitoringInterval",
-            observed.monitoring_interval_seconds,
-            spec.monitoring_interval_seconds,
-        ),
-    )
-    changes = [
-        Change(name, parameter, old, new)
-        for name, parameter, old, new in pairs
-        if name in spec.stated and new is not None and new != () and not _same(old, new)
-    ]
-    if "version" in spec.stated and not version_meets(spec.engine, spec.version, observed.version):
-        changes.append(Change("version", "EngineVersion", observed.version, spec.version))
-    return tuple(changes)
-
-
-def modify_parameters(
-    spec: DatabaseSpec, changes: Sequence[Change], observed: ObservedInstance
-) -> Mapping[str, Any]:
-    """What ModifyDBInstance is given for these changes, by RDS's parameter names: the new values,
-    and those that RDS requires with them though they stay the same.
-
-    Source: AllowMajorVersionUpgrade, StorageType, Iops and MonitoringRoleArn of ModifyDBInstance in
-    the RDS API reference.
-    """
-    new: Dict[str, Any] = {
-        change.parameter: list(change.new) if isinstance(change.new, tuple) else change.new
-        for change in changes
-    }
-    same: Dict[str, Any] = {}
-    if new.keys() & {"AllocatedStorage", "Iops", "StorageThroughput", "StorageType"}:
-        kind = new.get("StorageType", observed.storage_type)
-        size = new.get("AllocatedStorage", observed.storage_gib)
-        rules, iops = DISKS.get(kind), new.get("Iops", observed.iops)
-        # gp3 reports IOPS that nobody chose, too; what is below the least that can be chosen is not
-        # sent back.
-        if rules is not None and size >= rules.least_gib and iops and iops >= rules.iops[0]:
-            same = {"AllocatedStorage": size, "Iops": iops}
-            if kind == "gp3" and observed.throughput_mibps and rules.throughput_mibps:
-                chosen = observed.throughput_mibps >= rules.throughput_mibps[0]
-                same["StorageThroughput"] = observed.throughput_mibps if chosen else None
-    if new.get("MonitoringInterval"):
-        same["MonitoringRoleArn"] = spec.monitoring_role_arn
-    if "EngineVersion" in new and is_major_upgrade(
-        observed.engine, observed.version, new["EngineVersion"]
-    ):
-        same["AllowMajorVersionUpgrade"] = True
-    return {**_given(same), **new}
-
-
-def create_parameters(spec: DatabaseSpec) -> Mapping[str, Any]:
-    """What CreateDBInstance is given, by RDS's parameter names; without identifier, username,
-    password and tags.
-    """
-    monitored = spec.monitoring_interval_seconds != 0
-    more = {
-        "KmsKeyId": spec.encryption_key,
-        "MaxAllocatedStorage": spec.max_storage_gib or None,
-        "PreferredBackupWindow": spec.backup_window,
-        "PreferredMaintenanceWindow": spec.maintenance_window,
-        "MonitoringRoleArn": spec.monitoring_role_arn if monitored else None,
-    }
-    return {
-        **restore_parameters(spec),
-        "AllocatedStorage": spec.storage_gib,
-        "BackupRetentionPeriod": spec.backup_retention_days,
-        "EngineVersion": spec.version,
-        "StorageEncrypted": True,
-        "DBName": spec.database_name,
-        "MonitoringInterval": spec.monitoring_interval_seconds,
-        **_given(more),
-    }
-
-
-def restore_parameters(spec: DatabaseSpec) -> Mapping[str, Any]:
-    """What both ways to restore are given; the rest of the spec is modified once it is there."""
-    more = {
-        "Iops": spec.iops,
-        "StorageThroughput": spec.throughput_mibps,
-        "DBSubnetGroupName": spec.subnet_group,
-        "DBParameterGroupName": spec.parameter_group,
-        "VpcSecurityGroupIds": list(spec.security_groups) or None,
-    }
-    return {
-        "DBInstanceClass": spec.instance_class,
-        "Engine": spec.engine,
-        "StorageType": spec.storage_type,
-        "MultiAZ": spec.multi_az,
-        "PubliclyAccessible": False,
-        "AutoMinorVersionUpgrade": True,
-        "CopyTagsToSnapshot": True,
-        "DeletionProtection": spec.deletion_protection,
-        **_given(more),
-    }
-
-
-def _given(values: Mapping[str, Any]) -> Dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[int]:
-    """MaxAllocatedStorage for what is asked; RDS is told to stop growing by a ceiling that is the
-    disk's own size.
-    """
-    if spec.max_storage_gib != 0:
-        at_ceiling = observed.max_storage_gib is None and _is_at_ceiling(spec, observed)
-        return None if at_ceiling else spec.max_storage_gib
-    return None if observed.max_storage_gib is None else max(spec.storage_gib, observed.storage_gib)
-
-
-def state_of(observed: ObservedInstance) -> Union[Wait, None]:
-    """Why a client cannot connect now; None when it can, whatever is asked for."""
-    return None if observed.status in SERVING else _wait(observed)
-
-
-def whats_pending(observed: ObservedInstance, maintenance: Sequence[str] = ()) -> Tuple[str, ...]:
-    """What is accepted and not in effect yet, a phrase each: changes, a reboot, AWS's own
-    maintenance.
-    """
+def pending_changes(observed: ObservedInstance, maintenance: Sequence[str] = ()) -> Tuple[str, ...]:
+    """What RDS has accepted and not applied yet, a phrase each: changes, a reboot, maintenance."""
     changes = tuple(f"{name} becomes {value}" for name, value in sorted(observed.pending.items()))
     reboot = (
         (f"a reboot, for parameter group {observed.parameter_group}",)
@@ -356,36 +140,6 @@ def whats_pending(observed: ObservedInstance, maintenance: Sequence[str] = ()) -
         else ()
     )
     return (*changes, *reboot, *maintenance)
-
-
-def version_meets(engine: str, wanted: str, found: str) -> bool:
-    """Whether nothing is left to do about the version: it is the one wanted, a minor version of it
-    (16 is met by 16.3, not by 1.6), or a later one of the same major version, as RDS's own minor
-    upgrades leave it.
-    """
-    if found == wanted or found.startswith(f"{wanted}."):
-        return True
-    newer = version_key(found) >= version_key(wanted)
-    return newer and not is_major_upgrade(engine, wanted, found)
-
-
-def version_key(version: str) -> Tuple[int, ...]:
-    """A version as numbers, for comparing: `8.0.35` is (8, 0, 35), `11.22-rds.20240418` of extended
-    support (11, 22, 20240418); a part that does not begin with a number counts as 0.
-    """
-    digits = (re.match("[0-9]+", part) for part in version.split("."))
-    return tuple(int(found.group()) if found else 0 for found in digits)
-
-
-def major_of(engine: str, version: str) -> str:
-    """`16` of PostgreSQL 16.3 (`9.6` of 9.6.2), `8.0` of MySQL 8.0.35."""
-    one = engine == "postgres" and version_key(version)[0] > LAST_POSTGRES_WITH_TWO_NUMBERS
-    return ".".join(version.split(".")[: 1 if one else 2])
-
-
-def is_major_upgrade(engine: str, old: str, new: str) -> bool:
-    """Whether RDS wants AllowMajorVersionUpgrade."""
-    return version_key(major_of(engine, old)) != version_key(major_of(engine, new))
 
 
 def needs_password(observed: ObservedInstance, credentials_version: Optional[int]) -> bool:
@@ -396,208 +150,111 @@ def needs_password(observed: ObservedInstance, credentials_version: Optional[int
     )
 
 
-def _plan_absent(spec: DatabaseSpec, identifier: str) -> Tuple[Decision, ...]:
+def has_vanished(resource: Mapping[str, Any], generation: int) -> bool:
+    """Whether an absent instance is a loss: it served once, and no one has said since how to go on.
+    `resource` has the spec of a Database. `generation` is that of the spec, 0 for a kind whose
+    generation counts our own writes: there no new spec can answer.
+    """
+    if not has_endpoint(resource):
+        return False
+    name = resource["metadata"]["name"]
+    if untrusted.annotations_of(resource).get(RECREATE_ANNOTATION) == name:
+        return False
+    condition = condition_in(untrusted.status(resource), INSTANCE_AVAILABLE)
+    # Only a restoreFrom that was set after the loss was reported counts: the first one would bring
+    # back the data of long ago unasked. One that was refused was set as an answer.
+    answered = condition.get("reason") == Reason.RESTORE_REFUSED or (
+        condition.get("reason") == Reason.INSTANCE_VANISHED
+        and untrusted.integer(condition.get("observedGeneration")) < generation
+    )
+    return not (answered and (resource.get("spec") or {}).get("restoreFrom"))
+
+
+def _refuse_absent(spec: DatabaseSpec, identifier: str, *, vanished: bool) -> Optional[Refuse]:
+    """Why no instance is created, None where it may be."""
     if spec.adopt:
         message = (
             f"spec.adopt names the RDS instance {spec.adopt}, which does not exist; correct the "
             "name or leave it out."
         )
-        return (Refuse("AdoptedInstanceMissing", message),)
+        return Refuse(Reason.ADOPTED_INSTANCE_MISSING, message)
+    if vanished:
+        message = (
+            f"The RDS instance {identifier} of this Database no longer exists. No empty one is "
+            "created in its place. To restore the data, set or change spec.restoreFrom; to start "
+            f"again with spec as it is, annotate this resource with "
+            f"{RECREATE_ANNOTATION}=NAME, its own name."
+        )
+        return Refuse(Reason.INSTANCE_VANISHED, message)
     if not identifier:
-        return (Refuse("InvalidSpec", "the instance has no identifier"),)
-    return (Create(),)
+        return Refuse(Reason.INVALID_SPEC, "the instance has no identifier")
+    return None
 
 
-def refuse_vanished(identifier: str) -> Refuse:
-    """The instance is gone without us: what a person has to choose between."""
+class RestoreSource(NamedTuple):
+    """What is to be restored: the field that names it, `snapshot` or `instance`, its identifier."""
+
+    field: str
+    what: str
+    identifier: str
+
+    def is_allowed(self, patterns: Collection[str]) -> bool:
+        """Whether operations let it be restored, whosever it is. RDS takes identifiers in any
+        case.
+        """
+        name = self.identifier.lower()
+        return any(fnmatchcase(name, pattern.lower()) for pattern in patterns)
+
+
+def restore_source(spec: DatabaseSpec) -> Optional[RestoreSource]:
+    """What the spec begins with; None where it begins empty."""
+    if spec.restore_snapshot:
+        return RestoreSource("spec.restoreFrom.snapshot", "snapshot", spec.restore_snapshot)
+    if spec.restore_point:
+        field = "spec.restoreFrom.pointInTime.sourceInstance"
+        return RestoreSource(field, "instance", spec.restore_point.source_instance)
+    return None
+
+
+def refuse_restore(
+    source: RestoreSource, tags: Mapping[str, str], identity: Identity
+) -> Optional[Refuse]:
+    """Why it is not restored, None where it may be. `tags` are those of the source in RDS, none
+    where it does not exist.
+
+    The pack's credentials reach every snapshot of the account, so a name is no right. What counts
+    are the tags that the pack sets itself: those of this cluster and namespace. What has none is
+    nobody's until operations name it (`restore_from` in `database.limits`). The message is the same
+    for what does not exist and for what is another namespace's.
+    """
+    if (tags.get(TAG_CLUSTER), tags.get(TAG_NAMESPACE)) == (identity.cluster, identity.namespace):
+        return None
     message = (
-        f"The RDS instance {identifier} of this Database does not exist any more, and none is "
-        "made in its place by "
-        "itself, for it would be empty. To put the data back, set or change spec.restoreFrom; to "
-        "go on with spec as it "
-        f"is, annotate this resource with {RECREATE_ANNOTATION}=NAME, its own name."
+        f"{source.field}: RDS has no {source.what} {untrusted.shown(source.identifier)} that is, "
+        f"by its tags, of namespace {identity.namespace} in cluster {identity.cluster}, and "
+        "operations allow no other of that name here; name one of this namespace, or ask "
+        "operations to allow it (restore_from in database.limits)."
     )
-    return Refuse("InstanceVanished", message)
+    return Refuse(Reason.RESTORE_REFUSED, message, change=True)
 
 
 def _refuse_foreign(spec: DatabaseSpec, observed: ObservedInstance, uid: str) -> Optional[Refuse]:
     owner = observed.owner_uid
     if owner == uid or (spec.adopt == observed.identifier and owner is None):
         return None
-    whose = f"the Database with uid {owner}" if owner else "nobody that kubestorm knows"
-    message = (
-        f"The RDS instance {observed.identifier} exists already and belongs to {whose}; it is "
-        "left alone. "
-    ) + (
+    whose = f"belongs to the Database with uid {owner}" if owner else "has no owner"
+    message = f"RDS instance {observed.identifier} already exists and {whose}; not changed. " + (
         "Delete that Database first, or choose another name."
         if owner and spec.adopt
-        else f"To take it over, write spec.adopt: {observed.identifier}"
+        else f"To adopt it, set spec.adopt: {observed.identifier}"
         + (f" after operations removed its tag {TAG_UID}." if owner else ".")
     )
-    return Refuse("ForeignInstance", message)
-
-
-def _refuse_impossible(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
-    if spec.engine != observed.engine:
-        message = (
-            f"spec.engine: {observed.engine} cannot become {spec.engine}; set it back to "
-            f"{observed.engine}, "
-            "or make a new Database and move the data."
-        )
-        return Refuse("EngineChangeRefused", message, change=True)
-    shrinks = "storage.sizeGiB" in spec.stated and spec.storage_gib < observed.storage_gib
-    if shrinks and not _grew_by_itself(spec, observed):
-        return refuse_shrinking(spec, observed)
-    if (
-        "version" in spec.stated
-        and _is_older(spec.version, observed.version)
-        and not version_meets(spec.engine, spec.version, observed.version)
-    ):
-        return _refuse_downgrade(spec, observed)
-    too_little = _refuse_performance(spec, observed) or _refuse_ceiling(spec, observed)
-    if too_little:
-        return too_little
-    immutable = (
-        ("databaseName", observed.database_name, spec.database_name),
-        ("subnetGroup", observed.subnet_group, spec.subnet_group),
-        ("encryptionKey", observed.encryption_key, spec.encryption_key),
-    )
-    for name, old, new in immutable:
-        # A key may be given by its id, and is told by its ARN.
-        if (
-            name in spec.stated
-            and new is not None
-            and not _same(old, new)
-            and not (old or "").endswith(f"/{new}")
-        ):
-            message = (
-                f"spec.{name}: it is {old} and cannot be changed to {new} on a living instance; "
-                f"set it back to {old}."
-            )
-            return Refuse("ImmutableField", message, change=True)
-    return None
-
-
-def _refuse_performance(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
-    """IOPS or throughput that the disk as it is cannot have; the parser has seen only what is
-    written.
-    """
-    kind = spec.storage_type if "storage.type" in spec.stated else observed.storage_type
-    size = (
-        max(spec.storage_gib, observed.storage_gib)
-        if "storage.sizeGiB" in spec.stated
-        else observed.storage_gib
-    )
-    stated = spec.stated & {"storage.iops", "storage.throughputMiBps"}
-    rules = DISKS.get(kind)
-    if not stated and not ("storage.type" in spec.stated and kind in PROVISIONED_IOPS_TYPES):
-        return None
-    if rules is None:
-        message = (
-            f"spec.{min(stated)}: storage of type {kind} has none to choose; write "
-            "spec.storage.type: gp3 as well."
-        )
-        return Refuse("StoragePerformanceRefused", message, change=True)
-    if size < rules.least_gib:
-        message = (
-            f"spec.storage: {kind} of {size} GiB cannot have what is asked for; raise "
-            "spec.storage.sizeGiB to "
-            f"{rules.least_gib} or more, or leave IOPS and throughput to RDS."
-        )
-        return Refuse("StoragePerformanceRefused", message, change=True)
-    return None
-
-
-def _refuse_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> Optional[Refuse]:
-    ceiling = spec.max_storage_gib
-    size = max(spec.storage_gib if "storage.sizeGiB" in spec.stated else 0, observed.storage_gib)
-    if (
-        "storage.maxSizeGiB" not in spec.stated
-        or not ceiling
-        or ceiling == observed.max_storage_gib
-        or _is_at_ceiling(spec, observed)
-    ):
-        return None
-    if ceiling >= least_ceiling(size):
-        return None
-    message = (
-        f"spec.storage.maxSizeGiB: {ceiling} GiB is too little for a disk of {size} GiB; give "
-        f"{least_ceiling(size)} or "
-        "more, or 0 to keep RDS from growing it."
-    )
-    return Refuse("StorageCeilingRefused", message, change=True)
-
-
-def refuse_shrinking(spec: DatabaseSpec, observed: ObservedInstance) -> Refuse:
-    """A disk can only grow."""
-    message = (
-        f"spec.storage.sizeGiB: RDS cannot shrink storage from {observed.storage_gib} to "
-        f"{spec.storage_gib} GiB; set it to {observed.storage_gib} or more, or make a smaller "
-        "Database and move the data."
-    )
-    return Refuse("StorageShrinkRefused", message, change=True)
-
-
-def _is_older(wanted: str, found: str) -> bool:
-    """16.3 is older than 16.4; 16 is not, which stands for any of its minor versions."""
-    numbers = version_key(wanted)
-    return numbers < version_key(found)[: len(numbers)]
-
-
-def _refuse_downgrade(spec: DatabaseSpec, observed: ObservedInstance) -> Refuse:
-    """The advice names only what operations offer: another version would be refused at once."""
-    possible = [
-        version for version in spec.offered_versions if not _is_older(version, observed.version)
-    ]
-    advice = (
-        f"set it to {' or '.join(possible)}"
-        if possible
-        else f"ask operations to offer {major_of(spec.engine, observed.version)}"
-    )
-    message = (
-        f"spec.version: RDS cannot go back from {observed.version} to {spec.version}; {advice}, or "
-        "restore a snapshot taken before the upgrade into a new Database."
-    )
-    return Refuse("DowngradeRefused", message, change=True)
-
-
-def _grew_by_itself(spec: DatabaseSpec, observed: ObservedInstance) -> bool:
-    """Storage autoscaling raised it within the ceiling that the resource states, or that the
-    instance has (an adopted one brings its own): nobody asked to shrink.
-    """
-    stated = spec.max_storage_gib if "storage.maxSizeGiB" in spec.stated else None
-    return observed.storage_gib <= max(stated or 0, observed.max_storage_gib or 0)
-
-
-def _is_at_ceiling(spec: DatabaseSpec, observed: ObservedInstance) -> bool:
-    """The disk has grown to the ceiling: RDS has nothing left to grow, and reports none."""
-    grown = "storage.sizeGiB" in spec.stated and spec.storage_gib < observed.storage_gib
-    return grown and observed.storage_gib == spec.max_storage_gib
+    return Refuse(Reason.FOREIGN_INSTANCE, message)
 
 
 def _wait(observed: ObservedInstance) -> Wait:
-    reason = REASON_OF_STATUS.get(observed.status, "InstanceBusy")
-    return Wait(
-        reason, f"RDS says {observed.status} of instance {observed.identifier}; this takes minutes."
-    )
+    return Wait(busy_reason(observed.status), busy_message(observed))
 
 
-def is_pending(change: Change, observed: ObservedInstance) -> bool:
-    """Whether RDS has accepted the change and is still to carry it out."""
-    if change.parameter not in observed.pending:
-        return False
-    accepted = observed.pending[change.parameter]
-    if change.parameter == "EngineVersion":
-        # 16 is asked for, and RDS says which of its minor versions that will be.
-        return version_meets(observed.engine, str(change.new), str(accepted))
-    return _same(accepted, change.new)
-
-
-def _same(old: Any, new: Any) -> bool:
-    if isinstance(old, str) and isinstance(new, str):
-        return old.lower() == new.lower()  # RDS writes windows and group names in small letters
-    return bool(old == new)
-
-
-def _list(changes: Sequence[Change]) -> str:
+def listed(changes: Sequence[Change]) -> str:
     return ", ".join(str(change) for change in changes)

@@ -1,9 +1,8 @@
-"""What a Database resource asks for, parsed and checked against what operations offer.
+"""The spec of a Database, parsed and checked against what operations offer. Pure.
 
-The API server's schema has refused wrong shapes already; this module says what a schema cannot (and
-1.20 has no CEL): values that operations choose, and fields that contradict each other. All problems
-are found in one go, each with its field and what would be right. Pure: nothing is called, and
-nothing here knows AWS.
+The schema of the CRD refuses wrong types; this module checks what a schema cannot (Kubernetes 1.20
+has no CEL): values that operations choose, and fields that contradict each other. All problems are
+reported together, each with its field and what would be right.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class PointInTime:
 
 @dataclass(frozen=True)
 class DatabaseSpec:
-    """A checked Database. None means: nobody decided, AWS's default stands and is not compared."""
+    """A checked spec. None means AWS's default, which is not compared."""
 
     engine: str
     version: str
@@ -74,7 +73,7 @@ class DatabaseSpec:
     iops: Optional[int]
     throughput_mibps: Optional[int]
     max_storage_gib: Optional[int]
-    """Up to where RDS may grow the disk by itself; 0 turns that off."""
+    """Up to where RDS may grow the disk (storage autoscaling); 0 turns that off."""
     multi_az: bool
     backup_retention_days: int
     backup_window: Optional[str]
@@ -86,7 +85,7 @@ class DatabaseSpec:
     security_groups: Tuple[str, ...]
     parameter_group: Optional[str]
     parameters: Mapping[str, str]
-    """Parameters of the instance's own group; RDS writes all values as text."""
+    """Of the instance's own parameter group; RDS keeps all values as text."""
     encryption_key: Optional[str]
     monitoring_interval_seconds: int
     monitoring_role_arn: Optional[str]
@@ -95,11 +94,9 @@ class DatabaseSpec:
     restore_snapshot: Optional[str]
     restore_point: Optional[PointInTime]
     offered_versions: Tuple[str, ...] = ()
-    """What operations offer of the engine, for advice."""
+    """What operations offer of the engine, for messages."""
     stated: FrozenSet[str] = frozenset()
-    """The fields that the resource itself decided (by `spec` or a label), dotted; the rest are the
-    pack's defaults.
-    """
+    """Dotted paths of what the resource sets, by `spec` or a label; the rest are defaults."""
 
 
 def parse_database(resource: Mapping[str, Any], settings: DatabaseSettings) -> DatabaseSpec:
@@ -110,7 +107,7 @@ def parse_database(resource: Mapping[str, Any], settings: DatabaseSettings) -> D
 
 
 def limits_for(namespace: str, settings: DatabaseSettings) -> NamespaceLimits:
-    """The first limits whose pattern fits the namespace; without one, all that is offered."""
+    """The first limits whose pattern matches the namespace; without one, everything is offered."""
     for limits in settings.limits:
         if any(fnmatchcase(namespace, pattern) for pattern in limits.namespaces):
             return limits
@@ -118,16 +115,14 @@ def limits_for(namespace: str, settings: DatabaseSettings) -> NamespaceLimits:
 
 
 def policy_of(resource: Mapping[str, Any], settings: DatabaseSettings) -> str:
-    """What becomes of the data of a Database, also of one that cannot be parsed otherwise.
-
-    What it asks for, the default where it says nothing, Retain where it asks for what it may not
-    have.
+    """deletionPolicy, also of a spec that is invalid otherwise: the default where it is not set,
+    Retain where it is not allowed.
     """
     return _Parser(resource, settings).policy()
 
 
 class _Parser(SpecReader):
-    """Reads one resource, and collects what is wrong with it on the way."""
+    """Reads one resource and collects its problems."""
 
     def __init__(self, resource: Mapping[str, Any], settings: DatabaseSettings) -> None:
         super().__init__(resource.get("spec"))
@@ -153,7 +148,7 @@ class _Parser(SpecReader):
         if interval not in MONITORING_INTERVALS_SECONDS:
             self.wrong(
                 "monitoring.intervalSeconds",
-                f"{interval} is none of {_words(MONITORING_INTERVALS_SECONDS)}",
+                f"{interval} is not one of {_words(MONITORING_INTERVALS_SECONDS)}",
             )
         restore_snapshot, restore_point = self._restore()
         iops, throughput = self._performance(storage_type, storage_gib)
@@ -243,23 +238,20 @@ class _Parser(SpecReader):
         if "parameters" in self._stated and self.get("parameterGroup") is not None:
             self.wrong(
                 "parameters",
-                "parameterGroup names a group that is not ours to write; give one of them",
+                "cannot be set together with parameterGroup; remove one of them",
             )
         for name, value in values.items():
             if isinstance(value, (dict, list)) or value is None:
                 self.wrong(
                     f"parameters.{name}",
-                    f"{untrusted.shown(value)} is no value of a parameter; write a text or a "
-                    "number",
+                    f"must be a string or a number, not {untrusted.shown(value)}",
                 )
         return {str(name): _parameter_value(value) for name, value in values.items()}
 
     def _check_fixed_fields(self) -> None:
         for path in self._limits.fixed_fields:
             if self.get(path) is not None:
-                self.wrong(
-                    path, f"operations decide this in namespace {self._namespace}; leave it out"
-                )
+                self.wrong(path, f"is set by operations in namespace {self._namespace}; remove it")
 
     def _engine_and_version(self) -> Tuple[str, str]:
         offered = tuple(self._settings.engines)
@@ -269,7 +261,7 @@ class _Parser(SpecReader):
         engine = self.get("engine")
         if not isinstance(engine, str) or engine not in allowed:
             found = (
-                "it is missing"
+                "is required"
                 if engine is None
                 else f"{untrusted.shown(engine)} is not offered here"
             )
@@ -316,14 +308,14 @@ class _Parser(SpecReader):
         least = least_ceiling(size)
         if ceiling and ceiling < least and self._knows_size():
             message = (
-                f"{ceiling} is not a tenth above storage.sizeGiB ({size}); give {least} or more, "
-                "or 0 for none"
+                f"{ceiling} is less than a tenth above storage.sizeGiB ({size}); set {least} or "
+                "more, or 0 for none"
             )
             self.wrong("storage.maxSizeGiB", message)
         return size, ceiling
 
     def _performance(self, kind: str, size: int) -> Tuple[Optional[int], Optional[int]]:
-        """Operations and MiB a second, None where the type of disk decides."""
+        """IOPS and MiB/s, None where the storage type decides."""
         iops = self.whole("storage.iops", 0, 1000, 256000) or None
         throughput = self.whole("storage.throughputMiBps", 0, 125, 4000) or None
         rules = DISKS.get(kind)
@@ -331,19 +323,19 @@ class _Parser(SpecReader):
             for path, value in (("storage.iops", iops), ("storage.throughputMiBps", throughput)):
                 if value is not None:
                     self.wrong(
-                        path, f"storage.type {kind} has none to choose; use gp3, or leave it out"
+                        path, f"cannot be set for storage.type {kind}; use gp3, or remove it"
                     )
             return None, None
         if throughput is not None and rules.throughput_mibps is None:
             self.wrong(
                 "storage.throughputMiBps",
-                f"storage.type {kind} has none to choose; use gp3, or leave it out",
+                f"cannot be set for storage.type {kind}; use gp3, or remove it",
             )
             throughput = None
         if iops is None and kind in PROVISIONED_IOPS_TYPES:
             self.wrong(
                 "storage.iops",
-                f"storage.type {kind} needs it: between {rules.iops[0]} and {rules.iops[1]}",
+                f"is required by storage.type {kind}: {rules.iops[0]} to {rules.iops[1]}",
             )
         else:
             self._check_performance(
@@ -352,9 +344,7 @@ class _Parser(SpecReader):
         return iops, throughput
 
     def _knows_size(self) -> bool:
-        """Whether the disk has the size that was parsed: of one that exists, or is restored, nobody
-        said.
-        """
+        """Whether the disk has the parsed size: an adopted or restored one may have another."""
         return "storage.sizeGiB" in self._stated or not (
             self.get("adopt") or self.mapping("restoreFrom")
         )
@@ -367,11 +357,11 @@ class _Parser(SpecReader):
         iops: Optional[int],
         throughput: Optional[int],
     ) -> None:
-        wished = iops is not None or throughput is not None
+        chosen = iops is not None or throughput is not None
         if (
             size is not None
             and size < rules.least_gib
-            and (wished or kind in PROVISIONED_IOPS_TYPES)
+            and (chosen or kind in PROVISIONED_IOPS_TYPES)
         ):
             what = "has its own IOPS and throughput below" if kind == "gp3" else "begins at"
             self.wrong(
@@ -422,8 +412,8 @@ class _Parser(SpecReader):
                 example = "03:00-04:00" if circle == MINUTES_A_DAY else "sun:05:00-sun:06:00"
                 self.wrong(
                     path,
-                    f"{untrusted.shown(value)} is no window of half an hour to a day in UTC, "
-                    f"such as {example}",
+                    f"must be a window of half an hour to a day in UTC, such as {example}, not "
+                    f"{untrusted.shown(value)}",
                 )
             elif span is not None:
                 spans[path] = span
@@ -431,7 +421,7 @@ class _Parser(SpecReader):
             path = "maintenanceWindow" if "maintenanceWindow" in self._stated else "backup.window"
             self.wrong(
                 path,
-                f"backups ({backup}) and maintenance ({maintenance}) must not be at the same time",
+                f"backup window ({backup}) and maintenance window ({maintenance}) must not overlap",
             )
         return backup, maintenance
 
@@ -439,13 +429,13 @@ class _Parser(SpecReader):
         if interval and not self._settings.defaults.monitoring_role_arn:
             message = (
                 "operations have not set up enhanced monitoring "
-                "(database.defaults.monitoring_role_arn); leave it out"
+                "(database.defaults.monitoring_role_arn); remove it"
             )
             self.wrong("monitoring.intervalSeconds", message)
         return interval
 
     def _check_allowed(self) -> None:
-        """What the resource itself states against the lists and ranges of its namespace."""
+        """The fields that the resource sets, against the lists and ranges of its namespace."""
         where = f"in namespace {self._namespace}"
         for path, allowed in self._limits.allowed_values.items():
             value = self.get(path)
@@ -493,36 +483,36 @@ class _Parser(SpecReader):
                 if snapshot
                 else "neither a snapshot nor a point in time"
             )
-            self.wrong("restoreFrom", f"{found}; give exactly one of snapshot and pointInTime")
+            self.wrong("restoreFrom", f"has {found}; set exactly one of snapshot and pointInTime")
             return None, None
         if self.get("adopt"):
             self.wrong(
                 "restoreFrom",
-                "an adopted instance cannot be restored as well; give one of adopt and restoreFrom",
+                "cannot be set together with adopt; remove one of them",
             )
         if self.get("encryptionKey"):
             self.wrong(
-                "encryptionKey", "a restored database keeps the key of its snapshot; leave it out"
+                "encryptionKey", "a restored database keeps the key of its snapshot; remove it"
             )
         if snapshot:
             return snapshot, None
         if not point.get("sourceInstance"):
             self.wrong(
                 "restoreFrom.pointInTime.sourceInstance",
-                "it is missing; name the RDS instance to restore",
+                "is required: the RDS instance to restore",
             )
         if point.get("time") and point.get("useLatest"):
-            self.wrong("restoreFrom.pointInTime", "both time and useLatest; give one of them")
+            self.wrong("restoreFrom.pointInTime", "has both time and useLatest; remove one of them")
         return None, PointInTime(str(point.get("sourceInstance", "")), point.get("time"))
 
 
 def least_ceiling(size: int) -> int:
-    """The smallest ceiling of storage autoscaling that RDS takes for a disk of that size; GiB."""
+    """The smallest ceiling of storage autoscaling that RDS accepts for a disk of that size; GiB."""
     return -(-size * 11 // 10)
 
 
 def _span(window: str, circle: int) -> Optional[Tuple[int, int]]:
-    """(first minute, length in minutes) on a circle of a day or a week; None if it is no window."""
+    """(first minute, length in minutes), `circle` is that of a day or a week; None if invalid."""
     ends = [_minute(text, weekly=circle == MINUTES_A_WEEK) for text in window.lower().split("-")]
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         return None
@@ -555,7 +545,7 @@ def _overlap(daily: Tuple[int, int], weekly: Tuple[int, int]) -> bool:
 
 
 def _parameter_value(value: Any) -> str:
-    """As RDS keeps it: truth values are 1 and 0."""
+    """As RDS keeps it: booleans are 1 and 0."""
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
@@ -564,7 +554,7 @@ def _words(values: Sequence[Any]) -> str:
 
 
 def _from_label(text: str) -> Any:
-    """A label is always text; numbers and truth values are read as what they say."""
+    """Labels are strings: booleans and integers are converted."""
     if text in ("true", "false"):
         return text == "true"
     number = untrusted.digits(text)

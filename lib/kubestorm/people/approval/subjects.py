@@ -13,7 +13,7 @@ from kubestorm.core.conditions import AWAITING_APPROVAL
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.core.naming import GROUP, VERSION, Identity, identity_of
 from kubestorm.kinds.common.resource import ResourceHandle
-from kubestorm.kinds.database.kinds import as_database, mapping_for
+from kubestorm.kinds.database.spec_mapping import as_database, mapping_for
 from kubestorm.people.approval import proposal as proposals
 from kubestorm.people.approval.deciding import Question
 from kubestorm.people.approval.proposal import Proposal

@@ -1,7 +1,7 @@
-"""Drift: what Databases ask for against what RDS, Vault and Consul have, in both directions.
+"""Drift: the specs of Databases against what RDS, Vault and Consul have, in both directions.
 
-`values` are the facts and the findings, `compare` decides and does nothing else, `observe` asks the
-services, `report` says it to people and rules, `poller` remembers what was told. Nothing here
-changes anything, and no finding holds a secret: of Vault only paths and versions are read, of
-Consul only the keys that the pack publishes are kept.
+`observe` reads the services, `compare` is pure, `report` words the findings, `poller` remembers
+which were reported, `values` are what they pass on. Nothing here changes anything, and no finding
+holds a secret: of Vault only paths and versions are read, of Consul only the keys that the pack
+publishes.
 """

@@ -1,7 +1,7 @@
-"""Compare what is wished with what exists, both ways. Pure.
+"""Compare the specs of Databases with what exists, both ways. Pure.
 
-Of an instance only what its Database states is compared (decision 0066), by the same function that
-plans changes: what is reported here is what a run would change, or refuse to.
+Only the fields that a Database sets are compared (decision 0066), by the function that plans
+changes: what is reported here is what a run would change or refuse.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequ
 
 from kubestorm.clients.rds import ObservedInstance
 from kubestorm.core import naming
-from kubestorm.kinds.database import own_parameters
 from kubestorm.kinds.database.drift.values import (
     CONSUL,
     DIFFERENT,
@@ -18,28 +17,25 @@ from kubestorm.kinds.database.drift.values import (
     MISSING,
     RDS,
     VAULT,
+    Desired,
     Difference,
     Finding,
     Kept,
+    ObservedState,
     Place,
     Report,
-    Wish,
-    World,
 )
-from kubestorm.kinds.database.plan import (
-    Refuse,
-    differences,
-    is_pending,
-    needs_password,
-    plan_instance,
-)
+from kubestorm.kinds.database.plan import needs_password, plan_instance
+from kubestorm.kinds.database.plan_changes import Refuse, differences, is_pending
+from kubestorm.kinds.database.plan_parameters import compare_parameters, with_own_group
+from kubestorm.kinds.database.status import Reason
 
 PUBLISHED_KEYS = ("host", "port", "database", "username", "vault_path")
 
 
 def compare(
-    wishes: Iterable[Wish],
-    world: World,
+    databases: Iterable[Desired],
+    state: ObservedState,
     *,
     cluster: str,
     mount: str,
@@ -47,68 +43,68 @@ def compare(
     present: FrozenSet[Place] = frozenset(),
     uids: FrozenSet[str] = frozenset(),
 ) -> Report:
-    """`present` and `uids` are of Databases that exist beside the wishes, whose belongings are no
-    orphans.
-
-    `prefix` is the first part of our instances' identifiers: one under it without tags has lost
-    them.
+    """`present` and `uids` are of further Databases that exist: what is theirs is no orphan.
+    `prefix` begins our instances' identifiers: one with it and without tags has lost them.
     """
-    wishes = tuple(wishes)
+    databases = tuple(databases)
     findings: List[Finding] = []
-    for wish in wishes:
-        found = () if wish.under_way else _judge(wish, world)
+    for desired in databases:
+        found = () if desired.under_way else _differences(desired, state)
         if found:
-            findings.append(Finding(wish.place, wish.uid, found, origin=wish.origin))
-    places = present | {wish.place for wish in wishes}
-    owners = uids | {wish.uid for wish in wishes}
-    adopted = frozenset(wish.identifier for wish in wishes)
+            findings.append(Finding(desired.place, desired.uid, found, origin=desired.origin))
+    places = present | {desired.place for desired in databases}
+    owners = uids | {desired.uid for desired in databases}
+    adopted = frozenset(desired.identifier for desired in databases)
     orphans, kept = _leftovers(
-        world, places, owners, adopted, cluster=cluster, mount=mount, prefix=prefix
+        state, places, owners, adopted, cluster=cluster, mount=mount, prefix=prefix
     )
     return Report(
         findings=tuple(sorted([*findings, *orphans], key=lambda one: (one.place, one.orphan))),
         kept=tuple(sorted(kept)),
-        under_way={wish.place: wish.under_way for wish in wishes if wish.under_way},
-        unknown=dict(world.unknown),
-        compared=len(wishes),
+        under_way={desired.place: desired.under_way for desired in databases if desired.under_way},
+        unknown=dict(state.unknown),
+        compared=len(databases),
     )
 
 
-# One Database against the world.
+# One Database against what exists.
 
 
-def _judge(wish: Wish, world: World) -> Tuple[Difference, ...]:
-    observed = _instance_of(wish, world)
-    version = world.secrets.get(wish.place) if world.secrets is not None else None
+def _differences(desired: Desired, state: ObservedState) -> Tuple[Difference, ...]:
+    observed = _instance_of(desired, state)
+    version = state.secrets.get(desired.place) if state.secrets is not None else None
     found: List[Difference] = []
-    if world.instances is not None:
-        found += _instance(wish, observed)
-        found += _parameters(wish, observed, world)
-    if world.secrets is not None:
-        found += _secret(wish, observed, version)
-        found += _pending(wish, world)
-    if world.published is not None:
-        found += _published(wish, observed, world.published.get(wish.place) or {})
+    if state.instances is not None:
+        found += _instance(desired, observed)
+        found += _parameters(desired, observed, state)
+    if state.secrets is not None:
+        found += _secret(desired, observed, version)
+        found += _pending(desired, state)
+    if state.published is not None:
+        found += _published(desired, observed, state.published.get(desired.place) or {})
     return tuple(found)
 
 
-def _instance_of(wish: Wish, world: World) -> Optional[ObservedInstance]:
-    return next((one for one in world.instances or () if one.identifier == wish.identifier), None)
+def _instance_of(desired: Desired, state: ObservedState) -> Optional[ObservedInstance]:
+    return next(
+        (one for one in state.instances or () if one.identifier == desired.identifier), None
+    )
 
 
-def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Difference]:
+def _instance(desired: Desired, observed: Optional[ObservedInstance]) -> List[Difference]:
     if observed is None:
-        # Not by itself: an empty one would hide the loss. database_reconcile refuses, and says what
-        # to do.
-        return [Difference(RDS, "instance", wish.identifier, None, MISSING)]
-    if observed.owner_uid != wish.uid:
-        return [Difference(RDS, f"tags.{naming.TAG_UID}", wish.uid, observed.owner_uid, DIFFERENT)]
-    if wish.spec is None:
+        # Not repairable: an empty one would hide the loss. A run refuses and says what to do.
+        return [Difference(RDS, "instance", desired.identifier, None, MISSING)]
+    if observed.owner_uid != desired.uid:
+        return [
+            Difference(RDS, f"tags.{naming.TAG_UID}", desired.uid, observed.owner_uid, DIFFERENT)
+        ]
+    if desired.spec is None:
         return []
-    # Without the version of the credentials: whether they differ is Vault's row.
-    spec = own_parameters.with_own_group(wish.spec, wish.own_identifier, observed)
+    # Without the version of the credentials, which `_secret` compares.
+    spec = with_own_group(desired.spec, desired.own_identifier, observed)
     planned = plan_instance(
-        spec, observed, uid=wish.uid, identifier=wish.identifier, tags=wish.tags
+        spec, observed, uid=desired.uid, identifier=desired.identifier, tags=desired.tags
     )
     refusal = planned[0] if planned and isinstance(planned[0], Refuse) else None
     changes = [change for change in differences(spec, observed) if not is_pending(change, observed)]
@@ -120,13 +116,13 @@ def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Differen
     ]
     found += [
         Difference(RDS, f"tags.{key}", value, observed.tags.get(key), DIFFERENT, refusal is None)
-        for key, value in sorted(wish.tags.items())
+        for key, value in sorted(desired.tags.items())
         if observed.tags.get(key) != value
     ]
     if refusal is not None:
         what = (
             ("status", observed.status)
-            if refusal.reason == "InstanceBroken"
+            if refusal.reason == Reason.INSTANCE_BROKEN
             else (refusal.reason, refusal.message)
         )
         found.append(
@@ -137,25 +133,22 @@ def _instance(wish: Wish, observed: Optional[ObservedInstance]) -> List[Differen
     return found
 
 
-def _parameters(wish: Wish, observed: Optional[ObservedInstance], world: World) -> List[Difference]:
-    """What `spec.parameters` says against what its group holds. Every run of the instance step
-    writes it.
-    """
+def _parameters(
+    desired: Desired, observed: Optional[ObservedInstance], state: ObservedState
+) -> List[Difference]:
+    """`spec.parameters` against its group, which every run of the instance step writes."""
     if (
-        wish.spec is None
+        desired.spec is None
         or observed is None
-        or observed.owner_uid != wish.uid
-        or "parameters" not in wish.spec.stated
+        or observed.owner_uid != desired.uid
+        or "parameters" not in desired.spec.stated
     ):
         return []
-    group = (
-        own_parameters.with_own_group(wish.spec, wish.own_identifier, observed).parameter_group
-        or ""
-    )
-    found = world.parameters.get(group)
+    group = with_own_group(desired.spec, desired.own_identifier, observed).parameter_group or ""
+    found = state.parameters.get(group)
     if found is None:
         return []
-    changes = own_parameters.compare(wish.spec.parameters, found)
+    changes = compare_parameters(desired.spec.parameters, found)
     differing = [
         Difference(
             RDS,
@@ -173,25 +166,29 @@ def _parameters(wish: Wish, observed: Optional[ObservedInstance], world: World) 
     ]
 
 
-def _pending(wish: Wish, world: World) -> List[Difference]:
-    """A rotation's copy that no rotation needs any more: a run promotes it, or forgets it."""
-    if wish.place not in world.pending or wish.rotation_due:
+def _pending(desired: Desired, state: ObservedState) -> List[Difference]:
+    """A rotation's copy that is no longer needed: a run promotes or deletes it."""
+    if desired.place not in state.pending or desired.rotation_due:
         return []
     return [
-        Difference(VAULT, "pending", None, naming.pending_vault_path(wish.vault_path), EXTRA, True)
+        Difference(
+            VAULT, "pending", None, naming.pending_vault_path(desired.vault_path), EXTRA, True
+        )
     ]
 
 
 def _secret(
-    wish: Wish, observed: Optional[ObservedInstance], version: Optional[int]
+    desired: Desired, observed: Optional[ObservedInstance], version: Optional[int]
 ) -> List[Difference]:
-    # The password of an adopted instance is not ours to make.
-    adopted = wish.spec is not None and wish.spec.adopt is not None
-    ours = observed is not None and observed.owner_uid == wish.uid
+    # The pack sets no password for an adopted instance.
+    adopted = desired.spec is not None and desired.spec.adopt is not None
+    ours = observed is not None and observed.owner_uid == desired.uid
     if version is None:
-        if not wish.credentials_stored:
+        if not desired.credentials_stored:
             return []
-        return [Difference(VAULT, "secret", wish.vault_path, None, MISSING, ours and not adopted)]
+        return [
+            Difference(VAULT, "secret", desired.vault_path, None, MISSING, ours and not adopted)
+        ]
     if observed is None or not ours or not version or not needs_password(observed, version):
         return []
     given = observed.tags.get(naming.TAG_CREDENTIALS_VERSION)
@@ -201,10 +198,10 @@ def _secret(
 
 
 def _published(
-    wish: Wish, observed: Optional[ObservedInstance], found: Mapping[str, str]
+    desired: Desired, observed: Optional[ObservedInstance], found: Mapping[str, str]
 ) -> List[Difference]:
-    ours = observed is not None and observed.owner_uid == wish.uid
-    wished = _address(wish, observed if ours else None)
+    ours = observed is not None and observed.owner_uid == desired.uid
+    wished = _address(desired, observed if ours else None)
     return [
         Difference(CONSUL, key, value, found.get(key), DIFFERENT if key in found else MISSING, ours)
         for key, value in wished.items()
@@ -212,27 +209,27 @@ def _published(
     ]
 
 
-def _address(wish: Wish, observed: Optional[ObservedInstance]) -> Dict[str, str]:
-    """What Consul should say, as far as it is known: from the instance, or else from status."""
+def _address(desired: Desired, observed: Optional[ObservedInstance]) -> Dict[str, str]:
+    """What Consul should hold, as far as it is known: from the instance, else from status."""
     if observed is None or not observed.host:
-        values: Dict[str, Any] = {"host": wish.host, "port": wish.port}
+        values: Dict[str, Any] = {"host": desired.host, "port": desired.port}
     else:
-        database = observed.database_name or (wish.spec.database_name if wish.spec else None)
+        database = observed.database_name or (desired.spec.database_name if desired.spec else None)
         values = {
             "host": observed.host,
             "port": observed.port,
             "database": database,
             "username": observed.username,
         }
-    values["vault_path"] = wish.vault_path
+    values["vault_path"] = desired.vault_path
     return {key: str(value) for key, value in values.items() if value is not None}
 
 
-# The world against the Databases.
+# What exists against the Databases.
 
 
 def _leftovers(
-    world: World,
+    state: ObservedState,
     places: FrozenSet[Place],
     owners: FrozenSet[str],
     adopted: FrozenSet[str],
@@ -241,12 +238,12 @@ def _leftovers(
     mount: str,
     prefix: str,
 ) -> Tuple[List[Finding], List[Kept]]:
-    if world.instances is None:
+    if state.instances is None:
         return [], []
     kept: List[Kept] = []
     extra: Dict[Tuple[Place, str], List[Difference]] = {}
     retained: Dict[Place, str] = {}
-    for one in world.instances:
+    for one in state.instances:
         place = _orphaned(one, owners, adopted, cluster=cluster, prefix=prefix)
         if place is None:
             continue
@@ -264,7 +261,7 @@ def _leftovers(
         extra.setdefault((place, one.owner_uid or ""), []).append(
             Difference(RDS, "instance", None, one.identifier, EXTRA)
         )
-    for service, field, found in _named(world, cluster, mount):
+    for service, field, found in _named(state, cluster, mount):
         for place, where in found.items():
             if place in places:
                 continue
@@ -277,7 +274,7 @@ def _leftovers(
                         f"it belongs to the retained instance {retained[place]}",
                     )
                 )
-            elif service == VAULT and place in world.snapshots:
+            elif service == VAULT and place in state.snapshots:
                 kept.append(Kept(place, service, where, "a snapshot of its instance is kept"))
             else:
                 owner = next((uid for (other, uid) in extra if other == place), "")
@@ -298,7 +295,7 @@ def _orphaned(
     cluster: str,
     prefix: str,
 ) -> Optional[Place]:
-    """Where its Database was, or its identifier where the tags are lost; None if no orphan."""
+    """The place of its Database, or its identifier without tags; None where it is no orphan."""
     if one.status == "deleting" or one.identifier in adopted:
         return None
     if one.owner_uid is None:
@@ -315,12 +312,12 @@ def _orphaned(
 
 
 def _named(
-    world: World, cluster: str, mount: str
+    state: ObservedState, cluster: str, mount: str
 ) -> Sequence[Tuple[str, str, Mapping[Place, str]]]:
     secrets = {
-        place: f"{mount}/{naming.vault_path(cluster, *place)}" for place in world.secrets or ()
+        place: f"{mount}/{naming.vault_path(cluster, *place)}" for place in state.secrets or ()
     }
-    keys = {place: naming.consul_prefix(cluster, *place) for place in world.published or ()}
+    keys = {place: naming.consul_prefix(cluster, *place) for place in state.published or ()}
     return ((VAULT, "secret", secrets), (CONSUL, "keys", keys))
 
 

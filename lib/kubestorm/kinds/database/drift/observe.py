@@ -1,8 +1,8 @@
-"""Ask Kubernetes, RDS, Vault and Consul for what is compared. Reads only; a service that does not
-answer is quoted.
+"""Read from Kubernetes, RDS, Vault and Consul what is compared. Changes nothing; the error of a
+service that does not answer is in the report.
 
-The Databases are listed before and after everything else: what came, went or changed in between is
-not judged, because the rest was asked at another moment.
+The Databases are listed before and after the rest: what was created, changed or deleted in between
+is not compared.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from kubestorm.clients.kube import KubeSettings, Resource
 from kubestorm.clients.rds import ObservedInstance, ObservedParameter
 from kubestorm.clients.services import Services
 from kubestorm.core import conditions, naming, untrusted
-from kubestorm.core.conditions import UNDER_WAY
 from kubestorm.core.errors import Error, NotFoundError
 from kubestorm.core.settings import KindMapping
 from kubestorm.core.spec_reader import InvalidSpecError
-from kubestorm.kinds.database import rotating
+from kubestorm.kinds.database import plan_rotation
+from kubestorm.kinds.database.commands import DATABASES, resource_of
 from kubestorm.kinds.database.drift.compare import PUBLISHED_KEYS, compare
 from kubestorm.kinds.database.drift.values import (
     CONSUL,
     KIND,
     RDS,
     VAULT,
+    Desired,
+    ObservedState,
     Origin,
     Place,
     Report,
-    Wish,
-    World,
 )
-from kubestorm.kinds.database.kinds import as_database
-from kubestorm.kinds.database.own_parameters import with_own_group
+from kubestorm.kinds.database.plan_parameters import with_own_group
 from kubestorm.kinds.database.spec import parse_database
-from kubestorm.kinds.database.views import DATABASES, resource_of
+from kubestorm.kinds.database.spec_mapping import as_database
+from kubestorm.kinds.database.status import has_endpoint, is_progressing
 
 Object = Mapping[str, Any]
 T = TypeVar("T")
 
 
 class Scope(NamedTuple):
-    """What to look at: everything, a namespace, one Database, one kind of resource."""
+    """What to check: everything, a namespace, one Database, one kind of resource."""
 
     namespace: str = ""
     name: str = ""
@@ -71,31 +71,31 @@ EVERYTHING = Scope()
 
 
 class Listed(NamedTuple):
-    """An object that asks for a database, and the kind that it was listed as; None for Database."""
+    """An object and how to read its kind; None for a Database."""
 
     resource: Object
     kind: Optional[KindMapping] = None
 
 
 def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
-    """Compare all in scope. Raises the pack's errors only where Kubernetes cannot be asked."""
+    """Compare everything in scope. Raises only where Kubernetes does not answer."""
     wanted = _origin(services, scope.kind)
     before = _databases(services, scope)
-    world = look(services, scope, [wish_of(services, item) for item in before.values()])
+    state = observe_state(services, scope, [desired_of(services, item) for item in before.values()])
     after = _databases(services, scope)
-    wishes = [
-        wish_of(services, item, changed=_is_other(item, before.get(uid)))
+    databases = [
+        desired_of(services, item, changed=_is_other(item, before.get(uid)))
         for uid, item in after.items()
     ]
     settings = services.settings
     judged = [
-        wish
-        for wish in wishes
-        if wanted is None or wanted == (wish.origin.group, wish.origin.plural)
+        desired
+        for desired in databases
+        if wanted is None or wanted == (desired.origin.group, desired.origin.plural)
     ]
     report = compare(
         judged,
-        world,
+        state,
         cluster=settings.cluster,
         mount=settings.vault.mount,
         prefix="" if scope.namespace or scope.name else settings.database.identifier_prefix,
@@ -103,8 +103,7 @@ def inspect(services: Services, scope: Scope = EVERYTHING) -> Report:
         uids=frozenset((*before, *after)),
     )
     if wanted not in (None, (DATABASES.group, DATABASES.plural)):
-        # Of a leftover nobody can tell which kind it was of; with Databases, the usual kind, they
-        # are shown.
+        # The kind of a leftover is unknown; they are reported with Databases.
         report = dataclasses.replace(
             report, findings=tuple(one for one in report.findings if not one.orphan), kept=()
         )
@@ -142,8 +141,8 @@ def _origin(services: Services, kind: str) -> Optional[Tuple[str, str]]:
     return resource.group, resource.plural
 
 
-def wish_of(services: Services, listed: Listed, *, changed: bool = False) -> Wish:
-    """Read a Database; what is under way, or cannot be read, says so instead of being compared."""
+def desired_of(services: Services, listed: Listed, *, changed: bool = False) -> Desired:
+    """Read a Database; `under_way` says why one that is changing or invalid is not compared."""
     settings = services.settings
     resource, kind = listed
     place, status = _place(resource), untrusted.status(resource)
@@ -159,8 +158,8 @@ def wish_of(services: Services, listed: Listed, *, changed: bool = False) -> Wis
         spec, problem = None, f"its spec is invalid ({error})"
     own = naming.rds_identifier(settings.database.identifier_prefix, settings.cluster, *place)
     identifier = known or own
-    request = rotating.requested(resource)
-    return Wish(
+    request = plan_rotation.requested(resource)
+    return Desired(
         place=place,
         uid=identity.uid,
         identifier=str(spec.adopt if spec and spec.adopt else identifier),
@@ -170,25 +169,23 @@ def wish_of(services: Services, listed: Listed, *, changed: bool = False) -> Wis
         host=endpoint.get("host"),
         port=endpoint.get("port"),
         own_identifier=own,
-        rotation_due=request is not None and request != status.get(rotating.STATUS_FIELD),
+        rotation_due=request is not None and request != status.get(plan_rotation.STATUS_FIELD),
         credentials_stored=status.get("vaultVersion") is not None,
-        under_way="it changes right now" if changed else _under_way(resource, kind) or problem,
+        under_way="it is changing" if changed else _under_way(resource, kind) or problem,
         origin=Origin(identity.group, identity.version, plural, str(resource.get("kind") or KIND)),
     )
 
 
-def look(services: Services, scope: Scope, wishes: Sequence[Wish]) -> World:
-    """What RDS, Vault and Consul have of this cluster; the wishes say what has to be looked at
-    closely.
-    """
+def observe_state(services: Services, scope: Scope, databases: Sequence[Desired]) -> ObservedState:
+    """What RDS, Vault and Consul have of this cluster; details only for these Databases."""
     unknown: Dict[str, str] = {}
     instances = _ask(RDS, lambda: tuple(services.rds.list_instances()), unknown)
     snapshots = _ask(RDS, lambda: _snapshots(services), unknown) if instances is not None else None
-    parameters = _ask(RDS, lambda: _parameters(services, wishes, instances or ()), unknown)
+    parameters = _ask(RDS, lambda: _parameters(services, databases, instances or ()), unknown)
     secrets = _ask(
-        VAULT, lambda: _secrets(services, scope, [wish.place for wish in wishes]), unknown
+        VAULT, lambda: _secrets(services, scope, [desired.place for desired in databases]), unknown
     )
-    return World(
+    return ObservedState(
         instances=instances if snapshots is not None else None,
         snapshots=frozenset(snapshots or ()),
         published=_ask(CONSUL, lambda: _published(services, scope), unknown),
@@ -237,13 +234,12 @@ def _under_way(resource: Object, kind: Optional[KindMapping]) -> str:
     if counted and untrusted.integer(status.get("observedGeneration")) < untrusted.integer(
         metadata.get("generation")
     ):
-        return "its latest change is not carried out yet"
+        return "its latest change is not reconciled yet"
     ready = conditions.condition_in(status, conditions.READY)
-    if ready.get("status") != conditions.TRUE and (
-        ready.get("reason") in UNDER_WAY
-        or not untrusted.mapping(status.get("endpoint")).get("host")
+    if is_progressing(resource) or (
+        ready.get("status") != conditions.TRUE and not has_endpoint(resource)
     ):
-        return f"it is not there yet ({ready.get('reason') or 'not looked at'})"
+        return f"it is not Ready yet ({ready.get('reason') or 'not reconciled'})"
     return ""
 
 
@@ -257,7 +253,7 @@ def _published(services: Services, scope: Scope) -> Mapping[Place, Mapping[str, 
         if len(parts) < 3 or not scope.has(Place(parts[0], parts[1])):
             continue
         tree = found.setdefault(Place(parts[0], parts[1]), {})
-        # Other keys are their owners' business: their values are not kept.
+        # The values of other keys are not kept.
         if len(parts) == 3 and parts[2] in PUBLISHED_KEYS:
             tree[parts[2]] = value[:256]
     return found
@@ -269,24 +265,24 @@ class _Secrets(NamedTuple):
 
 
 def _parameters(
-    services: Services, wishes: Sequence[Wish], instances: Sequence[ObservedInstance]
+    services: Services, databases: Sequence[Desired], instances: Sequence[ObservedInstance]
 ) -> Mapping[str, Mapping[str, ObservedParameter]]:
     """What is set in the groups of Databases that state parameters; one or two calls for each of
     them.
     """
     found: Dict[str, Mapping[str, ObservedParameter]] = {}
     by_identifier = {one.identifier: one for one in instances}
-    for wish in wishes:
-        observed = by_identifier.get(wish.identifier)
+    for desired in databases:
+        observed = by_identifier.get(desired.identifier)
         if (
-            wish.spec is None
-            or wish.under_way
+            desired.spec is None
+            or desired.under_way
             or observed is None
-            or "parameters" not in wish.spec.stated
+            or "parameters" not in desired.spec.stated
         ):
             continue
-        group = with_own_group(wish.spec, wish.own_identifier, observed).parameter_group or ""
-        with contextlib.suppress(NotFoundError):  # the instance's row says that it has another one
+        group = with_own_group(desired.spec, desired.own_identifier, observed).parameter_group or ""
+        with contextlib.suppress(NotFoundError):  # the instance's own difference names it
             found[group] = services.rds.parameters(group, only_set=True)
     return found
 

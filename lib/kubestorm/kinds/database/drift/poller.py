@@ -1,9 +1,9 @@
-"""One look after another: each distinct drift is told once, and again after it changed, or went and
-came back.
+"""Check for drift at intervals: each distinct finding is reported once, and again after it changed,
+or went and came back.
 
-What was told is remembered in the datastore by fingerprints, per Database and service, so that a
-service which does not answer for a while neither repeats nor forgets anything. It is written after
-the dispatch: a crash in between tells again, and never not at all.
+The datastore keeps fingerprints of what was reported, per Database and service, so that a service
+that does not answer for a while neither repeats nor loses anything. They are written after the
+dispatch: after a crash in between, a finding is reported twice rather than never.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ TRIGGER = "kubestorm.drift_detected"
 Announce = Callable[[Services, Sequence[Finding], Dispatch], None]
 """Notify people of new findings."""
 Told = Dict[str, Dict[str, str]]
-"""Database or orphan -> service -> fingerprint of what was told."""
+"""Database or orphan -> service -> fingerprint of what was reported."""
 
 
 class DriftPoller:
-    """What the sensor does at each look. Raises nothing: the next look tries again."""
+    """What the sensor runs at each interval. Raises nothing: the next check tries again."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class DriftPoller:
         self._unknown: Mapping[str, str] = {}
 
     def poll(self, services: Services) -> None:
-        """Look once, dispatch what is new, remember it."""
+        """Check once, dispatch what is new, remember it."""
         try:
             report = inspect(services)
         except Error as error:
@@ -53,8 +53,10 @@ class DriftPoller:
         self._say_unknown(report.unknown)
         try:
             self._tell(report, services)
-        except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next look repeats it)
-            self._log.warning("drift.not_told: %s; the next look tells again", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (any message bus, any datastore: the next check repeats it)
+            self._log.warning(
+                "drift.not_reported: %s; the next check reports it", type(error).__name__
+            )
 
     def _tell(self, report: Report, services: Services) -> None:
         told = self._load()
@@ -98,7 +100,7 @@ class DriftPoller:
 
 
 def remaining(told: Told, report: Report) -> Told:
-    """What stays remembered: what this report says nothing about. The rest is told anew when it
+    """What stays remembered: what this report does not cover. The rest is reported again when it
     comes back.
     """
     kept: Told = {}

@@ -1,4 +1,4 @@
-"""A report as people and rules read it. Pure."""
+"""A report in words, and as a trigger's payload. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KIND_MARK = "@"
 
 
 def payload(finding: Finding, cluster: str) -> Payload:
-    """What `kubestorm.drift_detected` carries: identity, what differs, and whether a run would mend
+    """What `kubestorm.drift_detected` carries: identity, what differs, and whether a run repairs
     any of it.
     """
     return {
@@ -38,32 +38,25 @@ def payload(finding: Finding, cluster: str) -> Payload:
 
 
 def sentence(finding: Finding) -> str:
-    """One finding in words: what differs, and what follows."""
-    told = "; ".join(_clause(one) for one in finding.differences)
+    """One finding in words: what differs, and what to do."""
+    differences = "; ".join(_clause(one) for one in finding.differences)
     if finding.orphan:
         return (
-            f"Nothing asks for what is left of {finding.place}: {told}. It is left alone; delete "
-            "it, or adopt it."
+            f"No Database for what is left of {finding.place}: {differences}. It is not changed; "
+            "delete it or adopt it."
         )
     if all(one.repairable for one in finding.differences):
-        return (
-            f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends it."
+        then = "A run of database_reconcile repairs it."
+    elif finding.repairable:
+        then = "A run of database_reconcile repairs part of it."
+    elif any(one.what == MISSING and one.field == "instance" for one in finding.differences):
+        then = (
+            "No empty instance is created in its place: set or change spec.restoreFrom, or see the "
+            "condition InstanceAvailable."
         )
-    if finding.repairable:
-        return (
-            f"{finding.origin.kind} {finding.place}: {told}. A run of database_reconcile mends a "
-            "part of it."
-        )
-    if any(one.what == MISSING and one.field == "instance" for one in finding.differences):
-        return (
-            f"{finding.origin.kind} {finding.place}: {told}. No empty instance is made in its "
-            "place: set or change "
-            "spec.restoreFrom, or see the condition InstanceAvailable for the other way."
-        )
-    return (
-        f"{finding.origin.kind} {finding.place}: {told}. A person has to decide; nothing is "
-        "changed."
-    )
+    else:
+        then = "Nothing is changed; a person has to decide."
+    return f"{finding.origin.kind} {finding.place}: {differences}. {then}"
 
 
 def key_of(finding: Finding) -> str:
@@ -125,7 +118,7 @@ def summary(report: Report) -> str:
     databases = [finding for finding in report.findings if not finding.orphan]
     orphans = [finding for finding in report.findings if finding.orphan]
     parts = [
-        f"{report.compared} Databases looked at" if report.compared != 1 else "1 Database looked at"
+        f"{report.compared} Databases checked" if report.compared != 1 else "1 Database checked"
     ]
     parts.append(
         f"{len(databases)} of them with drift ({_names(databases)})"
@@ -133,7 +126,7 @@ def summary(report: Report) -> str:
         else "none with drift"
     )
     parts.append(
-        f"{len(orphans)} leftovers that nothing asks for ({_names(orphans)})"
+        f"{len(orphans)} leftovers without a Database ({_names(orphans)})"
         if orphans
         else "no orphans"
     )
@@ -141,11 +134,11 @@ def summary(report: Report) -> str:
     if report.kept:
         text += f"; {len(report.kept)} leftovers are kept on purpose"
     if report.under_way:
-        text += f"; {len(report.under_way)} are under way and not compared"
+        text += f"; {len(report.under_way)} are changing and not compared"
     text += "."
     if report.unknown:
         names = ", ".join(sorted(report.unknown))
-        text += f" Unknown, because the service could not be asked: {names}."
+        text += f" Unknown, because the service did not answer: {names}."
     return text
 
 

@@ -1,4 +1,4 @@
-"""What is compared, and what comes of it: facts and findings as values."""
+"""What is compared, and what is found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KIND = "Database"
 
 
 class Place(NamedTuple):
-    """Where a Database is, or was: its names in Consul and Vault follow from it."""
+    """Namespace and name of a Database that exists or existed."""
 
     namespace: str
     name: str
@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """The kind of resource that asks: Database, or another that is read as one."""
+    """The kind of the resource: Database, or another that is read as one."""
 
     group: str = naming.GROUP
     version: str = naming.VERSION
@@ -38,8 +38,8 @@ DATABASE = Origin()
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it is wished. `repairable`: `database_reconcile` brings it back by
-    itself.
+    """One difference; `what` is missing, extra or different. `repairable`: a run of
+    `database_reconcile` repairs it.
     """
 
     service: str
@@ -51,37 +51,36 @@ class Difference(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One Database, as far as the comparison needs it."""
+class Desired:
+    """One Database: what should exist."""
 
     place: Place
     uid: str
     identifier: str
-    """The RDS instance that is its own."""
+    """Of its RDS instance."""
     vault_path: str
     """With the mount, as it is published."""
     spec: Optional[DatabaseSpec] = None
     tags: Mapping[str, str] = field(default_factory=dict)
     host: Optional[str] = None
-    """The address that status tells, None before there was one."""
+    """The endpoint in its status, None before there was one."""
     port: Optional[int] = None
     credentials_stored: bool = False
-    """Status says that Vault had them."""
+    """Its status says that Vault has them."""
     origin: Origin = DATABASE
     own_identifier: str = ""
     """The identifier that its name gives, which its own parameter group is named for, also where it
     was adopted.
     """
     rotation_due: bool = False
-    """New credentials are asked for and not there yet, so that a pending copy in Vault is at work.
-    """
+    """A rotation is requested and not finished, so that it needs its pending copy in Vault."""
     under_way: str = ""
-    """Why it is not compared now (being made, being changed, being deleted); empty when it is."""
+    """Why it is not compared now (being created, changed or deleted); empty when it is."""
 
 
 @dataclass(frozen=True)
-class World:
-    """What exists. None for what could not be asked; `unknown` then says why, by service."""
+class ObservedState:
+    """What exists. None for what could not be read; `unknown` then says why, by service."""
 
     instances: Optional[Tuple[ObservedInstance, ...]] = ()
     snapshots: FrozenSet[Place] = frozenset()
@@ -90,12 +89,12 @@ class World:
     """Our keys in Consul with their values; a place with foreign keys alone has an empty mapping.
     """
     secrets: Optional[Mapping[Place, int]] = field(default_factory=dict)
-    """The current version of each secret in Vault; 0 where it was listed and not looked at."""
+    """The current version of each secret in Vault; 0 where it was only listed."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     pending: FrozenSet[Place] = frozenset()
     """The places with a rotation's copy of new credentials in Vault."""
     parameters: Mapping[str, Mapping[str, ObservedParameter]] = field(default_factory=dict)
-    """What is set in parameter groups, by group; a group that is not there, or was not asked for,
+    """What is set in parameter groups, by group; a group that does not exist or was not read
     is not in it.
     """
 
@@ -112,12 +111,12 @@ class Finding:
 
     @property
     def repairable(self) -> bool:
-        """Whether a run of `database_reconcile` would mend any of it."""
+        """Whether a run of `database_reconcile` repairs any of it."""
         return any(one.repairable for one in self.differences)
 
 
 class Kept(NamedTuple):
-    """A leftover that is as it should be, and why."""
+    """A leftover that is kept on purpose, and why."""
 
     place: Place
     service: str
@@ -134,15 +133,13 @@ class Report:
     under_way: Mapping[Place, str] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
     compared: int = 0
-    """Databases looked at, those under way included."""
+    """Databases read, also those that are changing."""
 
     def is_judged(self, place: Place, service: str, *, orphan: bool) -> bool:
-        """Whether this report says anything of a place in a service; where it does not, what was
-        known stays so.
-        """
+        """Whether this report covers a place in a service; else earlier findings remain."""
         if place in self.under_way or service in self.unknown:
             return False
-        # Without RDS nobody can tell an orphan from a leftover of Retain or Snapshot.
+        # Without RDS, an orphan looks like a leftover of Retain or Snapshot.
         return not (orphan and RDS in self.unknown)
 
 

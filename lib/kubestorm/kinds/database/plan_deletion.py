@@ -1,12 +1,10 @@
 """How a Database ends: the steps from the deletion request to the release of the finalizer. Pure.
 
-Data outlives mistakes: retain is the default, Snapshot leaves two snapshots of which the first was
-seen `available` before anything was deleted, Delete needs the object's name in an annotation, and
-in a namespace that is being deleted it is carried out as Snapshot, because nobody was asked about
-this one database.
+Retain is the default. Snapshot leaves two snapshots, of which the first was `available` before
+anything was deleted. Delete needs the object's name in an annotation; in a namespace that is being
+deleted it is carried out as Snapshot, because nobody was asked about this one database.
 
-Each call looks at the world as it is and returns the one next step, so that a run that died is
-simply run again.
+Each call decides the next step from what is there now, so a run that died is simply repeated.
 """
 
 from __future__ import annotations
@@ -15,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Mapping, NamedTuple, Optional, Union
 
 from kubestorm.clients.rds import ObservedInstance, ObservedSnapshot
-from kubestorm.core.conditions import AWAITING_APPROVAL
 from kubestorm.core.naming import CONFIRM_DELETE_ANNOTATION
 from kubestorm.kinds.common.approval import EXPIRED, NO_APPROVAL_NEEDED, REFUSED, Approval
 from kubestorm.kinds.database.spec import DELETE, RETAIN, SNAPSHOT
+from kubestorm.kinds.database.status import Reason
 
 # A snapshot can be made of an instance in these states only. Source: CreateDBSnapshot in the RDS
 # API reference.
 SNAPSHOT_POSSIBLE = frozenset(("available", "storage-optimization"))
-# Nothing can be asked of the instance while it is in these; they pass by themselves.
+# RDS accepts no requests for the instance in these states; they end by themselves.
 BUSY = frozenset(
     (
         "creating",
@@ -40,7 +38,7 @@ BUSY = frozenset(
 
 @dataclass(frozen=True)
 class DeletionState:
-    """All that the decision needs."""
+    """What the decision needs."""
 
     name: str
     uid: str
@@ -53,13 +51,18 @@ class DeletionState:
     destroyed_before: bool = False
     """Status says that this object had an instance, so its absence now means that we deleted it."""
     approval: Approval = NO_APPROVAL_NEEDED
-    """Whether people have agreed, where they have to be asked."""
+    """Whether people approved, where they have to be asked."""
+    identifier: str = ""
+    """Of the instance, also of one that is gone."""
+    manual_identifier: str = ""
+    final_identifier: str = ""
 
 
 class CreateSnapshot(NamedTuple):
-    """Make the manual snapshot."""
+    """Create the manual snapshot."""
 
     message: str
+    reason: str = Reason.SNAPSHOTTING
 
 
 class DeleteInstance(NamedTuple):
@@ -67,6 +70,7 @@ class DeleteInstance(NamedTuple):
 
     keep: bool
     message: str
+    reason: str = Reason.DELETING
 
 
 class WaitFor(NamedTuple):
@@ -107,45 +111,50 @@ def next_step(state: DeletionState) -> Step:
         return Finish(
             False,
             False,
-            f"The RDS instance {instance.identifier} is not this Database's and is left alone.",
+            f"RDS instance {instance.identifier} belongs to another owner; not changed.",
         )
     if policy == RETAIN:
-        kept = f"The RDS instance {instance.identifier}" if instance else "Nothing in RDS"
+        kept = (
+            f"RDS instance {instance.identifier} is kept"
+            if instance
+            else "There is no RDS instance"
+        )
         return Finish(
             False,
             False,
-            f"{kept} is kept, with its credentials in Vault and its address in Consul.",
+            f"{kept}; credentials in Vault and endpoint in Consul are kept.",
         )
     if policy == DELETE and state.annotations.get(CONFIRM_DELETE_ANNOTATION) != state.name:
         message = (
-            "deletionPolicy is Delete, which destroys the data for ever. Confirm with: kubectl "
+            "deletionPolicy is Delete, which destroys the data permanently. Confirm with: kubectl "
             "annotate "
             f"databases.kubestorm.io {state.name} {CONFIRM_DELETE_ANNOTATION}={state.name}, or "
             "set spec.deletionPolicy "
             "to Snapshot or Retain."
         )
-        return Blocked("ConfirmationMissing", message)
+        return Blocked(Reason.CONFIRMATION_MISSING, message)
     if policy == DELETE and not state.approval.is_open:
         return _unapproved(state.approval, state.name)
     if instance is None:
         return _after_instance(state, policy)
     if instance.status == "deleting":
         return WaitFor(
-            "Deleting", f"RDS is deleting instance {instance.identifier}; this takes minutes."
+            Reason.DELETING,
+            f"Deleting RDS instance {instance.identifier}; this usually takes several minutes.",
         )
     if instance.status in BUSY:
         message = (
-            f"RDS says {instance.status} of instance {instance.identifier}; the deletion goes on "
+            f"RDS instance {instance.identifier} is {instance.status}; the deletion continues "
             "after that."
         )
-        return WaitFor("WaitingForInstance", message)
+        return WaitFor(Reason.WAITING_FOR_INSTANCE, message)
     if instance.deletion_protection:
         message = (
-            f"Deletion protection is on for instance {instance.identifier}. Turn it off in AWS, "
-            "and the deletion goes on: aws rds modify-db-instance --no-deletion-protection "
+            f"Deletion protection is on for RDS instance {instance.identifier}. To continue, turn "
+            "it off in AWS: aws rds modify-db-instance --no-deletion-protection "
             f"--db-instance-identifier {instance.identifier}"
         )
-        return Blocked("DeletionProtected", message)
+        return Blocked(Reason.DELETION_PROTECTED, message)
     if policy == DELETE:
         return DeleteInstance(
             False,
@@ -159,14 +168,13 @@ def _snapshot_first(state: DeletionState, instance: ObservedInstance) -> Step:
     if snapshot is None:
         if instance.status not in SNAPSHOT_POSSIBLE:
             message = (
-                f"RDS says {instance.status} of instance {instance.identifier}, and makes no "
-                "snapshot in that state; "
-                "operations have to look at it, or set spec.deletionPolicy to Retain to let the "
-                "object go."
+                f"RDS instance {instance.identifier} is {instance.status}, and RDS cannot make a "
+                "snapshot in that state. Repair it in AWS, or set spec.deletionPolicy to Retain to "
+                "delete this resource only."
             )
-            return Blocked("SnapshotImpossible", message)
+            return Blocked(Reason.SNAPSHOT_IMPOSSIBLE, message)
         return CreateSnapshot(
-            f"Making a snapshot of instance {instance.identifier} before it is deleted."
+            f"Creating a snapshot of RDS instance {instance.identifier} before it is deleted."
         )
     if snapshot.status == "available":
         message = (
@@ -178,11 +186,12 @@ def _snapshot_first(state: DeletionState, instance: ObservedInstance) -> Step:
         message = (
             f"Snapshot {snapshot.identifier} failed, so instance {instance.identifier} is kept. "
             "Delete that snapshot "
-            "to have another one made, or set spec.deletionPolicy to Retain."
+            "to have it created again, or set spec.deletionPolicy to Retain."
         )
-        return Blocked("SnapshotFailed", message)
+        return Blocked(Reason.SNAPSHOT_FAILED, message)
     return WaitFor(
-        "Snapshotting", f"RDS is making snapshot {snapshot.identifier}; this takes minutes."
+        Reason.SNAPSHOTTING,
+        f"Creating snapshot {snapshot.identifier}; this usually takes several minutes.",
     )
 
 
@@ -191,13 +200,13 @@ def _after_instance(state: DeletionState, policy: str) -> Step:
         return Finish(
             True,
             True,
-            "The instance is gone, with its credentials in Vault and its address in Consul.",
+            "The instance, its credentials in Vault and its endpoint in Consul are deleted.",
         )
     final, manual = state.final_snapshot, state.manual_snapshot
     if final is not None and final.status not in ("available", "failed"):
         return WaitFor(
-            "Snapshotting",
-            f"RDS is making the final snapshot {final.identifier}; this takes minutes.",
+            Reason.SNAPSHOTTING,
+            f"Creating the final snapshot {final.identifier}; this usually takes several minutes.",
         )
     kept = next(
         (item for item in (final, manual) if item is not None and item.status == "available"), None
@@ -212,10 +221,9 @@ def _after_instance(state: DeletionState, policy: str) -> Step:
         return Finish(
             True,
             False,
-            "The RDS instance was gone already and left no snapshot; its credentials stay in "
-            "Vault.",
+            "The RDS instance no longer existed and left no snapshot; credentials stay in Vault.",
         )
-    return Finish(True, True, "There was no RDS instance yet; nothing is left behind.")
+    return Finish(True, True, "No RDS instance was created; nothing is left.")
 
 
 def _unapproved(approval: Approval, name: str) -> Blocked:
@@ -225,17 +233,20 @@ def _unapproved(approval: Approval, name: str) -> Blocked:
     )
     if approval.state == REFUSED:
         return Blocked(
-            "ApprovalRefused",
+            Reason.APPROVAL_REFUSED,
             f"{approval.by or 'Somebody'} refused the deletion of the data. {again}",
         )
     if approval.state == EXPIRED:
-        return Blocked("ApprovalExpired", f"Nobody approved the deletion in time. {again}")
+        return Blocked(Reason.APPROVAL_EXPIRED, f"Nobody approved the deletion in time. {again}")
     return Blocked(
-        AWAITING_APPROVAL,
+        Reason.AWAITING_APPROVAL,
         "Waiting for approval: another person has to approve the deletion of the data.",
     )
 
 
 def describe_step(step: Step) -> Mapping[str, Any]:
     """A step as data, for an execution's result."""
-    return {"step": type(step).__name__, **step._asdict()}
+    values = step._asdict()
+    if "reason" in values:
+        values["reason"] = str(values["reason"])
+    return {"step": type(step).__name__, **values}

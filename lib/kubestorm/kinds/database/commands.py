@@ -1,17 +1,16 @@
-"""What a person may ask of one Database without editing a file: written on the object, and done by
-the journey.
+"""What people ask for without editing a file: create, resize, snapshot, rotate, delete, list, show.
 
-Nothing here changes AWS, Vault or Consul: the wish is on the object, so it survives restarts and is
-carried out under the object's Lease like everything else. What cannot be is refused in a sentence
-before anything is written. Who asked is on the object too, as annotation and in an Event.
+A request is written on the object and nothing here changes AWS, Vault or Consul: it survives
+restarts and is carried out by the object's next run, under its Lease. What cannot be done is
+refused before anything is written. Who asked is in an annotation and in an Event.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional
+from dataclasses import asdict, dataclass
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from kubestorm.clients.kube import Resource
 from kubestorm.clients.services import Services
@@ -20,27 +19,32 @@ from kubestorm.core.errors import ConflictError, DefinitionError, Error, NotFoun
 from kubestorm.core.settings import KindMapping
 from kubestorm.core.spec_reader import InvalidSpecError
 from kubestorm.core.times import format_time
-from kubestorm.kinds.database import asked_snapshot
-from kubestorm.kinds.database.kinds import as_database, in_their_words, patch_of, their_path
-from kubestorm.kinds.database.own_parameters import with_own_group
-from kubestorm.kinds.database.plan import Refuse, plan_instance, refuse_shrinking
+from kubestorm.kinds.database import plan_snapshot
+from kubestorm.kinds.database.plan import plan_instance
+from kubestorm.kinds.database.plan_changes import Refuse, refuse_shrinking
+from kubestorm.kinds.database.plan_parameters import with_own_group
 from kubestorm.kinds.database.spec import DELETE, RETAIN, DatabaseSpec, parse_database, policy_of
-from kubestorm.kinds.database.views import DATABASES, resource_of
+from kubestorm.kinds.database.spec_mapping import (
+    as_database,
+    get_path,
+    in_their_words,
+    patch_of,
+    their_path,
+)
 
-NOBODY = "somebody who gave no name"
+NOBODY = "somebody (no name given)"
 MAX_NAME = 128
-# Source: "Names must be DNS subdomain names" of the Kubernetes documentation, shortened to a label
-# for Consul and RDS.
-# Who changes what by these actions is told apart from the journey's own writes in
-# metadata.managedFields.
+# Tells these writes from those of the runs in metadata.managedFields.
 FIELD_MANAGER = "kubestorm-requests"
+
+DATABASES = Resource(naming.GROUP, naming.VERSION, "databases")
 
 Answer = Dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Target:
-    """The object that is meant, as it was when it was read."""
+    """The object as it was read, and how to read its kind."""
 
     resource: Resource
     object: Mapping[str, Any]
@@ -55,7 +59,7 @@ class Target:
         return str(self.object["metadata"].get("namespace", ""))
 
     @property
-    def is_going(self) -> bool:
+    def is_deleting(self) -> bool:
         return bool(self.object["metadata"].get("deletionTimestamp"))
 
     def answer(self, message: str, **more: Any) -> Answer:
@@ -83,13 +87,13 @@ def create(
     spec: Optional[Mapping[str, Any]] = None,
     requested_by: str = "",
 ) -> Answer:
-    """Write a Database. One that is there and asks for the same counts as done; any other is left
-    alone.
+    """Write a Database. One that exists with the same spec counts as done; another is not changed.
+    Raises DefinitionError for what is not offered. Safe to repeat.
     """
     if not naming.LABEL.fullmatch(name):
         message = (
-            f"{name!r} is no name for a Database: small letters, digits and hyphens, 63 at most, "
-            "no hyphen outside."
+            f"{name!r} is not a valid name: lowercase letters, digits and hyphens, at most 63, no "
+            "hyphen first or last."
         )
         raise DefinitionError(message, field="name")
     given = {
@@ -99,7 +103,7 @@ def create(
         "storage.sizeGiB": storage_gib,
         "deletionPolicy": deletion_policy,
     }
-    wish = _merged(spec or {}, patch_of({path: value for path, value in given.items() if value}))
+    wanted = _merged(spec or {}, patch_of({path: value for path, value in given.items() if value}))
     who = _who(requested_by)
     body: Dict[str, Any] = {
         "apiVersion": DATABASES.api_version,
@@ -109,23 +113,21 @@ def create(
             "namespace": namespace,
             "annotations": {naming.REQUESTED_BY_ANNOTATION: who},
         },
-        "spec": wish,
+        "spec": wanted,
     }
     parse_database(body, services.settings.database)
     try:
         written = services.kube.create(DATABASES, body, namespace)
     except ConflictError:
-        return _there_already(services, namespace, name, wish)
+        return _existing(services, namespace, name, wanted)
     except NotFoundError as error:
-        message = (
-            f"There is no namespace {namespace} to make a Database in; make it first, or name "
-            "another."
-        )
+        message = f"Namespace {namespace} does not exist; create it first, or name another one."
         raise DefinitionError(message, field="namespace") from error
     target = Target(DATABASES, written, None)
-    _tell(services, target, "Requested", f"{who} asked for this Database.")
+    _leave_event(services, target, "Requested", f"{who} requested this Database.")
     return target.answer(
-        f"Database {namespace}/{name} is asked for; it is Ready in some minutes.", changed=True
+        f"Database {namespace}/{name} requested; it is usually Ready in 5 to 10 minutes.",
+        changed=True,
     )
 
 
@@ -139,41 +141,39 @@ def resize(
     requested_by: str = "",
     kind: str = "",
 ) -> Answer:
-    """Ask for another size, a larger disk, or both. Refused before anything is written where it
-    cannot be.
+    """Write another size, a larger disk, or both. Raises DefinitionError before anything is written
+    where it cannot be done. Safe to repeat.
     """
-    wishes = {
+    wanted = {
         path: value for path, value in (("size", size), ("storage.sizeGiB", storage_gib)) if value
     }
-    if not wishes:
-        raise DefinitionError("Say what it is to become: size, storage_gib, or both.", field="size")
+    if not wanted:
+        raise DefinitionError("Give size, storage_gib, or both.", field="size")
     target = _target(services, namespace, name, kind)
-    _refuse_going(target)
+    _refuse_deleting(target)
     now: Dict[str, Any] = {}
     paths: Dict[str, Any] = {}
-    for ours, value in wishes.items():
+    for ours, value in wanted.items():
         path = their_path(ours, target.kind)
         if path is None:
             message = (
-                f"{kind} has no field for {ours} in the pack's configuration (database.kinds)."
+                f"database.kinds in the pack's configuration has no field for {ours} of {kind}."
             )
             raise DefinitionError(message, field=f"spec.{ours}")
-        now[path], paths[path] = _get(target.object, path), value
+        now[path], paths[path] = get_path(target.object, path), value
     changed = {path: value for path, value in paths.items() if now[path] != value}
-    told = " and ".join(f"{path} {value}" for path, value in paths.items())
+    values = " and ".join(f"{path} {value}" for path, value in paths.items())
     if not changed:
         return target.answer(
-            f"{target.name} asks for {told} already; nothing was changed.", changed=False
+            f"{target.name} already has {values}; nothing was changed.", changed=False
         )
     body = patch_of(changed)
     _refuse_impossible(services, target, _merged(target.object, body), storage_gib)
     who = _who(requested_by)
     written = _patch(services, target, body, {naming.REQUESTED_BY_ANNOTATION: who})
     parts = [f"{path} {value} (was {now[path] or 'not stated'})" for path, value in changed.items()]
-    _tell(services, written, "ResizeRequested", f"{who} asked for {' and '.join(parts)}.")
-    message = (
-        f"{target.name} now asks for {told}; where it is kept in a file, change it there as well."
-    )
+    _leave_event(services, written, "ResizeRequested", f"{who} requested {' and '.join(parts)}.")
+    message = f"{target.name} now has {values}; if it comes from a file, change the file too."
     return target.answer(message, changed=True)
 
 
@@ -186,31 +186,31 @@ def snapshot(
     requested_by: str = "",
     kind: str = "",
 ) -> Answer:
-    """Ask for a manual snapshot. Safe to repeat with the same word; without one, the time makes it
-    a new one.
+    """Request a manual snapshot. Safe to repeat with the same word; without one, the time is used
+    and each call is a new snapshot.
     """
     word = snapshot or services.now().strftime("%Y%m%dt%H%M%Sz")
-    if not asked_snapshot.is_word(word):
+    if not plan_snapshot.is_word(word):
         message = (
             f"{word!r} cannot be part of a snapshot's name; use letters, digits and single "
             "hyphens, "
-            f"{asked_snapshot.WORD_LENGTH} at most, a letter or digit at both ends."
+            f"{plan_snapshot.WORD_LENGTH} at most, a letter or digit at both ends."
         )
         raise DefinitionError(message, field="snapshot")
     target = _target(services, namespace, name, kind)
-    _refuse_going(target)
+    _refuse_deleting(target)
     instance = untrusted.status(target.object).get("instanceIdentifier")
     if not instance:
-        message = f"{target.name} has no instance yet, so there is nothing to take a snapshot of."
+        message = f"{target.name} has no instance yet; there is nothing to snapshot."
         raise DefinitionError(message, field="name")
     who = _who(requested_by)
     annotations = {naming.SNAPSHOT_ANNOTATION: word, naming.REQUESTED_BY_ANNOTATION: who}
     written = _patch(services, target, {}, annotations)
-    _tell(services, written, "SnapshotRequested", f"{who} asked for the snapshot {word}.")
-    identifier = asked_snapshot.identifier(
+    _leave_event(services, written, "SnapshotRequested", f"{who} requested snapshot {word}.")
+    identifier = plan_snapshot.identifier(
         str(instance), str(target.object["metadata"]["uid"]), word
     )
-    message = f"A snapshot of {instance} is asked for; status.requestedSnapshot says how far it is."
+    message = f"Snapshot of {instance} requested; see status.requestedSnapshot."
     return target.answer(message, request=word, snapshot=identifier)
 
 
@@ -222,21 +222,23 @@ def rotate(
     kind: str = "",
     requested_by: str = "",
 ) -> Answer:
-    """Ask for new credentials. Safe to repeat with the same `request`; without one, the time makes
-    it a new one.
+    """Request new credentials. Safe to repeat with the same `request`; without one, each call is a
+    new rotation.
     """
-    wish = request or format_time(services.now())
+    word = request or format_time(services.now())
     target = _target(services, namespace, name, kind)
-    _refuse_going(target)
+    _refuse_deleting(target)
     who = _who(requested_by)
-    annotations = {naming.ROTATE_ANNOTATION: wish, naming.REQUESTED_BY_ANNOTATION: who}
+    annotations = {naming.ROTATE_ANNOTATION: word, naming.REQUESTED_BY_ANNOTATION: who}
     written = _patch(services, target, {}, annotations)
-    _tell(services, written, "RotationRequested", f"{who} asked for new credentials ({wish}).")
-    message = (
-        "New credentials are asked for; InstanceAvailable says RotatingCredentials until they are "
-        "there."
+    _leave_event(
+        services, written, "RotationRequested", f"{who} requested new credentials ({word})."
     )
-    return target.answer(message, request=wish)
+    message = (
+        "New credentials requested; InstanceAvailable has the reason RotatingCredentials until "
+        "they are in use."
+    )
+    return target.answer(message, request=word)
 
 
 def delete(
@@ -248,13 +250,13 @@ def delete(
     requested_by: str = "",
     kind: str = "",
 ) -> Answer:
-    """Ask for its deletion. `confirm`, its own name, is the second key that deletionPolicy Delete
-    needs.
+    """Delete the object. `confirm`, its own name, is required by deletionPolicy Delete. Safe to
+    repeat.
     """
     target = _target(services, namespace, name, kind)
     if confirm and confirm != name:
         message = (
-            f"confirm is {confirm!r}; to destroy the data of {name}, it has to be {name}. Nothing "
+            f"confirm is {confirm!r}; to destroy the data of {name}, it must be {name}. Nothing "
             "was changed."
         )
         raise DefinitionError(message, field="confirm")
@@ -265,49 +267,45 @@ def delete(
         given = untrusted.annotations_of(target.object).get(naming.CONFIRM_DELETE_ANNOTATION)
         if not confirm and given != name:
             message = (
-                f"deletionPolicy of {name} is Delete, which destroys the data for ever. Give "
-                f"confirm={name} to go on, "
-                "or set deletionPolicy to Snapshot or Retain first. Nothing was changed."
+                f"deletionPolicy of {name} is Delete, which destroys the data permanently. To "
+                f"continue, give confirm={name}, or set deletionPolicy to Snapshot or Retain "
+                "first. Nothing was changed."
             )
             raise DefinitionError(message, field="confirm")
-        # Under another policy it would be a second key lying about for the day when the policy
-        # changes.
+        # Not under another policy, where it would still confirm after the policy has changed.
         annotations[naming.CONFIRM_DELETE_ANNOTATION] = name
     elif confirm:
-        what = "keeps the instance" if policy == RETAIN else "keeps the data in snapshots"
+        what = "keeps the instance" if policy == RETAIN else "keeps snapshots"
         message = (
             f"deletionPolicy of {name} is {policy}, which {what}; there is nothing to confirm. "
-            "Leave confirm out."
+            "Omit confirm."
         )
         raise DefinitionError(message, field="confirm")
     written = _patch(services, target, {}, annotations)
-    _tell(
+    _leave_event(
         services,
         written,
         "DeletionRequested",
-        f"{who} asked for the deletion (deletionPolicy {policy}).",
+        f"{who} requested the deletion (deletionPolicy {policy}).",
     )
-    if not target.is_going:
+    if not target.is_deleting:
         uid = str(target.object["metadata"]["uid"])
         with contextlib.suppress(NotFoundError):
             services.kube.delete(target.resource, name, namespace, uid=uid)
-    return target.answer(f"{_is_going(target)}; {_OUTLOOK[policy]}", policy=policy)
+    return target.answer(f"{_deleting(target)}; {_OUTLOOK[policy]}", policy=policy)
 
 
 _OUTLOOK = {
-    "Retain": "its instance, credentials and address stay.",
-    "Snapshot": (
-        "it is gone when a snapshot was made, seen available, and the instance deleted with a "
-        "final one."
-    ),
-    "Delete": "its instance, backups, credentials and address are destroyed, as confirmed.",
+    "Retain": "its instance, credentials and endpoint are kept.",
+    "Snapshot": ("a snapshot is created first, then the instance is deleted with a final one."),
+    "Delete": "its instance, backups, credentials and endpoint are destroyed, as confirmed.",
 }
 
 
-def _is_going(target: Target) -> str:
+def _deleting(target: Target) -> str:
     return (
-        f"{target.name} was being deleted already"
-        if target.is_going
+        f"{target.name} is already being deleted"
+        if target.is_deleting
         else f"{target.name} is being deleted"
     )
 
@@ -325,16 +323,16 @@ def _target(services: Services, namespace: str, name: str, kind: str) -> Target:
     try:
         found = services.kube.get(resource, name, namespace)
     except NotFoundError as error:
-        message = f"There is no {resource.plural}.{resource.group} {name} in namespace {namespace}."
+        message = f"{resource.plural}.{resource.group} {name} not found in namespace {namespace}."
         raise NotFoundError(message, service="Kubernetes", status_code=error.status_code) from error
     return Target(resource, found, mapping)
 
 
-def _refuse_going(target: Target) -> None:
-    if target.is_going:
+def _refuse_deleting(target: Target) -> None:
+    if target.is_deleting:
         ready = conditions.condition_in(untrusted.status(target.object), conditions.READY)
         message = (
-            f"{target.name} is being deleted ({ready.get('reason') or 'not looked at yet'}); "
+            f"{target.name} is being deleted ({ready.get('reason') or 'not reconciled yet'}); "
             "nothing was changed."
         )
         raise DefinitionError(message, field="name")
@@ -343,8 +341,8 @@ def _refuse_going(target: Target) -> None:
 def _refuse_impossible(
     services: Services, target: Target, preview: Mapping[str, Any], storage_gib: int
 ) -> None:
-    """Raise DefinitionError where the journey would refuse the changed object, or leave a disk that
-    has grown by itself as large as it is. `storage_gib` is what was asked for, 0 for nothing.
+    """Raise DefinitionError where a run would refuse the changed object, or where a disk that RDS
+    has grown would stay larger. `storage_gib` is the requested size, 0 for none.
     """
     settings = services.settings
     try:
@@ -368,7 +366,7 @@ def _refusal(
     try:
         observed = services.rds.describe(identifier)
     except Error:
-        return None  # the journey looks again, and tells; not knowing is no reason to refuse a wish
+        return None  # the next run reports it
     if observed is None or observed.owner_uid != metadata["uid"]:
         return None
     spec = with_own_group(spec, own, observed)
@@ -378,19 +376,16 @@ def _refusal(
     return next((item for item in decisions if isinstance(item, Refuse) and item.change), None)
 
 
-def _there_already(
-    services: Services, namespace: str, name: str, wish: Mapping[str, Any]
-) -> Answer:
+def _existing(services: Services, namespace: str, name: str, wanted: Mapping[str, Any]) -> Answer:
     target = _target(services, namespace, name, "")
-    if target.object.get("spec") == wish and not target.is_going:
+    if target.object.get("spec") == wanted and not target.is_deleting:
         return target.answer(
-            f"Database {namespace}/{name} is there already, and asks for the same.", changed=False
+            f"Database {namespace}/{name} already exists with this spec.", changed=False
         )
-    state = "is being deleted" if target.is_going else "is there already"
+    state = "is being deleted" if target.is_deleting else "already exists"
     message = (
-        f"Database {namespace}/{name} {state} and was left as it is; choose another name, or "
-        "change that one "
-        "(database_resize, kubectl edit)."
+        f"Database {namespace}/{name} {state} and was not changed; choose another name, or change "
+        "that one (database_resize, kubectl edit)."
     )
     raise DefinitionError(message, field="name")
 
@@ -398,7 +393,7 @@ def _there_already(
 def _patch(
     services: Services, target: Target, body: Mapping[str, Any], annotations: Mapping[str, str]
 ) -> Target:
-    """Write with the uid, so that another object under the same name is not touched."""
+    """With the uid, so that another object of the same name is not changed."""
     uid = target.object["metadata"]["uid"]
     whole = {
         **body,
@@ -410,8 +405,8 @@ def _patch(
     return Target(target.resource, written, target.kind)
 
 
-def _tell(services: Services, target: Target, reason: str, message: str) -> None:
-    """Leave an Event; that it cannot be left stops nothing, the annotation is there."""
+def _leave_event(services: Services, target: Target, reason: str, message: str) -> None:
+    """Leave an Event; where that fails, the annotation still says who asked."""
     with contextlib.suppress(Error):
         services.kube.create_event(
             target.object, reason=reason, message=message, now=services.now()
@@ -419,19 +414,13 @@ def _tell(services: Services, target: Target, reason: str, message: str) -> None
 
 
 def _who(name: str) -> str:
-    """A name as people type it, on one line."""
+    """A name on one line, at most MAX_NAME characters."""
     return (
         " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[
             :MAX_NAME
         ]
         or NOBODY
     )
-
-
-def _get(value: Any, path: str) -> Any:
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Dict[str, Any]:
@@ -442,3 +431,79 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Dict[str, Any
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         result[key] = _merged(old, value) if both else copy.deepcopy(value)  # type: ignore
     return result
+
+
+# Reading.
+
+
+def resource_of(services: Services, kind: str = "") -> Resource:
+    """The resource that `kind` (`plural.group`, as kubectl takes it) names; Database where it is
+    empty.
+    """
+    if kind in ("", "databases", f"databases.{naming.GROUP}"):
+        return DATABASES
+    plural, _, group = kind.partition(".")
+    for mapping in services.settings.database.kinds:
+        if (mapping.plural, mapping.group) == (plural, group):
+            return Resource(group, mapping.version, plural)
+    raise DefinitionError(
+        f"database.kinds in the pack's configuration has no {kind}.", field="kind"
+    )
+
+
+def list_databases(services: Services, namespace: str = "") -> List[Mapping[str, Any]]:
+    """One line each, sorted by namespace and name; every namespace where none is given."""
+    found = services.kube.list_all(DATABASES, namespace)
+    return sorted(
+        (_line(item) for item in found), key=lambda line: (line["namespace"], line["name"])
+    )
+
+
+def show_database(services: Services, namespace: str, name: str) -> Mapping[str, Any]:
+    """The spec, the status and what each service has, or the error of one that does not answer."""
+    resource = services.kube.get(DATABASES, name, namespace)
+    cluster = services.settings.cluster
+    status: Mapping[str, Any] = untrusted.status(resource)
+    identifier = status.get("instanceIdentifier") or naming.rds_identifier(
+        services.settings.database.identifier_prefix, cluster, namespace, name
+    )
+    shown: Dict[str, Any] = {**_line(resource), "spec": resource.get("spec"), "status": status}
+    services_say: Dict[str, Callable[[], Any]] = {
+        "rds": lambda: describe_instance(services, str(identifier)),
+        "vault": lambda: services.vault.describe(naming.vault_path(cluster, namespace, name)),
+        "consul": lambda: services.consul.show_tree(naming.consul_prefix(cluster, namespace, name)),
+    }
+    for service, ask in services_say.items():
+        try:
+            shown[service] = ask()
+        except Error as error:
+            shown[service] = {"error": str(error)}
+    return shown
+
+
+def describe_instance(services: Services, identifier: str) -> Mapping[str, Any]:
+    """An RDS instance as plain values. NotFoundError when there is none."""
+    observed = services.rds.describe(identifier)
+    if observed is None:
+        raise NotFoundError(f"RDS instance {identifier} not found.", service="AWS RDS")
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(observed).items()
+    }
+
+
+def _line(resource: Mapping[str, Any]) -> Dict[str, Any]:
+    metadata, spec = resource["metadata"], resource.get("spec") or {}
+    status = untrusted.status(resource)
+    ready = conditions.condition_in(status, conditions.READY)
+    return {
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "engine": spec.get("engine"),
+        "version": spec.get("version"),
+        "size": spec.get("size"),
+        "ready": ready.get("status", conditions.UNKNOWN),
+        "reason": ready.get("reason", ""),
+        "message": ready.get("message", ""),
+        "endpoint": untrusted.mapping(status.get("endpoint")).get("host"),
+    }

@@ -1,25 +1,28 @@
-"""What a rotation of credentials does next. Pure: what is seen in Vault and RDS in, the one next
-step out.
+"""The next step of a rotation of credentials. Pure: what Vault and RDS say in, one step out.
 
-The new password is first kept in Vault beside the current one (`<path>/pending`), then set in RDS,
-then, once RDS has applied it, made the current one with check-and-set. Readers see the current one
-until that moment. Nothing is remembered but in these places, so a run that died is simply run
-again; at each moment the password that opens the instance is in Vault, as the current or as the
-pending one.
+The new password is first stored in Vault next to the current one (`<path>/pending`), then set in
+RDS, then, once RDS has applied it, made the current one with check-and-set. Readers see the current
+one until then. All state is in these places, so a run that died is simply repeated; at each moment
+the password that opens the instance is in Vault, as the current or as the pending one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Optional, Union
+from typing import Any, Mapping, NamedTuple, Optional, Union
+
+from kubestorm.core import untrusted
+from kubestorm.core.naming import ROTATE_ANNOTATION
+
+STATUS_FIELD = "credentialsRotation"
 
 
 @dataclass(frozen=True)
 class RotationState:
-    """All that the decision needs."""
+    """What the decision needs."""
 
     request: Optional[str]
-    """What the object's annotation says now, None without one."""
+    """The rotation that the object's annotation asks for, None without one."""
     done: Optional[str]
     """The request that status says was carried out last."""
     current_version: int
@@ -37,14 +40,14 @@ class RotationState:
 
 
 class StorePending(NamedTuple):
-    """Make a new password and keep it beside the current one, which is version `replaces`."""
+    """Make a new password and store it next to the current one, which is version `replaces`."""
 
     request: str
     replaces: int
 
 
 class SetPassword(NamedTuple):
-    """Give the instance the pending password, then note its token on it: in this order, a repeat
+    """Give the instance the pending password, then tag it with the token: in this order, a repeat
     sets it again.
     """
 
@@ -60,22 +63,25 @@ class Promote(NamedTuple):
 
 
 class Conclude(NamedTuple):
-    """The current secret opens the instance: note its version on it, record the request, forget the
-    pending copy.
+    """The current secret opens the instance: tag it with the version, record the request, delete
+    the pending copy.
     """
 
     request: str
 
 
 class Abandon(NamedTuple):
-    """Somebody else changed the current secret meanwhile. Theirs counts: let the instance be given
-    it.
-    """
+    """Somebody else changed the current secret meanwhile: give the instance theirs."""
 
     request: str
 
 
 Step = Union[StorePending, SetPassword, AwaitPassword, Promote, Conclude, Abandon]
+
+
+def requested(resource: Mapping[str, Any]) -> Optional[str]:
+    """The rotation that the object's annotation asks for, None without one."""
+    return untrusted.annotations_of(resource).get(ROTATE_ANNOTATION) or None
 
 
 def is_rotating(state: RotationState) -> bool:

@@ -1,8 +1,7 @@
-"""Other kinds of resource that ask for a database (the form of 2016 among them), read as if they
-were a Database.
+"""Other kinds of resource that describe a database (`database.kinds`), read as a Database. Pure.
 
-Pure. Only the words differ: the journey, its finalizer, its status and its conditions are the same,
-and what is told to the developer names the fields that the developer wrote.
+Only the field names differ: steps, finalizer, status and conditions are the same, and messages name
+the fields that the developer wrote.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ Object = Dict[str, Any]
 
 
 def mapping_for(identity: Identity, kinds: Sequence[KindMapping]) -> Optional[KindMapping]:
-    """How this object is to be read, None where it is a Database (or nobody said)."""
+    """How to read this object, None for a Database."""
     return next(
         (kind for kind in kinds if (kind.group, kind.plural) == (identity.group, identity.plural)),
         None,
@@ -24,12 +23,12 @@ def mapping_for(identity: Identity, kinds: Sequence[KindMapping]) -> Optional[Ki
 
 
 def as_database(resource: Mapping[str, Any], kind: Optional[KindMapping]) -> Object:
-    """The object with a `spec` in our words; metadata and status are as they were."""
+    """The object with the `spec` of a Database; metadata and status are as they were."""
     if kind is None:
         return dict(resource)
     spec: Object = {}
     for theirs, ours in kind.fields.items():
-        value = _get(resource, theirs)
+        value = get_path(resource, theirs)
         if value is not None:
             _put(spec, ours, value)
     for ours, value in kind.values.items():
@@ -55,8 +54,8 @@ def patch_of(values: Mapping[str, Any]) -> Object:
 
 
 def in_their_words(text: str, kind: Optional[KindMapping]) -> str:
-    """A message with the fields' names as the developer wrote them; longer names first, as one may
-    begin another.
+    """A message with the field names that the developer wrote; longer names first, as one may begin
+    another.
     """
     if kind is None:
         return text
@@ -65,7 +64,7 @@ def in_their_words(text: str, kind: Optional[KindMapping]) -> str:
     return text
 
 
-def _get(value: Any, path: str) -> Any:
+def get_path(value: Any, path: str) -> Any:
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
