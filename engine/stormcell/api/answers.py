@@ -105,8 +105,8 @@ async def read_body(request: Request, *, kind: type = dict) -> Any:
 
 
 def page_of(request: Request, *, default: int = DEFAULT_LIMIT) -> Page:
-    limit = number(request, "limit", default)
-    offset = number(request, "offset", 0)
+    limit = whole_number(request, "limit", default)
+    offset = whole_number(request, "offset", 0)
     if limit < -1 or limit == 0:
         raise InvalidInputError(
             f'Limit, "{limit}" specified, must be a positive number, or -1 for all.'
@@ -194,7 +194,7 @@ def _without(source: dict[str, Any], path: list[str]) -> dict[str, Any]:
     return {**source, head: _without(below, rest)} if isinstance(below, dict) else source
 
 
-def number(request: Request, name: str, default: int) -> int:
+def whole_number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, "")
     if not text:
         return default

@@ -21,10 +21,10 @@ from stormcell.api.answers import (
     flag,
     listing,
     newest_first,
-    number,
     page_of,
     read_body,
     shaped,
+    whole_number,
 )
 from stormcell.api.documents import execution_document
 from stormcell.api.permissions import (
@@ -180,7 +180,7 @@ class _Executions:
     async def children(self, request: Request) -> Response:
         """Everything below an execution, depth first, as deep as `depth` says; -1 is all. Source:
         get_descendants in st2common/services/executions.py of StackStorm 3.9."""
-        depth = number(request, "depth", -1)
+        depth = whole_number(request, "depth", -1)
         found: list[Execution] = []
         self._descend(self._find(request).id, depth, found)
         return answer(self._documents(request, found))

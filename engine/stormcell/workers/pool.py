@@ -1,6 +1,6 @@
 """Warm worker processes: one action at a time each, replaced when they die or cannot be cleaned.
 
-A worker serves whichever pack comes, as long as the pack uses the same interpreter. At most `size`
+A worker serves the pack that came first, and no other. At most `size`
 run at once; further runs wait their turn.
 """
 
@@ -223,7 +223,6 @@ class Worker:
         the worker.
         """
         self.ready = asyncio.get_running_loop().create_future()
-        self.last_pack = pack.pack
         self.channel.send({"preload": pack})
 
     async def kill(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
@@ -375,7 +374,13 @@ class WorkerPool:
         for worker in [worker for worker in self._idle if worker.process.exited.done()]:
             self._idle.remove(worker)  # killed from outside, and its channel does not say so yet
             self._drop(worker)
-        fitting = [worker for worker in self._idle if worker.interpreter == interpreter]
+        # Packs share nothing: what a library keeps in memory of one pack's run, such as a login, is
+        # not seen by another's.
+        fitting = [
+            worker
+            for worker in self._idle
+            if worker.interpreter == interpreter and worker.last_pack in ("", pack)
+        ]
         if not fitting:
             return None
         fitting = [worker for worker in fitting if worker.ready.done()] or fitting

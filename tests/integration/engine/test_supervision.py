@@ -218,7 +218,11 @@ def test_a_full_disk_is_told_and_what_happened_is_kept(small_disk: Path, tmp_pat
         assert "database or disk is full" in refused["faultstring"]
         gate.touch()
         eventually(lambda: "store.write_failed" in _log(tmp_path))
-        assert served.get("/healthz")["status"] == "ok"
+        health = served.http.get("/healthz")
+        assert (health.status_code, health.json()) == (
+            503,
+            {"status": "degraded", "database": "cannot be written"},
+        )
 
         ballast.unlink()
 

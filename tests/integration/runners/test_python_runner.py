@@ -421,3 +421,66 @@ def test_workers_die_with_the_engine() -> None:
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.005)  # Another process's end cannot be waited for.
     assert not is_alive(pid)
+
+
+STATEFUL = """
+import os
+import keeping
+from st2common.runners.base_action import Action
+
+class Keep(Action):
+    def run(self, megabytes=0):
+        before, keeping.KEPT = keeping.KEPT, [bytearray(megabytes << 20)]
+        import boto3
+        session, _ = boto3.DEFAULT_SESSION, boto3.setup_default_session(region_name="eu-west-1")
+        return {"pid": os.getpid(), "kept": before is not None, "session": session is not None}
+"""
+
+
+def _stateful(folder: Path, ref: str, library: Path) -> Requests:
+    """A pack whose action leaves something behind in a library that stays loaded."""
+    (folder / ref / "actions").mkdir(parents=True)
+    (folder / ref / "pack.yaml").write_text(
+        f"ref: {ref}\nname: {ref}\ndescription: x\nversion: 1.0.0\nauthor: a\n"
+        "email: a@example.com\n"
+    )
+    (folder / ref / "actions" / "keep.yaml").write_text(
+        "name: keep\nrunner_type: python-script\nentry_point: keep.py\n"
+        "parameters: {megabytes: {type: integer}}\n"
+    )
+    code = f"import sys\nsys.path.append({str(library)!r})\n{STATEFUL}"
+    (folder / ref / "actions" / "keep.py").write_text(code)
+    return Requests(folder / ref)
+
+
+def _kept(tmp_path: Path, *runs: tuple[str, int]) -> list[dict[str, Any]]:
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "keeping.py").write_text("KEPT = None\n")
+    packs = {ref: _stateful(tmp_path, ref, library) for ref in sorted({ref for ref, _ in runs})}
+
+    async def go() -> list[RunResult]:
+        async with _runner() as runner:
+            return [
+                await runner.run(packs[ref]("keep", {"megabytes": size}), packs[ref].output)
+                for ref, size in runs
+            ]
+
+    return [found.result["result"] for found in asyncio.run(go())]
+
+
+def test_packs_share_nothing(tmp_path: Path) -> None:
+    """What a library keeps of one pack's run is not there in another's; an AWS session not even in
+    the next of its own.
+    """
+    first, other, again = _kept(tmp_path, ("one", 0), ("two", 0), ("one", 0))
+    assert (first["kept"], other["kept"]) == (False, False)
+    assert other["pid"] != first["pid"]
+    assert [run["session"] for run in (first, other, again)] == [False, False, False]
+
+
+def test_a_worker_that_grew_is_replaced(tmp_path: Path) -> None:
+    """Memory that libraries keep does not add up."""
+    grown, after = _kept(tmp_path, ("one", 200), ("one", 0))
+    assert after["pid"] != grown["pid"]
+    assert not after["kept"]
