@@ -217,13 +217,13 @@ class _Executions:
             while True:
                 self._core.store.writer.flush()
                 ended = self._engine.trees.find(execution.id).is_finished
-                for number, stream, at, data in self._core.store.executions.output(
+                for chunk_id, stream, at, data in self._core.store.executions.output(
                     execution.id, after=after
                 ):
-                    after = number
+                    after = chunk_id
                     if wanted in (None, "all", stream):
                         await asyncio.sleep(0)  # else nobody notices that the client has left
-                        yield _chunk(execution, number, stream, at, data)
+                        yield _chunk(execution, chunk_id, stream, at, data)
                 if ended:
                     break
                 if await anext(events, _closed) is _closed:
