@@ -202,7 +202,9 @@ def test_a_canceled_build_stops_within_seconds(world: World, slow):
         .raise_for_status()
         .json()["items"]
     )
-    assert "ada asked build 1 to stop: a typo" in [event["message"] for event in events]
+    assert "Cancellation of build 1 was requested by ada: a typo" in [
+        event["message"] for event in events
+    ]
     assert [each["outcome"] for each in world.take("build_finished")] == ["Canceled"]
     assert not world.get()["status"]["requests"]
     assert (world.left_over(), processes_of(world)) == ([], [])
