@@ -12,6 +12,12 @@ class ChatRun(Action):  # type: ignore[misc]
     """Parameters in, one library call, result out."""
 
     def run(
-        self, text: str, user: str = "", speaker: str = "", channel: str = "", **options: str
+        self,
+        text: str = "",
+        command: str = "",
+        user: str = "",
+        speaker: str = "",
+        channel: str = "",
+        **options: str,
     ) -> Tuple[bool, Any]:
-        return answer_text(self.config, text, user, channel, options, speaker)
+        return answer_text(self.config, text, user, channel, options, speaker, command)

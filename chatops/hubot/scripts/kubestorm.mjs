@@ -37,7 +37,7 @@ export function expressionOf (format) {
   const body = format.replace(PLACE, (_place, blanks, inside) =>
     inside.includes('=') ? `(?:${blanks}${VALUE})?` : `${blanks}${VALUE}`)
   try {
-    return new RegExp(`^\\s*${body}(?:${PAIR})*\\s*$`, 'i')
+    return new RegExp(`^\\s*${body}(?:${PAIR})*\\s*$`)
   } catch {
     return null
   }
@@ -54,7 +54,7 @@ export function readAliases (aliases) {
       const texts = [].concat(form.representation || [])
       for (const text of texts) {
         if (form.match_multiple) {
-          if (alias.action_ref === 'kubestorm.chat_run') everythingElse = { alias, format: text }
+          if (alias.name === 'kubestorm_anything') everythingElse = { alias, format: text }
           continue
         }
         const expression = expressionOf(text)
@@ -236,7 +236,7 @@ export class Bridge {
 
   async #acknowledge (response, alias, answer, thread) {
     if (alias.ack?.enabled === false) return
-    const text = answer.message || `On it; the execution is ${answer.execution?.id}.`
+    const text = answer.message || `Working on it; the execution is ${answer.execution?.id}.`
     await this.#tell(response.envelope, thread, text)
   }
 

@@ -355,7 +355,7 @@ def test_the_outcome_is_announced_where_it_was_asked(world: ChatWorld) -> None:
             "notification_route": "hubot",
         },
     )
-    assert answered.json()["message"] == "On it; I say here how it ends."
+    assert answered.json()["message"] == "Working on it; the outcome follows here."
     thread.join(120)
     told = heard[-1]
     assert (told["channel"], told["user"], told["context"]) == ("shop", "ana", context)

@@ -47,7 +47,7 @@ def test_a_day_with_errbot(errbot: Errbot) -> None:
     created = errbot.say(
         "!st2 create database err-orders postgres 16 size small in shop-prod", "is ready."
     )
-    assert created.index("On it; I say here how it ends.") < created.index(
+    assert created.index("Working on it; the outcome follows here.") < created.index(
         "Database shop-prod/err-orders is ready."
     )
     assert "RDS: available" in errbot.say("!st2 show database err-orders", "Credentials:")

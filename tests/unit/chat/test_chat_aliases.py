@@ -1,4 +1,4 @@
-"""The aliases: written from the list of commands, and matched as StackStorm matches."""
+"""The aliases, matched as StackStorm matches, and what the pack then reads."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined
-from kubestorm.people.chat import aliases
-from kubestorm.people.chat.commands import COMMANDS
-from kubestorm.people.chat.reading import Understood, read
+from kubestorm.people.chat.commands import COMMANDS, say
+from kubestorm.people.chat.reading import Incomplete, Understood, read
 from stormcell.api.alias_formats import displays, matching, parameters_of
 from stormcell.content.models import ActionAlias
 from stormcell.errors import InvalidInputError
@@ -32,6 +31,7 @@ def loaded() -> list[ActionAlias]:
             description=document["description"],
             action_ref=document["action_ref"],
             formats=document["formats"],
+            immutable_parameters=document.get("immutable_parameters", {}),
         )
         for document in FILES.values()
     ]
@@ -40,45 +40,59 @@ def loaded() -> list[ActionAlias]:
 ALIASES = loaded()
 
 
-def test_the_files_are_what_the_list_of_commands_says() -> None:
-    """`python -m kubestorm.people.chat.aliases aliases` writes them."""
-    assert {name: (ROOT / "aliases" / name).read_text() for name in FILES} == aliases.files()
+def heard(text: str) -> tuple[str, Any]:
+    """(the alias that takes a text, what the pack reads of what the alias gives it)."""
+    found = matching(text, ALIASES)
+    (given,) = parameters_of(found.text, text, match_multiple=found.match_multiple)
+    command = found.alias.immutable_parameters.get("command")
+    said, options = say(command, given) if command else (given.pop("text"), given)
+    return found.alias.name.removeprefix("kubestorm_"), read(said, options)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_a_written_file_reads_as_the_alias(command: Any) -> None:
-    """Long expressions are folded over lines without losing a character."""
-    assert FILES[f"{command.name}.yaml"] == aliases.alias_of(command)
+def test_an_alias_shows_its_command(command: Any) -> None:
+    """By its file: name, the command it gives, how it is said, and the action behind it."""
+    document = FILES[f"{command.name}.yaml"]
+    assert document["name"] == f"kubestorm_{command.name}"
+    assert document["immutable_parameters"] == {"command": command.name}
+    shown = [each["display"] for each in document["formats"]]
+    assert shown == [f"{command.usage} (for instance: {command.example})"]
+    first = (ROOT / "aliases" / f"{command.name}.yaml").read_text().splitlines()[1]
+    assert command.action is None or f"kubestorm.{command.action}," in first
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_an_example_is_taken_by_its_own_alias(command: Any) -> None:
+    """And is read as the same text typed without an alias."""
+    assert heard(command.example) == (command.name, read(command.example))
+
+
+def test_formats_are_short() -> None:
+    """An operator reads and edits them."""
+    for alias in FILES.values():
+        assert all(len(each) < 180 for form in alias["formats"] for each in form["representation"])
 
 
 @pytest.mark.parametrize(
     "text, name", [(text, name) for text, name, _values in SAID], ids=[item[0] for item in SAID]
 )
-def test_what_people_say_matches_one_alias(text: str, name: str) -> None:
-    """Of all aliases exactly the command's own fits (two would be refused), and its parameter is
-    the whole text.
+def test_what_people_say_is_understood_through_an_alias(text: str, name: str) -> None:
+    """At most one format fits (StackStorm refuses two), and whichever takes it, what the pack
+    reads is what it reads of the whole text.
     """
-    if text.startswith("help"):
-        name = aliases.CATCH_ALL
-    if text.startswith("please"):
-        name = aliases.CATCH_ALL
-    found = matching(text, ALIASES)
-    assert found.alias.name == f"kubestorm_{name}"
-    (parameters,) = parameters_of(found.text, text, match_multiple=found.match_multiple)
-    assert parameters["text"].split()[:2] == text.split()[:2]
+    alias, reading = heard(text)
+    assert reading == read(text)
+    assert isinstance(reading, Understood)
+    assert reading.command.name == name
+    assert alias in (name, "anything") or text.startswith(("abort the build", "status of db"))
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *(text for text, _name, _corrected in NEARLY),
-        "deploy is broken again, who did that?",
-        "build it and they will come",
-        "history repeats itself, they say",
-        "why oh why",
         "lunch?",
         "show me the money",
-        "scale the mountain to the top",
     ],
 )
 def test_what_is_no_command_is_left_to_the_catch_all(text: str) -> None:
@@ -88,6 +102,44 @@ def test_what_is_no_command_is_left_to_the_catch_all(text: str) -> None:
     assert matching(text, ALIASES).alias.name == "kubestorm_anything"
     with pytest.raises(InvalidInputError, match="matched no patterns"):
         matching(text, [alias for alias in ALIASES if alias.name != "kubestorm_anything"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deploy is broken again, who did that?",
+        "build it and they will come",
+        "history repeats itself, they say",
+        "why oh why",
+        "scale the mountain to the top",
+    ],
+)
+def test_talk_that_begins_like_a_command_is_no_command(text: str) -> None:
+    """An alias may take it; the pack then understands nothing."""
+    assert not isinstance(heard(text)[1], Understood)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "deploy cart to prod image=1.4.2",
+        "deploy cart in prod image=1.4.2",
+        "create database orders in shop engine=mysql",
+        "create database orders postgres in shop version=16",
+        "scale cart in prod replicas=5",
+        "freeze cart in prod reason=sale",
+    ],
+)
+def test_a_pair_never_takes_the_place_of_the_namespace(text: str) -> None:
+    """StackStorm lets a pair win over what the format matched; a namespace that was said is never
+    lost that way.
+    """
+    reading = heard(text)[1]
+    assert reading == read(text)
+    if isinstance(reading, Understood):
+        assert reading.values["namespace"] == ("shop" if "shop" in text else "prod")
+    else:
+        assert isinstance(reading, Incomplete)
 
 
 @pytest.mark.parametrize("text", [text for text, _name, _problem in INCOMPLETE])
@@ -121,25 +173,15 @@ def test_the_answer_is_read_from_either_action(result: Any, told: str) -> None:
     """Of an action and of a workflow, silent or crashed; the color, which StackStorm renders
     strictly, is always one.
     """
-    alias, context = FILES["whoami.yaml"]["result"], {"execution": {"result": result, "id": "e1"}}
+    context = {"execution": {"result": result, "id": "e1"}}
+    workflow = isinstance(result, dict) and "output" in result
+    alias = FILES["application_rollout.yaml" if workflow else "whoami.yaml"]["result"]
     text = Environment().from_string(alias["format"]).render(context)
     assert text.startswith(told)
     assert bool(text) is bool(told)
     strict = Environment(undefined=StrictUndefined)
-    assert strict.from_string(alias["extra"]["color"]).render(context).startswith("#")
-
-
-def test_pairs_at_the_end_become_parameters_of_their_own() -> None:
-    """As StackStorm does it: they are parted off, and the action's own parameters are all that they
-    can be.
-    """
-    text = "create database orders in shop engine=mysql size=huge"
-    (parameters,) = parameters_of(matching(text, ALIASES).text, text)
-    assert parameters == {
-        "text": "create database orders in shop",
-        "engine": "mysql",
-        "size": "huge",
-    }
+    for each in (alias["extra"]["color"], alias["extra"]["slack"]["color"]):
+        assert strict.from_string(each).render(context).startswith("#")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +201,7 @@ def test_a_reason_is_whole_when_it_came_through_an_alias(
     text: str, options: dict[str, str]
 ) -> None:
     """What the engine parts off as a parameter is put back where it is none of the command's."""
-    (parameters,) = parameters_of(matching(text, ALIASES).text, text)
-    said = parameters.pop("text")
-    assert parameters == options
-    found = read(said, options)
+    found = heard(text)[1]
     assert isinstance(found, Understood)
     reason = options.get("reason") or text.partition("because ")[2].rstrip(" .")
     assert dict(found.values) == {"name": "cart", "reason": reason}
@@ -188,13 +227,12 @@ def test_every_value_of_a_phrase_can_be_given_as_a_pair() -> None:
         for each in command.phrases
         for name in each.expression.groupindex
     }
-    names -= {"topic", "kind"}
     parameters = yaml.safe_load((ROOT / "actions" / "chat_run.yaml").read_text())["parameters"]
     follow = yaml.safe_load((ROOT / "actions" / "chat_follow.yaml").read_text())["parameters"]
     workflow = yaml.safe_load((ROOT / "workflows" / "chat_follow.yaml").read_text())
-    assert set(parameters) == names | {"text", "user", "speaker", "channel"}
+    assert set(parameters) == names | {"text", "command", "user", "speaker", "channel"}
     given = workflow["tasks"]["answer"]["input"]
-    assert set(workflow["input"]) == set(follow) == set(given) == names | {"text"}
+    assert set(workflow["input"]) == set(follow) == set(given) == names | {"text", "command"}
     assert all('.replace("{", "(")' in text for text in given.values())
 
 

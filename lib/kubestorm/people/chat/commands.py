@@ -1,9 +1,9 @@
 """What can be said: each command with its phrases, the action behind it, the role it needs. The one
 list of them.
 
-Aliases (`aliases/*.yaml`) are written from it, help is read from it, and every front end holds a
-text against it. An action's parameters are named as the values of the phrases are, except where
-`renames` says otherwise.
+Aliases (`aliases/*.yaml`) name a command and give its values, help is made from it, and every
+other text is held against it. An action's parameters are named as the values of the phrases are,
+except where `renames` says otherwise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Tuple
 
+from kubestorm.core.errors import DefinitionError
 from kubestorm.people.chat.permissions import EVERYBODY
 from kubestorm.people.chat.phrases import Phrase, phrase
 from kubestorm.people.chat.settings import ADMIN, DBA, DEPLOYER, DEVELOPER, VIEWER
@@ -517,3 +518,22 @@ COMMANDS: Tuple[Command, ...] = (
 )
 
 BY_NAME: Mapping[str, Command] = {command.name: command for command in COMMANDS}
+
+
+def say(name: str, values: Mapping[str, str]) -> Tuple[str, Mapping[str, str]]:
+    """A command in words, as one would type it, and those of the values that its words do not take.
+
+    An alias takes anything for a value, also several words; so what it matched is read as a text,
+    too. DefinitionError for an unknown command.
+    """
+    command = BY_NAME.get(name)
+    if command is None:
+        raise DefinitionError(
+            f"There is no command {name}; the alias names one that does not exist."
+        )
+    phrases = [
+        each for each in command.phrases if values.keys() <= each.expression.groupindex.keys()
+    ]
+    phrase_ = phrases[0] if phrases else command.phrases[0]
+    taken = phrase_.expression.groupindex
+    return phrase_.say(values), {key: value for key, value in values.items() if key not in taken}

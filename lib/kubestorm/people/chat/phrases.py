@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Pattern, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Pattern, Sequence, Tuple
 
 MOST_HEADS = 64
 GLUE = "~"
@@ -66,6 +66,9 @@ reads commands.
 """
 
 
+_Part = Tuple[str, str]  # ("word" | "value" | "optional" | "choice", what is inside)
+
+
 @dataclass(frozen=True)
 class Phrase:
     """One way to say a command."""
@@ -84,6 +87,10 @@ class Phrase:
             return None
         return {name: value for name, value in match.groupdict().items() if value is not None}
 
+    def say(self, values: Mapping[str, str]) -> str:
+        """The phrase with these values, without what may be left out; the inverse of `read`."""
+        return " ".join(_said(_parts(self.text), values))
+
 
 def phrase(text: str) -> Phrase:
     """Make a phrase ready. ValueError for a value without a shape, or for unclosed brackets."""
@@ -91,16 +98,21 @@ def phrase(text: str) -> Phrase:
     return Phrase(text, expression, tuple(dict.fromkeys(_heads(text))))
 
 
-def pattern_of(text: str, shapes: Mapping[str, str], *, named: bool = True) -> str:
-    """The expression of a phrase, with values of these shapes.
+def _said(parts: Sequence[_Part], values: Mapping[str, str]) -> Iterator[str]:
+    for kind, inside in parts:
+        if kind == "word" and inside != GLUE:
+            yield inside
+        elif kind == "value" and values.get(inside):
+            yield values[inside]
+        elif kind == "choice" or (
+            kind == "optional" and any(f"{{{name}}}" in inside for name in values)
+        ):
+            yield from _said(_parts(_alternatives(inside)[0]), values)
 
-    Not `named`, it has no names for values (another dialect has none), and its first word may begin
-    with a capital.
-    """
-    return _joined(_parts(text), shapes, named)
 
-
-_Part = Tuple[str, str]  # ("word" | "value" | "optional" | "choice", what is inside)
+def pattern_of(text: str, shapes: Mapping[str, str]) -> str:
+    """The expression of a phrase, with values of these shapes."""
+    return _joined(_parts(text), shapes)
 
 
 def _parts(text: str) -> List[_Part]:
@@ -149,9 +161,7 @@ def _alternatives(text: str) -> List[str]:
     return [*found, current]
 
 
-def _joined(
-    parts: Sequence[_Part], shapes: Mapping[str, str], named: bool, *, first: bool = True
-) -> str:
+def _joined(parts: Sequence[_Part], shapes: Mapping[str, str], *, first: bool = True) -> str:
     """Each part carries the blank before it, except the first; an optional one takes its blank
     along.
     """
@@ -162,34 +172,25 @@ def _joined(
             found, glued = f"{found}[:@]", True
             continue
         if kind == "optional":
-            inner = _either(inside, shapes, named, first=beginning)
+            inner = _either(inside, shapes, first=beginning)
             # An optional part at the beginning has its blank behind it.
             found += rf"(?:\s+{inner})?" if begun else rf"(?:{inner}\s+)?"
             continue
         found += r"\s+" if begun and not glued else ""
         begun, glued = True, False
         if kind == "word":
-            found += inside if named else _cased(inside, beginning)
+            found += inside
         elif kind == "choice":
-            found += _either(inside, shapes, named, first=beginning)
+            found += _either(inside, shapes, first=beginning)
         elif inside not in shapes:
             raise ValueError(f"no value is called {inside!r}")
         else:
-            found += f"(?P<{inside}>{shapes[inside]})" if named else shapes[inside]
+            found += f"(?P<{inside}>{shapes[inside]})"
     return found
 
 
-def _cased(word: str, beginning: bool) -> str:
-    """The word as people write it where capitals count: its first letter at the beginning, units
-    and `I` anyhow.
-    """
-    if word in ("i", "gib", "gb", "g"):
-        return "".join(f"[{letter.upper()}{letter}]" for letter in word)
-    return f"[{word[0].upper()}{word[0]}]{word[1:]}" if beginning else word
-
-
-def _either(inside: str, shapes: Mapping[str, str], named: bool, *, first: bool) -> str:
-    choices = [_joined(_parts(item), shapes, named, first=first) for item in _alternatives(inside)]
+def _either(inside: str, shapes: Mapping[str, str], *, first: bool) -> str:
+    choices = [_joined(_parts(item), shapes, first=first) for item in _alternatives(inside)]
     return choices[0] if len(choices) == 1 else f"(?:{'|'.join(choices)})"
 
 

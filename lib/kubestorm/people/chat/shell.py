@@ -19,7 +19,7 @@ from kubestorm.people.chat.answering import (
     message_result,
     targets_by_kube,
 )
-from kubestorm.people.chat.commands import APPLICATION, KIND_WORDS
+from kubestorm.people.chat.commands import APPLICATION, KIND_WORDS, say
 from kubestorm.people.chat.formatting import Message, Outcome
 from kubestorm.people.chat.progress import (
     Follow,
@@ -43,8 +43,12 @@ def answer_text(
     channel: str = "",
     options: Optional[Mapping[str, str]] = None,
     speaker: str = "",
+    command: str = "",
 ) -> Tuple[bool, Dict[str, Any]]:
-    """Answer a text. The first value is False where something failed, not where it was refused."""
+    """Answer a text, or a `command` whose values are the options.
+
+    The first value is False where something failed, not where it was refused.
+    """
     try:
         services = open_services(config)
         settings = ChatSettings.from_config(services.settings.raw)
@@ -57,7 +61,9 @@ def answer_text(
                 item["metadata"]["name"] for item in _rollouts(services, *place)
             ],
         )
-        given = {key: value for key, value in (options or {}).items() if value}
+        given: Mapping[str, str] = {key: value for key, value in (options or {}).items() if value}
+        if command:
+            text, given = say(command, given)
         answer = conversation.answer(Asked(text, user, channel, given, speaker))
         look_seconds = settings.look_seconds
     except Error as error:
