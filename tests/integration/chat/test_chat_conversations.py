@@ -200,7 +200,7 @@ def test_the_second_key_is_asked_for(world: ChatWorld) -> None:
         ),
         ("list databases in shop-stage", "ana", "#shop", "There is no database in shop-stage."),
         ("scale nothing to 3", "ben", "shop", "There is no application nothing in shop-prod."),
-        ("kubestorm help", "eve", "general", "You may ask for help only."),
+        ("kubestorm help", "eve", "general", "Only `help` is available to you."),
         (
             "who am i",
             "ben",
@@ -211,7 +211,7 @@ def test_the_second_key_is_asked_for(world: ChatWorld) -> None:
             "depoly cart 1.4.2",
             "ben",
             "general",
-            "I do not know that.\nDid you mean `deploy cart 1.4.2`?",
+            "I didn't understand that.\nDid you mean `deploy cart 1.4.2`?",
         ),
     ],
     ids=[
@@ -266,13 +266,9 @@ def test_without_a_chat_account_whoever_is_logged_in_asks(world: ChatWorld) -> N
     assert world.ended(answer["id"])["result"]["result"]["person"] == "ana"
 
 
-def test_text_as_a_pair_is_only_another_text(world: ChatWorld) -> None:
-    """Whatever is put into the one parameter that can be typed is read and decided like anything
-    else.
-    """
-    assert world.say("who am i text='delete database orders'", "ben").startswith(
-        "You are missing the role admin"
-    )
+def test_text_as_a_pair_changes_nothing(world: ChatWorld) -> None:
+    """The alias says which command it is; a text that is typed as a pair beside it is not read."""
+    assert world.say("who am i text='delete database orders'", "ben").startswith("You are ben.")
 
 
 @pytest.mark.parametrize(

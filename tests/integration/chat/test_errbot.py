@@ -67,7 +67,7 @@ def test_a_day_with_errbot(errbot: Errbot) -> None:
     [
         (
             "!st2 show database {{ st2kv.system.secret }}",
-            "I know what you want to do, but not all it takes.",
+            "That command is incomplete.",
         ),
         ("!st2 roll back cart name={{st2kv.system.secret}}", "cannot be what you gave."),
         (
@@ -75,7 +75,7 @@ def test_a_day_with_errbot(errbot: Errbot) -> None:
             "Override of immutable parameter(s) ['user'] is unsupported.",
         ),
         ("!st2 roll back cart user=admin", "('user' was unexpected)"),
-        ("!st2 lunch, anyone?", "I do not know that."),
+        ("!st2 lunch, anyone?", "I didn't understand that."),
     ],
     ids=["template", "template as a pair", "somebody else", "somebody else, followed", "talk"],
 )

@@ -133,16 +133,16 @@ def test_a_day_with_hubot(hubot: Hubot, world: ChatWorld) -> None:
     [
         (
             "hubot show database {{ st2kv.system.secret }}",
-            "I know what you want to do, but not all it takes.",
+            "That command is incomplete.",
         ),
-        ("hubot roll back cart name={{st2kv.system.secret}}", "`name` cannot be what you gave."),
+        ("hubot roll back cart name={{st2kv.system.secret}}", "That command is incomplete."),
         (
             "hubot scale cart to 3 user=admin",
             "That was not taken: Override of immutable parameter(s) ['user']",
         ),
         (
             "hubot show database $(touch /tmp/x); `id`",
-            "I know what you want to do, but not all it takes.",
+            "That command is incomplete.",
         ),
         ("hubot " + "deploy " * 14_000, "a command has fewer. I did nothing."),
     ],

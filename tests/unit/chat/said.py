@@ -159,12 +159,12 @@ SAID = [
 ]
 
 INCOMPLETE = [
-    ("deploy cart", "application_rollout", "not all it takes"),
-    ("deploy cart to prod", "application_rollout", "not all it takes"),
-    ("deploy", "application_rollout", "not all it takes"),
+    ("deploy cart", "application_rollout", "command is incomplete"),
+    ("deploy cart to prod", "application_rollout", "command is incomplete"),
+    ("deploy", "application_rollout", "command is incomplete"),
     ("freeze cart", "application_freeze", "I need the reason"),
     ("create database orders", "database_create", "I need the engine"),
-    ("scale cart to many", "application_scale", "not all it takes"),
+    ("scale cart to many", "application_scale", "command is incomplete"),
     ("roll back cart color=red", "application_rollback", "has no option `color`"),
     ("roll back cart user=admin", "application_rollback", "has no option `user`"),
     (
@@ -172,11 +172,11 @@ INCOMPLETE = [
         "application_freeze",
         "cannot be what you gave",
     ),
-    ("show database {{ st2kv.system.token }}", "database_show", "not all it takes"),
-    ("show database orders; rm -rf /", "database_show", "not all it takes"),
-    ("show database orders' or 1=1", "database_show", "not all it takes"),
-    ("show database ../../secrets", "database_show", "not all it takes"),
-    ("scale cart to 9999999", "application_scale", "not all it takes"),
+    ("show database {{ st2kv.system.token }}", "database_show", "command is incomplete"),
+    ("show database orders; rm -rf /", "database_show", "command is incomplete"),
+    ("show database orders' or 1=1", "database_show", "command is incomplete"),
+    ("show database ../../secrets", "database_show", "command is incomplete"),
+    ("scale cart to 9999999", "application_scale", "command is incomplete"),
 ]
 
 NEARLY = [

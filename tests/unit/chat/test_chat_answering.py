@@ -134,11 +134,11 @@ NOT_RUN = [
     ("delete database orders", "dora", "You are missing the role admin"),
     ("create database new postgres", "ada", "Which namespace?"),
     ("list apps", "dora", "You may not see every namespace from here. Which one?"),
-    ("depoly cart 1.4.2", "ada", "I do not know that."),
+    ("depoly cart 1.4.2", "ada", "I didn't understand that."),
     ("freeze cart", "ada", "I need the reason."),
     ("", "ada", "Say what you want"),
-    ("deploy cart 1.4.2 to prod\nroll back ledger", "ada", "I know what you want to do"),
-    ("deploy cart 1.4.2 to prod && roll back ledger", "ada", "I know what you want to do"),
+    ("deploy cart 1.4.2 to prod\nroll back ledger", "ada", "That command is incomplete"),
+    ("deploy cart 1.4.2 to prod && roll back ledger", "ada", "That command is incomplete"),
     ("x" * 100_000, "ada", "That message has 100,000 characters"),
 ]
 

@@ -60,7 +60,9 @@ def help_message(settings: ChatSettings, person: Person, channel: str, topic: st
             f"Ask {settings.ask} to list your account in the pack's configuration, under "
             "chat.people."
         )
-        return Message(f"You may ask for help only{known}.", lines=tuple(lines), next_step=ask)
+        return Message(
+            f"Only `help` is available to you{known}.", lines=tuple(lines), next_step=ask
+        )
     step = f"`kubestorm help TOPIC` says more; topics: {', '.join(topics)}."
     return Message(f"What you may ask for{known}:", lines=tuple(lines), next_step=step)
 
@@ -99,12 +101,16 @@ def unknown_message(reading: Unknown, allowed: Sequence[Command]) -> Message:
     closest = [command for command in reading.closest if command in allowed]
     if reading.corrected and closest and closest[0] is reading.closest[0]:
         return Message(
-            "I do not know that.", Outcome.WARNING, next_step=f"Did you mean `{reading.corrected}`?"
+            "I didn't understand that.",
+            Outcome.WARNING,
+            next_step=f"Did you mean `{reading.corrected}`?",
         )
     if closest:
         offered = " or ".join(f"`{command.usage}`" for command in closest)
-        return Message("I do not know that.", Outcome.WARNING, next_step=f"Closest is {offered}.")
-    return Message("I do not know that.", Outcome.WARNING, next_step=HELP_HINT)
+        return Message(
+            "I didn't understand that.", Outcome.WARNING, next_step=f"Closest is {offered}."
+        )
+    return Message("I didn't understand that.", Outcome.WARNING, next_step=HELP_HINT)
 
 
 def ambiguous_message(command: Command, word: str, name: str, found: Ambiguous) -> Message:

@@ -197,7 +197,7 @@ def _nearly(said: str) -> Union[Incomplete, Unknown]:
     words = said.lower().split()
     whole = _longest_head(words)
     if whole is not None:
-        return Incomplete(whole, "I know what you want to do, but not all it takes.")
+        return Incomplete(whole, "That command is incomplete.")
     ranked = _ranked(words)
     commands = tuple(dict.fromkeys(command for _ratio, command, _head in ranked))[:MOST_CLOSEST]
     for _ratio, _command, head in ranked[:5]:
