@@ -59,7 +59,7 @@ def test_a_cluster_that_does_not_answer_is_said_once_and_ends_nothing(tmp_path):
     poll = drift({"cluster": "test", **unreachable(tmp_path)}, make_context(lines))
     assert poll is not None
     for _ in range(2):
-        poll.look()
+        poll.run()
     assert [line.partition(":")[0] for line in lines] == ["drift.unknown"]
 
 

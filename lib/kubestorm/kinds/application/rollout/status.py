@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from dataclasses import replace
-from enum import Enum
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from kubestorm.clients import resources
 from kubestorm.clients.services import Services
 from kubestorm.core import conditions, untrusted
-from kubestorm.core.conditions import FALSE, READY, TRUE, UNKNOWN, Condition
+from kubestorm.core.conditions import FALSE, READY, TRUE, UNKNOWN, Condition, StrEnum
 from kubestorm.core.errors import ConflictError, NotFoundError
 from kubestorm.core.image_names import short_digest
 from kubestorm.core.times import format_milliseconds, parse_time
@@ -38,7 +37,7 @@ from kubestorm.kinds.application.status import ROLLED_OUT
 from kubestorm.kinds.common.resource import ResourceHandle
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why a Rollout's conditions are as they are; pod failures add `core.pod_failures`."""
 
     INVALID_SPEC = "InvalidSpec"
@@ -59,9 +58,6 @@ class Reason(str, Enum):
     COMPLETE = "Complete"
     SUPERSEDED = "Superseded"
     READY = "Ready"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 PROGRESSING_CONDITION, TESTED, COMPLETE_CONDITION = "Progressing", "Tested", "Complete"
