@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Optional, Type
 
 from kubestorm.clients.kube import FIELD_MANAGER, LEASES, KubeClient
 from kubestorm.clients.kube_errors import ForbiddenError
-from kubestorm.core import untrusted
+from kubestorm.core import trouble, untrusted
 from kubestorm.core.errors import ConflictError, NotFoundError, TemporaryError
 from kubestorm.core.naming import LEASE_OF_ANNOTATION, LOOK_AGAIN_ANNOTATION, MANAGED_BY_LABEL
 from kubestorm.core.times import format_time, parse_time
@@ -332,7 +332,9 @@ class Heartbeat:
     def _renew(self) -> None:
         with self._renewing:
             # Whoever has lost it once never writes again, whatever became of the Lease.
-            self.is_lost = self.is_lost or not self._lease.renew()
+            if not self.is_lost and not self._lease.renew():
+                self.is_lost = True
+                trouble.count(trouble.LEASES_LOST)
 
     def _run(self) -> None:
         pause = self._interval

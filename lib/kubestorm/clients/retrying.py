@@ -14,6 +14,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol, TypeVar
 
+from kubestorm.core import trouble
+
 if TYPE_CHECKING:
     import requests
 
@@ -88,6 +90,10 @@ def send(
             random.random(),  # noqa: S311 (spreads requests, guards nothing)
             repeatable=repeatable,
         )
+        if status_of(response) == TOO_MANY_REQUESTS:
+            trouble.count(trouble.RATE_LIMITED)
+        elif status_of(response) >= 500:
+            trouble.count(trouble.SERVER_ERRORS)
         if pause is None or time.monotonic() + pause - began > total_seconds:
             return response
         response.close()

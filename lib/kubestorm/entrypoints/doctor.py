@@ -9,6 +9,7 @@ Consul is asked to delete a key that nobody has. Run by the action `kubestorm.do
 from __future__ import annotations
 
 import difflib
+import json
 import socket
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Set, Tuple
@@ -17,7 +18,7 @@ from kubestorm.clients.engine_api import EngineApi
 from kubestorm.clients.kube_errors import ForbiddenError
 from kubestorm.clients.registry.settings import declared
 from kubestorm.clients.services import Services
-from kubestorm.core import naming, parts
+from kubestorm.core import naming, parts, trouble
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.core.settings import load_settings
 from kubestorm.entrypoints import rbac
@@ -29,6 +30,9 @@ GREEN, RED, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
 GRANT = "bin/kubestorm-rbac configs/kubestorm.yaml | kubectl apply -f -"
+SENSORS = tuple(
+    f"kubestorm.{name}" for name in ("ResourcesSensor", "ListenersSensor", "PollsSensor")
+)
 GIT_PORTS = {"https": 443, "ssh": 22, "http": 80}
 CONNECT_SECONDS = 5.0
 
@@ -53,6 +57,16 @@ class Line(NamedTuple):
 
 
 Check = Callable[[Services], Iterator[Line]]
+
+
+def sensor_lines(get_value: Callable[[str], Any]) -> Iterator[Line]:
+    """What the sensors have counted since they started; `get_value` reads the datastore."""
+    for sensor in SENSORS:
+        text = get_value(f"{sensor}:{trouble.KEY}")
+        if text:
+            said = json.loads(text)
+            counted = ", ".join(f"{what}: {n}" for what, n in sorted(said["counts"].items()))
+            yield Line("sensors", True, f"{sensor} since {said['since']}: {counted}.")
 
 
 def examine(config: Mapping[str, Any]) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Mapping, Optional
 
+from kubestorm.core.trouble import Reporter
 from kubestorm.entrypoints.sensors.supervisor import Component, Config, Running, Supervisor
 from kubestorm.sources.datastore import WriteBehindStore
 
@@ -22,7 +23,13 @@ class Listeners:
             Component("git webhooks", self._git),
             Component("Slack", self._slack),
         ]
-        self.supervisor = Supervisor(parts, config, log, on_stop=self._store.flush)
+        self.supervisor = Supervisor(
+            parts,
+            config,
+            log,
+            report=Reporter(self._store.set_value, log).report,
+            on_stop=self._store.flush,
+        )
 
     def _registries(self, config: Config) -> Optional[Running]:
         if not (config.get("registries") or {}).get("sources"):

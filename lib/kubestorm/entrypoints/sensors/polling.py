@@ -12,6 +12,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Tuple
 from kubestorm.clients.services import Services, open_services
 from kubestorm.core.errors import Error
 from kubestorm.core.parts import APPLICATIONS, BUILDS, serves
+from kubestorm.core.trouble import Reporter
 from kubestorm.entrypoints.sensors.supervisor import Component, Config, Supervisor
 from kubestorm.sources.datastore import WriteBehindStore
 
@@ -130,7 +131,13 @@ class Polls:
 
         context = Context(store, dispatch, log)
         parts = [poll_component(name, make, context) for name, make in POLLS]
-        self.supervisor = Supervisor(parts, config, log, on_stop=store.flush)
+        self.supervisor = Supervisor(
+            parts,
+            config,
+            log,
+            report=Reporter(store.set_value, log).report,
+            on_stop=store.flush,
+        )
 
 
 def poll_component(name: str, make: MakePoll, context: Context) -> Component:

@@ -11,6 +11,7 @@ from typing import Any, Dict, Mapping, Optional
 from kubestorm.clients import rds
 from kubestorm.clients.services import open_services
 from kubestorm.core.parts import DATABASES
+from kubestorm.core.trouble import Reporter
 from kubestorm.entrypoints.sensors.observers import observers
 from kubestorm.entrypoints.sensors.polling import (
     Context,
@@ -47,7 +48,13 @@ class Resources:
                 "drift", if_served(DATABASES, drift), Context(store, self._dispatch, log)
             ),
         ]
-        self.supervisor = Supervisor(parts, config, log, on_stop=store.flush)
+        self.supervisor = Supervisor(
+            parts,
+            config,
+            log,
+            report=Reporter(store.set_value, log).report,
+            on_stop=store.flush,
+        )
 
     def add(self, trigger: Trigger) -> None:
         """A rule asks for this trigger, or changed it."""

@@ -74,13 +74,14 @@ class Supervisor:
         log: logging.Logger,
         *,
         current: Callable[[], Optional[Config]] = current_config,
+        report: Callable[[], None] = lambda: None,
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        """`config` is what the engine gave at the start, `current` reads it again; `on_stop` is
-        called after the last component has stopped.
+        """`config` is what the engine gave at the start, `current` reads it again; `report` is
+        called about once a minute, `on_stop` after the last component has stopped.
         """
         self._components, self._config, self._log = components, dict(config or {}), log
-        self._current, self._on_stop = current, on_stop
+        self._current, self._report, self._on_stop = current, report, on_stop
         self._states: Dict[str, _State] = {}
         self._config_due: Optional[float] = None
         self._config_pause = FIRST_PAUSE_SECONDS
@@ -111,6 +112,7 @@ class Supervisor:
             if self._config_due is None or now >= self._config_due:
                 if self._config_due is not None:
                     self._check_configuration()
+                    self._report()
                 self._config_due = now + self._config_pause
                 self._config_pause = min(self._config_pause * 2, LONGEST_PAUSE_SECONDS)
             if not self._config.get("cluster"):

@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional, Set
 
 from kubestorm.clients import kube_errors
 from kubestorm.clients.kube import decode
+from kubestorm.core import trouble
 from kubestorm.core.errors import Error, TemporaryError
 from kubestorm.sources.watching import change_detection
 from kubestorm.sources.watching.api import Object, Stream, WatchApi, WatchKey
@@ -200,6 +201,8 @@ class ListWatch:
         decision = decide_retry(error, self._failures, self._settings.watch, self._random)
         if decision.relist:
             self.resource_version = ""
+        if decision.is_logged and decision.cause != "absent":
+            trouble.count(trouble.WATCHES_FAILED)
         if decision.is_logged and decision.cause != self._trouble:
             self._trouble = decision.cause
             self._log_trouble(decision.cause, error)
