@@ -45,6 +45,22 @@ def find_faults(config: Mapping[str, Any]) -> List[Fault]:
     return found
 
 
+def without_defaults(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A configuration without the sections that say nothing but defaults, which engines fill in."""
+    return {
+        name: section
+        for name, section in config.items()
+        if not _is_default(SECTIONS.get(name), section)
+    }
+
+
+def _is_default(kind: Any, section: Any) -> bool:
+    try:
+        return kind is not None and sections.read_section(kind, section, "") == kind()
+    except DefinitionError:
+        return False
+
+
 def _cluster(config: Mapping[str, Any]) -> Iterator[Fault]:
     try:
         load_settings({"cluster": config.get("cluster")})

@@ -22,7 +22,7 @@ from kubestorm.core import naming, parts, trouble
 from kubestorm.core.errors import DefinitionError, Error, NotFoundError, PermanentError
 from kubestorm.core.settings import load_settings
 from kubestorm.entrypoints import rbac
-from kubestorm.entrypoints.config_check import find_faults
+from kubestorm.entrypoints.config_check import find_faults, without_defaults
 from kubestorm.entrypoints.config_schema import ROOT
 from kubestorm.kinds.build.settings import BuildSettings
 
@@ -71,6 +71,7 @@ def sensor_lines(get_value: Callable[[str], Any]) -> Iterator[Line]:
 
 def examine(config: Mapping[str, Any]) -> Iterator[Line]:
     """Try what the configuration needs, one service after the other. Raises nothing."""
+    config = without_defaults(config)
     faults = [fault for fault in find_faults(config) if not fault.is_warning]
     yield from (Line("configuration", False, fault.message) for fault in faults)
     try:
