@@ -82,7 +82,7 @@ def test_check_reads_the_configuration_too(tmp_path: Path) -> None:
         (
             registry,
             0,
-            "warning: configs/kubestorm.yaml: registries.hosts[0].access[0] (r.test) has one login",
+            "kubestorm.yaml: registries.hosts[0].access[0] (r.test) has only one login",
         ),
         (registry + ", pull_vault_path: b", 0, ""),
         ("copy_push_login: true", 1, "copy_push_login is for an entry"),
