@@ -31,7 +31,7 @@ from sandbox.vault.server import VaultServer
 from tests.integration.database.conftest import Layer, World
 from tests.kube_fixtures import Kube, eventually
 
-DURATION_SECONDS = 2
+DURATION_SECONDS = 5
 PATIENCE_SECONDS = 120.0
 
 
