@@ -21,7 +21,7 @@ from stormcell.core import Core, move
 from stormcell.errors import Error
 from stormcell.metrics import Metrics
 from stormcell.runners.registry import Runners
-from stormcell.running import RunRequest, RunResult, Stream
+from stormcell.running import STARTED_BY, RunRequest, RunResult, Stream
 from stormcell.statuses import ExecutionStatus
 from stormcell.store import Execution
 from stormcell.store.executions import output_op, status_op
@@ -82,6 +82,11 @@ class Leaves:
         if execution.id in self._known:
             return
         lane = self._lane(execution.runner_type)
+        if STARTED_BY in execution.context:
+            # The run that asked for it may wait for it: it takes no place of theirs, or as many
+            # waiting runs as there are places would wait for ever.
+            waited_for = self._lane(execution.runner_type, waited_for=True)
+            lane = waited_for if len(waited_for.waiting) < _WINDOW else lane
         if lane.more_in_store or len(lane.waiting) >= _WINDOW:
             lane.more_in_store = True
             return
@@ -104,17 +109,19 @@ class Leaves:
         execution = self._known.get(execution_id)
         if execution is None:
             return None
-        lane = self._lane(execution.runner_type)
-        if execution_id in lane.running:
-            return None
-        lane.waiting.remove(execution)
-        del self._known[execution_id]
-        return execution
+        for lane in self._lanes.values():
+            if execution in lane.waiting:
+                lane.waiting.remove(execution)
+                del self._known[execution_id]
+                return execution
+        return None
 
     def cancel(self, execution_id: str) -> bool:
         """Stop a running execution; its end is reported as canceled."""
-        execution = self._known.get(execution_id)
-        task = self._lane(execution.runner_type).running.get(execution_id) if execution else None
+        lanes = self._lanes.values()
+        task = next(
+            (lane.running[execution_id] for lane in lanes if execution_id in lane.running), None
+        )
         if task is None:
             return False
         self._canceled.add(execution_id)
@@ -134,12 +141,12 @@ class Leaves:
             log.warning("executions.interrupted", extra={"count": len(left)})
             await asyncio.wait(left)
 
-    def _lane(self, runner_type: str) -> _Lane:
-        lane = self._lanes.get(runner_type)
+    def _lane(self, runner_type: str, *, waited_for: bool = False) -> _Lane:
+        name = f"{runner_type}, waited for" if waited_for else runner_type
+        lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[runner_type] = _Lane(
-                runner_type, self._concurrency.get(runner_type, _SHORT_OF_ALL), self._core.metrics
-            )
+            slots = self._concurrency.get(runner_type, _SHORT_OF_ALL)
+            lane = self._lanes[name] = _Lane(name, slots, self._core.metrics)
         return lane
 
     def _pump(self, lane: _Lane) -> None:

@@ -14,6 +14,10 @@ from stormcell.content.models import Action
 from stormcell.statuses import ExecutionStatus
 
 Stream = Literal["stdout", "stderr", "output"]
+STARTED_BY = "started_by"
+"""In an execution's context: the running execution that asked the API for it, and may wait for
+it.
+"""
 OutputSink = Callable[[Stream, str], None]
 """Called with each line or chunk as it comes, from the event loop; for live output
 (`/executions/ID/output`).

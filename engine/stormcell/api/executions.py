@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from stormcell.api.access import caller_of
 from stormcell.api.answers import (
     answer,
     fault,
@@ -37,6 +38,7 @@ from stormcell.api.permissions import (
 )
 from stormcell.engine import Engine
 from stormcell.errors import ConflictError, InvalidInputError, NotFoundError
+from stormcell.running import STARTED_BY
 from stormcell.statuses import ExecutionStatus
 from stormcell.store import Execution
 
@@ -287,9 +289,12 @@ def _context(request: Request, body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInputError("The context must be an object.")
     # The engine's own keys decide what an execution hangs on and may do; no caller sets them.
     own = {"trigger_instance", "rule", "parent", "user", "pack", "re-run", "chain", "orquesta"}
+    own |= {STARTED_BY}
     if not speaks_for_others(request):
         own |= {"api_user", "source_channel", "inquiry"}
-    return {key: value for key, value in {**given, **sent}.items() if key not in own}
+    context = {key: value for key, value in {**given, **sent}.items() if key not in own}
+    asking = caller_of(request).execution_id
+    return {**context, STARTED_BY: asking} if asking else context
 
 
 def _delay_seconds(body: Mapping[str, Any]) -> float:

@@ -52,6 +52,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     is_pack_code: bool = False
     """An action or a sensor, by the token that it was given: it may do what its user may, except
     for what decides who may do what."""
+    execution_id: str = ""
+    """The running execution whose token it is."""
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,8 +173,10 @@ class Identity:
     def _behind(self, claims: _Claims) -> Caller | None:
         """Who a token was given to, where what it was given for is still there."""
         if claims.credential.startswith(_EXECUTION):
-            is_there = self._is_running(claims.credential.removeprefix(_EXECUTION))
-            return Caller(user=claims.user, method="", is_pack_code=True) if is_there else None
+            id_ = claims.credential.removeprefix(_EXECUTION)
+            if not self._is_running(id_):
+                return None
+            return Caller(user=claims.user, method="", is_pack_code=True, execution_id=id_)
         if claims.credential == f"{_SESSION}{self._session}":
             return Caller(user=claims.user, method="", is_pack_code=True)
         if claims.credential == self._users.fingerprint(claims.user):

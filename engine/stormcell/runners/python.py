@@ -14,7 +14,7 @@ from typing import Any, Final
 from stormcell.content.models import Action, Pack
 from stormcell.content.registry import Content
 from stormcell.errors import TemporaryError
-from stormcell.running import OutputSink, RunRequest, RunResult
+from stormcell.running import STARTED_BY, OutputSink, RunRequest, RunResult
 from stormcell.statuses import ExecutionStatus
 from stormcell.workers.pool import (
     OWN_INTERPRETER,
@@ -63,7 +63,12 @@ class PythonRunner:
         timeout = request.timeout_seconds if request.timeout_seconds > 0 else None
         try:
             outcome = await self._pool.run(
-                interpreter, job, ask=ask, on_line=on_line, timeout=timeout
+                interpreter,
+                job,
+                ask=ask,
+                on_line=on_line,
+                timeout=timeout,
+                is_waited_for=STARTED_BY in request.context,
             )
         except asyncio.CancelledError:
             raise

@@ -279,13 +279,14 @@ class WorkerPool:
     """Keeps workers warm and hands them out."""
 
     def __init__(self, *, size: int = 4, warm: int = 1, runs_per_worker: int = 1000) -> None:
-        """`size`: runs at once. `warm`: processes made before they are needed. `runs_per_worker`:
-        then it is replaced, so that what libraries gather (exit handlers, caches) does not grow for
-        ever."""
+        """`size`: runs at once, and as many more that these wait for. `warm`: processes made before
+        they are needed. `runs_per_worker`: then it is replaced, so that what libraries gather (exit
+        handlers, caches) does not grow for ever."""
         self._size = max(1, size)
         self._warm = min(warm, self._size)
         self._runs_per_worker = runs_per_worker
         self._slots = asyncio.Semaphore(self._size)
+        self._slots_waited_for = asyncio.Semaphore(self._size)
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
         self._leaving: set[Worker] = set()
@@ -320,11 +321,15 @@ class WorkerPool:
         ask: Asked,
         on_line: Callable[[str, str], None],
         timeout: float | None,
+        is_waited_for: bool = False,
     ) -> Outcome:
         """Run a job in a worker. Raises TemporaryError when the pool is closed or no worker can be
         started.
+
+        `is_waited_for`: a run may be waiting for this one. It takes no place of theirs, or as many
+        waiting runs as there are places would wait for ever.
         """
-        async with self._slots:
+        async with self._slots_waited_for if is_waited_for else self._slots:
             worker = await self._take(interpreter, job.pack, fresh=not job.reuse)
             try:
                 return await worker.run(job, ask=ask, on_line=on_line, timeout=timeout)

@@ -1,7 +1,7 @@
 """Runs an action of the pack as an execution of its own, through the engine's API.
 
 RBAC, policies, rules on `core.st2.generic.actiontrigger` and the history of the engine therefore
-hold for what is asked for in a chat (decision 0130). Not safe to repeat: each call starts an
+hold for what is asked for in a chat (decision 0132). Not safe to repeat: each call starts an
 execution.
 """
 
