@@ -133,3 +133,12 @@ def oldest_python():
         ):
             return found
     return sys.executable
+
+
+def test_each_decision_has_a_number_of_its_own():
+    """People name a decision by it, and the heading repeats it."""
+    found = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [path.name[:4] for path in found]
+    assert len(set(numbers)) == len(numbers) > 0, numbers
+    wrong = [path.name for path in found if not path.read_text().startswith(f"# {path.name[:4]}: ")]
+    assert wrong == []
