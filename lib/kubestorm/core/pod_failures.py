@@ -71,7 +71,9 @@ class Container(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Everything that is looked at; `logs` and `events` may be empty while nothing seems wrong."""
+    """Everything that a diagnosis reads; `logs` and `events` may be empty while nothing seems
+    wrong.
+    """
 
     deployment: Object
     replica_sets: Sequence[Object]
@@ -82,14 +84,14 @@ class Evidence(NamedTuple):
 
 
 def diagnose(evidence: Evidence) -> Optional[PodFailure]:
-    """The worst thing that is wrong with pods of the present template; None while nothing is."""
+    """The worst thing wrong with pods of the present template; None while nothing is."""
     found = _worst(_failures(evidence))
     progressing = condition(evidence.deployment, "Progressing") or {}
     if progressing.get("reason") == "ProgressDeadlineExceeded" and is_observed(evidence.deployment):
         seconds = evidence.deployment["spec"].get("progressDeadlineSeconds", 600)
         if found is not None:
             return replace(found, final=True)
-        message = f"There was no progress for {seconds} s and no pod says why."
+        message = f"No progress for {seconds} s; no pod reports a reason."
         return PodFailure(DEADLINE, message, final=True)
     return found
 
@@ -192,10 +194,8 @@ def failure_of_replica_set(replica_set: Object) -> Optional[PodFailure]:
 
 def _refused(message: str) -> PodFailure:
     if "exceeded quota" in message or "quota" in message.lower():
-        return PodFailure(
-            QUOTA_EXCEEDED, f"The namespace's quota allows no further pod: {_cut(message)}"
-        )
-    return PodFailure(PODS_REFUSED, f"Kubernetes refuses the pods: {_cut(message)}")
+        return PodFailure(QUOTA_EXCEEDED, f"The namespace's quota is exceeded: {_cut(message)}")
+    return PodFailure(PODS_REFUSED, f"Kubernetes rejects the pods: {_cut(message)}")
 
 
 def failure_of_pod(
@@ -207,7 +207,9 @@ def failure_of_pod(
     scheduled = condition(pod, "PodScheduled") or {}
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         said = scheduled.get("message") or _said(events, ("FailedScheduling",))
-        return PodFailure(UNSCHEDULABLE, f"No node takes pod {name}: {_cut(str(said))}", slow=True)
+        return PodFailure(
+            UNSCHEDULABLE, f"Pod {name} cannot be scheduled: {_cut(str(said))}", slow=True
+        )
     for container in _statuses(pod):
         failure = _of_container(name, container, events, log)
         if failure is not None:
@@ -260,7 +262,7 @@ def _crashed(pod: str, status: Object, events: Sequence[Object], log: str) -> Po
             final=final,
         )
     code = ended.get("exitCode")
-    how = f"ended with exit code {code}" if code is not None else "ends again and again"
+    how = f"ended with exit code {code}" if code is not None else "keeps ending"
     told = str(ended.get("message") or "").strip()
     message = f"Container {status.get('name')} of pod {pod} {how} ({restarts} restarts)."
     last = log or _cut(told)

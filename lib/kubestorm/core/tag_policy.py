@@ -87,7 +87,7 @@ def parse_follow(mapping: Mapping[str, Any], *, field: str = "spec.follow") -> F
     """
     if not isinstance(mapping, Mapping):
         raise DefinitionError(
-            f"{field} is an object with one of {', '.join(_PARSERS)}.", field=field
+            f"{field} must be a mapping with one of {', '.join(_PARSERS)}.", field=field
         )
     said = {key: value for key, value in mapping.items() if value is not None}
     kinds = [kind for kind in _PARSERS if kind in said]
@@ -102,13 +102,13 @@ def parse_follow(mapping: Mapping[str, Any], *, field: str = "spec.follow") -> F
         if key != kind and key not in beside:
             known = ", ".join((kind, *beside))
             raise DefinitionError(
-                f"{field}.{key} does not go with {field}.{kind}; there are {known}.",
+                f"{field}.{key} cannot be combined with {field}.{kind}; allowed: {known}.",
                 field=f"{field}.{key}",
             )
     text = said[kind]
     if not isinstance(text, str) or not text.strip():
         raise DefinitionError(
-            f"{field}.{kind} is a text that is not empty (found: {untrusted.shown(text)}).",
+            f"{field}.{kind} must be a non-empty string (found: {untrusted.shown(text)}).",
             field=f"{field}.{kind}",
         )
     return parse(said, field)
@@ -126,7 +126,7 @@ def is_newer(follow: Follow, candidate: Candidate, current: Optional[Candidate])
 
     Where both rank alike (one tag that moved, or an order by time) the later one is newer, also
     where it is the same image pushed again: what is late is judged by the last push. Of two at one
-    instant, or where a time is unknown, it is the one that is looked at last, the candidate. What
+    instant, or where a time is unknown, it is the candidate. What
     is not followed any more gives way to anything that is.
     """
     rank = _rank(follow, candidate.tag)
@@ -221,7 +221,7 @@ def _parse_semver(said: Mapping[str, Any], field: str) -> Follow:
     prereleases = said.get("prereleases", False)
     if not isinstance(prereleases, bool):
         raise DefinitionError(
-            f"{field}.prereleases is true or false (found: {untrusted.shown(prereleases)}).",
+            f"{field}.prereleases must be true or false (found: {untrusted.shown(prereleases)}).",
             field=f"{field}.prereleases",
         )
     try:
@@ -252,13 +252,14 @@ def _parse_tag(said: Mapping[str, Any], field: str) -> Follow:
 def _check_tag(text: str, field: str, what: str) -> None:
     if is_attached(text):
         raise DefinitionError(
-            f"{field} is a tag of signatures or the like, which cannot run (found: "
+            f"{field} must be the tag of an image, not of a signature or attestation (found: "
             f"{untrusted.shown(text)}).",
             field=field,
         )
     if not TAG.fullmatch(text):
         raise DefinitionError(
-            f"{field} is {what}: letters, digits, _, . and -, not . or - first, up to 128 "
+            f"{field} must be {what}: up to 128 letters, digits, _, . and -, not starting with "
+            f". or - "
             f"(found: {untrusted.shown(text)}).",
             field=field,
         )
@@ -268,12 +269,13 @@ def _parse_pattern(said: Mapping[str, Any], field: str) -> Follow:
     text, order = said["pattern"], said.get("order", "alphabetical")
     if order not in ORDERS:
         raise DefinitionError(
-            f"{field}.order is one of {', '.join(ORDERS)} (found: {untrusted.shown(order)}).",
+            f"{field}.order must be one of {', '.join(ORDERS)} (found: {untrusted.shown(order)}).",
             field=f"{field}.order",
         )
     if len(text) > MAX_PATTERN_LENGTH:
         raise DefinitionError(
-            f"{field}.pattern has at most {MAX_PATTERN_LENGTH} characters (found: {len(text)}).",
+            f"{field}.pattern must have at most {MAX_PATTERN_LENGTH} characters (found: "
+            f"{len(text)}).",
             field=f"{field}.pattern",
         )
     try:
@@ -300,7 +302,7 @@ def _group(compiled: Any, group: Any, field: str) -> Union[int, str]:
     if not is_known:
         names = ", ".join(compiled.groupindex)
         raise DefinitionError(
-            f"{field} is the number of a group of the pattern, 0 to {compiled.groups}"
+            f"{field} must be the number of a group of the pattern, 0 to {compiled.groups}"
             f"{f', or one of {names}' if names else ''} (found: {untrusted.shown(group)}).",
             field=field,
         )

@@ -69,8 +69,5 @@ def test_an_application_that_is_well_is_said_to_be(world, kube):
     world.reconcile()
     found = application_status(services, world.namespace, "cart")
     services.close()
-    assert (
-        found["summary"]
-        == f"{world.namespace}/cart runs 1.a, 1 of 1 pods available: all is as asked for."
-    )
+    assert found["summary"] == f"{world.namespace}/cart runs 1.a, 1 of 1 pods available: ready."
     assert found["ready"] == "True"

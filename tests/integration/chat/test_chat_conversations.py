@@ -92,7 +92,7 @@ def test_a_day_of_an_application(world: ChatWorld) -> None:
     assert say("roll back cart").startswith("shop-prod/cart runs 1.4.1.")
     assert say("freeze cart because sale weekend").endswith("ben: sale weekend")
     assert say("who froze cart?").startswith("ben froze shop-prod/cart: sale weekend")
-    assert say("deploy cart 1.4.2").startswith("It is frozen by ben: sale weekend")
+    assert say("deploy cart 1.4.2").startswith("The Application is frozen by ben: sale weekend")
     assert "because it is frozen" in say("why is cart frozen?")
     assert say("unfreeze cart because it is over").startswith(
         "shop-prod/cart may be rolled out again."

@@ -61,7 +61,7 @@ MISSING = {
         {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}},
         ["these are missing: spec.resources.limits.cpu;"],
     ),
-    "repository": ({"image": {}}, ["spec.image.repository", "it is missing"]),
+    "repository": ({"image": {}}, ["spec.image.repository", "required"]),
     "registry": (
         {"image": {"repository": "team/cart"}},
         ["names no registry", "registry.example.com/team/cart"],
@@ -75,10 +75,10 @@ MISSING = {
         },
         ["spec.port", "expose.type ingress needs the port"],
     ),
-    "hosts": ({"expose": {"type": "ingress"}}, ["spec.expose.hosts", "it is missing"]),
+    "hosts": ({"expose": {"type": "ingress"}}, ["spec.expose.hosts", "required"]),
     "steps": ({"strategy": {"type": "Canary"}}, ["spec.strategy.steps", "at least one"]),
     "job command": ({"test": {"job": {}}}, ["spec.test.job.command"]),
-    "test": ({"test": {"timeoutSeconds": 5}}, ["spec.test", "give http, job or both"]),
+    "test": ({"test": {"timeoutSeconds": 5}}, ["spec.test", "set http, job or both"]),
 }
 WRONG = {
     "tag in repository": (
@@ -111,9 +111,9 @@ WRONG = {
                 "limits": {"cpu": "1", "memory": "2Gi"},
             }
         },
-        ["spec.resources.requests.cpu", "'lots' is no amount"],
+        ["spec.resources.requests.cpu", "'lots' must be a quantity"],
     ),
-    "variable": ({"env": {"A-B": "x"}}, ["spec.env.A-B", "no name of a variable"]),
+    "variable": ({"env": {"A-B": "x"}}, ["spec.env.A-B", "not a valid variable name"]),
     "number in env": ({"env": {"A": 5}}, ["spec.env.A", "put it in quotes"]),
     "max below min": (
         {"replicas": {"min": 3, "max": 2}},
@@ -143,7 +143,7 @@ WRONG = {
     ),
     "steps fall": (
         {"strategy": {"type": "Canary", "steps": [{"weight": 50}, {"weight": 20}]}},
-        ["50, 20 do not rise"],
+        ["50, 20 must increase"],
     ),
     "steps of another": (
         {"strategy": {"steps": [{"weight": 20}]}},
@@ -153,7 +153,7 @@ WRONG = {
         {"strategy": {"type": "Recreate", "keepSeconds": 5}},
         ["it is for BlueGreen"],
     ),
-    "nothing may change": ({"strategy": {"maxSurge": 0}}, ["no pod could ever be replaced"]),
+    "nothing may change": ({"strategy": {"maxSurge": 0}}, ["no pod could be replaced"]),
     "two names of one variable": (
         {"env": {"URL": "x"}, "config": [{"key": "kubestorm/test/shop/url"}]},
         ["URL is given twice"],
@@ -161,7 +161,7 @@ WRONG = {
     "two databases": ({"databases": [{"name": "a"}, {"name": "b"}]}, ["same envPrefix"]),
     "file": (
         {"config": [{"key": "kubestorm/test/shop/x", "file": "../etc"}]},
-        ["no path of a file"],
+        ["must be an absolute path"],
     ),
     "env of a prefix": (
         {"config": [{"prefix": "kubestorm/test/shop/x", "env": "X"}]},
@@ -230,13 +230,13 @@ REFUSED_HERE = {
                 "limits": {"cpu": 1, "memory": "1Gi"},
             }
         },
-        "1Gi is above what operations allow here: 512Mi",
+        "1Gi is above the limit of this namespace: 512Mi",
     ),
     "replicas": ({"replicas": {"min": 5}}, "5 is not between 0 and 4"),
-    "exposure": ({"expose": {"type": "loadBalancer"}}, "operations allow internal, ingress"),
+    "exposure": ({"expose": {"type": "loadBalancer"}}, "allowed: internal, ingress"),
     "host": (
         {"expose": {"type": "ingress", "hosts": ["shop.example.com"]}},
-        "operations allow *.shop.*",
+        "allowed: *.shop.*",
     ),
 }
 

@@ -112,7 +112,7 @@ LIVENESS = event(
             [],
             "",
             "ImagePullFailed",
-            "not an image name",
+            "not a valid image name",
             id="name",
         ),
         pytest.param(

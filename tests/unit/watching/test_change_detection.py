@@ -448,6 +448,16 @@ def test_an_object_may_say_when_it_is_to_be_looked_at(
     assert requeue_at(database(status={"requeueAt": said})) == moment
 
 
+def test_an_object_written_before_the_field_was_renamed_is_still_served() -> None:
+    """`nextLookAt` counts while nothing has written `requeueAt`; it is not settled meanwhile."""
+    before, after = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+    old = database(status=ready("True", nextLookAt=before))
+    assert requeue_at(old) == dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+    assert not is_settled(old)
+    both = database(status=ready("True", nextLookAt=before, requeueAt=after))
+    assert requeue_at(both) == dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc)
+
+
 def shape(change: Change, obj: Any, **more: Any) -> dict[str, Any]:
     settings = {
         "cluster": "dev",

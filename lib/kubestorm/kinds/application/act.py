@@ -12,6 +12,7 @@ garbage collector removes it, with the pack or without.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from kubestorm.clients import resources
@@ -24,7 +25,7 @@ from kubestorm.core import untrusted
 from kubestorm.core.conditions import FALSE, TRUE, Condition
 from kubestorm.core.errors import Error
 from kubestorm.core.naming import Identity
-from kubestorm.core.times import format_time
+from kubestorm.core.times import format_milliseconds, parse_time
 from kubestorm.kinds.application import apply, config, render
 from kubestorm.kinds.application.apply import Outcome
 from kubestorm.kinds.application.config import Waiting
@@ -76,8 +77,8 @@ class ApplicationRun:
         self.settings = ApplicationSettings.from_config(services.settings.raw)
 
     def step(self, condition_type: str, work: Callable[[ParsedApplication], Result]) -> Result:
-        """Look at the object and do a step's work on it; write the condition of whatever fails in
-        it, then let it fail. Nothing is done where it is gone, going, or invalid.
+        """Read the object and do a step's work on it; write the condition of an error, then raise
+        it. Nothing is done where the object is gone, being deleted, or invalid.
         """
         resource = self.handle.read()
         if resource is None or resource["metadata"].get("deletionTimestamp"):
@@ -127,11 +128,11 @@ class ApplicationRun:
 
 
 def ensure_configuration(run: ApplicationRun) -> Result:
-    """Bring what comes from Consul, Vault and Databases into ConfigMaps and Secrets. Results hold
+    """Write what comes from Consul, Vault and Databases into ConfigMaps and Secrets. Results hold
     names and versions.
 
-    What is not there yet, or cannot be asked, leaves the pods what they have; `waitingFor` in the
-    status says it.
+    What is missing or cannot be read leaves the pods' configuration as it is; `status.waitingFor`
+    names it.
     """
     return run.step(APPLIED, lambda parsed: _configure(run, parsed))
 
@@ -139,7 +140,7 @@ def ensure_configuration(run: ApplicationRun) -> Result:
 def _configure(run: ApplicationRun, parsed: ParsedApplication) -> Result:
     found = _contents(run, parsed.app)
     outcomes: List[Outcome] = []
-    fields: Dict[str, Any] = {"waitingFor": found.told if isinstance(found, Waiting) else None}
+    fields: Dict[str, Any] = {"waitingFor": found.as_status if isinstance(found, Waiting) else None}
     if not isinstance(found, Waiting):
         manifests = config.manifests(parsed.app, found)
         outcomes = [run.ensure(manifest, parsed) for manifest in manifests]
@@ -150,17 +151,17 @@ def _configure(run: ApplicationRun, parsed: ParsedApplication) -> Result:
             outcomes += run.remove(CONFIG_RESOURCES[kind], kind, name, parsed)
     if isinstance(found, Waiting):
         run.write(parsed, Condition(APPLIED, FALSE, found.reason, found.message), fields=fields)
-        return {"complete": False, **_as_result(outcomes), "waiting_for": found.told}
+        return {"complete": False, **_as_result(outcomes), "waiting_for": found.as_status}
     run.write(parsed, fields=fields)
     return {"complete": True, **_as_result(outcomes), "versions": dict(found.versions)}
 
 
 def ensure_objects(run: ApplicationRun) -> Result:
-    """Bring Service, Ingress, autoscaler and disruption budget to what is asked for; remove what no
-    longer is.
+    """Bring Service, Ingress, autoscaler and disruption budget to the spec; remove those that it no
+    longer asks for.
 
-    While a Rollout goes on, Service and autoscaler are its to change, and are made here only where
-    they are missing.
+    While a Rollout is under way, only it changes Service and autoscaler; here they are created
+    only where they are missing.
     """
     return run.step(APPLIED, lambda parsed: _apply(run, parsed))
 
@@ -212,10 +213,10 @@ def _apply(run: ApplicationRun, parsed: ParsedApplication) -> Result:
 
 
 def ensure_deployment(run: ApplicationRun) -> Result:
-    """Begin the Rollout that is due, if one is; without one, bring the active track's Deployment to
-    what is asked for.
+    """Create the Rollout that is due, if one is; without one, bring the active track's Deployment
+    to the spec.
 
-    The image is the good one of the last Rollout: another comes by a Rollout alone.
+    The image is that of the last good Rollout; only a Rollout changes it.
     """
     return run.step(ROLLED_OUT, lambda parsed: _deploy(run, parsed))
 
@@ -235,7 +236,7 @@ def _deploy(run: ApplicationRun, parsed: ParsedApplication) -> Result:
         message = f"Waiting for {missing}; see the condition Applied."
         told = [Condition(ROLLED_OUT, FALSE, Reason.WAITING_FOR_CONFIGURATION, message)]
     elif due["active"]:
-        pass  # the Rollout changes the Deployments and tells
+        pass  # the Rollout changes the Deployments and writes the condition
     elif image is None:
         told = [waiting_for_image(app, due)]
     else:
@@ -243,7 +244,7 @@ def _deploy(run: ApplicationRun, parsed: ParsedApplication) -> Result:
         told = [_rolled_out(run, parsed, due, outcomes, live)]
     fields = {
         **pod_fields(app, track, live),
-        **_requeue(run, parsed, due.get("look_at")),
+        **_requeue(run, parsed, due.get("requeue_at")),
     }
     run.write(parsed, *told, fields=fields)
     if parsed.takes:
@@ -313,9 +314,7 @@ def current_hash(run: ApplicationRun, app: ApplicationSpec) -> Tuple[str, str]:
 
 
 def _contents(run: ApplicationRun, app: ApplicationSpec) -> Any:
-    """What the objects are to hold; a Consul or a Vault that refuses or is away is one more thing
-    to wait for.
-    """
+    """The desired contents; a Consul or a Vault that refuses or is unavailable is waited for."""
     try:
         return config.assemble(app, config.gather(run.services, app))
     except Error as error:
@@ -328,7 +327,7 @@ def _claim_hosts(
     run: ApplicationRun, parsed: ParsedApplication, api: ApiVersions, live: Optional[Object]
 ) -> Tuple[Condition, Tuple[str, ...]]:
     """Which hosts it may have. The claims of the whole cluster are read where it wants others than
-    it has: what it has, it keeps until `outside` finds that an older Application wants it.
+    it has: what it has, it keeps until `input_changes` finds that an older Application wants it.
     """
     if parsed.app.exposure.type != INGRESS:
         return NO_HOST, ()
@@ -340,7 +339,7 @@ def _claim_hosts(
         verdict = decide(mine, list_claims(run.services.kube, run.settings))
     if verdict.refused:
         refused = "; ".join(map(str, verdict.refused))
-        message = f"{refused}. Choose another host, or wait until that one releases it."
+        message = f"{refused}. Choose another host, or wait until that Application releases it."
         return Condition(HOST_CLAIMED, FALSE, Reason.HOST_TAKEN, message), verdict.granted
     claimed = f"Serving {', '.join(verdict.granted)}."
     return Condition(HOST_CLAIMED, TRUE, Reason.CLAIMED, claimed), verdict.granted
@@ -352,8 +351,8 @@ def _serves(
     claimed: Sequence[str],
     live: Optional[Mapping[str, Any]],
 ) -> bool:
-    """Whether the Ingress and the status both say that it has all that it claims. Who can write
-    the Ingress has every host already; the status alone is not believed.
+    """Whether the Ingress and the status both show all hosts that it claims. The status alone is
+    not trusted.
     """
     return (
         wanted is not None
@@ -364,16 +363,20 @@ def _serves(
     )
 
 
-def _requeue(run: ApplicationRun, parsed: ParsedApplication, due: Optional[str]) -> Dict[str, Any]:
-    """When a Rollout is due that waits for its time. Everything else is watched for.
+def _requeue(
+    run: ApplicationRun, parsed: ParsedApplication, due: Optional[dt.datetime]
+) -> Dict[str, Any]:
+    """`requeueAt` while a Rollout waits for its time; everything else is watched.
 
-    Written anew only when that moment has come or comes earlier, as a look that finds all in order
-    leaves no trace.
+    Written only when the planned time has passed or comes earlier, so that a run without changes
+    writes nothing.
     """
-    planned, now = str(parsed.status.get("requeueAt") or ""), format_time(run.services.now())
-    if not due:
-        return {"requeueAt": None} if planned else {}
-    return {} if now < planned <= due else {"requeueAt": due}
+    planned = parse_time(parsed.status.get("requeueAt"))
+    if due is None:
+        return {"requeueAt": None} if parsed.status.get("requeueAt") else {}
+    if planned is not None and run.services.now() < planned <= due:
+        return {}
+    return {"requeueAt": format_milliseconds(due)}
 
 
 def _replacing(old: Any, new: Mapping[str, int]) -> Optional[Dict[str, Any]]:

@@ -1,10 +1,10 @@
-"""Objects brought to what is rendered, by server-side apply, and removed when they are no longer
-wished.
+"""Brings objects to what is rendered, by server-side apply, and removes those that are no longer
+needed.
 
 Only what belongs to the Application (a controlling ownerReference with its uid) is ever changed or
-removed. A field that somebody else has set is left to them and told by name; only what the pack
-alone decides is taken back: images, selectors, the labels it finds its objects by, and the contents
-of its own ConfigMaps and Secrets. Nothing is sent where nothing differs.
+removed. A field that another manager set is left alone and named in the condition; only what the
+pack alone decides is taken back: images, selectors, the labels it finds its objects by, and the
+contents of its own ConfigMaps and Secrets. Nothing is sent where nothing differs.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def ensure(
 def remove(
     kube: KubeClient, resource: Resource, kind: str, name: str, namespace: str, *, uid: str
 ) -> Optional[Outcome]:
-    """Remove an object that is no longer wished, if it is there and this Application's. Safe to
-    repeat. What the account may not read it has not made: who wants none of a kind grants it not.
+    """Remove an object that is no longer needed, if it exists and is this Application's. Safe to
+    repeat. A kind that the account may not read was never created by it.
     """
     try:
         live = read(kube, resource, name, namespace)
@@ -178,7 +178,7 @@ def hand_over_replicas(kube: KubeClient, live: Object) -> None:
     body["metadata"]["annotations"] = {AUTOSCALED_ANNOTATION: "yes"}
     if alone:
         body["spec"] = {"replicas": live["spec"]["replicas"]}
-    # Not forced: a number that has changed since is in conflict, and the next look tries again.
+    # Not forced: a number that has changed since is in conflict, and the next run tries again.
     _apply_as_replicas_manager(kube, body)
 
 
@@ -221,7 +221,7 @@ def _apply_as_replicas_manager(kube: KubeClient, body: Object) -> None:
 
 
 def owns_replicas(live: Mapping[str, Any]) -> bool:
-    """Whether we apply the number of pods, and nobody else does."""
+    """Whether the pack alone applies the number of pods."""
     owners = {
         (entry.get("manager"), entry.get("operation"))
         for entry in live["metadata"].get("managedFields") or ()
@@ -316,7 +316,7 @@ def _check_owner(live: Object, kind: str, uid: str) -> None:
 
 
 def _addressed(manifest: Manifest, live: Optional[Object]) -> Manifest:
-    """With the uid of the object that was looked at: another of that name is not touched."""
+    """With the uid of the object that was read: another of that name is not touched."""
     if live is None:
         return manifest
     return {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}

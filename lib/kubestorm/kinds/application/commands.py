@@ -37,7 +37,7 @@ def list_applications(services: Services, namespace: str = "") -> List[View]:
 
 
 def application_status(services: Services, namespace: str, name: str) -> View:
-    """Which version runs, whether it is well, what is under way, and why not."""
+    """The running version, conditions, the rollout under way, and what is waited for."""
     resource = services.kube.get(APPLICATIONS, name, namespace)
     status: Mapping[str, Any] = untrusted.status(resource)
     told = {item.get("type"): item for item in untrusted.mappings(status.get("conditions"))}
@@ -62,25 +62,24 @@ def application_status(services: Services, namespace: str, name: str) -> View:
 
 
 def show_application(services: Services, namespace: str, name: str) -> View:
-    """What is asked for, and beside it the objects that it became, its pods' trouble and its
-    rollouts.
+    """The spec, the objects created from it, failures of its pods, and its rollouts.
 
-    What cannot be read is quoted, not fatal.
+    A part that cannot be read holds its error instead.
     """
     kube = services.kube
     resource = kube.get(APPLICATIONS, name, namespace)
     shown: View = {**application_status(services, namespace, name), "spec": resource.get("spec")}
     shown["secret_versions"] = untrusted.mapping(untrusted.status(resource).get("secretVersions"))
-    looks: Dict[str, Callable[[], Any]] = {
+    parts: Dict[str, Callable[[], Any]] = {
         "objects": lambda: _objects(services, resource),
         "trouble": lambda: _trouble(kube, resource),
         "rollouts": lambda: history_table(
             read_history(kube, namespace, name, resource["metadata"]["uid"])
         ),
     }
-    for part, look in looks.items():
+    for part, read in parts.items():
         try:
-            shown[part] = look()
+            shown[part] = read()
         except Error as error:
             shown[part] = {"error": str(error)}
     return shown
@@ -112,10 +111,10 @@ def _summary(line: Mapping[str, Any]) -> str:
     runs = f"runs {line['tag'] or line['digest'][:19]}" if line["digest"] else "runs nothing yet"
     pods = f"{line['available']} of {line['pods']} pods available"
     if line["ready"] == conditions.TRUE:
-        return f"{where} {runs}, {pods}: all is as asked for."
+        return f"{where} {runs}, {pods}: ready."
     return (
         f"{where} {runs}, {pods}. {line['reason'] or 'Unknown'}: "
-        f"{line['message'] or 'nobody has looked at it yet.'}"
+        f"{line['message'] or 'Not reconciled yet.'}"
     )
 
 
@@ -187,7 +186,7 @@ def image_meant(text: str, default: str, hosts: Sequence[str]) -> ImageName:
     elif slash and ("." in host or ":" in host or host == "localhost"):
         offered = ", ".join(known) or "none; see registries.hosts"
         raise DefinitionError(
-            f"The registry {host} is not one that the configuration names; there is {offered}.",
+            f"Registry {host} is not configured. Configured registries: {offered}.",
             field="repository",
         )
     elif len(known) == 1 or default:
@@ -195,11 +194,11 @@ def image_meant(text: str, default: str, hosts: Sequence[str]) -> ImageName:
     else:
         offered = ", ".join(known) or "none; see registries.hosts"
         raise DefinitionError(
-            f"Say which registry {bare} is in; there is {offered}.", field="repository"
+            f"Name the registry of {bare}. Configured registries: {offered}.", field="repository"
         )
     if not is_name(registry, repository):
         raise DefinitionError(
-            f"{repository!r} is no repository: small letters, for instance team/cart.",
+            f"{repository!r} is not a valid repository; write for example team/cart.",
             field="repository",
         )
     return ImageName(registry, repository)

@@ -35,14 +35,14 @@ SERVING = ("CredentialsStored", "Published")
 
 
 class Waiting(NamedTuple):
-    """Something that is not there yet; the pods keep what they have."""
+    """Something that is not there yet; the pods keep their configuration."""
 
     reason: str
     message: str
 
     @property
-    def told(self) -> Dict[str, str]:
-        """As `status.waitingFor` says it."""
+    def as_status(self) -> Dict[str, str]:
+        """The value of `status.waitingFor`."""
         return {"reason": self.reason, "message": self.message}
 
 
@@ -96,7 +96,7 @@ class Contents(NamedTuple):
 
 
 def gather(services: Services, app: ApplicationSpec) -> Gathered:
-    """Read everything once. Errors of Consul and Vault are raised; what is merely absent is told by
+    """Read everything once. Errors of Consul and Vault are raised; what is absent is reported by
     `assemble`.
     """
     consul, vault = services.consul, services.vault
@@ -276,7 +276,7 @@ class _Assembly:
         self._origins[f"{prefix}_URL"] = f"{facts.path}#url"
 
     def _names(self, prefix: str, values: Mapping[str, Any], where: str) -> Mapping[str, str]:
-        """Variable -> key. Two keys that give one variable, and keys that give none, are told."""
+        """Variable -> key. Keys that give the same variable, or none, are reported."""
         names: Dict[str, str] = {}
         for key in sorted(values):
             name = f"{prefix}{env_name(key)}"
@@ -325,7 +325,7 @@ def manifests(app: ApplicationSpec, contents: Contents) -> List[render.Manifest]
 
 
 def names_of(app: ApplicationSpec) -> Tuple[Tuple[str, str, bool], ...]:
-    """Kind, name and whether it is wished, of all four objects."""
+    """Kind, name and whether it is needed, of all four objects."""
     return (
         ("ConfigMap", render.config_map_name(app.name), render.has_config_map(app)),
         ("ConfigMap", render.files_name(app.name), render.has_files(app)),

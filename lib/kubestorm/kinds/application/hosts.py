@@ -1,5 +1,5 @@
 """Which Application may have an ingress host that several claim: the older one keeps it, the
-younger is told.
+younger is refused it.
 
 A host belongs to the namespace of its oldest claimant. Applications of that namespace may share it
 by different paths; for the same path the older one counts again. Another namespace gets nothing of
@@ -8,7 +8,7 @@ wildcard covers hosts one label deeper (Kubernetes' Ingress says so): an older w
 namespace keeps a younger host below it from being served, an older host takes nothing from a
 younger wildcard, since the longer name wins in every ingress controller.
 
-Pure; `list_claims` is the adapter. Decided anew at each look, so that a host is free once its
+Pure; `list_claims` is the adapter. Decided anew in each run, so that a host is free once its
 holder is gone.
 """
 

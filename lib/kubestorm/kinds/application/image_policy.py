@@ -37,7 +37,7 @@ from kubestorm.kinds.application.values import ApplicationSpec
 
 
 def desired_image_of(application: Mapping[str, Any]) -> Optional[DesiredImage]:
-    """The image that is wanted; None where none is, or nothing that can be read is written."""
+    """The desired image; None where there is none, or it cannot be read."""
     said = json_object(annotations_of(application).get(resources.WANTED_IMAGE))
     digest = text(said.get("digest"))
     if not digest.startswith("sha256:"):
@@ -55,7 +55,7 @@ def desired_image_of(application: Mapping[str, Any]) -> Optional[DesiredImage]:
 
 
 def desired_image_annotation(desired: DesiredImage) -> str:
-    """The other way round; at most one line of JSON."""
+    """The annotation's value: one line of JSON."""
     said = {
         "digest": desired.digest,
         "tag": desired.tag,
@@ -78,11 +78,11 @@ Object = Dict[str, Any]
 
 
 def route(services: Services, pushed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Write the wish on every Application that follows what was pushed; `pushed` is the payload of
+    """Write the pushed image to every Application that follows it; `pushed` is the payload of
     image_pushed.
 
-    Safe to repeat: the same event leaves the same wish. Says who follows it, and for whom it is the
-    newest.
+    Safe to repeat. `followers` are the Applications that follow the tag, `updated` those for which
+    it is the newest.
     """
     registry, repository = str(pushed.get("registry") or ""), str(pushed.get("repository") or "")
     tag, digest = str(pushed.get("tag") or ""), str(pushed.get("digest") or "")
@@ -124,7 +124,7 @@ def _pushed_image(
 
 
 def _may_follow(resource: Mapping[str, Any], repository: str) -> bool:
-    """A cheap look before the whole is parsed."""
+    """A cheap check before the whole spec is parsed."""
     spec = resource.get("spec") or {}
     said = (spec.get("image") or {}).get("repository")
     return bool(spec.get("follow")) and isinstance(said, str) and split_image(said)[1] == repository
@@ -136,7 +136,7 @@ def _parsed(resource: Mapping[str, Any], services: Services) -> Optional[Applica
     try:
         return parse(resource, services.settings)
     except InvalidSpecError:
-        return None  # its own run has told why
+        return None  # its own run reports why
 
 
 def follows(spec: ApplicationSpec, tag: str) -> bool:
@@ -147,7 +147,7 @@ def follows(spec: ApplicationSpec, tag: str) -> bool:
 def record_desired_image(
     services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, desired: DesiredImage
 ) -> bool:
-    """Write a wish on one Application unless it has a newer one; whether it was written."""
+    """Write a desired image unless the Application has a newer one; whether it was written."""
     for _ in range(ATTEMPTS):
         present = desired_image_of(resource)
         if present is not None and present.id == desired.id:
@@ -169,7 +169,8 @@ def record_desired_image(
             continue
         return True
     raise ConflictError(
-        f"Application {spec.namespace}/{spec.name} is changed all the time; try again."
+        f"Application {spec.namespace}/{spec.name} was changed by others during every attempt; "
+        f"try again."
     )
 
 
@@ -185,7 +186,7 @@ def _is_of_storm(
 def write_desired_image(
     services: Services, resource: Mapping[str, Any], desired: DesiredImage
 ) -> None:
-    """Write the wish; ConflictError where the object has changed since it was read."""
+    """Write the desired image; ConflictError where the object has changed since it was read."""
     metadata = resource["metadata"]
     body = {
         "metadata": {
@@ -201,7 +202,7 @@ def _candidate(desired: DesiredImage) -> Candidate:
 
 
 def _current(resource: Mapping[str, Any], present: Optional[DesiredImage]) -> Optional[Candidate]:
-    """What is wished, or else what runs: an event of an older version must not bring it back."""
+    """The desired image, or else the running one: an older version must not replace it."""
     if present is not None:
         return _candidate(present)
     image = untrusted.mapping(untrusted.status(resource).get("image"))
@@ -213,9 +214,7 @@ def _current(resource: Mapping[str, Any], present: Optional[DesiredImage]) -> Op
 def first_desired_image(
     services: Services, spec: ApplicationSpec, now: dt.datetime
 ) -> Optional[DesiredImage]:
-    """What an Application that has no wish yet follows now, by asking the registry; None where
-    nothing fits.
-    """
+    """The newest image of the registry that it follows; None where no tag matches."""
     from kubestorm.core.image_names import ImageName
 
     if not spec.follow:
@@ -238,7 +237,7 @@ def first_desired_image(
 
 
 def requests_shown(resource: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is wished and asked of an Application, readable: for people who ask."""
+    """The desired image and the requests of an Application, for people."""
     image = untrusted.json_object(untrusted.annotations_of(resource).get(resources.WANTED_IMAGE))
     said = untrusted.mapping(untrusted.status(resource).get(status_requests.FIELD))
     return {**({"image": image} if image else {}), **said}

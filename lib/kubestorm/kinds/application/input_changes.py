@@ -35,14 +35,14 @@ def changed_inputs(services: Services, applications: Iterable[Object]) -> List[I
     cluster: who may have an ingress host depends on the others.
 
     A Consul or a Vault that is away changes nothing for anybody, and is not asked again in this
-    pass. An Application that cannot be looked at is logged, and keeps no other from it. Temporary
+    pass. An Application that cannot be checked is logged, and the others are checked. Temporary
     errors of Kubernetes are raised.
     """
     return _Pass(services, list(applications)).changed()
 
 
 def wake_changed(services: Services) -> List[Identity]:
-    """Have the sensor look at each Application whose inputs have changed; which ones those are."""
+    """Have the sensor dispatch each Application whose inputs have changed; returns those."""
     look = _Pass(services, list(services.kube.list_all(APPLICATIONS)))
     changed = look.changed()
     for identity in changed:
@@ -66,7 +66,7 @@ class _Pass:
         """Uids of those that may have other ingress hosts than they have."""
 
     def changed(self) -> List[Identity]:
-        """Those that have changed. One that cannot be looked at is logged and left out."""
+        """Those that have changed. One that cannot be checked is logged and left out."""
         found: List[Identity] = []
         for typed in map(_typed, self._listed):
             cluster = self._services.settings.cluster
@@ -76,9 +76,9 @@ class _Pass:
                     found.append(identity)
             except TemporaryError:
                 raise
-            except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are looked at)
+            except Exception as error:  # noqa: BLE001 (whatever one of them holds, the others are checked)
                 why = error if isinstance(error, Error) else type(error).__name__
-                log.warning("application.not_looked_at: %s: %s", identity, why)
+                log.warning("application.not_checked: %s: %s", identity, why)
         return found
 
     def _is_changed(self, resource: Object) -> bool:
@@ -131,7 +131,7 @@ class _Pass:
             if found.reason == Reason.WAITING_FOR_DATABASE:
                 # How far a Database has come is in the sentence, and changes nothing for the pods.
                 return bool(found.reason != told.get("reason"))
-            return bool(found.told != told)
+            return bool(found.as_status != told)
         made = config.hash_of(app, config.manifests(app, found))
         versions = dict(found.versions)
         return bool(

@@ -68,5 +68,5 @@ def current_image(deployment: Optional[Mapping[str, Any]]) -> Optional[Image]:
 
 
 def good_image(due: Mapping[str, Any]) -> Optional[Image]:
-    """The image of the last Rollout that came to all pods, as `ensure_rollout` tells it."""
+    """The image of the last Rollout that came to all pods, as `ensure_rollout` returns it."""
     return Image(str(due["good"]), str(due.get("good_tag") or "")) if due.get("good") else None

@@ -1,8 +1,8 @@
 """Which rollout comes next for an Application, and what its active Deployment should be. Pure.
 
 Of a series of pushes the first is rolled out at once, and of those that follow only the last. One
-desired image is answered by one rollout (`PastRollout.wish`), so a push that came before a rollback
-or a person's choice does not undo it.
+desired image is answered by one rollout (`PastRollout.desired_id`), so a push that came before a
+rollback or a person's choice does not undo it.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from kubestorm.kinds.common.resource import Object
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make, which intents are over, which old rollouts go, when to look again, and what to
-    say.
+    """The Rollout to create, requests that are done, old rollouts to delete, when to plan again,
+    and what to report.
     """
 
     new: Optional[NewRollout] = None
     consume: Tuple[str, ...] = ()
     """What has been acted upon: `rollbackTo`, or the annotation that asks for a retry."""
     prune: Tuple[str, ...] = ()
-    look_after_seconds: Optional[float] = None
+    requeue_after_seconds: Optional[float] = None
     reason: str = ""
     message: str = ""
-    """Why nothing new begins although something is wished; empty where all is as wished."""
+    """Why the desired image is not rolled out; empty where nothing is to be done."""
 
 
 def plan_rollout(
@@ -85,7 +85,9 @@ def plan_rollout(
     wait = _seconds_to_settle(desired, newest, active, settings, alone_seconds, now)
     if wait > 0:
         message = f"Waiting for further pushes before rolling out {desired.shown}."
-        return Plan(prune=prune, look_after_seconds=wait, reason=Reason.SETTLING, message=message)
+        return Plan(
+            prune=prune, requeue_after_seconds=wait, reason=Reason.SETTLING, message=message
+        )
     new = NewRollout(
         number=_next_number(history),
         digest=desired.digest,
@@ -101,7 +103,7 @@ def plan_rollout(
 
 
 def excess_rollouts(history: Sequence[PastRollout], keep: int) -> Tuple[str, ...]:
-    """The oldest rollouts beyond `keep`; never the good one, nor one that goes on."""
+    """The oldest rollouts beyond `keep`; never the last good one, nor one under way."""
     good = good_rollout(history)
     ordered = sorted(history, key=lambda past: past.number, reverse=True)
     extra = [past for past in ordered[keep:] if past.is_over and past is not good]
@@ -148,7 +150,7 @@ def _roll_back(
     target = find_target(rollback.target, history)
     if target is None:
         known = ", ".join(past.shown for past in history if past.phase == COMPLETE) or "none"
-        message = f"There is no good rollout {rollback.target!r} to return to; there are: {known}."
+        message = f"No successful rollout {rollback.target!r} to roll back to; available: {known}."
         return Plan(consume=over, prune=prune, reason=Reason.NO_SUCH_ROLLOUT, message=message)
     if active is None and good is not None and target.digest == good.digest:
         return Plan(consume=over, prune=prune)  # that is what runs
@@ -174,7 +176,7 @@ def _reason_not_to(
     active: Optional[PastRollout],
     previous: str,
 ) -> Optional[Tuple[str, str]]:
-    """A reason (empty: all is as wished) why the wish leads to no rollout; None where it does."""
+    """Why the desired image leads to no rollout (empty: it runs already); None where it does."""
     answered = [
         past for past in history if past.desired_id == desired.id and past.phase != SUPERSEDED
     ]

@@ -236,7 +236,7 @@ def disruption_budget(app: ApplicationSpec, api: ApiVersions) -> Optional[Manife
 def config_map(
     app: ApplicationSpec, name: str, data: Mapping[str, Union[str, bytes]], content_hash: str
 ) -> Manifest:
-    """A ConfigMap with what its content amounts to beside it; bytes are kept as bytes."""
+    """A ConfigMap with a hash of its content; bytes become `binaryData`."""
     manifest = _object(app, "v1", "ConfigMap", name, {CONFIG_HASH_ANNOTATION: content_hash})
     texts = {key: value for key, value in sorted(data.items()) if isinstance(value, str)}
     binary = {
@@ -275,9 +275,9 @@ def _object(
 
 
 def stamped(manifest: Manifest) -> Manifest:
-    """The manifest with a hash of itself, by which a field that is no longer wished is noticed.
+    """The manifest with a hash of itself, by which a removed field is noticed.
 
-    A Secret's values are left out of it: nothing that could be guessed at is kept beside them.
+    A Secret's values are left out of it: nothing from which they could be guessed is stored.
     """
     shown = manifest
     if manifest["kind"] == "Secret":
@@ -413,8 +413,8 @@ def _handler(health: Health, path: Optional[str]) -> Dict[str, Any]:
 
 
 def _spread(app: ApplicationSpec, track: str) -> Dict[str, Any]:
-    """Over zones and then nodes, as far as the cluster can: a wish, never a reason for a pod to
-    stay pending.
+    """Over zones and then nodes, as far as the cluster can: a preference, never a reason for a pod
+    to stay pending.
     """
     if app.spread == "none":
         return {}
@@ -505,7 +505,7 @@ def _is_named(value: Any) -> bool:
 
 
 def content_hash(*parts: str) -> str:
-    """A short hash of texts, each kept apart from the next; for what is no secret."""
+    """A short hash of texts, each kept apart from the next. Not for secrets."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{len(part)}:".encode())

@@ -1,4 +1,4 @@
-"""The `application` section of the pack's configuration: what operations decide for every
+"""The `application` section of the pack's configuration: the platform team's settings for every
 Application.
 """
 
@@ -53,7 +53,7 @@ class ApplicationLimits:
 
 @dataclass(frozen=True)
 class ApplicationSources:
-    """What Applications in some namespaces may read, beside what is their own namespace's."""
+    """What Applications in some namespaces may read, besides their own namespace's."""
 
     namespaces: Tuple[str, ...] = ("*",)
     """Shell patterns; every entry that fits counts."""
@@ -83,8 +83,9 @@ class IngressSettings:
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Put on every Ingress, for instance cert-manager.io/cluster-issuer."""
     test_hosts: Tuple[str, ...] = ()
-    """Shell patterns of hosts that post-deploy tests may request (`through: ingress`), beside those
-    below `domain`. Requests are sent from the pack's host, which reaches more than developers do.
+    """Shell patterns of hosts that post-deploy tests may request (`through: ingress`), besides
+    those below `domain`. Requests are sent from the pack's host, which reaches more than developers
+    do.
     """
     private_networks: Tuple[str, ...] = ()
     """Networks (10.0.5.0/24) of private addresses that these hosts may resolve to. Without one,
@@ -130,8 +131,9 @@ class ApplicationSettings:
     allow_patch: Tuple[str, ...] = ()
     """Namespaces (shell patterns) whose Applications may use `spec.patch`."""
     look_seconds: int = setting(300, least=1)
-    """How often one pass over all Applications looks whether Consul or Vault have something else
-    for one, a host is free that another had, or a load balancer has an address."""
+    """How often one pass over all Applications checks whether Consul or Vault changed for one, a
+    host is free that another had, or a load balancer has an address.
+    """
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ApplicationSettings:
@@ -147,7 +149,7 @@ class ApplicationSettings:
         )
 
     def may_patch(self, namespace: str) -> bool:
-        """Whether operations let this namespace's Applications change manifests by `spec.patch`."""
+        """Whether this namespace's Applications may change manifests by `spec.patch`."""
         return _fits(namespace, self.allow_patch)
 
     def readable(self, service: str, cluster: str, namespace: str) -> Tuple[str, ...]:

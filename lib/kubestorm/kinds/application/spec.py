@@ -1,4 +1,4 @@
-"""What an Application resource asks for, parsed and checked against what operations allow.
+"""What an Application resource asks for, parsed and checked against the platform team's limits.
 
 The API server's schema has refused wrong shapes already; this module says what a schema cannot
 (1.20 has no CEL), and what is better said in a sentence: an Application without health check,
@@ -169,7 +169,7 @@ class _Parser(SpecReader):
     def _reference(self, path: str, default: Optional[str]) -> Optional[str]:
         name = self.text(path, default)
         if name is not None and not OBJECT_NAME.match(name):
-            self.wrong(path, f"{shown(name)} is no name of an object")
+            self.wrong(path, f"{shown(name)} is not a valid object name")
         return name
 
     # Fields with rules of their own.
@@ -179,8 +179,9 @@ class _Parser(SpecReader):
             self.problems.append(
                 Problem(
                     "metadata.name",
-                    f"{self._name!r} is not 1 to {NAME_LENGTH} small letters, digits and hyphens, "
-                    "a letter first; "
+                    f"{self._name!r} is not 1 to {NAME_LENGTH} lowercase letters, digits and "
+                    f"hyphens, "
+                    "starting with a letter; "
                     "the names of its Service and pods follow from it",
                 )
             )
@@ -190,7 +191,7 @@ class _Parser(SpecReader):
         if text is None:
             self.wrong(
                 "image.repository",
-                "it is missing; add for example `image: {repository: team/cart}`",
+                "required; add for example `image: {repository: team/cart}`",
             )
             return "", ""
         if "@" in text or ":" in text.rsplit("/", 1)[-1]:
@@ -204,13 +205,14 @@ class _Parser(SpecReader):
         if not registry:
             self.wrong(
                 "image.repository",
-                f"{shown(text)} names no registry, and operations have set no default; "
+                f"{shown(text)} names no registry and no default is configured; "
                 f"write it as registry.example.com/{text}",
             )
         elif not REPOSITORY.match(repository) or len(repository) > 255:
             self.wrong(
                 "image.repository",
-                f"{shown(repository)} is no repository: small letters, digits, `.`, `_`, `-` and "
+                f"{shown(repository)} is not a valid repository: use lowercase letters, "
+                f"digits, `.`, `_`, `-` and "
                 "`/`",
             )
         allowed = self._settings.allowed_registries
@@ -245,7 +247,8 @@ class _Parser(SpecReader):
                 elif quantity is None or not quantity.amount:
                     self.wrong(
                         path,
-                        f"{shown(value)} is no amount above 0; write for example {_example(what)}",
+                        f"{shown(value)} must be a quantity above 0; write for example "
+                        f"{_example(what)}",
                     )
                 else:
                     found[path] = quantity
@@ -283,7 +286,7 @@ class _Parser(SpecReader):
         if limit and most and limit.amount > most.amount:
             self.wrong(
                 f"resources.limits.{what}",
-                f"{limit.text} is above what operations allow here: {most.text}",
+                f"{limit.text} is above the limit of this namespace: {most.text}",
             )
 
     def _health(self, port: Optional[int]) -> Health:
@@ -314,7 +317,7 @@ class _Parser(SpecReader):
             probe_port = self.integer(f"health.{way}.port", port, 1, 65535)
             if probe_port is None:
                 self.wrong(
-                    f"health.{way}.port", "it is missing and so is spec.port; give one of them"
+                    f"health.{way}.port", "required, as spec.port is not set; set one of them"
                 )
         command = self.texts("health.command") if way == "command" else ()
         if way == "command" and not command:
@@ -337,7 +340,7 @@ class _Parser(SpecReader):
         path = self.text(where)
         if path is None:
             if required:
-                self.wrong(where, "it is missing; write for example /healthz")
+                self.wrong(where, "required; write for example /healthz")
             return None
         self._accepts(where, lambda: check_path(path, query=query))
         return path
@@ -363,7 +366,8 @@ class _Parser(SpecReader):
         if not isinstance(name, str) or not ENV_NAME.match(name):
             self.wrong(
                 where,
-                f"{shown(name)} is no name of a variable: letters, digits and `_`, no digit first",
+                f"{shown(name)} is not a valid variable name: use letters, digits and `_`, not "
+                f"starting with a digit",
             )
 
     # What comes from Consul, Vault and Databases.
@@ -398,9 +402,7 @@ class _Parser(SpecReader):
         for where, item in self.objects("secrets"):
             path, key = item.get("path"), item.get("key")
             if not isinstance(path, str) or not path:
-                self.wrong(
-                    f"{where}.path", "it is missing; write the path in Vault below the mount"
-                )
+                self.wrong(f"{where}.path", "required; write the path in Vault below the mount")
                 continue
             if key is not None and not (isinstance(key, str) and key):
                 self.wrong(f"{where}.key", f"must be a string, not {shown(key)}")
@@ -450,7 +452,7 @@ class _Parser(SpecReader):
         ):
             self.wrong(
                 where,
-                f"{shown(file)} is no path of a file: from /, of letters, digits, `-`, `_` and `.`",
+                f"{shown(file)} must be an absolute path of letters, digits, `-`, `_` and `.`",
             )
 
     def _databases(self) -> Tuple[DatabaseBinding, ...]:
@@ -459,7 +461,7 @@ class _Parser(SpecReader):
             name, prefix = item.get("name"), item.get("envPrefix", DEFAULT_PREFIX)
             if not isinstance(name, str) or not OBJECT_NAME.match(name):
                 self.wrong(
-                    f"{where}.name", "it is missing; write the name of a Database in this namespace"
+                    f"{where}.name", "required; write the name of a Database in this namespace"
                 )
                 continue
             self._check_env_name(f"{where}.envPrefix", prefix)
@@ -468,7 +470,7 @@ class _Parser(SpecReader):
         if len(set(prefixes)) < len(prefixes):
             self.wrong(
                 "databases",
-                "two of them have the same envPrefix; give each its own, for example ORDERS",
+                "two entries have the same envPrefix; give each its own, for example ORDERS",
             )
         return tuple(found)
 
@@ -521,12 +523,13 @@ class _Parser(SpecReader):
         allowed = self._limits.exposures
         if allowed is not None and type_ not in allowed and (port is not None or type_ != INTERNAL):
             self.wrong(
-                "expose.type", f"{type_} is not allowed here; operations allow {', '.join(allowed)}"
+                "expose.type",
+                f"{type_} is not allowed in this namespace; allowed: {', '.join(allowed)}",
             )
         if type_ != INTERNAL and port is None:
             self.wrong(
                 "port",
-                f"it is missing; expose.type {type_} needs the port that the container listens on",
+                f"required; expose.type {type_} needs the port that the container listens on",
             )
         node_port = self.integer("expose.nodePort", None, 30000, 32767)
         if node_port is not None and type_ != NODE_PORT:
@@ -550,17 +553,18 @@ class _Parser(SpecReader):
         ours = self._settings.ingress
         hosts, path = claimed_hosts(self._resource, self._settings)
         if not hosts:
-            self.wrong("expose.hosts", "it is missing; add for example `hosts: [cart.example.com]`")
+            self.wrong("expose.hosts", "required; add for example `hosts: [cart.example.com]`")
         for host in hosts:
             self._accepts("expose.hosts", functools.partial(check_host, host, wildcard=True))
             patterns = self._limits.hosts_of(self._namespace)
             if patterns is not None and not is_allowed(host, patterns):
                 self.wrong(
                     "expose.hosts",
-                    f"{shown(host)} is not allowed here; operations allow {', '.join(patterns)}",
+                    f"{shown(host)} is not allowed in this namespace; allowed: "
+                    f"{', '.join(patterns)}",
                 )
         if len(set(hosts)) < len(hosts):
-            self.wrong("expose.hosts", "a host is there twice; remove one")
+            self.wrong("expose.hosts", "a host is listed twice; remove one")
         self._path("expose.path", required=False, query=False)
         secret = self._reference("expose.tlsSecret", ours.tls_secret) or f"{self._name}-tls"
         if not self.boolean("expose.tls", ours.tls):
@@ -596,7 +600,7 @@ class _Parser(SpecReader):
         if surge in (0, "0%") and unavailable in (0, "0%"):
             self.wrong(
                 "strategy.maxSurge",
-                "it is 0 and so is maxUnavailable; no pod could ever be replaced",
+                "it is 0 and maxUnavailable is 0; no pod could be replaced",
             )
         return Strategy(
             type=kind,
@@ -630,8 +634,8 @@ class _Parser(SpecReader):
             if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 99:
                 self.wrong(
                     f"{where}.weight",
-                    f"must be a percentage from 1 to 99, not {shown(weight)}; 100 follows by "
-                    "itself",
+                    f"must be a percentage from 1 to 99, not {shown(weight)}; 100 is added "
+                    "automatically",
                 )
                 continue
             if waits and pause is not None:
@@ -655,7 +659,7 @@ class _Parser(SpecReader):
         if any(later <= earlier for earlier, later in zip(weights, weights[1:])):
             self.wrong(
                 "strategy.steps",
-                f"the weights {_words(weights)} do not rise; each is above the one before",
+                f"the weights {_words(weights)} must increase from step to step",
             )
         return tuple(steps)
 
@@ -676,15 +680,11 @@ class _Parser(SpecReader):
             checks.append(self._check(where, item, str(path), status))
         command = self.texts("test.job.command")
         if self.get("test.job") is not None and not command:
-            self.wrong(
-                "test.job.command", "it is missing; write for example `command: [./smoke-test]`"
-            )
+            self.wrong("test.job.command", "required; write for example `command: [./smoke-test]`")
         if not checks and self.get("test.job") is None and not self.has_problem_at("test.http"):
-            self.wrong("test", "it says nothing; give http, job or both")
+            self.wrong("test", "set http, job or both")
         if checks and port is None:
-            self.wrong(
-                "port", "it is missing; test.http needs the port that the container listens on"
-            )
+            self.wrong("port", "required; test.http needs the port that the container listens on")
         through = self.choice("test.through", ("service", "ingress"), "service")
         if through == "ingress" and self.get("expose.type") != INGRESS:
             self.wrong(
@@ -710,8 +710,8 @@ class _Parser(SpecReader):
             return
         self.wrong(
             "test.through",
-            "operations allow ingress for none of the hosts (application.ingress.domain and "
-            "test_hosts of the pack's configuration); leave it out, or ask them",
+            "none of the hosts may be tested (application.ingress.domain and "
+            "test_hosts of the pack's configuration); leave it out, or ask the platform team",
         )
 
     def _check(self, where: str, item: Mapping[str, Any], path: str, status: int) -> HttpCheck:
@@ -721,7 +721,8 @@ class _Parser(SpecReader):
                 compile_pattern(pattern)
             except DefinitionError as error:
                 self.wrong(
-                    f"{where}.matches", f"{shown(pattern)} is no regular expression: {error}"
+                    f"{where}.matches",
+                    f"{shown(pattern)} is not a valid regular expression: {error}",
                 )
         if within is not None and number(within) <= 0:
             self.wrong(
@@ -773,15 +774,13 @@ class _Parser(SpecReader):
         if patch and not self._settings.may_patch(self._namespace):
             self.wrong(
                 "patch",
-                f"operations do not allow it in namespace {self._namespace} "
+                f"it is not allowed in namespace {self._namespace} "
                 "(application.allow_patch of the pack's "
-                "configuration); say what you need with the other fields, or ask them",
+                "configuration); use the other fields, or ask the platform team",
             )
         for name, change in patch.items():
             if name not in PATCHABLE:
-                self.wrong(
-                    f"patch.{name}", f"there is no such object; there are {', '.join(PATCHABLE)}"
-                )
+                self.wrong(f"patch.{name}", f"must be one of {', '.join(PATCHABLE)}")
             elif not isinstance(change, Mapping):
                 self.wrong(f"patch.{name}", f"must be an object, not {shown(change)}")
             else:
@@ -793,13 +792,11 @@ class _Parser(SpecReader):
     def _check_patch(self, name: str, change: Mapping[str, Any]) -> None:
         for path in OURS_ALONE:
             if _at(change, path) is not _ABSENT:
-                self.wrong(f"patch.{name}.{path}", "the pack alone decides this; leave it out")
+                self.wrong(f"patch.{name}.{path}", "cannot be patched; leave it out")
         for path in STAND_ON:
             value = _at(change, path)
             if value is not _ABSENT and not isinstance(value, Mapping):
-                self.wrong(
-                    f"patch.{name}.{path}", "it can be added to, and neither removed nor replaced"
-                )
+                self.wrong(f"patch.{name}.{path}", "can be extended, but not removed or replaced")
         containers = _at(change, CONTAINERS)
         if containers is _ABSENT:
             return

@@ -15,7 +15,6 @@ from kubestorm.clients.services import Services
 from kubestorm.core import status_requests, untrusted
 from kubestorm.core.errors import ConflictError, Error, NotFoundError, TemporaryError
 from kubestorm.core.naming import identity_of
-from kubestorm.core.times import format_milliseconds
 from kubestorm.kinds.application import render
 from kubestorm.kinds.application.image_policy import (
     desired_image_of,
@@ -60,7 +59,7 @@ Result = Dict[str, Any]
 
 
 class _FirstImage(NamedTuple):
-    """What an Application without a wish begins with, or why there is nothing."""
+    """The first image of an Application that has no desired image, or why there is none."""
 
     desired: Optional[DesiredImage] = None
     reason: str = ""
@@ -68,8 +67,8 @@ class _FirstImage(NamedTuple):
 
 
 def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
-    """Make the Rollout that an Application's wish leads to, if it leads to one now; end those that
-    it supersedes, and prune the history.
+    """Create the Rollout that an Application's desired image leads to, if one is due; end those
+    that it supersedes, and prune the history.
 
     Safe to repeat: a Rollout's name follows from its number and digest, so that a run that died and
     one that follows make the same. Says which rollout is under way, and which digest is the good
@@ -131,13 +130,13 @@ def ensure_rollout(services: Services, application: ResourceHandle) -> Result:
         "reason": planned.reason or first.reason,
         "message": planned.message or first.message,
         "pruned": list(planned.prune),
-        "look_at": _look_at(planned, now),
+        "requeue_at": _requeue_at(planned, now),
     }
 
 
 def _concerns(resource: Mapping[str, Any], active: PastRollout) -> bool:
-    """Whether the Application says something now that the Rollout under way has not acted upon: it
-    waits for events of its own and does not watch the Application.
+    """Whether the Rollout under way has not acted upon a change of its Application: it waits for
+    events of its own and does not watch the Application.
     """
     if active.reason == RolloutReason.INVALID_SPEC:
         return True
@@ -172,7 +171,7 @@ def _supersede(
 
 
 def _remove_stray_canary(kube: KubeClient, resource: Mapping[str, Any]) -> None:
-    """What a Rollout leaves behind that somebody deleted while it was under way."""
+    """Remove the canary that a Rollout left behind which was deleted while it was under way."""
     metadata = resource["metadata"]
     name = render.deployment_name(metadata["name"], CANARY_TRACK)
     with contextlib.suppress(NotFoundError):
@@ -189,8 +188,8 @@ def _remove_stray_canary(kube: KubeClient, resource: Mapping[str, Any]) -> None:
 def _first_image(
     services: Services, resource: Mapping[str, Any], spec: ApplicationSpec, now: dt.datetime
 ) -> _FirstImage:
-    """What the registry holds now, for an Application that nobody has pushed for yet. A registry
-    that is away is asked again; one that refuses is not, the next push brings an image.
+    """The newest image in the registry, for an Application without a push so far. A registry that
+    is unavailable is asked again; one that refuses is not: the next push brings an image.
     """
     if not spec.follow:
         return _FirstImage()
@@ -210,14 +209,14 @@ def _first_image(
     return _FirstImage()
 
 
-def _look_at(planned: Plan, now: dt.datetime) -> Optional[str]:
-    after = planned.look_after_seconds
-    return format_milliseconds(now + dt.timedelta(seconds=after)) if after is not None else None
+def _requeue_at(planned: Plan, now: dt.datetime) -> Optional[dt.datetime]:
+    after = planned.requeue_after_seconds
+    return now + dt.timedelta(seconds=after) if after is not None else None
 
 
 def _running(services: Services, resource: Mapping[str, Any]) -> str:
-    """The digest on the active track, where no history says what is good: it runs, so it is what is
-    returned to.
+    """The digest on the active track, where no history names a good one: it runs, so a rollback
+    returns to it.
     """
     api = discover_api_versions(services.kube)
     observed = observe(services.kube, resource, autoscalers=api.autoscalers)

@@ -95,17 +95,18 @@ def with_left_fields(
 def _left_message(parsed: ParsedApplication, left: Sequence[str]) -> str:
     name = parsed.app.name
     return (
-        f"{'; '.join(left)}. To take it back: kubectl annotate applications.kubestorm.io {name} "
+        f"{'; '.join(left)}. To take the fields back: kubectl annotate "
+        f"applications.kubestorm.io {name} "
         f"{resources.TAKE_FIELDS}=yes"
     )
 
 
-# Why an image that is wished for is not rolled out, though nothing hinders the pods.
+# Why the desired image is not rolled out although the pods are available.
 REFUSALS = frozenset((Reason.DIGEST_REFUSED, Reason.FROZEN))
 
 
 def deployment_condition(deployment: Mapping[str, Any]) -> Condition:
-    """Whether every pod is of the present template and serves, by the Deployment's own word."""
+    """Whether every pod is of the present template and serves, by the Deployment's status."""
     metadata, spec, status = (
         deployment["metadata"],
         deployment["spec"],
@@ -147,20 +148,15 @@ def waiting_for_image(app: ApplicationSpec, due: Mapping[str, Any]) -> Condition
             str(due["message"]),
         )
     if app.follow is None:
-        message = (
-            "No image is chosen: spec.follow is left out, so a person chooses one with "
-            "application_rollout."
-        )
+        message = "No image selected: spec.follow is not set. Choose one with application_rollout."
         return Condition(ROLLED_OUT, UNKNOWN, Reason.WAITING_FOR_IMAGE, message)
-    message = (
-        f"No image of {app.image} that spec.follow names is known yet; the next push brings one."
-    )
+    message = f"No image of {app.image} that spec.follow selects is known yet; waiting for a push."
     return Condition(ROLLED_OUT, UNKNOWN, Reason.WAITING_FOR_PUSH, message)
 
 
 def refused(due: Mapping[str, Any], status: Mapping[str, Any]) -> Condition:
-    """The pods are well, and the image that is wished for is not rolled out. What its Rollout said
-    stays.
+    """The pods are available, but the desired image is not rolled out. The message of its Rollout
+    is kept.
     """
     told = condition_in(status, ROLLED_OUT)
     phase = untrusted.mapping(status.get("rollout")).get("phase")

@@ -40,7 +40,7 @@ class Health:
     every_seconds: int = 10
     timeout_seconds: int = 2
     failures: int = 3
-    """Failed looks in a row until no requests come; twice as many until it is restarted."""
+    """Failed probes in a row until it gets no requests; twice as many until it is restarted."""
 
 
 @dataclass(frozen=True)

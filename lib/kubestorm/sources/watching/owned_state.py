@@ -25,7 +25,8 @@ class OwnedState(NamedTuple):
     name: str = ""
     """One of the words above, a failure's reason, or how a Job has ended."""
     generation: int = 0
-    """Of a Deployment that has settled: tells two ends apart where the time between was missed."""
+    """Of a Deployment that has settled: distinguishes two ends where the time between was missed.
+    """
     final: bool = False
     """Of a failure: waiting will not help."""
 

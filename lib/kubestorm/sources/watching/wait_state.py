@@ -115,7 +115,9 @@ def _has_failed_rollout(status: Mapping[str, Any]) -> bool:
 
 def requeue_at(obj: Mapping[str, Any]) -> Optional[dt.datetime]:
     """`status.requeueAt` (RFC 3339); None where there is none."""
-    return parse_time(untrusted.status(obj).get("requeueAt"))
+    status = untrusted.status(obj)
+    # An object that was not written since an upgrade may still hold the former name.
+    return parse_time(status.get("requeueAt") or status.get("nextLookAt"))
 
 
 def is_behind(observed: Any, generation: Any) -> bool:

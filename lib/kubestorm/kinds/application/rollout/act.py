@@ -73,7 +73,7 @@ from kubestorm.kinds.common.resource import Object, ResourceHandle
 
 
 class EffectExecutor:
-    """What a rollout changes with: one Application, its rendered objects, one API."""
+    """Carries out effects for one Application with its rendered objects."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class EffectExecutor:
         apply.ensure(self._kube, render.service(self._spec, tracks=tracks), uid=self._spec.uid)
 
     def _activate(self, track: str) -> None:
-        """Where there is a Service, selecting one track has told it already."""
+        """With a Service, selecting one track has already written it there."""
         body = {"metadata": {"annotations": {resources.ACTIVE_TRACK: track}}}
         name = self._spec.name
         resource = resources.APPLICATIONS if self._spec.port is None else resources.SERVICES
@@ -184,15 +184,15 @@ ROUNDS = 12
 few in a row.
 """
 AGAIN_SECONDS = 30.0
-"""When a Rollout is looked at again whose run died between two rounds."""
+"""When a Rollout is retried whose run died between two rounds."""
 TAKEN_SECONDS = 5.0
 """The same where the Application's Lease was taken."""
 SPEC_CHANGED = (
-    "Its spec was changed after it was made, and is followed no more. Delete it; the Application "
-    "makes another."
+    "The spec was changed after the Rollout was created, so it is no longer followed. Delete the "
+    "Rollout; the Application creates another."
 )
 EARLY_SECONDS = 0.5
-"""By how much the clock of whoever wakes a Rollout may be ahead of this machine's."""
+"""By how much the sensor's clock may be ahead of this machine's."""
 Result = Dict[str, Any]
 
 
@@ -274,8 +274,8 @@ def _advance(run: RolloutRun, application: ApplicationRun) -> Result:
 def _round(
     run: RolloutRun, rollout: Object, application: ApplicationRun, resource: Object
 ) -> Decision:
-    """One look, one decision, its effects, its status: in this order, so that a crash repeats and
-    never skips.
+    """Observe, decide, carry out the effects, write the status: in this order, so a crash repeats a
+    step and never skips one.
     """
     services, kube = run.services, run.services.kube
     spec = parse(resource, services.settings)
@@ -315,7 +315,7 @@ def _round(
         now + dt.timedelta(seconds=AGAIN_SECONDS) if decision.again else decision.requeue_at
     )
     fields = status_fields(rollout_spec, decision.status, observed.state, requeue_at=requeue_at)
-    # The Application is told first: a crash in between repeats that, and never leaves it out. Its
+    # The Application is written first: a crash in between repeats that and never leaves it out. Its
     # own run sees to its outcome where this one dies before `_conclude`.
     over = decision.status.phase in TERMINAL
     later = format_time(now + dt.timedelta(seconds=AGAIN_SECONDS))
@@ -329,9 +329,7 @@ def _round(
 
 
 def _moment(rollout: Mapping[str, Any], now: dt.datetime) -> dt.datetime:
-    """Now, or the moment that the Rollout is to be looked at, where whoever wakes it was a little
-    early.
-    """
+    """Now, or `status.requeueAt` where the sensor dispatched the Rollout a little early."""
     planned = parse_time(untrusted.status(rollout).get("requeueAt"))
     early = dt.timedelta(seconds=EARLY_SECONDS)
     return planned if planned is not None and now < planned <= now + early else now
@@ -405,8 +403,8 @@ def _test(
 
 def _conclude(application: ApplicationRun) -> None:
     """What the Application's own run would do once its rollout is over: the next rollout if one is
-    due, what was edited meanwhile, and the outcome. Where its latest edit has not been looked at
-    yet, its own run comes.
+    due, what was edited meanwhile, and the outcome. Where its latest edit has not been observed
+    yet, its own run is requested.
     """
     resource = application.handle.read()
     if resource is None:
@@ -421,8 +419,8 @@ def _conclude(application: ApplicationRun) -> None:
 
 
 def _stuck(run: RolloutRun, rollout: Mapping[str, Any], message: str) -> Result:
-    """Nothing is done until somebody corrects the Application, whose own run wakes this, or deletes
-    the Rollout.
+    """Nothing is done until the Application is corrected, whose own run wakes this, or the Rollout
+    is deleted.
     """
     fields = {
         "reason": Reason.INVALID_SPEC,

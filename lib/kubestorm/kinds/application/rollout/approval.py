@@ -52,9 +52,7 @@ def read_approval(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> Appr
 
 
 def pending_approval(rollout: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """What somebody has to be asked about now (`rollout`, `promote`), or nothing: for those who do
-    the asking.
-    """
+    """What needs approval now (`rollout`, `promote`); empty where nothing does."""
     status = untrusted.status(rollout)
     if status.get("phase") != AWAITING_APPROVAL:
         return ""

@@ -53,7 +53,7 @@ Result = Mapping[str, Any]
 def rollout(
     services: Services, namespace: str, name: str, image: str, requested_by: str = ""
 ) -> Result:
-    """Roll a tag, or a digest, out whether it is followed or not; also one that failed before."""
+    """Roll out a tag or a digest, followed or not; also one that failed before."""
     resource = _application(services, namespace, name)
     _refuse_while_frozen(resource)
     spec = parse(resource, services.settings)
@@ -77,7 +77,8 @@ def rollout(
             resource, f"{tag or short_digest(digest)} will be rolled out.", digest=digest, tag=tag
         )
     raise ConflictError(
-        f"Application {namespace}/{name} is changed all the time; try again.", service="Kubernetes"
+        f"Application {namespace}/{name} was changed by others during every attempt; try again.",
+        service="Kubernetes",
     )
 
 
@@ -93,7 +94,7 @@ def rollback(
     if target is None:
         known = ", ".join(one.shown for one in past.rollouts if one.phase == COMPLETE) or "none"
         raise DefinitionError(
-            f"{namespace}/{name} has no good rollout {to or resources.PREVIOUS_WORD!r}; its "
+            f"{namespace}/{name} has no successful rollout {to or resources.PREVIOUS_WORD!r}; its "
             f"history holds: {known}.",
             field="to",
         )
@@ -103,7 +104,7 @@ def rollback(
     _ask(services, resource, rollbackTo=asked)
     return _answer(
         resource,
-        f"It goes back to {target.shown}.",
+        f"Rolling back to {target.shown}.",
         digest=target.digest,
     )
 
@@ -127,7 +128,7 @@ def promote(
     if not full and status.get("phase") != PAUSED:
         raise DefinitionError(
             f"{active.name} is {active.phase} and not waiting for promotion; "
-            "`full` skips every pause to come."
+            "`full` skips all remaining pauses."
         )
     stage = untrusted.integer(status.get("stage"))
     asked = status_requests.request(requested_by, services.now(), stage=stage, full=bool(full))
@@ -136,10 +137,10 @@ def promote(
 
 
 def freeze(services: Services, namespace: str, name: str, owner: str, reason: str) -> Result:
-    """Hold new rollouts of an Application; what is under way goes on, and rollback is possible."""
+    """Hold new rollouts; a rollout under way continues, and a rollback is possible."""
     if not owner.strip() or not reason.strip():
         raise DefinitionError(
-            "A freeze names its owner and a reason, so that others know whom to ask.",
+            "A freeze needs an owner and a reason.",
             field="reason",
         )
     resource = _application(services, namespace, name)
@@ -147,7 +148,9 @@ def freeze(services: Services, namespace: str, name: str, owner: str, reason: st
         owner, services.now(), owner=owner.strip(), reason=reason.strip()
     )
     _ask(services, resource, freeze=asked)
-    return _answer(resource, f"Nothing new is rolled out until it is unfrozen. {owner}: {reason}")
+    return _answer(
+        resource, f"Frozen by {owner}: {reason} New rollouts wait until application_unfreeze."
+    )
 
 
 def unfreeze(
@@ -167,9 +170,9 @@ def unfreeze(
         if active is not None:
             wake(services, active.name, namespace)
     was = (
-        f"It was frozen by {held.owner}: {held.reason}"
+        f"Unfrozen; was frozen by {held.owner}: {held.reason}"
         if held is not None
-        else "It was not frozen."
+        else "The Application was not frozen."
     )
     return _answer(resource, was, requested_by=requested_by)
 
@@ -182,8 +185,8 @@ def scale(
     most: Optional[int] = None,
     requested_by: str = "",
 ) -> Result:
-    """Change how many pods an Application asks for. Where it is kept in a repository, change it
-    there as well.
+    """Change `spec.replicas`. Where the Application is kept in a repository, change it there as
+    well.
     """
     resource = _application(services, namespace, name)
     before = dict((resource.get("spec") or {}).get("replicas") or {})
@@ -202,18 +205,19 @@ def scale(
             "replicas": {k: v for k, v in changed.items() if v is not None},
         },
     }
-    parse(
-        trial, services.settings
-    )  # refused here, with its sentence, rather than in a condition later
+    parse(trial, services.settings)  # refuses it here rather than in a condition later
     body = {"metadata": {"uid": resource["metadata"]["uid"]}, "spec": {"replicas": wanted}}
     services.kube.patch(resources.APPLICATIONS, name, body, namespace)
     return _answer(
-        resource, f"It asks for {replicas} pods.", before=before, requested_by=requested_by
+        resource,
+        f"Scaled {namespace}/{name} to {replicas}.",
+        before=before,
+        requested_by=requested_by,
     )
 
 
 def show_history(services: Services, namespace: str, name: str) -> Result:
-    """The rollouts of an Application, newest first, and what people wish of it."""
+    """The rollouts of an Application, newest first, and what people requested."""
     resource = _application(services, namespace, name)
     past = _history(services, resource)
     asked = desired_image_of(resource)
@@ -279,7 +283,7 @@ def _refuse_while_frozen(resource: Mapping[str, Any]) -> None:
     held = read_freeze(resource)
     if held is not None:
         raise DefinitionError(
-            f"It is frozen by {held.owner}: {held.reason} Ask them, or lift it with "
+            f"The Application is frozen by {held.owner}: {held.reason} Ask them, or run "
             "application_unfreeze."
         )
 

@@ -59,8 +59,8 @@ class History(NamedTuple):
 
     @property
     def active(self) -> Optional[PastRollout]:
-        """The rollout that goes on; while there is one, Deployments and the Service's selector are
-        its alone.
+        """The rollout under way; while there is one, only it changes Deployments and the Service's
+        selector.
         """
         newest = self.newest
         return newest if newest is not None and not newest.is_over else None
@@ -107,10 +107,10 @@ def observe(
     wants_service: bool = False,
     test: Optional[TestView] = None,
 ) -> Observed:
-    """Look at the tracks of one Application, its Service and its autoscaler."""
+    """Read the tracks of one Application, its Service and its autoscaler."""
     namespace, app = application["metadata"]["namespace"], application["metadata"]["name"]
     found = kube.list_all(resources.DEPLOYMENTS, namespace, label_selector=resources.selector(app))
-    # Lists of built-in kinds leave out what each object is; whoever applies it has to know.
+    # Lists of built-in kinds leave out apiVersion and kind, which apply needs.
     typed = {"apiVersion": resources.DEPLOYMENTS.api_version, "kind": "Deployment"}
     deployments = {track_of(one): {**one, **typed} for one in found if track_of(one)}
     service = _get(kube, resources.SERVICES, app, namespace)
@@ -131,7 +131,7 @@ def observe(
 
 
 def failure_of(kube: KubeClient, deployment: Mapping[str, Any]) -> Optional[PodFailure]:
-    """What is wrong with one Deployment's present pods, for who changed it without a rollout."""
+    """What is wrong with one Deployment's present pods, where no rollout is under way."""
     metadata = deployment["metadata"]
     app = untrusted.texts(metadata.get("labels")).get(resources.APPLICATION_LABEL, metadata["name"])
     return _Explainer(kube, metadata["namespace"], app).explain(deployment)
@@ -271,7 +271,7 @@ def secret_values(
         try:
             data = kube.get(resources.SECRETS, name, namespace).get("data") or {}
         except Error:
-            continue  # not ours to read: what looks like a secret is taken out all the same
+            continue  # may not be read: what looks like a secret is hidden anyway
         for value in data.values():
             try:
                 text = base64.b64decode(value).decode()
@@ -306,7 +306,7 @@ def read_requests(
     superseded_by: str = "",
     latest: bool = True,
 ) -> RolloutRequests:
-    """What is wanted of one rollout now."""
+    """What is requested of one rollout now."""
     abort, promote = (
         status_requests.read(rollout, status_requests.ABORT),
         status_requests.read(rollout, status_requests.PROMOTE),
@@ -327,12 +327,12 @@ def read_freeze(application: Mapping[str, Any]) -> Optional[Freeze]:
         return None
     return Freeze(
         text(said.get("owner"), status_requests.by(said)),
-        text(said.get("reason"), "no reason was given"),
+        text(said.get("reason"), "no reason reported"),
     )
 
 
 def read_rollback_request(application: Mapping[str, Any]) -> Optional[RollbackRequest]:
-    """Where a person wants to go back to."""
+    """The rollback that a person requested."""
     said = status_requests.read(application, status_requests.ROLLBACK_TO)
     if said is None:
         return None

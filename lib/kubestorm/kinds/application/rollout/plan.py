@@ -108,7 +108,7 @@ def _hold(
     approval: Approval,
     now: dt.datetime,
 ) -> Optional[Decision]:
-    """Why it may not begin yet; meanwhile all is stable. None where it may."""
+    """Why it may not begin yet, with all pods kept stable meanwhile. None where it may."""
     if requests.freeze is not None and spec.cause != ROLLBACK:
         message = f"Frozen by {requests.freeze.owner}: {requests.freeze.reason}"
         return _wait_stable(spec, status, observed, PENDING, Reason.FROZEN, message)
@@ -130,7 +130,7 @@ def _hold(
 def _unapproved(state: str, by: str) -> Tuple[str, str]:
     if state == EXPIRED:
         return Reason.APPROVAL_EXPIRED, "Not approved in time."
-    return Reason.APPROVAL_REFUSED, f"Refused by {by or 'somebody'}."
+    return Reason.APPROVAL_REFUSED, f"Refused by {by or 'an unnamed approver'}."
 
 
 def _wait_stable(
@@ -202,7 +202,7 @@ def _walk(
     consumed: List[Effect] = []
     promote = requests.promote
     if promote is not None and not promote.full and not _is_about(promote, way, status.stage):
-        consumed.append(ClearRequest("promote"))  # it was about a pause that is over, or never was
+        consumed.append(ClearRequest("promote"))  # it was about another stage
         promote = None
     while status.stage < len(way):
         stage = way[status.stage]
@@ -305,7 +305,7 @@ def _test_gate(gate: Test, observed: ObservedState) -> _Opening:
         )
     said = f" So far: {found.message}" if found is not None and found.message else ""
     run = (RunTest(gate.key, gate.track),)
-    # The shell runs it, and knows when to try again.
+    # The caller runs it and says when to try again.
     return _Opening(
         reason=Reason.TESTING, message=f"Running the post-deploy test.{said}", effects=run
     )
@@ -331,7 +331,7 @@ def _complete(
     message = "All pods run the new image."
     if keeps:
         kept = f"{spec.strategy.keep_seconds:.0f} s"
-        message += f" The old pods stay for {kept}, for an instant rollback."
+        message += f" The old pods are kept for {kept} for an instant rollback."
     done = replace(
         status,
         phase=COMPLETE,
@@ -347,7 +347,7 @@ def _complete(
 def _after_the_end(
     status: Status, observed: ObservedState, requests: RolloutRequests, now: dt.datetime
 ) -> Decision:
-    """A rollout that has ended does nothing but take away, in its time, what it kept."""
+    """A rollout that has ended only removes, in its time, the old pods that it kept."""
     if status.keep_until is None:
         return Decision((), status)
     if not requests.latest:
@@ -360,9 +360,7 @@ def _after_the_end(
 
 
 def _supersede(status: Status, requests: RolloutRequests, now: dt.datetime) -> Decision:
-    """Let a newer rollout take over from the cluster as it is; its layouts put everything in its
-    place.
-    """
+    """End it for a newer rollout, which takes over the cluster as it is."""
     if status.outcome:
         ended = replace(status, phase=status.outcome, finished_at=now)
     else:
@@ -412,9 +410,7 @@ def _walk_back(
     requests: RolloutRequests,
     now: dt.datetime,
 ) -> Decision:
-    """To 100 % stable. What the pods of the last good image lack is told, and waited for without
-    end.
-    """
+    """Return to 100 % stable, and wait for the pods of the last good image without a limit."""
     way = strategies.way_back(spec, status.base, status.total)
     consumed: List[Effect] = [ClearRequest("abort")] if requests.abort else []
     if requests.promote is not None:
@@ -439,8 +435,8 @@ def _walk_back(
 def effects_toward(
     layout: Layout, observed: ObservedState, total: int, spec: RolloutSpec
 ) -> Tuple[Effect, ...]:
-    """What differs from the layout, in an order in which nothing that serves is taken away before
-    another serves.
+    """What differs from the layout, ordered so that pods that serve are removed only once others
+    serve.
     """
     grow: List[Effect] = []
     shrink: List[Effect] = []
@@ -462,8 +458,7 @@ def effects_toward(
     effects: List[Effect] = []
     scaler = observed.autoscaler
     if scaler is not None and (scaler.track, scaler.held) != (layout.scaled, layout.held):
-        # Held before the numbers change, or it would change them back; what it may decide again it
-        # decides last.
+        # Held before the numbers change, or it would change them back; released last.
         (effects if layout.held is not None else shrink).append(
             Autoscale(layout.scaled, layout.held)
         )
@@ -489,9 +484,7 @@ def is_reached(layout: Layout, observed: ObservedState, digest: str) -> bool:
 
 
 def _trouble(layout: Layout, spec: RolloutSpec, observed: ObservedState) -> Optional[PodFailure]:
-    """What keeps pods of the new image from being available; those of the old one are no fault of
-    this rollout.
-    """
+    """Why pods of the new image are not available; pods of the old one do not count."""
     for track, place in layout.tracks.items():
         found = observed.tracks.get(track)
         if found is None or place.digest != spec.digest or found.digest != spec.digest:
@@ -520,7 +513,7 @@ def _end_of_patience(
     status: Status, trouble: Optional[PodFailure], spec: RolloutSpec, now: dt.datetime
 ) -> dt.datetime:
     """When pods that are not all available are judged without anything having happened: as failed,
-    or once to say what their probes answer, which is in Events that nobody watches.
+    or once to report what their probes answer, which is in Events, which are not watched.
     """
     deadline = dt.timedelta(seconds=spec.strategy.deadline_seconds)
     patience = dt.timedelta(seconds=spec.patience_seconds)

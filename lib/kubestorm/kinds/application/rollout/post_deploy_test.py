@@ -87,7 +87,7 @@ class TestRun:
     ) -> TestView:
         """Ask once more. What does not pass is asked again until the test's time is over: requests
         after 2, 4, 8 and then every 15 seconds; a Job that runs at the end of that time, since
-        whoever watches it tells when it is done.
+        its end is watched.
         """
         if known is not None and known.key == effect.key and known.state in (PASSED, NOT_PASSED):
             return known
@@ -105,10 +105,10 @@ class TestRun:
         if state == RUNNING and now >= ends:
             state, message = NOT_PASSED, f"{message} (after {self._test.timeout_seconds} s)"
         if state == PASSED:
-            message = self._praise()
+            message = self._passed_message()
         return TestView(effect.key, state, message, again_at if state == RUNNING else None)
 
-    def _praise(self) -> str:
+    def _passed_message(self) -> str:
         parts = (
             [f"{len(self._test.http)} request{'s' if len(self._test.http) > 1 else ''}"]
             if self._test.http
@@ -154,8 +154,8 @@ class TestRun:
         ]
 
     def _host(self) -> str:
-        """The first host that is this Application's: whoever only asks for one gets no requests
-        sent there."""
+        """The first host that this Application holds: no requests are sent to one that it only
+        asks for."""
         hosts = self._spec.exposure.hosts
         found = next((each for each in hosts if each in self._granted and "*" not in each), None)
         if found is None:
@@ -199,9 +199,9 @@ class TestRun:
         try:
             job = self._kube.get(resources.JOBS, name, self._namespace)
         except NotFoundError:
-            with contextlib.suppress(ConflictError):  # an earlier look made it
+            with contextlib.suppress(ConflictError):  # an earlier run created it
                 self._kube.create(resources.JOBS, self._job_manifest(name, effect), self._namespace)
-            return RUNNING, f"Job {name} was created."
+            return RUNNING, f"Created Job {name}."
         said = {
             one.get("type"): one
             for one in untrusted.mappings(untrusted.status(job).get("conditions"))
@@ -210,7 +210,11 @@ class TestRun:
         if "Complete" in said:
             return PASSED, ""
         if "Failed" in said:
-            why = said["Failed"].get("message") or said["Failed"].get("reason") or "it failed"
+            why = (
+                said["Failed"].get("message")
+                or said["Failed"].get("reason")
+                or "no reason reported"
+            )
             return NOT_PASSED, f"Job {name}: {why}{self._job_log(name)}"
         return RUNNING, f"Job {name} is running."
 
@@ -289,7 +293,7 @@ class TestRun:
         }
 
     def _url(self, effect: RunTest) -> str:
-        """What the Job looks at: the Service at the end, before that one pod of the new image."""
+        """The Job's target: the Service at the end, before that one pod of the new image."""
         if self._spec.port is None:
             return ""
         if effect.key == FINAL:
@@ -324,7 +328,7 @@ def _no_answer(error: Exception) -> str:
         return "the host name cannot be resolved"
     if isinstance(cause, (OSError, urllib3.exceptions.NewConnectionError)):
         return "the connection failed"
-    return "no answer of HTTP"
+    return "the answer was not HTTP"
 
 
 def started_at(rollout: Mapping[str, Any], key: str) -> Optional[dt.datetime]:

@@ -2,7 +2,7 @@
 recognised.
 
 A program may write its secrets in any form; what is taken out here is what is known (the values of
-the application's own Secrets) and what looks like one. The rest is why so few lines are shown.
+the application's own Secrets) and what looks like one. The rest is a reason to show few lines.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_LINES = 8
 MAX_LINE = 240
 MAX_TEXT = 700
 SHORTEST_SECRET = 4
-"""Shorter values (`1`, `yes`) are no secrets, and hiding them would eat the text."""
+"""Shorter values (`1`, `yes`) are not secrets, and hiding them would garble the text."""
 
 _NAMED = re.compile(
     r"""(?ix) ( (?: pass(?:word|wd|phrase)? | secret | token | api[_-]?key | access[_-]?key

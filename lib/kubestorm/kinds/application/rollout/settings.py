@@ -1,4 +1,4 @@
-"""What operations decide about rollouts: the section `rollout` of the pack's configuration, and
+"""The settings of rollouts: the section `rollout` of the pack's configuration, and
 `approvals.rules`.
 """
 
@@ -18,11 +18,11 @@ APPROVABLE = (ROLLOUT, DELETE, PROMOTE)
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """How images are rolled out, beside what each Application says in its strategy."""
+    """How images are rolled out, unless an Application's strategy says otherwise."""
 
     patience_seconds: float = 30.0
-    """How long pods of a new image may be in trouble before that is a failure; what only time can
-    tell has until the strategy's deadline."""
+    """How long pods of a new image may fail before the rollout does; unschedulable pods and
+    failing probes have until the strategy's deadline."""
     settle_seconds: float = 10.0
     """Pushes nearer to each other than this are a storm: its last one counts, once there was none
     for so long. A push that stands alone is rolled out at once unless a rollout is under way."""
@@ -66,7 +66,7 @@ _BARE = (("", "", "", None), ("/", "", "", None))
 
 @dataclass(frozen=True)
 class ApprovalRule:
-    """In these namespaces (shell patterns), these things need somebody's approval."""
+    """In these namespaces (shell patterns), these things need approval."""
 
     namespaces: Tuple[str, ...] = ("*",)
     what: Tuple[str, ...] = (ROLLOUT,)
@@ -87,7 +87,7 @@ def approval_rules(config: Mapping[str, Any]) -> Tuple[ApprovalRule, ...]:
         for word in what:
             if word not in APPROVABLE:
                 raise DefinitionError(
-                    f"{where}.what holds {word!r}; it is one of {', '.join(APPROVABLE)}.",
+                    f"{where}.what must be one of {', '.join(APPROVABLE)}, not {word!r}.",
                     field=f"{where}.what",
                 )
         found.append(ApprovalRule(tuple(rule.get("namespaces") or ("*",)), what))
@@ -95,5 +95,5 @@ def approval_rules(config: Mapping[str, Any]) -> Tuple[ApprovalRule, ...]:
 
 
 def needs_approval(config: Mapping[str, Any], namespace: str, what: str) -> bool:
-    """Whether operations want somebody to agree first."""
+    """Whether it needs approval."""
     return any(rule.fits(namespace, what) for rule in approval_rules(config))

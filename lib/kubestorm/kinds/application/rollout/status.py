@@ -84,7 +84,7 @@ _NUMBERS = {"stage": "stage", "weight": "weight", "total": "total"}
 
 
 def read_status(rollout: Mapping[str, Any]) -> Status:
-    """What was remembered of it; a fresh one where nothing was."""
+    """The status as values; a new one where none was written."""
     said = untrusted.status(rollout)
     values: Dict[str, Any] = {name: parse_time(said.get(key)) for key, name in _TIMES.items()}
     values.update(
@@ -110,8 +110,8 @@ def status_fields(
     *,
     requeue_at: Optional[dt.datetime] = None,
 ) -> Dict[str, Any]:
-    """The fields of the object's status; None takes a field away. Without a world, the pods stay as
-    they were told.
+    """The fields of the object's status; None takes a field away. Without an observed state, `pods`
+    is left as it is.
     """
     fields: Dict[str, Any] = {
         key: format_milliseconds(getattr(status, name)) for key, name in _TIMES.items()
@@ -171,7 +171,7 @@ def _tested(spec: RolloutSpec, status: Status) -> Condition:
     if status.phase == TESTING:
         return Condition(TESTED, UNKNOWN, Reason.TESTING, status.message)
     return Condition(
-        TESTED, UNKNOWN, Reason.UNTESTED, status.tested or "It was not run to its end."
+        TESTED, UNKNOWN, Reason.UNTESTED, status.tested or "The test was not completed."
     )
 
 
@@ -184,7 +184,7 @@ def _pods(spec: RolloutSpec, observed: ObservedState) -> Dict[str, int]:
     }
 
 
-WORDS_OF_WARNING = frozenset((FAILED, ABORTED, RETURNING))
+WARNING_PHASES = frozenset((FAILED, ABORTED, RETURNING))
 
 
 def write_rollout(
@@ -238,19 +238,19 @@ def record_event(
     before: Status,
     after: Status,
 ) -> None:
-    """Leave an Event on the Application of what its developer wants to know."""
+    """Record an Event on the Application when the phase or the pods' failure changes."""
     if after.phase == before.phase and after.trouble == before.trouble:
         return
     by = rollout["spec"].get("requestedBy") or ""
     who = f" (requested by {by})" if by else ""
     message = f"{rollout['metadata']['name']}, {_tag(rollout)}{who}: {after.phase}. {after.message}"
-    warning = after.phase in WORDS_OF_WARNING or bool(after.trouble)
+    warning = after.phase in WARNING_PHASES or bool(after.trouble)
     application.event(resource, _event_reason(after), message, warning=warning)
 
 
 def rolled_out_condition(name: str, tag: str, status: Status) -> Optional[Condition]:
-    """What an Application says of its rollout; None of one that is over well, as its pods are
-    judged then.
+    """The Application's RolledOut while its rollout is under way or has failed; None otherwise, as
+    its pods decide then.
     """
     if status.phase in (COMPLETE, SUPERSEDED):
         return None

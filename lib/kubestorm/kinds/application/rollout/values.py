@@ -51,8 +51,7 @@ class RolloutSpec:
     """Whether the application has a post-deploy test."""
     cause: str = PUSH
     patience_seconds: float = 30.0
-    """How long pods may be in trouble before that is a failure: a registry that hiccups is
-    forgiven.
+    """How long pods may fail before the rollout does: a short outage of a registry is tolerated.
     """
 
     @property
@@ -129,7 +128,7 @@ class ObservedState:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A person's wish to go on: past the pause of stage `stage` (-1: whichever it stands at), or
+    """A person's promotion: past the pause of stage `stage` (-1: the present one), or
     past every pause.
     """
 
@@ -148,10 +147,10 @@ class Freeze:
 
 @dataclass(frozen=True)
 class RolloutRequests:
-    """What people, and newer pushes, want of this rollout."""
+    """What people and newer rollouts request of this one."""
 
     abort: str = ""
-    """Who wants it to end; empty: nobody does."""
+    """Who requested the abort; empty where nobody did."""
     promote: Optional[Promotion] = None
     freeze: Optional[Freeze] = None
     superseded_by: str = ""
@@ -178,7 +177,7 @@ class Answer:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing stands in the way."""
+        """Whether it need not be waited for."""
         return self.state in (NOT_NEEDED, GRANTED)
 
 
@@ -213,7 +212,7 @@ class Status:
     reason: str = ""
     message: str = ""
     trouble: str = ""
-    """The reason of the trouble that pods are in now."""
+    """Why pods of the new image fail now; empty while none does."""
     trouble_since: Optional[dt.datetime] = None
     unsettled_since: Optional[dt.datetime] = None
     """Since when the stage's pods are not all available."""
@@ -345,7 +344,7 @@ class RunTest:
 
 @dataclass(frozen=True)
 class ClearRequest:
-    """Take an intent away that was acted upon (`abort`, `promote`)."""
+    """Remove a request that was carried out (`abort`, `promote`)."""
 
     request: str
 
@@ -396,7 +395,7 @@ class PastRollout:
 
 @dataclass(frozen=True)
 class NewRollout:
-    """A rollout to make."""
+    """A rollout to create."""
 
     number: int
     digest: str
@@ -432,7 +431,7 @@ class DesiredImage(NamedTuple):
     digest: str
     tag: str = ""
     id: str = ""
-    """Of the event, the same however often it is told; tells an answered wish from a new one."""
+    """Of the event, the same however often it is delivered."""
     recorded_at: Optional[dt.datetime] = None
     pushed_at: Optional[dt.datetime] = None
     by: str = ""
@@ -447,9 +446,9 @@ class DesiredImage(NamedTuple):
 
 
 class RollbackRequest(NamedTuple):
-    """A person's wish to go back: to a digest, a tag, a rollout's name or `previous`."""
+    """A person's rollback: to a digest, a tag, a rollout's name or `previous`."""
 
     target: str
     by: str
     id: str = ""
-    """Tells a request that has been answered from a new one; empty where nobody gave it one."""
+    """Identifies the request; may be empty."""

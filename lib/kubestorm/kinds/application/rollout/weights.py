@@ -12,10 +12,10 @@ MOST_SHOWN = 9
 
 
 def pods_for(weight: int, total: int) -> int:
-    """How many of `total` pods are `weight` percent. ValueError where that is no whole number."""
+    """How many of `total` pods are `weight` percent. ValueError where that is not an integer."""
     pods, rest = divmod(weight * total, PERCENT)
     if rest:
-        raise ValueError(f"{weight} % of {total} pods is no whole number")
+        raise ValueError(f"{weight} % of {total} pods is not an integer")
     return pods
 
 
@@ -38,7 +38,7 @@ def problem(weights: Iterable[int], total: int) -> Optional[str]:
     listed = list(weights)
     for weight in listed:
         if not 0 < weight <= PERCENT:
-            return f"a weight is {weight}; it is a whole number from 1 to 100."
+            return f"a weight must be an integer from 1 to 100, not {weight}."
     refused = [weight for weight in listed if weight * total % PERCENT]
     if not refused:
         return None

@@ -27,7 +27,7 @@ from kubestorm.kinds.application.values import BLUE_GREEN, CANARY
 def stages(spec: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     """The way from the last good image on track `base` to the new one, with `total` pods."""
     if not spec.previous:
-        # There is nothing to protect yet, and nothing to compare with.
+        # There is no good image to protect or to compare with yet.
         return in_place.stages(spec, base, total)
     if spec.strategy.type == CANARY:
         return canary.stages(spec, base, total)
@@ -46,8 +46,7 @@ def way_back(spec: RolloutSpec, base: str, total: int) -> Tuple[Stage, ...]:
     free = stable_layout(spec, base, total)
     if not (spec.autoscaled and spec.strategy.type == CANARY):
         return (Stage("Return", RETURNING, free, 0),)
-    # The autoscaler was held below the whole number: give the pods back first, then let it decide
-    # again.
+    # The autoscaler was held below the whole number: restore the pods first, then release it.
     held = Layout(
         {base: TrackTarget(spec.previous, total)},
         active=base,
@@ -67,7 +66,7 @@ def stable_layout(spec: RolloutSpec, base: str, total: int) -> Layout:
 
 
 def waiting_layout(spec: RolloutSpec, base: str, total: int) -> Layout:
-    """100 % stable, with pods that an earlier rollout keeps for an instant return left alone."""
+    """100 % stable, without touching pods that an earlier rollout keeps for an instant rollback."""
     layout = stable_layout(spec, base, total)
     spared = tuple(track for track in (STABLE, GREEN) if track != base)
     return Layout(layout.tracks, layout.active, layout.selected, spared=spared, scaled=base)
