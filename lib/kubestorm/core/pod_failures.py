@@ -230,7 +230,7 @@ def _of_container(
     image = status.get("image") or "the image"
     if reason in _NAME_REASONS:
         return PodFailure(
-            IMAGE_PULL_FAILED, f"{image} is not an image name: {_cut(said)}", final=True
+            IMAGE_PULL_FAILED, f"{image} is not a valid image name: {_cut(said)}", final=True
         )
     if reason in _PULL_REASONS:
         told = said if reason != "ImagePullBackOff" else _said(events, ("Failed",), "pull") or said

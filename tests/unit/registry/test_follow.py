@@ -127,7 +127,7 @@ def test_a_mapping_is_read(mapping, follow):
         ({"semver": "latest"}, "spec.follow.semver", "^1.2"),
         ({"semver": "1.2,"}, "spec.follow.semver", "not a version range"),
         ({"semver": "1.2.3-01"}, "spec.follow.semver", "not a version range"),
-        ({"semver": ""}, "spec.follow.semver", "not empty"),
+        ({"semver": ""}, "spec.follow.semver", "non-empty"),
         ({"semver": 1.2}, "spec.follow.semver", "1.2"),
         ({"semver": "1" * 300}, "spec.follow.semver", "256"),
         ({"semver": "1", "prereleases": "yes"}, "spec.follow.prereleases", "true or false"),
