@@ -97,7 +97,7 @@ def test_a_day_of_an_application(world: ChatWorld) -> None:
     assert say("unfreeze cart because it is over").startswith(
         "shop-prod/cart may be rolled out again."
     )
-    assert say("scale cart to 2") == "It asks for 2 pods."
+    assert say("scale cart to 2") == "Scaled shop-prod/cart to 2."
     assert say("abort cart").startswith("shop-prod/cart has no rollout under way.")
     assert say("promote cart").startswith("shop-prod/cart has no rollout under way.")
     assert "shop-prod/cart" in say("logs cart last 5 lines")
@@ -144,7 +144,7 @@ def test_a_day_of_a_build(world: ChatWorld, tmp_path: Path) -> None:
 
 def test_a_registry_that_nobody_named_is_not_called(world: ChatWorld) -> None:
     """A person's word is no address for the pack to call."""
-    assert "is not one that the configuration names" in world.say("tags 169.254.169.254/latest")
+    assert "is not configured" in world.say("tags 169.254.169.254/latest")
 
 
 def test_the_second_key_is_asked_for(world: ChatWorld) -> None:

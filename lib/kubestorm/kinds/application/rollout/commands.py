@@ -149,7 +149,7 @@ def freeze(services: Services, namespace: str, name: str, owner: str, reason: st
     )
     _ask(services, resource, freeze=asked)
     return _answer(
-        resource, f"Frozen by {owner}: {reason} New rollouts wait until application_unfreeze."
+        resource, f"New rollouts wait until application_unfreeze. Frozen by {owner}: {reason}"
     )
 
 
