@@ -207,7 +207,7 @@ REFUSED = {
         {"secrets": [{"path": "kubestorm/demo/bank/key"}]},
         "may not be read from namespace",
     ),
-    "patch": ({"patch": {"deployment": {"spec": {"paused": True}}}}, "operations do not allow it"),
+    "patch": ({"patch": {"deployment": {"spec": {"paused": True}}}}, "is not allowed in namespace"),
 }
 
 

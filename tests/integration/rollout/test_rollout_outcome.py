@@ -211,8 +211,8 @@ def test_a_rollout_whose_spec_was_changed_is_followed_no_more(world):
     name = world.newest()["metadata"]["name"]
     changed = {"image": {"digest": "sha256:" + "e" * 64}, "cause": "rollback"}
     world.merge("rollouts", name, {"spec": changed})
-    assert "changed after it was made" in world.run_rollout(name)["message"]
-    assert "changed after it was made" in world.status(name)["message"]
+    assert "changed after the Rollout was created" in world.run_rollout(name)["message"]
+    assert "changed after the Rollout was created" in world.status(name)["message"]
     assert world.pods() == {first: 4}
     world.http.delete(world.path("rollouts", name)).raise_for_status()
     world.run_application()
