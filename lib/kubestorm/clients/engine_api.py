@@ -105,7 +105,11 @@ class EngineApi:
                 f"StackStorm's API does not answer ({type(error).__name__}).", service=SERVICE
             ) from error
         if answer.status >= 500:
-            raise TemporaryError(f"StackStorm's API failed ({answer.status}).", service=SERVICE)
+            raise TemporaryError(
+                f"StackStorm's API failed ({answer.status}).",
+                service=SERVICE,
+                status_code=answer.status,
+            )
         if answer.status >= 400:
             raise PermanentError(
                 f"StackStorm's API refused {method} {path.partition('?')[0]} ({answer.status}).",

@@ -93,16 +93,24 @@ class EngineStandIn:
 
     def __init__(self) -> None:
         self.begun: list[dict[str, Any]] = []
+        self.contexts: list[dict[str, Any]] = []
+        self.result: Any = {"message": "Done."}
         self.inquiries: list[dict[str, Any]] = []
         self.answers: list[dict[str, Any]] = []
         engine = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.answer({"username": "stanley"} if "user" in self.path else engine.inquiries)
+                if "/executions/" in self.path:
+                    self.answer({"status": "succeeded", "result": {"result": engine.result}})
+                else:
+                    self.answer(
+                        {"username": "stanley"} if "user" in self.path else engine.inquiries
+                    )
 
             def do_POST(self) -> None:
                 engine.begun.append(self.body())
+                engine.contexts.append(json.loads(self.headers.get("st2-context") or "{}"))
                 self.answer({"id": f"e{len(engine.begun)}"})
 
             def do_PUT(self) -> None:

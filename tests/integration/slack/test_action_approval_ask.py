@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -251,7 +250,7 @@ def test_answers_at_the_same_moment_are_judged_against_each_other(case: Case) ->
 
     def say(name: str) -> None:
         services = case.services
-        person = person_of(services, account=name)
+        person = person_of(services, account=f"U0{name.upper()}")
         results.append(respond(services, person=person, decision="approve", number=number))
 
     threads = [threading.Thread(target=say, args=(name,)) for name in ("grace", "linus")]
@@ -262,9 +261,6 @@ def test_answers_at_the_same_moment_are_judged_against_each_other(case: Case) ->
     assert [result["counted"] for result in results] == [True, True]
     assert case.record(about).state == "granted"
     assert len(case.record(about).answers) == 2
-
-
-ACTIONS = ROOT / "actions"
 
 
 @pytest.mark.parametrize(
@@ -300,14 +296,10 @@ def test_an_old_click_counts_nothing(case: Case, clock: Clock) -> None:
         click(case.services, case.store, said)
 
 
-def test_a_reply_in_the_thread_is_an_answer(
-    case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """`approve` there means the question above; elsewhere the number says which."""
-    import stormcell
-
-    monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "st2"))
-    monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "host"))
+def test_a_reply_in_the_thread_is_an_answer(case: Case, engine: EngineStandIn) -> None:
+    """`approve` there means the question above; elsewhere the number says which. The answer is an
+    execution of its own, in the name of the one who typed.
+    """
     about = case.make()
     case.ask(about)
     asked = {
@@ -321,10 +313,14 @@ def test_a_reply_in_the_thread_is_an_answer(
     }
     services = case.services
     well, result = answer(
-        services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw)
+        services, case.store, case.proven(asked), config=dict(services.settings.raw)
     )
     assert well, result
     assert (result["command"], result["person"]) == ("approval_approve", "grace")
+    begun, context = engine.begun[-1], engine.contexts[-1]
+    assert (begun["action"], begun["user"]) == ("kubestorm.approval_answer", "grace")
+    person = person_of(services, account=context["api_user"])
+    respond(services, person=person, via="chat", **begun["parameters"])
     record = case.record(about)
     assert (record.state, record.answers[0].via, record.answers[0].comment) == (
         "granted",
@@ -352,7 +348,7 @@ def test_a_channel_that_is_missing_keeps_nobody_from_answering(case: Case) -> No
     assert case.ask(about)["state"] == "waiting"
     services = case.services
     done = respond(
-        services, person=person_of(services, account="grace"), decision="approve", identity=about
+        services, person=person_of(services, account="U0GRACE"), decision="approve", identity=about
     )
     assert done["state"] == "granted"
 
@@ -431,16 +427,10 @@ def test_who_may_not_write_the_status_approves_nothing(case: Case) -> None:
     assert case.standing(about) == "Waiting"
 
 
-def test_commands_are_answered_where_they_were_typed(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_are_answered_where_they_were_typed(case: Case, engine: EngineStandIn) -> None:
     """A refusal alone to the one who asked; where the bot is no member, by the address that came
     with the command.
     """
-    import stormcell
-
-    monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "st2"))
-    monkeypatch.syspath_prepend(str(Path(stormcell.__file__).parent / "shims" / "host"))
     asked = {
         "text": "approvals",
         "kind": "command",
@@ -454,13 +444,13 @@ def test_commands_are_answered_where_they_were_typed(
     case.store.set_value("kept.address", address, encrypt=True)
     services = case.services
     well, _result = answer(
-        services, ACTIONS, case.store, case.proven(asked), config=dict(services.settings.raw)
+        services, case.store, case.proven(asked), config=dict(services.settings.raw)
     )
     assert well
+    assert [body["action"] for body in engine.begun] == ["kubestorm.approval_list"]
     assert [post.channel for post in case.slack.posts] == ["C0ELSEWHERE"]
     answer(
         services,
-        ACTIONS,
         case.store,
         case.proven({**asked, "text": "dance"}),
         config=dict(services.settings.raw),

@@ -31,7 +31,7 @@ def test_what_it_hears_is_dispatched_with_a_proof(
     service = SensorService(store)
     config = {"cluster": "c", "slack": {**slack_config, "mode": "http"}}
     supervisor = Listeners(service, config, logging.getLogger("test")).supervisor
-    supervisor.look(0)
+    supervisor.tick(0)
     gate: Any = supervisor._states["Slack"].running
     slack.request_url = gate.url
     assert slack.command("ada", "help").status == 200
@@ -45,5 +45,5 @@ def test_what_it_hears_is_dispatched_with_a_proof(
     with pytest.raises(httpx.ConnectError):
         slack.command("ada", "help")
     off = Listeners(service, {"cluster": "c"}, logging.getLogger("test")).supervisor
-    off.look(0)
+    off.tick(0)
     assert off._states["Slack"].running is None

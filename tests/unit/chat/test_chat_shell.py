@@ -27,6 +27,7 @@ class Engine:
         self.posted: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.states: list[dict[str, Any]] = []
         self.admins_only = False
+        self.refusals = 0
         engine = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -34,6 +35,9 @@ class Engine:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 context = json.loads(self.headers.get("st2-context") or "{}")
                 engine.posted.append((body, context))
+                if engine.refusals:
+                    engine.refusals -= 1
+                    return self._say(503, {"faultstring": "stopping"})
                 if engine.admins_only and "user" in body:
                     return self._say(403, {"faultstring": "no"})
                 return self._say(201, {"id": "e1"})
@@ -120,6 +124,13 @@ def test_an_engine_where_only_administrators_name_users(engine: Engine) -> None:
     assert engine.actions.run("act", {}, ANA) == (True, 1)
     assert [body.get("user") for body, _context in engine.posted] == ["ana", None]
     assert engine.posted[1][1] == {"api_user": "U1"}
+
+
+def test_an_engine_that_restarts_is_asked_again(engine: Engine) -> None:
+    """It refuses with 503 while it stops; nothing has been started by then."""
+    engine.refusals, engine.states = 2, [{"status": "succeeded", "result": {"result": 1}}]
+    assert engine.actions.run("act", {}, ANA) == (True, 1)
+    assert len(engine.posted) == 3
 
 
 def test_an_account_that_is_nobodys_is_no_user(engine: Engine) -> None:

@@ -18,7 +18,7 @@ PACK = "kubestorm"
 WAIT_SECONDS = 60.0
 """An execution that takes longer is answered with its id."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
-_FORBIDDEN = 403
+_FORBIDDEN, _UNAVAILABLE = 403, 503
 _ENDED = frozenset(("succeeded", "failed", "timeout", "canceled", "abandoned"))
 
 Result = Tuple[bool, Any]
@@ -66,13 +66,20 @@ class EngineActions:
         account that the configuration does not list is never taken for a user.
         """
         context = {"api_user": person.account} if person.account else {}
-        if person.known:
+        user, pause = (person.name if person.known else ""), _FIRST_PAUSE_SECONDS
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
             try:
-                return api.start(ref, parameters, user=person.name, context=context)
-            except PermanentError as error:
-                if error.status_code != _FORBIDDEN:
+                return api.start(ref, parameters, user=user, context=context)
+            except (PermanentError, TemporaryError) as error:
+                if user and error.status_code == _FORBIDDEN:
+                    user = ""
+                    continue
+                # An engine that is about to stop or has just started refuses; nothing has begun.
+                if error.status_code != _UNAVAILABLE or time.monotonic() >= deadline:
                     raise
-        return api.start(ref, parameters, context=context)
+            self._pause(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
     def _ended(self, api: EngineApi, execution_id: str) -> Mapping[str, Any]:
         """The execution, ended or as it is after `WAIT_SECONDS`."""
