@@ -47,7 +47,7 @@ def test_a_morning_in_the_channel(office: Office) -> None:
     office.say("vera", "help")
     office.sees("team-shop", "list databases")
     office.say("ada", f"create database orders postgres 16 size small in {office.namespace}")
-    started = office.sees("team-shop", f"{office.namespace}/orders", "asked")
+    started = office.sees("team-shop", f"{office.namespace}/orders", "requested")
     outcome = office.sees("team-shop", f"Database {office.namespace}/orders is ready")
     office.wait_until(
         lambda: [

@@ -35,14 +35,16 @@ def errbot(world: ChatWorld, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def is_connected(errbot: Errbot) -> bool:
     """Whether the plugin knows where StackStorm is."""
     since = errbot.type("!st2help")
-    words = ("Everybody may.", "See logs for details")
+    words = ("Open to everybody.", "See logs for details")
     eventually(lambda: any(word in errbot.text[since:] for word in words))
     return words[0] in errbot.text[since:]
 
 
 def test_a_day_with_errbot(errbot: Errbot) -> None:
     """Its own help, ours, a database from its making to its end, a slip and an unclear name."""
-    assert "list databases [in NAMESPACE] (for instance" in errbot.say("!st2help", "Everybody may.")
+    assert "list databases [in NAMESPACE] (for instance" in errbot.say(
+        "!st2help", "Open to everybody."
+    )
     assert "What you may ask for, ana:" in errbot.say("!st2 kubestorm help", "topics:")
     created = errbot.say(
         "!st2 create database err-orders postgres 16 size small in shop-prod", "is ready."
@@ -69,7 +71,7 @@ def test_a_day_with_errbot(errbot: Errbot) -> None:
             "!st2 show database {{ st2kv.system.secret }}",
             "That command is incomplete.",
         ),
-        ("!st2 roll back cart name={{st2kv.system.secret}}", "cannot be what you gave."),
+        ("!st2 roll back cart name={{st2kv.system.secret}}", "That command is incomplete."),
         (
             "!st2 scale cart to 3 user=admin",
             "Override of immutable parameter(s) ['user'] is unsupported.",

@@ -142,7 +142,7 @@ def test_a_question_is_asked_once_and_answered_by_two(asked: Asked) -> None:
     }
 
 
-def test_an_answer_in_chat_ends_the_workflow_without_another_execution(asked: Asked) -> None:
+def test_an_answer_in_chat_ends_the_workflow_by_its_own_execution_alone(asked: Asked) -> None:
     """The inquiry is closed as recorded."""
     path = "/v1/executions"
     asked.environment.merge(
@@ -174,6 +174,7 @@ def test_an_answer_in_chat_ends_the_workflow_without_another_execution(asked: As
         "kubestorm.approval_inquiry": 1,
         "core.ask": 1,
         "kubestorm.chat_run": 1,
+        "kubestorm.approval_answer": 1,  # what was typed is an execution of its own
     }
 
 
