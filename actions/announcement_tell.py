@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.people.notifications.steps import Notice, tell, tell_notice
-from kubestorm.people.notifications.told import ToldStore
+from kubestorm.people.notifications.delivery import Notice, tell, tell_notice
+from kubestorm.people.notifications.posted import ToldStore
 from st2common.runners.base_action import Action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.people.approval.steps import person_of, respond
+from kubestorm.people.approval.act import person_of, respond
 from st2common.runners.base_action import Action
 
 

@@ -6,7 +6,7 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_with_services, running_id
-from kubestorm.people.approval.steps import ask
+from kubestorm.people.approval.act import ask
 from st2common.runners.base_action import Action
 
 

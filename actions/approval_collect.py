@@ -6,7 +6,7 @@ from typing import Any, Tuple
 
 from kubestorm.core.naming import Identity
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.people.approval.steps import collect, this_execution
+from kubestorm.people.approval.act import collect, this_execution
 from st2common.runners.base_action import Action
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 from kubestorm.entrypoints.actions import run_with_services
-from kubestorm.people.approval.steps import open_list
+from kubestorm.people.approval.act import open_list
 from st2common.runners.base_action import Action
 
 

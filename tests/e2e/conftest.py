@@ -35,7 +35,7 @@ SETTINGS = {
     },
     "resync": {"initial_seconds": 0.3, "max_seconds": 1, "unheard_seconds": 2},
     "lease": {"duration_seconds": 20},
-    "application": {"look_seconds": 1},
+    "application": {"check_seconds": 1},
     "rollout": {"patience_seconds": 0.5, "settle_seconds": 1},
 }
 

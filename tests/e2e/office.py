@@ -53,7 +53,7 @@ class Office(World):
                     "base_url": slack.base_url,
                     **{f"{name}_file": str(file) for name, file in files.items()},
                 },
-                "chat": {"people": PEOPLE, "look_seconds": 1},
+                "chat": {"people": PEOPLE, "check_seconds": 1},
                 "announcements": {"channel": "#team-shop", "window_seconds": 2},
                 "approvals": {
                     "rules": [{"namespaces": ["*"], "what": ["delete"], "channel": "#approvals"}]

@@ -16,7 +16,7 @@ from kubestorm.core.settings import VaultSettings, load_settings
 from kubestorm.entrypoints.config_schema import ROOT, SECTIONS, check_keys
 from kubestorm.kinds.build import logins
 from kubestorm.kinds.build.settings import BuildSettings
-from kubestorm.people.approval import judging
+from kubestorm.people.approval import config_warnings as judging
 
 EXAMPLE = ROOT / "kubestorm.yaml.example"
 PLACEHOLDERS = ("example.com", "123456789012", "0123456789abcdef0")

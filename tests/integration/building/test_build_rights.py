@@ -13,8 +13,8 @@ from kubestorm.kinds.build.branch_tracking import note_push
 from kubestorm.kinds.build.descriptor.act import apply
 from kubestorm.kinds.build.pull_secret import ensure_pull_secret
 from kubestorm.people.chat.why import why
+from kubestorm.people.notifications.delivery import channel_for
 from kubestorm.people.notifications.settings import AnnounceSettings
-from kubestorm.people.notifications.steps import channel_for
 
 from sandbox.vault.server import VaultServer
 from tests.integration.building.conftest import USER, World, install_crd, store

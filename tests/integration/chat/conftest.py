@@ -33,7 +33,7 @@ CHAT: dict[str, Any] = {
         }
     ],
     "bots": ["kubestorm-bot"],
-    "look_seconds": 1,
+    "check_seconds": 1,
 }
 
 

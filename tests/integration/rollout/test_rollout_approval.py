@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from kubestorm.core.naming import identity_of
-from kubestorm.people.approval.steps import ask as ask_people
-from kubestorm.people.approval.steps import person_of, respond
+from kubestorm.people.approval.act import ask as ask_people
+from kubestorm.people.approval.act import person_of, respond
 
 PEOPLE = [
     {"name": "ada", "accounts": ["U1"], "roles": ["deployer"]},

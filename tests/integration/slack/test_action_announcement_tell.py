@@ -11,11 +11,11 @@ import httpx
 import pytest
 from kubestorm.clients.services import Services
 from kubestorm.core.errors import PermanentError, TemporaryError
+from kubestorm.people.notifications.delivery import Notice, dispatch_news, tell, tell_notice
 from kubestorm.people.notifications.notifications import BAD, GOOD, News
 from kubestorm.people.notifications.outbox import Item, Message, single, summary
+from kubestorm.people.notifications.posted import PREFIX, ToldStore
 from kubestorm.people.notifications.slack_posting import open_web
-from kubestorm.people.notifications.steps import Notice, dispatch_news, tell, tell_notice
-from kubestorm.people.notifications.told import PREFIX, ToldStore
 
 from sandbox.slack import SlackServer
 from tests.integration.slack.conftest import BEGINNING, EngineStandIn, Store

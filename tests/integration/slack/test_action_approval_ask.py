@@ -14,8 +14,8 @@ from kubestorm.core.errors import PermanentError
 from kubestorm.core.naming import Identity, identity_of
 from kubestorm.core.secrets import Secret
 from kubestorm.kinds.application.rollout.approval import approval_hash, read_approval
+from kubestorm.people.approval.act import ask, open_list, person_of, respond
 from kubestorm.people.approval.record import read
-from kubestorm.people.approval.steps import ask, open_list, person_of, respond
 from kubestorm.people.slack.answering import answer, click, follow_up
 from kubestorm.people.slack.proof import prove
 from kubestorm.people.slack.requests import parse_interaction, payload

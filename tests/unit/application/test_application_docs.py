@@ -72,7 +72,7 @@ def test_every_setting_is_in_the_schema_with_the_packs_default():
     """What StackStorm fills in is what the pack would take."""
     schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())["application"]
     assert set(schema["properties"]) == set(settings_of(ApplicationSettings))
-    assert schema["properties"]["look_seconds"]["default"] == ApplicationSettings().look_seconds
+    assert schema["properties"]["check_seconds"]["default"] == ApplicationSettings().check_seconds
     ingress = schema["properties"]["ingress"]["properties"]
     assert set(ingress) == set(type(ApplicationSettings().ingress).__dataclass_fields__)
     for name in ("limits", "sources"):

@@ -398,7 +398,7 @@ SETTINGS = {
     "quantity": ({"limits": [{"max_cpu": "lots"}]}, r"limits\[0\]\.max_cpu must be a quantity"),
     "exposure": ({"limits": [{"exposures": ["public"]}]}, r"limits\[0\]\.exposures must be one of"),
     "shape": ({"limits": ["x"]}, r"limits\[0\] must be a mapping"),
-    "look": ({"look_seconds": 0.5}, "look_seconds must be"),
+    "look": ({"check_seconds": 0.5}, "check_seconds must be"),
 }
 
 

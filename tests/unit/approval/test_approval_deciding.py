@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kubestorm.core.errors import DefinitionError
 from kubestorm.kinds.common.approval import EXPIRED, GRANTED, REFUSED, WAITING
 from kubestorm.people.approval import record as records
-from kubestorm.people.approval.deciding import (
+from kubestorm.people.approval.plan import (
     Ask,
     Counted,
     Expire,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubestorm.people.approval.judging import config_warnings
+from kubestorm.people.approval.config_warnings import config_warnings
 
 PEOPLE = [
     {"name": "grace", "accounts": ["U1"], "roles": ["approver"]},

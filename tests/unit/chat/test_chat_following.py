@@ -15,7 +15,7 @@ from kubestorm.people.chat.progress import (
     judge_delivery,
     judge_late,
     judge_object,
-    next_look,
+    next_check,
 )
 
 DATABASE = Follow("databases", "shop", "orders", generation=2)
@@ -252,12 +252,12 @@ def test_a_follow_travels_as_plain_values() -> None:
 
 
 def test_looks_become_rarer_and_end() -> None:
-    """The first after `look_seconds`, each later pause twice as long, up to 24 times that; in the
+    """The first after `check_seconds`, each later pause twice as long, up to 24 times that; in the
     end the thread is told where to look.
     """
     follow, delays = CART, []
     while judge_late(follow, 300) is None:
-        follow = next_look(follow, 2)
+        follow = next_check(follow, 2)
         delays.append(follow.delay_seconds)
     assert delays == [2, 4, 8, 16, 32, 48, 48, 48, 48, 48]
     assert follow.waited_seconds == pytest.approx(sum(delays), abs=1)

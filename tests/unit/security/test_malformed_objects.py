@@ -59,7 +59,8 @@ from kubestorm.kinds.database import commands as database_commands
 from kubestorm.kinds.database import plan as database_plan
 from kubestorm.kinds.database import plan_rotation, plan_snapshot
 from kubestorm.kinds.database.drift import observe as drift_observe
-from kubestorm.people.approval import deciding, gate, observer, proposal, record
+from kubestorm.people.approval import gate, observer, proposal, record
+from kubestorm.people.approval import plan as deciding
 from kubestorm.people.approval.settings import ApprovalSettings
 from kubestorm.people.chat import progress, why
 from kubestorm.people.notifications import channels, notifications

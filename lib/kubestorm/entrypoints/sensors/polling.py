@@ -86,7 +86,7 @@ def applications(config: Config, context: Context) -> Optional[Poll]:
     from kubestorm.kinds.application.input_changes import wake_changed
     from kubestorm.kinds.application.settings import ApplicationSettings
 
-    interval = ApplicationSettings.from_config(config).look_seconds
+    interval = ApplicationSettings.from_config(config).check_seconds
     return Poll(interval, WithServices(config, wake_changed))
 
 

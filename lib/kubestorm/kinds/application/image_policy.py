@@ -27,11 +27,7 @@ from kubestorm.core.tag_policy import (
 from kubestorm.core.times import format_milliseconds, parse_time
 from kubestorm.core.untrusted import annotations_of, json_object, text
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
-from kubestorm.kinds.application.rollout.values import (
-    FOLLOW,
-    PUSH,
-    DesiredImage,
-)
+from kubestorm.kinds.application.rollout.values import FOLLOW, PUSH, DesiredImage
 from kubestorm.kinds.application.spec import InvalidSpecError, parse, split_image
 from kubestorm.kinds.application.values import ApplicationSpec
 

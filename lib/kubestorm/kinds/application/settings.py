@@ -130,7 +130,7 @@ class ApplicationSettings:
     """
     allow_patch: Tuple[str, ...] = ()
     """Namespaces (shell patterns) whose Applications may use `spec.patch`."""
-    look_seconds: int = setting(300, least=1)
+    check_seconds: int = setting(300, least=1)
     """How often one pass over all Applications checks whether Consul or Vault changed for one, a
     host is free that another had, or a load balancer has an address.
     """

@@ -6,15 +6,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from kubestorm.clients import resources
 from kubestorm.core import untrusted
-from kubestorm.core.conditions import (
-    FALSE,
-    TRUE,
-    UNKNOWN,
-    Condition,
-    StrEnum,
-    condition_in,
-    find,
-)
+from kubestorm.core.conditions import FALSE, TRUE, UNKNOWN, Condition, StrEnum, condition_in, find
 from kubestorm.kinds.application import apply, render
 from kubestorm.kinds.application.apply import Outcome
 from kubestorm.kinds.application.observe import ParsedApplication, current_image

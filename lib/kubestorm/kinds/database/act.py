@@ -35,11 +35,7 @@ from kubestorm.kinds.database.plan_changes import (
     modify_parameters,
     restore_parameters,
 )
-from kubestorm.kinds.database.plan_parameters import (
-    check_parameters,
-    compare_parameters,
-    family_in,
-)
+from kubestorm.kinds.database.plan_parameters import check_parameters, compare_parameters, family_in
 from kubestorm.kinds.database.run import DatabaseRun
 from kubestorm.kinds.database.spec import DatabaseSpec
 from kubestorm.kinds.database.status import (

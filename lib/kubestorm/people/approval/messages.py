@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from kubestorm.core.naming import GROUP, Identity
 from kubestorm.kinds.common.approval import EXPIRED, GRANTED, REFUSED, WAITING
-from kubestorm.people.approval.deciding import approvers_text
+from kubestorm.people.approval.plan import approvers_text
 from kubestorm.people.approval.proposal import Proposal
 from kubestorm.people.approval.record import NO, YES, Record
 from kubestorm.people.approval.settings import DELETE, Rule

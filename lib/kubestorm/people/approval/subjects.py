@@ -15,7 +15,7 @@ from kubestorm.core.naming import GROUP, VERSION, Identity, identity_of
 from kubestorm.kinds.common.resource import ResourceHandle
 from kubestorm.kinds.database.spec_mapping import as_database, mapping_for
 from kubestorm.people.approval import proposal as proposals
-from kubestorm.people.approval.deciding import Question
+from kubestorm.people.approval.plan import Question
 from kubestorm.people.approval.proposal import Proposal
 from kubestorm.people.approval.record import FIELD, Record, fields, read
 from kubestorm.people.approval.settings import DELETE

@@ -27,7 +27,7 @@ from kubestorm.people.chat.formatting import (
 )
 from kubestorm.people.chat.people import Person, find_person, is_bot
 from kubestorm.people.chat.permissions import Refused, decide
-from kubestorm.people.chat.progress import Follow, follow_of, next_look
+from kubestorm.people.chat.progress import Follow, follow_of, next_check
 from kubestorm.people.chat.reading import Incomplete, Understood, Unknown, Unreadable, read
 from kubestorm.people.chat.running import Runner
 from kubestorm.people.chat.settings import ChatSettings
@@ -307,11 +307,13 @@ def message_result(message: Message) -> Dict[str, Any]:
     }
 
 
-def as_result(answer: Answer, look_seconds: float) -> Dict[str, Any]:
+def as_result(answer: Answer, check_seconds: float) -> Dict[str, Any]:
     """The answer as an action's result: the message, who asked for what, and what is still under
     way.
     """
-    follow = next_look(answer.follow, look_seconds).as_dict() if answer.follow is not None else None
+    follow = (
+        next_check(answer.follow, check_seconds).as_dict() if answer.follow is not None else None
+    )
     return {
         **message_result(answer.message),
         **({"text": ""} if answer.silent else {}),

@@ -93,12 +93,12 @@ def follow_of(
     return replace(base, generation=untrusted.integer(result.get("generation")))
 
 
-def next_look(follow: Follow, look_seconds: float) -> Follow:
+def next_check(follow: Follow, check_seconds: float) -> Follow:
     """The next look; each pause is twice the one before, so an outcome is told at most twice as
     late as it came.
     """
-    slowest = look_seconds * SLOWEST_FACTOR
-    delay = look_seconds if not follow.delay_seconds else min(follow.delay_seconds * 2, slowest)
+    slowest = check_seconds * SLOWEST_FACTOR
+    delay = check_seconds if not follow.delay_seconds else min(follow.delay_seconds * 2, slowest)
     return replace(
         follow,
         delay_seconds=round(delay, 1),

@@ -93,7 +93,7 @@ class ChatSettings:
     bots: Tuple[str, ...] = ()
     """Accounts that are never answered: this bot's own and others', so that no two talk for ever.
     """
-    look_seconds: float = 5.0
+    check_seconds: float = 5.0
     """Before the first look at long work, for its outcome in the thread; each later pause is twice
     the one before, up to 24 times this."""
     watch_seconds: float = 1800.0

@@ -28,7 +28,7 @@ from kubestorm.people.chat.progress import (
     judge_delivery,
     judge_late,
     judge_object,
-    next_look,
+    next_check,
 )
 from kubestorm.people.chat.running import EngineActions
 from kubestorm.people.chat.settings import ChatSettings
@@ -65,10 +65,10 @@ def answer_text(
         if command:
             text, given = say(command, given)
         answer = conversation.answer(Asked(text, user, channel, given, speaker))
-        look_seconds = settings.look_seconds
+        check_seconds = settings.check_seconds
     except Error as error:
-        answer, look_seconds = error_answer(error), 0.0
-    result = as_result(answer, look_seconds)
+        answer, check_seconds = error_answer(error), 0.0
+    result = as_result(answer, check_seconds)
     facts = {
         "command": answer.command,
         "person": answer.person,
@@ -79,21 +79,21 @@ def answer_text(
     return result["outcome"] != Outcome.FAILED.value, result
 
 
-def look(services: Services, given: Mapping[str, Any]) -> Dict[str, Any]:
-    """One look at what is under way: the outcome as a message, or `follow` for the next look.
+def check_progress(services: Services, given: Mapping[str, Any]) -> Dict[str, Any]:
+    """Check once what is under way: the outcome as a message, or `follow` for the next check.
 
-    A service that does not answer is no outcome; it is looked at again.
+    A service that does not answer is no outcome; it is checked again.
     """
     settings = ChatSettings.from_config(services.settings.raw)
     follow = Follow.from_dict(given)
     try:
         message = _judged(services, follow)
     except Error as error:
-        log.warning("chat.look_failed", extra={"error": str(error)})
+        log.warning("chat.check_failed", extra={"error": str(error)})
         message = None
     message = message or judge_late(follow, settings.watch_seconds)
     if message is None:
-        return {"over": False, "follow": next_look(follow, settings.look_seconds).as_dict()}
+        return {"over": False, "follow": next_check(follow, settings.check_seconds).as_dict()}
     return {"over": True, "follow": None, **message_result(message)}
 
 

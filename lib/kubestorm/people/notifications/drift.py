@@ -9,9 +9,9 @@ from kubestorm.clients.services import Services
 from kubestorm.core.dispatching import Dispatch
 from kubestorm.kinds.database.drift.report import key_of, sentence
 from kubestorm.kinds.database.drift.values import Finding
+from kubestorm.people.notifications.delivery import dispatch_news
 from kubestorm.people.notifications.notifications import WARNING, News
 from kubestorm.people.notifications.settings import DRIFT
-from kubestorm.people.notifications.steps import dispatch_news
 
 
 def announce(services: Services, findings: Sequence[Finding], dispatch: Dispatch) -> None:

@@ -19,8 +19,8 @@ from kubestorm.core.errors import Error, NotFoundError, PermanentError
 from kubestorm.core.naming import identity_of
 from kubestorm.core.secrets import Secret
 from kubestorm.people.approval import messages as approval_messages
+from kubestorm.people.approval.act import person_of, respond
 from kubestorm.people.approval.record import NO, YES
-from kubestorm.people.approval.steps import person_of, respond
 from kubestorm.people.approval.subjects import all_open, resource_of
 from kubestorm.people.chat import shell
 from kubestorm.people.chat.formatting import slack_escape
@@ -115,7 +115,7 @@ def _follow(follow: Mapping[str, Any], channel: str, thread: str) -> str:
 
 def follow_up(services: Services, follow: Mapping[str, Any], channel: str, thread: str) -> Result:
     """One look at what a command has begun; its outcome goes into the thread."""
-    result = shell.look(services, follow)
+    result = shell.check_progress(services, follow)
     if result["over"]:
         shown = result["slack"]
         open_web(services).post_attachments(

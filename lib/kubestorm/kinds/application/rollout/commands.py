@@ -35,12 +35,7 @@ from kubestorm.kinds.application.rollout.observe import (
 )
 from kubestorm.kinds.application.rollout.redact import redact
 from kubestorm.kinds.application.rollout.status import wake
-from kubestorm.kinds.application.rollout.values import (
-    COMPLETE,
-    PAUSED,
-    PERSON,
-    DesiredImage,
-)
+from kubestorm.kinds.application.rollout.values import COMPLETE, PAUSED, PERSON, DesiredImage
 from kubestorm.kinds.application.spec import parse
 from kubestorm.kinds.application.status import Reason
 

@@ -7,12 +7,7 @@ from typing import Any, Mapping
 from kubestorm.clients import resources
 from kubestorm.core.naming import GROUP, VERSION, Identity
 from kubestorm.kinds.application.rollout.settings import RolloutSettings
-from kubestorm.kinds.application.rollout.values import (
-    PUSH,
-    ROLLBACK,
-    NewRollout,
-    RolloutSpec,
-)
+from kubestorm.kinds.application.rollout.values import PUSH, ROLLBACK, NewRollout, RolloutSpec
 from kubestorm.kinds.application.values import (
     BLUE_GREEN,
     CANARY,

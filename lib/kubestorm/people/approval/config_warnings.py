@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any, List, Mapping
 
 from kubestorm.clients.kube import KubeSettings
-from kubestorm.people.approval.deciding import is_approver
+from kubestorm.people.approval.plan import is_approver
 from kubestorm.people.approval.settings import ROLE_PREFIX, ApprovalSettings
 from kubestorm.people.chat.people import find_person
 from kubestorm.people.chat.settings import ChatSettings

@@ -14,9 +14,9 @@ from kubestorm.kinds.common.resource import NAMESPACES
 from kubestorm.people.notifications.notifications import INFO, News
 from kubestorm.people.notifications.observer import find_channel
 from kubestorm.people.notifications.outbox import Item, Message, decide
+from kubestorm.people.notifications.posted import SUMMARY_SECONDS, TOLD_SECONDS, Told, ToldStore
 from kubestorm.people.notifications.posting import TRIGGER, EnginePoster, Poster, payloads
 from kubestorm.people.notifications.settings import OFF, SLACK, AnnounceSettings, way
-from kubestorm.people.notifications.told import SUMMARY_SECONDS, TOLD_SECONDS, Told, ToldStore
 
 Result = Dict[str, Any]
 

@@ -18,8 +18,9 @@ from kubestorm.clients.services import Services
 from kubestorm.core.errors import ConflictError, Error, NotFoundError, PermanentError
 from kubestorm.core.naming import Identity
 from kubestorm.kinds.common.approval import WAITING
-from kubestorm.people.approval import deciding, messages
-from kubestorm.people.approval.deciding import (
+from kubestorm.people.approval import messages
+from kubestorm.people.approval import plan as deciding
+from kubestorm.people.approval.plan import (
     Ask,
     Counted,
     Expire,
@@ -35,10 +36,10 @@ from kubestorm.people.approval.subjects import Subject, all_open, find, save
 from kubestorm.people.chat.formatting import slack_escape
 from kubestorm.people.chat.people import Person, find_person
 from kubestorm.people.chat.settings import ChatSettings
+from kubestorm.people.notifications.delivery import channel_for
 from kubestorm.people.notifications.posting import EnginePoster
 from kubestorm.people.notifications.settings import CHATOPS, OFF, SLACK, AnnounceSettings, way
 from kubestorm.people.notifications.slack_posting import open_web
-from kubestorm.people.notifications.steps import channel_for
 
 ROUTE = "kubestorm.approval."
 INQUIRY_ACTION = "kubestorm.approval_inquiry"
