@@ -12,8 +12,8 @@ from kubestorm.people.approval.act import ask as ask_people
 from kubestorm.people.approval.act import person_of, respond
 
 PEOPLE = [
-    {"name": "ada", "accounts": ["U1"], "roles": ["deployer"]},
-    {"name": "grace", "accounts": ["U2"], "roles": ["approver"]},
+    {"name": "ada", "accounts": ["ada"], "roles": ["deployer"]},
+    {"name": "grace", "accounts": ["grace"], "roles": ["approver"]},
 ]
 
 
