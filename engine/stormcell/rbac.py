@@ -159,14 +159,16 @@ class Roles:
     def is_admin(self, user: str) -> bool:
         return not self.of(user).isdisjoint({"system_admin", ADMIN})
 
-    def may(self, user: str, permission: str, *uids: str, granted_by: str = "") -> bool:
+    def may(
+        self, user: str, permission: str, *uids: str, granted_by: str = "", otherwise: str = ""
+    ) -> bool:
         """Whether a user has a permission (`action_execute`) on a resource.
 
         `uids` name the resource and what holds it: `action:core:local`, `pack:core`; none for what
         is global. `granted_by` is another permission that role files grant it by: whoever may
-        execute an action may stop its executions.
+        execute an action may stop its executions. `otherwise` is the role of a user without any.
         """
-        roles = self.of(user)
+        roles = self.of(user) or frozenset({otherwise})
         if not roles.isdisjoint({"system_admin", ADMIN}):
             return True
         name = permission.rpartition("_")[2]

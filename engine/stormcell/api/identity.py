@@ -54,6 +54,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     for what decides who may do what."""
     execution_id: str = ""
     """The running execution whose token it is."""
+    is_account: bool = True
+    """False for a person whom stormcell's own user named, as somebody in a chat, and who has no
+    account here."""
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +179,13 @@ class Identity:
             id_ = claims.credential.removeprefix(_EXECUTION)
             if not self._is_running(id_):
                 return None
-            return Caller(user=claims.user, method="", is_pack_code=True, execution_id=id_)
+            return Caller(
+                user=claims.user,
+                method="",
+                is_pack_code=True,
+                execution_id=id_,
+                is_account=self._users.account(claims.user) is not None,
+            )
         if claims.credential == f"{_SESSION}{self._session}":
             return Caller(user=claims.user, method="", is_pack_code=True)
         if claims.credential == self._users.fingerprint(claims.user):

@@ -126,7 +126,7 @@ def _fragile(served: Served, file: Path) -> dict[str, object]:
 
 
 def _tasks(served: Served, run: dict[str, object]) -> list[str]:
-    children = served.get(f"/v1/executions/{run['id']}/children")
+    children = served.get(f"/v1/executions/{run['id']}/children", depth="1")
     return [child["context"]["orquesta"]["task_name"] for child in children]
 
 

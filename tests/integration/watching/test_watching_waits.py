@@ -13,7 +13,7 @@ from kubestorm.clients.lease import LeaseLock
 from kubestorm.core.naming import Identity, owner_tags
 from kubestorm.core.secrets import Secret
 from kubestorm.core.settings import AwsSettings
-from kubestorm.kinds.database.plan import create_parameters
+from kubestorm.kinds.database.plan_changes import create_parameters
 from kubestorm.sources.watching.settings import WatchSettings
 from kubestorm.sources.watching.watch_manager import WatchManager
 
