@@ -92,7 +92,17 @@ class Storm:
     def red(self, found: Tally) -> list[str]:
         """What failed, but for commands in chat that were refused, and what a kill left behind."""
         red = [each for each in found.red if not each.startswith("kubestorm.chat_")]
-        return [each for each in red if not any(id_ in each for id_ in self.lost)]
+        left = [each for each in red if not any(id_ in each for id_ in self.lost)]
+        return [each for each in left if not self._is_refused_command(each)]
+
+    def _is_refused_command(self, named: str) -> bool:
+        """Whether chat started it for somebody who got a sentence back, as for an abort of nothing.
+        `named` is "REF (ID)".
+        """
+        execution = self.api.get(f"/executions/{named.rpartition('(')[2].rstrip(')')}")
+        said = (execution.get("result") or {}).get("result")
+        sentence = said.get("message") if isinstance(said, dict) else ""
+        return bool(execution["context"].get("api_user") and sentence)
 
     def check(self, found: Tally) -> None:
         """Nothing that happened is red."""
