@@ -148,8 +148,9 @@ def _limited_memory(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     wanted = present + MEMORY_BYTES
     if soft != resource.RLIM_INFINITY and soft <= wanted:
         return function(*args, **kwargs)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
     try:
+        # Within the `try`: a tick may come as soon as the limit is set.
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
         return function(*args, **kwargs)
     except MemoryError:
         raise OverBudgetError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import resource
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -127,3 +129,24 @@ def test_a_scope_that_is_left_by_an_error_is_left() -> None:
     with pytest.raises(InvalidInputError), budget.Scope(0.1):
         raise InvalidInputError("no")
     assert budget._active == []
+
+
+def test_a_tick_right_after_the_memory_is_limited_leaves_no_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limit would stay for the whole engine."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    real, calls = resource.setrlimit, []
+
+    def limited(what: int, limits: tuple[int, int]) -> None:
+        real(what, limits)
+        calls.append(limits)
+        if len(calls) == 1:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGPROF)
+
+    monkeypatch.setattr(resource, "setrlimit", limited)
+    with pytest.raises(budget.OverBudgetError, match=TIME), budget.Scope(0.05):
+        render("{{ 'a' * 3 }}", {})
+    assert len(calls) == 2
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
