@@ -127,6 +127,24 @@ class _AssignmentFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     enabled: bool = True
 
 
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """A role as StackStorm's API shows it; built-in ones (`system`) grant nothing by name."""
+
+    name: str
+    description: str
+    system: bool
+    grants: tuple[Grant, ...] = ()
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """One role of one user; `source` is the file that says so."""
+
+    user: str
+    role: str
+    source: str
+    description: str
+
+
 class Roles:
     """The roles of users. Reads its files again when one was changed."""
 
@@ -140,7 +158,9 @@ class Roles:
         self._report = report
         self._stamp: tuple[tuple[str, int, int], ...] | None = None
         self._grants: dict[str, tuple[Grant, ...]] = {}
+        self._descriptions: dict[str, str] = {}
         self._assigned: dict[str, frozenset[str]] = {}
+        self._assignments: list[Assignment] = []
         self._faults: dict[str, str] = {}
 
     @property
@@ -148,6 +168,20 @@ class Roles:
         """File -> what is wrong with it; it grants nothing."""
         self._read()
         return self._faults
+
+    def all(self) -> list[Role]:
+        """Every role there is, the built-in ones first."""
+        self._read()
+        built_in = [Role(name=name, description="", system=True) for name in SYSTEM_ROLES]
+        return built_in + [
+            Role(name=name, description=self._descriptions[name], system=False, grants=grants)
+            for name, grants in self._grants.items()
+        ]
+
+    def assignments(self) -> list[Assignment]:
+        """Every assignment of the files."""
+        self._read()
+        return list(self._assignments)
 
     def of(self, user: str) -> frozenset[str]:
         """The names of a user's roles."""
@@ -218,7 +252,7 @@ class Roles:
         if stamp == self._stamp:
             return
         self._stamp, self._faults = stamp, {}
-        self._grants = {}
+        self._grants, self._descriptions, self._assignments = {}, {}, []
         for file in sorted((self._folder / "roles").glob("*.yaml")):
             with _Guard(file, self._faults):
                 role = _parse(file, _RoleFile)
@@ -226,6 +260,7 @@ class Roles:
                     raise InvalidInputError(f'The role "{role.name}" exists already.')
                 if role.enabled:
                     self._grants[role.name] = tuple(map(_grant, role.permission_grants))
+                    self._descriptions[role.name] = role.description
         self._assigned = {}
         for file in sorted((self._folder / "assignments").glob("*.yaml")):
             with _Guard(file, self._faults):
@@ -236,6 +271,15 @@ class Roles:
                     )
                 if assignment.enabled:
                     self._assigned[assignment.username] = frozenset(assignment.roles)
+                    self._assignments += [
+                        Assignment(
+                            user=assignment.username,
+                            role=role_name,
+                            source=f"assignments/{file.name}",
+                            description=assignment.description or "",
+                        )
+                        for role_name in sorted(set(assignment.roles))
+                    ]
         for name, reason in self._faults.items():
             self._report(name, reason)
 

@@ -19,6 +19,7 @@ from stormcell.api import (
     inquiries,
     keys,
     permissions,
+    rbac,
     streaming,
     system,
     traces,
@@ -52,6 +53,7 @@ def make_app(
             aliases,
             content,
             keys,
+            rbac,
             streaming,
             system,
         )

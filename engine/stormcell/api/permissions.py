@@ -345,13 +345,17 @@ NEEDS: dict[tuple[str, str], Need] = {
     ("GET", "/v1/user"): Need(is_for_scoped=True),
     ("POST", "/v1/tokens"): Need(is_for_scoped=True),
     ("POST", "/v1/tokens/validate"): _SOMEBODY,
-    # Keys of the API and of the datastore are one's own, or an administrator's business: the
-    # handlers check that.
+    # Keys of the API and of the datastore are one's own, or an administrator's business, as roles
+    # are: the handlers check that.
     **dict.fromkeys(
         (
             *(("GET", "/v1/apikeys"), ("POST", "/v1/apikeys"), ("GET", "/v1/apikeys/{id}")),
             *(("PUT", "/v1/apikeys/{id}"), ("DELETE", "/v1/apikeys/{id}")),
             *(("GET", "/v1/keys"), ("GET", "/v1/keys/{name:path}")),
+            *(("GET", "/v1/rbac/roles"), ("GET", "/v1/rbac/roles/{id}")),
+            ("GET", "/v1/rbac/role_assignments"),
+            ("GET", "/v1/rbac/role_assignments/{id}"),
+            ("GET", "/v1/rbac/permission_types"),
             *(("PUT", "/v1/keys/{name:path}"), ("DELETE", "/v1/keys/{name:path}")),
         ),
         _SOMEBODY,

@@ -286,7 +286,49 @@ def test_each_route_names_its_permission() -> None:
         *("/v1/apikeys", "/v1/apikeys/{id}", "/v1/keys", "/v1/keys/{name:path}"),
         *("/v1/executions", "/v1/aliasexecution", "/v1/aliasexecution/match_and_execute"),
         *("/v1/rules", "/v1/actions"),
+        *("/v1/rbac/roles", "/v1/rbac/roles/{id}", "/v1/rbac/permission_types"),
+        *("/v1/rbac/role_assignments", "/v1/rbac/role_assignments/{id}"),
     }
+
+
+def test_administrators_see_roles_and_assignments(served: Served) -> None:
+    """What `st2 role list` and `st2 role-assignment list` ask for."""
+    file = served.data / FOLDER / "roles" / "seen.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(
+        "name: seen\ndescription: Greets.\npermission_grants:\n"
+        "  - {resource_uid: 'action:engine_demo:greet', permission_types: [action_execute]}\n"
+    )
+    with (
+        served.client_of("sam", "seen", "observer") as sam,
+        served.client_of("ada", "admin") as ada,
+    ):
+        for path in ("roles", "roles/seen", "role_assignments", "permission_types"):
+            assert sam.get(f"/v1/rbac/{path}").status_code == 403
+            assert ada.get(f"/v1/rbac/{path}").status_code == 200
+        built_in = ada.get("/v1/rbac/roles", params={"system": "true"}).json()
+        assert [each["name"] for each in built_in] == [
+            "system_admin",
+            "admin",
+            "operator",
+            "observer",
+        ]
+        found = ada.get("/v1/rbac/roles/seen").json()
+        assert found == ada.get(f"/v1/rbac/roles/{found['id']}").json()
+        assert found["description"] == "Greets."
+        assert found["permission_grants"] == [
+            {
+                "resource_uid": "action:engine_demo:greet",
+                "resource_type": "action",
+                "permission_types": ["action_execute"],
+            }
+        ]
+        given = ada.get("/v1/rbac/role_assignments", params={"user": "sam"}).json()
+        assert [each["role"] for each in given] == ["observer", "seen"]
+        assert given[0]["source"] == "assignments/sam.yaml"
+        assert ada.get(f"/v1/rbac/role_assignments/{given[0]['id']}").json() == given[0]
+        assert ada.get("/v1/rbac/roles/nothing").status_code == 404
+    file.unlink()
 
 
 def test_a_user_of_an_older_version_has_no_role(served: Served) -> None:
