@@ -224,6 +224,7 @@ class Engine:
         parameters: Mapping[str, Any],
         *,
         user: str,
+        context: Mapping[str, Any],
         tasks: list[str],
         reset: list[str],
         merge: bool = True,
@@ -251,7 +252,7 @@ class Engine:
             parameters,
             values=given,
             user=user,
-            context={"re-run": again},
+            context={**context, "re-run": again},
             delay_seconds=delay_seconds,
             templates=templates,
         )

@@ -195,8 +195,10 @@ class Leaves:
             lane.running.pop(execution.id, None)
             self._known.pop(execution.id, None)
             self._canceled.discard(execution.id)
-        self._outcome.ended(execution, result)
-        self._pump(lane)
+        try:
+            self._outcome.ended(execution, result)
+        finally:
+            self._pump(lane)
 
     async def _perform(self, execution: Execution) -> RunResult:
         writer = self._core.store.writer
@@ -278,7 +280,7 @@ def _without(value: Any, secret: str) -> Any:
     if isinstance(value, str):
         return value.replace(secret, "********")
     if isinstance(value, dict):
-        return {key: _without(item, secret) for key, item in value.items()}
+        return {_without(key, secret): _without(item, secret) for key, item in value.items()}
     if isinstance(value, list):
         return [_without(item, secret) for item in value]
     return value

@@ -4,7 +4,7 @@ workflow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,10 +18,21 @@ STARTED_BY = "started_by"
 """In an execution's context: the running execution that asked the API for it, and may wait for
 it.
 """
+NAMED_BY = "named_by"
+"""In an execution's context: who had it run as another user, for whom there need be no account."""
 OutputSink = Callable[[Stream, str], None]
 """Called with each line or chunk as it comes, from the event loop; for live output
 (`/executions/ID/output`).
 """
+
+
+def is_named(context: Any) -> bool:
+    """Whether the user of an execution, or of one above it, was named by another."""
+    while isinstance(context, Mapping):
+        if NAMED_BY in context:
+            return True
+        context = context.get("parent")
+    return False
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stormcell.api.access import user_of
-from stormcell.api.alias_formats import displays, matching, parameters_of, representations
+from stormcell.api.alias_formats import compiled, displays, matching, parameters_of, representations
 from stormcell.api.answers import answer, read_body
 from stormcell.api.content_documents import alias_document, content_id
 from stormcell.api.documents import execution_document
-from stormcell.api.permissions import action_uids, name_in_chat, require
+from stormcell.api.permissions import action_uids, check_parameters_of, name_in_chat, named, require
 from stormcell.content.models import ActionAlias
 from stormcell.engine import Engine
 from stormcell.errors import InvalidInputError, NotFoundError
@@ -57,11 +57,13 @@ class _Aliases:
         """
         query = request.query_params
         limit, offset = _count(query.get("limit")), _count(query.get("offset"))
-        try:
-            wanted = re.compile(query.get("filter", ""), re.IGNORECASE)
-        except (re.error, OverflowError) as error:
-            raise InvalidInputError(f"The filter is not a regular expression: {error}.") from error
         with Scope(EXPRESSION_SECONDS):
+            try:
+                wanted = re.compile(query.get("filter", ""), re.IGNORECASE)
+            except (re.error, OverflowError) as error:
+                raise InvalidInputError(
+                    f"The filter is not a regular expression: {error}."
+                ) from error
             lines = [
                 {"pack": alias.pack, "display": display, "description": alias.description}
                 for alias in self._aliases()
@@ -118,10 +120,13 @@ class _Aliases:
             "api_user": name_in_chat(request, body.get("user")),
             "user": user_of(request),
             "source_channel": body.get("source_channel"),
+            **named(request, user_of(request)),
         }
         fixed = self._immutable(alias, context)
         results: list[dict[str, Any]] = []
         for given in parameters_of(form, command, match_multiple=multiple):
+            beside = given.keys() - compiled(form).expression.groupindex.keys()
+            check_parameters_of(self._engine, request, alias.action_ref, beside)
             overridden = sorted(fixed.keys() & given.keys())
             if overridden:
                 raise InvalidInputError(

@@ -59,8 +59,7 @@ def make_app(
         )
         for part in module.routes(engine)
     ]
-    leaves = engine.trees.leaves
-    identity = Identity(engine.store, is_running=lambda id_: leaves.active(id_) is not None)
+    identity = Identity(engine.store, running=engine.trees.leaves.active)
     routes = [
         *auth.routes(engine, identity),
         *changes.routes(engine, contents),

@@ -17,7 +17,7 @@ from stormcell.api.content_documents import (
     rule_document,
     sensor_document,
 )
-from stormcell.api.permissions import action_uids, require
+from stormcell.api.permissions import action_uids, check_parameters_of, require
 from stormcell.catalog import WEBHOOK_TYPE
 from stormcell.content.models import Rule
 from stormcell.content.registry import Content
@@ -105,6 +105,7 @@ class _Changes:
             url = str(rule.trigger.parameters.get("url", "")).strip("/")
             require(self._engine, request, "webhook_create", f"webhook:{url}")
         require(self._engine, request, "action_execute", *action_uids(rule.action.ref))
+        check_parameters_of(self._engine, request, rule.action.ref, rule.action.parameters)
 
     async def delete_rule(self, request: Request) -> Response:
         await self._contents.delete("rules", self._find("rules", request))

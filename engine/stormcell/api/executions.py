@@ -31,6 +31,7 @@ from stormcell.api.documents import execution_document
 from stormcell.api.permissions import (
     action_uids,
     check_parameters_of,
+    named,
     require,
     shows_secrets,
     speaks_for_others,
@@ -38,7 +39,7 @@ from stormcell.api.permissions import (
 )
 from stormcell.engine import Engine
 from stormcell.errors import ConflictError, InvalidInputError, NotFoundError
-from stormcell.running import STARTED_BY
+from stormcell.running import NAMED_BY, STARTED_BY
 from stormcell.statuses import ExecutionStatus
 from stormcell.store import Execution
 
@@ -54,6 +55,7 @@ _FILTERS = (
     "timestamp_lt",
 )
 _IDLE_SECONDS = 5.0
+_LONGEST_DELAY_MILLISECONDS = 100 * 365 * 86_400 * 1000
 _SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -106,11 +108,12 @@ class _Executions:
         if not isinstance(body.get("action"), str) or not isinstance(parameters, dict):
             raise InvalidInputError('The body must be {"action": "pack.name", "parameters": {…}}.')
         require(self._engine, request, "action_execute", *action_uids(body["action"]))
+        user = user_to_run_as(request, body.get("user"))
         execution = await self._engine.request(
             body["action"],
             parameters,
-            user=user_to_run_as(request, body.get("user")),
-            context=self._traced(_context(request, body)),
+            user=user,
+            context={**self._traced(_context(request, body)), **named(request, user)},
             delay_seconds=_delay_seconds(body),
             templates=check_parameters_of(self._engine, request, body["action"], parameters),
         )
@@ -157,20 +160,18 @@ class _Executions:
         earlier = self._find(request)
         tasks, reset = body.get("tasks") or [], body.get("reset") or []
         parameters = body.get("parameters") or {}
-        if (
-            not isinstance(tasks, list)
-            or not isinstance(reset, list)
-            or not isinstance(parameters, dict)
-        ):
+        if not (_are_names(tasks) and _are_names(reset) and isinstance(parameters, dict)):
             raise InvalidInputError("tasks and reset must be lists of names, parameters an object.")
         if parameters and tasks:
             raise InvalidInputError(
                 "Parameters override is not supported when re-running task(s) for a workflow."
             )
+        user = user_to_run_as(request, body.get("user"))
         execution = await self._engine.rerun(
             earlier.id,
             parameters,
-            user=user_to_run_as(request, body.get("user")),
+            user=user,
+            context=named(request, user),
             tasks=tasks,
             reset=reset,
             merge=not flag(request, "no_merge"),
@@ -233,13 +234,7 @@ class _Executions:
         yield "event: EOF\ndata: ''\n\n"
 
     def _find(self, request: Request) -> Execution:
-        wanted = request.path_params["id"]
-        if wanted == "last":
-            self._core.store.writer.flush()
-            found, _ = self._core.store.executions.find({}, limit=1)
-            if found:
-                return found[0]
-        return self._engine.trees.find(wanted)
+        return self._engine.trees.find(request.path_params["id"])
 
     def _documents(self, request: Request, executions: list[Execution]) -> list[dict[str, Any]]:
         children = self._core.store.executions.child_ids([execution.id for execution in executions])
@@ -289,7 +284,7 @@ def _context(request: Request, body: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInputError("The context must be an object.")
     # The engine's own keys decide what an execution hangs on and may do; no caller sets them.
     own = {"trigger_instance", "rule", "parent", "user", "pack", "re-run", "chain", "orquesta"}
-    own |= {STARTED_BY}
+    own |= {"notify", "policies", "action_alias_ref", NAMED_BY, STARTED_BY}
     if not speaks_for_others(request):
         own |= {"api_user", "source_channel", "inquiry"}
     context = {key: value for key, value in {**given, **sent}.items() if key not in own}
@@ -297,9 +292,15 @@ def _context(request: Request, body: Mapping[str, Any]) -> dict[str, Any]:
     return {**context, STARTED_BY: asking} if asking else context
 
 
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
 def _delay_seconds(body: Mapping[str, Any]) -> float:
     """StackStorm's delay is in milliseconds."""
     delay = body.get("delay") or 0
-    if not isinstance(delay, int) or delay < 0:
-        raise InvalidInputError("delay must be a number of milliseconds, at least 0.")
+    if not isinstance(delay, int) or not 0 <= delay <= _LONGEST_DELAY_MILLISECONDS:
+        raise InvalidInputError(
+            "delay must be a number of milliseconds, at least 0 and at most 100 years."
+        )
     return delay / 1000

@@ -24,7 +24,8 @@ import msgspec
 from stormcell.errors import ForbiddenError, InvalidInputError
 from stormcell.ids import new_id
 from stormcell.rbac import SYSTEM_USERS
-from stormcell.store import Store
+from stormcell.running import is_named
+from stormcell.store import Execution, Store
 from stormcell.store.access import ApiKey
 from stormcell.store.sealing import load_key
 from stormcell.store.store import KEY
@@ -79,10 +80,13 @@ class Identity:
     """Knows callers and gives tokens."""
 
     def __init__(
-        self, store: Store, *, is_running: Callable[[str], bool] = lambda execution_id: False
+        self,
+        store: Store,
+        *,
+        running: Callable[[str], Execution | None] = lambda execution_id: None,
     ) -> None:
-        """`is_running`: whether the execution with this id runs, for its token ends with it."""
-        self._is_running = is_running
+        """`running`: the execution with this id where it runs, for its token ends with it."""
+        self._running = running
         self._session = store.session
         self._api_keys = store.api_keys
         self._users = Users(store.folder / USERS_FILE)
@@ -177,14 +181,18 @@ class Identity:
         """Who a token was given to, where what it was given for is still there."""
         if claims.credential.startswith(_EXECUTION):
             id_ = claims.credential.removeprefix(_EXECUTION)
-            if not self._is_running(id_):
+            execution = self._running(id_)
+            if execution is None:
                 return None
+            account = self._users.account(claims.user)
             return Caller(
                 user=claims.user,
                 method="",
+                is_person=account is None or account.is_person,
                 is_pack_code=True,
                 execution_id=id_,
-                is_account=self._users.account(claims.user) is not None,
+                # A user who is not there although nobody named one was removed.
+                is_account=account is not None or not is_named(execution.context),
             )
         if claims.credential == f"{_SESSION}{self._session}":
             return Caller(user=claims.user, method="", is_pack_code=True)

@@ -22,9 +22,12 @@ from stormcell.api.identity import Caller
 from stormcell.engine import Engine
 from stormcell.errors import ForbiddenError, InvalidInputError, NotFoundError
 from stormcell.rbac import OPERATOR, SYSTEM_USERS
+from stormcell.running import NAMED_BY
 
 Uids = tuple[str, ...]
 ADMIN_SCOPE, EXECUTE_SCOPE, WEBHOOK_SCOPE = "admin", "execute", "webhook:"
+_LAST = "last"
+"""In the place of an execution's id: the newest."""
 _EXECUTE_KINDS = ("action_", "execution_", "runner_type_")
 _EXECUTE_NAMES = frozenset({"list", "view", "execute", "rerun", "stop"})
 _NOT_GIVEN = frozenset(
@@ -130,6 +133,12 @@ def user_to_run_as(request: Request, wanted: Any) -> str:
     )
 
 
+def named(request: Request, user: str) -> dict[str, str]:
+    """What the context of an execution says of its user: who named somebody else for it."""
+    caller = caller_of(request)
+    return {NAMED_BY: caller.user} if user != caller.user or not caller.is_account else {}
+
+
 def check_parameters_of(engine: Engine, request: Request, action_ref: str, given: Any) -> bool:
     """Check what a caller gives an action; return whether its texts may be templates.
 
@@ -194,8 +203,11 @@ def _checked(
     async def checked(request: Request) -> Response:
         try:
             if need.permission is not None:
-                find = need.find
-                uids = find(engine, str(request.path_params.get(name))) if find is not None else ()
+                find, wanted = need.find, str(request.path_params.get(name))
+                if find is _execution and wanted == _LAST:
+                    # Settled here, for the endpoint must act on the one that was judged.
+                    wanted = request.path_params[name] = _newest(engine)
+                uids = find(engine, wanted) if find is not None else ()
                 require(engine, request, need.permission, *uids, granted_by=need.granted_by)
             elif not need.is_for_scoped:
                 require_unscoped(request)
@@ -220,6 +232,12 @@ def _execution(engine: Engine, execution_id: str) -> Uids:
         return action_uids(engine.trees.find(execution_id).action_ref)
     except NotFoundError:
         return ()
+
+
+def _newest(engine: Engine) -> str:
+    engine.store.writer.flush()
+    found, _ = engine.store.executions.find({}, limit=1)
+    return found[0].id if found else _LAST
 
 
 def _inquiry(engine: Engine, inquiry_id: str) -> Uids:

@@ -40,5 +40,7 @@ def test_neither_key_nor_token_is_in_what_is_kept(served: Served) -> None:
     execution = served.run("core.local", cmd="env")
     assert "ST2_ACTION_AUTH_TOKEN=********" in execution["result"]["stdout"]
     assert served.key not in str(execution)
+    keyed = served.run("core.local", cmd="""echo "{\\"$ST2_ACTION_AUTH_TOKEN\\": 1}" """)
+    assert keyed["result"]["stdout"] == {"********": 1}
     output = served.http.get(f"/v1/executions/{execution['id']}/output").text
     assert "ST2_ACTION_AUTH_TOKEN=********" in output
